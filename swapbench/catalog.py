@@ -1,0 +1,186 @@
+"""From the names that people type to model cards, devices, runtimes and meters. The composition root.
+
+Concrete classes are named by strings and loaded when asked for, so that reading the catalogue imports nothing.
+A user's working folder adds to the built-in `models/` and `devices/` or overrides them, by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
+from swapbench.records import FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from swapbench.ports import Device, Meter, Runtime
+
+RUNTIMES: Mapping[str, str] = {
+    "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
+    "litert": "swapbench.runtimes.litert:LiteRT",
+}
+DEVICE_KINDS: Mapping[str, str] = {"local": "swapbench.devices.local:Local"}
+METERS: Mapping[str, str] = {
+    "rapl": "swapbench.meters.rapl:find_rapl",
+    "pyrapl": "swapbench.meters.pyrapl:find_pyrapl",
+    "nvml": "swapbench.meters.nvml:find_nvml",
+}
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where things lie in a working folder."""
+
+    root: Path
+
+    @property
+    def models(self) -> Path:
+        """The user's own model cards."""
+        return self.root / "models"
+
+    @property
+    def devices(self) -> Path:
+        """The user's own device profiles."""
+        return self.root / "devices"
+
+    @property
+    def data(self) -> Path:
+        """Simulated datasets."""
+        return self.root / "data"
+
+    @property
+    def build(self) -> Path:
+        """Everything that can be made again: exported files, preprocessed samples, scores."""
+        return self.root / "build"
+
+    @property
+    def reports(self) -> Path:
+        """One folder a run."""
+        return self.root / "reports"
+
+
+@dataclass(frozen=True)
+class Carded:
+    """A model card and the file that it came from (its checkpoint lies beside it)."""
+
+    card: ModelCard
+    path: Path
+
+
+def load(reference: str) -> Any:
+    """The object that 'module:name' names."""
+    module, _, name = reference.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def builtin_folder(name: str) -> Path:
+    """The built-in `models` or `devices`: under the package in a wheel, beside it in a source tree."""
+    inside = Path(__file__).parent / "builtin" / name
+    return inside if inside.is_dir() else Path(__file__).parents[1] / name
+
+
+def card_files(folders: Folders) -> dict[str, Path]:
+    """Card name -> file, for the built-in cards and the user's own, which win."""
+    found: dict[str, Path] = {}
+    for folder in (builtin_folder("models"), folders.models):
+        if folder.is_dir():
+            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
+    return dict(sorted(found.items()))
+
+
+def model(folders: Folders, name: str) -> Carded:
+    """The model card of that name, or a path to a card. Raises UnknownName with the nearest names, or BadCard."""
+    from swapbench.cards import read_card
+
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise BadCard(f"there is no model card {name}", remedy="List the known ones with: swapbench models")
+        return Carded(read_card(path), path)
+    files = card_files(folders)
+    if name not in files:
+        raise UnknownName("model", name, files)
+    return Carded(read_card(files[name]), files[name])
+
+
+def models(folders: Folders) -> tuple[tuple[Carded, ...], tuple[SwapbenchError, ...]]:
+    """All cards, and the errors of those that could not be read."""
+    good: list[Carded] = []
+    bad: list[SwapbenchError] = []
+    for name in card_files(folders):
+        try:
+            good.append(model(folders, name))
+        except SwapbenchError as error:
+            bad.append(error)
+    return tuple(good), tuple(bad)
+
+
+def runtime(name: str) -> Runtime:
+    """The runtime of that name."""
+    if name not in RUNTIMES:
+        raise UnknownName("runtime", name, RUNTIMES)
+    return cast("Runtime", load(RUNTIMES[name])())
+
+
+def runtimes(names: Sequence[str] = ()) -> tuple[Runtime, ...]:
+    """The named runtimes, or all."""
+    return tuple(runtime(name) for name in (names or RUNTIMES))
+
+
+def device_files(folders: Folders) -> dict[str, Path]:
+    """Device profile name -> file, built-in and the user's own, which win."""
+    found: dict[str, Path] = {}
+    for folder in (builtin_folder("devices"), folders.devices):
+        if folder.is_dir():
+            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
+    return dict(sorted(found.items()))
+
+
+def device(folders: Folders, name: str) -> Device:
+    """The device of that name. Raises UnknownName with the nearest, or UserError for a malformed profile."""
+    files = device_files(folders)
+    if name not in files:
+        raise UnknownName("device", name, files)
+    try:
+        profile = tomllib.loads(files[name].read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"the device profile {files[name]} cannot be read ({error})") from error
+    kind = profile.get("kind")
+    if kind not in DEVICE_KINDS:
+        raise UserError(
+            f"the device profile {files[name]} has kind {kind!r}", remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}"
+        )
+    return cast("Device", load(DEVICE_KINDS[kind])())
+
+
+def meters() -> Mapping[str, Callable[[], Meter | Absent]]:
+    """Meter name -> a function that finds it on this computer, or says why it is not there."""
+
+    def finder(reference: str) -> Callable[[], Meter | Absent]:
+        return lambda: cast("Meter | Absent", load(reference)())
+
+    return {name: finder(reference) for name, reference in METERS.items()}
+
+
+def variants(
+    card: ModelCard, formats: Sequence[Format] = (), precisions: Sequence[Precision] = ()
+) -> tuple[Variant, ...]:
+    """Every file that a card can become, or those asked for."""
+    return tuple(
+        Variant(net=card.name, recipe=card.recipe, precision=precision, format=one_format)
+        for one_format in (formats or FORMATS)
+        for precision in (precisions or PRECISIONS)
+    )
+
+
+def checked_names(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+    """The names themselves, or UnknownName for the first that is not known."""
+    for name in names:
+        if name not in known:
+            raise UnknownName(kind, name, known)
+    return tuple(names)

@@ -1,0 +1,109 @@
+"""Every error that swapbench raises on purpose, with the exit status it ends in.
+
+    SwapbenchError
+    |-- UserError           exit 2  something the person can correct: a name, a file, an option, a card
+    |   |-- UnknownName             a name that is in no catalogue (carries the nearest ones)
+    |   |-- BadModelFile            a model file that is missing, truncated, foreign or of a shape we cannot run
+    |   |-- BadCard                 a model card that is malformed or does not match its checkpoint
+    |   |-- BadDataset              a dataset folder or manifest that cannot be used as it is
+    |   `-- BadRecord               a record that is damaged or of a schema version that we do not know
+    |-- NotValid            exit 3  measured, but the result must not be used as it is
+    |   `-- ParityFailed            an exported file computes something else than the network it came from
+    `-- EnvironmentFailed   exit 4  the device, the disk, a package or a permission
+        |-- DeviceFailed            the device went away or refused
+        |-- WorkerFailed            a worker process died or said something that is no answer
+        `-- MissingPackage          an optional package is needed for this (names the extra)
+
+A message is one line that says what is wrong; `remedy` says what to do next. Exit status 0 is fine, 1 is a failed gate.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class SwapbenchError(Exception):
+    """Base of all errors raised on purpose: a one-line message and what to do about it."""
+
+    exit_status = 4
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(" ".join(message.split()))
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message.rstrip('.')}. {self.remedy}" if self.remedy else message
+
+
+class UserError(SwapbenchError):
+    """Something that the person who typed the command can correct."""
+
+    exit_status = 2
+
+
+class UnknownName(UserError):
+    """A name that no catalogue holds; suggests the nearest that it does hold."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        remedy = (
+            f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names) if names else 'none'}."
+        )
+        super().__init__(f"there is no {kind} named {name!r}", remedy=remedy)
+        self.near = tuple(near)
+
+
+class BadModelFile(UserError):
+    """A model file that is missing, truncated, foreign, or of a shape that cannot be run."""
+
+
+class BadCard(UserError):
+    """A model card that is malformed or does not match its checkpoint."""
+
+
+class BadDataset(UserError):
+    """A dataset folder or manifest that cannot be used as it is."""
+
+
+class BadRecord(UserError):
+    """A record that is damaged or of an unknown schema version."""
+
+
+class NotValid(SwapbenchError):
+    """Measured, but the result must not be used as it is."""
+
+    exit_status = 3
+
+
+class ParityFailed(NotValid):
+    """An exported file computes something else than the network it came from."""
+
+
+class EnvironmentFailed(SwapbenchError):
+    """The device, the disk, a package or a permission."""
+
+    exit_status = 4
+
+
+class DeviceFailed(EnvironmentFailed):
+    """The device went away or refused."""
+
+
+class WorkerFailed(EnvironmentFailed):
+    """A worker process died or said something that is no answer."""
+
+
+class MissingPackage(EnvironmentFailed):
+    """An optional package is needed; names the extra that brings it."""
+
+    def __init__(self, package: str, purpose: str, extra: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package}, which is not installed",
+            remedy=f"Install it with: pip install 'swapbench[{extra}]'",
+        )

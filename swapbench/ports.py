@@ -1,0 +1,153 @@
+"""The three protocols between the bench and the world, and the small values that cross them.
+
+A device is a place where a program runs and a file is read. A runtime is a command and what its output means.
+A meter is a set of energy counters that only go up. The three do not know each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from swapbench.errors import DeviceFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from swapbench.records import Format, Machine, Plan, RuntimeUsed
+
+Mode = Literal["time", "serve", "score"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A program that ran to its end."""
+
+    stdout: str
+    stderr: str
+    exit_code: int
+
+
+class Conversation(Protocol):
+    """A living program: one line in, one line out. Reading sleeps; it never spins."""
+
+    def read_line(self, timeout_s: float) -> str:
+        """Next line of standard output without its newline; WorkerFailed when it ends, dies or is too slow."""
+        ...
+
+    def write_line(self, line: str) -> None:
+        """Send one line to standard input."""
+        ...
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End the program (close its input, then terminate it if it does not end). Safe to call twice."""
+        ...
+
+
+class Device(Protocol):
+    """A place where a program runs and a file is read."""
+
+    name: str
+
+    def describe(self) -> Machine: ...
+    def push(self, path: Path) -> str: ...
+    def pull(self, remote: str, path: Path) -> None: ...
+    def run(self, argv: Sequence[str], timeout_s: float) -> Finished: ...
+    def start(self, argv: Sequence[str]) -> Conversation: ...
+    def read(self, path: str) -> str: ...
+    def quiet(self, plan: Plan) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker says once its model is loaded and ran once."""
+
+    used: RuntimeUsed
+    load_ns: int
+    first_ns: int
+    warmup_runs: int
+    before_load_bytes: int
+    input: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Timed runs: wall time of each and the CPU time of all."""
+
+    run_ns: tuple[int, ...]
+    cpu_ns: int
+    peak_rss_bytes: int
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Raw outputs of a scoring pass, one row a sample (rows in the order of the samples file)."""
+
+    rows: tuple[tuple[float, ...], ...]
+    invoke_ns: int
+    pass_ns: int
+
+
+class Runtime(Protocol):
+    """A command and what its output means."""
+
+    name: str
+    formats: tuple[Format, ...]
+
+    def command(
+        self, artifact: str, *, mode: Mode, threads: int, options: Mapping[str, str | int | float]
+    ) -> list[str]: ...
+    def parse_loaded(self, line: str) -> Loaded: ...
+    def parse_slice(self, line: str) -> Slice: ...
+    def parse_outputs(self, stdout: str) -> Outputs: ...
+
+
+@dataclass(frozen=True)
+class CounterValue:
+    """One energy counter at one moment. Counts up in microjoules and starts again at 0 after range_uj."""
+
+    counter: str
+    value_uj: int
+    range_uj: int | None
+    time_ns: int
+
+    def used_since(self, before: CounterValue) -> int:
+        """Microjoules counted from `before` to this reading, over at most one restart at 0.
+
+        A second restart inside the window cannot be seen: a window must be shorter than range_uj at full power
+        (262 kJ last 29 minutes at 150 W). Raises DeviceFailed where the difference is not known: another counter,
+        a reading outside its range, a range that changed, or a counter that went backwards without a range.
+        """
+        if self.counter != before.counter:
+            raise DeviceFailed(f"readings of two counters were compared: {before.counter} and {self.counter}")
+        if self.range_uj != before.range_uj:
+            raise DeviceFailed(f"energy counter {self.counter} changed its range during the window")
+        for value_uj in (before.value_uj, self.value_uj):
+            if value_uj < 0 or (self.range_uj is not None and value_uj > self.range_uj):
+                raise DeviceFailed(f"energy counter {self.counter} reads {value_uj} uJ, outside its range")
+        used_uj = self.value_uj - before.value_uj
+        if used_uj >= 0:
+            return used_uj
+        if self.range_uj is None:
+            raise DeviceFailed(
+                f"energy counter {self.counter} went backwards by {-used_uj} uJ and its range is not known",
+                remedy="Measure again: the driver was reloaded or the counter started again at 0.",
+            )
+        return used_uj + self.range_uj
+
+
+class Meter(Protocol):
+    """A set of energy counters that only go up.
+
+    The counters of one meter are disjoint and add up to its scope, except those named `whole/part` (as in
+    `package-0/core`): they are inside another counter, told for insight and never added.
+    """
+
+    name: str
+    scope: str
+    resolution_uj: int
+    update_ns: int
+
+    def read(self) -> tuple[CounterValue, ...]: ...

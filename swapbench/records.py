@@ -1,0 +1,355 @@
+"""The nouns: frozen values that cross a process or the disk. Raw numbers, the unit in the name, no arithmetic.
+
+This module knows nothing about hardware, files or statistics. A quantity that was not measured is an `Absent`
+with its reason, never 0. What can be computed from the raw numbers is computed elsewhere, by pure functions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 - pydantic needs the real type at run time
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+"""Version of the record format.
+
+History: 1 (2026-11) first.
+"""
+
+Format = Literal["onnx", "tflite"]
+Precision = Literal["fp32", "fp16", "int8", "unknown"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+
+
+class Frozen(BaseModel):
+    """A value: immutable, equal by content, refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Absent(Frozen):
+    """A quantity that was not measured: why, and what would make it measurable."""
+
+    absent: str = Field(description="the reason, in one sentence")
+    remedy: str = Field(default="", description="the exact command, permission or hardware that would help")
+
+
+class Doubt(Frozen):
+    """A reason to distrust a record, with what to do about it.
+
+    code: a stable word a program can match, e.g. "wide_interval"; quantity: which of the four it touches.
+    """
+
+    code: str
+    quantity: Literal["speed", "weight", "accuracy", "power", "run"]
+    message: str
+    remedy: str = ""
+
+
+class Variant(Frozen):
+    """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`."""
+
+    net: str
+    recipe: str | None = None
+    precision: Precision
+    format: Format
+
+    @property
+    def name(self) -> str:
+        """The file name without its format suffix."""
+        return ".".join(part for part in (self.net, self.recipe, self.precision) if part)
+
+    @property
+    def file_name(self) -> str:
+        """The file name; it sorts and globs."""
+        return f"{self.name}.{self.format}"
+
+
+class Preprocessing(Frozen):
+    """From a frame and a face box to the network's input, as data.
+
+    The crop is `crop_scale` times the face box about its centre, made smaller where the frame is too small and
+    shifted inside the frame (never padded), resized to width x height, channels in `channel_order`; then
+    per channel `(pixel * scale - mean) / std` with pixel in 0..255.
+    keep_box_aspect: False crops a square on the longer side of the box, True scales the box as it is (minivision).
+    resize: "antialias" (support grows with the reduction) or "bilinear" (four neighbours, as OpenCV's default).
+    """
+
+    width_px: int
+    height_px: int
+    crop_scale: float
+    keep_box_aspect: bool = False
+    resize: Literal["antialias", "bilinear"] = "antialias"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+
+
+class OutputMeaning(Frozen):
+    """What the first output tensor of a network means.
+
+    logits: the score is softmax(output)[bona_fide]; probabilities: output[bona_fide]; score: the one number itself.
+    Scores rise with bona fide.
+    """
+
+    kind: Literal["logits", "probabilities", "score"]
+    bona_fide_index: int = 0
+    classes: tuple[str, ...] = ()
+
+
+class Training(Frozen):
+    """How a checkpoint was made: enough to make it again."""
+
+    command: str
+    seed: int
+    data: str
+    data_digest: str
+    simulated_data: bool
+    commit: str = ""
+    time: str = ""
+    seconds: float | None = None
+    machine: str = ""
+    packages: dict[str, str] = Field(default_factory=dict)
+    dev_results: dict[str, float] = Field(default_factory=dict)
+
+
+class ModelCard(Frozen):
+    """A network that swapbench knows: architecture as data, checkpoint by digest, preprocessing, meaning of the output."""
+
+    name: str
+    recipe: str | None = None
+    summary: str
+    family: str = Field(description="the builder in swapbench.nets, e.g. 'minifasnet' or 'resnet_map'")
+    architecture: dict[str, Any] = Field(description="arguments of the builder: widths are data")
+    checkpoint: str = Field(description="file name relative to the card, or an absolute path")
+    checkpoint_sha256: str
+    rename_keys: dict[str, str] = Field(
+        default_factory=dict, description="regular expression -> replacement, applied to foreign state dict keys in order"
+    )
+    preprocessing: Preprocessing
+    output: OutputMeaning
+    licence: str = "Apache-2.0"
+    source: str = ""
+    training: Training | None = None
+
+
+class Plan(Frozen):
+    """How to measure. Every field has a default that suits a shared desktop."""
+
+    min_rounds: int = 4
+    max_rounds: int = 20
+    slices_per_round: int = 8
+    slice_ns: int = 20_000_000
+    warmup_runs: int = 5
+    warmup_ns: int = 50_000_000
+    threads: int = 1
+    target_relative_half_width: float = 0.02
+    time_budget_s: float = 60.0
+    power_window_s: float = 10.0
+    confidence: float = 0.95
+    seed: int = 0
+
+
+class Machine(Frozen):
+    """The fingerprint that says what may be compared with what."""
+
+    name: str
+    device: str
+    system: str
+    abi: str
+    soc: str
+    logical_cores: int
+    memory_bytes: int
+    governor: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    emulated: bool = False
+    load_1min: float | None = None
+    temperature_c: float | None = None
+    on_battery: bool | None = None
+
+
+class RuntimeUsed(Frozen):
+    """What really ran, as the worker itself reported it."""
+
+    runtime: str
+    version: str
+    package: str
+    providers: tuple[str, ...]
+    threads: int
+    settings: dict[str, str] = Field(default_factory=dict, description="what else changes speed, e.g. spinning: off")
+    delegated_nodes: int | None = Field(default=None, description="graph nodes that the delegate took; None: unknown")
+    nodes: int | None = Field(default=None, description="graph nodes in all; None: unknown")
+
+
+class WorkerTimes(Frozen):
+    """One fresh process: how it loaded, and every timed run in slices.
+
+    slices_ns: one tuple of per-run wall times for each slice; cpu_ns: process CPU time over the same runs.
+    """
+
+    round: int
+    load_ns: int
+    first_ns: int
+    warmup_runs: int
+    slices_ns: tuple[tuple[int, ...], ...]
+    cpu_ns: int
+
+    @property
+    def runs_ns(self) -> tuple[int, ...]:
+        """All timed runs of this process, in the order in which they happened."""
+        return tuple(ns for one in self.slices_ns for ns in one)
+
+
+class Speed(Frozen):
+    """Latency of one inference at batch 1: raw samples by worker process."""
+
+    workers: tuple[WorkerTimes, ...]
+    input: str = Field(description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)")
+    stopped: Literal["target", "budget", "rounds", "interrupted"]
+
+
+class PeakMemory(Frozen):
+    """Peak resident set of a fresh worker, in a pass of its own.
+
+    before_load_bytes: after importing the runtime, before the model; peak_bytes: high-water mark after the runs.
+    kind: what sort of memory the number is, in words.
+    """
+
+    before_load_bytes: int
+    peak_bytes: int
+    kind: str
+
+
+class Weight(Frozen):
+    """What the file costs to ship and to hold.
+
+    params and macs are counted on the exported graph: one fused multiply-add is one MAC; convolutions, linear
+    layers and matrix products count; batch normalisation is folded in exported files.
+    """
+
+    file_bytes: int
+    params: int
+    macs: int
+    uncounted_ops: tuple[str, ...] = ()
+    ops: dict[str, int] = Field(default_factory=dict)
+    peak_memory: PeakMemory | Absent
+
+
+class Interval(Frozen):
+    """A two-sided interval and how it was made."""
+
+    low: float
+    high: float
+    confidence: float = 0.95
+    method: str
+
+
+class Proportion(Frozen):
+    """errors out of trials, with an exact interval."""
+
+    errors: int
+    trials: int
+    interval: Interval
+
+    @property
+    def rate(self) -> float:
+        """The point estimate."""
+        return self.errors / self.trials
+
+
+class Parity(Frozen):
+    """How far the scores of a file are from the PyTorch network's on the same real samples."""
+
+    samples: int
+    max_abs_difference: float
+    mean_abs_difference: float
+    correlation: float | None
+    decision_flips: int
+    threshold: float
+    tolerance: dict[str, float]
+
+
+class Accuracy(Frozen):
+    """ISO/IEC 30107-3 errors of the exported file's own scores at a threshold frozen on the development split."""
+
+    dataset: str
+    dataset_digest: str
+    simulated: bool
+    protocol: str
+    threshold: float
+    threshold_rule: str
+    apcer_by_species: dict[str, Proportion]
+    bpcer: Proportion
+    apcer: float
+    acer: float
+    acer_interval: Interval | None
+    eer: float
+    auc: float
+    dev_eer: float
+    auc_interval: Interval | None = None
+    bpcer_at_apcer: dict[str, Proportion | Absent] = Field(
+        default_factory=dict,
+        description="bpcer10, bpcer20, bpcer100: at the lowest threshold of this same split with APCER <= 10, 5, 1 %",
+    )
+    failures_to_acquire: int = Field(description="presentations without a score: in no rate, in no trial count")
+    bona_fide: int = Field(description="bona fide presentations with a score")
+    attacks: int = Field(description="attack presentations with a score")
+    scores_sha256: str
+    invoke_ns: int = Field(description="time inside the runtime's invoke during the scoring pass")
+    pass_ns: int = Field(description="wall time of the scoring pass in the worker, load excluded")
+
+
+class CounterRead(Frozen):
+    """One energy counter over one window: raw counter values, already unwrapped into `used_uj` by the meter."""
+
+    counter: str
+    used_uj: int
+    window_ns: int
+
+    @property
+    def counts_towards_total(self) -> bool:
+        """False for a counter named `whole/part`: its energy is inside the whole's already."""
+        return "/" not in self.counter
+
+
+class Power(Frozen):
+    """Idle, busy, idle. Energy counters of the whole scope; runs counted inside the busy window."""
+
+    meter: str
+    scope: str
+    resolution_uj: int
+    update_ns: int
+    idle_before: tuple[CounterRead, ...]
+    busy: tuple[CounterRead, ...]
+    idle_after: tuple[CounterRead, ...]
+    runs: int
+
+
+class Record(Frozen):
+    """Everything measured about one exported file under one runtime on one device. Written once, never rewritten."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    time: datetime
+    run: str
+    variant: Variant
+    artifact: str
+    artifact_sha256: str
+    card: ModelCard | None
+    runtime: RuntimeUsed
+    plan: Plan
+    machine: Machine
+    speed: Speed | Absent
+    weight: Weight | Absent
+    accuracy: Accuracy | Absent
+    power: tuple[Power, ...] | Absent
+    parity: Parity | Absent
+    doubts: tuple[Doubt, ...]
+
+    @property
+    def valid(self) -> bool:
+        """True when nothing speaks against using this record."""
+        return not self.doubts
