@@ -27,6 +27,7 @@ RUNTIMES: Mapping[str, str] = {
 DEVICE_KINDS: Mapping[str, str] = {"local": "swapbench.devices.local:Local"}
 METERS: Mapping[str, str] = {
     "rapl": "swapbench.meters.rapl:find_rapl",
+    "psys": "swapbench.meters.rapl:find_psys",  # the whole platform: beside rapl, never added to it
     "pyrapl": "swapbench.meters.pyrapl:find_pyrapl",
     "nvml": "swapbench.meters.nvml:find_nvml",
 }
@@ -151,7 +152,7 @@ def device(folders: Folders, name: str) -> Device:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"the device profile {files[name]} cannot be read ({error})") from error
     kind = profile.get("kind")
-    if kind not in DEVICE_KINDS:
+    if not isinstance(kind, str) or kind not in DEVICE_KINDS:
         raise UserError(
             f"the device profile {files[name]} has kind {kind!r}", remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}"
         )

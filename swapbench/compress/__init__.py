@@ -1,0 +1,1 @@
+"""Making models: training, distillation, pruning. Needs PyTorch."""

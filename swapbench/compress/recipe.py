@@ -1,0 +1,118 @@
+"""A training recipe: everything that decides what a trained checkpoint is, except the data and the seed, as a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from swapbench.cards import first_problem
+from swapbench.errors import BadCard
+from swapbench.records import Frozen, OutputMeaning, Preprocessing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Phase(Frozen):
+    """Epochs at one input size. Earlier phases at smaller sizes are cheap and teach most of what there is.
+
+    part: with part = size_px / deployed size, pieces of the crop are shown at unchanged magnification, which keeps the fine
+    detail that a smaller image loses; the development split is then scored on whole crops (fully convolutional networks).
+    """
+
+    size_px: int = Field(ge=16)
+    part: float = Field(default=1.0, gt=0, le=1, description="side of the piece of the crop that is shown")
+    epochs: int = Field(ge=1)
+    batch: int = Field(ge=2)
+
+
+class Augmentation(Frozen):
+    """How far a training crop may differ from the deployed one. All zero: not at all."""
+
+    scale: float = Field(default=0.1, ge=0, lt=0.5, description="crop side times 1 - scale .. 1 + scale")
+    shift: float = Field(
+        default=0.05, ge=0, lt=0.5, description="centre moves by up to this part of the side"
+    )
+    flip: float = Field(default=0.5, ge=0, le=1, description="probability of a mirrored image")
+    brightness: float = Field(default=0.2, ge=0, lt=1, description="all channels times 1 - b .. 1 + b")
+    contrast: float = Field(
+        default=0.2, ge=0, lt=1, description="distance from the image's mean times 1 - c .. 1 + c"
+    )
+    colour: float = Field(default=0.1, ge=0, lt=1, description="each channel on its own times 1 - c .. 1 + c")
+
+
+class Distillation(Frozen):
+    """Hinton's knowledge distillation: (1 - weight) CE + weight T^2 KL(teacher at T || student at T).
+
+    weight 0 is plain training, the control. teacher: name of a card in the folder that the student is written to.
+    """
+
+    teacher: str
+    weight: float = Field(default=0.9, ge=0, le=1)
+    temperature: float = Field(default=4.0, gt=0)
+
+
+class TrainRecipe(Frozen):
+    """How to train one network. `name` and `recipe` become the card's and so the file's name."""
+
+    name: str
+    recipe: str | None = None
+    summary: str
+    family: str
+    architecture: dict[str, Any]
+    preprocessing: Preprocessing
+    output: OutputMeaning
+    phases: tuple[Phase, ...] = Field(min_length=1)
+    optimiser: Literal["adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    map_weight: float = Field(default=0.0, ge=0, le=1, description="loss = (1 - w) CE + w BCE(map)")
+    augmentation: Augmentation = Augmentation()
+    distillation: Distillation | None = None
+    bfloat16: bool = Field(default=False, description="autocast; depthwise convolutions are slower in it, others faster")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TrainRecipe:
+        if self.preprocessing.width_px != self.preprocessing.height_px:
+            raise ValueError("training needs a square input")
+        if self.phases[-1].size_px != self.preprocessing.width_px:
+            raise ValueError("the last phase must train at the deployed size, width_px")
+        if self.output.kind != "logits" or self.output.bona_fide_index not in (0, 1):
+            raise ValueError("training needs two classes given as logits")
+        return self
+
+    @property
+    def stem(self) -> str:
+        """File name of the card and the checkpoint without suffix."""
+        return f"{self.name}.{self.recipe}" if self.recipe else self.name
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases."""
+        return sum(phase.epochs for phase in self.phases)
+
+    def phase(self, epoch: int) -> Phase:
+        """The phase of an epoch counted from 0."""
+        for phase in self.phases:
+            if epoch < phase.epochs:
+                return phase
+            epoch -= phase.epochs
+        raise IndexError(epoch)
+
+
+def read_recipe(path: Path) -> TrainRecipe:
+    """The recipe in a TOML file. Raises BadCard naming the file and the field."""
+    try:
+        with path.open("rb") as file:
+            return TrainRecipe.model_validate(tomllib.load(file))
+    except OSError as error:
+        raise BadCard(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadCard(f"{path} is not TOML: {error}") from error
+    except ValidationError as error:
+        raise BadCard(f"{path}: {first_problem(error)}") from error

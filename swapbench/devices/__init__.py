@@ -1,0 +1,1 @@
+"""Devices: places where a program runs and a file is read."""

@@ -1,0 +1,323 @@
+"""This computer as a device: programs run as child processes, files are read where they lie.
+
+For POSIX systems. What a child leaves on its standard error is kept in an unnamed file, so that it never blocks and the last
+lines can be told when it fails. Every child leads a process group of its own and is ended with it, also when the parent is
+interrupted; only processes started here are ever signalled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import selectors
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+import weakref
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.ports import Finished
+from swapbench.records import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from swapbench.records import Plan
+
+PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "numpy")
+CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal", "cpu", "acpitz")
+STDERR_LINES = 3
+GRACE_S = 1.0
+
+
+class Local:
+    """The computer that swapbench runs on; implements ports.Device.
+
+    root: where /proc and /sys are looked for; version_of: the version of an installed package, None where it is not.
+    """
+
+    def __init__(
+        self,
+        name: str = "local",
+        *,
+        root: Path = Path("/"),
+        version_of: Callable[[str], str | None] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self._root = root
+        self._version_of = version_of or installed_version
+        self._environment = environment
+        self._load_before: float | None = None
+
+    def describe(self) -> Machine:
+        """The fingerprint. Inside `quiet` the load is the one from before, not that of our own workers."""
+        versions = {package: self._version_of(package) for package in PACKAGES}
+        load = self._load_before if self._load_before is not None else self._load_1min()
+        return Machine(
+            name=self.name,
+            device=self._text("sys/class/dmi/id/product_name")
+            or self._text("proc/device-tree/model").rstrip("\0")
+            or platform.machine(),
+            system=f"{platform.system()} {platform.release()}",
+            abi=platform.machine(),
+            soc=self._soc(),
+            logical_cores=len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+            memory_bytes=self._memory_bytes(),
+            governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
+            packages={
+                "python": platform.python_version(),
+                **{package: version for package, version in versions.items() if version is not None},
+            },
+            load_1min=load,
+            temperature_c=self._temperature_c(),
+            on_battery=self._on_battery(),
+        )
+
+    def push(self, path: Path) -> str:
+        """The same file by its absolute path; nothing is copied."""
+        if not path.is_file():
+            raise DeviceFailed(f"there is no file {path}")
+        return str(path.resolve())
+
+    def pull(self, remote: str, path: Path) -> None:
+        """Copy `remote` to `path`, whole or not at all."""
+        part = path.with_name(f".{path.name}.part")
+        try:
+            shutil.copyfile(remote, part)
+            part.replace(path)
+        except OSError as problem:
+            part.unlink(missing_ok=True)
+            raise DeviceFailed(f"cannot copy {remote}: {problem.strerror or problem}") from None
+
+    def read(self, path: str) -> str:
+        """The text of a file, e.g. an energy counter."""
+        try:
+            return (self._root / path.lstrip("/")).read_text(encoding="utf-8", errors="replace")
+        except OSError as problem:
+            raise DeviceFailed(f"cannot read {path}: {problem.strerror or problem}") from problem
+
+    def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
+        """Run a program to its end. WorkerFailed where it does not start or takes longer than `timeout_s`."""
+        process = _start(argv, self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise WorkerFailed(f"{_program(argv)} did not end within {timeout_s:g} s") from None
+        finally:
+            _end(process, 0.0)
+        return Finished(
+            stdout.decode("utf-8", "replace"), stderr.decode("utf-8", "replace"), process.returncode
+        )
+
+    def start(self, argv: Sequence[str]) -> LocalConversation:
+        """Start a program to talk with. WorkerFailed where it does not start."""
+        return LocalConversation(argv, self._environment)
+
+    @contextlib.contextmanager
+    def quiet(self, plan: Plan) -> Iterator[None]:
+        """Remember the load before we add to it. Nothing is changed on a computer that others may be using."""
+        del plan
+        self._load_before = self._load_1min()
+        try:
+            yield
+        finally:
+            self._load_before = None
+
+    def _text(self, path: str) -> str:
+        try:
+            return (self._root / path).read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return ""
+
+    def _soc(self) -> str:
+        fields: dict[str, str] = {}
+        for line in self._text("proc/cpuinfo").splitlines():
+            key, _, value = line.partition(":")
+            fields.setdefault(key.strip(), value.strip())
+        return fields.get("model name") or fields.get("Hardware") or platform.processor() or "unknown"
+
+    def _memory_bytes(self) -> int:
+        for line in self._text("proc/meminfo").splitlines():
+            if line.startswith("MemTotal:"):
+                return int(line.split()[1]) * 1024
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+
+    def _load_1min(self) -> float | None:
+        words = self._text("proc/loadavg").split()
+        if words:
+            return float(words[0])
+        return os.getloadavg()[0] if hasattr(os, "getloadavg") and self._root == Path("/") else None
+
+    def _temperature_c(self) -> float | None:
+        found: dict[str, float] = {}
+        for zone in sorted((self._root / "sys/class/thermal").glob("thermal_zone*")):
+            kind, reading = (
+                self._text(str(zone.relative_to(self._root) / name)) for name in ("type", "temp")
+            )
+            if reading.lstrip("-").isdigit():
+                found.setdefault(kind, int(reading) / 1000)
+        return next((found[kind] for kind in CPU_ZONES if kind in found), None)
+
+    def _on_battery(self) -> bool | None:
+        supplies = {}
+        for supply in sorted((self._root / "sys/class/power_supply").glob("*")):
+            path = supply.relative_to(self._root)
+            kind, online, status = (self._text(str(path / name)) for name in ("type", "online", "status"))
+            scope = self._text(str(path / "scope"))
+            if scope != "Device":  # a mouse's battery says nothing about this computer
+                supplies[supply.name] = (kind, online, status)
+        if any(kind != "Battery" and online == "1" for kind, online, _ in supplies.values()):
+            return False
+        statuses = [status for kind, _, status in supplies.values() if kind == "Battery"]
+        return "Discharging" in statuses if statuses else None
+
+
+class LocalConversation:
+    """A living child process: one line in, one line out; implements ports.Conversation."""
+
+    def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        self._program = _program(argv)
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        try:
+            self._process = _start(argv, environment, stdin=subprocess.PIPE, stderr=self._stderr)
+        except BaseException:
+            self._stderr.close()
+            raise
+        assert self._process.stdout is not None
+        self._descriptor = self._process.stdout.fileno()
+        os.set_blocking(self._descriptor, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._descriptor, selectors.EVENT_READ)
+        self._lines: list[bytes] = []
+        self._partial: list[bytes] = []
+        # also runs when the conversation is forgotten and when the parent exits
+        self._release = weakref.finalize(self, _release, self._process, self._selector, self._stderr)
+
+    def read_line(self, timeout_s: float) -> str:
+        """Next line of standard output; sleeps until it is there. WorkerFailed when it ends, dies or is too slow."""
+        deadline = time.monotonic() + timeout_s
+        while not self._lines:
+            if self._process.stdout is None or self._process.stdout.closed:
+                raise WorkerFailed(f"{self._program} has been closed")
+            if not self._selector.select(max(0.0, deadline - time.monotonic())):
+                raise WorkerFailed(f"{self._program} said nothing for {timeout_s:g} s")
+            chunk = os.read(self._descriptor, 1 << 20)
+            if not chunk:
+                raise WorkerFailed(self._obituary())
+            *whole, rest = chunk.split(b"\n")
+            if whole:
+                self._lines = [b"".join([*self._partial, whole[0]]), *whole[1:]]
+                self._partial = []
+            if rest:
+                self._partial.append(rest)
+        return self._lines.pop(0).decode("utf-8", "replace").rstrip("\r")
+
+    def write_line(self, line: str) -> None:
+        """Send one line. WorkerFailed where nobody reads any more."""
+        stdin = self._process.stdin
+        if stdin is None or stdin.closed:
+            raise WorkerFailed(f"{self._program} has been closed")
+        try:
+            stdin.write(line.encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise WorkerFailed(self._obituary()) from None
+
+    def close(self, timeout_s: float = 10.0) -> None:
+        """End the program: close its input, wait, then signal its group. Safe to call twice."""
+        if not self._release.alive:
+            return
+        try:
+            _end(self._process, timeout_s)
+        finally:  # an interrupt while waiting still ends the child
+            self._release()
+
+    def _obituary(self) -> str:
+        try:
+            code: int | None = self._process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        how = (
+            "closed its output"
+            if code is None
+            else f"was killed by signal {-code}"
+            if code < 0
+            else f"ended with {code}"
+        )
+        last = "" if self._stderr.closed else _last_lines(self._stderr)
+        return f"{self._program} {how}{': ' + last if last else ''}"
+
+
+def _start(
+    argv: Sequence[str], environment: Mapping[str, str] | None, *, stdin: int, stderr: int | IO[bytes]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            env=None if environment is None else {**os.environ, **environment},
+        )
+    except OSError as problem:
+        raise WorkerFailed(f"cannot start {argv[0]}: {problem.strerror or problem}") from None
+
+
+def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
+    """End a child and its group, gently first; leaves no zombie and no open pipe."""
+    if process.stdin is not None:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+    if process.poll() is None and patience_s > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
+    for number, grace_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, None)):
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(grace_s)
+    for pipe in (process.stdout, process.stderr):
+        if pipe is not None:
+            pipe.close()
+
+
+def _release(process: subprocess.Popen[bytes], selector: selectors.BaseSelector, stderr: IO[bytes]) -> None:
+    _end(process, 0.0)
+    selector.close()
+    stderr.close()
+
+
+def _last_lines(stderr: IO[bytes]) -> str:
+    """The last few lines that a child left on its standard error, as one line."""
+    end = stderr.seek(0, os.SEEK_END)
+    stderr.seek(max(0, end - 4000))
+    lines = [line.strip() for line in stderr.read().decode("utf-8", "replace").splitlines() if line.strip()]
+    return " | ".join(lines[-STDERR_LINES:])
+
+
+def _program(argv: Sequence[str]) -> str:
+    """How a program is called in messages: its name, or the module where it is Python."""
+    return argv[argv.index("-m") + 1] if "-m" in argv[:-1] else Path(argv[0]).name
+
+
+def installed_version(package: str) -> str | None:
+    """Version of an installed Python package, None where it is not installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,402 @@
+"""What can be measured on this computer, why the rest cannot, and what would help.
+
+Every question to the world is a function of `Probes`, so that a test can answer it. No runtime and no PyTorch is
+imported here: packages are looked up, and the runtimes are tried in processes of their own.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from swapbench import units
+from swapbench.errors import SwapbenchError
+from swapbench.records import Absent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from swapbench.ports import Meter
+
+State = Literal["ok", "limited", "missing"]
+
+LOAD_TIMEOUT_S = 60.0
+OLDEST_PYTHON = (3, 11)
+LITTLE_DISK_BYTES = 2_000_000_000
+TOO_LITTLE_DISK_BYTES = 200_000_000
+BUSY_LOAD_PER_CORE = 0.25
+
+_ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn")
+_LITERT_PACKAGES = ("ai-edge-litert", "tflite-runtime")
+_EXPORT_PACKAGES = (
+    ("torch", "torch"),
+    ("onnxscript", "onnxscript"),
+    ("onnxslim", "onnxslim"),
+    ("onnxconverter-common", "onnxconverter_common"),
+    ("litert-torch", "litert_torch"),
+    ("ai-edge-quantizer", "ai_edge_quantizer"),
+    ("safetensors", "safetensors"),
+)
+_TRAIN_PACKAGES = (("torch", "torch"), ("safetensors", "safetensors"))
+_SIMULATE_PACKAGES = (("opencv-python-headless", "cv2"),)
+_GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer: ok, limited (works, but less than it could) or missing, with what would help."""
+
+    name: str
+    state: State
+    detail: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The questions to the world. A missing answer is None; none of them raises."""
+
+    python: tuple[int, int, int]
+    system: str
+    version_of: Callable[[str], str | None]
+    is_importable: Callable[[str], bool]
+    load_failure: Callable[[str], str | None]
+    read_text: Callable[[str], str | None]
+    logical_cores: Callable[[], int | None]
+    usable_cores: Callable[[], int | None]
+    load_1min: Callable[[], float | None]
+    free_bytes: Callable[[Path], int | None]
+    write_failure: Callable[[Path], str | None]
+
+
+def examine(
+    meters: Mapping[str, Callable[[], Meter | Absent]], folder: Path, probes: Probes | None = None
+) -> tuple[Finding, ...]:
+    """All findings, in the order in which a person should read them. folder: the working folder.
+
+    meters: name -> a function that finds the meter or says why it is absent.
+    """
+    ask = probes or this_computer()
+    return (
+        _python(ask),
+        _own_version(ask),
+        *_runtimes(ask),
+        _extra("export", "making ONNX and TFLite files", _EXPORT_PACKAGES, ask),
+        _extra("train", "training, distilling and pruning", _TRAIN_PACKAGES, ask),
+        _extra("simulate", "making simulated data", _SIMULATE_PACKAGES, ask),
+        *_energy(meters),
+        _cores(ask),
+        _load(ask),
+        _governor(ask),
+        _virtual_machine(ask),
+        _proc(ask),
+        _disk(folder, ask),
+        _writing(folder, ask),
+    )
+
+
+def this_computer() -> Probes:
+    """Probes that really ask."""
+    return Probes(
+        python=sys.version_info[:3],
+        system=f"{platform.system()} {platform.machine()}",
+        version_of=version_of,
+        is_importable=is_importable,
+        load_failure=load_failure,
+        read_text=_read_text,
+        logical_cores=os.cpu_count,
+        usable_cores=_usable_cores,
+        load_1min=_load_1min,
+        free_bytes=_free_bytes,
+        write_failure=write_failure,
+    )
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a distribution, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def is_importable(module: str) -> bool:
+    """Whether a top-level module could be found; it is not imported."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def load_failure(module: str, timeout_s: float = LOAD_TIMEOUT_S) -> str | None:
+    """Why a fresh process cannot import `module`, in one line, or None where it can."""
+    argv = [sys.executable, "-W", "ignore", "-c", f"import {module}"]
+    try:
+        done = subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"importing takes longer than {timeout_s:g} s"
+    except OSError as error:
+        return f"Python cannot be started ({error})"
+    if done.returncode == 0:
+        return None
+    if done.returncode < 0:
+        return f"importing dies of signal {-done.returncode}"
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    return lines[-1].strip() if lines else f"importing ends with status {done.returncode}"
+
+
+def write_failure(folder: Path) -> str | None:
+    """Why no file can be made in `folder`, or in the nearest folder above it that exists; None where one can."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)) as file:
+            file.write(b"swapbench")
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def _python(ask: Probes) -> Finding:
+    text = ".".join(str(part) for part in ask.python)
+    detail = f"Python {text} on {ask.system}"
+    if ask.python[:2] >= OLDEST_PYTHON:
+        return Finding("python", "ok", detail)
+    oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+    return Finding("python", "missing", detail, f"Install Python {oldest} or newer.")
+
+
+def _own_version(ask: Probes) -> Finding:
+    packages = ("swapbench", "numpy", "pydantic", "onnx", "pillow", "pandas", "matplotlib", "psutil")
+    found = {package: ask.version_of(package) for package in packages}
+    missing = [package for package, version in found.items() if version is None and package != "swapbench"]
+    detail = ", ".join(f"{package} {version}" for package, version in found.items() if version is not None)
+    if missing:
+        return Finding(
+            "packages",
+            "missing",
+            f"not installed: {', '.join(missing)}",
+            f"Install them with: pip install {' '.join(missing)}",
+        )
+    return Finding("packages", "ok", detail)
+
+
+def _runtimes(ask: Probes) -> tuple[Finding, Finding]:
+    return (
+        _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask),
+        _runtime(
+            "litert",
+            ".tflite",
+            _LITERT_PACKAGES,
+            {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"},
+            ask,
+        ),
+    )
+
+
+def _runtime(
+    name: str, suffix: str, packages: Sequence[str], modules: Mapping[str, str], ask: Probes
+) -> Finding:
+    preferred = packages[0]
+    install = f"Install it with: pip install {preferred}"
+    installed = [
+        (package, version) for package in packages if (version := ask.version_of(package)) is not None
+    ]
+    if not installed:
+        return Finding(name, "missing", f"no {suffix} file can run: {preferred} is not installed", install)
+    package, version = installed[0]
+    failure = ask.load_failure(modules.get(package, name))
+    if failure is not None:
+        return Finding(
+            name,
+            "missing",
+            f"{package} {version} is installed but does not load: {failure}",
+            f"Install it again with: pip install --force-reinstall {package}",
+        )
+    if package == "tflite-runtime":
+        return Finding(
+            name,
+            "limited",
+            f"{package} {version} runs {suffix} files, but gets no updates any more",
+            f"Install its successor with: pip install {preferred}",
+        )
+    return Finding(name, "ok", f"{package} {version} runs {suffix} files")
+
+
+def _extra(extra: str, purpose: str, packages: Sequence[tuple[str, str]], ask: Probes) -> Finding:
+    missing = [package for package, module in packages if not ask.is_importable(module)]
+    if missing:
+        return Finding(
+            extra,
+            "missing",
+            f"no {purpose}: {', '.join(missing)} not installed",
+            f"Install with: pip install 'swapbench[{extra}]'",
+        )
+    versions = ", ".join(
+        f"{package} {ask.version_of(package) or '(version unknown)'}" for package, _ in packages
+    )
+    return Finding(extra, "ok", f"{purpose}: {versions}")
+
+
+def _energy(meters: Mapping[str, Callable[[], Meter | Absent]]) -> tuple[Finding, ...]:
+    return tuple(_meter(name, find) for name, find in meters.items())
+
+
+def _meter(name: str, find: Callable[[], Meter | Absent]) -> Finding:
+    title = f"energy: {name}"
+    try:
+        found = find()
+        if isinstance(found, Absent):
+            return Finding(title, "missing", found.absent, found.remedy)
+        counters = ", ".join(value.counter for value in found.read())
+    except SwapbenchError as error:
+        return Finding(title, "missing", str(error.args[0]), error.remedy)
+    step = units.energy(found.resolution_uj)
+    return Finding(
+        title,
+        "ok",
+        f"{found.scope}: {counters}; steps of {step}, new every {units.duration(found.update_ns)}",
+    )
+
+
+def _cores(ask: Probes) -> Finding:
+    logical, usable = ask.logical_cores(), ask.usable_cores()
+    if logical is None and usable is None:
+        return Finding("cores", "limited", "the number of processor cores is unknown")
+    count = usable if usable is not None else logical
+    detail = f"{count} of {logical or count} logical cores may be used"
+    if count == 1:
+        return Finding(
+            "cores",
+            "limited",
+            f"{detail}: the measured process shares its core",
+            "Use a machine with two cores or more.",
+        )
+    return Finding("cores", "ok", detail)
+
+
+def _load(ask: Probes) -> Finding:
+    load, cores = ask.load_1min(), ask.usable_cores() or ask.logical_cores() or 1
+    if load is None:
+        return Finding("load", "limited", "the load of this system cannot be asked")
+    detail = f"{units.significant(load, 2)} processes wanted to run in the last minute, on {cores} cores"
+    if load > BUSY_LOAD_PER_CORE * cores:
+        return Finding(
+            "load", "limited", detail, "Stop other programs before measuring; uptime shows the load."
+        )
+    return Finding("load", "ok", detail)
+
+
+def _governor(ask: Probes) -> Finding:
+    text = ask.read_text(_GOVERNOR)
+    if text is None:
+        return Finding(
+            "governor",
+            "limited",
+            "the frequency governor cannot be seen (a virtual machine, a container, or no frequency scaling)",
+            "Nothing to set here; frequency changes can only show as wide intervals.",
+        )
+    governor = text.strip()
+    if governor == "performance":
+        return Finding("governor", "ok", "performance")
+    return Finding(
+        "governor",
+        "limited",
+        f"{governor}: the clock rate follows the load, so short runs are slower than long ones",
+        "For steady numbers: sudo cpupower frequency-set -g performance",
+    )
+
+
+def _virtual_machine(ask: Probes) -> Finding:
+    cpuinfo = ask.read_text("/proc/cpuinfo")
+    if cpuinfo is None:
+        return Finding(
+            "virtual machine", "limited", "whether this is one cannot be seen without /proc/cpuinfo"
+        )
+    if re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.MULTILINE):
+        return Finding(
+            "virtual machine",
+            "limited",
+            "this is one: neighbours on the host disturb timings, and its energy counters are hidden",
+            "Compare builds in one sitting only; measure energy on the computer itself.",
+        )
+    return Finding("virtual machine", "ok", "no sign of one")
+
+
+def _proc(ask: Probes) -> Finding:
+    status = ask.read_text("/proc/self/status")
+    if status is not None and re.search(r"^VmHWM:\s+\d+ kB", status, re.MULTILINE):
+        return Finding("/proc", "ok", "peak memory and CPU time of a worker can be read")
+    return Finding(
+        "/proc",
+        "limited",
+        "/proc/self/status tells no peak memory (VmHWM)",
+        "Mount /proc, or expect peak memory as the system's own rusage tells it.",
+    )
+
+
+def _disk(folder: Path, ask: Probes) -> Finding:
+    free = ask.free_bytes(folder)
+    if free is None:
+        return Finding("disk", "limited", f"the free space in {folder} cannot be asked")
+    detail = f"{units.size(free)} free in {folder}"
+    if free < TOO_LITTLE_DISK_BYTES:
+        return Finding("disk", "missing", detail, "Make room, or work in another folder.")
+    if free < LITTLE_DISK_BYTES:
+        return Finding("disk", "limited", detail, "Exports and simulated data can take 2 GB; make room.")
+    return Finding("disk", "ok", detail)
+
+
+def _writing(folder: Path, ask: Probes) -> Finding:
+    failure = ask.write_failure(folder)
+    if failure is None:
+        return Finding("writing", "ok", f"files can be made in {folder}")
+    return Finding(
+        "writing",
+        "missing",
+        f"no file can be made in {folder}: {failure}",
+        f"Work in a folder of your own, or: sudo chown $USER {folder}",
+    )
+
+
+def _existing(folder: Path) -> Path:
+    absolute = folder.absolute()
+    return next((one for one in (absolute, *absolute.parents) if one.is_dir()), absolute)
+
+
+def _read_text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+
+
+def _usable_cores() -> int | None:
+    try:
+        return len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):
+        return None
+
+
+def _load_1min() -> float | None:
+    try:
+        return os.getloadavg()[0]
+    except (AttributeError, OSError):
+        return None
+
+
+def _free_bytes(folder: Path) -> int | None:
+    try:
+        return shutil.disk_usage(_existing(folder)).free
+    except OSError:
+        return None

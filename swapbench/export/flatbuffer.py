@@ -1,0 +1,281 @@
+"""Passes over a .tflite file: PReLU as one operator, padding that XNNPACK takes, short names, our description in the file.
+
+Needs only ai-edge-litert. Every function takes and returns the bytes of a file, and the same bytes for the same arguments.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import flatbuffers  # type: ignore[import-untyped]
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+METADATA_KEY = "swapbench"
+INPUT = "input"
+OUTPUT = "logits"
+
+_Code = schema.BuiltinOperator
+_CODE_NAMES = {value: name for name, value in vars(_Code).items() if isinstance(value, int)}
+_RELU = schema.ActivationFunctionType.RELU
+_RELU6 = schema.ActivationFunctionType.RELU6
+_DATA_ALIGNMENT_BYTES = 16
+"""Demanded of constant data by the schema (`force_align: 16`); the generated Python writer forgets it."""
+
+_FILE_IDENTIFIER = b"TFL3"
+_LOWEST_PADDING = -1e30
+
+
+def tidied(content: bytes) -> bytes:
+    """A converter's file made ready to ship: PReLU fused, padding as zeros, short tensor names, nothing unused left."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    _fuse_prelu(model)
+    _pad_with_zeros(model)
+    _drop_unused(model)
+    _rename(model)
+    model.description = "swapbench"
+    return _written(model)
+
+
+def described(content: bytes, metadata: str) -> bytes:
+    """The file with `metadata` (JSON text) in the metadata buffer "swapbench", in place of what was there."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    entry = schema.MetadataT()
+    entry.name = METADATA_KEY
+    entry.buffer = len(model.buffers)
+    data = schema.BufferT()
+    data.data = np.frombuffer(metadata.encode(), np.uint8)
+    model.buffers.append(data)
+    kept = [
+        one
+        for one in model.metadata or ()
+        if _text(one.name) not in {METADATA_KEY, "keep_stablehlo_constant"}
+    ]
+    model.metadata = [*kept, entry]
+    _drop_unused(model)
+    return _written(model)
+
+
+def last_weighted(content: bytes) -> tuple[str, float]:
+    """The output tensor's name of the last weighted operator and its share of all multiplications."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    graph = _Graph(model)
+    work = [(_text(graph.tensor(op.outputs[0]).name), graph.multiplications(op)) for op in graph.operators]
+    work = [(name, count) for name, count in work if count]
+    if not work:
+        return "", 1.0
+    return work[-1][0], work[-1][1] / sum(count for _, count in work)
+
+
+class _Graph:
+    """The main subgraph of a file with the questions that the passes ask."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.subgraph = model.subgraphs[0]
+        self.operators: list[Any] = self.subgraph.operators
+        self.producer = {int(out): op for op in self.operators for out in op.outputs}
+
+    def tensor(self, index: int) -> Any:
+        return self.subgraph.tensors[int(index)]
+
+    def shape(self, index: int) -> list[int]:
+        shape = self.tensor(index).shape
+        return [] if shape is None else [int(length) for length in shape]
+
+    def code(self, op: Any) -> int:
+        entry = self.model.operatorCodes[op.opcodeIndex]
+        return int(max(entry.builtinCode, entry.deprecatedBuiltinCode))
+
+    def made_by(self, index: int, code: int) -> Any | None:
+        op = self.producer.get(int(index))
+        return op if op is not None and self.code(op) == code else None
+
+    def constant(self, index: int) -> NDArray[np.float32] | None:
+        """The value of a float32 constant, None for anything else."""
+        tensor = self.tensor(index)
+        data = self.model.buffers[tensor.buffer].data
+        if data is None or tensor.type != schema.TensorType.FLOAT32:
+            return None
+        return np.frombuffer(bytes(data), np.float32).reshape(self.shape(index))
+
+    def users(self, index: int) -> list[Any]:
+        return [op for op in self.operators if int(index) in {int(one) for one in op.inputs}]
+
+    def multiplications(self, op: Any) -> int:
+        code = self.code(op)
+        if code not in {_Code.CONV_2D, _Code.DEPTHWISE_CONV_2D, _Code.FULLY_CONNECTED}:
+            return 0
+        weights, outputs = self.shape(op.inputs[1]), int(np.prod(self.shape(op.outputs[0])))
+        if code == _Code.CONV_2D:
+            return outputs * int(np.prod(weights[1:]))
+        return outputs * (weights[1] * weights[2] if code == _Code.DEPTHWISE_CONV_2D else weights[1])
+
+    def set_code(self, op: Any, code: int) -> None:
+        """Make `op` an operator of another kind, adding the kind to the file where it has none of it."""
+        for index, entry in enumerate(self.model.operatorCodes):
+            if max(entry.builtinCode, entry.deprecatedBuiltinCode) == code:
+                op.opcodeIndex = index
+                return
+        entry = schema.OperatorCodeT()
+        entry.builtinCode = entry.deprecatedBuiltinCode = code
+        entry.version = 1
+        self.model.operatorCodes.append(entry)
+        op.opcodeIndex = len(self.model.operatorCodes) - 1
+
+
+def _fuse_prelu(model: Any) -> None:
+    """RELU(x) - slope * RELU(-x), into which litert-torch takes PReLU apart, as one PRELU."""
+    graph = _Graph(model)
+    dead: set[int] = set()
+    for op in graph.operators:
+        if graph.code(op) != _Code.SUB:
+            continue
+        positive = graph.made_by(op.inputs[0], _Code.RELU)
+        scaled = graph.made_by(op.inputs[1], _Code.MUL)
+        if positive is None or scaled is None:
+            continue
+        x = int(positive.inputs[0])
+        negative, slope = _constant_last(graph, scaled.inputs)
+        flipped = graph.made_by(negative, _Code.MUL)
+        if flipped is None or flipped.builtinOptions.fusedActivationFunction != _RELU:
+            continue
+        source, minus_one = _constant_last(graph, flipped.inputs)
+        slopes, sign = graph.constant(slope), graph.constant(minus_one)
+        if source != x or slopes is None or sign is None or not np.all(sign == -1):
+            continue
+        if any(len(graph.users(one.outputs[0])) != 1 for one in (positive, scaled, flipped)):
+            continue
+        tensor = graph.tensor(slope)
+        if len(graph.shape(slope)) == 4:
+            tensor.shape = graph.shape(slope)[1:]  # PRELU takes slopes without the batch dimension
+            tensor.shapeSignature = None
+        graph.set_code(op, _Code.PRELU)
+        op.inputs = [x, slope]
+        op.builtinOptions, op.builtinOptionsType = None, schema.BuiltinOptions.NONE
+        dead |= {id(positive), id(scaled), id(flipped)}
+    graph.subgraph.operators = [op for op in graph.operators if id(op) not in dead]
+
+
+def _constant_last(graph: _Graph, inputs: Iterable[int]) -> tuple[int, int]:
+    first, second = (int(index) for index in inputs)
+    return (first, second) if graph.constant(second) is not None else (second, first)
+
+
+def _pad_with_zeros(model: Any) -> None:
+    """PADV2 with minus infinity before max pooling as PAD with zeros, where what is padded is never negative.
+
+    The maximum is the same. XNNPACK takes PAD and leaves PADV2 to the slow reference kernel (a quarter of the time of an
+    int8 central difference net), and a range down to minus infinity would spoil quantisation.
+    """
+    graph = _Graph(model)
+    for op in graph.operators:
+        if graph.code(op) != _Code.PADV2 or not _never_negative(graph, op.inputs[0]):
+            continue
+        value = graph.constant(op.inputs[2])
+        if value is None or float(value.max()) > _LOWEST_PADDING:
+            continue
+        if any(graph.code(user) != _Code.MAX_POOL_2D for user in graph.users(op.outputs[0])):
+            continue
+        graph.set_code(op, _Code.PAD)
+        op.inputs = [int(op.inputs[0]), int(op.inputs[1])]
+        op.builtinOptions, op.builtinOptionsType = schema.PadOptionsT(), schema.BuiltinOptions.PadOptions
+
+
+def _never_negative(graph: _Graph, index: int) -> bool:
+    op = graph.producer.get(int(index))
+    if op is None:
+        return False
+    if graph.code(op) in {_Code.RELU, _Code.RELU6, _Code.LOGISTIC}:
+        return True
+    return getattr(op.builtinOptions, "fusedActivationFunction", None) in {_RELU, _RELU6}
+
+
+def _drop_unused(model: Any) -> None:
+    """Remove tensors, operator codes and buffers that nothing refers to; dangling tensors break the quantiser."""
+    for number, subgraph in enumerate(model.subgraphs):
+        used_by = {int(i) for op in subgraph.operators for i in (*op.inputs, *op.outputs)}
+        used = sorted((used_by | {int(i) for i in (*subgraph.inputs, *subgraph.outputs)}) - {-1})
+        place = {old: new for new, old in enumerate(used)} | {-1: -1}
+        subgraph.tensors = [subgraph.tensors[old] for old in used]
+        for thing in (subgraph, *subgraph.operators):
+            thing.inputs = [place[int(i)] for i in thing.inputs]
+            thing.outputs = [place[int(i)] for i in thing.outputs]
+        for signature in model.signatureDefs or ():
+            if signature.subgraphIndex == number:
+                for one in (*signature.inputs, *signature.outputs):
+                    one.tensorIndex = place[int(one.tensorIndex)]
+    operators = [op for subgraph in model.subgraphs for op in subgraph.operators]
+    codes = sorted({int(op.opcodeIndex) for op in operators})
+    for op in operators:
+        op.opcodeIndex = codes.index(int(op.opcodeIndex))
+    model.operatorCodes = [model.operatorCodes[index] for index in codes]
+    holders = [
+        *(tensor for subgraph in model.subgraphs for tensor in subgraph.tensors),
+        *(model.metadata or ()),
+    ]
+    # buffer 0 is the empty one by convention
+    buffers = sorted({0} | {int(holder.buffer) for holder in holders})
+    for holder in holders:
+        holder.buffer = buffers.index(int(holder.buffer))
+    model.buffers = [model.buffers[index] for index in buffers]
+
+
+def _rename(model: Any) -> None:
+    """Tensors named after the operator that makes or takes them: converters write whole module paths into the file."""
+    graph = _Graph(model)
+    for number, op in enumerate(graph.operators):
+        kind = _CODE_NAMES[graph.code(op)].lower()
+        for place, index in enumerate(op.inputs):
+            if int(index) >= 0 and int(index) not in graph.producer:
+                graph.tensor(index).name = f"{kind}_{number}.{place}"
+        for place, index in enumerate(op.outputs):
+            graph.tensor(index).name = f"{kind}_{number}" + (f":{place}" if place else "")
+    subgraph = graph.subgraph
+    for indices, name in ((subgraph.inputs, INPUT), (subgraph.outputs, OUTPUT)):
+        for place, index in enumerate(indices):
+            graph.tensor(index).name = name + (f"_{place}" if place else "")
+    for signature in model.signatureDefs or ():
+        for one in (*signature.inputs, *signature.outputs):
+            one.name = graph.tensor(one.tensorIndex).name
+
+
+class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
+    """A buffer whose data lies at a multiple of 16 bytes."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the name that the generated code calls
+        data = None if self.data is None else bytes(self.data)
+        if data is not None:
+            builder.StartVector(1, len(data), _DATA_ALIGNMENT_BYTES)
+            builder.head -= len(data)
+            builder.Bytes[builder.head : builder.head + len(data)] = data
+            builder.vectorNumElems = len(data)
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if data is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def _written(model: Any) -> bytes:
+    plain, model.buffers = model.buffers, [_aligned(buffer) for buffer in model.buffers]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=_FILE_IDENTIFIER)
+    model.buffers = plain
+    return bytes(builder.Output())
+
+
+def _aligned(buffer: Any) -> _AlignedBuffer:
+    aligned = _AlignedBuffer()
+    aligned.data = buffer.data
+    return aligned
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode() if isinstance(name, bytes) else name

@@ -1,0 +1,1 @@
+"""Presentation attack detection: datasets, preprocessing, metrics, simulated attacks."""

@@ -1,0 +1,390 @@
+"""The Markdown skin of the table: legible in a terminal (columns are padded) and on a forge (everything is escaped)."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from swapbench import units
+from swapbench.report import cells
+from swapbench.report.table import SIMULATED, table_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from swapbench.records import Record
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+    Column = tuple[str, Callable[[Row], str]]
+
+TEXT_COLUMNS = frozenset({"Model", "File", "Precision", "Format", "Runtime", "Meter", "Scope"})
+OPTIONAL_COLUMNS = frozenset(
+    {"Less memory", "Less energy", "BPCER10", "BPCER20", "BPCER100", "Max score drift", "Flips"}
+)
+"""Left out where no row has them; the notes say why."""
+
+
+def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
+    """The records as the Markdown skin of their table; raises what table.table_of raises."""
+    return as_markdown(table_of(records, relative_to))
+
+
+def as_markdown(table: Table) -> str:
+    """The whole report: main table, its details by quantity, ratios to the reference, notes, doubts, machines."""
+    parts = [
+        _head(table),
+        _section(table, "Speed, weight, accuracy, power", _MAIN, _main_caption(table)),
+        _section(
+            table, _against(table), _RELATIVE, _relative_caption(table), lambda row: row.relative is not None
+        ),
+        _section(table, "Speed", _SPEED, _speed_caption(table), lambda row: row.latency_p50_ns is not None),
+        _section(table, "Weight", _WEIGHT, _weight_caption(table), lambda row: row.file_bytes is not None),
+        _section(table, "Accuracy", _ACCURACY, _accuracy_caption(table), lambda row: row.acer is not None),
+        _species(table),
+        _energy(table),
+        _notes(table),
+        _doubts(table),
+        _machines(table),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def escaped(text: str) -> str:
+    """`text` so that Markdown (also in a table cell) shows it as it is; line breaks and control characters become spaces."""
+    text = "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text)
+    text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
+    text = re.sub(r"<(?=[\w/!?])", "&lt;", text)
+    text = re.sub(r"([\\`*|~$])", r"\\\1", text)
+    # Without a closing bracket no link can form; other brackets are intervals and stay legible.
+    text = re.sub(r"\](?=[(\[:])", r"\\]", text)
+    # An underscore inside a word is no emphasis; leaving it alone keeps file names legible in a terminal.
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table whose columns are aligned as plain text too: text to the left, numbers to the right."""
+    lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
+    widths = [max(3, *(_width(line[i]) for line in lines)) for i in range(len(header))]
+    left = [heading in TEXT_COLUMNS for heading in header]
+
+    def line_of(line: Sequence[str]) -> str:
+        padded = (
+            cell + " " * (width - _width(cell)) if to_left else " " * (width - _width(cell)) + cell
+            for cell, width, to_left in zip(line, widths, left, strict=True)
+        )
+        return "| " + " | ".join(padded) + " |"
+
+    rule = (
+        "-" * width if to_left else "-" * (width - 1) + ":"
+        for width, to_left in zip(widths, left, strict=True)
+    )
+    return "\n".join([line_of(lines[0]), "| " + " | ".join(rule) + " |", *map(line_of, lines[1:])])
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that the text takes."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+# ---- Columns ----
+
+_FILE: Column = ("File", cells.file)
+
+_MAIN: tuple[Column, ...] = (
+    ("Model", lambda row: row.model + (cells.DOUBTFUL if row.doubts else "")),
+    ("Precision", lambda row: row.precision),
+    ("Format", lambda row: row.format),
+    ("Runtime", lambda row: row.runtime),
+    ("Median, ms", cells.median),
+    ("p90, ms", lambda row: cells.ms(row.latency_p90_ns)),
+    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
+    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
+    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
+    ("APCER, %", cells.apcer),
+    ("ACER, %", cells.acer),
+    ("Energy above idle", cells.first_energy),
+)
+
+_RELATIVE: tuple[Column, ...] = (
+    _FILE,
+    ("Speed-up (median)", cells.speed_up),
+    ("Speed-up (p05)", cells.relative_cell("speed_up_p05")),
+    ("Smaller file", cells.relative_cell("size_reduction")),
+    ("Fewer params", cells.relative_cell("params_reduction")),
+    ("Fewer MACs", cells.relative_cell("macs_reduction")),
+    ("Less memory", cells.relative_cell("memory_reduction")),
+    ("Less energy", cells.relative_cell("energy_reduction")),
+    (
+        "1 - ACER kept",
+        lambda row: cells.or_dash(units.percent, row.relative.accuracy_kept if row.relative else None),
+    ),
+    ("Error ratio", cells.relative_cell("error_ratio")),
+)
+
+_SPEED: tuple[Column, ...] = (
+    _FILE,
+    ("Threads", lambda row: str(row.threads)),
+    ("p05", lambda row: cells.ms(row.latency_p05_ns)),
+    ("Median", cells.median),
+    ("p90", lambda row: cells.ms(row.latency_p90_ns)),
+    ("p95", lambda row: cells.ms(row.latency_p95_ns)),
+    ("p99", lambda row: cells.ms(row.latency_p99_ns)),
+    ("Load", lambda row: cells.ms(row.load_ns)),
+    ("First", lambda row: cells.ms(row.first_ns)),
+    ("Runs", lambda row: str(row.runs)),
+    ("Workers", lambda row: str(row.workers)),
+    ("CPU time (stand-in, not energy)", lambda row: cells.ms(row.cpu_time_ns)),
+)
+
+_WEIGHT: tuple[Column, ...] = (
+    _FILE,
+    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
+    ("Params", lambda row: cells.or_dash(units.count, row.params)),
+    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
+    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
+    ("Before load", lambda row: cells.or_dash(units.size, row.memory_before_load_bytes)),
+)
+
+_ACCURACY: tuple[Column, ...] = (
+    _FILE,
+    ("APCER (worst species)", cells.apcer),
+    ("BPCER", lambda row: cells.with_interval(cells.bare_percent, row.bpcer, row.bpcer_low, row.bpcer_high)),
+    ("ACER", cells.acer),
+    ("EER", lambda row: cells.or_dash(cells.bare_percent, row.eer)),
+    ("AUC", lambda row: cells.or_dash(cells.bare_percent, row.auc)),
+    ("BPCER10", lambda row: cells.or_dash(cells.bare_percent, row.bpcer10)),
+    ("BPCER20", lambda row: cells.or_dash(cells.bare_percent, row.bpcer20)),
+    ("BPCER100", lambda row: cells.or_dash(cells.bare_percent, row.bpcer100)),
+    ("Threshold", lambda row: cells.or_dash(units.significant, row.threshold)),
+    ("Max score drift", lambda row: cells.or_dash(units.significant, row.parity_max_abs_difference)),
+    (
+        "Flips",
+        lambda row: (
+            units.NOT_MEASURED
+            if row.parity_samples is None
+            else f"{row.parity_decision_flips}/{row.parity_samples}"
+        ),
+    ),
+)
+
+
+# ---- Sections ----
+
+
+def _head(table: Table) -> str:
+    count = len(table.rows)
+    first, last = min(row.time for row in table.rows), max(row.time for row in table.rows)
+    when = (
+        f"{first:%Y-%m-%d %H:%M}" + ("" if first == last else f" to {last:%Y-%m-%d %H:%M}") + f" {first:%Z}"
+    )
+    runs = ", ".join(dict.fromkeys(escaped(row.run) for row in table.rows))
+    parts = ["# swapbench report"]
+    if table.data_simulated:
+        real = any(row.data_simulated is False for row in table.rows)
+        named = _rows_named([row for row in table.rows if row.data_simulated], table)
+        parts.append(f"> **{SIMULATED}**" + (f" Rows: {named}." if real else ""))
+    parts.append(f"{count} record{'s' * (count != 1)} of run {runs}, {when.strip()}.")
+    if len(table.machines) > 1:
+        parts.append(
+            f"**The records come from {len(table.machines)} machines.** Each machine has its own tables; "
+            "numbers of different machines must not be compared."
+        )
+    return "\n\n".join(parts)
+
+
+def _section(
+    table: Table,
+    title: str,
+    columns: Sequence[Column],
+    caption: str,
+    belongs: Callable[[Row], bool] = lambda _: True,
+) -> str:
+    """A heading, one grid for each machine, a caption; nothing when no row belongs."""
+    parts = [f"## {title}"]
+    columns = [column for column in columns if column[0] not in OPTIONAL_COLUMNS or _any(table.rows, column)]
+    for machine in table.machines:
+        rows = [row for row in table.rows if row.machine_fingerprint == machine and belongs(row)]
+        if not rows:
+            continue
+        if len(table.machines) > 1:
+            parts.append(f"**{escaped(machine)}**")
+        parts.append(
+            grid([heading for heading, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
+        )
+    return "\n\n".join([*parts, caption]) if len(parts) > 1 else ""
+
+
+def _any(rows: Sequence[Row], column: Column) -> bool:
+    return any(column[1](row) != units.NOT_MEASURED for row in rows)
+
+
+def _main_caption(table: Table) -> str:
+    text = f"Latency of one inference at batch 1, median{_confidence(table)}. Error rates in per cent{_acer_interval()}."
+    if any(row.doubts for row in table.rows):
+        text += f" {cells.DOUBTFUL.strip()} doubtful: see Doubts."
+    return text + f" {units.NOT_MEASURED} not measured: see Notes."
+
+
+def _acer_interval() -> str:
+    return ", APCER of the worst attack species (named), intervals in brackets"
+
+
+def _confidence(table: Table) -> str:
+    levels = sorted({row.latency_confidence for row in table.rows if row.latency_confidence is not None})
+    if not levels:
+        return ""
+    return (
+        f" with its {' or '.join(f'{100 * level:g} %' for level in levels)} interval (bootstrap over workers)"
+    )
+
+
+def _against(table: Table) -> str:
+    return f"Relative to {escaped(table.reference or '')}"
+
+
+def _relative_caption(table: Table) -> str:
+    chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
+    return (
+        f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under the same runtime, "
+        "version and threads, on the same machine. Speed-up and reductions are reference / this row (more is better); "
+        f"1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more errors; "
+        f"{units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both medians' "
+        "intervals; for a verdict, alternate the two: `swapbench compare`."
+    )
+
+
+def _speed_caption(table: Table) -> str:
+    inputs = ", ".join(sorted({row.input for row in table.rows if row.input}))
+    return (
+        f"Milliseconds an inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, p95, p99: "
+        "early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load and first "
+        "inference: median over fresh worker processes."
+    )
+
+
+def _weight_caption(table: Table) -> str:
+    kinds = "; ".join(sorted({row.memory_kind for row in table.rows if row.memory_kind}))
+    text = "Parameters and multiply-accumulates (MACs) are counted on the exported graph."
+    return text + (f" Memory: {escaped(kinds)}." if kinds else "")
+
+
+def _accuracy_caption(table: Table) -> str:
+    scored = [row for row in table.rows if row.acer is not None]
+    data = dict.fromkeys(
+        f"{row.dataset} ({row.protocol}; {row.bona_fide} bona fide, {row.attacks} attacks, "
+        f"{row.failures_to_acquire} failures to acquire; digest {(row.dataset_digest or '')[:12]})"
+        for row in scored
+    )
+    rules = dict.fromkeys(row.threshold_rule or "" for row in scored)
+    text = (
+        f"Per cent, after ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}. "
+        f"Threshold: {escaped('; '.join(rules))}. Max score drift and flips: against the PyTorch network."
+    )
+    if len({(row.dataset_digest, row.protocol) for row in scored}) > 1:
+        text += " **Rows were scored on different data or protocols: their accuracies must not be compared.**"
+    return text
+
+
+def _species(table: Table) -> str:
+    columns = (_FILE, *((name, cells.species_cell(name)) for name in table.species))
+    caption = "APCER in per cent with its interval."
+    return _section(
+        table, "APCER by attack species", columns, caption, lambda row: bool(row.apcer_by_species)
+    )
+
+
+def _energy(table: Table) -> str:
+    header = ("File", "Meter", "Scope", "Above idle", "Gross", "Runs")
+    parts = []
+    for machine in table.machines:
+        lines = [
+            (
+                cells.file(row),
+                one.meter,
+                one.scope,
+                cells.energy(one),
+                units.energy(one.gross_uj),
+                str(one.runs),
+            )
+            for row in table.rows
+            for one in row.energy
+            if row.machine_fingerprint == machine
+        ]
+        if lines:
+            parts += [f"**{escaped(machine)}**"] if len(table.machines) > 1 else []
+            parts.append(grid(header, lines))
+    caption = (
+        "Energy of one inference. Above idle: minus the idle measured before and after, with its worst-case uncertainty; "
+        "< where only a bound is known. Gross: everything that the scope used meanwhile."
+    )
+    return "\n\n".join(["## Energy", *parts, caption]) if parts else ""
+
+
+def _notes(table: Table) -> str:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in table.rows:
+        for one in row.missing:
+            groups.setdefault((one.quantity, one.reason, one.remedy), []).append(row)
+    lines = [
+        f"- {quantity}, {_rows_named(rows, table)}: {_sentence(reason)}{_helps(remedy)}"
+        for (quantity, reason, remedy), rows in groups.items()
+    ]
+    return (
+        "\n\n".join([f"## Notes\n\nWhy a number is missing ({units.NOT_MEASURED}):", "\n".join(lines)])
+        if lines
+        else ""
+    )
+
+
+def _doubts(table: Table) -> str:
+    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
+    for row in table.rows:
+        for doubt in row.doubts:
+            messages = groups.setdefault((doubt.code, doubt.quantity, doubt.remedy), {})
+            messages.setdefault(doubt.message, []).append(row)
+    lines = []
+    for (code, quantity, remedy), messages in groups.items():
+        head = f"- **{escaped(code)}** ({quantity})"
+        if len(messages) == 1:
+            [(message, rows)] = messages.items()
+            lines.append(f"{head}, {_rows_named(rows, table)}: {_sentence(message)}{_helps(remedy)}")
+        else:
+            lines.append(f"{head}:{_helps(remedy)}")
+            lines += [
+                f"  - {_rows_named(rows, table)}: {_sentence(message)}" for message, rows in messages.items()
+            ]
+    if not lines:
+        return ""
+    doubtful = sum(1 for row in table.rows if row.doubts)
+    title = f"## Doubts\n\n{doubtful} of {len(table.rows)} records must be read with care:"
+    return "\n\n".join([title, "\n".join(lines)])
+
+
+def _machines(table: Table) -> str:
+    lines = [f"- {escaped(machine)}" for machine in table.machines]
+    versions = sorted(
+        {f"{row.runtime} {row.runtime_version} ({', '.join(row.providers)})" for row in table.rows}
+    )
+    lines += [f"- {escaped(version)}" for version in versions]
+    return "\n\n".join([f"## Machine{'s' * (len(table.machines) != 1)} and runtimes", "\n".join(lines)])
+
+
+def _sentence(text: str) -> str:
+    text = escaped(" ".join(text.split()))
+    return text + ("" if not text or text[-1] in ".!?" else ".")
+
+
+def _helps(remedy: str) -> str:
+    """No full stop is added: a remedy may be a command to copy."""
+    return f" What helps: {escaped(' '.join(remedy.split()))}" if remedy.strip() else ""
+
+
+def _rows_named(rows: Sequence[Row], table: Table) -> str:
+    if len(rows) == len(table.rows):
+        return "all rows"
+    return ", ".join(escaped(row.label) for row in rows)

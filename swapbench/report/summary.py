@@ -1,0 +1,484 @@
+"""From a raw record to one row of numbers, and from two rows to ratios. Nothing is rounded, nothing is measured.
+
+Every number keeps its unit in its name. A number that does not exist is None, and `Row.missing` says why.
+Ratios are named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more
+than 1 is better), `accuracy_kept` and `error_ratio` are this row / reference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from swapbench import stats
+from swapbench.errors import UnknownName
+from swapbench.records import PRECISIONS, Absent, Proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from swapbench.records import Accuracy, Doubt, Machine, Parity, Plan, Power, Record, Speed, Weight
+
+Quantity = Literal["speed", "tail", "weight", "memory", "accuracy", "power", "parity", "reference"]
+TAILS = (0.90, 0.95, 0.99)
+"""The percentiles that are reported only when the sample is large enough to claim them."""
+
+_PRECISIONS: tuple[str, ...] = PRECISIONS
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a number of a row does not exist. `quantity` says which part of the row it would have been in."""
+
+    quantity: Quantity
+    reason: str
+    remedy: str = ""
+
+
+@dataclass(frozen=True)
+class SpeciesErrors:
+    """APCER of one attack instrument species with its interval."""
+
+    species: str
+    apcer: float
+    low: float
+    high: float
+    errors: int
+    trials: int
+
+
+@dataclass(frozen=True)
+class Energy:
+    """Energy of one inference by one meter: above idle with its uncertainty, and with the idle share (gross)."""
+
+    meter: str
+    scope: str
+    above_idle_uj: float
+    uncertainty_uj: float
+    gross_uj: float
+    runs: int
+    limit_uj: float
+
+    @property
+    def resolved(self) -> bool:
+        """False when the uncertainty is as large as the energy itself: then only `limit_uj` may be printed."""
+        return self.above_idle_uj > self.uncertainty_uj
+
+
+@dataclass(frozen=True)
+class Relative:
+    """One row against its reference. None where either side is missing, or the reference is 0.
+
+    The interval of speed_up joins the worst ends of both medians' intervals: it covers at least
+    1 - 2 (1 - confidence) and is wider than a paired comparison's. The reference itself has none.
+    """
+
+    reference: str
+    speed_up: float | None
+    speed_up_low: float | None
+    speed_up_high: float | None
+    speed_up_p05: float | None
+    size_reduction: float | None
+    params_reduction: float | None
+    macs_reduction: float | None
+    memory_reduction: float | None
+    accuracy_kept: float | None
+    error_ratio: float | None
+    energy_reduction: float | None
+
+
+@dataclass(frozen=True)
+class Row:
+    """All numbers of one record. Latencies are of one inference at batch 1; rates are fractions, not per cent.
+
+    label is unique among the rows of one table. latency_p05_ns is what the work costs when nothing disturbs it;
+    p90, p95 and p99 are early-stopping estimates (MLPerf LoadGen) and None where there are too few runs to claim them.
+    bpcer10, 20 and 100 are BPCER where APCER is at most 10, 5 and 1 %.
+    cpu_time_ns is the process CPU time of one inference: a stand-in for effort, not an energy.
+    """
+
+    label: str
+    record_id: str
+    run: str
+    time: datetime
+    net: str
+    recipe: str | None
+    precision: str
+    format: str
+    runtime: str
+    runtime_version: str
+    providers: tuple[str, ...]
+    threads: int
+    delegated_nodes: int | None
+    nodes: int | None
+    artifact_sha256: str
+    machine: str
+    machine_fingerprint: str
+    input: str | None = None
+    latency_p05_ns: float | None = None
+    latency_p50_ns: float | None = None
+    latency_p50_low_ns: float | None = None
+    latency_p50_high_ns: float | None = None
+    latency_confidence: float | None = None
+    latency_p90_ns: float | None = None
+    latency_p95_ns: float | None = None
+    latency_p99_ns: float | None = None
+    load_ns: float | None = None
+    first_ns: float | None = None
+    cpu_time_ns: float | None = None
+    runs: int | None = None
+    workers: int | None = None
+    file_bytes: int | None = None
+    params: int | None = None
+    macs: int | None = None
+    peak_memory_bytes: int | None = None
+    memory_before_load_bytes: int | None = None
+    memory_kind: str | None = None
+    dataset: str | None = None
+    dataset_digest: str | None = None
+    data_simulated: bool | None = None
+    trained_on_simulated_data: bool | None = None
+    protocol: str | None = None
+    threshold: float | None = None
+    threshold_rule: str | None = None
+    apcer: float | None = None
+    apcer_worst_species: tuple[str, ...] = ()
+    apcer_by_species: tuple[SpeciesErrors, ...] = ()
+    bpcer: float | None = None
+    bpcer_low: float | None = None
+    bpcer_high: float | None = None
+    acer: float | None = None
+    acer_low: float | None = None
+    acer_high: float | None = None
+    eer: float | None = None
+    auc: float | None = None
+    auc_low: float | None = None
+    auc_high: float | None = None
+    bpcer10: float | None = None
+    bpcer20: float | None = None
+    bpcer100: float | None = None
+    bona_fide: int | None = None
+    attacks: int | None = None
+    failures_to_acquire: int | None = None
+    parity_max_abs_difference: float | None = None
+    parity_decision_flips: int | None = None
+    parity_samples: int | None = None
+    energy: tuple[Energy, ...] = ()
+    relative: Relative | None = None
+    valid: bool = True
+    doubts: tuple[Doubt, ...] = ()
+    missing: tuple[Missing, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """`net` or `net.recipe`."""
+        return f"{self.net}.{self.recipe}" if self.recipe else self.net
+
+    @property
+    def energy_above_idle_uj(self) -> float | None:
+        """Energy above idle by the first meter of the record, or None."""
+        return self.energy[0].above_idle_uj if self.energy else None
+
+
+def summary(record: Record) -> Row:
+    """The row of one record. Deterministic: the bootstrap is seeded by the record's own plan."""
+    variant, used = record.variant, record.runtime
+    row = Row(
+        label=variant.file_name,
+        record_id=record.id,
+        run=record.run,
+        time=record.time,
+        net=variant.net,
+        recipe=variant.recipe,
+        precision=variant.precision,
+        format=variant.format,
+        runtime=used.runtime,
+        runtime_version=used.version,
+        providers=used.providers,
+        threads=used.threads,
+        delegated_nodes=used.delegated_nodes,
+        nodes=used.nodes,
+        artifact_sha256=record.artifact_sha256,
+        machine=record.machine.name,
+        machine_fingerprint=fingerprint(record.machine),
+        trained_on_simulated_data=(
+            record.card.training.simulated_data if record.card and record.card.training else None
+        ),
+        valid=record.valid,
+        doubts=record.doubts,
+    )
+    row = _with_speed(row, record.speed, record.plan)
+    row = _with_weight(row, record.weight)
+    row = _with_accuracy(row, record.accuracy)
+    row = _with_power(row, record.power)
+    return _with_parity(row, record.parity)
+
+
+def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
+    """Rows in the order of the table, each with its ratios, and the name of the reference network.
+
+    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference of a
+    row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with the most MACs)
+    in fp32 with the same machine, format, runtime, runtime version and threads; where there are several, the newest.
+    Raises UnknownName when no record is of the network `relative_to`.
+    """
+    rows = _with_labels(sorted(map(summary, records), key=_order))
+    name = _reference_name(rows, relative_to)
+    if name is None:
+        return tuple(rows), None
+    compared = []
+    for row in rows:
+        reference = _reference_of(row, name, rows)
+        if reference is None:
+            under = f"{row.runtime} {row.runtime_version} with {row.threads} thread{'s' * (row.threads != 1)}"
+            reason = f"no fp32 {row.format} record of {name} under {under} on the same machine"
+            compared.append(
+                _missing(row, "reference", Absent(absent=reason, remedy="Measure it in the same run"))
+            )
+        else:
+            compared.append(replace(row, relative=relative(row, reference)))
+    return tuple(compared), name
+
+
+def relative(row: Row, reference: Row) -> Relative:
+    """The ratios of a row to its reference. Accuracy is compared only on the same data and protocol."""
+    itself = row.record_id == reference.record_id
+    same_data = (row.dataset_digest, row.protocol) == (reference.dataset_digest, reference.protocol)
+    accuracy_kept = error_ratio = None
+    if same_data and row.acer is not None and reference.acer is not None:
+        accuracy_kept = _over(1 - row.acer, 1 - reference.acer)
+        error_ratio = _over(row.acer, reference.acer)
+    same_meter = bool(row.energy and reference.energy) and (
+        (row.energy[0].meter, row.energy[0].scope) == (reference.energy[0].meter, reference.energy[0].scope)
+    )
+    comparable = same_meter and row.energy[0].resolved and reference.energy[0].resolved
+    return Relative(
+        reference=reference.label,
+        speed_up=_over(reference.latency_p50_ns, row.latency_p50_ns),
+        speed_up_low=None if itself else _over(reference.latency_p50_low_ns, row.latency_p50_high_ns),
+        speed_up_high=None if itself else _over(reference.latency_p50_high_ns, row.latency_p50_low_ns),
+        speed_up_p05=_over(reference.latency_p05_ns, row.latency_p05_ns),
+        size_reduction=_over(reference.file_bytes, row.file_bytes),
+        params_reduction=_over(reference.params, row.params),
+        macs_reduction=_over(reference.macs, row.macs),
+        memory_reduction=_over(reference.peak_memory_bytes, row.peak_memory_bytes),
+        accuracy_kept=accuracy_kept,
+        error_ratio=error_ratio,
+        energy_reduction=_over(reference.energy_above_idle_uj, row.energy_above_idle_uj)
+        if comparable
+        else None,
+    )
+
+
+def fingerprint(machine: Machine) -> str:
+    """What must be equal for two records to stand in one comparison, as one line of text.
+
+    Load, temperature and charging are states, not identity; package versions stand with each row's runtime.
+    """
+    parts = [
+        machine.name,
+        machine.device,
+        machine.soc,
+        machine.system,
+        machine.abi,
+        f"{machine.logical_cores} cores",
+    ]
+    parts.append(f"{machine.memory_bytes / 2**30:.1f} GiB")
+    if machine.governor:
+        parts.append(f"governor {machine.governor}")
+    if machine.emulated:
+        parts.append("emulated")
+    return " · ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _over(top: float | None, bottom: float | None) -> float | None:
+    return top / bottom if top is not None and bottom else None
+
+
+def _missing(row: Row, quantity: Quantity, why: Absent) -> Row:
+    return replace(row, missing=(*row.missing, Missing(quantity, why.absent, why.remedy)))
+
+
+def _with_speed(row: Row, speed: Speed | Absent, plan: Plan) -> Row:
+    if isinstance(speed, Absent):
+        return _missing(row, "speed", speed)
+    workers = [worker for worker in speed.workers if worker.runs_ns]
+    slices_ns = [[one for one in worker.slices_ns if one] for worker in workers]
+    runs_ns = [ns for worker in workers for ns in worker.runs_ns]
+    if not runs_ns:
+        return _missing(row, "speed", Absent(absent="no worker finished a timed run", remedy="Measure again"))
+    interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
+    row = replace(
+        row,
+        input=speed.input,
+        latency_p05_ns=stats.quantile(runs_ns, 0.05),
+        latency_p50_ns=stats.median(runs_ns),
+        latency_p50_low_ns=interval.low,
+        latency_p50_high_ns=interval.high,
+        latency_confidence=interval.confidence,
+        load_ns=stats.median([worker.load_ns for worker in workers]),
+        first_ns=stats.median([worker.first_ns for worker in workers]),
+        cpu_time_ns=sum(worker.cpu_ns for worker in workers) / len(runs_ns),
+        runs=len(runs_ns),
+        workers=len(workers),
+    )
+    tails = {p: stats.early_stopping_percentile(runs_ns, p) for p in TAILS}
+    for p, tail in tails.items():
+        if tail.value is None:
+            reason = f"p{100 * p:.0f} needs n >= {tail.least_samples} runs"
+            row = _missing(row, "tail", Absent(absent=reason, remedy="Measure longer: a larger time budget"))
+    return replace(
+        row,
+        latency_p90_ns=tails[0.90].value,
+        latency_p95_ns=tails[0.95].value,
+        latency_p99_ns=tails[0.99].value,
+    )
+
+
+def _with_weight(row: Row, weight: Weight | Absent) -> Row:
+    if isinstance(weight, Absent):
+        return _missing(row, "weight", weight)
+    row = replace(row, file_bytes=weight.file_bytes, params=weight.params, macs=weight.macs)
+    memory = weight.peak_memory
+    if isinstance(memory, Absent):
+        return _missing(row, "memory", memory)
+    return replace(
+        row,
+        peak_memory_bytes=memory.peak_bytes,
+        memory_before_load_bytes=memory.before_load_bytes,
+        memory_kind=memory.kind,
+    )
+
+
+def _with_accuracy(row: Row, accuracy: Accuracy | Absent) -> Row:
+    if isinstance(accuracy, Absent):
+        return _missing(row, "accuracy", accuracy)
+    species = tuple(_species(name, one) for name, one in sorted(accuracy.apcer_by_species.items()))
+    worst = max((one.apcer for one in species), default=None)
+    interval = accuracy.acer_interval
+    for point, errors in sorted(accuracy.bpcer_at_apcer.items()):
+        if isinstance(errors, Absent):
+            row = _missing(row, "accuracy", Absent(absent=f"{point}: {errors.absent}", remedy=errors.remedy))
+    return replace(
+        row,
+        dataset=accuracy.dataset,
+        dataset_digest=accuracy.dataset_digest,
+        data_simulated=accuracy.simulated,
+        protocol=accuracy.protocol,
+        threshold=accuracy.threshold,
+        threshold_rule=accuracy.threshold_rule,
+        apcer=accuracy.apcer,
+        apcer_worst_species=tuple(one.species for one in species if one.apcer == worst),
+        apcer_by_species=species,
+        bpcer=accuracy.bpcer.rate,
+        bpcer_low=accuracy.bpcer.interval.low,
+        bpcer_high=accuracy.bpcer.interval.high,
+        acer=accuracy.acer,
+        acer_low=interval.low if interval else None,
+        acer_high=interval.high if interval else None,
+        eer=accuracy.eer,
+        auc=accuracy.auc,
+        auc_low=accuracy.auc_interval.low if accuracy.auc_interval else None,
+        auc_high=accuracy.auc_interval.high if accuracy.auc_interval else None,
+        bpcer10=_rate(accuracy.bpcer_at_apcer.get("bpcer10")),
+        bpcer20=_rate(accuracy.bpcer_at_apcer.get("bpcer20")),
+        bpcer100=_rate(accuracy.bpcer_at_apcer.get("bpcer100")),
+        bona_fide=accuracy.bona_fide,
+        attacks=accuracy.attacks,
+        failures_to_acquire=accuracy.failures_to_acquire,
+    )
+
+
+def _species(name: str, errors: Proportion) -> SpeciesErrors:
+    interval = errors.interval
+    return SpeciesErrors(name, errors.rate, interval.low, interval.high, errors.errors, errors.trials)
+
+
+def _rate(errors: Proportion | Absent | None) -> float | None:
+    return errors.rate if isinstance(errors, Proportion) else None
+
+
+def _with_power(row: Row, power: tuple[Power, ...] | Absent) -> Row:
+    if isinstance(power, Absent):
+        return _missing(row, "power", power)
+    return replace(row, energy=tuple(_energy(one) for one in power))
+
+
+def _energy(power: Power) -> Energy:
+    run = stats.energy_per_run(power)
+    return Energy(
+        power.meter,
+        power.scope,
+        run.above_idle_uj,
+        run.uncertainty_uj,
+        run.gross_uj,
+        power.runs,
+        run.limit_uj,
+    )
+
+
+def _with_parity(row: Row, parity: Parity | Absent) -> Row:
+    if isinstance(parity, Absent):
+        return _missing(row, "parity", parity)
+    return replace(
+        row,
+        parity_max_abs_difference=parity.max_abs_difference,
+        parity_decision_flips=parity.decision_flips,
+        parity_samples=parity.samples,
+    )
+
+
+def _order(row: Row) -> tuple[object, ...]:
+    precision = _PRECISIONS.index(row.precision) if row.precision in _PRECISIONS else len(_PRECISIONS)
+    kind = (row.net, row.recipe or "", row.format, row.runtime, precision, row.threads)
+    return (row.machine_fingerprint, *kind, row.runtime_version, row.time, row.record_id)
+
+
+def _with_labels(rows: list[Row]) -> list[Row]:
+    """Rows whose labels are unique: what distinguishes equal file names is added only where it is needed."""
+    tells: tuple[Callable[[Row], str], ...] = (
+        lambda row: row.runtime,
+        lambda row: row.runtime_version,
+        lambda row: f"{row.threads} thread{'s' * (row.threads != 1)}",
+        lambda row: row.machine,
+        lambda row: row.run,
+        lambda row: row.record_id,
+    )
+    parts: list[tuple[str, ...]] = [(row.label,) for row in rows]
+    for tell in tells:
+        told: dict[tuple[str, ...], set[str]] = {}
+        for row, known in zip(rows, parts, strict=True):
+            told.setdefault(known, set()).add(tell(row))
+        parts = [
+            (*known, tell(row)) if len(told[known]) > 1 else known
+            for row, known in zip(rows, parts, strict=True)
+        ]
+    return [
+        replace(row, label=f"{first} ({', '.join(more)})" if more else first)
+        for row, (first, *more) in zip(rows, parts, strict=True)
+    ]
+
+
+def _reference_name(rows: Sequence[Row], relative_to: str | None) -> str | None:
+    if relative_to is not None:
+        if not any(relative_to in {row.net, row.model} for row in rows):
+            raise UnknownName("network among these records", relative_to, {row.model for row in rows})
+        return relative_to
+    counted = [row for row in rows if row.macs is not None]
+    heaviest = max((row.macs or 0 for row in counted), default=0)
+    return min((row.net for row in counted if row.macs == heaviest), default=None)
+
+
+def _reference_of(row: Row, name: str, rows: Sequence[Row]) -> Row | None:
+    def place(one: Row) -> tuple[object, ...]:
+        return (one.machine_fingerprint, one.format, one.runtime, one.runtime_version, one.threads)
+
+    found = [
+        one
+        for one in rows
+        if one.precision == "fp32" and name in {one.net, one.model} and place(one) == place(row)
+    ]
+    # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
+    plain = [one for one in found if one.model == name] or found
+    return max(plain, key=lambda one: (one.time, one.record_id), default=None)

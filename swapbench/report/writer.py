@@ -1,0 +1,60 @@
+"""The files of a report: the table's skins and the figure, written whole into one folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench.report.figure import drawing
+from swapbench.report.markdown import as_markdown
+from swapbench.report.table import as_csv, as_json, table_of
+from swapbench.store import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from swapbench.records import Record
+
+FIGURE_SUFFIXES = ("png", "svg", "pdf", "csv")
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """What was written. `figure` is empty where nothing could be drawn, and `no_figure` says why."""
+
+    tables: tuple[Path, ...]
+    figure: tuple[Path, ...]
+    no_figure: str
+    left_out_of_figure: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file of the report."""
+        return (*self.tables, *self.figure)
+
+
+def write_report(records: Sequence[Record], folder: Path, relative_to: str | None = None) -> ReportFiles:
+    """Write table.md, table.csv, table.json and pareto.png, .svg, .pdf, .csv; a pure function of the records.
+
+    The folder is made where it does not exist; a figure of an earlier report that can no longer be drawn is removed.
+    Raises BadRecord without records, UnknownName for a `relative_to` that is not among them, EnvironmentFailed where
+    the folder cannot be written.
+    """
+    table = table_of(records, relative_to)
+    figure = drawing(table)
+    texts = {"table.md": as_markdown(table), "table.csv": as_csv(table), "table.json": as_json(table) + "\n"}
+    for name, text in texts.items():
+        write_atomically(folder / name, text)
+    for suffix in FIGURE_SUFFIXES:
+        path = folder / f"pareto.{suffix}"
+        if suffix in figure.files:
+            write_atomically(path, figure.files[suffix])
+        else:
+            path.unlink(missing_ok=True)
+    return ReportFiles(
+        tables=tuple(folder / name for name in texts),
+        figure=tuple(folder / f"pareto.{suffix}" for suffix in FIGURE_SUFFIXES if suffix in figure.files),
+        no_figure=figure.reason,
+        left_out_of_figure=figure.left_out,
+    )

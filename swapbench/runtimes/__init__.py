@@ -1,0 +1,1 @@
+"""Runtimes: a worker and what its output means, one file each."""

@@ -1,0 +1,183 @@
+"""LiteRT: the worker that runs a .tflite file, and the adapter that reads it.
+
+Run as `python -m swapbench.runtimes.litert --mode time --artifact FILE`. One timed run is `set_tensor`, `invoke`,
+`get_tensor`: input copy, compute, output copy, as for onnxruntime.
+
+The package is ai-edge-litert; where only tflite_runtime, its frozen predecessor, is installed, that is used
+and the package name says so. The default CPU delegate, XNNPACK, takes the nodes it knows; how many
+it really took is worked out from the interpreter's node list and reported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swapbench.runtimes.contract import PythonWorker
+from swapbench.runtimes.worker import Input, Unusable, main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+    from swapbench.records import Format
+    from swapbench.runtimes.worker import Array, Backend, Engine
+
+PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite_runtime"))
+XNNPACK = "xnnpack"
+BUILTIN = "builtin"
+
+
+@dataclass(frozen=True)
+class LiteRT(PythonWorker):
+    """LiteRT on a machine that runs Python; implements ports.Runtime."""
+
+    name: str = "litert"
+    formats: tuple[Format, ...] = ("tflite",)
+    module: str = "swapbench.runtimes.litert"
+
+
+class _LiteRT:
+    """LiteRT, imported: the first of PACKAGES that is installed."""
+
+    runtime = "litert"
+
+    def __init__(self, import_module: Callable[[str], ModuleType], version_of: Callable[[str], str]) -> None:
+        for module, package in PACKAGES:
+            try:
+                self._interpreter = import_module(f"{module}.interpreter")
+            except ImportError:
+                continue
+            self.package, self.version = package, version_of(package)
+            return
+        raise Unusable("the package ai-edge-litert is not installed; pip install ai-edge-litert")
+
+    def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
+        return _Loaded(self._interpreter, artifact, threads, provider)
+
+
+class _Loaded:
+    """One .tflite file in one interpreter."""
+
+    def __init__(self, litert: Any, artifact: str, threads: int, provider: str | None) -> None:
+        self.settings: dict[str, str] = {}
+        if provider in (None, XNNPACK):
+            interpreter = litert.Interpreter(model_path=artifact, num_threads=threads)
+        elif provider == BUILTIN:
+            without = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            interpreter = litert.Interpreter(
+                model_path=artifact, num_threads=threads, experimental_op_resolver_type=without
+            )
+        else:
+            raise Unusable(f"there is no delegate {provider!r} here; choose {XNNPACK} or {BUILTIN}")
+        interpreter.allocate_tensors()
+        self.input = _only_input(interpreter)
+        self.delegated_nodes, self.nodes = _coverage(interpreter)
+        self.providers = _providers(self.delegated_nodes, self.nodes)
+        if provider == XNNPACK and self.delegated_nodes == 0:
+            raise Unusable("xnnpack was asked for but took no node of the graph")
+        self._interpreter = interpreter
+        self._index = interpreter.get_input_details()[0]["index"]
+        output = interpreter.get_output_details()[0]
+        self._output_index = output["index"]
+        self._output_quantisation = _quantisation(output)
+
+    def timed_call(self, feed: Array) -> Callable[[], Array]:
+        interpreter = self._interpreter
+        set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
+        index, output_index = self._index, self._output_index
+
+        def call() -> Array:
+            set_tensor(index, feed)
+            invoke()
+            output: Array = get_tensor(output_index)
+            return output
+
+        return call
+
+    def real(self, output: Array) -> Array:
+        if self._output_quantisation is None:
+            return output.astype(np.float32, copy=False)
+        scale, zero_point = self._output_quantisation
+        return (output.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def _only_input(interpreter: Any) -> Input:
+    inputs = interpreter.get_input_details()
+    if len(inputs) != 1:
+        raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
+    (given,) = inputs
+    shape = tuple(int(size) for size in given["shape"])
+    signature = tuple(int(size) for size in given.get("shape_signature", shape))
+    if any(size < 1 for size in (*shape, *signature)):
+        raise Unusable(
+            f"the input {given['name']!r} has dynamic shape {list(signature)}; export it with a fixed one"
+        )
+    return Input(str(given["name"]), shape, np.dtype(given["dtype"]), _quantisation(given))
+
+
+def _quantisation(details: Mapping[str, Any]) -> tuple[float, int] | None:
+    scale, zero_point = details.get("quantization", (0.0, 0))
+    return (float(scale), int(zero_point)) if scale and np.dtype(details["dtype"]).kind in "iu" else None
+
+
+def _coverage(interpreter: Any) -> tuple[int | None, int | None]:
+    """(nodes a delegate took, nodes of the graph), or (None, None) where this build does not tell."""
+    try:
+        return delegated(interpreter._get_ops_details())  # noqa: SLF001 - there is no public way to ask
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None, None
+
+
+def delegated(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """(nodes inside delegates, nodes of the graph) from an interpreter's node list.
+
+    The list holds the graph's nodes and, after them, one node "DELEGATE" for each part that a delegate took. A node
+    is inside where its output is reached by walking from a delegate's outputs back to the delegate's inputs.
+    """
+    graph = [node for node in nodes if node["op_name"] != "DELEGATE"]
+    maker = {int(tensor): position for position, node in enumerate(graph) for tensor in node["outputs"]}
+    inside: set[int] = set()
+    for delegate in (node for node in nodes if node["op_name"] == "DELEGATE"):
+        given = {int(tensor) for tensor in delegate["inputs"]}
+        todo = [int(tensor) for tensor in delegate["outputs"]]
+        while todo:
+            tensor = todo.pop()
+            if tensor in given or tensor not in maker or maker[tensor] in inside:
+                continue
+            inside.add(maker[tensor])
+            todo.extend(int(one) for one in graph[maker[tensor]]["inputs"])
+    return len(inside), len(graph)
+
+
+def _providers(delegated_nodes: int | None, nodes: int | None) -> tuple[str, ...]:
+    if delegated_nodes is None or nodes is None:
+        return ("unknown",)
+    return tuple(
+        name for name, used in ((XNNPACK, delegated_nodes > 0), (BUILTIN, delegated_nodes < nodes)) if used
+    )
+
+
+def _version_of(package: str) -> str:
+    from importlib import metadata
+
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def open_backend(
+    import_module: Callable[[str], ModuleType] = importlib.import_module,
+    version_of: Callable[[str], str] = _version_of,
+) -> Backend:
+    """Import LiteRT, or its predecessor where only that is installed."""
+    return _LiteRT(import_module, version_of)
+
+
+if __name__ == "__main__":
+    sys.exit(main(open_backend))

@@ -1,0 +1,144 @@
+"""onnxruntime: the worker that runs a .onnx file, and the adapter that reads it.
+
+Run as `python -m swapbench.runtimes.ort --mode time --artifact FILE`. One timed run is `InferenceSession.run` with a
+numpy input: it binds the input, computes and returns the output as an array.
+
+Sequential execution, one inter-op thread. With several intra-op threads spinning is off: two workers that stay loaded
+and alternate must not burn each other's cores (it is recorded in the settings).
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from swapbench.runtimes.contract import PythonWorker
+from swapbench.runtimes.worker import Input, Unusable, main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swapbench.records import Format
+    from swapbench.runtimes.worker import Array, Backend, Engine
+
+CPU = "CPUExecutionProvider"
+
+TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(int8)": np.int8,
+    "tensor(uint8)": np.uint8,
+    "tensor(int16)": np.int16,
+    "tensor(uint16)": np.uint16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+
+@dataclass(frozen=True)
+class OnnxRuntime(PythonWorker):
+    """onnxruntime on a machine that runs Python; implements ports.Runtime."""
+
+    name: str = "onnxruntime"
+    formats: tuple[Format, ...] = ("onnx",)
+    module: str = "swapbench.runtimes.ort"
+
+
+class _Ort:
+    """onnxruntime, imported."""
+
+    runtime = "onnxruntime"
+
+    def __init__(self) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise Unusable("the package onnxruntime is not installed; pip install onnxruntime") from None
+        self._ort = onnxruntime
+        self.package, self.version = _package(), onnxruntime.__version__
+
+    def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
+        return _Session(self._ort, artifact, threads, provider)
+
+
+class _Session:
+    """One .onnx file in one InferenceSession."""
+
+    delegated_nodes: int | None = None
+    nodes: int | None = None
+
+    def __init__(self, ort: Any, artifact: str, threads: int, provider: str | None) -> None:
+        wanted = provider or CPU
+        if wanted not in ort.get_available_providers():
+            raise Unusable(
+                f"{wanted} is not in this onnxruntime; it has {', '.join(ort.get_available_providers())}"
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        self.settings = {"graph_optimization": "all"}
+        if threads > 1:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+            self.settings["spinning"] = "off"
+        session = ort.InferenceSession(artifact, options, providers=[wanted])
+        self.providers = tuple(session.get_providers())
+        if wanted not in self.providers:
+            raise Unusable(f"{wanted} was asked for but the session runs on {', '.join(self.providers)}")
+        self.input = _only_input(session)
+        self._session, self._outputs = session, [session.get_outputs()[0].name]
+
+    def timed_call(self, feed: Array) -> Callable[[], Array]:
+        feeds = {self.input.name: feed}
+        if len(self._session.get_outputs()) == 1:
+            run: Callable[[], list[Array]] = partial(self._session.run, self._outputs, feeds)
+        else:  # all outputs are computed and returned, as an application would ask
+            run = partial(self._session.run, None, feeds)
+        return lambda: run()[0]
+
+    def real(self, output: Array) -> Array:
+        return output.astype(np.float32, copy=False)
+
+
+def _only_input(session: Any) -> Input:
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
+    (given,) = inputs
+    if any(not isinstance(size, int) or size < 1 for size in given.shape):
+        raise Unusable(
+            f"the input {given.name!r} has dynamic shape {list(given.shape)}; fix it with: "
+            "python -m onnxruntime.tools.make_dynamic_shape_fixed"
+        )
+    if given.type not in TYPES:
+        raise Unusable(f"the input {given.name!r} has type {given.type}; only numbers can be fed")
+    return Input(given.name, tuple(given.shape), np.dtype(TYPES[given.type]))
+
+
+def _package() -> str:
+    from importlib import metadata
+
+    for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"):
+        try:
+            metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+        return package
+    return "onnxruntime"
+
+
+def open_backend() -> Backend:
+    """Import onnxruntime."""
+    return _Ort()
+
+
+if __name__ == "__main__":
+    sys.exit(main(open_backend))

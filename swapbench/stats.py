@@ -1,0 +1,336 @@
+"""Order statistics, bootstrap, exact intervals and the energy of a run: pure functions of numbers, numpy only.
+
+One definition of a quantile throughout: the inverse of the empirical distribution function (Hyndman and Fan's type 1),
+the least sample that at least the fraction `q` of the samples does not exceed. It is always a value that
+was really measured; the median of an even number of samples is the lower of the middle two.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swapbench.records import Interval, Proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from swapbench.records import CounterRead, Power
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.intp]
+
+MEDIAN = 0.5
+DRAWS = 1000
+_DRAWS_AT_ONCE_VALUES = 2_000_000
+
+
+# ---------------------------------------------------------------------------------------------- quantiles
+
+
+def quantile(samples: ArrayLike, q: float) -> float:
+    """The least sample that at least the fraction `q` of `samples` does not exceed; q = 0 is the minimum.
+
+    Raises ValueError without samples or for a q outside 0..1.
+    """
+    ordered = np.sort(np.asarray(samples, dtype=np.float64), axis=None)
+    return float(ordered[_rank(ordered.size, q)])
+
+
+def median(samples: ArrayLike) -> float:
+    """`quantile` at 0.5."""
+    return quantile(samples, MEDIAN)
+
+
+def _rank(count: int, q: float) -> int:
+    if count == 0:
+        raise ValueError("a quantile needs at least one sample")
+    if not 0 <= q <= 1:
+        raise ValueError(f"a quantile lies in 0..1, not at {q}")
+    return max(0, math.ceil(q * count - 1e-9) - 1)  # .07 * 100 is 7.000000000000001
+
+
+@dataclass(frozen=True)
+class TailPercentile:
+    """A percentile that the number of samples supports, after MLPerf LoadGen's early stopping.
+
+    value: the estimate, None where there are fewer than `least_samples`; overruns: how many samples may exceed the true
+    percentile; index: place of `value` in the ascending samples, counted from 0.
+    """
+
+    value: float | None
+    least_samples: int
+    overruns: int = 0
+    index: int | None = None
+
+
+def early_stopping_percentile(samples: ArrayLike, p: float, confidence: float = 0.99) -> TailPercentile:
+    """An upper estimate of the `p` percentile (0 < p < 1) that is right with `confidence`, or no value.
+
+    MLPerf inference LoadGen, early stopping with tolerance 0: for t overruns let h(t) be the least h with
+    P(Binomial(h + t, 1 - p) <= t) <= 1 - confidence; take the largest t with h(t) + t <= n and
+    report the ascending sample number n - t, so that the t - 1 largest are dropped.
+    """
+    ordered = np.sort(np.asarray(samples, dtype=np.float64), axis=None)
+    least = least_samples(p, confidence)
+    if ordered.size < least:
+        return TailPercentile(None, least)
+    overruns = permitted_overruns(ordered.size, p, confidence)
+    index = ordered.size - overruns
+    return TailPercentile(float(ordered[index]), least, overruns, index)
+
+
+def permitted_overruns(count: int, p: float, confidence: float = 0.99) -> int:
+    """Largest t with P(Binomial(count, 1 - p) <= t) <= 1 - confidence, or -1.
+
+    The same t as LoadGen's: the probability falls with the number of trials, so h(t) + t <= count means just this.
+    """
+    _check_tail(p, confidence)
+    if count < 1:
+        return -1
+    below = np.cumsum(np.exp(_log_binomial_terms(count, 1 - p)))
+    return int(np.searchsorted(below, 1 - confidence, side="right")) - 1
+
+
+def least_samples(p: float, confidence: float = 0.99) -> int:
+    """Fewest samples that support the `p` percentile: 11 for the median, 64 for p90, 130 for p95, 662 for p99."""
+    _check_tail(p, confidence)
+    low, high = 1, 2
+    while permitted_overruns(high, p, confidence) < 1:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if permitted_overruns(middle, p, confidence) < 1:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _check_tail(p: float, confidence: float) -> None:
+    if not (0 < p < 1 and 0 < confidence < 1):
+        raise ValueError(f"percentile and confidence lie between 0 and 1, not at {p} and {confidence}")
+
+
+def _log_binomial_terms(trials: int, probability: float) -> Floats:
+    """Log P(Binomial(trials, probability) = k) for k = 0..trials; 0 < probability < 1."""
+    log_factorial = np.concatenate(([0.0], np.cumsum(np.log(np.arange(1, trials + 1, dtype=np.float64)))))
+    k = np.arange(trials + 1)
+    log_choose = log_factorial[trials] - log_factorial - log_factorial[::-1]
+    terms: Floats = log_choose + k * math.log(probability) + (trials - k) * math.log1p(-probability)
+    return terms
+
+
+# ---------------------------------------------------------------------------------------------- bootstrap
+
+
+def hierarchical_draws(
+    workers: Sequence[Sequence[Sequence[float]]], q: float = MEDIAN, *, draws: int = DRAWS, seed: int = 0
+) -> Floats:
+    """`draws` bootstrap replicates of the `q` quantile of all runs: [draws].
+
+    Resamples workers, then slices within each drawn worker; the runs of a slice stay together, because disturbances are
+    longer than a run. `workers[w][s]` holds the runs of slice s of worker w.
+    """
+    slices = [np.asarray(one, dtype=np.float64) for worker in workers for one in worker]
+    per_worker = np.array([len(worker) for worker in workers], dtype=np.intp)
+    if len(workers) == 0 or per_worker.min() == 0 or min(one.size for one in slices) == 0:
+        raise ValueError("every worker needs slices and every slice runs")
+    times = _times_drawn(per_worker, draws, np.random.default_rng(seed))
+    values = np.concatenate(slices)
+    owner = np.repeat(np.arange(len(slices)), [one.size for one in slices])
+    order = np.argsort(values, kind="stable")
+    values, owner = values[order], owner[order]
+    replicates = np.empty(draws)
+    at_once = max(1, _DRAWS_AT_ONCE_VALUES // values.size)
+    for start in range(0, draws, at_once):
+        weight = np.cumsum(times[start : start + at_once, owner], axis=1, dtype=np.int32)
+        due = np.maximum(np.ceil(q * weight[:, -1] - 1e-9), 1)
+        place = [int(np.searchsorted(row, want)) for row, want in zip(weight, due, strict=True)]
+        replicates[start : start + at_once] = values[place]
+    return replicates
+
+
+def _times_drawn(per_worker: Ints, draws: int, rng: np.random.Generator) -> NDArray[np.int16]:
+    """How often each slice is in each draw: [draws, slices in all]."""
+    count, most, total = len(per_worker), int(per_worker.max()), int(per_worker.sum())
+    first_slice = np.concatenate(([0], np.cumsum(per_worker)[:-1]))
+    drawn = rng.integers(0, count, (draws, count))
+    wanted = per_worker[drawn][:, :, None]
+    picked = (rng.random((draws, count, most)) * wanted).astype(np.intp) + first_slice[drawn][:, :, None]
+    real = np.arange(most) < wanted
+    cell = picked + (np.arange(draws) * total)[:, None, None]
+    return np.bincount(cell[real], minlength=draws * total).reshape(draws, total).astype(np.int16)
+
+
+def hierarchical_interval(
+    workers: Sequence[Sequence[Sequence[float]]],
+    q: float = MEDIAN,
+    *,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> Interval:
+    """Percentile bootstrap interval of the `q` quantile over workers and their slices."""
+    return percentile_interval(
+        hierarchical_draws(workers, q, draws=draws, seed=seed),
+        confidence,
+        f"bootstrap over workers and slices, {draws} draws, seed {seed}",
+    )
+
+
+def percentile_interval(replicates: ArrayLike, confidence: float, method: str) -> Interval:
+    """The central `confidence` of bootstrap replicates."""
+    tail = (1 - confidence) / 2
+    return Interval(
+        low=quantile(replicates, tail),
+        high=quantile(replicates, 1 - tail),
+        confidence=confidence,
+        method=method,
+    )
+
+
+def relative_half_width(interval: Interval) -> float:
+    """Half the width of an interval over its middle; infinite where the middle is 0."""
+    middle = (interval.low + interval.high) / 2
+    return (interval.high - interval.low) / 2 / abs(middle) if middle else math.inf
+
+
+def clustered_bootstrap(
+    groups: ArrayLike,
+    statistic: Callable[[Ints], float],
+    draws: int = DRAWS,
+    seed: int = 0,
+    *,
+    confidence: float = 0.95,
+) -> Interval | None:
+    """Percentile bootstrap interval of a statistic of samples that come in groups (subjects, videos).
+
+    groups: the group of each sample, [n]; statistic: a number from the places (integers, with repeats) of the samples in
+    a draw. Whole groups are drawn, as many as there are. A draw where the statistic is NaN (a class
+    is missing) is left out; None where there are fewer than two groups or more than half of the draws are left out.
+    """
+    labels, member = np.unique(np.asarray(groups), return_inverse=True)
+    if labels.size < 2:
+        return None
+    order = np.argsort(member, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(member))[:-1])
+    rng = np.random.default_rng(seed)
+    replicates = np.array(
+        [
+            statistic(np.concatenate([members[one] for one in rng.integers(0, labels.size, labels.size)]))
+            for _ in range(draws)
+        ],
+        dtype=np.float64,
+    )
+    usable = replicates[~np.isnan(replicates)]
+    if usable.size * 2 < draws:
+        return None
+    return percentile_interval(
+        usable, confidence, f"bootstrap over {labels.size} groups, {draws} draws, seed {seed}"
+    )
+
+
+# ---------------------------------------------------------------------------------------------- proportions
+
+
+def clopper_pearson(errors: int, trials: int, confidence: float = 0.95) -> Interval:
+    """Exact two-sided interval of a proportion (Clopper and Pearson 1934): the tails of the binomial, by bisection.
+
+    0 errors of 20 give 0 to 16.8 %. Raises ValueError unless 0 <= errors <= trials and trials >= 1.
+    """
+    if trials < 1 or not 0 <= errors <= trials:
+        raise ValueError(f"{errors} errors of {trials} trials is no proportion")
+    tail = (1 - confidence) / 2
+    low = 0.0 if errors == 0 else _probability_where(errors, trials, tail)
+    high = 1.0 if errors == trials else 1 - _probability_where(trials - errors, trials, tail)
+    return Interval(low=low, high=high, confidence=confidence, method="Clopper-Pearson")
+
+
+def _probability_where(at_least: int, trials: int, tail: float) -> float:
+    """The p with P(Binomial(trials, p) >= at_least) = tail."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        reached = math.fsum(np.exp(_log_binomial_terms(trials, middle)[at_least:]))
+        low, high = (middle, high) if reached < tail else (low, middle)
+    return (low + high) / 2
+
+
+def proportion(errors: int, trials: int, confidence: float = 0.95) -> Proportion:
+    """`errors` of `trials` with their Clopper-Pearson interval."""
+    return Proportion(errors=errors, trials=trials, interval=clopper_pearson(errors, trials, confidence))
+
+
+# ---------------------------------------------------------------------------------------------- energy
+
+
+@dataclass(frozen=True)
+class EnergyPerRun:
+    """Energy of one run: all that the scope used while busy, and that above idle with its worst-case uncertainty."""
+
+    gross_uj: float
+    above_idle_uj: float
+    uncertainty_uj: float
+
+    @property
+    def resolved(self) -> bool:
+        """False where the energy above idle cannot be told from nothing: then it is less than `limit_uj`."""
+        return self.above_idle_uj > self.uncertainty_uj
+
+    @property
+    def limit_uj(self) -> float:
+        """The most that a run can have used above idle."""
+        return max(0.0, self.above_idle_uj + self.uncertainty_uj)
+
+
+def energy_per_run(power: Power) -> EnergyPerRun:
+    """Energy of one run from three windows, summed over the counters of the meter that do not lie inside another.
+
+    Idle power is that of both idle windows together. 1000 runs in 10 s of 2 W busy, 1 W idle: 20 mJ gross, 10 mJ above
+    idle. The uncertainty adds up the worst case: for each window one step of the counter and what is used in one update
+    interval, and half of the drift between the two idle windows over the busy window.
+    """
+    busy_ns = _mean_window_ns(power.busy)
+    idle_ns = _mean_window_ns(power.idle_before) + _mean_window_ns(power.idle_after)
+    busy_uj, before_uj, after_uj = (_sum_uj(w) for w in (power.busy, power.idle_before, power.idle_after))
+    idle_uj_a_ns = (before_uj + after_uj) / idle_ns
+    step_uj = power.resolution_uj * sum(read.counts_towards_total for read in power.busy)
+    busy_step_uj = step_uj + power.update_ns * busy_uj / busy_ns
+    idle_step_uj = (2 * step_uj + 2 * power.update_ns * idle_uj_a_ns) * busy_ns / idle_ns
+    drift_uj = abs(_watts(power.idle_before) - _watts(power.idle_after)) * busy_ns / 1e3 / 2
+    return EnergyPerRun(
+        gross_uj=busy_uj / power.runs,
+        above_idle_uj=(busy_uj - idle_uj_a_ns * busy_ns) / power.runs,
+        uncertainty_uj=(busy_step_uj + idle_step_uj + drift_uj) / power.runs,
+    )
+
+
+def energy_per_run_uj(power: Power) -> tuple[float, float, float]:
+    """(gross, above idle, uncertainty) of one run in microjoules; see `energy_per_run`."""
+    energy = energy_per_run(power)
+    return energy.gross_uj, energy.above_idle_uj, energy.uncertainty_uj
+
+
+def idle_drift(power: Power) -> float:
+    """How far idle power moved from before to after, relative to its mean: 1 W then 1.1 W is 0.095."""
+    before, after = _watts(power.idle_before), _watts(power.idle_after)
+    mean = (before + after) / 2
+    return abs(after - before) / mean if mean else 0.0
+
+
+def _sum_uj(window: Sequence[CounterRead]) -> int:
+    return sum(read.used_uj for read in window if read.counts_towards_total)
+
+
+def _mean_window_ns(window: Sequence[CounterRead]) -> float:
+    return sum(read.window_ns for read in window) / len(window)
+
+
+def _watts(window: Sequence[CounterRead]) -> float:
+    return _sum_uj(window) / _mean_window_ns(window) * 1e3

@@ -1,0 +1,247 @@
+"""The table of scores: what it refuses, its mean over frames, its file."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swapbench.errors import BadDataset, NotValid
+from swapbench.pad.scores import (
+    Scored,
+    bona_fide_scores,
+    mean_by_presentation,
+    read_scores,
+    scores_csv,
+    scores_sha256,
+    write_scores,
+)
+from swapbench.records import OutputMeaning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NAN = math.nan
+
+
+def table(*rows: tuple[str, str, str, float]) -> Scored:
+    """Rows of presentation, subject, species ("" is bona fide), score."""
+    columns = tuple(zip(*rows, strict=True)) if rows else ((), (), (), ())
+    presentation, subject, species, score = columns
+    return Scored.of(presentation, subject, [not one for one in species], species, score)
+
+
+SMALL = table(("b", "2", "print", 0.25), ("a", "1", "", 0.1), ("c", "2", "", NAN))
+
+
+def test_columns_are_copies_that_cannot_be_written_to() -> None:
+    mine = np.array([0.5, 0.25])
+    scored = Scored(
+        np.array(["a", "b"]), np.array(["1", "1"]), np.array([True, False]), np.array(["", "print"]), mine
+    )
+    mine[0] = 9
+    assert scored.score.tolist() == [0.5, 0.25]
+    with pytest.raises(ValueError, match="read-only"):
+        scored.score[0] = 1
+
+
+def test_scores_of_another_type_become_float64() -> None:
+    scored = Scored(
+        np.array(["a"]),
+        np.array(["1"]),
+        np.array([1]),
+        np.array([""]),
+        np.array([0.1], dtype=np.float32),
+    )
+    assert scored.score.dtype == np.float64
+    assert scored.score[0] == float(np.float32(0.1)) != 0.1
+    assert scored.is_bona_fide.dtype == np.bool_
+
+
+@pytest.mark.parametrize(
+    ("row", "complaint"),
+    [
+        (("", "1", "", 0.1), "without a presentation"),
+        (("a", "", "", 0.1), "without a subject"),
+        (("a", "1", "", math.inf), "infinite"),
+        (("a\nb", "1", "", 0.1), "control characters"),
+        (("a\udc80", "1", "", 0.1), "no text"),
+    ],
+)
+def test_a_row_that_means_nothing_is_refused(row: tuple[str, str, str, float], complaint: str) -> None:
+    with pytest.raises(BadDataset, match=complaint):
+        table(row)
+
+
+@pytest.mark.parametrize(("bona_fide", "species"), [(True, "print"), (False, "")])
+def test_a_species_belongs_to_attacks_and_only_to_them(bona_fide: bool, species: str) -> None:
+    with pytest.raises(BadDataset, match="species must be empty for bona fide and named for every attack"):
+        Scored.of(["a"], ["1"], [bona_fide], [species], [0.5])
+
+
+def test_columns_of_different_lengths_are_refused() -> None:
+    with pytest.raises(BadDataset, match="differ in shape"):
+        Scored.of(["a", "b"], ["1", "1"], [True, True], ["", ""], [0.5])
+
+
+def test_a_failure_to_acquire_is_counted_apart() -> None:
+    assert len(SMALL) == 3
+    assert SMALL.failures_to_acquire == 1
+    assert SMALL.acquired.presentation.tolist() == ["b", "a"]
+    assert SMALL.acquired.failures_to_acquire == 0
+    assert {name: scores.tolist() for name, scores in SMALL.attacks_by_species.items()} == {"print": [0.25]}
+
+
+def test_the_score_of_a_presentation_is_the_mean_of_its_frames_with_a_face() -> None:
+    frames = table(
+        ("video2", "s", "print", 0.5),
+        ("video1", "s", "", 0.25),
+        ("video2", "s", "print", NAN),
+        ("video1", "s", "", 0.75),
+        ("video3", "t", "", NAN),
+        ("video2", "s", "print", 0.25),
+    )
+    presentations, failed_frames = mean_by_presentation(frames)
+    assert presentations.presentation.tolist() == ["video2", "video1", "video3"]
+    np.testing.assert_array_equal(presentations.score, [0.375, 0.5, NAN])
+    assert presentations.species.tolist() == ["print", "", ""]
+    assert presentations.subject.tolist() == ["s", "s", "t"]
+    assert presentations.failures_to_acquire == 1
+    assert failed_frames == 2
+
+
+def test_a_single_frame_keeps_its_score_to_the_last_bit() -> None:
+    presentations, _ = mean_by_presentation(table(("a", "1", "", 0.1), ("b", "1", "", 1 / 3)))
+    assert presentations.score.tolist() == [0.1, 1 / 3]
+
+
+@pytest.mark.parametrize(
+    ("other", "column"),
+    [
+        (("a", "2", "", 0.5), "subject"),
+        (("a", "1", "print", 0.5), "is_bona_fide"),
+    ],
+)
+def test_frames_of_one_presentation_must_agree(other: tuple[str, str, str, float], column: str) -> None:
+    with pytest.raises(BadDataset, match=f"presentation a differ in {column}"):
+        mean_by_presentation(table(("a", "1", "", 0.5), other))
+
+
+def test_no_frames_make_no_presentations() -> None:
+    presentations, failed_frames = mean_by_presentation(table())
+    assert len(presentations) == failed_frames == 0
+
+
+def test_the_canonical_text_is_sorted_and_exact() -> None:
+    assert scores_csv(SMALL) == (
+        "presentation,subject,label,species,score\n"
+        "a,1,bona_fide,,0.1\n"
+        "b,2,attack,print,0.25\n"
+        "c,2,bona_fide,,nan\n"
+    )
+
+
+def test_the_digest_does_not_depend_on_the_order_of_rows_and_does_on_one_bit() -> None:
+    turned = SMALL.rows(np.array([2, 0, 1]))
+    assert scores_sha256(turned) == scores_sha256(SMALL)
+    other = table(("b", "2", "print", 0.25), ("a", "1", "", float(np.nextafter(0.1, 1))), ("c", "2", "", NAN))
+    assert scores_sha256(other) != scores_sha256(SMALL)
+
+
+def test_the_digest_is_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "scores.csv"
+    digest = write_scores(path, SMALL)
+    assert digest == scores_sha256(SMALL) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert [one.name for one in path.parent.iterdir()] == ["scores.csv"]
+
+
+text = st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=8)
+rows = st.lists(
+    st.tuples(text, text, st.just("") | text, st.floats(allow_infinity=False, allow_nan=True)), max_size=8
+)
+
+
+@settings(deadline=None)
+@given(rows)
+def test_a_file_gives_back_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str, float]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "round_trip.csv"
+    scored = table(*rows)
+    write_scores(path, scored)
+    again = read_scores(path)
+    assert scores_csv(again) == scores_csv(scored)
+    assert len(again) == len(rows)
+
+
+def written(tmp_path: Path, content: bytes) -> Path:
+    path = tmp_path / "scores.csv"
+    path.write_bytes(content)
+    return path
+
+
+HEADER = b"presentation,subject,label,species,score\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "is no score file"),
+        (b"path,score\n", "is no score file"),
+        (HEADER + b"a,1,bona_fide,,0.5\nb,1,live,,0.5\n", "line 3: unknown label 'live'"),
+        (HEADER + b"a,1,bona_fide,,high\n", "line 2: the score 'high' is no number"),
+        (HEADER + b"a,1,bona_fide,,inf\n", "infinite"),
+        (HEADER + b"a,1,bona_fide,0.5\n", "line 2: 4 fields instead of 5"),
+        (HEADER + b"a,1,bona_fide,,0.5\xff\n", "cannot read the scores"),
+        (HEADER + b'"a,1,bona_fide,,0.5\n', "cannot read the scores"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_line(tmp_path: Path, content: bytes, complaint: str) -> None:
+    with pytest.raises(BadDataset, match=complaint):
+        read_scores(written(tmp_path, content))
+
+
+def test_a_missing_file_is_a_bad_dataset(tmp_path: Path) -> None:
+    with pytest.raises(BadDataset, match="cannot read the scores"):
+        read_scores(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("kind", "index", "row", "score"),
+    [
+        ("logits", 1, [0.0, math.log(3)], 0.75),
+        ("logits", 0, [0.0, math.log(3)], 0.25),
+        ("logits", 1, [-1e4, 1e4, 0.0], 1.0),  # no overflow in exp
+        ("probabilities", 2, [0.1, 0.2, 0.7], 0.7),
+        ("score", 0, [-3.5], -3.5),
+    ],
+)
+def test_the_card_says_which_number_is_the_score(
+    kind: str, index: int, row: list[float], score: float
+) -> None:
+    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": index})
+    assert bona_fide_scores([row, row], meaning).tolist() == pytest.approx([score, score])
+
+
+@pytest.mark.parametrize(("kind", "index", "row"), [("logits", 2, [0.0, 1.0]), ("score", 0, [0.0, 1.0])])
+def test_outputs_of_another_shape_than_the_card_says_are_refused(
+    kind: str, index: int, row: list[float]
+) -> None:
+    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": index})
+    with pytest.raises(BadDataset, match="the network gives 2 numbers an image"):
+        bona_fide_scores([row], meaning)
+
+
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+@pytest.mark.parametrize("broken", [NAN, math.inf, -math.inf])
+def test_a_network_that_answers_nan_does_not_pass_for_a_face_that_was_not_found(
+    kind: str, broken: float
+) -> None:
+    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": 1})
+    with pytest.raises(NotValid, match="answers 1 of 2 images with NaN or infinity"):
+        bona_fide_scores([[0.0, 1.0], [0.0, broken]], meaning)

@@ -1,0 +1,334 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from swapbench import stats
+from swapbench.records import CounterRead, Interval, Power
+
+PERCENTILES = (0.5, 0.9, 0.95, 0.99)
+
+# MLPerf LoadGen: n -> (overruns t, index) for p50, p90, p95, p99
+LOADGEN = {
+    64: ((22, 42), (1, 63), None, None),
+    128: ((50, 78), (5, 123), None, None),
+    256: ((108, 148), (14, 242), (4, 252), None),
+    512: ((229, 283), (35, 477), (14, 498), None),
+    1024: ((474, 550), (80, 944), (35, 989), (3, 1021)),
+    2048: ((970, 1078), (173, 1875), (79, 1969), (10, 2038)),
+}
+
+
+@pytest.mark.parametrize(
+    ("samples", "q", "expected"),
+    [
+        ([3, 1, 2], 0.5, 2),
+        ([4, 1, 3, 2], 0.5, 2),
+        ([7], 0.99, 7),
+        ([1, 2, 3, 4], 0, 1),
+        ([1, 2, 3, 4], 1, 4),
+        (range(1, 101), 0.05, 5),
+        (range(1, 101), 0.07, 7),  # .07 * 100 is 7.000000000000001
+        (range(1, 101), 0.9, 90),
+    ],
+)
+def test_a_quantile_is_the_least_sample_that_covers_the_fraction(
+    samples: list[int], q: float, expected: int
+) -> None:
+    assert stats.quantile(list(samples), q) == expected
+
+
+def test_a_quantile_of_nothing_or_outside_0_to_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one sample"):
+        stats.quantile([], 0.5)
+    with pytest.raises(ValueError, match="a quantile lies in"):
+        stats.quantile([1], 1.5)
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=200), st.floats(0, 1))
+def test_a_quantile_is_a_sample_and_the_same_as_numpys_inverted_cdf(samples: list[int], q: float) -> None:
+    q = round(q, 3)
+    found = stats.quantile(samples, q)
+    assert found in samples
+    assert sum(one <= found for one in samples) >= q * len(samples) - 1e-6
+    assert sum(one < found for one in samples) <= q * len(samples) + 1e-6
+
+
+@pytest.mark.parametrize("count", LOADGEN)
+def test_early_stopping_gives_the_place_that_loadgen_gives(count: int) -> None:
+    samples = list(range(count))[::-1]
+    for p, expected in zip(PERCENTILES, LOADGEN[count], strict=True):
+        found = stats.early_stopping_percentile(samples, p)
+        if expected is None:
+            assert found.value is None
+            assert count < found.least_samples
+        else:
+            assert (found.overruns, found.index, found.value) == (*expected, expected[1])
+
+
+def test_the_least_number_of_samples_for_each_percentile() -> None:
+    assert [stats.least_samples(p) for p in PERCENTILES] == [11, 64, 130, 662]
+
+
+@pytest.mark.parametrize(("p", "least"), [(0.5, 11), (0.9, 64), (0.95, 130)])
+def test_at_the_least_number_the_estimate_is_the_maximum_and_one_fewer_gives_none(
+    p: float, least: int
+) -> None:
+    assert stats.early_stopping_percentile(range(least), p).value == least - 1
+    assert stats.early_stopping_percentile(range(least - 1), p).value is None
+
+
+def test_eleven_samples_allow_one_overrun_of_the_median_by_hand() -> None:
+    # P(Binomial(11, 1/2) <= 1) = 12 / 2048 = .0059 <= .01, and <= 2: 67 / 2048 = .033 is too much
+    assert stats.permitted_overruns(11, 0.5) == 1
+    assert stats.permitted_overruns(10, 0.5) == 0  # 11 / 1024 = .0107 for one, 1 / 1024 for none
+
+
+@given(st.integers(662, 3000), st.sampled_from(PERCENTILES))
+@settings(max_examples=30)
+def test_the_early_stopping_estimate_is_never_below_the_plain_quantile(count: int, p: float) -> None:
+    samples = np.random.default_rng(count).gamma(4, 1e6, count)
+    found = stats.early_stopping_percentile(samples, p)
+    assert found.value is not None
+    assert found.value >= stats.quantile(samples, p)
+
+
+# ------------------------------------------------------------------------------------------ bootstrap
+
+
+def test_equal_runs_have_an_interval_without_width() -> None:
+    interval = stats.hierarchical_interval([[[5, 5], [5, 5]], [[5, 5]]])
+    assert (interval.low, interval.high) == (5, 5)
+    assert stats.relative_half_width(interval) == 0
+
+
+def test_two_workers_that_differ_give_each_others_value_in_a_known_share_of_draws() -> None:
+    # Worker A has 1s, worker B 3s. A draw of two workers is AA, AB, BA, BB: the lower median is 1 unless BB.
+    draws = stats.hierarchical_draws([[[1, 1]], [[3, 3]]], draws=4000, seed=1)
+    assert set(draws) == {1, 3}
+    assert np.mean(draws == 3) == pytest.approx(0.25, abs=0.03)
+
+
+def test_slices_are_drawn_within_their_worker() -> None:
+    # One worker, slices 1 and 3: of two draws with replacement both are 3 in a quarter.
+    draws = stats.hierarchical_draws([[[1, 1, 1], [3, 3, 3]]], draws=4000, seed=2)
+    assert np.mean(draws == 3) == pytest.approx(0.25, abs=0.03)
+
+
+def test_workers_with_unequal_numbers_of_slices_and_runs_are_weighed_as_drawn() -> None:
+    # Worker A: one slice of one run (1); worker B: two slices of two runs (9). AB draws hold 1, 9, 9, 9, 9.
+    draws = stats.hierarchical_draws([[[1]], [[9, 9], [9, 9]]], draws=4000, seed=3)
+    assert np.mean(draws == 1) == pytest.approx(0.25, abs=0.03)  # AA only
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another() -> None:
+    workers = np.random.default_rng(0).gamma(9, 1e5, (4, 5, 20)).tolist()
+    assert stats.hierarchical_interval(workers, seed=1) == stats.hierarchical_interval(workers, seed=1)
+    assert (
+        stats.hierarchical_draws(workers, seed=1).tolist()
+        != stats.hierarchical_draws(workers, seed=2).tolist()
+    )
+
+
+def test_many_values_are_handled_in_portions_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = np.random.default_rng(0).gamma(9, 1e5, (3, 4, 10)).tolist()
+    whole = stats.hierarchical_draws(workers, 0.05, draws=50)
+    monkeypatch.setattr(stats, "_DRAWS_AT_ONCE_VALUES", 700)
+    assert stats.hierarchical_draws(workers, 0.05, draws=50).tolist() == whole.tolist()
+
+
+@given(
+    st.lists(
+        st.lists(st.lists(st.integers(1, 1000), min_size=1, max_size=5), min_size=1, max_size=4),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from([0.05, 0.5, 0.9]),
+)
+def test_replicates_are_runs_that_were_measured_and_the_interval_is_ordered(
+    workers: list[list[list[int]]], q: float
+) -> None:
+    runs = {run for worker in workers for one in worker for run in one}
+    draws = stats.hierarchical_draws(workers, q, draws=40)
+    assert set(draws) <= runs
+    interval = stats.percentile_interval(draws, 0.9, "test")
+    assert interval.low <= interval.high
+
+
+def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    covered = 0
+    for trial in range(60):
+        level = rng.normal(1000, 20, 12)[:, None, None]
+        workers = rng.normal(level, 10, (12, 6, 10))
+        interval = stats.hierarchical_interval(workers.tolist(), draws=300, seed=trial)
+        covered += interval.low <= 1000 <= interval.high
+    assert covered >= 50  # 57 expected; a percentile bootstrap of 12 workers is a little too narrow
+
+
+def test_empty_workers_and_slices_are_refused() -> None:
+    with pytest.raises(ValueError, match="every worker needs slices"):
+        stats.hierarchical_draws([])
+    with pytest.raises(ValueError, match="every worker needs slices"):
+        stats.hierarchical_draws([[[1]], []])
+    with pytest.raises(ValueError, match="every worker needs slices"):
+        stats.hierarchical_draws([[[1], []]])
+
+
+def test_the_relative_half_width_is_half_the_width_over_the_middle() -> None:
+    assert stats.relative_half_width(Interval(low=98, high=102, method="by hand")) == pytest.approx(0.02)
+    assert stats.relative_half_width(Interval(low=-1, high=1, method="by hand")) == math.inf
+
+
+def test_clusters_are_drawn_whole() -> None:
+    # Three subjects of ten samples each, all 0 or all 1: a mean of a draw is 0, 1/3, 2/3 or 1, never between.
+    groups = np.repeat(["anna", "ben", "cleo"], 10)
+    values = np.repeat([0.0, 0.0, 1.0], 10)
+    seen: set[float] = set()
+
+    def mean(index: np.ndarray) -> float:
+        seen.add(round(float(values[index].mean()), 6))
+        return float(values[index].mean())
+
+    interval = stats.clustered_bootstrap(groups, mean, draws=200, seed=1)
+    assert interval is not None
+    assert seen == {0.0, 0.333333, 0.666667, 1.0}
+    assert (interval.low, interval.high) == (0.0, 1.0)
+
+
+def test_a_clustered_interval_is_wider_than_one_that_takes_samples_for_independent() -> None:
+    rng = np.random.default_rng(0)
+    subject = np.repeat(np.arange(20), 30)
+    values = np.repeat(rng.normal(0, 1, 20), 30) + rng.normal(0, 0.1, 600)
+
+    def mean(index: np.ndarray) -> float:
+        return float(values[index].mean())
+
+    clustered = stats.clustered_bootstrap(subject, mean, draws=300)
+    naive = stats.clustered_bootstrap(np.arange(600), mean, draws=300)
+    assert clustered is not None
+    assert naive is not None
+    assert clustered.high - clustered.low > 3 * (naive.high - naive.low)
+
+
+def test_one_group_or_a_statistic_that_mostly_does_not_exist_has_no_interval() -> None:
+    assert stats.clustered_bootstrap(["anna"] * 5, lambda index: 1.0) is None
+    assert stats.clustered_bootstrap(["anna", "ben"], lambda index: math.nan) is None
+
+
+def test_draws_in_which_the_statistic_does_not_exist_are_left_out() -> None:
+    def of_ben(index: np.ndarray) -> float:
+        return 2.0 if 1 in index else math.nan
+
+    interval = stats.clustered_bootstrap(["anna", "ben"], of_ben, draws=200)
+    assert interval is not None
+    assert (interval.low, interval.high) == (2.0, 2.0)
+
+
+# ------------------------------------------------------------------------------------------ proportions
+
+
+@pytest.mark.parametrize(
+    ("errors", "trials", "low", "high"),
+    [
+        (0, 20, 0, 0.168),
+        (0, 40, 0, 0.088),
+        (0, 80, 0, 0.045),
+        (0, 120, 0, 0.030),
+        (1, 20, 0.0013, 0.249),
+        (5, 5, 0.478, 1),
+        (50, 100, 0.398, 0.602),
+    ],
+)
+def test_clopper_pearson_gives_the_values_of_the_tables(
+    errors: int, trials: int, low: float, high: float
+) -> None:
+    interval = stats.clopper_pearson(errors, trials)
+    assert interval.low == pytest.approx(low, abs=5e-4)
+    assert interval.high == pytest.approx(high, abs=5e-4)
+
+
+def test_no_error_in_n_has_the_closed_form() -> None:
+    # (1 - p)^n = .025
+    assert stats.clopper_pearson(0, 35).high == pytest.approx(1 - 0.025 ** (1 / 35), abs=1e-12)
+
+
+@given(st.integers(1, 300), st.data())
+@settings(max_examples=50)
+def test_clopper_pearson_holds_the_rate_and_mirrors(trials: int, data: st.DataObject) -> None:
+    errors = data.draw(st.integers(0, trials))
+    interval, mirror = stats.clopper_pearson(errors, trials), stats.clopper_pearson(trials - errors, trials)
+    assert 0 <= interval.low <= errors / trials <= interval.high <= 1
+    assert interval.low == pytest.approx(1 - mirror.high, abs=1e-9)
+    narrower = stats.clopper_pearson(errors, trials, 0.8)
+    assert interval.low <= narrower.low
+    assert narrower.high <= interval.high
+
+
+@pytest.mark.parametrize(("errors", "trials"), [(1, 0), (-1, 5), (6, 5)])
+def test_impossible_counts_are_refused(errors: int, trials: int) -> None:
+    with pytest.raises(ValueError, match="is no proportion"):
+        stats.clopper_pearson(errors, trials)
+
+
+def test_a_proportion_carries_its_interval() -> None:
+    found = stats.proportion(1, 20)
+    assert found.rate == 0.05
+    assert found.interval.method == "Clopper-Pearson"
+
+
+# ------------------------------------------------------------------------------------------ energy
+
+
+def _power(before_uj: int, busy_uj: int, after_uj: int, **more: int) -> Power:
+    """Windows of 10 s and 1000 runs of 10 ms."""
+
+    def window(used: int) -> tuple[CounterRead, ...]:
+        return (CounterRead(counter="package-0", used_uj=used, window_ns=10_000_000_000),)
+
+    fields = {"resolution_uj": 0, "update_ns": 0, "runs": 1000} | more
+    return Power(
+        meter="by hand",
+        scope="all",
+        idle_before=window(before_uj),
+        busy=window(busy_uj),
+        idle_after=window(after_uj),
+        **fields,
+    )
+
+
+def test_energy_above_idle_is_what_the_arithmetic_says() -> None:
+    # 10 ms runs, 2 W busy, 1 W idle: 20 J in 1000 runs, 10 J of it idle
+    energy = stats.energy_per_run(_power(10_000_000, 20_000_000, 10_000_000))
+    assert (energy.gross_uj, energy.above_idle_uj, energy.uncertainty_uj) == (20_000, 10_000, 0)
+    assert energy.resolved
+    assert stats.energy_per_run_uj(_power(10_000_000, 20_000_000, 10_000_000)) == (20_000, 10_000, 0)
+
+
+def test_idle_drift_becomes_uncertainty_and_is_told() -> None:
+    # 1.0 W before, 1.1 W after: idle is 1.05 W, so 20 - 10.5 J; half of .1 W over 10 s is .5 J
+    power = _power(10_000_000, 20_000_000, 11_000_000)
+    energy = stats.energy_per_run(power)
+    assert energy.above_idle_uj == pytest.approx(9_500)
+    assert energy.uncertainty_uj == pytest.approx(500)
+    assert stats.idle_drift(power) == pytest.approx(0.1 / 1.05)
+
+
+def test_a_coarse_counter_becomes_uncertainty() -> None:
+    # step 1 J: 1 J for the busy window and 2 J for both idle ones, halved by their double length: 2 J in 1000 runs
+    assert stats.energy_per_run(_power(10**7, 2 * 10**7, 10**7, resolution_uj=10**6)).uncertainty_uj == 2000
+    # update .1 s: .2 J at 2 W, and 2 * .1 J / 2 at 1 W: .3 J in 1000 runs
+    slow = stats.energy_per_run(_power(10**7, 2 * 10**7, 10**7, update_ns=10**8))
+    assert slow.uncertainty_uj == pytest.approx(300)
+
+
+def test_energy_that_the_meter_cannot_tell_from_nothing_is_only_bounded() -> None:
+    energy = stats.energy_per_run(_power(10**7, 10**7 + 500_000, 10**7, resolution_uj=10**6))
+    assert not energy.resolved
+    assert energy.limit_uj == pytest.approx(500 + 2000)
+    below = stats.energy_per_run(_power(10**7, 9 * 10**6, 10**7))
+    assert below.limit_uj == 0

@@ -1,0 +1,309 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_records import (
+    MACHINE,
+    NOT_MEASURED_ENERGY,
+    NOT_SCORED,
+    accuracy,
+    demo,
+    doubt,
+    power,
+    proportion,
+    record,
+    speed,
+    weight,
+)
+
+from swapbench.errors import UnknownName
+from swapbench.records import Absent, RuntimeUsed, Speed
+from swapbench.report.summary import fingerprint, rows_of, summary
+
+
+def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime") -> RuntimeUsed:
+    return RuntimeUsed(runtime=runtime, version=version, package=runtime, providers=("CPU",), threads=threads)
+
+
+def test_the_latencies_of_a_hundred_runs_are_those_counted_on_paper() -> None:
+    # 1.00, 1.01 .. 1.99 ms: the 50th is 1.49, the 5th is 1.04. Of 100 runs, P(Binomial(100, .1) <= 3) = .0078 and
+    # P(<= 4) = .0237, so three overruns are permitted and the run number 97 from zero is reported.
+    row = summary(record(speed=speed(1_000_000, 10_000, runs=100)))
+    assert row.latency_p50_ns == 1_490_000
+    assert row.latency_p05_ns == 1_040_000
+    assert row.latency_p90_ns == 1_970_000
+    assert (row.runs, row.workers) == (100, 4)
+    assert row.cpu_time_ns == pytest.approx(1_495_000)
+
+
+def test_a_percentile_that_needs_more_runs_is_missing_and_says_how_many() -> None:
+    row = summary(record(speed=speed(1_000_000, 10_000, runs=100)))
+    assert row.latency_p95_ns is None
+    assert row.latency_p99_ns is None
+    reasons = [one.reason for one in row.missing if one.quantity == "tail"]
+    assert reasons == ["p95 needs n >= 130 runs", "p99 needs n >= 662 runs"]
+
+
+def test_the_interval_holds_the_median_and_is_the_same_every_time() -> None:
+    row, again = summary(record()), summary(record())
+    assert row == again
+    assert row.latency_p50_low_ns is not None
+    assert row.latency_p50_high_ns is not None
+    assert row.latency_p50_low_ns <= 1_490_000 <= row.latency_p50_high_ns
+    assert row.latency_confidence == 0.95
+
+
+def test_load_and_first_run_are_medians_over_the_workers() -> None:
+    # Four workers with 5_000_000 + 0, 1, 2, 3 ns: the lower of the middle two.
+    row = summary(record())
+    assert (row.load_ns, row.first_ns) == (5_000_001, 3_000_001)
+
+
+def test_accuracy_names_the_worst_species_and_all_that_tie() -> None:
+    one = summary(record(accuracy=accuracy({"print": (2, 100), "replay": (4, 100), "mask": (1, 100)}, 1, 50)))
+    assert one.apcer == 0.04
+    assert one.apcer_worst_species == ("replay",)
+    assert one.acer == pytest.approx((0.04 + 0.02) / 2)
+    tied = summary(record(accuracy=accuracy({"print": (0, 100), "replay": (0, 100)}, 0, 50)))
+    assert tied.apcer_worst_species == ("print", "replay")
+
+
+def test_an_operating_point_that_could_not_be_reached_is_missing_with_its_reason() -> None:
+    points = {
+        "bpcer10": proportion(5, 50, 0.05, 0.2),
+        "bpcer100": Absent(absent="too few attacks", remedy="More"),
+    }
+    row = summary(record(accuracy=accuracy({"print": (1, 10)}, 1, 50, bpcer_at_apcer=points)))
+    assert (row.bpcer10, row.bpcer20, row.bpcer100) == (0.1, None, None)
+    assert [one.reason for one in row.missing if one.quantity == "accuracy"] == ["bpcer100: too few attacks"]
+
+
+def test_energy_above_idle_is_what_the_arithmetic_says() -> None:
+    # 10 s at 2 W busy and 1 W idle, 1000 runs: 20 mJ gross, 10 mJ above idle.
+    [energy] = summary(record(power=power(20_000_000, 1000))).energy
+    assert energy.gross_uj == pytest.approx(20_000)
+    assert energy.above_idle_uj == pytest.approx(10_000)
+    assert energy.resolved
+    assert energy.uncertainty_uj < 100
+
+
+def test_energy_below_its_uncertainty_is_not_resolved() -> None:
+    [energy] = summary(record(power=power(10_000_100, 1000))).energy
+    assert not energy.resolved
+    assert energy.limit_uj == pytest.approx(energy.above_idle_uj + energy.uncertainty_uj)
+
+
+def test_what_was_not_measured_is_none_and_keeps_its_reason_and_remedy() -> None:
+    row = summary(
+        record(
+            speed=NOT_SCORED,
+            weight=NOT_SCORED,
+            accuracy=NOT_SCORED,
+            power=NOT_MEASURED_ENERGY,
+            parity=NOT_SCORED,
+        )
+    )
+    assert (
+        row.latency_p50_ns
+        is row.file_bytes
+        is row.acer
+        is row.energy_above_idle_uj
+        is row.data_simulated
+        is None
+    )
+    assert {one.quantity for one in row.missing} == {"speed", "weight", "accuracy", "power", "parity"}
+    assert {one.remedy for one in row.missing} == {NOT_SCORED.remedy, NOT_MEASURED_ENERGY.remedy}
+
+
+def test_memory_alone_can_be_missing() -> None:
+    row = summary(record(weight=weight(10, 20, 30, peak_bytes=None)))
+    assert (row.file_bytes, row.params, row.macs, row.peak_memory_bytes) == (10, 20, 30, None)
+    assert [one.quantity for one in row.missing if one.quantity == "memory"] == ["memory"]
+
+
+def test_a_speed_without_a_single_run_is_missing() -> None:
+    row = summary(record(speed=Speed(workers=(), input="sample", stopped="interrupted")))
+    assert row.latency_p50_ns is None
+    assert "no worker finished" in next(one.reason for one in row.missing if one.quantity == "speed")
+
+
+def test_rows_are_sorted_by_network_format_and_precision_whatever_the_order() -> None:
+    rows, _ = rows_of(list(reversed(demo())))
+    assert [row.label for row in rows[:6]] == [
+        "minifasnet_v2.fp32.onnx",
+        "minifasnet_v2.fp16.onnx",
+        "minifasnet_v2.int8.onnx",
+        "minifasnet_v2.fp32.tflite",
+        "minifasnet_v2.fp16.tflite",
+        "minifasnet_v2.int8.tflite",
+    ]
+    assert rows == rows_of(demo())[0]
+
+
+def test_labels_are_file_names_and_say_more_only_where_two_are_equal() -> None:
+    two_threads = record(minute=1, runtime=used(threads=2))
+    rows, _ = rows_of([record(), two_threads, record(precision="int8")])
+    assert [row.label for row in rows] == [
+        "net.fp32.onnx (1 thread)",
+        "net.fp32.onnx (2 threads)",
+        "net.int8.onnx",
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=6))
+def test_labels_are_always_unique(kinds: list[tuple[int, int, int]]) -> None:
+    records = [
+        record(minute=i, run=f"run{run}", runtime=used(threads=1 + threads), machine=MACHINE.model_copy(update={"name": f"m{m}"}), speed=NOT_SCORED)
+        for i, (run, threads, m) in enumerate(kinds)
+    ]  # fmt: skip
+    rows, _ = rows_of(records)
+    assert len({row.label for row in rows}) == len(rows)
+
+
+def test_ratios_are_reference_over_row_for_costs_and_row_over_reference_for_accuracy() -> None:
+    teacher = record(
+        "teacher", weight=weight(8_000_000, 2_000_000, 400_000_000, 90_000_000), power=power(40_000_000, 1000)
+    )
+    student = record(
+        "student",
+        speed=speed(500_000, 5_000),
+        weight=weight(2_000_000, 500_000, 40_000_000, 60_000_000),
+        accuracy=accuracy({"print": (10, 100)}, 0, 50),
+        power=power(20_000_000, 1000),
+    )
+    rows, reference = rows_of([student, teacher])
+    assert reference == "teacher"
+    ratio = rows[0].relative
+    assert ratio is not None
+    assert ratio.reference == "teacher.fp32.onnx"
+    assert ratio.speed_up == 2
+    assert ratio.speed_up_p05 == 2
+    assert (ratio.size_reduction, ratio.params_reduction, ratio.macs_reduction) == (4, 4, 10)
+    assert ratio.memory_reduction == 1.5
+    # Teacher: ACER (.04 + .02) / 2 = .03; student: (.10 + 0) / 2 = .05.
+    assert ratio.accuracy_kept == pytest.approx(0.95 / 0.97)
+    assert ratio.error_ratio == pytest.approx(5 / 3)
+    # Above idle: (40 - 10) mJ against (20 - 10) mJ.
+    assert ratio.energy_reduction == pytest.approx(3)
+
+
+def test_the_speed_up_interval_joins_the_worst_ends() -> None:
+    rows, _ = rows_of(
+        [
+            record("teacher", weight=weight(1, 1, 2)),
+            record("student", speed=speed(500_000, 5_000), weight=weight(1, 1, 1)),
+        ]
+    )
+    student, teacher = rows
+    assert student.relative is not None
+    assert student.relative.speed_up_low == pytest.approx(
+        teacher.latency_p50_low_ns / student.latency_p50_high_ns
+    )  # type: ignore[operator]
+    assert student.relative.speed_up_high == pytest.approx(
+        teacher.latency_p50_high_ns / student.latency_p50_low_ns
+    )  # type: ignore[operator]
+    assert teacher.relative is not None
+    assert (teacher.relative.speed_up, teacher.relative.speed_up_low) == (1, None)
+
+
+def test_the_reference_has_the_same_format_runtime_threads_and_machine() -> None:
+    other = MACHINE.model_copy(update={"name": "pixel7"})
+    rows, name = rows_of(
+        [
+            record("teacher", weight=weight(8, 8, 8 * 10**9)),
+            record("net", minute=1),
+            record("net", form="tflite"),
+            record("net", minute=2, machine=other),
+            record("net", minute=3, runtime=used(threads=2)),
+            record("net", minute=4, runtime=used(version="1.30.0")),
+        ]
+    )
+    assert name == "teacher"
+    assert {row.record_id for row in rows if row.relative} == {
+        "teacher.fp32.onnx-onnxruntime-0",
+        "net.fp32.onnx-onnxruntime-1",
+    }
+    reasons = {row.missing[-1].reason for row in rows if row.relative is None}
+    assert len(reasons) == 4
+    assert "no fp32 tflite record of teacher under litert 2.3.0 with 1 thread on the same machine" in reasons
+
+
+def test_a_machine_in_another_state_is_the_same_machine() -> None:
+    warm = MACHINE.model_copy(update={"temperature_c": 71.0, "load_1min": 2.0, "on_battery": True})
+    assert fingerprint(warm) == fingerprint(MACHINE)
+    assert fingerprint(MACHINE.model_copy(update={"governor": "powersave"})) != fingerprint(MACHINE)
+
+
+def test_the_newest_reference_is_taken_where_there_are_several() -> None:
+    rows, _ = rows_of(
+        [record(minute=0, speed=speed(2_000_000, 20_000)), record(minute=9, speed=speed(4_000_000, 40_000))]
+    )
+    assert [row.relative.speed_up for row in rows if row.relative] == [2, 1]
+
+
+def test_the_reference_can_be_named_and_an_unknown_one_is_refused() -> None:
+    rows, name = rows_of(demo(), "minifasnet_v2")
+    assert name == "minifasnet_v2"
+    assert {row.relative.reference for row in rows if row.relative} == {
+        "minifasnet_v2.fp32.onnx",
+        "minifasnet_v2.fp32.tflite",
+    }
+    with pytest.raises(UnknownName, match="minifasnet_v2"):
+        rows_of(demo(), "minifasnet_v3")
+
+
+def test_a_bare_name_prefers_the_network_without_a_recipe_and_a_full_name_finds_the_recipe() -> None:
+    plain, distilled = record("net", minute=0), record("net", recipe="kd", minute=5)
+    rows, _ = rows_of([plain, distilled], "net")
+    assert {row.relative.reference for row in rows if row.relative} == {"net.fp32.onnx"}
+    rows, _ = rows_of([plain, distilled], "net.kd")
+    assert {row.relative.reference for row in rows if row.relative} == {"net.kd.fp32.onnx"}
+    rows, _ = rows_of([distilled], "net")
+    assert rows[0].relative is not None
+
+
+def test_no_error_ratio_when_the_reference_makes_no_errors() -> None:
+    rows, _ = rows_of(demo(errors=False))
+    assert all(row.relative is not None and row.relative.error_ratio is None for row in rows)
+    assert all(row.relative is not None and row.relative.accuracy_kept == 1 for row in rows)
+
+
+def test_accuracies_on_different_data_are_not_compared() -> None:
+    there = accuracy({"print": (2, 100)}, 1, 50, dataset_digest="fedcba")
+    rows, _ = rows_of([record("teacher", weight=weight(9, 9, 9**9)), record("student", accuracy=there)])
+    student = rows[0].relative
+    assert student is not None
+    assert student.accuracy_kept is student.error_ratio is None
+    assert student.speed_up == 1
+
+
+def test_energies_of_different_meters_are_not_compared() -> None:
+    rows, _ = rows_of([record("teacher", weight=weight(9, 9, 9**9), power=power(20_000_000, 10)), record("student", power=power(20_000_000, 10, meter="nvml"))])  # fmt: skip
+    assert rows[0].relative is not None
+    assert rows[0].relative.energy_reduction is None
+
+
+def test_without_any_weight_there_is_no_reference() -> None:
+    rows, name = rows_of([record(weight=NOT_SCORED)])
+    assert name is None
+    assert rows[0].relative is None
+
+
+def test_doubts_make_a_row_invalid() -> None:
+    row = summary(record(doubts=(doubt(),)))
+    assert not row.valid
+    assert row.doubts == (doubt(),)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 10**9), st.integers(1, 10**7), st.integers(20, 200))
+def test_quantiles_of_a_row_never_cross(fastest_ns: int, step_ns: int, runs: int) -> None:
+    row = summary(record(speed=speed(fastest_ns, step_ns, runs=runs)))
+    order = [row.latency_p05_ns, row.latency_p50_ns, row.latency_p90_ns, row.latency_p95_ns]
+    known = [value for value in order if value is not None]
+    assert known == sorted(known)
+    assert all(math.isfinite(value) for value in known)
