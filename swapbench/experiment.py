@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,7 +20,7 @@ from swapbench.errors import BadModelFile, NotValid, SwapbenchError
 from swapbench.records import Absent, Record, Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from swapbench.graph import Graph
@@ -136,6 +137,7 @@ def run(
     folder: Path,
     *,
     progress: Progress,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Measure every candidate that has no record in `folder` yet.
 
@@ -152,7 +154,7 @@ def run(
     failures: list[tuple[str, SwapbenchError]] = []
     if todo:
         with device.quiet(plan):
-            failures = _measure(todo, device, meters, plan, evaluation, folder, progress)
+            failures = _measure(todo, device, meters, plan, evaluation, folder, progress, sleep)
     if not failures:
         store.write_atomically(folder / "run.json", store.dumps({**about, "finished": True}) + "\n")
     wanted = {one.record_id for one in candidates}
@@ -168,6 +170,7 @@ def _measure(
     evaluation: Evaluation | None,
     folder: Path,
     progress: Progress,
+    sleep: Callable[[float], None],
 ) -> list[tuple[str, SwapbenchError]]:
     failures: list[tuple[str, SwapbenchError]] = []
     crops: dict[str, Prepared] = {}
@@ -204,7 +207,9 @@ def _measure(
         try:
             memory = bench.measure_memory(subject, device, plan)
             power = (
-                meters if isinstance(meters, Absent) else bench.measure_power(subject, meters, device, plan)
+                meters
+                if isinstance(meters, Absent)
+                else bench.measure_power(subject, meters, device, plan, sleep=sleep)
             )
             accuracy = _accuracy(one, subject, draft.runtime, device, plan, evaluation, crops)
         except SwapbenchError as error:

@@ -14,7 +14,7 @@ from swapbench import store
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.records import SCHEMA_VERSION, Record
 
-GOLDEN = Path(__file__).parent / "golden" / "record-v1.json"
+GOLDEN = Path(__file__).parent / "golden" / "record_v1.json"
 
 
 @pytest.fixture
@@ -23,9 +23,9 @@ def record() -> Record:
 
 
 def test_a_record_of_every_schema_version_loads_for_ever() -> None:
-    versions = [int(path.stem.split("-v")[1]) for path in GOLDEN.parent.glob("record-v*.json")]
+    versions = [int(path.stem.split("_v")[1]) for path in GOLDEN.parent.glob("record_v*.json")]
     assert sorted(versions) == list(range(1, SCHEMA_VERSION + 1))
-    for path in GOLDEN.parent.glob("record-v*.json"):
+    for path in GOLDEN.parent.glob("record_v*.json"):
         assert isinstance(store.load(path), Record)
 
 

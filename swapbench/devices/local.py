@@ -187,7 +187,7 @@ class LocalConversation:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._program = _program(argv)
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _release()
         try:
             self._process = _start(argv, environment, stdin=subprocess.PIPE, stderr=self._stderr)
         except BaseException:

@@ -57,7 +57,9 @@ def _blend(table: tuple[tuple[int, int, int], ...], position: float) -> NDArray[
     at = float(np.clip(position, 0.0, 1.0)) * (len(table) - 1)
     low = min(int(at), len(table) - 2)
     share = np.float32(at - low)
-    return (_linear_colour(table[low]) * (1 - share) + _linear_colour(table[low + 1]) * share).astype(np.float32)
+    return (_linear_colour(table[low]) * (1 - share) + _linear_colour(table[low + 1]) * share).astype(
+        np.float32
+    )
 
 
 @dataclass(frozen=True)
@@ -190,13 +192,15 @@ class Identity:
             hair_volume=float(rng.uniform(0.6, 1.35)),
             parting=float(rng.uniform(-0.45, 0.45)),
             beard=float(rng.uniform(0.5, 1.0)) if bearded and facial < 0.28 else 0.0,
-            moustache=float(rng.uniform(0.5, 1.0)) if bearded and (facial < 0.25 or 0.9 < facial) else 0.0,
+            moustache=float(rng.uniform(0.5, 1.0)) if bearded and (facial < 0.25 or facial > 0.9) else 0.0,
             stubble=float(rng.uniform(0.15, 0.7)) if bearded and 0.25 < facial < 0.75 else 0.0,
             wrinkles=float(np.clip(age * 1.3 - 0.2, 0, 1)),
             freckles=float(rng.uniform(0.3, 1.0)) if darkness < 0.45 and rng.uniform() < 0.25 else 0.0,
             glasses=float(rng.uniform(0.4, 1.0)) if rng.uniform() < 0.22 else 0.0,
             glasses_round=float(rng.uniform(2.0, 4.5)),
-            glasses_colour=triple(_blend(((16, 15, 16), (60, 38, 26), (30, 34, 60), (150, 140, 130)), rng.uniform())),
+            glasses_colour=triple(
+                _blend(((16, 15, 16), (60, 38, 26), (30, 34, 60), (150, 140, 130)), rng.uniform())
+            ),
             neck=n(0.49 + 0.12 * masculine, 0.03),
             shoulders=n(0.95 + 0.12 * masculine, 0.05),
             collar=str(rng.choice(("crew", "vee", "shirt", "hood", "round"))),
@@ -256,14 +260,16 @@ class Scene:
         )
 
 
-def _noise(rng: np.random.Generator, shape: tuple[int, int], cell_v: float, cell_u: float | None = None) -> Image:
+def _noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell_v: float, cell_u: float | None = None
+) -> Image:
     """Smooth noise of about unit variance whose features are ``cell`` pixels large."""
     cell_u = cell_v if cell_u is None else cell_u
     rows, columns = int(shape[0] / max(cell_v, 1.0)) + 3, int(shape[1] / max(cell_u, 1.0)) + 3
     seedling = rng.standard_normal((rows, columns), dtype=np.float32)
     if (rows, columns) == (shape[0] + 3, shape[1] + 3):
         return np.ascontiguousarray(seedling[: shape[0], : shape[1]])
-    return cv2.resize(seedling, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
+    return np.asarray(cv2.resize(seedling, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _step(x: NDArray[Any]) -> Image:
@@ -334,7 +340,7 @@ def _turn(scene: Scene) -> NDArray[np.float32]:
     yaw = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
     pitch = np.array([[1, 0, 0], [0, np.cos(p), np.sin(p)], [0, -np.sin(p), np.cos(p)]])
     roll = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return (roll @ yaw @ pitch).astype(np.float32)
+    return np.asarray(roll @ yaw @ pitch, np.float32)
 
 
 class _Head:
@@ -346,11 +352,15 @@ class _Head:
         self.rng = np.random.default_rng(np.random.SeedSequence([0x5C11, person.seed]))
         c = self.canvas
         u, v = np.broadcast_to(c.u[None, :], c.shape), np.broadcast_to(c.v[:, None], c.shape)
-        rho, theta = cv2.cartToPolar(np.ascontiguousarray(v - 0.05), np.ascontiguousarray(u), angleInDegrees=True)
+        rho, theta = cv2.cartToPolar(
+            np.ascontiguousarray(v - 0.05), np.ascontiguousarray(u), angleInDegrees=True
+        )
         self.rho = rho
         self.direction = np.minimum((theta * 2).astype(np.int32), 719)
         p = person
-        radius = np.array([1.27, 1.225, 1.11, 1.00, 0.935, 0.91, 0.915, 0.965, 1.09, 1.235, 1.32, 1.345], np.float32)
+        radius = np.array(
+            [1.27, 1.225, 1.11, 1.00, 0.935, 0.91, 0.915, 0.965, 1.09, 1.235, 1.32, 1.345], np.float32
+        )
         radius += p.chin * np.array([1, 0.9, 0.4, 0, 0, 0, 0, 0, 0, 0, 0, 0], np.float32)
         radius += p.jaw * np.array([-0.2, 0.3, 0.9, 1, 0.8, 0.4, 0, 0, 0, 0, 0, 0], np.float32)
         radius += p.cheek * np.array([0, 0, 0, 0.2, 0.6, 1, 1, 0.7, 0.2, 0, 0, 0], np.float32)
@@ -408,10 +418,24 @@ class _Head:
                 height = -0.62 - 0.11 * line + float(rng.normal(0, 0.012))
                 for x in np.linspace(-0.5, 0.5, 9):
                     wave = 0.015 * float(np.sin(5 * x + line))
-                    c.bump(z, float(x), height + wave, 0.07, 0.014, -0.012 * p.wrinkles * float(rng.uniform(0.5, 1)))
+                    c.bump(
+                        z,
+                        float(x),
+                        height + wave,
+                        0.07,
+                        0.014,
+                        -0.012 * p.wrinkles * float(rng.uniform(0.5, 1)),
+                    )
             for x in np.linspace(0, 0.14, 4):
                 for fan in (-0.5, 0.0, 0.5):
-                    c.pair(z, e + 0.27 + float(x), -0.12 + fan * (0.05 + float(x)), 0.03, 0.012, -0.007 * p.wrinkles)
+                    c.pair(
+                        z,
+                        e + 0.27 + float(x),
+                        -0.12 + fan * (0.05 + float(x)),
+                        0.03,
+                        0.012,
+                        -0.007 * p.wrinkles,
+                    )
 
     def _nose(self) -> None:
         p, c = self.person, self.canvas
@@ -422,8 +446,11 @@ class _Head:
         column = v[:, 0]
         height = np.interp(column, [-0.45, -0.22, 0.0, tip - 0.08, tip + 0.02, tip + 0.07, tip + 0.13, tip + 0.2],
                            [0.0, 0.085, 0.17, 0.30, 0.325, 0.24, 0.05, 0.0])  # fmt: skip
-        width = np.interp(column, [-0.45, -0.2, 0.05, tip, tip + 0.1], [0.14, 0.085, 0.10, 0.145, 0.15]) * p.nose_width
-        ridge = np.exp(-np.abs(u / width[:, None].astype(np.float32)) ** 2.2 / 1.5)
+        width = (
+            np.interp(column, [-0.45, -0.2, 0.05, tip, tip + 0.1], [0.14, 0.085, 0.10, 0.145, 0.15])
+            * p.nose_width
+        )
+        ridge = np.exp(-(np.abs(u / width[:, None].astype(np.float32)) ** 2.2) / 1.5)
         self.z[window] += (p.nose_height * height[:, None]).astype(np.float32) * ridge
         w = p.nose_width
         c.bump(self.z, 0, tip, 0.095 * w, 0.07, 0.06 * p.nose_height)
@@ -467,7 +494,11 @@ class _Head:
         u, v = c.at(window)
         t = (side * u - (p.eye_distance - 0.27)) / 0.54
         arch = middle + 0.03 - 1.5 * p.brow_arch * (1 - ((t - 0.62) / 0.62) ** 2) - 0.02 * s.brow_raise * t
-        half = 0.062 * p.brow_thickness * np.interp(t, [0, 0.12, 0.5, 1.0], [0.55, 0.95, 0.85, 0.18]).astype(np.float32)
+        half = (
+            0.062
+            * p.brow_thickness
+            * np.interp(t, [0, 0.12, 0.5, 1.0], [0.55, 0.95, 0.85, 0.18]).astype(np.float32)
+        )
         across = (v - arch) / half
         inside = np.exp(-(np.abs(across) ** 3)) * _step((t + 0.04) * 9) * _step((1.04 - t) * 7)
         rng = np.random.default_rng(np.random.SeedSequence([0xB0, p.seed, int(side > 0)]))
@@ -489,7 +520,9 @@ class _Head:
         opening = p.eye_open * p.eye_size * (1 - 0.92 * s.eyes_closed) * (1 - 0.22 * max(s.smile, 0))
         inside_t = np.clip(1 - np.abs(t) ** 2.1, 0, 1)
         upper = -0.098 * opening * inside_t**0.85 * (1 + 0.10 * t) + 0.01
-        lower = 0.062 * (0.5 + 0.5 * opening) * inside_t**0.9 * (1 + 0.12 * t) + 0.01 - 0.012 * max(s.smile, 0)
+        lower = (
+            0.062 * (0.5 + 0.5 * opening) * inside_t**0.9 * (1 + 0.12 * t) + 0.01 - 0.012 * max(s.smile, 0)
+        )
         k = c.unit
         eye = _step(np.minimum(y - upper, lower - y) * k + 0.5) * (np.abs(t) < 1)
         gu, gv = 0.055 * s.gaze[0] + s.yaw_deg * -0.0012, 0.03 * s.gaze[1] - 0.012
@@ -503,7 +536,9 @@ class _Head:
         angle = (cv2.phase(np.ascontiguousarray(u - cu - gu + 0 * v), np.ascontiguousarray(v - cv_ - gv + 0 * u))
                  * (64 / (2 * np.pi))).astype(np.int32) % 64  # fmt: skip
         ring = np.clip(r / iris_r, 0, 1)
-        shade = (0.85 + 0.55 * ring * (1 - ring) * 4 * 0.5 + 0.10 * spokes[angle]) * (1 - 0.65 * _step((ring - 0.78) * 5))
+        shade = (0.85 + 0.55 * ring * (1 - ring) * 4 * 0.5 + 0.10 * spokes[angle]) * (
+            1 - 0.65 * _step((ring - 0.78) * 5)
+        )
         colour = np.asarray(p.iris, np.float32) * np.clip(shade, 0.1, 1.6)[..., None]
         inner = _step((iris_r - r) * k + 0.5)[..., None]
         surface = surface * (1 - inner) + colour * inner
@@ -512,7 +547,9 @@ class _Head:
         lid_shadow = np.exp(-np.clip(y - upper, 0, 1) / 0.032)
         surface = surface * (1 - 0.62 * lid_shadow[..., None])
         skin = self.albedo[window]
-        crease = np.exp(-(((y - upper + 0.052 + 0.02 * p.lid_fold) / 0.016) ** 2)) * np.sqrt(inside_t) * p.lid_fold
+        crease = (
+            np.exp(-(((y - upper + 0.052 + 0.02 * p.lid_fold) / 0.016) ** 2)) * np.sqrt(inside_t) * p.lid_fold
+        )
         skin = skin * (1 - 0.36 * crease[..., None] * np.array([0.8, 1, 1.05], np.float32))
         under = np.exp(-(((y - lower - 0.012) / 0.014) ** 2)) * inside_t * 0.25
         skin = skin * (1 - under[..., None] * np.array([0.35, 0.8, 0.8], np.float32))
@@ -556,7 +593,7 @@ class _Head:
         out = self.albedo[window] * (1 - cover) + colour * tone * cover
         inside = _step(np.minimum(v - line + gap, line + 1.2 * gap - v) * k + 0.5) * (gap * k > 0.6)
         teeth = inside * _step((line - gap + 0.055 - v) * k) * _step((0.86 - np.abs(t)) * 6)
-        seams = 1 - 0.22 * np.exp(-((np.mod(np.abs(u) / 0.062, 1.0) - 0.5) / 0.12) ** 2) * np.ones_like(v)
+        seams = 1 - 0.22 * np.exp(-(((np.mod(np.abs(u) / 0.062, 1.0) - 0.5) / 0.12) ** 2)) * np.ones_like(v)
         cavity = np.array([0.045, 0.012, 0.012], np.float32)
         ivory = np.array([0.55, 0.50, 0.42], np.float32) * (0.55 + 0.45 * body[..., None])
         out = out * (1 - inside[..., None]) + cavity * inside[..., None]
@@ -576,11 +613,16 @@ class _Head:
 
     def _whiskers(self) -> None:
         p, c, rng = self.person, self.canvas, self.rng
-        coarse, fine = _noise(rng, c.shape, 0.045 * c.unit, 0.02 * c.unit), _noise(rng, c.shape, 0.02 * c.unit)
+        coarse, fine = (
+            _noise(rng, c.shape, 0.045 * c.unit, 0.02 * c.unit),
+            _noise(rng, c.shape, 0.02 * c.unit),
+        )
         if not (p.beard or p.moustache or p.stubble):
             return
         u, v = c.u[None, :], c.v[:, None]
-        line = 0.30 + 0.42 * np.exp(-(((np.abs(u) - 0.36) / 0.36) ** 2)) - 0.22 * _step((np.abs(u) - 0.80) * 5)
+        line = (
+            0.30 + 0.42 * np.exp(-(((np.abs(u) - 0.36) / 0.36) ** 2)) - 0.22 * _step((np.abs(u) - 0.80) * 5)
+        )
         jaw = _step((v - line + 0.05 * coarse) * 8) * self.face
         lip = np.exp(-((np.abs(u) / (p.mouth_width * 1.02)) ** 4) - (np.abs((v - self.mouth_v) / 0.135) ** 4))
         chin = _step(jaw - 1.15 * lip)
@@ -617,7 +659,9 @@ class _Head:
         lit = np.ones_like(small)
         for reach in (0.05, 0.10, 0.17, 0.27, 0.42):
             shift = np.array([[1, 0, -du * reach * k], [0, 1, -dv * reach * k]], np.float32)
-            ahead = cv2.warpAffine(small, shift, (small.shape[1], small.shape[0]), borderMode=cv2.BORDER_REPLICATE)
+            ahead = cv2.warpAffine(
+                small, shift, (small.shape[1], small.shape[0]), borderMode=cv2.BORDER_REPLICATE
+            )
             over = (ahead - small - reach * max(slope, 0.05)) / (0.05 + 0.35 * reach)
             lit = np.minimum(lit, 1 - _step(over + 0.25))
         lit = cv2.GaussianBlur(lit, (0, 0), max(0.4, 0.03 * k))
@@ -658,7 +702,9 @@ def _shade(
     out = np.empty_like(albedo)
     for channel, reach in enumerate((0.34, 0.18, 0.14)):
         wrap = reach * warmth
-        direct = np.maximum((facing + wrap) / (1 + wrap), 0.0) * (lit if channel else 0.15 + 0.85 * np.asarray(lit))
+        direct = np.maximum((facing + wrap) / (1 + wrap), 0.0) * (
+            lit if channel else 0.15 + 0.85 * np.asarray(lit)
+        )
         strength = np.float32(scene.light[channel])
         out[..., channel] = albedo[..., channel] * strength * (sky + (1.35 * (1 - scene.ambient)) * direct)
     return out
@@ -679,9 +725,21 @@ def _strands(head: _Head, rng: np.random.Generator, curly: bool) -> Image:
     coarse = _noise(rng, (24, 512), 4, 14)
     across = (around + wave) * (512 / (2 * np.pi))
     along = np.clip(away * 3.2, 0, 22)
-    fine = cv2.remap(tile, across.astype(np.float32), along.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    wide = cv2.remap(coarse, across.astype(np.float32), along.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-    return (0.75 * fine + 0.7 * wide).astype(np.float32)
+    fine = cv2.remap(
+        tile,
+        across.astype(np.float32),
+        along.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    wide = cv2.remap(
+        coarse,
+        across.astype(np.float32),
+        along.astype(np.float32),
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_WRAP,
+    )
+    return np.asarray(0.75 * fine + 0.7 * wide, np.float32)
 
 
 def _glasses(head: _Head, rgb: Image, alpha: Image, light: float) -> None:
@@ -697,7 +755,7 @@ def _glasses(head: _Head, rgb: Image, alpha: Image, light: float) -> None:
 
         def ring(dv: float, u: Image = u, v: Image = v, cu: float = cu, cv_: float = cv_) -> Image:
             f = (np.abs((u - cu) / a) ** power + np.abs((v - cv_ - dv) / b) ** power) ** np.float32(1 / power)
-            return (f - 1.0) * (0.5 * (a + b))
+            return np.asarray((f - 1.0) * (0.5 * (a + b)))
 
         region = rgb[window]
         region *= 1 - 0.30 * np.exp(-((ring(0.05) / 0.030) ** 2))[..., None]
@@ -706,7 +764,12 @@ def _glasses(head: _Head, rgb: Image, alpha: Image, light: float) -> None:
         glare = 0.025 * lens * _step(0.5 + 3.0 * (v - cv_) * -1 + 1.6 * side * (u - cu))[..., None] * light
         region[:] = region * (1 - 0.06 * lens) + glare
         rim = _step((thick - np.abs(d)) * c.unit + 0.5)[..., None]
-        sheen = 1 + 1.8 * np.exp(-(((d + 0.3 * thick) / (0.4 * thick)) ** 2))[..., None] * _step(-(v - cv_) * 6)[..., None]
+        sheen = (
+            1
+            + 1.8
+            * np.exp(-(((d + 0.3 * thick) / (0.4 * thick)) ** 2))[..., None]
+            * _step(-(v - cv_) * 6)[..., None]
+        )
         region[:] = region * (1 - rim) + colour * sheen * rim
         temple = c.window(side * (head.half_width - 0.08), -0.17, 0.14, 0.05)
         u, v = c.at(temple)
@@ -752,7 +815,9 @@ def _head(person: Identity, scene: Scene, unit: float) -> tuple[Image, Image, _C
             d = np.sqrt((lean / 0.125) ** 2 + ((v + 0.02) / 0.285) ** 2)
             ear = _step((1 - d) * 0.13 * unit + 0.5) * (1 - head.face[window])
             fold = np.exp(-(((d - 0.62) / 0.16) ** 2))[..., None]
-            tone = np.asarray(p.skin, np.float32) * np.array([0.92, 0.74, 0.70], np.float32) * (1 - 0.40 * fold)
+            tone = (
+                np.asarray(p.skin, np.float32) * np.array([0.92, 0.74, 0.70], np.float32) * (1 - 0.40 * fold)
+            )
             head.albedo[window] += (tone - head.albedo[window]) * ear[..., None]
             z[window] += ear * (0.12 + 0.12 * np.sqrt(np.clip(1 - d * d, 0, 1)))
             alpha[window] = np.maximum(alpha[window], ear)
@@ -783,7 +848,9 @@ def _head(person: Identity, scene: Scene, unit: float) -> tuple[Image, Image, _C
         u, v = c.at(window)
         at_u, at_v = gu + 0.5 * radius * float(light[0]), gv + 0.5 * radius * float(light[1]) - 0.02
         spot = np.exp(-(((u - at_u) / 0.020) ** 2) - ((v - at_v) / 0.020) ** 2)
-        rgb[window] += (0.8 * min(amount, 1.0) * bright) * spot[..., None] * np.asarray(scene.light, np.float32)
+        rgb[window] += (
+            (0.8 * min(amount, 1.0) * bright) * spot[..., None] * np.asarray(scene.light, np.float32)
+        )
     if p.glasses:
         _glasses(head, rgb, alpha, 0.4 * scene.ambient + 0.6)
     return np.dstack([rgb * alpha[..., None], alpha]).astype(np.float32), z, c
@@ -811,9 +878,7 @@ def _pose(layer: Image, z: Image, c: _Canvas, scene: Scene, frame: _Canvas) -> I
     size = (frame.shape[1], frame.shape[0])
     mx = cv2.resize(((u - c.u[0]) * c.unit).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     my = cv2.resize(((v + pivot - c.v[0]) * c.unit).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    return cv2.remap(layer, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0).astype(
-        np.float32, copy=False
-    )
+    return np.asarray(cv2.remap(layer, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.float32)
 
 
 def _backdrop(scene: Scene, shape: tuple[int, int], unit: float) -> Image:
@@ -821,7 +886,9 @@ def _backdrop(scene: Scene, shape: tuple[int, int], unit: float) -> Image:
     rng = np.random.default_rng(np.random.SeedSequence([0xBAC, scene.backdrop]))
     quarter = (max(shape[0] // 2, 8), max(shape[1] // 2, 8))
     k = unit / 2
-    wall = (np.exp(rng.uniform(np.log(0.05), np.log(0.75))) * np.exp(rng.normal(0, 0.18, 3))).astype(np.float32)
+    wall = (np.exp(rng.uniform(np.log(0.05), np.log(0.75))) * np.exp(rng.normal(0, 0.18, 3))).astype(
+        np.float32
+    )
     out = np.empty((*quarter, 3), np.float32)
     out[:] = wall
     kind = str(rng.choice(("wall", "rough", "shelves", "window", "curtain", "leaves", "frames", "bricks")))
@@ -844,13 +911,15 @@ def _backdrop(scene: Scene, shape: tuple[int, int], unit: float) -> Image:
                 edge = tuple(float(q) for q in wall * rng.uniform(0.2, 1.5))
                 cv2.rectangle(out, (x, y), (x + w, y + h), edge, max(1, int(rng.uniform(0.02, 0.08) * k)))
     elif kind == "curtain":
-        x = np.arange(columns, dtype=np.float32) / k
-        folds = np.sin(x * rng.uniform(4, 14) + np.sin(x * 2.3) * 1.5 + rng.uniform(0, 6))
+        across = np.arange(columns, dtype=np.float32) / k
+        folds = np.sin(across * rng.uniform(4, 14) + np.sin(across * 2.3) * 1.5 + rng.uniform(0, 6))
         out *= (1 + 0.3 * folds)[None, :, None].astype(np.float32)
     elif kind == "leaves":
         for _ in range(90):
             centre = (int(rng.integers(0, columns)), int(rng.integers(0, rows)))
-            colour = np.array([0.35, 0.6, 0.15]) * np.exp(rng.uniform(-2.5, 0.6)) * np.exp(rng.normal(0, 0.3, 3))
+            colour = (
+                np.array([0.35, 0.6, 0.15]) * np.exp(rng.uniform(-2.5, 0.6)) * np.exp(rng.normal(0, 0.3, 3))
+            )
             cv2.circle(out, centre, int(k * rng.uniform(0.05, 0.35)), tuple(float(q) for q in colour), -1)
     elif kind == "bricks":
         high, wide = max(3, int(0.16 * k)), max(6, int(0.42 * k))
@@ -862,13 +931,13 @@ def _backdrop(scene: Scene, shape: tuple[int, int], unit: float) -> Image:
                 cv2.rectangle(out, (x, y), (x + wide, y + high), tuple(float(q) for q in wall * 1.35), 1)
     blur = float(np.exp(rng.uniform(np.log(0.006), np.log(0.22)))) * k
     if blur > 0.4:
-        out = cv2.GaussianBlur(out, (0, 0), blur).astype(np.float32, copy=False)
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), blur), np.float32)
     angle, fall = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.5)
-    x = np.linspace(-1, 1, columns, dtype=np.float32)[None, :] * np.float32(np.cos(angle))
-    y = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] * np.float32(np.sin(angle))
-    out *= np.exp(fall * (x + y))[..., None]
+    slope_u = np.linspace(-1, 1, columns, dtype=np.float32)[None, :] * np.float32(np.cos(angle))
+    slope_v = np.linspace(-1, 1, rows, dtype=np.float32)[:, None] * np.float32(np.sin(angle))
+    out *= np.exp(fall * (slope_u + slope_v))[..., None]
     out *= np.asarray(scene.light, np.float32)
-    return cv2.resize(out, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
+    return np.asarray(cv2.resize(out, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _loose_hair(person: Identity, frame: _Canvas, rng: np.random.Generator) -> tuple[Image, Image, Image]:
@@ -884,7 +953,9 @@ def _loose_hair(person: Identity, frame: _Canvas, rng: np.random.Generator) -> t
     if person.style == "curly":
         strands = _noise(rng, frame.shape, 0.08 * frame.unit) + 0.4 * strands
     au = np.abs(frame.u)[None, :] + 0.02 * strands
-    ends = length - 0.35 * np.clip(au, 0, 1.5) ** 4 * (0.45 if person.style == "long" else 1.0) + 0.05 * strands
+    ends = (
+        length - 0.35 * np.clip(au, 0, 1.5) ** 4 * (0.45 if person.style == "long" else 1.0) + 0.05 * strands
+    )
     end = _step((ends - v[:, None]) * 6) * _step((v + 1.0) * 3)[:, None]
     back = _step((outer[:, None] - au) * frame.unit * 0.5 + 0.5) * end
     front = back * _step((au - inner[:, None]) * frame.unit * 0.3 + 0.5)
@@ -911,7 +982,10 @@ def _body(person: Identity, scene: Scene, frame: _Canvas, out: Image) -> None:
         front = loose[1][..., None]
         curve = np.clip(0.75 + 0.35 * np.sign(part.u) * _light(scene)[0], 0.3, 1.3)[None, :, None]
         strand = np.clip(1 + 0.30 * loose[2], 0.25, 2)[..., None]
-        view[:] = view * (1 - front) + (colour * curve * strand + 0.008 * np.maximum(loose[2], 0)[..., None]) * front
+        view[:] = (
+            view * (1 - front)
+            + (colour * curve * strand + 0.008 * np.maximum(loose[2], 0)[..., None]) * front
+        )
 
 
 def _under_chin(person: Identity, light: NDArray[np.float32], u: Image, v: Image, drift: float) -> Image:
@@ -925,8 +999,8 @@ def _neck(person: Identity, scene: Scene, part: _Canvas, out: Image, drift: floa
     light = _light(scene)
     view = out[part.rows, part.columns]
     u, v = (part.u - np.float32(drift * 0.4))[None, :], part.v[:, None]
-    half = person.neck * np.interp(part.v, [0.6, 1.2, 1.6, 1.95, 2.3], [1.0, 0.97, 1.05, 1.35, 2.2])
-    half = half.astype(np.float32)[:, None]
+    width = person.neck * np.interp(part.v, [0.6, 1.2, 1.6, 1.95, 2.3], [1.0, 0.97, 1.05, 1.35, 2.2])
+    half = width.astype(np.float32)[:, None]
     x = np.clip(u / half, -0.995, 0.995)
     neck = _step((half - np.abs(u)) * part.unit + 0.5)[..., None]
     skin = np.empty((*part.shape, 3), np.float32)
@@ -966,7 +1040,7 @@ def _clothes(
     gu = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=1, scale=part.unit / 2)
     gv = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=1, scale=part.unit / 2)
     inv = 1 / np.sqrt(1 + gu * gu + gv * gv)
-    tint = np.empty((*part.shape, 3), np.float32)
+    tint: NDArray[Any] = np.empty((*part.shape, 3), np.float32)
     tint[:] = np.asarray(p.clothes, np.float32)
     second = np.asarray(p.pattern_colour, np.float32)
     turns = np.float32(2 * np.pi / rng.uniform(0.09, 0.4))
@@ -974,11 +1048,13 @@ def _clothes(
         stripe = _step(np.sin((v + folds) * turns) * 3 + 0.5)[..., None]
         tint = tint * (1 - stripe) + second * stripe
     elif p.pattern == "checks":
-        mesh = np.float32(0.5) * (np.sin((v + folds) * turns) > 0) + np.float32(0.5) * (np.sin((u + folds) * turns) > 0)
-        tint = tint * (1 - mesh[..., None]) + second * mesh[..., None]
+        mesh = np.float32(0.5) * (np.sin((v + folds) * turns) > 0) + np.float32(0.5) * (
+            np.sin((u + folds) * turns) > 0
+        )
+        tint = np.asarray(tint * (1 - mesh[..., None]) + second * mesh[..., None])
     elif p.pattern == "knit":
         ribs = np.sin(u * 95)
-        tint = tint * (1 + 0.25 * ribs * np.sin(v * 70 + 2 * ribs))[..., None]
+        tint = np.asarray(tint * (1 + 0.25 * ribs * np.sin(v * 70 + 2 * ribs))[..., None])
     elif p.pattern == "speckle":
         tint = tint * np.clip(1 + 0.3 * _noise(rng, part.shape, 0.02 * part.unit), 0.2, 2)[..., None]
     shade = 0.45 + 0.55 * _under_chin(p, light, u, v, drift)

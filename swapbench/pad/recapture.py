@@ -36,11 +36,11 @@ def _encoding() -> Pixels:
 
 
 _ENCODE = _encoding()
-_DECODE = linear(np.arange(256, dtype=np.float32) / 255)
+_DECODE = linear(np.arange(256, dtype=np.float32) / np.float32(255))
 
 
 def encode(radiance: Image) -> Pixels:
-    """sRGB bytes of linear light in 0..1 (IEC 61966-2-1); values outside are clipped."""
+    """Bytes of sRGB for linear light in 0..1 (IEC 61966-2-1); values outside are clipped."""
     index = np.clip(radiance * 4095 + 0.5, 0, 4095).astype(np.uint16)
     return np.asarray(_ENCODE[index])
 
@@ -63,7 +63,9 @@ class Camera:
     contrast: float = 1.0
     sharpening: float = 0.3
 
-    def photograph(self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING) -> bytes:
+    def photograph(
+        self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
+    ) -> bytes:
         """JPEG bytes of a radiance ``(n*s, n*s, 3)`` in linear RGB, on a sensor of ``n`` x ``n`` pixels.
 
         Raises:
@@ -71,19 +73,33 @@ class Camera:
         """
         return jpeg(self.develop(radiance, shot, rng, supersampling), shot.quality)
 
-    def develop(self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING) -> Pixels:
+    def develop(
+        self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
+    ) -> Pixels:
         """The photograph before compression, sRGB bytes ``(n, n, 3)``."""
-        if radiance.ndim != 3 or radiance.shape[2] != 3 or any(x % (2 * supersampling) for x in radiance.shape[:2]):
-            raise ValueError(f"cannot photograph an array of shape {radiance.shape} at {supersampling} samples a pixel")
+        if (
+            radiance.ndim != 3
+            or radiance.shape[2] != 3
+            or any(x % (2 * supersampling) for x in radiance.shape[:2])
+        ):
+            raise ValueError(
+                f"cannot photograph an array of shape {radiance.shape} at {supersampling} samples a pixel"
+            )
         rows, columns = radiance.shape[0] // supersampling, radiance.shape[1] // supersampling
         sigma = float(np.hypot(self.psf_px, shot.focus_px)) * supersampling
         blurred = cv2.GaussianBlur(radiance, (0, 0), sigma) if sigma > 0.2 else radiance
         if shot.shake_px * supersampling >= 1:
             blurred = cv2.filter2D(blurred, -1, _shake(shot.shake_px * supersampling, shot.shake_deg))
-        light = cv2.resize(blurred, (columns, rows), interpolation=cv2.INTER_AREA) if supersampling > 1 else blurred
+        light = (
+            cv2.resize(blurred, (columns, rows), interpolation=cv2.INTER_AREA)
+            if supersampling > 1
+            else blurred
+        )
         light = np.asarray(light, np.float32)
         means = light.mean(axis=(0, 1), dtype=np.float64)
-        middle = light[rows // 4 : rows - rows // 4, columns // 3 : columns - columns // 3].mean(axis=(0, 1), dtype=np.float64)
+        middle = light[rows // 4 : rows - rows // 4, columns // 3 : columns - columns // 3].mean(
+            axis=(0, 1), dtype=np.float64
+        )
         metered = 0.4 * means + 0.6 * middle
         level = 0.25 * float(metered[0]) + 0.6 * float(metered[1]) + 0.15 * float(metered[2]) + 1e-4
         grey = float(means.mean())
@@ -110,8 +126,12 @@ class Camera:
     def _noise(self, raw: Image, shot: Shot, rng: np.random.Generator) -> Image:
         """Poisson-Gauss noise, by its normal approximation with a variance linear in the signal."""
         gain = shot.noise
-        variance = np.maximum(raw, 0) * np.float32((self.shot_noise * gain) ** 2) + np.float32((self.read_noise * gain) ** 2)
-        return np.asarray(raw + rng.standard_normal(raw.shape, dtype=np.float32) * np.sqrt(variance), np.float32)
+        variance = np.maximum(raw, 0) * np.float32((self.shot_noise * gain) ** 2) + np.float32(
+            (self.read_noise * gain) ** 2
+        )
+        return np.asarray(
+            raw + rng.standard_normal(raw.shape, dtype=np.float32) * np.sqrt(variance), np.float32
+        )
 
 
 @dataclass(frozen=True)
@@ -178,7 +198,7 @@ def demosaic(raw: Image) -> Image:
     # OpenCV names a pattern after its second row and column, so that RGGB is its "BG".
     counts = np.clip(raw * 40000 + 2000.5, 0, 65535).astype(np.uint16)
     rgb = cv2.cvtColor(counts, cv2.COLOR_BayerBG2RGB)
-    return (rgb.astype(np.float32) - 2000) * np.float32(1 / 40000)
+    return np.asarray((rgb.astype(np.float32) - 2000) * np.float32(1 / 40000))
 
 
 def jpeg(image: Pixels, quality: int) -> bytes:
@@ -210,7 +230,9 @@ class Framing:
     edge_colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
 
     @staticmethod
-    def draw(rng: np.random.Generator, box: Box, source_px: int, frame_px: int, edged: float = 0.12) -> Framing:
+    def draw(
+        rng: np.random.Generator, box: Box, source_px: int, frame_px: int, edged: float = 0.12
+    ) -> Framing:
         """A framing with the face 95 to 125 px wide in a frame of 256, never showing the end of the source."""
         x, y, w, h = box
         # The first draw that keeps the frame inside the source is taken; each attempt is calmer.
@@ -267,7 +289,9 @@ class Framing:
         coarse = (source - 0.5).astype(np.float32).reshape(n, n, 2)
         # The nodes are pixel positions: an affine warp keeps them there, where a resize would shift by half a step.
         spread = np.array([[_GRID_STEP, 0, 0], [0, _GRID_STEP, 0]], np.float32)
-        full = cv2.warpAffine(coarse, spread, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        full = cv2.warpAffine(
+            coarse, spread, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
         return np.ascontiguousarray(full[..., 0], np.float32), np.ascontiguousarray(full[..., 1], np.float32)
 
     def border(self, radiance: Image, colour: tuple[float, float, float], rim: float) -> None:
@@ -281,7 +305,9 @@ class Framing:
                 depth = round(side * inset * share)
                 if not depth:
                     continue
-                strip = [radiance[:, :depth], radiance[:, -depth:], radiance[:depth], radiance[-depth:]][which]
+                strip = [radiance[:, :depth], radiance[:, -depth:], radiance[:depth], radiance[-depth:]][
+                    which
+                ]
                 ramp = np.linspace(0.75, 1.1, strip.shape[0], dtype=np.float32)[:, None, None]
                 strip[:] = paint * ramp
 
@@ -296,7 +322,9 @@ def _through(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArra
 def bona_fide(radiance: Image, framing: Framing) -> Image:
     """A face in front of the camera: supersampled radiance of the framed scene."""
     mx, my = framing.maps()
-    scene = np.asarray(cv2.remap(radiance, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
+    scene = np.asarray(
+        cv2.remap(radiance, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32
+    )
     framing.border(scene, framing.edge_colour, 0.3)
     return scene
 
@@ -337,7 +365,9 @@ class Printer:
         y, x = phase_px[0] % 256, phase_px[1] % 256
         rows, columns = plates.shape[:2]
         dots = [
-            cv2.compare(plates[..., i], np.ascontiguousarray(screens[i][y : y + rows, x : x + columns]), cv2.CMP_GT)
+            cv2.compare(
+                plates[..., i], np.ascontiguousarray(screens[i][y : y + rows, x : x + columns]), cv2.CMP_GT
+            )
             for i in range(4)
         ]
         inked = cv2.merge(dots)
@@ -444,7 +474,13 @@ def printed(photo: Pixels, printer: Printer, sheet: Sheet, framing: Framing) -> 
         dots = np.asarray(cv2.addWeighted(dots, 1 - fidelity, raster, fidelity, 0), np.uint8)
     mx, my = framing.maps(sheet.bend, sheet.bend_deg)
     ratio = np.float32(raster_px / photo.shape[0])
-    seen = cv2.remap(dots, (mx + 0.5) * ratio - 0.5, (my + 0.5) * ratio - 0.5, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    seen = cv2.remap(
+        dots,
+        (mx + 0.5) * ratio - 0.5,
+        (my + 0.5) * ratio - 0.5,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
     out = printer.reflectance(np.asarray(seen, np.uint8))
     side = out.shape[0]
     x = np.linspace(-1, 1, side, dtype=np.float32)[None, :]
@@ -453,7 +489,9 @@ def printed(photo: Pixels, printer: Printer, sheet: Sheet, framing: Framing) -> 
     along = x * np.float32(np.cos(b)) + y * np.float32(np.sin(b))
     shade = 1 - sheet.shade * 0.5 * (1 + x * np.float32(np.cos(a)) + y * np.float32(np.sin(a)))
     shade = shade * (1 + 2.2 * sheet.bend * along)
-    shade = shade * (1 + printer.streaks * np.sin(my * np.float32(0.23 * printer.period_px) + sheet.phase_px[0]))
+    shade = shade * (
+        1 + printer.streaks * np.sin(my * np.float32(0.23 * printer.period_px) + sheet.phase_px[0])
+    )
     shine = _spot(x, y, sheet.gloss_at, 0.55) * np.float32(printer.gloss * sheet.gloss)
     out *= np.clip(shade, 0.15, 2)[..., None]
     out += shine[..., None]
@@ -567,12 +605,20 @@ def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing
     a = np.deg2rad(showing.turn_deg)
     cos, sin = np.float32(np.cos(a)), np.float32(np.sin(a))
     pitch = display.pitch_px * showing.zoom / scale
-    grid = display.lattice(mx * cos + my * sin, my * cos - mx * sin, pitch, 1 / (SUPERSAMPLING * scale), display.grid * showing.grid)
+    grid = display.lattice(
+        mx * cos + my * sin,
+        my * cos - mx * sin,
+        pitch,
+        1 / (SUPERSAMPLING * scale),
+        display.grid * showing.grid,
+    )
     out *= grid
     side = out.shape[0]
     x = np.linspace(-1, 1, side, dtype=np.float32)[None, :]
     y = np.linspace(-1, 1, side, dtype=np.float32)[:, None]
-    band = 1 + np.float32(display.flicker * showing.flicker) * np.sin(np.float32(np.pi * showing.flicker_cycles) * y + np.float32(showing.flicker_phase))
+    band = 1 + np.float32(display.flicker * showing.flicker) * np.sin(
+        np.float32(np.pi * showing.flicker_cycles) * y + np.float32(showing.flicker_phase)
+    )
     b = np.deg2rad(showing.falloff_deg)
     fall = 1 - np.float32(0.5 * showing.falloff) * (1 + x * np.float32(np.cos(b)) + y * np.float32(np.sin(b)))
     out *= (band * fall)[..., None]
@@ -580,7 +626,9 @@ def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing
     if showing.pane is not None:
         u, v, w, h = showing.pane
         pane = np.zeros((side, side), np.float32)
-        pane[int(v * side) : int((v + h) * side), int(u * side) : int((u + w) * side)] = 0.5 * display.gloss * showing.glare
+        pane[int(v * side) : int((v + h) * side), int(u * side) : int((u + w) * side)] = (
+            0.5 * display.gloss * showing.glare
+        )
         shine = shine + cv2.blur(pane, (max(3, side // 40) | 1, max(3, side // 40) | 1))
     out += (shine + np.float32(showing.veil))[..., None]
     framing.border(out, (0.012, 0.012, 0.013), 0.7)

@@ -16,9 +16,9 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,6 +26,9 @@ import numpy as np
 from swapbench.pad import recapture
 from swapbench.pad.faces import Identity, Scene, face_box, render
 from swapbench.pad.recapture import STUDIO, Camera, Display, Framing, Pixels, Printer, Sheet, Shot, Showing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
 
 VERSION = 1
 """Of the generator; raised whenever the bytes it makes change."""
@@ -70,7 +73,9 @@ class Recipe:
 
     def identities(self, split: str) -> int:
         """Number of people in a split."""
-        return {"train": self.train_identities, "dev": self.dev_identities, "test": self.test_identities}[split]
+        return {"train": self.train_identities, "dev": self.dev_identities, "test": self.test_identities}[
+            split
+        ]
 
     def captures(self, split: str) -> tuple[int, int, int]:
         """Bona fide, print and replay images of each person of a split."""
@@ -94,6 +99,7 @@ class Light:
     kelvin: tuple[float, float]
 
     def scene(self, rng: np.random.Generator) -> Scene:
+        """A scene under this light."""
         return Scene.draw(rng, self.azimuth_deg, self.elevation_deg, self.ambient, self.kelvin)
 
 
@@ -211,7 +217,9 @@ def plan(recipe: Recipe, split: str, index: int) -> tuple[Capture, ...]:
     words = (recipe.seed, SPLITS.index(split), index)
     subject = f"s{subject_number(recipe, split, index):04d}"
     captures = []
-    for kind, (species, count) in enumerate(zip(("", "print", "replay"), recipe.captures(split), strict=True)):
+    for kind, (species, count) in enumerate(
+        zip(("", "print", "replay"), recipe.captures(split), strict=True)
+    ):
         for number in range(count):
             rng = _stream(*words, kind, number)
             light = domain.lights[int(rng.integers(len(domain.lights)))]
@@ -273,7 +281,7 @@ def _expose(capture: Capture, who: Identity, recipe: Recipe, photos: dict[int, P
         own = _stream(*capture.noise[:3], 5, capture.photo)
         scene = render(who, capture.scene, recipe.source_px)[0]
         data = STUDIO.photograph(scene, capture.photo_shot, own, supersampling=1)
-        stored = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        stored = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
         photos[capture.photo] = np.ascontiguousarray(stored[..., ::-1], np.uint8)
     photo = photos[capture.photo]
     if capture.printer is not None and capture.sheet is not None:

@@ -1,0 +1,193 @@
+"""What does measuring cost? Swapbench's own times against a bare loop around the same runtime on the same file.
+
+    python benchmarks/overhead.py [FILE.onnx | FILE.tflite ...] [--rounds N]
+
+In every round a fresh worker of swapbench and a fresh process with nothing but the runtime in it stay loaded and take
+turns in short slices; the ratio is the median over slices of (median of the worker's slice / median of the loop's).
+It also tells which share of a scoring pass is spent outside the runtime. Without a file, a small convolutional network is made
+for onnxruntime.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from swapbench import bench, stats, units
+from swapbench.devices.local import Local
+from swapbench.records import Plan
+from swapbench.runtimes.litert import LiteRT
+from swapbench.runtimes.ort import OnnxRuntime
+
+BARE = {
+    "onnx": """
+import sys, time, json
+import numpy as np, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession(sys.argv[1], options)
+given = session.get_inputs()[0]
+kind = np.float16 if "float16" in given.type else np.float32
+x = np.random.default_rng(0).random(given.shape, np.float32).astype(kind)
+def run():
+    session.run(None, {given.name: x})
+""",
+    "tflite": """
+import sys, time, json
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+rng, kind = np.random.default_rng(0), np.dtype(given["dtype"])
+if kind.kind == "f":
+    x = rng.random(given["shape"], np.float32).astype(kind)
+else:
+    x = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, given["shape"], kind, endpoint=True)
+def run():
+    interpreter.set_tensor(given["index"], x)
+    interpreter.invoke()
+    interpreter.get_tensor(answer["index"])
+""",
+}
+LOOP = """
+for _ in range(30):
+    run()
+print("ready", flush=True)
+for line in sys.stdin:
+    run()
+    run()
+    times = []
+    for _ in range(int(line)):
+        begin = time.perf_counter_ns()
+        run()
+        times.append(time.perf_counter_ns() - begin)
+    print(json.dumps(times), flush=True)
+"""
+PLAIN = json.dumps({"scale": 1 / 255, "mean": [0, 0, 0], "std": [1, 1, 1]})
+TIMEOUT_S = 120.0
+
+
+def small_net(path: Path, width: int = 24, blocks: int = 5) -> Path:
+    """A plain convolutional network for 80x80 px images."""
+    import onnx
+    from onnx import helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    nodes, weights, last, channels = [], [], "image", 3
+    for number in range(blocks):
+        shape = (width, channels, 3, 3)
+        kernel = (rng.standard_normal(shape) / np.sqrt(9 * channels)).astype(np.float32)
+        weights.append(numpy_helper.from_array(kernel, f"w{number}"))
+        stride = 2 if number == 0 else 1
+        nodes += [
+            helper.make_node(
+                "Conv", [last, f"w{number}"], [f"c{number}"], pads=[1] * 4, strides=[stride] * 2
+            ),
+            helper.make_node("Relu", [f"c{number}"], [f"r{number}"]),
+        ]
+        last, channels = f"r{number}", width
+    nodes.append(helper.make_node("GlobalAveragePool", [last], ["score"]))
+    graph = helper.make_graph(
+        nodes,
+        "net",
+        [helper.make_tensor_value_info("image", onnx.TensorProto.FLOAT, [1, 3, 80, 80])],
+        [helper.make_tensor_value_info("score", onnx.TensorProto.FLOAT, [1, width, 1, 1])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def ratios(path: Path, rounds: int, slices: int, seed: int) -> tuple[list[list[list[float]]], float, float]:
+    """Ratios worker / loop by round and slice, and both medians in ns."""
+    device, order = Local(), random.Random(seed)
+    form = path.suffix.removeprefix(".")
+    runtime = OnnxRuntime() if form == "onnx" else LiteRT()
+    found: list[list[list[float]]] = []
+    all_ours: list[int] = []
+    all_bare: list[int] = []
+    for _ in range(rounds):
+        argv = runtime.command(str(path), mode="serve", threads=1, options={})
+        worker = device.start(argv)
+        loop = device.start([sys.executable, "-c", BARE[form] + LOOP, str(path)])
+        try:
+            loaded = runtime.parse_loaded(worker.read_line(TIMEOUT_S))
+            assert loaded.input == "random"
+            assert loop.read_line(TIMEOUT_S) == "ready"
+
+            def ours(runs: int, worker=worker) -> list[int]:
+                worker.write_line(json.dumps({"runs": runs, "wake_runs": 2}))
+                return list(runtime.parse_slice(worker.read_line(TIMEOUT_S)).run_ns)
+
+            def bare(runs: int, loop=loop) -> list[int]:
+                loop.write_line(str(runs))
+                return list(json.loads(loop.read_line(TIMEOUT_S)))
+
+            runs = min(max(round(20e6 / stats.median(bare(5))), 5), 300)
+            pairs: list[list[float]] = []
+            for _ in range(slices):
+                took = {side: side(runs) for side in order.sample((ours, bare), 2)}
+                all_ours += took[ours]
+                all_bare += took[bare]
+                pairs.append([stats.median(took[ours]) / stats.median(took[bare])])
+            found.append(pairs)
+        finally:
+            worker.close()
+            loop.close()
+    return found, stats.median(all_ours), stats.median(all_bare)
+
+
+def outside_share(path: Path) -> float | None:
+    """Share of a scoring pass that is not spent in the runtime, or None where the input is no image."""
+    form = path.suffix.removeprefix(".")
+    if form == "onnx":
+        import onnxruntime
+
+        shape = onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape
+    else:
+        from ai_edge_litert.interpreter import Interpreter
+
+        shape = [int(size) for size in Interpreter(str(path)).get_input_details()[0]["shape"]]
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        return None
+    height, width = shape[1:3] if shape[3] == 3 else shape[2:4]
+    with tempfile.TemporaryDirectory() as folder:
+        samples = Path(folder) / "samples.npy"
+        np.save(samples, np.random.default_rng(0).integers(0, 256, (300, height, width, 3), np.uint8))
+        runtime = OnnxRuntime() if form == "onnx" else LiteRT()
+        options = {"samples": str(samples), "normalise": PLAIN}
+        subject = bench.Subject(path.name, str(path), runtime, options)
+        outputs = bench.measure_scores(subject, Local(), Plan())
+    return 1 - outputs.invoke_ns / outputs.pass_ns
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("files", nargs="*", type=Path, help=".onnx and .tflite files; a small net if none")
+    parser.add_argument("--rounds", type=int, default=6, help="fresh pairs of processes")
+    parser.add_argument("--slices", type=int, default=10, help="pairs of slices in each round")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        for path in options.files or [small_net(Path(folder) / "small.onnx")]:
+            found, ours_ns, bare_ns = ratios(path.resolve(), options.rounds, options.slices, options.seed)
+            middle = stats.median([ratio for pairs in found for (ratio,) in pairs])
+            interval = stats.hierarchical_interval(found, seed=options.seed)
+            share = outside_share(path.resolve())
+            print(
+                f"{path.name}: bare loop {units.duration(bare_ns)}, swapbench {units.duration(ours_ns)}, "
+                f"ratio {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}] over {options.rounds} rounds; "
+                f"scoring outside the runtime: {'no image input' if share is None else units.percent(share)}"
+            )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

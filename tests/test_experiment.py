@@ -1,0 +1,281 @@
+"""The order of work of a run, on a device whose numbers are known by hand."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from swapbench import experiment, store
+from swapbench.devices.fake import Fake, FakeMeter, FakeModel
+from swapbench.errors import WorkerFailed
+from swapbench.graph import Graph, Tensor
+from swapbench.pad.dataset import COLUMNS, Dataset
+from swapbench.records import Absent, ModelCard, OutputMeaning, Plan, Preprocessing, Variant
+from swapbench.runtimes.ort import OnnxRuntime
+
+NO_METER = Absent(absent="no counter here", remedy="none")
+PLAN = Plan(min_rounds=2, max_rounds=2, slices_per_round=2, time_budget_s=1, power_window_s=1)
+PARITY = Absent(absent="not compared")
+CARD = ModelCard(
+    name="net",
+    summary="a test",
+    family="none",
+    architecture={},
+    checkpoint="",
+    checkpoint_sha256="",
+    preprocessing=Preprocessing(width_px=16, height_px=16, crop_scale=1.0),
+    output=OutputMeaning(kind="probabilities", bona_fide_index=1),
+)
+
+
+def graph(file_bytes: int = 1000) -> Graph:
+    return Graph(
+        format="onnx",
+        inputs=(Tensor("input", (1, 3, 16, 16), "float32"),),
+        outputs=(Tensor("p", (1, 2), "float32"),),
+        file_bytes=file_bytes,
+        params=10,
+        macs=100,
+        ops={"Conv": 1},
+        uncounted_ops=(),
+        precision="fp32",
+        layout="nchw",
+    )
+
+
+def candidate(folder: Path, name: str, card: ModelCard | None = CARD) -> experiment.Candidate:
+    path = folder / f"{name}.onnx"
+    path.write_bytes(name.encode())
+    import hashlib
+
+    return experiment.Candidate(
+        variant=Variant(net=name, precision="fp32", format="onnx"),
+        path=path,
+        sha256=hashlib.sha256(name.encode()).hexdigest(),
+        graph=graph(),
+        runtime=OnnxRuntime(),
+        card=card,
+        parity=PARITY,
+    )
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path) -> experiment.Evaluation:
+    """dev: 2 bona fide, 2 print; test: 4 bona fide, 4 print, 4 replay; one face a subject."""
+    root = tmp_path / "data"
+    root.mkdir()
+    for split, kinds in (
+        ("dev", {"": 2, "print": 2}),
+        ("test", {"": 4, "print": 4, "replay": 4}),
+    ):
+        with (root / f"manifest-{split}.csv").open("w", newline="") as file:
+            rows = csv.DictWriter(file, COLUMNS)
+            rows.writeheader()
+            for species, count in kinds.items():
+                for number in range(count):
+                    name = f"{split}-{species or 'live'}-{number}.png"
+                    Image.fromarray(np.full((16, 16, 3), number * 10, np.uint8)).save(root / name)
+                    rows.writerow(
+                        dict.fromkeys(COLUMNS, "")
+                        | {
+                            "path": name,
+                            "frame": 0,
+                            "subject": f"{split}{number}",
+                            "label": "attack" if species else "bona_fide",
+                            "species": species,
+                            "split": split,
+                        }
+                    )
+    (root / "dataset.json").write_text(json.dumps({"name": "tiny", "simulated": True, "notice": "not real"}))
+    found = Dataset.load(root, ("dev", "test"))
+    return experiment.Evaluation(found, found.digest(), "one folder", tmp_path / "cache", 1)
+
+
+SCORES = [
+    *(0.9, 0.8),  # dev bona fide
+    *(0.1, 0.2),  # dev print: the EER threshold is 0.8, where both rates are 0
+    *(0.9, 0.9, 0.8, 0.7),  # test bona fide: 0.8 is on the threshold and accepted, 0.7 is rejected
+    *(0.1, 0.1, 0.1, 0.9),  # test print: 1 of 4 accepted
+    *(0.9, 0.9, 0.1, 0.1),  # test replay: 2 of 4 accepted
+]
+ROWS = tuple((1 - score, score) for score in SCORES)
+
+
+def quiet(stage: str, done: float, total: float) -> None:
+    assert 0 <= done <= total, stage
+
+
+def run(
+    candidates: list[experiment.Candidate],
+    device: Fake,
+    evaluation: experiment.Evaluation | None,
+    folder: Path,
+    **more: Any,
+) -> experiment.Outcome:
+    meters = more.pop("meters", NO_METER)
+    return experiment.run(candidates, device, meters, PLAN, evaluation, folder, progress=quiet, **more)
+
+
+def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: experiment.Evaluation) -> None:
+    device = Fake({"net.onnx": FakeModel(run_ns=10_000_000, rows=ROWS, peak_rss_bytes=77_000_000)})
+    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    (record,) = outcome.records
+    assert outcome.failures == ()
+    assert {ns for worker in record.speed.workers for ns in worker.runs_ns} == {10_000_000}
+    assert len(record.speed.workers) == 2
+    assert record.weight.peak_memory.peak_bytes == 77_000_000
+    accuracy = record.accuracy
+    assert accuracy.threshold == pytest.approx(0.8)
+    assert accuracy.bpcer.errors == 1
+    assert accuracy.bpcer.trials == 4
+    assert {name: one.errors for name, one in accuracy.apcer_by_species.items()} == {"print": 1, "replay": 2}
+    assert accuracy.apcer == 0.5  # the worst species, not 3 of 8
+    assert accuracy.acer == pytest.approx(0.375)
+    assert accuracy.simulated
+    assert record.power == NO_METER
+    assert "emulated_device" in {doubt.code for doubt in record.doubts}
+    assert not record.valid
+
+
+def test_energy_above_idle_is_what_the_arithmetic_says(tmp_path: Path) -> None:
+    from swapbench.stats import energy_per_run
+
+    device = Fake({"net.onnx": FakeModel(run_ns=10_000_000)})
+    meter = FakeMeter(device.clock, idle_w=1.0, busy_w=2.0)
+    outcome = run(
+        [candidate(tmp_path, "net", None)],
+        device,
+        None,
+        tmp_path / "run",
+        meters=(meter,),
+        sleep=device.clock.sleep,
+    )
+    (record,) = outcome.records
+    assert outcome.failures == ()
+    energy = energy_per_run(record.power[0])
+    assert energy.above_idle_uj == pytest.approx(10_000, rel=1e-6)
+    assert energy.gross_uj == pytest.approx(20_000, rel=1e-6)
+
+
+def test_one_file_that_fails_does_not_stop_the_others(
+    tmp_path: Path, evaluation: experiment.Evaluation
+) -> None:
+    device = Fake(
+        {"good.onnx": FakeModel(rows=ROWS), "bad.onnx": FakeModel(rows=ROWS, dies_in=frozenset({0, 1, 2, 3}))}
+    )
+    outcome = run(
+        [candidate(tmp_path, "bad"), candidate(tmp_path, "good")], device, evaluation, tmp_path / "run"
+    )
+    assert [record.variant.net for record in outcome.records] == ["good"]
+    assert [name for name, _ in outcome.failures] == ["bad.fp32.onnx"]
+    assert isinstance(outcome.failures[0][1], WorkerFailed)
+    assert experiment.read_about(tmp_path / "run")["finished"] is False
+    assert device.open_workers == 0
+
+
+class Interrupts(Fake):
+    """Ctrl-C while the second file is being scored."""
+
+    scored = 0
+
+    def run(self, argv: Any, timeout_s: float) -> Any:
+        if "score" in argv:
+            self.scored += 1
+            if self.scored == 2:
+                raise KeyboardInterrupt
+        return super().run(argv, timeout_s)
+
+
+def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
+    tmp_path: Path, evaluation: experiment.Evaluation
+) -> None:
+    models = {"a.onnx": FakeModel(rows=ROWS), "b.onnx": FakeModel(rows=ROWS)}
+    candidates = [candidate(tmp_path, "a"), candidate(tmp_path, "b")]
+    folder = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        run(candidates, Interrupts(models), evaluation, folder)
+    kept = store.load_run(folder)
+    assert [record.variant.net for record in kept] == ["a"]
+    wanted = experiment.description(candidates, PLAN, "fake", evaluation)
+    assert experiment.unfinished(folder, wanted)
+    device = Fake(models)
+    outcome = run(candidates, device, evaluation, folder)
+    assert [record.variant.net for record in outcome.records] == ["a", "b"]
+    assert outcome.records[0] == kept[0]
+    assert outcome.resumed == 1
+    assert not any("a.onnx" in argv for argv in device.asked)
+    assert not experiment.unfinished(folder, wanted)
+
+
+def test_a_file_is_scored_once(tmp_path: Path, evaluation: experiment.Evaluation) -> None:
+    models = {"net.onnx": FakeModel(rows=ROWS)}
+    first, second = Fake(models), Fake(models)
+    once = run([candidate(tmp_path, "net")], first, evaluation, tmp_path / "one")
+    again = run([candidate(tmp_path, "net")], second, evaluation, tmp_path / "two")
+    assert sum("score" in argv for argv in first.asked) == 1
+    assert sum("score" in argv for argv in second.asked) == 0
+    assert again.records[0].accuracy == once.records[0].accuracy
+
+
+def test_a_damaged_score_cache_is_not_believed(tmp_path: Path, evaluation: experiment.Evaluation) -> None:
+    models = {"net.onnx": FakeModel(rows=ROWS)}
+    once = run([candidate(tmp_path, "net")], Fake(models), evaluation, tmp_path / "one")
+    (kept,) = (evaluation.cache / "scores").glob("*.json")
+    kept.write_text(kept.read_text()[:100])
+    device = Fake(models)
+    again = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "two")
+    assert sum("score" in argv for argv in device.asked) == 1
+    assert again.records[0].accuracy == once.records[0].accuracy
+
+
+def test_a_file_without_a_card_has_no_accuracy_and_says_why(
+    tmp_path: Path, evaluation: experiment.Evaluation
+) -> None:
+    device = Fake({"net.onnx": FakeModel(fed_with="random")})
+    outcome = run([candidate(tmp_path, "net", None)], device, evaluation, tmp_path / "run")
+    assert outcome.records[0].accuracy == experiment.NO_CARD
+    assert outcome.records[0].speed.input == "random"
+
+
+def test_an_unreadable_image_is_a_failure_to_acquire_not_a_score(
+    tmp_path: Path, evaluation: experiment.Evaluation
+) -> None:
+    (evaluation.dataset.root / "test-live-3.png").write_bytes(b"no image")
+    device = Fake({"net.onnx": FakeModel(rows=ROWS)})
+    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    accuracy = outcome.records[0].accuracy
+    assert accuracy.failures_to_acquire == 1
+    assert accuracy.bpcer.trials == 3
+    assert accuracy.bpcer.errors == 0  # the one that was rejected is the one that could not be read
+
+
+def test_a_network_that_answers_nan_loses_its_accuracy_and_keeps_its_speed(
+    tmp_path: Path, evaluation: experiment.Evaluation
+) -> None:
+    rows = ((float("nan"), float("nan")), *ROWS[1:])
+    device = Fake({"net.onnx": FakeModel(rows=rows)})
+    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    (record,) = outcome.records
+    assert isinstance(record.accuracy, Absent)
+    assert not isinstance(record.speed, Absent)
+
+
+def test_records_of_equal_names_and_different_content_do_not_meet(tmp_path: Path) -> None:
+    one = candidate(tmp_path, "net")
+    assert one.record_id != dataclasses.replace(one, sha256="0" * 64).record_id
+
+
+def test_a_record_id_is_a_safe_file_name_whatever_the_model_is_called(tmp_path: Path) -> None:
+    odd = dataclasses.replace(
+        candidate(tmp_path, "net"), variant=Variant(net="../a b'\"ä", precision="fp32", format="onnx")
+    )
+    assert "/" not in odd.record_id
+    assert odd.record_id == odd.record_id.encode("ascii").decode()
+    assert not odd.record_id.startswith(".")

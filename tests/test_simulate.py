@@ -1,0 +1,290 @@
+"""The simulated data set: repeatable, resumable, disjoint, and not solved by a trivial cue."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+cv2 = pytest.importorskip("cv2")
+
+from PIL import Image
+
+from swapbench.pad import simulate as subject_under_test
+from swapbench.pad.simulate import (
+    COLUMNS,
+    DOMAINS,
+    NOTICE,
+    SPLITS,
+    Recipe,
+    contact_sheet,
+    person,
+    plan,
+    simulate,
+)
+
+TINY = Recipe(
+    seed=5, frame_px=48, source_px=96, train_identities=2, dev_identities=2, test_identities=4,
+    train_captures=(1, 1, 1), dev_captures=(1, 1, 1), test_captures=(1, 2, 2),
+)  # fmt: skip
+
+
+def contents(folder, *splits):
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and (not splits or p.relative_to(folder).parts[0] in splits)
+    }
+
+
+def rows(folder, split):
+    with (folder / f"manifest-{split}.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("once"), TINY, ("dev", "test"), 1)
+
+
+def test_the_same_recipe_gives_the_same_bytes(made, tmp_path):
+    again = simulate(tmp_path, TINY, ("dev", "test"), 1)
+    assert again.name == made.name
+    assert contents(again) == contents(made)
+
+
+def test_one_process_and_two_give_the_same_bytes(made, tmp_path):
+    assert contents(simulate(tmp_path, TINY, ("dev", "test"), 2)) == contents(made)
+
+
+def test_adding_the_train_split_later_changes_nothing_else(tmp_path):
+    folder = simulate(tmp_path, TINY, ("test",), 1)
+    before = contents(folder)
+    simulate(tmp_path, TINY, SPLITS, 1)
+    after = contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert {s for s in SPLITS if f"manifest-{s}.csv" in after} == set(SPLITS)
+
+
+def test_a_complete_split_is_not_made_again(made, monkeypatch):
+    def fail(*_args):
+        raise AssertionError("made something")
+
+    stamps = {p: p.stat().st_mtime_ns for p in made.rglob("*")}
+    monkeypatch.setattr(subject_under_test, "_make", fail)
+    assert simulate(made.parent, TINY, ("dev", "test"), 1) == made
+    assert {p: p.stat().st_mtime_ns for p in made.rglob("*")} == stamps
+
+
+def test_an_interrupted_run_is_resumed_without_redoing_what_is_there(made, tmp_path, monkeypatch):
+    calls = []
+    original = subject_under_test._make
+
+    def interrupted(job):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(job)
+        return original(job)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(subject_under_test, "_make", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            simulate(tmp_path, TINY, ("test",), 1)
+    folder = tmp_path / made.name
+    assert not (folder / "manifest-test.csv").exists()
+    kept = {p: p.stat().st_mtime_ns for p in folder.rglob("*.jpg")}
+    assert len(kept) == 10
+    # One image of a finished person is lost: it must come back alone and with the same bytes.
+    lost = sorted(kept)[1]
+    lost.unlink()
+    simulate(tmp_path, TINY, ("test",), 1)
+    assert contents(folder, "test") == contents(made, "test")
+    assert all(p.stat().st_mtime_ns == stamp for p, stamp in kept.items() if p != lost)
+    assert not list(folder.rglob("*.part"))
+
+
+def test_no_half_file_is_left_when_writing_fails(tmp_path, monkeypatch):
+    def refuse(_self, _target):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("pathlib.Path.replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        simulate(tmp_path, TINY, ("dev",), 1)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_progress_counts_every_image(tmp_path):
+    heard = []
+    simulate(tmp_path, TINY, ("dev",), 1, lambda done, total: heard.append((done, total)))
+    assert heard == [(3, 6), (6, 6)]
+
+
+def test_the_manifest_describes_files_that_are_there(made):
+    for split in ("dev", "test"):
+        lines = rows(made, split)
+        assert tuple(lines[0]) == COLUMNS
+        assert len(lines) == TINY.identities(split) * sum(TINY.captures(split))
+        for line in lines:
+            with Image.open(made / line["path"]) as image:
+                assert image.size == (48, 48)
+                assert image.format == "JPEG"
+            assert line["path"].startswith(f"{split}/{line['domain']}/{line['subject']}/")
+            assert (line["label"] == "bona_fide") == (line["species"] == "")
+            assert (line["label"] == "bona_fide") == (line["instrument"] == "")
+            x, y, w, h = (int(line[k]) for k in ("box_x", "box_y", "box_w", "box_h"))
+            assert 0 <= x < x + w <= 48
+            assert 0 <= y < y + h <= 48
+            assert line["frame"] == "0"
+
+
+def test_the_description_says_that_the_data_are_simulated(made):
+    said = json.loads((made / "dataset.json").read_text(encoding="utf-8"))
+    assert said["simulated"] is True
+    assert said["notice"] == NOTICE
+    assert said["frame_px"] == 48
+    assert said["recipe"]["seed"] == 5
+
+
+def test_nobody_is_in_two_splits_or_two_domains():
+    recipe = Recipe()
+    people, places = {}, {}
+    for split in SPLITS:
+        for index in range(recipe.identities(split)):
+            capture = plan(recipe, split, index)[0]
+            assert capture.subject not in places
+            places[capture.subject] = (split, capture.domain)
+            who = person(recipe, split, index)
+            assert who.seed not in people
+            people[who.seed] = capture.subject
+    assert len(places) == 400
+    assert set(Counter(places.values())) == {(s, d.name) for s in SPLITS for d in DOMAINS}
+
+
+def test_the_last_printer_and_display_of_a_domain_are_seen_in_the_test_split_only():
+    recipe = Recipe()
+    for split in SPLITS:
+        used = {
+            c.row["instrument"]
+            for i in range(recipe.identities(split))
+            for c in plan(recipe, split, i)
+            if c.species
+        }
+        for domain in DOMAINS:
+            for kept in (domain.printers[-1].name, domain.displays[-1].name):
+                assert (kept in used) == (split == "test")
+
+
+def test_domains_share_no_camera_light_printer_or_display():
+    for part in ("cameras", "lights", "printers", "displays"):
+        names = [x.name for d in DOMAINS for x in getattr(d, part)]
+        assert len(names) == len(set(names))
+        assert all(len(getattr(d, part)) >= 2 for d in DOMAINS)
+
+
+def test_bona_fide_and_attacks_draw_their_shots_from_the_same_distribution():
+    recipe = Recipe()
+    shots = {"": [], "print": [], "replay": []}
+    cameras = {"": Counter(), "print": Counter(), "replay": Counter()}
+    for index in range(recipe.train_identities):
+        for capture in plan(recipe, "train", index):
+            shots[capture.species].append(capture.shot)
+            cameras[capture.species][capture.camera.name] += 1
+    for field in (
+        "exposure",
+        "focus_px",
+        "noise",
+        "flare",
+        "saturation",
+        "contrast",
+        "sharpening",
+        "quality",
+    ):
+        values = {k: np.array([getattr(s, field) for s in v]) for k, v in shots.items()}
+        spread = values[""].std()
+        for species in ("print", "replay"):
+            assert abs(values[species].mean() - values[""].mean()) < 0.2 * spread
+    for species in ("print", "replay"):
+        assert set(cameras[species]) == set(cameras[""])
+
+
+def test_the_folder_is_named_by_everything_that_changes_the_bytes(monkeypatch):
+    assert Recipe().digest == Recipe().digest
+    assert Recipe(seed=1).digest != Recipe(seed=2).digest
+    before = Recipe().digest
+    monkeypatch.setattr(subject_under_test, "VERSION", 999)
+    assert Recipe().digest != before
+
+
+def test_what_cannot_be_made_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="frame_px"):
+        Recipe(frame_px=33)
+    with pytest.raises(ValueError, match="seed"):
+        Recipe(seed=-1)
+    with pytest.raises(ValueError, match="negative"):
+        replace(TINY, dev_captures=(1, -1, 1))
+    with pytest.raises(ValueError, match="unknown split"):
+        simulate(tmp_path, TINY, ("valid",), 1)
+    with pytest.raises(ValueError, match="processes"):
+        simulate(tmp_path, TINY, ("dev",), 0)
+    with pytest.raises(ValueError, match="not one of"):
+        plan(TINY, "valid", 0)
+    with pytest.raises(ValueError, match="no manifest"):
+        contact_sheet(tmp_path, tmp_path / "sheet.png")
+    with pytest.raises(ValueError, match="columns"):
+        contact_sheet(tmp_path, tmp_path / "sheet.png", 0)
+
+
+def test_the_contact_sheet_has_a_row_for_each_kind_in_each_domain(made, tmp_path):
+    path = contact_sheet(made, tmp_path / "sheet.png", columns=2, tile_px=48)
+    with Image.open(path) as sheet:
+        assert sheet.size == (92 + 2 * 48, 24 + 4 * 3 * 48)
+        pixels = np.asarray(sheet.convert("L"))
+    assert pixels[:24].min() < 100
+    assert pixels[24:, 92 : 92 + 48].std() > 10
+
+
+def _cues(folder, split):
+    found, labels = [], []
+    for line in rows(folder, split):
+        data = (folder / line["path"]).read_bytes()
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR).astype(np.float32)
+        grey = image.mean(axis=2)
+        fine = np.log(np.mean((grey - cv2.GaussianBlur(grey, (0, 0), 1.0)) ** 2) + 0.1)
+        found.append([np.log(len(data)), *image.mean(axis=(0, 1)), fine, *image.std(axis=(0, 1))])
+        labels.append(line["label"] == "attack")
+    return np.array(found), np.array(labels)
+
+
+@pytest.fixture(scope="module")
+def cues(tmp_path_factory):
+    recipe = Recipe(train_identities=60, test_identities=32)
+    folder = simulate(tmp_path_factory.mktemp("cues"), recipe, ("train", "test"))
+    return _cues(folder, "train"), _cues(folder, "test")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("JPEG bytes", [0]),
+        ("mean colour", [1, 2, 3]),
+        ("high-frequency energy", [4]),
+        ("contrast", [5, 6, 7]),
+        ("all of them", list(range(8))),
+    ],
+)
+def test_no_trivial_cue_solves_the_simulation(cues, name, columns):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    metrics = pytest.importorskip("sklearn.metrics")
+    (train, known), (test, true) = cues
+    mean, spread = train.mean(axis=0), train.std(axis=0)
+    train, test = (train - mean) / spread, (test - mean) / spread
+    model = linear_model.LogisticRegression().fit(train[:, columns], known)
+    area = metrics.roc_auc_score(true, model.decision_function(test[:, columns]))
+    print(f"simulated data; not PAD performance: AUC of {name}: {area:.3f}")
+    # A coin is 0.5; one trivial number must not be worth a detector.
+    assert max(area, 1 - area) < 0.80
