@@ -15,7 +15,9 @@ import json
 import random
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,6 +26,9 @@ from swapbench.devices.local import Local
 from swapbench.records import Plan
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.ort import OnnxRuntime
+
+if TYPE_CHECKING:
+    from swapbench.ports import Conversation
 
 BARE = {
     "onnx": """
@@ -105,43 +110,47 @@ def small_net(path: Path, width: int = 24, blocks: int = 5) -> Path:
     return path
 
 
-def ratios(path: Path, rounds: int, slices: int, seed: int) -> tuple[list[list[list[float]]], float, float]:
-    """Ratios worker / loop by round and slice, and both medians in ns."""
-    device, order = Local(), random.Random(seed)
+@dataclass
+class Taken:
+    """What both sides took: medians slice by slice and all runs round by round, in ns."""
+
+    slice_ratios: list[list[list[float]]] = field(default_factory=list)
+    undisturbed_ratios: list[float] = field(default_factory=list)
+    ours_ns: list[int] = field(default_factory=list)
+    bare_ns: list[int] = field(default_factory=list)
+
+
+def measure(path: Path, rounds: int, slices: int, seed: int) -> Taken:
+    """Both sides in turn: `rounds` fresh pairs of processes, `slices` pairs of slices in each."""
+    device, order, taken = Local(), random.Random(seed), Taken()
     form = path.suffix.removeprefix(".")
     runtime = OnnxRuntime() if form == "onnx" else LiteRT()
-    found: list[list[list[float]]] = []
-    all_ours: list[int] = []
-    all_bare: list[int] = []
     for _ in range(rounds):
-        argv = runtime.command(str(path), mode="serve", threads=1, options={})
-        worker = device.start(argv)
+        worker = device.start(runtime.command(str(path), mode="serve", threads=1, options={}))
         loop = device.start([sys.executable, "-c", BARE[form] + LOOP, str(path)])
         try:
-            loaded = runtime.parse_loaded(worker.read_line(TIMEOUT_S))
-            assert loaded.input == "random"
+            assert runtime.parse_loaded(worker.read_line(TIMEOUT_S)).input == "random"
             assert loop.read_line(TIMEOUT_S) == "ready"
 
-            def ours(runs: int, worker=worker) -> list[int]:
+            def ours(runs: int, worker: Conversation = worker) -> list[int]:
                 worker.write_line(json.dumps({"runs": runs, "wake_runs": 2}))
                 return list(runtime.parse_slice(worker.read_line(TIMEOUT_S)).run_ns)
 
-            def bare(runs: int, loop=loop) -> list[int]:
+            def bare(runs: int, loop: Conversation = loop) -> list[int]:
                 loop.write_line(str(runs))
                 return list(json.loads(loop.read_line(TIMEOUT_S)))
 
             runs = min(max(round(20e6 / stats.median(bare(5))), 5), 300)
-            pairs: list[list[float]] = []
-            for _ in range(slices):
-                took = {side: side(runs) for side in order.sample((ours, bare), 2)}
-                all_ours += took[ours]
-                all_bare += took[bare]
-                pairs.append([stats.median(took[ours]) / stats.median(took[bare])])
-            found.append(pairs)
+            turns = [{side: side(runs) for side in order.sample((ours, bare), 2)} for _ in range(slices)]
         finally:
             worker.close()
             loop.close()
-    return found, stats.median(all_ours), stats.median(all_bare)
+        taken.slice_ratios.append([[stats.median(turn[ours]) / stats.median(turn[bare])] for turn in turns])
+        round_ours, round_bare = ([ns for turn in turns for ns in turn[side]] for side in (ours, bare))
+        taken.undisturbed_ratios.append(stats.quantile(round_ours, 0.05) / stats.quantile(round_bare, 0.05))
+        taken.ours_ns += round_ours
+        taken.bare_ns += round_bare
+    return taken
 
 
 def outside_share(path: Path) -> float | None:
@@ -177,14 +186,17 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for path in options.files or [small_net(Path(folder) / "small.onnx")]:
-            found, ours_ns, bare_ns = ratios(path.resolve(), options.rounds, options.slices, options.seed)
-            middle = stats.median([ratio for pairs in found for (ratio,) in pairs])
-            interval = stats.hierarchical_interval(found, seed=options.seed)
+            taken = measure(path.resolve(), options.rounds, options.slices, options.seed)
+            middle = stats.median([ratio for pairs in taken.slice_ratios for (ratio,) in pairs])
+            interval = stats.hierarchical_interval(taken.slice_ratios, seed=options.seed)
+            low = taken.undisturbed_ratios
             share = outside_share(path.resolve())
             print(
-                f"{path.name}: bare loop {units.duration(bare_ns)}, swapbench {units.duration(ours_ns)}, "
-                f"ratio {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}] over {options.rounds} rounds; "
-                f"scoring outside the runtime: {'no image input' if share is None else units.percent(share)}"
+                f"{path.name}: bare loop {units.duration(stats.median(taken.bare_ns))}, "
+                f"swapbench {units.duration(stats.median(taken.ours_ns))}\n"
+                f"  ratio of medians {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}], {interval.method}\n"
+                f"  ratio of 5 % quantiles {stats.median(low):.4f}, rounds {min(low):.4f} to {max(low):.4f}\n"
+                f"  scoring outside the runtime: {'no image input' if share is None else units.percent(share)}"
             )
     return 0
 

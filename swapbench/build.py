@@ -104,7 +104,10 @@ class DevCrops:
 
 
 class Sidecar(Frozen):
-    """What lies beside a finished file. parity is absent beside a base, the fp32 graph that the precisions are made from."""
+    """What lies beside a finished file. parity is absent beside a base, the fp32 graph that the precisions are made from.
+
+    export_s: wall time of making and judging this file alone; that of the base stands beside the base.
+    """
 
     key: str
     parts: dict[str, Any]
@@ -424,9 +427,9 @@ def run_job(job: Job, say: Callable[[dict[str, Any]], None]) -> None:
     base: bytes | None = None
     for number, variant in enumerate(job.variants):
         done = share * (2 + number + 1)
-        started = time.monotonic()
         try:
             base = base if base is not None else _base(job, shipped(network))
+            started = time.monotonic()
             content = _converted(base, variant, crops[calibration], card)
             _judge(job, variant, content, crops[judged], reference, threshold, started)
             say({"done": done})

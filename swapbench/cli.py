@@ -35,6 +35,9 @@ app = typer.Typer(
 data_app = typer.Typer(help="Datasets: the simulated one, and checks of real ones.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
 
@@ -415,9 +418,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
     try:
-        result = app(args=arguments, prog_name="swapbench", standalone_mode=False)
+        status = int(app(args=arguments, prog_name="swapbench", standalone_mode=False) or 0)
     except typer.Exit as stop:
-        return int(stop.exit_code)
+        status = int(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
     except TyperException as error:
         show = getattr(error, "show", None)
         if show is None:
@@ -425,12 +430,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             show()
         return 2
-    except (KeyboardInterrupt, typer.Abort):
-        _say("Interrupted. What was finished is saved; the same command goes on from there.")
-        return 130
     except SwapbenchError as error:
         if traceback_wanted:
             raise
         _say(f"error: {error}")
         return error.exit_status
-    return int(result or 0)
+    if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
+        _say("Interrupted. What was finished is saved; the same command goes on from there.")
+    return status

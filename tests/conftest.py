@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# shared machines pause at will: a slow example is no failure
+hypothesis.settings.register_profile("swapbench", deadline=None)
+hypothesis.settings.load_profile("swapbench")
 
 REPOSITORY = Path(__file__).parents[1]
 PRETRAINED = REPOSITORY.parent / "shared" / "pretrained" / "minivision"

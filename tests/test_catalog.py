@@ -35,7 +35,9 @@ def test_a_users_own_card_overrides_the_bundled_one(folders: catalog.Folders) ->
     folders.models.mkdir()
     bundled = catalog.card_files(folders)["minifasnet_v2"]
     mine = folders.models / "minifasnet_v2.toml"
-    mine.write_text(bundled.read_text(encoding="utf-8").replace('summary = "', 'summary = "mine: '), encoding="utf-8")
+    mine.write_text(
+        bundled.read_text(encoding="utf-8").replace('summary = "', 'summary = "mine: '), encoding="utf-8"
+    )
     found = catalog.model(folders, "minifasnet_v2")
     assert found.path == mine
     assert found.card.summary.startswith("mine: ")

@@ -29,8 +29,11 @@ def test_a_missing_package_names_the_extra_that_brings_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.SwapbenchError)]
+    "kind",
+    [one for _, one in inspect.getmembers(errors, inspect.isclass) if issubclass(one, errors.SwapbenchError)],
 )
-def test_every_error_stands_in_the_tree_and_has_a_status_of_the_design(kind: type[errors.SwapbenchError]) -> None:
+def test_every_error_stands_in_the_tree_and_has_a_status_of_the_design(
+    kind: type[errors.SwapbenchError],
+) -> None:
     assert kind.__name__ in (errors.__doc__ or "")
     assert kind.exit_status in {2, 3, 4}

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip("cv2")
+pytest.importorskip("cv2")
+
+import cv2
 
 from swapbench.pad.recapture import (
     SUPERSAMPLING,
@@ -50,10 +52,8 @@ def test_srgb_bytes_survive_linear_light_and_back():
 
 
 def test_linear_middle_grey_encodes_to_the_standard_value():
-    assert (
-        encode(np.full((1, 1, 3), 0.2140, np.float32)).tolist() == [[[127, 127, 127]]]
-        or np.abs(int(encode(np.full((1, 1, 3), 0.2140, np.float32))[0, 0, 0]) - 127.5) <= 1
-    )
+    # 0.2140 is the linear light of sRGB 127.5.
+    assert int(encode(np.full((1, 1, 3), 0.2140, np.float32))[0, 0, 0]) in {127, 128}
 
 
 @pytest.mark.parametrize("rgb", [(0.8, 0.1, 0.1), (0.1, 0.8, 0.1), (0.1, 0.1, 0.8), (0.6, 0.3, 0.1)])
@@ -106,8 +106,10 @@ def test_the_framed_face_is_as_wide_as_promised():
     wide = [
         Framing.draw(np.random.default_rng(s), (171.5, 165, 169, 190), 512, 256).box[2] for s in range(60)
     ]
+    # Keystone and tilt widen the box around a face that was 97 to 124 px wide before them.
     assert min(wide) > 90
-    assert max(wide) < 135
+    assert max(wide) < 145
+    assert 105 < np.median(wide) < 125
 
 
 def test_coordinate_maps_follow_the_perspective_exactly():

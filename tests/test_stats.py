@@ -50,6 +50,7 @@ def test_a_quantile_of_nothing_or_outside_0_to_1_is_refused() -> None:
 
 
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=200), st.floats(0, 1))
+@settings(deadline=None)
 def test_a_quantile_is_a_sample_and_the_same_as_numpys_inverted_cdf(samples: list[int], q: float) -> None:
     q = round(q, 3)
     found = stats.quantile(samples, q)
@@ -89,7 +90,7 @@ def test_eleven_samples_allow_one_overrun_of_the_median_by_hand() -> None:
 
 
 @given(st.integers(662, 3000), st.sampled_from(PERCENTILES))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_the_early_stopping_estimate_is_never_below_the_plain_quantile(count: int, p: float) -> None:
     samples = np.random.default_rng(count).gamma(4, 1e6, count)
     found = stats.early_stopping_percentile(samples, p)
@@ -149,6 +150,7 @@ def test_many_values_are_handled_in_portions_with_the_same_result(monkeypatch: p
     ),
     st.sampled_from([0.05, 0.5, 0.9]),
 )
+@settings(deadline=None)
 def test_replicates_are_runs_that_were_measured_and_the_interval_is_ordered(
     workers: list[list[list[int]]], q: float
 ) -> None:
@@ -258,7 +260,7 @@ def test_no_error_in_n_has_the_closed_form() -> None:
 
 
 @given(st.integers(1, 300), st.data())
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 def test_clopper_pearson_holds_the_rate_and_mirrors(trials: int, data: st.DataObject) -> None:
     errors = data.draw(st.integers(0, trials))
     interval, mirror = stats.clopper_pearson(errors, trials), stats.clopper_pearson(trials - errors, trials)

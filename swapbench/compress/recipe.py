@@ -73,7 +73,9 @@ class TrainRecipe(Frozen):
     map_weight: float = Field(default=0.0, ge=0, le=1, description="loss = (1 - w) CE + w BCE(map)")
     augmentation: Augmentation = Augmentation()
     distillation: Distillation | None = None
-    bfloat16: bool = Field(default=False, description="autocast; depthwise convolutions are slower in it, others faster")
+    bfloat16: bool = Field(
+        default=False, description="autocast; depthwise convolutions are slower in it, others faster"
+    )
     seed: int = 0
 
     @model_validator(mode="after")

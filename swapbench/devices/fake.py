@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.ports import Conversation, Device, Meter
     from swapbench.records import Plan
 
 
@@ -273,3 +274,11 @@ class FakeMeter:
 
 def _flag(argv: Sequence[str], name: str, default: str) -> str:
     return argv[list(argv).index(name) + 1] if name in argv else default
+
+
+if TYPE_CHECKING:
+    _keep_their_ports: tuple[type[Device], type[Conversation], type[Meter]] = (
+        Fake,
+        FakeConversation,
+        FakeMeter,
+    )

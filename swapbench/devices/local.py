@@ -27,6 +27,7 @@ from swapbench.records import Machine
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from swapbench.ports import Conversation, Device
     from swapbench.records import Plan
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "numpy")
@@ -321,3 +322,8 @@ def installed_version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+if TYPE_CHECKING:
+    _keeps_the_port: type[Device] = Local
+    _keeps_the_other: type[Conversation] = LocalConversation

@@ -94,7 +94,7 @@ def _tflite(path: Path, takes: Tensor, gives: Tensor) -> Callable[[Images], Imag
         interpreter.invoke()
         result = interpreter.get_tensor(out)
         if gives.scale is None or gives.zero_point is None:
-            return np.asarray(result, np.float32)
+            return np.array(result, np.float32)
         values: Images = (result.astype(np.float32) - gives.zero_point) * np.float32(gives.scale)
         return values
 
@@ -105,7 +105,7 @@ def _stored(image: Images, takes: Tensor) -> NDArray[np.generic]:
     if takes.scale is None or takes.zero_point is None:
         plain: NDArray[np.generic] = image.astype(takes.dtype)
         return plain
-    limits = np.iinfo(takes.dtype)
-    return np.clip(np.round(image / takes.scale) + takes.zero_point, limits.min, limits.max).astype(
-        takes.dtype
-    )
+    limits = np.iinfo(np.dtype(takes.dtype))
+    rounded = np.round(image / takes.scale) + takes.zero_point
+    stored: NDArray[np.generic] = np.clip(rounded, limits.min, limits.max).astype(takes.dtype)
+    return stored

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TOLERANCES: Mapping[Precision, Mapping[str, float]] = {
     "fp32": {"max_abs_difference": 1e-3, "mean_abs_difference": 1e-4},
     "fp16": {"max_abs_difference": 5e-2, "mean_abs_difference": 2e-3, "flip_share": 0.02},
-    "int8": {"mean_abs_difference": 0.05, "min_correlation": 0.98, "flip_share": 0.03},
+    "int8": {"mean_abs_difference": 0.05, "min_correlation": 0.98, "flip_share": 0.05},
 }
 """What each precision may cost, as data.
 
@@ -35,8 +35,9 @@ seen, and a wrong padding, layout or channel order moves scores by far more. fp1
 logit and so up to 1e-3 in a score, seldom 1e-2 where a network magnifies. int8 has no useful worst case: a single
 score near the steep middle of the softmax may move far while nothing is wrong. There the mean, the correlation and the
 decisions count: .98 and 5 % are where a working quantisation of the networks tried stays well inside and a clipping
-one (correlation .67 and decisions at random) is well outside. A decision flips where a score crosses the threshold; 3 % of the
-samples is the most that a benchmark of error rates of a few per cent can bear. fp32 has no limit on flips: where scores
+one (correlation .67 and decisions at random) is well outside. A decision flips where a score crosses
+the threshold. At the EER threshold of a weak network scores lie dense, and 2 to 5 % of them cross in a quantisation with
+a correlation of .993; more than 5 % changes an error rate by as much as networks differ. fp32 has no limit on flips: where scores
 are saturated, many lie within rounding of the threshold, and a limit on the difference already excludes any other flip.
 """
 
@@ -64,7 +65,8 @@ def parity(reference: Scores, scores: Scores, threshold: float, precision: Preci
         raise ValueError(f"cannot compare scores of shapes {reference.shape} and {scores.shape}")
     difference = np.abs(reference - scores)
     varied = reference.size > 1 and np.ptp(reference) > 0 and np.ptp(scores) > 0
-    correlation = float(np.corrcoef(reference, scores)[0, 1]) if varied else None
+    with np.errstate(all="ignore"):  # spreads so small that their squares are 0 end in NaN, and that in None
+        correlation = float(np.corrcoef(reference, scores)[0, 1]) if varied else None
     return Parity(
         samples=reference.size,
         max_abs_difference=float(difference.max()),

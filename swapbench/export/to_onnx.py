@@ -73,7 +73,7 @@ def fp32(base: bytes) -> bytes:
     net), while this form is fused into them.
     """
     model = onnx.load_from_string(base)
-    _rewrite_prelu(model, "sum")
+    rewrite_prelu(model, "sum")
     return _serialised(model)
 
 
@@ -82,7 +82,7 @@ def fp16(base: bytes) -> bytes:
     from onnxconverter_common import float16
 
     model = onnx.load_from_string(base)
-    _rewrite_prelu(model, "sum")
+    rewrite_prelu(model, "sum")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tells every constant below the smallest float16
         half = float16.convert_float_to_float16(model, keep_io_types=True)
@@ -101,7 +101,7 @@ def int8(base: bytes, samples: NDArray[np.float32]) -> bytes:
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     model = onnx.load_from_string(base)
-    _rewrite_prelu(model, "max")
+    rewrite_prelu(model, "max")
     exclude = [node.name for node in model.graph.node if node.name.startswith("prelu_")]
     exclude += float_head(model)
     log = logging.getLogger()
@@ -175,7 +175,7 @@ def _serialised(model: onnx.ModelProto) -> bytes:
     return content
 
 
-def _rewrite_prelu(model: onnx.ModelProto, form: str) -> None:
+def rewrite_prelu(model: onnx.ModelProto, form: str) -> None:
     """Replace PRelu nodes with a constant slope: "max" where it holds (all slopes at most 1), else "sum"."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}

@@ -36,13 +36,14 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
 
     Networks must pool with adaptive_avg_pool2d: `x.mean([2, 3])` leaves one transposition.
     """
-    import litert_torch
     import torch
 
     example = torch.zeros(1, height_px, width_px, 3)
-    channel_last = litert_torch.to_channel_last_io(module.eval(), args=[0]).eval()
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
+        import litert_torch
+
+        channel_last = litert_torch.to_channel_last_io(module.eval(), args=[0]).eval()
         path = Path(folder) / "base.tflite"
         litert_torch.convert(channel_last, (example,)).export(str(path))
         content = path.read_bytes()

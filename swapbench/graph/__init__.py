@@ -30,6 +30,9 @@ Layout = Literal["nchw", "nhwc"]
 
 AGAIN = "Export or download it again."
 
+DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
+"""What reading a damaged structure ends in."""
+
 
 @dataclass(frozen=True)
 class Tensor:

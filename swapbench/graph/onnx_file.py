@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench.errors import BadModelFile
 from swapbench.graph import (
     AGAIN,
+    DAMAGE,
     METADATA_KEY,
     Constant,
     Count,
@@ -85,9 +86,9 @@ def read(path: Path, content: bytes) -> Graph:
     try:
         onnx.checker.check_model(model)
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, ValueError) as error:
+        count = _Walk(model, graph).count
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged: {first_line(error)}", remedy=AGAIN) from error
-    count = _Walk(model, graph)
     inputs = tuple(_tensor(one) for one in model.graph.input if one.name not in weights)
     metadata = {one.key: one.value for one in model.metadata_props}
     return Graph(
@@ -95,11 +96,11 @@ def read(path: Path, content: bytes) -> Graph:
         inputs=inputs,
         outputs=tuple(_tensor(one) for one in graph.output),
         file_bytes=len(content),
-        params=count.count.params,
-        macs=count.count.macs,
+        params=count.params,
+        macs=count.macs,
         ops=dict(Counter(node.op_type for node in model.graph.node).most_common()),
-        uncounted_ops=tuple(sorted(count.count.uncounted)),
-        precision=count.count.precision,
+        uncounted_ops=tuple(sorted(count.uncounted)),
+        precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, metadata.get(METADATA_KEY)),
     )

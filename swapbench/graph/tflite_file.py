@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench.errors import BadModelFile
 from swapbench.graph import (
     AGAIN,
+    DAMAGE,
     METADATA_KEY,
     Constant,
     Count,
@@ -64,7 +65,8 @@ def read(path: Path, content: bytes) -> Graph:
     try:
         file = _File(content)
         file.check()
-    except (ValueError, TypeError, IndexError, AttributeError, OverflowError, struct.error) as error:
+        count = file.count()
+    except (struct.error, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged or cut short: {first_line(error)}", remedy=AGAIN) from error
     for index in file.inputs:
         shape = file.signature(index)
@@ -75,7 +77,6 @@ def read(path: Path, content: bytes) -> Graph:
             shown = ", ".join(str(length) for length in fixed)
             remedy = f"Convert it again with a fixed input shape, such as [{shown}]; -1 means any."
             refuse_dynamic(path, file.name(index), shape, remedy)
-    count = file.count()
     inputs = tuple(file.described(index) for index in file.inputs)
     return Graph(
         format="tflite",
@@ -190,7 +191,9 @@ class _File:
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
         """The constant behind a tensor, seen through dequantisation, and the number of the buffer that holds it."""
-        while not len(self._data(self.tensors[index].buffer)):
+        for _ in self.tensors:  # a damaged file may go round in a circle
+            if len(self._data(self.tensors[index].buffer)):
+                break
             kind, inputs = self.producer.get(index, ("", ()))
             if kind not in _SEE_THROUGH:
                 return None

@@ -37,7 +37,7 @@ from swapbench.ports import Loaded, Outputs, Slice
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from swapbench.ports import Mode
+    from swapbench.ports import Mode, Runtime
     from swapbench.records import Format
 
 
@@ -123,7 +123,7 @@ def parse_outputs(stdout: str) -> Outputs:
     raise WorkerFailed("the scoring worker ended before all samples were scored")
 
 
-@dataclass(frozen=True)
+@dataclass
 class PythonWorker:
     """The parent's side of a worker that is a Python module: its command and what its output means.
 
@@ -155,3 +155,7 @@ class PythonWorker:
     def parse_outputs(self, stdout: str) -> Outputs:
         """See `parse_outputs` of this module."""
         return parse_outputs(stdout)
+
+
+if TYPE_CHECKING:
+    _keeps_the_port: type[Runtime] = PythonWorker

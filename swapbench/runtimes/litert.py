@@ -32,7 +32,7 @@ XNNPACK = "xnnpack"
 BUILTIN = "builtin"
 
 
-@dataclass(frozen=True)
+@dataclass
 class LiteRT(PythonWorker):
     """LiteRT on a machine that runs Python; implements ports.Runtime."""
 

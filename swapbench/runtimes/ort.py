@@ -41,7 +41,7 @@ TYPES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass
 class OnnxRuntime(PythonWorker):
     """onnxruntime on a machine that runs Python; implements ports.Runtime."""
 

@@ -90,7 +90,7 @@ class Backend(Protocol):
         ...
 
 
-class Unusable(Exception):  # noqa: N818 - named for what it says, like the errors of swapbench.errors
+class Unusable(Exception):
     """Something about the request or the model that makes the run impossible; becomes the error line."""
 
 

@@ -1,0 +1,230 @@
+"""The command line as a person meets it: standard output, standard error and exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from swapbench import cli, store
+
+
+@pytest.fixture(autouse=True)
+def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", "true")
+
+
+def small_network(path: Path, channels: int = 4, *, inputs: int = 1, batch: int | str = 1) -> Path:
+    """A convolution, a global pool and a linear layer: [1, 3, 32, 32] -> [1, 2]."""
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.normal(size=(channels, 3, 3, 3)).astype(np.float32), "w"),
+        numpy_helper.from_array(random.normal(size=(channels, 2)).astype(np.float32), "f"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x0", "w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["a"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["q"]),
+        helper.make_node("MatMul", ["q", "f"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [
+            helper.make_tensor_value_info(f"x{number}", TensorProto.FLOAT, [batch, 3, 32, 32])
+            for number in range(inputs)
+        ],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 2])],
+        weights,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; from swapbench.cli import main; status = main(['--help']); "
+        "heavy = {'torch','onnx','onnxruntime','pandas','matplotlib','ai_edge_litert','numpy','pydantic','cv2','PIL'};"
+        "print('HEAVY', sorted(heavy & set(sys.modules)), status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY [] 0"
+    assert "doctor" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["run", "--models", "minifasnet_v3"], "Did you mean minifasnet_v2?"),
+        (["run", "--device", "lokal"], "Did you mean local?"),
+        (["run", "--runtime", "onnxruntim"], "Did you mean onnxruntime?"),
+        (["run", "--precision", "int4"], "Did you mean int8?"),
+        (["run", "--format", "onxx"], "Did you mean onnx?"),
+        (["export", "resnet18"], "Did you mean resnet18_map?"),
+        (["train", "minifasnet"], "Did you mean minifasnet_v2?"),
+        (["data", "simulate", "--split", "tset"], "Did you mean test?"),
+        (["report"], "swapbench run"),
+        (["report", "nowhere"], "holds no records"),
+        (["run", "--name", "../up", "x.onnx"], "cannot read x.onnx"),
+    ],
+)
+def test_a_mistake_is_one_line_that_says_what_to_do(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(argv) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+
+
+def test_an_unknown_option_is_a_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["run", "--thread", "2"]) == 2
+    assert "thread" in capsys.readouterr().err
+
+
+def test_the_models_command_lists_the_bundled_networks(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["models", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert {"minifasnet_v2", "resnet18_map"} <= {row["name"] for row in json.loads(captured.out)}
+    assert captured.err == ""
+
+
+def test_the_devices_command_lists_this_computer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["devices"]) == 0
+    assert "this computer" in capsys.readouterr().out
+
+
+def test_the_doctor_says_what_cannot_be_measured_and_what_would_help(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["doctor", "--json"]) == 0
+    findings = json.loads(capsys.readouterr().out)
+    assert {"ok", "limited", "missing"} >= {one["state"] for one in findings}
+    assert any("onnxruntime" in one["name"] for one in findings)
+    for one in findings:
+        assert one["detail"]
+        assert one["state"] != "missing" or one["remedy"], one
+
+
+def test_files_from_anywhere_run_without_a_card_and_the_broken_ones_do_not_stop_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = small_network(tmp_path / "a good one.onnx")
+    (tmp_path / "empty.onnx").write_bytes(b"")
+    (tmp_path / "photo.tflite").write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
+    (tmp_path / "cut.onnx").write_bytes(good.read_bytes()[:200])
+    (tmp_path / "notes.txt").write_text("hello")
+    small_network(tmp_path / "two.onnx", inputs=2)
+    small_network(tmp_path / "dynamic.onnx", batch="n")
+    names = [
+        "a good one.onnx",
+        "empty.onnx",
+        "photo.tflite",
+        "cut.onnx",
+        "notes.txt",
+        "two.onnx",
+        "dynamic.onnx",
+        "none.onnx",
+    ]
+    assert cli.main(["run", *names, "--budget", "1", "--name", "mixed"]) == 2
+    captured = capsys.readouterr()
+    for name in names[1:]:
+        assert sum(line.startswith(f"failed: {name}:") for line in captured.err.splitlines()) == 1, (
+            captured.err
+        )
+    assert "a good one" in captured.out
+    (record,) = store.load_run(tmp_path / "reports" / "mixed")
+    assert record.variant.net == "a good one"
+    assert record.weight.macs == 4 * 27 * 32 * 32 + 4 * 2
+    assert record.weight.params == 4 * 27 + 4 * 2
+    for file in ("table.md", "table.csv", "table.json"):
+        assert (tmp_path / "reports" / "mixed" / file).stat().st_size > 0
+    assert "a good one" in (tmp_path / "reports" / "mixed" / "table.md").read_text()
+
+
+def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_network(tmp_path / "net.onnx")
+    argv = ["run", "net.onnx", "--budget", "1", "--name", "mine"]
+    assert cli.main(argv) in {0, 3}
+    first = store.load_run(tmp_path / "reports" / "mine")
+    assert cli.main(argv) == 2
+    assert "--replace" in capsys.readouterr().err
+    assert store.load_run(tmp_path / "reports" / "mine") == first
+    assert cli.main([*argv, "--replace"]) in {0, 3}
+    assert store.load_run(tmp_path / "reports" / "mine") != first
+
+
+def test_the_wrong_runtime_for_a_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small_network(tmp_path / "net.onnx")
+    assert cli.main(["run", "net.onnx", "--runtime", "litert"]) == 2
+    assert "runs onnx files" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_130_leaves_no_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    small_network(tmp_path / "net.onnx")
+    argv = [
+        sys.executable,
+        "-m",
+        "swapbench",
+        "run",
+        "net.onnx",
+        "--budget",
+        "300",
+        "--target",
+        "0.001",
+        "--name",
+        "long",
+    ]
+    with subprocess.Popen(
+        argv,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "CI": "true"},
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("timing"):
+                break
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 130
+        assert "goes on from there" in said
+        assert "Traceback" not in said
+    left = subprocess.run(
+        ["pgrep", "-f", f"{tmp_path}/net.onnx"], capture_output=True, text=True, check=False
+    )
+    assert left.stdout == ""
+    about = json.loads((tmp_path / "reports" / "long" / "run.json").read_text())
+    assert about["finished"] is False
+
+
+def test_a_folder_that_cannot_be_written_is_an_environment_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_network(tmp_path / "net.onnx")
+    (tmp_path / "reports").write_text("a file is in the way")
+    assert cli.main(["run", "net.onnx", "--budget", "1"]) == 4
+    assert "could not be written" in capsys.readouterr().err
+
+
+def test_the_version_is_the_packages_own(capsys: pytest.CaptureFixture[str]) -> None:
+    from swapbench import __version__
+
+    assert cli.main(["version"]) == 0
+    assert capsys.readouterr().out.strip() == __version__
