@@ -23,6 +23,7 @@ import numpy as np
 
 from swapbench import bench, stats, units
 from swapbench.devices.local import Local
+from swapbench.errors import SwapbenchError
 from swapbench.records import Plan
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.ort import OnnxRuntime
@@ -173,7 +174,9 @@ def outside_share(path: Path) -> float | None:
         runtime = OnnxRuntime() if form == "onnx" else LiteRT()
         options = {"samples": str(samples), "normalise": PLAIN}
         subject = bench.Subject(path.name, str(path), runtime, options)
-        outputs = bench.measure_scores(subject, Local(), Plan())
+        ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+    if isinstance(outputs, SwapbenchError):
+        raise outputs
     return 1 - outputs.invoke_ns / outputs.pass_ns
 
 

@@ -101,7 +101,9 @@ def model(folders: Folders, name: str) -> Carded:
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
-            raise BadCard(f"there is no model card {name}", remedy="List the known ones with: swapbench models")
+            raise BadCard(
+                f"there is no model card {name}", remedy="List the known ones with: swapbench models"
+            )
         return Carded(read_card(path), path)
     files = card_files(folders)
     if name not in files:
@@ -154,7 +156,8 @@ def device(folders: Folders, name: str) -> Device:
     kind = profile.get("kind")
     if not isinstance(kind, str) or kind not in DEVICE_KINDS:
         raise UserError(
-            f"the device profile {files[name]} has kind {kind!r}", remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}"
+            f"the device profile {files[name]} has kind {kind!r}",
+            remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}",
         )
     return cast("Device", load(DEVICE_KINDS[kind])())
 

@@ -265,7 +265,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
             digest=found.digest(("dev", "test")),
             protocol="dev and test of the dataset folder",
             cache=folders.build,
-            decoders=os.cpu_count() or 1,
+            processes=os.cpu_count() or 1,
         )
     plan = request.plan.model_copy(
         update={"time_budget_s": request.budget_s or SECONDS_A_FILE * len(candidates)}

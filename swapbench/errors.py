@@ -53,7 +53,9 @@ class UnknownName(UserError):
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         remedy = (
-            f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(names) if names else 'none'}."
+            f"Did you mean {' or '.join(near)}?"
+            if near
+            else f"Known: {', '.join(names) if names else 'none'}."
         )
         super().__init__(f"there is no {kind} named {name!r}", remedy=remedy)
         self.near = tuple(near)

@@ -15,26 +15,28 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from swapbench import bench, store
 from swapbench.errors import BadModelFile, NotValid, SwapbenchError
+from swapbench.ports import Outputs
 from swapbench.records import Absent, Record, Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from swapbench.graph import Graph
     from swapbench.pad.dataset import Dataset, Sample
     from swapbench.pad.preprocess import Prepared
-    from swapbench.pad.scores import Scored
-    from swapbench.ports import Device, Meter, Outputs, Runtime
+    from swapbench.ports import Device, Meter, Runtime
     from swapbench.records import (
         Accuracy,
         Machine,
         ModelCard,
         Parity,
         Plan,
-        RuntimeUsed,
+        Power,
         Variant,
     )
 
@@ -68,13 +70,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The data that accuracy is measured on, and the folder that keeps crops and scores."""
+    """The data that accuracy is measured on, the folder that keeps crops and scores, and how many processes may work."""
 
     dataset: Dataset
     digest: str
     protocol: str
     cache: Path
-    decoders: int
+    processes: int
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -91,7 +93,6 @@ class Outcome:
     resumed: int
 
 
-REST = "memory, energy and accuracy"
 NO_DATA = Absent(
     absent="no data was given to score", remedy="Give a dataset with --data, or leave out --no-accuracy"
 )
@@ -199,34 +200,36 @@ def _measure(
         elif speed is not None:
             drafts[one.record_id] = _draft(one, speed, machine, plan, folder.name)
     slow = bench.slower_than_float(drafts.values())
-    for number, one in enumerate(todo):
-        if one.record_id not in drafts:
-            continue
-        progress(REST, number, len(todo))
-        subject, draft = subjects[one.record_id], drafts[one.record_id]
+    alone = "memory" if isinstance(meters, Absent) else "memory and energy"
+    for number, (name, draft) in enumerate(tuple(drafts.items())):
+        progress(alone, number, len(drafts))
         try:
-            memory = bench.measure_memory(subject, device, plan)
-            power = (
-                meters
-                if isinstance(meters, Absent)
-                else bench.measure_power(subject, meters, device, plan, sleep=sleep)
-            )
-            accuracy = _accuracy(one, subject, draft.runtime, device, plan, evaluation, crops)
+            memory = bench.measure_memory(subjects[name], device, plan)
+            power: tuple[Power, ...] | Absent
+            if isinstance(meters, Absent):
+                power = meters
+            else:
+                power = bench.measure_power(subjects[name], meters, device, plan, sleep=sleep)
         except SwapbenchError as error:
-            failures.append((one.variant.file_name, error))
+            failures.append((draft.variant.file_name, error))
+            del drafts[name]
             continue
         assert isinstance(draft.weight, Weight)
-        record = draft.model_copy(
-            update={
-                "time": datetime.now(UTC),
-                "weight": draft.weight.model_copy(update={"peak_memory": memory}),
-                "power": power,
-                "accuracy": accuracy,
-            }
-        )
-        doubts = (*bench.doubts(record), *([slow[record.id]] if record.id in slow else []))
-        store.save(record.model_copy(update={"doubts": doubts}), folder)
-    progress(REST, len(todo), len(todo))
+        weight = draft.weight.model_copy(update={"peak_memory": memory})
+        drafts[name] = draft.model_copy(update={"weight": weight, "power": power})
+    progress(alone, len(todo), len(todo))
+    progress("scoring", 0, len(drafts))
+    for number, (name, accuracy) in enumerate(
+        _accuracies(drafts, subjects, device, plan, evaluation, crops), 1
+    ):
+        draft = drafts[name]
+        if isinstance(accuracy, SwapbenchError):
+            failures.append((draft.variant.file_name, accuracy))
+        else:
+            record = draft.model_copy(update={"time": datetime.now(UTC), "accuracy": accuracy})
+            doubts = (*bench.doubts(record), *([slow[name]] if name in slow else []))
+            store.save(record.model_copy(update={"doubts": doubts}), folder)
+        progress("scoring", number, len(drafts))
     return failures
 
 
@@ -281,51 +284,86 @@ def _prepared(card: ModelCard, evaluation: Evaluation, crops: dict[str, Prepared
     key = card.preprocessing.model_dump_json()
     if key not in crops:
         crops[key] = prepare(
-            evaluation.samples, card.preprocessing, evaluation.cache / "crops", processes=evaluation.decoders
+            evaluation.samples, card.preprocessing, evaluation.cache / "crops", processes=evaluation.processes
         )
     return crops[key]
 
 
-def _accuracy(
-    one: Candidate,
-    subject: bench.Subject,
-    used: RuntimeUsed,
+def _accuracies(
+    drafts: Mapping[str, Record],
+    subjects: Mapping[str, bench.Subject],
     device: Device,
     plan: Plan,
     evaluation: Evaluation | None,
     crops: dict[str, Prepared],
-) -> Accuracy | Absent:
+) -> Iterator[tuple[str, Accuracy | Absent | SwapbenchError]]:
+    """The accuracy of every draft, each as soon as it is known: first those that need no scoring."""
+    to_score: list[bench.Subject] = []
+    for name, draft in drafts.items():
+        if draft.card is None:
+            yield name, NO_CARD
+        elif evaluation is None:
+            yield name, NO_DATA
+        else:
+            kept = _kept_outputs(
+                _score_path(draft, subjects[name], evaluation, _prepared(draft.card, evaluation, crops))
+            )
+            if kept is None:
+                to_score.append(subjects[name])
+            else:
+                yield name, _accuracy(draft, kept, plan, evaluation, crops)
+    if evaluation is None:
+        return
+    at_once = max(1, evaluation.processes // plan.threads)
+    for subject, outputs in bench.measure_scores(to_score, device, plan, at_once=at_once):
+        draft = drafts[subject.name]
+        if isinstance(outputs, SwapbenchError):
+            yield subject.name, outputs
+            continue
+        assert draft.card is not None
+        path = _score_path(draft, subject, evaluation, _prepared(draft.card, evaluation, crops))
+        answers = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
+        store.write_atomically(path, json.dumps(answers) + "\n")
+        yield subject.name, _accuracy(draft, outputs, plan, evaluation, crops)
+
+
+def _accuracy(
+    draft: Record, outputs: Outputs, plan: Plan, evaluation: Evaluation, crops: dict[str, Prepared]
+) -> Accuracy | Absent | SwapbenchError:
     from swapbench.pad import metrics
     from swapbench.pad.scores import Scored, bona_fide_scores, mean_by_presentation
 
-    card = one.card
-    if card is None:
-        return NO_CARD
-    if evaluation is None:
-        return NO_DATA
-    prepared = _prepared(card, evaluation, crops)
-    outputs = _outputs(one, subject, used, device, plan, evaluation, prepared)
+    assert draft.card is not None
+    samples = evaluation.samples
+    if len(outputs.rows) != len(samples):
+        return BadModelFile(
+            f"{draft.artifact} gave {len(outputs.rows)} scores for {len(samples)} images",
+            remedy="Its batch size must be 1: export it again",
+        )
     try:
-        scores = bona_fide_scores(outputs.rows, card.output)
+        scores = bona_fide_scores(outputs.rows, draft.card.output)
     except NotValid as error:  # an overflowing file: its speed and weight are still worth a record
         return Absent(absent=error.args[0], remedy=error.remedy)
-    for index in prepared.failures:
+    except SwapbenchError as error:
+        return error
+    for index in _prepared(draft.card, evaluation, crops).failures:
         scores[index] = math.nan
-    dev_count = len(evaluation.dataset.samples("dev"))
-    splits: list[Scored] = []
-    for rows, values in (
-        (evaluation.samples[:dev_count], scores[:dev_count]),
-        (evaluation.samples[dev_count:], scores[dev_count:]),
-    ):
-        frames = Scored.of(
-            [_presentation(sample) for sample in rows],
-            [sample.subject for sample in rows],
-            [sample.bona_fide for sample in rows],
-            [sample.species for sample in rows],
-            [float(value) for value in values],
-        )
-        splits.append(mean_by_presentation(frames)[0])
-    rates = metrics.evaluate(splits[0], splits[1], confidence=plan.confidence, seed=plan.seed)
+    frames = Scored.of(
+        [sample.name for sample in samples],
+        [sample.subject for sample in samples],
+        [sample.bona_fide for sample in samples],
+        [sample.species for sample in samples],
+        [float(score) for score in scores],
+    )
+    dev_frames = len(evaluation.dataset.samples("dev"))
+    dev, test = (
+        mean_by_presentation(frames.rows(np.arange(first, end)))[0]
+        for first, end in ((0, dev_frames), (dev_frames, len(samples)))
+    )
+    try:
+        rates = metrics.evaluate(dev, test, confidence=plan.confidence, seed=plan.seed)
+    except SwapbenchError as error:
+        return error
     return rates.accuracy(
         dataset=evaluation.dataset.name,
         dataset_digest=evaluation.digest,
@@ -336,47 +374,23 @@ def _accuracy(
     )
 
 
-def _presentation(sample: Sample) -> str:
-    return sample.name
-
-
-def _outputs(
-    one: Candidate,
-    subject: bench.Subject,
-    used: RuntimeUsed,
-    device: Device,
-    plan: Plan,
-    evaluation: Evaluation,
-    prepared: Prepared,
-) -> Outputs:
-    """The outputs for every sample, from the cache where this file was scored under this runtime before."""
-    from swapbench.ports import Outputs
-
+def _score_path(draft: Record, subject: bench.Subject, evaluation: Evaluation, prepared: Prepared) -> Path:
+    """Where the outputs of this file under this runtime for these samples are kept."""
     about = {
-        "artifact": one.sha256,
-        "runtime": used.model_dump(mode="json"),
-        "device": device.name,
+        "artifact": draft.artifact_sha256,
+        "runtime": draft.runtime.model_dump(mode="json"),
+        "device": draft.machine.name,
         "samples": prepared.path.name,
         "normalise": subject.options["normalise"],
     }
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-    path = evaluation.cache / "scores" / f"{key}.json"
+    return evaluation.cache / "scores" / f"{key}.json"
+
+
+def _kept_outputs(path: Path) -> Outputs | None:
+    """Outputs of an earlier scoring pass; None where there is none or it is damaged: then the file is scored again."""
     try:
         kept = json.loads(path.read_bytes())
         return Outputs(tuple(tuple(row) for row in kept["rows"]), kept["invoke_ns"], kept["pass_ns"])
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # not there, or damaged: score again
-    outputs = bench.measure_scores(subject, device, plan)
-    if len(outputs.rows) != len(evaluation.samples):
-        raise BadModelFile(
-            f"{one.path.name} gave {len(outputs.rows)} scores for {len(evaluation.samples)} images",
-            remedy="Its batch size must be 1: export it again",
-        )
-    kept = {
-        **about,
-        "invoke_ns": outputs.invoke_ns,
-        "pass_ns": outputs.pass_ns,
-        "rows": [list(row) for row in outputs.rows],
-    }
-    store.write_atomically(path, json.dumps(kept) + "\n")
-    return outputs
+        return None

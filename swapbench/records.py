@@ -127,7 +127,8 @@ class ModelCard(Frozen):
     checkpoint: str = Field(description="file name relative to the card, or an absolute path")
     checkpoint_sha256: str
     rename_keys: dict[str, str] = Field(
-        default_factory=dict, description="regular expression -> replacement, applied to foreign state dict keys in order"
+        default_factory=dict,
+        description="regular expression -> replacement, applied to foreign state dict keys in order",
     )
     preprocessing: Preprocessing
     output: OutputMeaning
@@ -179,8 +180,12 @@ class RuntimeUsed(Frozen):
     package: str
     providers: tuple[str, ...]
     threads: int
-    settings: dict[str, str] = Field(default_factory=dict, description="what else changes speed, e.g. spinning: off")
-    delegated_nodes: int | None = Field(default=None, description="graph nodes that the delegate took; None: unknown")
+    settings: dict[str, str] = Field(
+        default_factory=dict, description="what else changes speed, e.g. spinning: off"
+    )
+    delegated_nodes: int | None = Field(
+        default=None, description="graph nodes that the delegate took; None: unknown"
+    )
     nodes: int | None = Field(default=None, description="graph nodes in all; None: unknown")
 
 
@@ -207,7 +212,9 @@ class Speed(Frozen):
     """Latency of one inference at batch 1: raw samples by worker process."""
 
     workers: tuple[WorkerTimes, ...]
-    input: str = Field(description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)")
+    input: str = Field(
+        description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)"
+    )
     stopped: Literal["target", "budget", "rounds", "interrupted"]
 
 
@@ -294,7 +301,9 @@ class Accuracy(Frozen):
         default_factory=dict,
         description="bpcer10, bpcer20, bpcer100: at the lowest threshold of this same split with APCER <= 10, 5, 1 %",
     )
-    failures_to_acquire: int = Field(description="presentations without a score: in no rate, in no trial count")
+    failures_to_acquire: int = Field(
+        description="presentations without a score: in no rate, in no trial count"
+    )
     bona_fide: int = Field(description="bona fide presentations with a score")
     attacks: int = Field(description="attack presentations with a score")
     scores_sha256: str

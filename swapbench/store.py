@@ -117,4 +117,8 @@ def load_run(run_folder: Path) -> tuple[Record, ...]:
 def newest_run(reports: Path) -> Path | None:
     """The run folder below `reports` whose records are newest, or None."""
     runs = [folder.parent for folder in reports.glob("*/records") if any(folder.glob("*.json"))]
-    return max(runs, key=lambda run: max(p.stat().st_mtime_ns for p in (run / "records").glob("*.json")), default=None)
+    return max(
+        runs,
+        key=lambda run: max(p.stat().st_mtime_ns for p in (run / "records").glob("*.json")),
+        default=None,
+    )

@@ -12,7 +12,8 @@ SIZE_PX = 24
 
 
 class PReluNet(nn.Module):
-    """Depthwise and pointwise convolutions with PReLU, a residual, a linear layer without bias: MiniFASNet in small."""
+    """Depthwise and pointwise convolutions with PReLU, a residual, a depthwise one over the whole map, linear layers without
+    bias: MiniFASNet in small."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,12 +28,18 @@ class PReluNet(nn.Module):
             nn.Conv2d(32, 16, 1, bias=False),
             nn.BatchNorm2d(16),
         )
-        self.embed = nn.Sequential(nn.Linear(16 * 144, 8, bias=False), nn.BatchNorm1d(8))
+        self.whole = nn.Sequential(
+            nn.Conv2d(16, 512, 1, bias=False),
+            nn.BatchNorm2d(512),
+            nn.PReLU(512),
+            nn.Conv2d(512, 512, 12, groups=512),
+        )
+        self.embed = nn.Sequential(nn.Linear(512, 8, bias=False), nn.BatchNorm1d(8))
         self.head = nn.Linear(8, 3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
-        return self.head(self.embed(torch.flatten(x + self.deep(x), 1)))
+        return self.head(self.embed(torch.flatten(self.whole(x + self.deep(x)), 1)))
 
 
 class HardSwishNet(nn.Module):

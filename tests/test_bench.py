@@ -13,11 +13,11 @@ from swapbench.bench import Subject, Timed, doubts, slower_than_float
 from swapbench.devices.fake import Fake, FakeClock, FakeMeter, FakeModel
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.ports import Outputs
 from swapbench.records import Absent, Plan, Power, Speed
 from swapbench.runtimes.contract import PythonWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from swapbench.ports import CounterValue
@@ -250,20 +250,49 @@ class Silent(PythonWorker):
         return [sys.executable, "-c", artifact]
 
 
-@pytest.mark.parametrize("measure", [bench.measure_memory, bench.measure_scores])
-def test_a_worker_that_dies_without_a_word_is_told_with_its_last_words(
-    measure: Callable[..., object],
-) -> None:
+def test_a_worker_that_dies_without_a_word_is_told_with_its_last_words() -> None:
     subject = Subject("a", "import sys; sys.exit('no such library')", Silent("s", ("onnx",), "s"))
     with pytest.raises(WorkerFailed, match="the worker of a ended with 1: no such library"):
-        measure(subject, Local(), QUICK)
+        bench.measure_memory(subject, Local(), QUICK)
+    ((_, error),) = bench.measure_scores([subject], Local(), QUICK)
+    assert isinstance(error, WorkerFailed)
+    assert "ended with 1: no such library" in str(error)
+
+
+def scores(subject: Subject, device: Any, plan: Plan) -> Outputs:
+    ((of, outputs),) = bench.measure_scores([subject], device, plan)
+    assert of == subject
+    assert isinstance(outputs, Outputs)
+    return outputs
 
 
 def test_scores_are_the_rows_of_the_worker() -> None:
     device = fake(a=FakeModel(rows=((0.25, 0.75), (1, 0)), run_ns=3 * MS))
-    outputs = bench.measure_scores(subjects("a")[0], device, QUICK)
+    outputs = scores(subjects("a")[0], device, QUICK)
     assert outputs.rows == ((0.25, 0.75), (1.0, 0.0))
     assert outputs.invoke_ns == 6 * MS
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 5])
+def test_scoring_side_by_side_answers_in_order_and_one_that_fails_stops_nobody(at_once: int) -> None:
+    rows = {name: ((float(number), 1.0),) for number, name in enumerate("abc")}
+    models = {
+        name: FakeModel(rows=rows[name], error_in=frozenset({0} if name == "b" else ())) for name in "abc"
+    }
+    device = fake(**models)
+    found = list(bench.measure_scores(subjects("a", "b", "c"), device, QUICK, at_once=at_once))
+    assert [subject.name for subject, _ in found] == ["a", "b", "c"]
+    assert [isinstance(one, WorkerFailed) for _, one in found] == [False, True, False]
+    assert device.open_workers == 0
+
+
+def test_scoring_that_is_given_up_ends_its_workers() -> None:
+    device = fake(a=FakeModel(rows=((1.0,),)), b=FakeModel(rows=((1.0,),)))
+    answers = bench.measure_scores(subjects("a", "b"), device, QUICK, at_once=2)
+    next(answers)
+    assert device.open_workers == 1
+    answers.close()
+    assert device.open_workers == 0
 
 
 def test_a_real_worker_of_onnxruntime_goes_through_all_passes(tmp_path: Path) -> None:
@@ -281,7 +310,7 @@ def test_a_real_worker_of_onnxruntime_goes_through_all_passes(tmp_path: Path) ->
     assert (result.speed.input, len(result.speed.workers[0].slices_ns)) == ("sample", 2)
     memory = bench.measure_memory(subject, Local(), plan)
     assert memory.peak_bytes > memory.before_load_bytes > 10_000_000
-    assert bench.measure_scores(subject, Local(), plan).rows == ((7.0, 7.0, 7.0),) * 3
+    assert scores(subject, Local(), plan).rows == ((7.0, 7.0, 7.0),) * 3
 
 
 # ------------------------------------------------------------------------------------------ power

@@ -185,12 +185,12 @@ class Interrupts(Fake):
 
     scored = 0
 
-    def run(self, argv: Any, timeout_s: float) -> Any:
+    def start(self, argv: Any) -> Any:
         if "score" in argv:
             self.scored += 1
             if self.scored == 2:
                 raise KeyboardInterrupt
-        return super().run(argv, timeout_s)
+        return super().start(argv)
 
 
 def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
@@ -199,9 +199,11 @@ def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
     models = {"a.onnx": FakeModel(rows=ROWS), "b.onnx": FakeModel(rows=ROWS)}
     candidates = [candidate(tmp_path, "a"), candidate(tmp_path, "b")]
     folder = tmp_path / "run"
+    interrupted = Interrupts(models)
     with pytest.raises(KeyboardInterrupt):
-        run(candidates, Interrupts(models), evaluation, folder)
+        run(candidates, interrupted, evaluation, folder)
     kept = store.load_run(folder)
+    assert interrupted.open_workers == 0
     assert [record.variant.net for record in kept] == ["a"]
     wanted = experiment.description(candidates, PLAN, "fake", evaluation)
     assert experiment.unfinished(folder, wanted)

@@ -194,7 +194,7 @@ def test_training_finds_the_stripes_and_leaves_a_card_that_says_how(stripes: Pat
     assert card.training.data_digest == Dataset.load(stripes, ("train", "dev")).digest()
     assert card.training.dev_results["eer"] <= 0.125
     assert card.training.dev_results["auc"] > 0.9
-    assert card.training.dev_results["epoch"] >= 2  # the best is looked for at the deployed size only
+    assert card.training.dev_results["epoch"] >= 3  # the best is looked for at the deployed size only
     assert set(card.training.packages) >= {"torch", "pillow"}
     assert len(lines) == 12
     assert "16 px" in lines[0]

@@ -2,8 +2,8 @@
 
 A *subject* is one file under one runtime. Speed is measured of all subjects in one sitting: in every round each gets one
 fresh worker process, all stay loaded, and short slices go round in an order that is drawn anew each time, so that a
-burst of other work or a drift of the clock frequency hits all alike. The other passes run one subject at a time. While
-a worker works this process sleeps.
+burst of other work or a drift of the clock frequency hits all alike. The other passes run one subject at a time, but
+for scoring, which is not timed. While a worker works this process sleeps.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,7 @@ from swapbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from swapbench.ports import (
         Conversation,
@@ -265,13 +266,56 @@ def measure_memory(subject: Subject, device: Device, plan: Plan) -> PeakMemory:
 
 
 def measure_scores(
-    subject: Subject, device: Device, plan: Plan, *, timeout_s: float = SCORING_TIMEOUT_S
-) -> Outputs:
-    """Raw outputs for every sample of the subject's options `samples` and `normalise`. WorkerFailed where it fails."""
-    finished = device.run(subject.command("score", plan), timeout_s)
-    if finished.exit_code != 0 and not any(map(_is_answer, finished.stdout.splitlines())):
-        raise _died(subject, finished)
-    return subject.runtime.parse_outputs(finished.stdout)
+    subjects: Sequence[Subject],
+    device: Device,
+    plan: Plan,
+    *,
+    at_once: int = 1,
+    timeout_s: float = SCORING_TIMEOUT_S,
+) -> Iterator[tuple[Subject, Outputs | EnvironmentFailed]]:
+    """Raw outputs for every sample of each subject's options `samples` and `normalise`, or the error in their place.
+
+    Scores do not depend on what else runs, so `at_once` workers may run side by side; answers come in the order of the
+    subjects. Closing the iterator, or an interrupt, ends all workers.
+    """
+    waiting = deque(subjects)
+    living: deque[tuple[Subject, Conversation | EnvironmentFailed]] = deque()
+    try:
+        while waiting or living:
+            while waiting and len(living) < max(at_once, 1):
+                living.append((waiting[0], _started(waiting[0], device, plan)))
+                waiting.popleft()
+            subject, conversation = living[0]
+            found: Outputs | EnvironmentFailed
+            if isinstance(conversation, EnvironmentFailed):
+                found = conversation
+            else:
+                found = _scored(subject, conversation, timeout_s)
+                conversation.close()
+            living.popleft()
+            yield subject, found
+    finally:
+        for _, conversation in living:
+            if not isinstance(conversation, EnvironmentFailed):
+                conversation.close(0.0)
+
+
+def _started(subject: Subject, device: Device, plan: Plan) -> Conversation | EnvironmentFailed:
+    try:
+        return device.start(subject.command("score", plan))
+    except EnvironmentFailed as error:
+        return error
+
+
+def _scored(subject: Subject, conversation: Conversation, timeout_s: float) -> Outputs | EnvironmentFailed:
+    """Everything that a scoring worker says, up to its last answer."""
+    lines: list[str] = []
+    try:
+        while not lines or ('"scored"' not in lines[-1] and '"error"' not in lines[-1]):
+            lines.append(_said(conversation, timeout_s))
+        return subject.runtime.parse_outputs("\n".join(lines))
+    except EnvironmentFailed as error:
+        return error
 
 
 def _died(subject: Subject, finished: Finished) -> WorkerFailed:

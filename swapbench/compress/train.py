@@ -1,6 +1,6 @@
 """The training loop: one recipe, one dataset, one seed -> one model card and its checkpoint.
 
-The last epochs' best network is chosen on the development split and on nothing else; the test split is never opened.
+The best network of the last phase is chosen on the development split and on nothing else; the test split is never opened.
 After every epoch the whole state is on disk, so a killed training goes on where it stopped and ends in the same weights.
 """
 
@@ -164,8 +164,8 @@ def train(
         ),
     )
     stored = load_network(card, out / f"{recipe.stem}.toml")
-    scores = run.scores(stored, "dev", recipe.preprocessing, bfloat16=False)
-    results = {**_results(dataset.samples("dev"), scores), "epoch": float(run.best_epoch)}
+    found = run.scores(stored, "dev", recipe.preprocessing, bfloat16=False)
+    results = {**_results(dataset.samples("dev"), found), "epoch": float(run.best_epoch + 1)}
     assert card.training is not None
     card = card.model_copy(update={"training": card.training.model_copy(update={"dev_results": results})})
     write_card(card, out / f"{recipe.stem}.toml")
@@ -188,9 +188,7 @@ def scores(
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         for start in range(0, len(pixels), SCORING_BATCH):
             images = torch.from_numpy(normalise(pixels[start : start + SCORING_BATCH], preprocessing))
-            logits = network(
-                images.permute(0, 3, 1, 2)
-            ).double()  # NHWC seen as NCHW is channels_last already
+            logits = network(images.permute(0, 3, 1, 2)).double()
             found.append(torch.softmax(logits, 1)[:, output.bona_fide_index])
     result: NDArray[np.float64] = torch.cat(found).numpy()
     result[list(prepared.failures)] = np.nan

@@ -12,12 +12,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from swapbench.nets import exportable
+
 
 def shipped(network: nn.Module) -> nn.Module:
     """A copy of `network` as it ships: `for_export()` where it has one, then `folded()` modules replaced, in eval mode."""
-    for_export = getattr(network, "for_export", None)
-    ship = copy.deepcopy(network) if for_export is None else cast("nn.Module", for_export())
-    return folded(ship).eval()
+    return folded(exportable(copy.deepcopy(network))).eval()
 
 
 def folded(module: nn.Module) -> nn.Module:

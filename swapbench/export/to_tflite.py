@@ -111,7 +111,9 @@ def true_range(base: bytes, manager: RecipeManager, samples: NDArray[np.float32]
 def _quantised(base: bytes, manager: RecipeManager, ranges: dict[str, Any] | None) -> bytes:
     from ai_edge_quantizer import quantizer
 
-    made = quantizer.Quantizer(base, manager.get_quantization_recipe()).quantize(
-        ranges, enable_progress_bar=False, enable_progress_report=False
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # says once more that keeping all tensors costs memory
+        made = quantizer.Quantizer(base, manager.get_quantization_recipe()).quantize(
+            ranges, enable_progress_bar=False, enable_progress_report=False
+        )
     return bytes(made.quantized_model)

@@ -1,0 +1,354 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from swapbench import build as door
+from swapbench.build import Built, DevCrops, Failed, Sidecar
+from swapbench.errors import BadCard, EnvironmentFailed, MissingPackage, ParityFailed, UserError, WorkerFailed
+from swapbench.records import FORMATS, PRECISIONS, ModelCard, OutputMeaning, Parity, Preprocessing, Variant
+
+SIZE_PX = 32
+DATA = "d" * 64
+
+
+def card_for(checkpoint: Path | str = "net.safetensors", sha256: str = "a" * 64, **changes: Any) -> ModelCard:
+    card = ModelCard(
+        name="tiny",
+        summary="for tests",
+        family="minifasnet",
+        architecture={"channels": [8] * 49, "size_px": SIZE_PX, "classes": 2, "embedding": 8},
+        checkpoint=str(checkpoint),
+        checkpoint_sha256=sha256,
+        preprocessing=Preprocessing(
+            width_px=SIZE_PX, height_px=SIZE_PX, crop_scale=1.5, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25)
+        ),
+        output=OutputMeaning(kind="logits", bona_fide_index=1),
+    )
+    return ModelCard.model_validate(card.model_dump() | changes)
+
+
+def variant(precision: str = "fp32", format: str = "onnx") -> Variant:  # noqa: A002
+    return Variant(net="tiny", precision=precision, format=format)  # type: ignore[arg-type]
+
+
+ALL = [variant(precision, kind) for kind in FORMATS for precision in PRECISIONS]
+
+
+def crops(count: int = 96, seed: int = 5) -> DevCrops:
+    """Bright images are bona fide: something that even a random network's output varies with."""
+    dice = np.random.default_rng(seed)
+    ramp = np.linspace(0, 1, SIZE_PX)[None, :, None, None] * dice.uniform(-60, 60, (count, 1, 1, 3))
+    level = dice.uniform(20, 235, (count, 1, 1, 3))
+    noise = dice.normal(0, 15, (count, SIZE_PX, SIZE_PX, 3))
+    return DevCrops(np.clip(level + ramp + noise, 0, 255).astype(np.uint8), level.mean(axis=(1, 2, 3)) > 127)
+
+
+def parity(flips: int = 0) -> Parity:
+    return Parity(
+        samples=10,
+        max_abs_difference=0.0,
+        mean_abs_difference=0.0,
+        correlation=1.0,
+        decision_flips=flips,
+        threshold=0.5,
+        tolerance={"flip_share": 0.05},
+    )
+
+
+def put(cache: Path, card: ModelCard, one: Variant, found: Parity | None = None) -> Path:
+    """Lay a finished file into a cache by hand."""
+    path = door.artifact_path(card, one, cache, DATA)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"model")
+    parts = door.key_parts(card, one, DATA)
+    sidecar = Sidecar(
+        key=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
+        parts=parts,
+        sha256=hashlib.sha256(b"model").hexdigest(),
+        parity=found or parity(),
+        export_s=1.0,
+    )
+    path.with_name(f"{path.name}.json").write_text(sidecar.model_dump_json(), encoding="utf-8")
+    return path
+
+
+def silent(stage: str, done: float, total: float) -> None:
+    pass
+
+
+def test_a_finished_file_is_found_by_its_content_and_not_made_again(tmp_path: Path) -> None:
+    card, one = card_for(), variant()
+    assert door.missing(card, [one], tmp_path, DATA) == [one]
+    path = put(tmp_path, card, one)
+    assert path.parent.parent == tmp_path
+    assert (len(path.parent.name), path.name) == (8, "tiny.fp32.onnx")
+    assert door.missing(card, [one], tmp_path, DATA) == []
+    found = door.cached(card, one, tmp_path, DATA)
+    assert found == Built(one, path, hashlib.sha256(b"model").hexdigest(), parity())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"checkpoint_sha256": "b" * 64},
+        {"architecture": {"channels": [16] * 49}},
+        {"preprocessing": {"width_px": 80, "height_px": 80, "crop_scale": 2.7}},
+        {"output": {"kind": "logits", "bona_fide_index": 0}},
+        {"rename_keys": {"^module\\.": ""}},
+        {"name": "other"},
+    ],
+)
+def test_whatever_the_bytes_depend_on_changes_the_key(changes: dict[str, Any]) -> None:
+    one, cache = variant(), Path("cache")
+    assert door.artifact_path(card_for(), one, cache, DATA) != door.artifact_path(
+        card_for(**changes), one, cache, DATA
+    )
+
+
+def test_other_crops_precisions_and_exporters_change_the_key_and_a_summary_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def at(card: ModelCard, one: Variant, data: str) -> Path:
+        return door.artifact_path(card, one, Path(), data).parent
+
+    first = at(card_for(), variant(), DATA)
+    assert at(card_for(summary="other words"), variant(), DATA) == first
+    others = [
+        at(card_for(), variant("int8"), DATA),
+        at(card_for(), variant("fp32", "tflite"), DATA),
+        at(card_for(), variant(), "e" * 64),
+    ]
+    monkeypatch.setattr(door, "EXPORTER_VERSION", door.EXPORTER_VERSION + 1)
+    others.append(at(card_for(), variant(), DATA))
+    assert len({first, *others}) == 5
+
+
+def test_a_damaged_file_does_not_count(tmp_path: Path) -> None:
+    card, one = card_for(), variant()
+    put(tmp_path, card, one).write_bytes(b"mode")
+    assert door.missing(card, [one], tmp_path, DATA) == [one]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"key": "x"}'])
+def test_a_file_whose_sidecar_is_damaged_does_not_count(tmp_path: Path, text: str) -> None:
+    card, one = card_for(), variant()
+    path = put(tmp_path, card, one)
+    path.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
+    assert door.cached(card, one, tmp_path, DATA) is None
+
+
+def test_a_file_without_a_sidecar_was_interrupted_and_does_not_count(tmp_path: Path) -> None:
+    card, one = card_for(), variant()
+    path = put(tmp_path, card, one)
+    path.with_name(f"{path.name}.json").unlink()
+    assert door.cached(card, one, tmp_path, DATA) is None
+
+
+def test_a_file_that_failed_parity_stays_failed_and_names_both_sides(tmp_path: Path) -> None:
+    card, one = card_for(), variant("int8")
+    path = put(tmp_path, card, one, parity(flips=3))
+    found = door.cached(card, one, tmp_path, DATA)
+    assert isinstance(found, Failed)
+    assert isinstance(found.error, ParityFailed)
+    assert "tiny.int8.onnx" in str(found.error)
+    assert "network of card tiny" in str(found.error)
+    assert (found.path, found.parity) == (path, parity(flips=3))
+    assert door.missing(card, [one], tmp_path, DATA) == []
+
+
+def test_a_digest_of_crops_sees_pixels_labels_and_shape() -> None:
+    first = crops(4)
+    pixels, labels = first.crops.copy(), first.bona_fide.copy()
+    assert DevCrops(pixels.copy(), labels.copy()).digest() == first.digest()
+    pixels[0, 0, 0, 0] ^= 1
+    labels[0] ^= True
+    turned = first.crops.reshape(4, SIZE_PX * 2, SIZE_PX // 2, 3)
+    others = [
+        DevCrops(pixels, first.bona_fide),
+        DevCrops(first.crops, labels),
+        DevCrops(turned, first.bona_fide),
+    ]
+    assert len({first.digest(), *(one.digest() for one in others)}) == 4
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=700))
+def test_rows_are_balanced_sorted_and_judged_unseen_where_there_are_enough(labels: list[bool]) -> None:
+    bona_fide = np.array(labels)
+    calibration, judged = door.chosen_rows(bona_fide)
+    for rows, most in ((calibration, door.CALIBRATION_SAMPLES), (judged, door.PARITY_SAMPLES)):
+        assert 1 <= len(rows) <= most
+        assert np.all(np.diff(rows) > 0)
+        assert rows[0] >= 0
+        assert rows[-1] < len(labels)
+        assert bona_fide[rows].sum() <= most // 2
+    if len(labels) - len(calibration) >= door.PARITY_SAMPLES // 4:
+        assert not set(calibration) & set(judged)
+
+
+def test_rows_are_spread_over_the_whole_split() -> None:
+    bona_fide = np.arange(1000) % 2 == 0
+    calibration, judged = door.chosen_rows(bona_fide)
+    assert (len(calibration), len(judged)) == (128, 128)
+    assert calibration[-1] > 950
+    assert bona_fide[calibration].sum() == 64
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (BadCard("broken card", remedy="Mend it."), BadCard, "broken card. Mend it."),
+        (MissingPackage("torch", "exporting", "export"), EnvironmentFailed, "swapbench[export]"),
+        (ModuleNotFoundError("No module named 'litert_torch'"), EnvironmentFailed, "swapbench[export]"),
+        (
+            RuntimeError("first line\nsecond line"),
+            WorkerFailed,
+            "RuntimeError: first line. What the exporters said",
+        ),
+    ],
+)
+def test_an_error_of_the_child_arrives_as_itself(error: Exception, kind: type, words: str) -> None:
+    arrived = door._restored(json.loads(json.dumps(door._told(error))), Path("logs/tiny.log"))
+    assert type(arrived) is kind
+    assert words in str(arrived)
+    assert "second line" not in str(arrived)
+
+
+def test_the_description_in_a_file_can_be_read_without_this_project() -> None:
+    said = json.loads(door.description(card_for(), variant("int8")))
+    assert said["network"] == "tiny"
+    assert said["precision"] == "int8"
+    assert Preprocessing.model_validate(said["preprocessing"]) == card_for().preprocessing
+    assert OutputMeaning.model_validate(said["output"]).bona_fide_index == 1
+
+
+# --- with PyTorch ---
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path, Path]:
+    """A card of a small network with a checkpoint, and a cache in which all six variants were built."""
+    pytest.importorskip("litert_torch.version")
+    torch = pytest.importorskip("torch")
+    from swapbench.nets import build as network_of
+    from swapbench.nets.checkpoint import save_checkpoint
+
+    folder = tmp_path_factory.mktemp("workshop")
+    torch.manual_seed(2)
+    network = network_of("minifasnet", card_for().architecture)
+    with torch.no_grad():
+        for _ in range(10):
+            network.train()(torch.randn(32, 3, SIZE_PX, SIZE_PX) * 2)
+    sha256 = save_checkpoint(network, folder / "net.safetensors")
+    return card_for(sha256=sha256), folder / "tiny.toml", folder / "cache"
+
+
+@pytest.fixture(scope="module")
+def built(workshop: tuple[ModelCard, Path, Path]) -> list[Built | Failed]:
+    card, card_path, cache = workshop
+    return door.build(card, card_path, ALL, crops(), cache, silent)
+
+
+@pytest.mark.slow
+def test_all_six_variants_are_built_in_the_order_asked_for(built: list[Built | Failed], capfd: Any) -> None:
+    assert [one.variant for one in built] == ALL
+    assert [one.error for one in built if isinstance(one, Failed)] == []
+    for one in built:
+        assert isinstance(one, Built)
+        assert one.path.name == one.variant.file_name
+        assert hashlib.sha256(one.path.read_bytes()).hexdigest() == one.sha256
+        assert one.parity.samples == 96
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+def test_the_files_hold_their_card_s_description(built: list[Built | Failed], workshop: Any) -> None:
+    from swapbench.graph import read_graph
+
+    card = workshop[0]
+    for one in built:
+        assert isinstance(one, Built)
+        graph = read_graph(one.path)
+        assert graph.metadata == json.loads(door.description(card, one.variant))
+        assert graph.precision == one.variant.precision
+    assert len({read_graph(one.path).params for one in built if isinstance(one, Built)}) == 1
+
+
+@pytest.mark.slow
+def test_a_second_build_starts_nothing_and_a_damaged_file_alone_is_made_again(
+    built: list[Built | Failed], workshop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, card_path, cache = workshop
+    started: list[str] = []
+    start = door._start
+    monkeypatch.setattr(door, "_start", lambda job, log: started.append(job.stem) or start(job, log))
+    assert door.build(card, card_path, ALL, crops(), cache, silent) == built
+    assert started == []
+    victim = next(one for one in built if one.variant == variant("int8", "tflite"))
+    assert victim.path is not None
+    victim.path.write_bytes(victim.path.read_bytes()[:-100])
+    again = door.build(card, card_path, ALL, crops(), cache, silent)
+    assert started == ["tflite"]
+    assert again == built  # another process, another hash seed, the same bytes
+
+
+@pytest.mark.slow
+def test_nothing_but_finished_files_bases_and_logs_is_left(
+    built: list[Built | Failed], workshop: Any
+) -> None:
+    cache = workshop[2]
+    names = sorted(path.name for path in cache.rglob("*") if path.is_file())
+    files = [one.file_name for one in ALL] + ["base.onnx", "base.tflite"]
+    assert names == sorted([*files, *(f"{name}.json" for name in files), "tiny.onnx.log", "tiny.tflite.log"])
+
+
+@pytest.mark.slow
+def test_a_card_that_is_not_its_checkpoint_fails_every_variant_with_that_error(
+    workshop: Any, tmp_path: Path
+) -> None:
+    _, card_path, _ = workshop
+    wanted = [variant("fp32"), variant("int8")]
+    found = door.build(card_for(sha256="0" * 64), card_path, wanted, crops(), tmp_path, silent)
+    assert [type(one) for one in found] == [Failed, Failed]
+    assert {type(one.error) for one in found if isinstance(one, Failed)} == {BadCard}
+
+
+@pytest.mark.slow
+def test_one_failing_variant_does_not_stop_the_others_and_progress_reaches_the_end(
+    workshop: Any, built: list[Built | Failed]
+) -> None:
+    card, card_path, cache = workshop
+    odd = variant("unknown")
+    heard: list[tuple[float, float]] = []
+    found = door.build(
+        card,
+        card_path,
+        [odd, variant("fp32")],
+        crops(seed=9),
+        cache,
+        lambda _, done, total: heard.append((done, total)),
+    )
+    assert isinstance(found[0], Failed)
+    assert isinstance(found[0].error, UserError)
+    assert isinstance(found[1], Built)
+    assert heard[0] == (0, 2)
+    assert heard[-1] == (2, 2)
+    assert [done for done, _ in heard] == sorted(done for done, _ in heard)
+
+
+@pytest.mark.slow
+def test_a_child_that_dies_is_an_error_with_its_log(
+    workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card, card_path, _ = workshop
+    monkeypatch.setattr(door.sys, "executable", "/bin/false")
+    found = door.build(card, card_path, [variant()], crops(), tmp_path, silent)
+    assert isinstance(found[0], Failed)
+    assert isinstance(found[0].error, WorkerFailed)
+    assert "died with status 1" in str(found[0].error)
+    assert "tiny.onnx.log" in found[0].error.remedy
