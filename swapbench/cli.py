@@ -175,10 +175,12 @@ def export(
         list[str] | None, typer.Argument(help="Model names or card files; all bundled ones if none.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, fp16 or int8; repeat for several; all if none.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
     ] = None,
     format_: Annotated[
-        list[str] | None, typer.Option("--format", help="onnx or tflite; repeat for several; both if none.")
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
     ] = None,
     data: Annotated[
         Path | None,
@@ -212,16 +214,19 @@ def run(
     ] = None,
     models_: Annotated[
         list[str] | None,
-        typer.Option("--models", "-m", help="Model names or card files; repeat for several."),
+        typer.Option("--models", "-m", metavar="NAME", help="Model names or card files; repeat for several."),
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="fp32, fp16 or int8; repeat for several; all if none.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
     ] = None,
     format_: Annotated[
-        list[str] | None, typer.Option("--format", help="onnx or tflite; repeat for several; both if none.")
+        list[str] | None,
+        typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
     ] = None,
     runtime: Annotated[
-        list[str] | None, typer.Option(help="onnxruntime or litert; repeat for several; both if none.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="onnxruntime or litert; repeat for several; both if none."),
     ] = None,
     device: Annotated[str, typer.Option(help="Device name; see swapbench devices.")] = "local",
     data: Annotated[Path | None, typer.Option(help="Dataset folder; the simulated one if none.")] = None,
@@ -319,7 +324,8 @@ def train(
 def data_simulate(
     out: Annotated[Path | None, typer.Argument(help="Folder to write below; data/ if not given.")] = None,
     split: Annotated[
-        list[str] | None, typer.Option(help="train, dev or test; repeat for several; all if none.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="train, dev or test; repeat for several; all if none."),
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of everything that is drawn; the default set if not given.")
