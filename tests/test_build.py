@@ -275,6 +275,17 @@ def test_all_six_variants_are_built_in_the_order_asked_for(built: list[Built | F
 
 
 @pytest.mark.slow
+def test_the_sidecar_of_an_int8_file_tells_how_many_layers_stayed_in_float(
+    built: list[Built | Failed],
+) -> None:
+    for one in built:
+        assert isinstance(one, Built)
+        beside = Sidecar.model_validate_json(one.path.with_name(f"{one.path.name}.json").read_bytes())
+        assert beside.sha256 == one.sha256
+        assert beside.float_layers in (door.FLOAT_LAYERS if one.variant.precision == "int8" else {0})
+
+
+@pytest.mark.slow
 def test_the_files_hold_their_card_s_description(built: list[Built | Failed], workshop: Any) -> None:
     from swapbench.graph import read_graph
 

@@ -153,6 +153,13 @@ def test_the_output_of_an_int8_file_is_no_multiple_of_one_step() -> None:
     assert model.graph.node[-1].op_type == "Gemm"  # nothing is dequantised after the last layer
 
 
+def test_leading_layers_stay_in_float_where_asked_for() -> None:
+    model = onnx.load_model_from_string(to_onnx.int8(base("residual"), CALIBRATION, float_layers=2))
+    kernels = [one.data_type for one in model.graph.initializer if len(one.dims) == 4]
+    assert sorted(kernels) == [onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, onnx.TensorProto.INT8]
+    assert model.graph.node[0].op_type == "Conv"  # the image is not quantised before it
+
+
 def test_activations_are_unsigned_and_weights_signed_by_channel() -> None:
     model = onnx.load_model_from_string(file("residual", "int8"))
     constants = {one.name: one for one in model.graph.initializer}

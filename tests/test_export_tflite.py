@@ -186,6 +186,27 @@ def test_the_output_of_an_int8_file_is_no_multiple_of_one_step() -> None:
     assert len(np.unique(found[:, 0])) > 0.9 * len(found)
 
 
+def test_leading_layers_stay_in_float_where_asked_for() -> None:
+    content = to_tflite.int8(base("residual"), CALIBRATION, float_layers=2)
+    assert kernel_types(content) == [
+        schema.TensorType.FLOAT32,
+        schema.TensorType.FLOAT32,
+        schema.TensorType.INT8,
+    ]
+    assert kernel_types(file("residual", "int8")) == [schema.TensorType.INT8] * 3
+
+
+def kernel_types(content: bytes) -> list[int]:
+    """Element types of the convolutions' weights in the order in which they run."""
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    main = model.subgraphs[0]
+    return [
+        main.tensors[op.inputs[1]].type
+        for op in main.operators
+        if model.operatorCodes[op.opcodeIndex].builtinCode == schema.BuiltinOperator.CONV_2D
+    ]
+
+
 def test_weights_are_quantised_by_channel() -> None:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(file("residual", "int8")))
     main = model.subgraphs[0]

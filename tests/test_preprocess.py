@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from swapbench.errors import BadDataset
+from swapbench.errors import BadDataset, EnvironmentFailed
 from swapbench.pad.dataset import Sample
 from swapbench.pad.preprocess import crop_box, four_neighbours, load_crop, normalise, prepare
 from swapbench.records import Preprocessing
@@ -192,3 +193,24 @@ def test_preparing_again_does_nothing_and_another_geometry_or_pixel_makes_anothe
 def test_a_file_that_vanished_is_an_error_and_not_a_failure_to_acquire(tmp_path: Path) -> None:
     with pytest.raises(BadDataset, match=r"cannot read .*gone.jpg"):
         prepare([sample(tmp_path / "gone.jpg")], SQUARE, tmp_path / "out")
+
+
+def test_a_full_disk_is_one_clear_line_and_leaves_nothing_that_looks_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    samples = [sample(picture(tmp_path / "a.jpg"), (10, 8, 20, 24))]
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", refuse)
+        with pytest.raises(EnvironmentFailed, match=r"the disk is full: .*crops-.* Free some space"):
+            prepare(samples, SQUARE, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert prepare(samples, SQUARE, tmp_path / "out").crops().shape == (1, 24, 32, 3)
+
+
+def test_a_folder_that_cannot_be_made_is_named_with_what_to_do(tmp_path: Path) -> None:
+    samples = [sample(picture(tmp_path / "a.jpg"))]
+    with pytest.raises(EnvironmentFailed, match=r"a\.jpg/out/crops-.* could not be written .* Check that"):
+        prepare(samples, SQUARE, tmp_path / "a.jpg" / "out")

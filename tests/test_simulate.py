@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import pickle
+import shutil
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +19,7 @@ pytest.importorskip("cv2")
 import cv2
 from PIL import Image
 
+from swapbench.errors import BadDataset, EnvironmentFailed, UnknownName, UserError
 from swapbench.pad import simulate as subject_under_test
 from swapbench.pad.simulate import (
     COLUMNS,
@@ -28,6 +32,7 @@ from swapbench.pad.simulate import (
     plan,
     simulate,
 )
+from swapbench.store import disk_failure
 
 TINY = Recipe(
     seed=5, frame_px=48, source_px=96, train_identities=2, dev_identities=2, test_identities=4,
@@ -53,6 +58,12 @@ def made(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("once"), TINY, ("dev", "test"), 1)
 
 
+@pytest.fixture(scope="module")
+def plans():
+    recipe = Recipe()
+    return {split: [plan(recipe, split, i) for i in range(recipe.identities(split))] for split in SPLITS}
+
+
 def test_the_same_recipe_gives_the_same_bytes(made, tmp_path):
     again = simulate(tmp_path, TINY, ("dev", "test"), 1)
     assert again.name == made.name
@@ -60,16 +71,16 @@ def test_the_same_recipe_gives_the_same_bytes(made, tmp_path):
 
 
 def test_one_process_and_two_give_the_same_bytes(made, tmp_path):
-    assert contents(simulate(tmp_path, TINY, ("dev", "test"), 2)) == contents(made)
+    assert contents(simulate(tmp_path, TINY, ("test",), 2), "test") == contents(made, "test")
 
 
 def test_adding_the_train_split_later_changes_nothing_else(tmp_path):
-    folder = simulate(tmp_path, TINY, ("test",), 1)
+    folder = simulate(tmp_path, TINY, ("dev",), 1)
     before = contents(folder)
-    simulate(tmp_path, TINY, SPLITS, 1)
+    simulate(tmp_path, TINY, ("train", "dev"), 1)
     after = contents(folder)
     assert {name: after[name] for name in before} == before
-    assert {s for s in SPLITS if f"manifest-{s}.csv" in after} == set(SPLITS)
+    assert {s for s in SPLITS if f"manifest-{s}.csv" in after} == {"train", "dev"}
 
 
 def test_a_complete_split_is_not_made_again(made, monkeypatch):
@@ -106,17 +117,42 @@ def test_an_interrupted_run_is_resumed_without_redoing_what_is_there(made, tmp_p
     simulate(tmp_path, TINY, ("test",), 1)
     assert contents(folder, "test") == contents(made, "test")
     assert all(p.stat().st_mtime_ns == stamp for p, stamp in kept.items() if p != lost)
-    assert not list(folder.rglob("*.part"))
+    assert not list(folder.rglob(".*"))
 
 
-def test_no_half_file_is_left_when_writing_fails(tmp_path, monkeypatch):
-    def refuse(_self, _target):
-        raise OSError("disk full")
+def test_a_full_disk_is_one_clear_line_and_leaves_no_half_file(made, tmp_path, monkeypatch):
+    def refuse(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.replace", refuse)
-    with pytest.raises(OSError, match="disk full"):
-        simulate(tmp_path, TINY, ("dev",), 1)
-    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+    folder = tmp_path / made.name
+    folder.mkdir()
+    shutil.copy(made / "dataset.json", folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", refuse)
+        with pytest.raises(
+            EnvironmentFailed, match=r"the disk is full: .*bona-fide-0\.jpg .* Free some space"
+        ):
+            simulate(tmp_path, TINY, ("dev",), 1)
+    assert [p.name for p in folder.rglob("*") if p.is_file()] == ["dataset.json"]
+    # ... and the same command goes on from there.
+    simulate(tmp_path, TINY, ("dev",), 1)
+    assert contents(folder, "dev") == contents(made, "dev")
+
+
+def test_a_failure_in_a_worker_process_keeps_its_remedy_on_the_way_to_the_parent(tmp_path):
+    failure = disk_failure(OSError(errno.ENOSPC, "No space left on device"), tmp_path / "a.jpg")
+    arrived = pickle.loads(pickle.dumps(failure))
+    assert type(arrived) is EnvironmentFailed
+    assert str(arrived) == str(failure)
+    assert "Free some space" in str(arrived)
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(made, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(EnvironmentFailed, match=r"file/simulated-\w+ could not be written .* Check that"):
+        simulate(tmp_path / "file", TINY, ("dev",), 1)
+    with pytest.raises(EnvironmentFailed, match="could not be written"):
+        contact_sheet(made, tmp_path / "file" / "sheet.png")
 
 
 def test_progress_counts_every_image(tmp_path):
@@ -151,12 +187,11 @@ def test_the_description_says_that_the_data_are_simulated(made):
     assert said["recipe"]["seed"] == 5
 
 
-def test_nobody_is_in_two_splits_or_two_domains():
+def test_nobody_is_in_two_splits_or_two_domains(plans):
     recipe = Recipe()
     people, places = {}, {}
     for split in SPLITS:
-        for index in range(recipe.identities(split)):
-            capture = plan(recipe, split, index)[0]
+        for index, (capture, *_) in enumerate(plans[split]):
             assert capture.subject not in places
             places[capture.subject] = (split, capture.domain)
             who = person(recipe, split, index)
@@ -166,15 +201,9 @@ def test_nobody_is_in_two_splits_or_two_domains():
     assert set(Counter(places.values())) == {(s, d.name) for s in SPLITS for d in DOMAINS}
 
 
-def test_the_last_printer_and_display_of_a_domain_are_seen_in_the_test_split_only():
-    recipe = Recipe()
+def test_the_last_printer_and_display_of_a_domain_are_seen_in_the_test_split_only(plans):
     for split in SPLITS:
-        used = {
-            c.row["instrument"]
-            for i in range(recipe.identities(split))
-            for c in plan(recipe, split, i)
-            if c.species
-        }
+        used = {c.row["instrument"] for captures in plans[split] for c in captures if c.species}
         for domain in DOMAINS:
             for kept in (domain.printers[-1].name, domain.displays[-1].name):
                 assert (kept in used) == (split == "test")
@@ -187,12 +216,11 @@ def test_domains_share_no_camera_light_printer_or_display():
         assert all(len(getattr(d, part)) >= 2 for d in DOMAINS)
 
 
-def test_bona_fide_and_attacks_draw_their_shots_from_the_same_distribution():
-    recipe = Recipe()
+def test_bona_fide_and_attacks_draw_their_shots_from_the_same_distribution(plans):
     shots = {"": [], "print": [], "replay": []}
     cameras = {"": Counter(), "print": Counter(), "replay": Counter()}
-    for index in range(recipe.train_identities):
-        for capture in plan(recipe, "train", index):
+    for captures in plans["train"]:
+        for capture in captures:
             shots[capture.species].append(capture.shot)
             cameras[capture.species][capture.camera.name] += 1
     for field in (
@@ -222,19 +250,21 @@ def test_the_folder_is_named_by_everything_that_changes_the_bytes(monkeypatch):
 
 
 def test_what_cannot_be_made_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="frame_px"):
+    with pytest.raises(UserError, match=r"frame_px is 33\. Use an even number"):
         Recipe(frame_px=33)
-    with pytest.raises(ValueError, match="seed"):
+    with pytest.raises(UserError, match=r"source_px is 62\. Use an even number"):
+        Recipe(source_px=62)
+    with pytest.raises(UserError, match=r"seed .* is -1\. Use a whole number from 0"):
         Recipe(seed=-1)
-    with pytest.raises(ValueError, match="negative"):
+    with pytest.raises(UserError, match="negative"):
         replace(TINY, dev_captures=(1, -1, 1))
-    with pytest.raises(ValueError, match="unknown split"):
-        simulate(tmp_path, TINY, ("valid",), 1)
+    with pytest.raises(UnknownName, match=r"no split named 'tests'\. Did you mean test"):
+        simulate(tmp_path, TINY, ("tests",), 1)
     with pytest.raises(ValueError, match="processes"):
         simulate(tmp_path, TINY, ("dev",), 0)
-    with pytest.raises(ValueError, match="not one of"):
+    with pytest.raises(UnknownName, match="no split named 'valid'"):
         plan(TINY, "valid", 0)
-    with pytest.raises(ValueError, match="no manifest"):
+    with pytest.raises(BadDataset, match=r"no manifest .* swapbench data simulate"):
         contact_sheet(tmp_path, tmp_path / "sheet.png")
     with pytest.raises(ValueError, match="columns"):
         contact_sheet(tmp_path, tmp_path / "sheet.png", 0)
@@ -247,6 +277,15 @@ def test_the_contact_sheet_has_a_row_for_each_kind_in_each_domain(made, tmp_path
         pixels = np.asarray(sheet.convert("L"))
     assert pixels[:24].min() < 100
     assert pixels[24:, 92 : 92 + 48].std() > 10
+
+
+def test_a_broken_image_is_named_and_no_contact_sheet_is_drawn(made, tmp_path):
+    folder = shutil.copytree(made, tmp_path / "copy")
+    broken = folder / rows(folder, "test")[0]["path"]
+    broken.write_bytes(b"no picture")
+    with pytest.raises(BadDataset, match=f"cannot read {broken}"):
+        contact_sheet(folder, tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
 
 
 def _cues(folder, split):

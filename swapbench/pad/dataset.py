@@ -47,7 +47,6 @@ COLUMNS = (
     "instrument",
     *BOX_COLUMNS,
 )
-_READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -140,18 +139,16 @@ def manifest_path(folder: Path, split: str) -> Path:
 
 def content_sha256(path: Path) -> bytes:
     """The 32 bytes of a file's sha256, read in pieces."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_READ_BYTES):
-            digest.update(piece)
-    return digest.digest()
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _about(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not folder.is_dir():
         raise BadDataset(
-            f"there is no dataset folder {folder}", remedy="Make the simulated one with: swapbench data make"
+            f"there is no dataset folder {folder}",
+            remedy="Make the simulated one with: swapbench data simulate",
         )
     try:
         about = json.loads(path.read_text(encoding="utf-8"))

@@ -21,6 +21,7 @@ import numpy as np
 
 from swapbench.errors import BadDataset
 from swapbench.pad.dataset import content_sha256
+from swapbench.store import disk_failure, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -159,38 +160,52 @@ def prepare(
     The file's name is a digest of the images' content, the boxes, the geometry of the preprocessing and the decoder's version;
     mean, std and scale do not matter because the rows are uint8. `processes` threads decode at the same time (Pillow
     releases the interpreter lock). Unreadable images are reported in `failures`, never dropped.
+
+    Raises BadDataset for an image that is not there, EnvironmentFailed where the folder cannot be written or the disk is full.
     """
-    out.mkdir(parents=True, exist_ok=True)
     geometry = preprocessing.model_dump(exclude={"scale", "mean", "std"})
     path = out / f"crops-{content_key(samples, geometry)[:24]}.npy"
     reasons = path.with_suffix(".failures.json")
-    if path.is_file() and reasons.is_file():
-        return Prepared(
-            path, {int(row): text for row, text in json.loads(reasons.read_text(encoding="utf-8")).items()}
-        )
-    shape = (len(samples), preprocessing.height_px, preprocessing.width_px, 3)
-    handle, name = tempfile.mkstemp(dir=out, prefix=f".{path.stem}-", suffix=".npy")
-    os.close(handle)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not (path.is_file() and reasons.is_file()):
+            _write_crops(samples, preprocessing, path, reasons, max(processes, 1))
+    except OSError as error:
+        raise disk_failure(error, path) from error
+    failures = json.loads(reasons.read_text(encoding="utf-8"))
+    return Prepared(path, {int(row): text for row, text in failures.items()})
+
+
+def _write_crops(
+    samples: Sequence[Sample], preprocessing: Preprocessing, path: Path, reasons: Path, threads: int
+) -> None:
+    row = (preprocessing.height_px, preprocessing.width_px, 3)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(samples), *row)}
+    unread = np.zeros(row, np.uint8).tobytes()
+    crop = functools.partial(_crop_or_reason, preprocessing=preprocessing)
+    failures: dict[int, str] = {}
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npy")
     temporary = Path(name)
     try:
-        rows = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        crop = functools.partial(_crop_or_reason, preprocessing=preprocessing)
-        failures: dict[int, str] = {}
-        with ThreadPoolExecutor(max_workers=max(processes, 1)) as pool:
+        # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
+        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(max_workers=threads) as pool:
+            np.lib.format.write_array_header_1_0(file, header)
             for index, found in enumerate(pool.map(crop, samples)):
                 if isinstance(found, str):
                     failures[index] = found
+                    file.write(unread)
                 else:
-                    rows[index] = found
-        rows.flush()
-        del rows
+                    file.write(found.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
         # reasons first: the array's presence is what says that both are complete
-        _write(reasons, json.dumps({str(index): text for index, text in failures.items()}, indent=1) + "\n")
+        write_atomically(
+            reasons, json.dumps({str(index): text for index, text in failures.items()}, indent=1) + "\n"
+        )
         temporary.chmod(0o644)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return Prepared(path, failures)
 
 
 def _crop_or_reason(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
@@ -212,11 +227,3 @@ def content_key(samples: Sequence[Sample], settings: object) -> str:
             raise BadDataset(f"cannot read {sample.path}: {error.strerror}") from error
         digest.update(content + json.dumps(sample.box).encode())
     return digest.hexdigest()
-
-
-def _write(path: Path, text: str) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    Path(name).chmod(0o644)
-    Path(name).replace(path)

@@ -23,9 +23,12 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.pad import recapture
+from swapbench.pad.dataset import COLUMNS, SPLITS, Dataset, manifest_path
 from swapbench.pad.faces import Identity, Scene, face_box, render
 from swapbench.pad.recapture import STUDIO, Camera, Display, Framing, Pixels, Printer, Sheet, Shot, Showing
+from swapbench.store import disk_failure, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,11 +37,6 @@ VERSION = 1
 """Of the generator; raised whenever the bytes it makes change."""
 
 NOTICE = "Simulated data; not PAD performance."
-SPLITS = ("train", "dev", "test")
-COLUMNS = (
-    "path", "frame", "subject", "label", "species", "domain", "session", "device", "split", "instrument",
-    "box_x", "box_y", "box_w", "box_h",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -59,17 +57,19 @@ class Recipe:
         """Refuse what cannot be made.
 
         Raises:
-            ValueError: a size, a count or a seed is out of range.
+            UserError: a size, a count or a seed is out of range.
         """
         if self.frame_px < 32 or self.frame_px % 2:
-            raise ValueError(f"frame_px is {self.frame_px}, an even number of at least 32 is needed")
+            raise UserError(f"frame_px is {self.frame_px}", remedy="Use an even number of at least 32.")
         if self.source_px < 64 or self.source_px % 2:
-            raise ValueError(f"source_px is {self.source_px}, an even number of at least 64 is needed")
+            raise UserError(f"source_px is {self.source_px}", remedy="Use an even number of at least 64.")
         if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, must not be negative")
+            raise UserError(
+                f"the seed of the simulated data is {self.seed}", remedy="Use a whole number from 0."
+            )
         for split in SPLITS:
             if self.identities(split) < 0 or len(self.captures(split)) != 3 or min(self.captures(split)) < 0:
-                raise ValueError(f"identities or captures of {split} are negative or not three numbers")
+                raise UserError(f"identities or captures of {split} are negative or not three numbers")
 
     def identities(self, split: str) -> int:
         """Number of people in a split."""
@@ -205,14 +205,18 @@ def person(recipe: Recipe, split: str, index: int) -> Identity:
     return Identity.draw(number * 0x9E3779B97F4A7C15 % 2**64)
 
 
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise UnknownName("split", split, SPLITS)
+
+
 def plan(recipe: Recipe, split: str, index: int) -> tuple[Capture, ...]:
     """All captures of one person, decided from the recipe alone.
 
     Raises:
-        ValueError: the split is not one of `SPLITS`.
+        UnknownName: the split is not one of `SPLITS`.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}, not one of {', '.join(SPLITS)}")
+    _check_split(split)
     domain = DOMAINS[index % len(DOMAINS)]
     words = (recipe.seed, SPLITS.index(split), index)
     subject = f"s{subject_number(recipe, split, index):04d}"
@@ -267,7 +271,7 @@ def _make(job: tuple[str, Recipe, str, int]) -> int:
     who = person(recipe, split, index)
     photos: dict[int, Pixels] = {}
     for capture in missing:
-        _write(Path(folder, capture.path), _expose(capture, who, recipe, photos))
+        write_atomically(Path(folder, capture.path), _expose(capture, who, recipe, photos))
     return len(missing)
 
 
@@ -293,33 +297,22 @@ def _expose(capture: Capture, who: Identity, recipe: Recipe, photos: dict[int, P
     return capture.camera.photograph(radiance, capture.shot, rng)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(data)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _manifest(recipe: Recipe, split: str) -> bytes:
+def _manifest(recipe: Recipe, split: str) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for index in range(recipe.identities(split)):
         writer.writerows(c.row for c in plan(recipe, split, index))
-    return text.getvalue().encode()
+    return text.getvalue()
 
 
-def _description(recipe: Recipe) -> bytes:
+def _description(recipe: Recipe) -> str:
     content = {
         "name": "simulated", "simulated": True, "notice": NOTICE, "seed": recipe.seed, "version": VERSION,
         "frame_px": recipe.frame_px, "recipe": {f.name: getattr(recipe, f.name) for f in fields(recipe)},
         "domains": [d.name for d in DOMAINS],
     }  # fmt: skip
-    return (json.dumps(content, indent=2) + "\n").encode()
+    return json.dumps(content, indent=2) + "\n"
 
 
 def _begin() -> None:
@@ -363,21 +356,26 @@ def simulate(
     of images done and the total. The bytes do not depend on ``processes`` or on what was made before.
 
     Raises:
-        ValueError: an unknown split, or fewer than one process.
-        OSError: a file cannot be written.
+        UnknownName: there is no such split.
+        EnvironmentFailed: the folder cannot be written, or the disk is full.
+        ValueError: fewer than one process.
     """
     recipe = Recipe() if recipe is None else recipe
-    unknown = [s for s in splits if s not in SPLITS]
-    if unknown:
-        raise ValueError(f"unknown split {unknown[0]!r}, not one of {', '.join(SPLITS)}")
+    for split in splits:
+        _check_split(split)
     if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}, at least 1 is needed")
     if processes is None:
         processes = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     folder = Path(root) / f"simulated-{recipe.digest}"
-    todo = [s for s in SPLITS if s in splits and not (folder / f"manifest-{s}.csv").exists()]
-    if not (folder / "dataset.json").exists():
-        _write(folder / "dataset.json", _description(recipe))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        todo = [s for s in SPLITS if s in splits and not manifest_path(folder, s).exists()]
+        described = (folder / "dataset.json").exists()
+    except OSError as error:
+        raise disk_failure(error, folder) from error
+    if not described:
+        write_atomically(folder / "dataset.json", _description(recipe))
     total = sum(recipe.identities(s) * sum(recipe.captures(s)) for s in todo)
     done = 0
     for split in todo:
@@ -386,7 +384,7 @@ def simulate(
             done += sum(recipe.captures(split))
             if progress is not None:
                 progress(done, total)
-        _write(folder / f"manifest-{split}.csv", _manifest(recipe, split))
+        write_atomically(manifest_path(folder, split), _manifest(recipe, split))
     return folder
 
 
@@ -394,21 +392,25 @@ def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 
     """Write a picture with rows of bona fide, print and replay for each domain, and return its path.
 
     Raises:
-        ValueError: the folder has no finished split, or fewer than one column is asked for.
-        OSError: a file cannot be read or written.
+        BadDataset: the folder has no finished split, or an image of it cannot be read.
+        EnvironmentFailed: the picture cannot be written.
+        ValueError: fewer than one column is asked for.
     """
     from PIL import Image as Picture
     from PIL import ImageDraw
 
+    from swapbench.pad.preprocess import load_frame
+
     if columns < 1:
         raise ValueError(f"columns is {columns}, at least 1 is needed")
-    manifests = [m for s in ("test", "dev", "train") if (m := Path(folder) / f"manifest-{s}.csv").exists()]
-    if not manifests:
-        raise ValueError(f"{folder} has no manifest of a finished split")
-    with manifests[0].open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    split = next((s for s in reversed(SPLITS) if manifest_path(folder, s).exists()), None)
+    if split is None:
+        raise BadDataset(
+            f"{folder} has no manifest of a finished split", remedy="Make one with: swapbench data simulate"
+        )
+    samples = Dataset.load(folder, (split,)).samples(split)
     kinds = ("", "print", "replay")
-    domains = [d.name for d in DOMAINS if any(r["domain"] == d.name for r in rows)]
+    domains = [d.name for d in DOMAINS if any(sample.domain == d.name for sample in samples)]
     left, top = 92, 24
     sheet = Picture.new("RGB", (left + columns * tile_px, top + len(domains) * 3 * tile_px), "white")
     draw = ImageDraw.Draw(sheet)
@@ -417,12 +419,15 @@ def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 
         for line, species in enumerate(kinds):
             y = top + (3 * place + line) * tile_px
             draw.text((6, y + 6), f"{domain}\n{species or 'bona fide'}", fill="black")
-            found = [r for r in rows if r["domain"] == domain and r["species"] == species][:columns]
-            for column, row in enumerate(found):
-                with Picture.open(Path(folder) / row["path"]) as image:
-                    sheet.paste(image.convert("RGB").resize((tile_px, tile_px)), (left + column * tile_px, y))
-                draw.text((left + column * tile_px + 3, y + tile_px - 13), row["instrument"], fill="yellow")
+            found = [s for s in samples if s.domain == domain and s.species == species][:columns]
+            for column, sample in enumerate(found):
+                try:
+                    image = load_frame(sample.path)
+                except (OSError, ValueError) as error:
+                    raise BadDataset(f"cannot read {sample.path}: {error}") from error
+                sheet.paste(image.resize((tile_px, tile_px)), (left + column * tile_px, y))
+                draw.text((left + column * tile_px + 3, y + tile_px - 13), sample.instrument, fill="yellow")
     data = io.BytesIO()
     sheet.save(data, "PNG")
-    _write(Path(out_png), data.getvalue())
-    return Path(out_png)
+    write_atomically(out_png, data.getvalue())
+    return out_png
