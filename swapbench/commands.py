@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from swapbench import catalog, store, units
 from swapbench.errors import BadModelFile, BadRecord, MissingPackage, SwapbenchError, UnknownName, UserError
+from swapbench.files import write_atomically
 from swapbench.records import FORMATS, PRECISIONS, Absent, Format, Plan, Precision, Variant
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def export(
     built, failed = _build(folders, carded, request, found, progress)
     if out is not None:
         for one in built:
-            store.write_atomically(out / one.variant.file_name, one.path.read_bytes())
+            write_atomically(out / one.variant.file_name, one.path.read_bytes())
     return built, (*failures, *failed)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from swapbench import bench, store
 from swapbench.errors import BadModelFile, NotValid, SwapbenchError
+from swapbench.files import write_atomically
 from swapbench.ports import Outputs
 from swapbench.records import Absent, Record, Weight
 
@@ -149,7 +150,7 @@ def run(
         "description": description(candidates, plan, device.name, evaluation),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    store.write_atomically(folder / "run.json", store.dumps({**about, "finished": False}) + "\n")
+    write_atomically(folder / "run.json", store.dumps({**about, "finished": False}) + "\n")
     done = {path.stem for path in (folder / "records").glob("*.json")}
     todo = [one for one in candidates if one.record_id not in done]
     failures: list[tuple[str, SwapbenchError]] = []
@@ -157,7 +158,7 @@ def run(
         with device.quiet(plan):
             failures = _measure(todo, device, meters, plan, evaluation, folder, progress, sleep)
     if not failures:
-        store.write_atomically(folder / "run.json", store.dumps({**about, "finished": True}) + "\n")
+        write_atomically(folder / "run.json", store.dumps({**about, "finished": True}) + "\n")
     wanted = {one.record_id for one in candidates}
     found = [store.load(path) for path in sorted((folder / "records").glob("*.json")) if path.stem in wanted]
     return Outcome(tuple(found), tuple(failures), resumed=len(candidates) - len(todo))
@@ -323,7 +324,7 @@ def _accuracies(
         assert draft.card is not None
         path = _score_path(draft, subject, evaluation, _prepared(draft.card, evaluation, crops))
         answers = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
-        store.write_atomically(path, json.dumps(answers) + "\n")
+        write_atomically(path, json.dumps(answers) + "\n")
         yield subject.name, _accuracy(draft, outputs, plan, evaluation, crops)
 
 

@@ -6,52 +6,17 @@ A run is a folder `reports/<run>/` with `run.json` (what was asked for and wheth
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import tempfile
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from swapbench.errors import BadRecord, EnvironmentFailed
+from swapbench.files import write_atomically
 from swapbench.records import SCHEMA_VERSION, Record
 
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all: a temporary file beside it, then a rename.
-
-    Raises EnvironmentFailed with what to do where the disk is full or the folder cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise disk_failure(error, path) from error
-
-
-def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:
-    """An operating system error about a file as one line with what to do."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return EnvironmentFailed(
-            f"the disk is full: {path} could not be written",
-            remedy="Free some space and run the same command again; what was finished is kept",
-        )
-    return EnvironmentFailed(
-        f"{path} could not be written ({error.strerror or error})",
-        remedy="Check that the folder exists and that you may write to it",
-    )
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def dumps(value: Any, indent: int = 0) -> str:

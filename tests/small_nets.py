@@ -29,12 +29,12 @@ class PReluNet(nn.Module):
             nn.BatchNorm2d(16),
         )
         self.whole = nn.Sequential(
-            nn.Conv2d(16, 512, 1, bias=False),
-            nn.BatchNorm2d(512),
-            nn.PReLU(512),
-            nn.Conv2d(512, 512, 12, groups=512),
+            nn.Conv2d(16, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.PReLU(128),
+            nn.Conv2d(128, 128, 12, groups=128),
         )
-        self.embed = nn.Sequential(nn.Linear(512, 8, bias=False), nn.BatchNorm1d(8))
+        self.embed = nn.Sequential(nn.Linear(128, 8, bias=False), nn.BatchNorm1d(8))
         self.head = nn.Linear(8, 3, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -141,13 +141,14 @@ def settled(net: nn.Module) -> nn.Module:
         if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
             part.weight.data = torch.rand(part.num_features, generator=dice) + 0.5
             part.bias.data = torch.randn(part.num_features, generator=dice) * 0.2
+            part.momentum = 0.5
         if isinstance(part, nn.PReLU):
             part.weight.data = torch.rand(part.num_parameters, generator=dice) * 1.2 - 0.2
         if isinstance(part, nn.Conv2d | nn.Linear):
             part.weight.data = torch.randn(part.weight.shape, generator=dice) / part.weight[0].numel() ** 0.5
     net.train()
     with torch.no_grad():
-        for _ in range(20):
+        for _ in range(5):
             net(torch.from_numpy(nchw(images(16, seed=11))))
     return net.eval()
 

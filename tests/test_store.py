@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from pathlib import Path
 
@@ -83,20 +82,6 @@ def test_a_missing_record_is_a_bad_record(tmp_path: Path) -> None:
 def test_a_run_without_records_says_how_to_make_some(tmp_path: Path) -> None:
     with pytest.raises(BadRecord, match="swapbench run"):
         store.load_run(tmp_path)
-
-
-def test_an_unfinished_write_leaves_nothing_behind(tmp_path: Path) -> None:
-    target = tmp_path / "taken"
-    (target / "inside").mkdir(parents=True)
-    with pytest.raises(EnvironmentFailed, match="could not be written"):
-        store.write_atomically(target, "text")  # a folder of that name is in the way
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
-
-
-def test_a_full_disk_is_said_in_plain_words() -> None:
-    error = store.disk_failure(OSError(errno.ENOSPC, "No space left on device"), Path("x.json"))
-    assert "disk is full" in str(error)
-    assert error.exit_status == 4
 
 
 def test_the_newest_run_is_the_one_with_the_newest_record(record: Record, tmp_path: Path) -> None:

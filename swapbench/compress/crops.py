@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from swapbench.errors import BadDataset
+from swapbench.files import whole_file, write_atomically
 from swapbench.pad.preprocess import content_key, crop_box, load_frame, resized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -148,26 +147,20 @@ def _decode(
     table: list[Region] = []
     unreadable: list[str] = []
     offset = 0
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(max_workers=threads) as pool:
-            for found in pool.map(read, samples):
-                if isinstance(found, str):
-                    unreadable.append(found)
-                    continue
-                region, pixels = found
-                table.append(region._replace(offset=offset))
-                offset += file.write(pixels)
+    with whole_file(path) as file, ThreadPoolExecutor(max_workers=threads) as pool:
+        for found in pool.map(read, samples):
+            if isinstance(found, str):
+                unreadable.append(found)
+                continue
+            region, pixels = found
+            table.append(region._replace(offset=offset))
+            offset += file.write(pixels)
         if unreadable:
             raise BadDataset(
                 f"{len(unreadable)} of {len(samples)} images cannot be read: {', '.join(unreadable[:3])}",
                 remedy="Restore them or take their rows out of the manifest.",
             )
-        index.write_text(json.dumps(table) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_atomically(index, json.dumps(table) + "\n")
 
 
 def balanced_order(samples: Sequence[Sample], random: np.random.Generator) -> NDArray[np.intp]:

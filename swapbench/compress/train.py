@@ -10,11 +10,9 @@ import hashlib
 import io
 import json
 import math
-import os
 import pickle
 import platform
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +30,7 @@ from swapbench import __version__
 from swapbench.cards import read_card, write_card
 from swapbench.compress.crops import Jitter, Regions, balanced_order, decode, draw_jitter
 from swapbench.errors import BadCard, BadDataset, NotValid
+from swapbench.files import write_atomically
 from swapbench.nets import Tapped, build
 from swapbench.nets.checkpoint import load_network, save_checkpoint
 from swapbench.pad.dataset import Dataset, Sample
@@ -385,10 +384,7 @@ class _Run:
         }
         content = io.BytesIO()
         torch.save(state, content)
-        handle, name = tempfile.mkstemp(dir=self.work, prefix=f".{self.state_path.name}-")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.getbuffer())
-        Path(name).replace(self.state_path)
+        write_atomically(self.state_path, content.getvalue())
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,19 @@ def last_weighted(content: bytes) -> tuple[str, float]:
     return work[-1][0], work[-1][1] / sum(count for _, count in work)
 
 
+def leading(content: bytes, layers: int) -> list[str]:
+    """Names of the outputs of all operators up to and with the weighted one of that number, counted from 1."""
+    graph = _Graph(flatbuffer_utils.read_model_from_bytearray(bytearray(content)))
+    names: list[str] = []
+    found = 0
+    for op in graph.operators:
+        if found == layers:
+            break
+        names.append(_text(graph.tensor(op.outputs[0]).name))
+        found += graph.multiplications(op) > 0
+    return names
+
+
 class _Graph:
     """The main subgraph of a file with the questions that the passes ask."""
 

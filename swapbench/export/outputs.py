@@ -11,10 +11,11 @@ from swapbench.graph import read_graph, single_static_input
 from swapbench.pad.preprocess import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import Tensor as TorchTensor
     from torch import nn
 
     from swapbench.graph import Tensor
@@ -26,15 +27,20 @@ if TYPE_CHECKING:
 _TORCH_BATCH = 32
 
 
-def network_outputs(network: nn.Module, crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Outputs:
-    """First output of a PyTorch network in eval mode for uint8 crops [n, height, width, 3] in the card's channel order."""
+def batches(crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Iterator[TorchTensor]:
+    """uint8 crops [n, height, width, 3] in the card's channel order as normalised batches [32, 3, height, width]."""
     import torch
 
-    found = []
+    for start in range(0, len(crops), _TORCH_BATCH):
+        yield torch.from_numpy(nchw(normalise(crops[start : start + _TORCH_BATCH], preprocessing)))
+
+
+def network_outputs(network: nn.Module, crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Outputs:
+    """First output of a PyTorch network in eval mode for uint8 crops [n, height, width, 3]."""
+    import torch
+
     with torch.inference_mode():
-        for start in range(0, len(crops), _TORCH_BATCH):
-            images = nchw(normalise(crops[start : start + _TORCH_BATCH], preprocessing))
-            found.append(network(torch.from_numpy(images)).numpy().astype(np.float64))
+        found = [network(batch).numpy().astype(np.float64) for batch in batches(crops, preprocessing)]
     return np.concatenate(found)
 
 

@@ -89,10 +89,10 @@ def fp16(base: bytes) -> bytes:
     return _serialised(half)
 
 
-def int8(base: bytes, samples: NDArray[np.float32]) -> bytes:
+def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
     """Static quantisation (QDQ): weights int8 by channel, activations uint8 with the true minimum and maximum over `samples`.
 
-    samples: [n, 3, height, width], normalised. Input and output stay float32, as in the other precisions: the app is the
+    samples: [n, 3, height, width], normalised. float_layers: so many weighted layers from the input on stay in float. Input and output stay float32, as in the other precisions: the app is the
     same, and a score is not one of 256 values. For the same reason the layer that makes the output stays in float where
     it is small (`FLOAT_HEAD_SHARE`). PRelu becomes max(x, a*x), in float between quantised convolutions: the fastest form
     in int8 (where a slope exceeds 1: a*x + (1-a)*relu(x)). Even so, a small PReLU net is no faster in int8 than in fp32
@@ -103,7 +103,7 @@ def int8(base: bytes, samples: NDArray[np.float32]) -> bytes:
     model = onnx.load_from_string(base)
     rewrite_prelu(model, "max")
     exclude = [node.name for node in model.graph.node if node.name.startswith("prelu_")]
-    exclude += float_head(model)
+    exclude += [*leading(model, float_layers), *float_head(model)]
     log = logging.getLogger()
     level = log.level
     log.setLevel(
@@ -239,3 +239,15 @@ def float_head(model: onnx.ModelProto) -> list[str]:
     if multiplications(nodes[last]) > FLOAT_HEAD_SHARE * total:
         return []
     return [node.name for node in nodes[last:]]
+
+
+def leading(model: onnx.ModelProto, layers: int) -> list[str]:
+    """Names of all nodes up to and with the weighted layer of that number, counted from 1."""
+    names: list[str] = []
+    found = 0
+    for node in model.graph.node:
+        if found == layers:
+            break
+        names.append(node.name)
+        found += node.op_type in _WEIGHTED
+    return names

@@ -65,18 +65,18 @@ def fp16(base: bytes) -> bytes:
     return _quantised(base, manager, None)
 
 
-def int8(base: bytes, samples: NDArray[np.float32]) -> bytes:
+def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
     """Static quantisation: weights by channel, activations with the true minimum and maximum over `samples`.
 
-    samples: [n, height, width, 3], normalised. Input and output stay float32, as in the other precisions: the app is the
+    samples: [n, height, width, 3], normalised. float_layers: so many weighted layers from the input on stay in float. Input and output stay float32, as in the other precisions: the app is the
     same, and a score is not one of 256 values. For the same reason the layer that makes the output stays in float where
     it is small (`FLOAT_HEAD_SHARE`). Operators in `LEFT_IN_FLOAT` stay in float because they are faster so.
     """
-    manager = static_int8(base)
+    manager = static_int8(base, float_layers)
     return _quantised(base, manager, true_range(base, manager, samples))
 
 
-def static_int8(base: bytes) -> RecipeManager:
+def static_int8(base: bytes, float_layers: int = 0) -> RecipeManager:
     """What `int8` quantises and what it leaves."""
     from ai_edge_quantizer import recipe_manager
 
@@ -84,8 +84,8 @@ def static_int8(base: bytes) -> RecipeManager:
     manager.add_static_config(".*", "*", 8, 8)
     for operation in ("INPUT", "OUTPUT", *LEFT_IN_FLOAT):
         manager.add_quantization_config(".*", operation, algorithm_key="no_quantize")
-    name, share = flatbuffer.last_weighted(base)
-    if share <= FLOAT_HEAD_SHARE:
+    last, share = flatbuffer.last_weighted(base)
+    for name in (*flatbuffer.leading(base, float_layers), *([last] if share <= FLOAT_HEAD_SHARE else [])):
         manager.add_quantization_config(f"^{re.escape(name)};?$", "*", algorithm_key="no_quantize")
     return manager
 

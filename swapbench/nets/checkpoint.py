@@ -7,21 +7,20 @@ PyTorch's restricted unpickler (tensors and containers only). Weights stored in 
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from swapbench.errors import BadCard
+from swapbench.files import write_atomically
 from swapbench.nets import build
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from swapbench.records import ModelCard
 
@@ -155,15 +154,7 @@ def save_checkpoint(module: nn.Module, path: Path, *, half: bool = True) -> str:
 
     tensors = {key: _stored(key, value, half=half) for key, value in module.state_dict().items()}
     content = save(tensors)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    write_atomically(path, content)
     return hashlib.sha256(content).hexdigest()
 
 

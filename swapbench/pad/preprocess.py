@@ -10,21 +10,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swapbench.errors import BadDataset
+from swapbench.files import disk_failure, whole_file, write_atomically
 from swapbench.pad.dataset import content_sha256
-from swapbench.store import disk_failure, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from PIL import Image
@@ -184,28 +182,19 @@ def _write_crops(
     unread = np.zeros(row, np.uint8).tobytes()
     crop = functools.partial(_crop_or_reason, preprocessing=preprocessing)
     failures: dict[int, str] = {}
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".npy")
-    temporary = Path(name)
-    try:
-        # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
-        with os.fdopen(handle, "wb") as file, ThreadPoolExecutor(max_workers=threads) as pool:
-            np.lib.format.write_array_header_1_0(file, header)
-            for index, found in enumerate(pool.map(crop, samples)):
-                if isinstance(found, str):
-                    failures[index] = found
-                    file.write(unread)
-                else:
-                    file.write(found.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
-        # reasons first: the array's presence is what says that both are complete
+    # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
+    with whole_file(path) as file, ThreadPoolExecutor(max_workers=threads) as pool:
+        np.lib.format.write_array_header_1_0(file, header)
+        for index, found in enumerate(pool.map(crop, samples)):
+            if isinstance(found, str):
+                failures[index] = found
+                file.write(unread)
+            else:
+                file.write(found.tobytes())
+        # inside the block: the array's presence is what says that both are complete
         write_atomically(
             reasons, json.dumps({str(index): text for index, text in failures.items()}, indent=1) + "\n"
         )
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _crop_or_reason(sample: Sample, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:

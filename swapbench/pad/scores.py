@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.errors import BadDataset, NotValid
-from swapbench.store import write_atomically
+from swapbench.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

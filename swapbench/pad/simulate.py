@@ -24,11 +24,11 @@ import cv2
 import numpy as np
 
 from swapbench.errors import BadDataset, UnknownName, UserError
+from swapbench.files import disk_failure, write_atomically
 from swapbench.pad import recapture
 from swapbench.pad.dataset import COLUMNS, SPLITS, Dataset, manifest_path
 from swapbench.pad.faces import Identity, Scene, face_box, render
 from swapbench.pad.recapture import STUDIO, Camera, Display, Framing, Pixels, Printer, Sheet, Shot, Showing
-from swapbench.store import disk_failure, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

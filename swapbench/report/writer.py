@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swapbench.files import write_atomically
 from swapbench.report.figure import drawing
 from swapbench.report.markdown import as_markdown
 from swapbench.report.table import as_csv, as_json, table_of
-from swapbench.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

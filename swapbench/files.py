@@ -1,0 +1,59 @@
+"""Files that are whole or not there: written beside their place, flushed, then renamed. Nothing else writes results."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from swapbench.errors import EnvironmentFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that takes the place of `path` when the block ends, and leaves no trace when the block raises.
+
+    The folder is made where it is missing. Raises EnvironmentFailed, with what to do, where the disk is full or the
+    folder cannot be written; other errors and interrupts pass through.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise disk_failure(error, path) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file whole or not at all; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:
+    """An operating system error about a file as one line with what to do."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return EnvironmentFailed(
+            f"the disk is full: {path} could not be written",
+            remedy="Free some space and run the same command again; what was finished is kept",
+        )
+    return EnvironmentFailed(
+        f"{path} could not be written ({error.strerror or error})",
+        remedy="Check that the folder exists and that you may write to it",
+    )
