@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from swapbench.records import Format
 
-EXPORTER_VERSION = 1
+EXPORTER_VERSION = 2
 """Part of every key: raise it when a change here or in `swapbench.export` changes the bytes or the parity of a file."""
 
 CALIBRATION_SAMPLES = 128

@@ -94,6 +94,6 @@ def test_a_file_that_is_missing_or_no_toml_is_a_bad_card(tmp_path: Path) -> None
 
 
 def test_a_card_that_toml_cannot_hold_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadCard, match="cannot be written: .*NoneType"):
+    with pytest.raises(BadCard, match=r"cannot be written: .*NoneType"):
         write_card(CARD.model_copy(update={"architecture": {"widths": [1, None]}}), tmp_path / "a.toml")
     assert not (tmp_path / "a.toml").exists()

@@ -240,7 +240,7 @@ def draw(points: Sequence[Point], left_out: Sequence[str] = ()) -> Figure:
     simulated = any(point.data_simulated for point in points)
     figure = Figure(figsize=(WIDTH_IN, 1.0))
     FigureCanvasAgg(figure)
-    axes_in, gap_in, left_in, right_in = 2.1, 0.5, 0.42, 0.1
+    axes_in, gap_in, left_in, right_in = 2.1, 0.5, 0.5, 0.1
     legends = _legends(figure, points)
     legends_in = _flow(figure, legends, left_in=0.06)
     note = _left_out_note(left_out)
