@@ -254,7 +254,7 @@ def _relative_caption(table: Table) -> str:
         "version and threads, on the same machine. Speed-up and reductions are reference / this row (more is better); "
         f"1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more errors; "
         f"{units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both medians' "
-        "intervals;"
+        "intervals."
     )
 
 
