@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from swapbench import build as door
 from swapbench.build import Built, DevCrops, Failed, Sidecar
+from swapbench.build.child import told
 from swapbench.errors import BadCard, EnvironmentFailed, MissingPackage, ParityFailed, UserError, WorkerFailed
 from swapbench.records import FORMATS, PRECISIONS, ModelCard, OutputMeaning, Parity, Preprocessing, Variant
 
@@ -213,7 +214,7 @@ def test_rows_are_spread_over_the_whole_split() -> None:
     ],
 )
 def test_an_error_of_the_child_arrives_as_itself(error: Exception, kind: type, words: str) -> None:
-    arrived = door._restored(json.loads(json.dumps(door._told(error))), Path("logs/tiny.log"))
+    arrived = door._restored(json.loads(json.dumps(told(error))), Path("logs/tiny.log"))
     assert type(arrived) is kind
     assert words in str(arrived)
     assert "second line" not in str(arrived)
