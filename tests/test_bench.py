@@ -14,7 +14,7 @@ from swapbench.devices.fake import Fake, FakeClock, FakeMeter, FakeModel
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Outputs
-from swapbench.records import Absent, Plan, Power, Speed
+from swapbench.records import Absent, Parity, Plan, Power, Speed
 from swapbench.runtimes.contract import PythonWorker
 
 if TYPE_CHECKING:
@@ -500,6 +500,22 @@ def test_the_times_are_doubted(measured: Speed, expected: list[str]) -> None:
 def test_a_worker_with_several_threads_may_use_less_cpu_than_time() -> None:
     record = quiet(plan=Plan(threads=2)).model_copy(update={"speed": speed(*(STEADY,) * 4, cpu_share=0.8)})
     assert codes(record) == []
+
+
+@pytest.mark.parametrize(("flips", "expected"), [(0, []), (2, []), (3, ["decisions_flipped"])])
+def test_decisions_that_differ_from_the_networks_are_a_doubt_above_two_per_cent(
+    flips: int, expected: list[str]
+) -> None:
+    parity = Parity(
+        samples=100,
+        max_abs_difference=0.1,
+        mean_abs_difference=0.01,
+        correlation=0.99,
+        decision_flips=flips,
+        threshold=0.5,
+        tolerance={},
+    )
+    assert codes(quiet(parity=parity)) == expected
 
 
 def test_a_wide_interval_says_how_wide_and_why_it_stopped() -> None:

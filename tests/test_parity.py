@@ -52,10 +52,14 @@ def test_flips_never_exceed_the_samples_and_the_mean_never_the_largest(
 @pytest.mark.parametrize(
     ("precision", "moved", "words"),
     [
-        ("fp32", [0.1, 0.2, 0.8, 0.902], "largest difference 0.002 exceeds 0.001"),
-        ("fp16", [0.1, 0.2, 0.8, 0.96], "largest difference 0.06 exceeds 0.05"),
+        ("fp32", [0.1, 0.2, 0.8, 0.902], "largest difference 0.002, which exceeds 0.001"),
+        ("fp16", [0.1, 0.2, 0.8, 0.96], "largest difference 0.06, which exceeds 0.05"),
         ("int8", [0.9, 0.8, 0.2, 0.1], "correlation -1.0000 is below 0.98"),
-        ("int8", [0.1, 0.2, 0.4, 0.9], "share of flipped decisions 0.25 exceeds 0.05"),
+        (
+            "int8",
+            [0.1, 0.2, 0.4, 0.4],
+            "2 flipped decisions of 4 are a share of at least 0.0976, which exceeds 0.05",
+        ),
     ],
 )
 def test_a_broken_limit_names_both_sides_and_itself(precision: str, moved: list[float], words: str) -> None:
@@ -65,6 +69,17 @@ def test_a_broken_limit_names_both_sides_and_itself(precision: str, moved: list[
     assert str(caught.value).startswith("net.onnx does not compute what net computes on 4 samples")
     assert words in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(("flips", "broken"), [(7, False), (10, False), (11, True), (20, True)])
+def test_flips_break_the_limit_only_where_their_share_surely_exceeds_it(flips: int, broken: bool) -> None:
+    """11 of 112 is 9.8 %, 95 % sure to be above 5.6 %; 10 of 112 is 8.9 %, above 4.9 %."""
+    reference = np.linspace(0.4, 0.6, 112)
+    moved = reference.copy()
+    moved[56 - flips : 56] += 0.11  # those just below the threshold cross it
+    found = parity(reference, moved, 0.5, "int8").model_copy(update={"correlation": 1.0})
+    assert found.decision_flips == flips
+    assert any("flipped" in one for one in broken_limits(found)) is broken
 
 
 def test_what_holds_is_handed_back() -> None:

@@ -10,7 +10,7 @@ from swapbench.records import Absent, Doubt, Speed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from swapbench.records import Accuracy, Machine, Plan, Power, Record, RuntimeUsed
+    from swapbench.records import Accuracy, Machine, Parity, Plan, Power, Record, RuntimeUsed
 
 LOAD_A_CORE = 0.5
 TAIL_RATIO = 1.5
@@ -18,6 +18,7 @@ WORKERS_RATIO = 1.1
 CPU_SHARE = 0.85
 FEW_PRESENTATIONS = 20
 FAILED_SHARE = 0.05
+FLIPPED_SHARE = 0.02
 IDLE_DRIFT = 0.1
 ENERGY_UNCERTAINTY = 0.25
 
@@ -45,10 +46,24 @@ def doubts(record: Record) -> tuple[Doubt, ...]:
         )
     if not isinstance(record.accuracy, Absent):
         found += _accuracy_doubts(record.accuracy)
+    if not isinstance(record.parity, Absent):
+        found += _parity_doubts(record.parity)
     if not isinstance(record.power, Absent):
         for one in record.power:
             found += _power_doubts(one)
     return tuple(found)
+
+
+def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
+    share = parity.decision_flips / parity.samples
+    if share > FLIPPED_SHARE:
+        yield Doubt(
+            code="decisions_flipped",
+            quantity="accuracy",
+            message=f"{units.percent(share)} of the decisions differ from the PyTorch network's at its threshold"
+            f" ({parity.decision_flips} of {parity.samples})",
+            remedy="Freeze the threshold on this file's own scores, as was done here, and compare its error rates with fp32's.",
+        )
 
 
 def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:

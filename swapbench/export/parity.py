@@ -13,6 +13,7 @@ import numpy as np
 from swapbench.errors import ParityFailed
 from swapbench.pad.metrics import eer_threshold
 from swapbench.records import Parity
+from swapbench.stats import clopper_pearson
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,10 +37,15 @@ logit and so up to 1e-3 in a score, seldom 1e-2 where a network magnifies. int8 
 score near the steep middle of the softmax may move far while nothing is wrong. There the mean, the correlation and the
 decisions count: .98 and 5 % are where a working quantisation of the networks tried stays well inside and a clipping
 one (correlation .67 and decisions at random) is well outside. A decision flips where a score crosses
-the threshold. At the EER threshold of a weak network scores lie dense, and 2 to 5 % of them cross in a quantisation with
-a correlation of .993; more than 5 % changes an error rate by as much as networks differ. fp32 has no limit on flips: where scores
+the threshold. At the EER threshold of a weak network scores lie dense, and 2 to 6 % of them cross in a quantisation with
+a correlation of .993; surely more than 5 % changes an error rate by as much as networks differ. Flips are counted on a
+hundred samples or so, so the limit is held against the lower end of the exact interval of their share. fp32 has no limit on flips: where scores
 are saturated, many lie within rounding of the threshold, and a limit on the difference already excludes any other flip.
 """
+
+
+FLIP_CONFIDENCE = 0.9
+"""Two-sided, so that a share that fails exceeds its limit with 95 % confidence."""
 
 
 def flip_threshold(bona_fide: Scores, attacks: Scores) -> float:
@@ -81,14 +87,18 @@ def parity(reference: Scores, scores: Scores, threshold: float, precision: Preci
 def broken_limits(found: Parity) -> list[str]:
     """Every tolerance that a comparison breaks, in words; empty where it holds. A value that is not a number breaks all."""
     limits = found.tolerance
-    flip_share = found.decision_flips / found.samples
+    flips, samples = found.decision_flips, found.samples
     checks = (
         ("max_abs_difference", found.max_abs_difference, "largest difference"),
         ("mean_abs_difference", found.mean_abs_difference, "mean difference"),
-        ("flip_share", flip_share, "share of flipped decisions"),
+        (
+            "flip_share",
+            clopper_pearson(flips, samples, FLIP_CONFIDENCE).low,
+            f"{flips} flipped decisions of {samples} are a share of at least",
+        ),
     )
     broken = [
-        f"{words} {value:.3g} exceeds {limits[name]:g}"
+        f"{words} {value:.3g}, which exceeds {limits[name]:g}"
         for name, value, words in checks
         # written so that NaN breaks the limit
         if name in limits and not value <= limits[name]
