@@ -171,9 +171,6 @@ def test_jitter_stays_within_the_recipe() -> None:
     assert max(abs(draw.shift_x) for draw in draws) <= 0.1
     assert 100 < sum(draw.flip for draw in draws) < 200
     assert draw_jitter(NONE, random) == Jitter()
-    pieces = [draw_jitter(NONE, random, part=0.5) for _ in range(300)]
-    assert {piece.scale for piece in pieces} == {0.5}
-    assert 0.23 < max(abs(piece.shift_x) for piece in pieces) <= 0.25  # anywhere in the crop, never outside
 
 
 @pytest.mark.slow

@@ -38,11 +38,10 @@ class Jitter(NamedTuple):
     flip: bool = False
 
 
-def draw_jitter(augmentation: Augmentation, random: np.random.Generator, part: float = 1.0) -> Jitter:
-    """A Jitter within the recipe's limits; of a piece anywhere in the crop where `part` is below 1."""
-    scale = part * random.uniform(1 - augmentation.scale, 1 + augmentation.scale)
-    reach = augmentation.shift + (1 - part) / 2
-    shift_x, shift_y = random.uniform(-reach, reach, 2)
+def draw_jitter(augmentation: Augmentation, random: np.random.Generator) -> Jitter:
+    """A Jitter within the recipe's limits."""
+    scale = random.uniform(1 - augmentation.scale, 1 + augmentation.scale)
+    shift_x, shift_y = random.uniform(-augmentation.shift, augmentation.shift, 2)
     return Jitter(float(scale), float(shift_x), float(shift_y), bool(random.random() < augmentation.flip))
 
 

@@ -16,14 +16,9 @@ if TYPE_CHECKING:
 
 
 class Phase(Frozen):
-    """Epochs at one input size. Earlier phases at smaller sizes are cheap and teach most of what there is.
-
-    part: with part = size_px / deployed size, pieces of the crop are shown at unchanged magnification, which keeps the fine
-    detail that a smaller image loses; the development split is then scored on whole crops (fully convolutional networks).
-    """
+    """Epochs at one input size. Earlier phases at smaller sizes are cheap; networks with a fixed head have one phase."""
 
     size_px: int = Field(ge=16)
-    part: float = Field(default=1.0, gt=0, le=1, description="side of the piece of the crop that is shown")
     epochs: int = Field(ge=1)
     batch: int = Field(ge=2)
 

@@ -267,11 +267,9 @@ class _Run:
         )
         for epoch in range(done, self.recipe.epochs):
             started = time.monotonic()
-            phase = self.recipe.phase(epoch)
-            preprocessing = _at_size(self.recipe.preprocessing, phase.size_px)
+            preprocessing = _at_size(self.recipe.preprocessing, self.recipe.phase(epoch).size_px)
             loss = self._epoch(epoch, network, optimiser, regions, preprocessing)
-            judged = preprocessing if phase.part == 1 else self.recipe.preprocessing
-            found = self.scores(network, "dev", judged, bfloat16=self.bfloat16)
+            found = self.scores(network, "dev", preprocessing, bfloat16=self.bfloat16)
             results = _results(self.dataset.samples("dev"), found)
             key = (results["eer"], results["loss"])
             if epoch >= self.recipe.epochs - self.recipe.phases[-1].epochs and key < self.best_key:
@@ -406,14 +404,14 @@ def _batches(
 ) -> Iterator[_Batch]:
     """The batches of an epoch, the next one cut while the network works on this one. All draws come from `random`, in order."""
     order = balanced_order(regions.samples, random)
-    count, part = recipe.phase(epoch).batch, recipe.phase(epoch).part
+    count = recipe.phase(epoch).batch
     jobs = []
     for start in range(0, max(len(order) - count + 1, 1), count):
         rows = order[start : start + count]
         jobs.append(
             (
                 rows,
-                [draw_jitter(recipe.augmentation, random, part) for _ in rows],
+                [draw_jitter(recipe.augmentation, random) for _ in rows],
                 *_colours(recipe.augmentation, len(rows), random),
             )
         )
