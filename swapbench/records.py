@@ -215,7 +215,7 @@ class Speed(Frozen):
     input: str = Field(
         description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)"
     )
-    stopped: Literal["target", "budget", "rounds", "interrupted"]
+    stopped: Literal["target", "budget", "rounds"]
 
 
 class PeakMemory(Frozen):

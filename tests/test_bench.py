@@ -58,8 +58,8 @@ def test_a_steady_model_is_measured_in_the_least_number_of_rounds_with_slices_of
     assert result.speed.workers[0].warmup_runs == 3  # the runs that found out how long one takes
 
 
-@pytest.mark.parametrize(("run_ns", "runs"), [(50 * MS, 1), (1000, 200)])
-def test_a_slice_has_at_least_one_run_and_at_most_two_hundred(run_ns: int, runs: int) -> None:
+@pytest.mark.parametrize(("run_ns", "runs"), [(50 * MS, 2), (1000, 200)])
+def test_a_slice_has_at_least_two_runs_and_at_most_two_hundred(run_ns: int, runs: int) -> None:
     result = timed(fake(a=FakeModel(run_ns=run_ns)))["a"]
     assert {len(one) for worker in result.speed.workers for one in worker.slices_ns} == {runs}
 
@@ -485,13 +485,12 @@ STEADY = (1000,) * 20
     ("measured", "expected"),
     [
         (speed(*(STEADY,) * 3), ["too_few_workers"]),
-        (speed(*(STEADY,) * 4, stopped="interrupted"), ["interrupted"]),
         (speed(*(STEADY,) * 4, cpu_share=0.8), ["waited_for_cpu"]),
         (speed(*((1000,) * 15 + (1600,) * 5,) * 4), ["heavy_tail"]),
         (speed(*(STEADY,) * 9, (1200,) * 20), ["workers_disagree"]),
         (speed(*((1000 - d, 1000 + d) * 10 for d in (0, 45, 90, 0)), stopped="budget"), ["wide_interval"]),
     ],
-    ids=["few workers", "interrupted", "starved", "tail", "one slow process", "wide"],
+    ids=["few workers", "starved", "tail", "one slow process", "wide"],
 )
 def test_the_times_are_doubted(measured: Speed, expected: list[str]) -> None:
     assert codes(quiet().model_copy(update={"speed": measured})) == expected

@@ -125,7 +125,7 @@ def test_memory_alone_can_be_missing() -> None:
 
 
 def test_a_speed_without_a_single_run_is_missing() -> None:
-    row = summary(record(speed=Speed(workers=(), input="sample", stopped="interrupted")))
+    row = summary(record(speed=Speed(workers=(), input="sample", stopped="budget")))
     assert row.latency_p50_ns is None
     assert "no worker finished" in next(one.reason for one in row.missing if one.quantity == "speed")
 

@@ -112,13 +112,6 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
             message=f"{len(speed.workers)} worker processes were measured, {plan.min_rounds} are the least",
             remedy="Let the run go on to its end.",
         )
-    if speed.stopped == "interrupted":
-        yield Doubt(
-            code="interrupted",
-            quantity="speed",
-            message="the measurement was interrupted",
-            remedy="Run the same command again.",
-        )
     slices_ns = [worker.slices_ns for worker in speed.workers]
     interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
     width = stats.relative_half_width(interval)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 PROBE_RUNS = 3
 WAKE_RUNS = 2
+MIN_RUNS_A_SLICE = 2
 MAX_RUNS_A_SLICE = 200
 MEMORY_RUNS = 10
 STOPPING_DRAWS = 400
@@ -222,7 +223,10 @@ class _Living:
             course.remember(self._loaded, number)
             probe = self._ask(PROBE_RUNS, wake_runs=0)
             typical_ns = max(1.0, stats.median(probe.run_ns))
-            self._runs = min(max(round(plan.slice_ns / typical_ns), 1), MAX_RUNS_A_SLICE)
+            fitting = round(plan.slice_ns / typical_ns)
+            self._runs = min(max(fitting, MIN_RUNS_A_SLICE), MAX_RUNS_A_SLICE)
+            # a run that fills half a slice has woken caches and threads by itself
+            self._wake_runs = WAKE_RUNS if fitting > MIN_RUNS_A_SLICE else 1
         except BaseException:
             self.conversation.close()
             raise
@@ -234,7 +238,7 @@ class _Living:
         )
 
     def measure_slice(self) -> None:
-        self._slices.append(self._ask(self._runs))
+        self._slices.append(self._ask(self._runs, self._wake_runs))
 
     def times(self, number: int) -> WorkerTimes:
         return WorkerTimes(
