@@ -83,6 +83,9 @@ def run_request(
     **rest: Any,
 ) -> RunRequest:
     """A validated request. Raises UnknownName with the nearest name for anything that is in no catalogue."""
+    name = rest.get("name")
+    if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
+        raise UserError(f"{name!r} is no name for a run", remedy="Use letters, digits, dots and dashes")
     return RunRequest(
         files=tuple(files),
         models=split_commas(models),
@@ -240,7 +243,8 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
 
     device = catalog.device(folders, request.device)
     runtimes = catalog.runtimes(request.runtimes)
-    carded, failures = ((), []) if request.files else _carded(folders, request.models)
+    only_files = bool(request.files) and not request.models
+    carded, failures = ((), []) if only_files else _carded(folders, request.models)
     forced_card = catalog.model(folders, request.card).card if request.card else None
     files, wrong = _files(request, runtimes, forced_card)
     failures = [*failures, *wrong]
@@ -251,7 +255,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     if carded:
         built, failed = _build(folders, carded, request, cast("Dataset", found), progress)
         failures += failed
-        candidates += _candidates(built, {one.card.name: one.card for one in carded}, runtimes)
+        candidates += _candidates(built, carded, runtimes)
     if not candidates:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
@@ -259,6 +263,10 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
             "nothing is left to run with these options",
             remedy="onnxruntime runs .onnx files, litert runs .tflite files",
         )
+    if request.relative_to is not None:
+        known = {text for one in candidates for text in (one.variant.net, _net_and_recipe(one.variant))}
+        if request.relative_to not in known:
+            raise UnknownName("model in this run", request.relative_to, known)
     evaluation: Evaluation | None = None
     if found is not None and request.accuracy:
         evaluation = experiment.Evaluation(
@@ -476,25 +484,30 @@ def _build(
 
 
 def _candidates(
-    built: Sequence[Built], cards: dict[str, ModelCard], runtimes: Sequence[Runtime]
+    built: Sequence[Built], carded: Sequence[Carded], runtimes: Sequence[Runtime]
 ) -> list[Candidate]:
     from swapbench.experiment import Candidate
     from swapbench.graph import read_graph
 
+    cards = {(one.card.name, one.card.recipe): one.card for one in carded}
     return [
         Candidate(
-            one.variant,
-            one.path,
-            one.sha256,
-            read_graph(one.path),
-            runtime,
-            cards[one.variant.net],
-            one.parity,
+            variant=one.variant,
+            path=one.path,
+            sha256=one.sha256,
+            graph=read_graph(one.path),
+            runtime=runtime,
+            card=cards[one.variant.net, one.variant.recipe],
+            parity=one.parity,
         )
         for one in built
         for runtime in runtimes
         if one.variant.format in runtime.formats
     ]
+
+
+def _net_and_recipe(variant: Variant) -> str:
+    return ".".join(filter(None, (variant.net, variant.recipe)))
 
 
 def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], say: Say) -> Path:
@@ -510,8 +523,6 @@ def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], s
                 say(f"Going on with the unfinished run {path.parent.name}.")
                 return path.parent
         return folders.reports / datetime.now().astimezone().strftime(f"%Y-%m-%dT%H-%M-%S-{request.device}")
-    if Path(request.name).name != request.name or request.name in {".", ".."}:
-        raise UserError(f"{request.name!r} is no name for a run", remedy="Use letters, digits, dots, dashes")
     folder = folders.reports / request.name
     old = sorted((folder / "records").glob("*.json"))
     if experiment.unfinished(folder, wanted):

@@ -77,7 +77,8 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
         (["data", "simulate", "--split", "tset"], "Did you mean test?"),
         (["report"], "swapbench run"),
         (["report", "nowhere"], "holds no records"),
-        (["run", "--name", "../up", "x.onnx"], "cannot read x.onnx"),
+        (["run", "--name", "../up", "x.onnx"], "no name for a run"),
+        (["run", "x.onnx"], "cannot read x.onnx"),
     ],
 )
 def test_a_mistake_is_one_line_that_says_what_to_do(
@@ -165,6 +166,15 @@ def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.Cap
     assert store.load_run(tmp_path / "reports" / "mine") == first
     assert cli.main([*argv, "--replace"]) in {0, 3}
     assert store.load_run(tmp_path / "reports" / "mine") != first
+
+
+def test_a_reference_that_does_not_run_is_said_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_network(tmp_path / "net.onnx")
+    assert cli.main(["run", "net.onnx", "--relative-to", "nett", "--budget", "1"]) == 2
+    assert "Did you mean net?" in capsys.readouterr().err
+    assert not (tmp_path / "reports").exists()
 
 
 def test_the_wrong_runtime_for_a_file_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
