@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import shlex
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -352,6 +353,11 @@ def train(
         found.root,
         target,
         seed=seed,
+        command=shlex.join(
+            ["swapbench", "train", name]
+            + ([] if data is None else ["--data", str(data)])
+            + ([] if seed is None else ["--seed", str(seed)])
+        ),
         work=folders.build / "training",
         threads=os.cpu_count() or 1,
         progress=say,
