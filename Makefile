@@ -31,7 +31,8 @@ check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.workshop    ## what our own measuring costs, as ratios against bare loops
-	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --out build/bench
+	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite
 
 models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a small machine)
 	$(BIN)/swapbench train resnet18_map
