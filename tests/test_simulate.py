@@ -32,7 +32,7 @@ from swapbench.pad.simulate import (
     plan,
     simulate,
 )
-from swapbench.store import disk_failure
+from swapbench.files import disk_failure
 
 TINY = Recipe(
     seed=5, frame_px=48, source_px=96, train_identities=2, dev_identities=2, test_identities=4,

@@ -22,7 +22,7 @@ from made_records import (
     weight,
 )
 
-from swapbench import store
+from swapbench import files, store
 from swapbench.errors import BadRecord, UnknownName
 from swapbench.records import PeakMemory, Record, Variant, Weight
 from swapbench.report.markdown import escaped, grid, markdown_text
@@ -93,7 +93,7 @@ def test_the_table_is_exactly_the_golden_one(skin: str) -> None:
     }[skin]()
     path = GOLDEN / f"table.{skin}"
     if UPDATE:
-        store.write_atomically(path, made)
+        files.write_atomically(path, made)
     assert made == path.read_text(encoding="utf-8")
 
 
