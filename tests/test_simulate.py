@@ -20,6 +20,7 @@ import cv2
 from PIL import Image
 
 from swapbench.errors import BadDataset, EnvironmentFailed, UnknownName, UserError
+from swapbench.files import disk_failure
 from swapbench.pad import simulate as subject_under_test
 from swapbench.pad.simulate import (
     COLUMNS,
@@ -32,7 +33,6 @@ from swapbench.pad.simulate import (
     plan,
     simulate,
 )
-from swapbench.files import disk_failure
 
 TINY = Recipe(
     seed=5, frame_px=48, source_px=96, train_identities=2, dev_identities=2, test_identities=4,
