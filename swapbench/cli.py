@@ -38,6 +38,18 @@ app.add_typer(data_app, name="data")
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
+]
+RelativeTo = Annotated[
+    str | None,
+    typer.Option("--relative-to", help="Model to compare with; the one with the most MACs if not given."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
 
 
@@ -174,14 +186,8 @@ def export(
     names: Annotated[
         list[str] | None, typer.Argument(help="Model names or card files; all bundled ones if none.")
     ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
-    ] = None,
-    format_: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
-    ] = None,
+    precision: Precisions = None,
+    format_: Formats = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Dataset folder for calibration and parity; the simulated one if none."),
@@ -216,14 +222,8 @@ def run(
         list[str] | None,
         typer.Option("--models", "-m", metavar="NAME", help="Model names or card files; repeat for several."),
     ] = None,
-    precision: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
-    ] = None,
-    format_: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
-    ] = None,
+    precision: Precisions = None,
+    format_: Formats = None,
     runtime: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="onnxruntime or litert; repeat for several; both if none."),
@@ -244,9 +244,7 @@ def run(
         float | None, typer.Option(min=1, help="Seconds for the speed phase; about 5 a file if not given.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order of slices and of the bootstrap.")] = 0,
-    relative_to: Annotated[
-        str | None, typer.Option(help="Model to compare with; the one with the most MACs if not given.")
-    ] = None,
+    relative_to: RelativeTo = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run, a folder in reports/; a time stamp if not given.")
     ] = None,
@@ -282,9 +280,7 @@ def run(
 @app.command()
 def report(
     runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; the newest run if none.")] = None,
-    relative_to: Annotated[
-        str | None, typer.Option(help="Model to compare with; the one with the most MACs if not given.")
-    ] = None,
+    relative_to: RelativeTo = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; the run's own folder if not given.")
     ] = None,
@@ -441,6 +437,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _say(f"error: {error}")
         return error.exit_status
+    except Exception as error:
+        if traceback_wanted:
+            raise
+        _say(
+            f"error: {type(error).__name__}: {' '.join(str(error).split())}. This is a fault of swapbench: "
+            "please report it with what SWAPBENCH_TRACEBACK=1 and the same command print."
+        )
+        return 4
     if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
         _say("Interrupted. What was finished is saved; the same command goes on from there.")
     return status

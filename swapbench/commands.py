@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from swapbench.build import Built
     from swapbench.catalog import Carded, Folders
     from swapbench.doctor import Finding
-    from swapbench.experiment import Candidate, Evaluation, Progress
+    from swapbench.experiment import Candidate, Evaluation
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Runtime
+    from swapbench.ports import Progress, Runtime
     from swapbench.records import ModelCard, Record
 
     Say = Callable[[str], None]
@@ -257,6 +257,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         built, failed = _build(folders, carded, request, cast("Dataset", found), progress)
         failures += failed
         candidates += _candidates(built, carded, runtimes)
+    candidates = list({one.record_id: one for one in candidates}.values())  # the same file given twice is one
     if not candidates:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())

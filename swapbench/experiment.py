@@ -13,7 +13,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from swapbench.graph import Graph
     from swapbench.pad.dataset import Dataset, Sample
     from swapbench.pad.preprocess import Prepared
-    from swapbench.ports import Device, Meter, Runtime
+    from swapbench.ports import Device, Meter, Progress, Runtime
     from swapbench.records import (
         Accuracy,
         Machine,
@@ -40,14 +40,6 @@ if TYPE_CHECKING:
         Power,
         Variant,
     )
-
-
-class Progress(Protocol):
-    """Told how far a stage is; `total` may be a number of things or of seconds."""
-
-    def __call__(self, stage: str, done: float, total: float) -> None:
-        """Stage `stage` has done `done` of `total`."""
-        ...
 
 
 @dataclass(frozen=True)

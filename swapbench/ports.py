@@ -184,3 +184,11 @@ class Meter(Protocol):
     def read(self) -> tuple[CounterValue, ...]:
         """All counters now, each with the meter's own clock."""
         ...
+
+
+class Progress(Protocol):
+    """Told how far a stage is; `total` may be a number of things or of seconds."""
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """Stage `stage` has done `done` of `total`."""
+        ...

@@ -168,6 +168,28 @@ def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.Cap
     assert store.load_run(tmp_path / "reports" / "mine") != first
 
 
+def test_the_same_file_given_twice_is_measured_once(tmp_path: Path) -> None:
+    small_network(tmp_path / "net.onnx")
+    assert cli.main(["run", "net.onnx", "./net.onnx", "--budget", "1", "--name", "twice"]) in {0, 3}
+    assert len(store.load_run(tmp_path / "reports" / "twice")) == 1
+
+
+def test_a_fault_of_our_own_is_one_line_unless_the_traceback_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from swapbench import commands
+
+    def broken(folders: object) -> None:
+        raise RuntimeError("a bug\nof ours")
+
+    monkeypatch.setattr(commands, "list_devices", broken)
+    assert cli.main(["devices"]) == 4
+    assert "RuntimeError: a bug of ours. This is a fault of swapbench" in capsys.readouterr().err
+    monkeypatch.setenv("SWAPBENCH_TRACEBACK", "1")
+    with pytest.raises(RuntimeError):
+        cli.main(["devices"])
+
+
 def test_a_reference_that_does_not_run_is_said_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

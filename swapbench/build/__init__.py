@@ -25,7 +25,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from swapbench.ports import Progress
     from swapbench.records import Format
 
 EXPORTER_VERSION = 2
@@ -61,13 +62,6 @@ PACKAGES: dict[Format, tuple[str, ...]] = {
     "tflite": ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
 }
 """Packages whose version the bytes of a file of that format depend on."""
-
-
-class Progress(Protocol):
-    """Told how far a stage is."""
-
-    def __call__(self, stage: str, done: float, total: float) -> None:
-        """`done` of `total` files of a stage."""
 
 
 @dataclass(frozen=True)
