@@ -168,6 +168,9 @@ class Machine(Frozen):
     packages: dict[str, str] = Field(default_factory=dict)
     emulated: bool = False
     load_1min: float | None = None
+    busy_cores: float | None = Field(
+        default=None, description="cores that other work kept busy in the second before measuring began"
+    )
     temperature_c: float | None = None
     on_battery: bool | None = None
 

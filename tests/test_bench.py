@@ -450,6 +450,7 @@ def test_absent_accuracy_power_and_parity_are_no_doubts_but_absent_speed_is() ->
     [
         ({"emulated": True}, "emulated_device"),
         ({"load_1min": 2.1}, "other_load"),
+        ({"load_1min": 0.0, "busy_cores": 1.1}, "other_load"),
         ({"on_battery": True}, "on_battery"),
     ],
 )
@@ -458,7 +459,10 @@ def test_the_state_of_the_machine_is_doubted(change: dict[str, Any], code: str) 
     assert codes(record) == [code]
 
 
-@pytest.mark.parametrize("change", [{"load_1min": 1.9}, {"load_1min": None}, {"on_battery": False}])
+@pytest.mark.parametrize(
+    "change",
+    [{"load_1min": 1.9}, {"load_1min": None}, {"load_1min": 9.0, "busy_cores": 0.9}, {"on_battery": False}],
+)
 def test_a_quiet_machine_is_not_doubted(change: dict[str, Any]) -> None:
     # four cores: a load of two is half of them
     assert codes(quiet(machine=made_records.MACHINE.model_copy(update=change))) == []

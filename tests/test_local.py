@@ -279,11 +279,25 @@ def test_what_the_kernel_does_not_tell_is_absent_and_not_guessed(tmp_path: Path)
 
 
 def test_within_quiet_the_load_is_that_of_before(tmp_path: Path) -> None:
-    device = Local(root=tree(tmp_path, LAPTOP))
+    device = Local(root=tree(tmp_path, LAPTOP), sleep=lambda duration_s: None)
     with device.quiet(Plan()):
         (tmp_path / "proc/loadavg").write_text("3.00 2.00 1.00 1/1 1\n")
         assert device.describe().load_1min == 0.25
     assert device.describe().load_1min == 3.0
+
+
+def test_other_work_is_the_cores_that_were_busy_in_the_second_before(tmp_path: Path) -> None:
+    """Of 200 ticks of two cores, 50 were idle and 10 waited for the disk: 140 of 200 busy are 1.4 cores."""
+    stat = "cpu  {} 0 0 {} {} 0 0 0 0 0\ncpu0 1 0 0 1 0 0 0 0 0 0\ncpu1 1 0 0 1 0 0 0 0 0 0\nintr 5\n"
+    root = tree(tmp_path, LAPTOP | {"proc/stat": stat.format(1000, 500, 7)})
+
+    def sleep(duration_s: float) -> None:
+        (root / "proc/stat").write_text(stat.format(1140, 550, 17))
+
+    device = Local(root=root, sleep=sleep)
+    with device.quiet(Plan()):
+        assert device.describe().busy_cores == pytest.approx(1.4)
+    assert device.describe().busy_cores is None
 
 
 def test_this_very_computer_can_be_described() -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, Machine, Parity, Plan, Power, Record, RuntimeUsed
 
 LOAD_A_CORE = 0.5
+BUSY_A_CORE = 0.25
 TAIL_RATIO = 1.5
 WORKERS_RATIO = 1.1
 CPU_SHARE = 0.85
@@ -74,11 +75,16 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             message="the device is emulated; its times and energy are not those of the real one",
             remedy="Measure on the real device.",
         )
-    if machine.load_1min is not None and machine.load_1min > LOAD_A_CORE * machine.logical_cores:
+    load = f"load {machine.load_1min:.2g}" if machine.load_1min is not None else ""
+    most, busy = LOAD_A_CORE * machine.logical_cores, machine.load_1min
+    if machine.busy_cores is not None:  # the load average still holds what we did ourselves a minute ago
+        load, busy = f"{machine.busy_cores:.2g} busy", machine.busy_cores
+        most = BUSY_A_CORE * machine.logical_cores
+    if busy is not None and busy > most:
         yield Doubt(
             code="other_load",
             quantity="run",
-            message=f"other work ran on the machine: load {machine.load_1min:.2g} on {machine.logical_cores} cores",
+            message=f"other work ran on the machine: {load} on {machine.logical_cores} cores",
             remedy="Stop other programs, wait a minute and run again.",
         )
     if machine.on_battery:

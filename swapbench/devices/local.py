@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "numpy")
 CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal", "cpu", "acpitz")
 STDERR_LINES = 3
+BUSY_WINDOW_S = 1.0
 GRACE_S = 1.0
 
 
@@ -49,12 +50,15 @@ class Local:
         root: Path = Path("/"),
         version_of: Callable[[str], str | None] | None = None,
         environment: Mapping[str, str] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self._root = root
         self._version_of = version_of or installed_version
         self._environment = environment
+        self._sleep = sleep
         self._load_before: float | None = None
+        self._busy_before: float | None = None
 
     def describe(self) -> Machine:
         """The fingerprint. Inside `quiet` the load is the one from before, not that of our own workers."""
@@ -78,6 +82,7 @@ class Local:
                 **{package: version for package, version in versions.items() if version is not None},
             },
             load_1min=load,
+            busy_cores=self._busy_before,
             temperature_c=self._temperature_c(),
             on_battery=self._on_battery(),
         )
@@ -124,13 +129,14 @@ class Local:
 
     @contextlib.contextmanager
     def quiet(self, plan: Plan) -> Iterator[None]:
-        """Remember the load before we add to it. Nothing is changed on a computer that others may be using."""
+        """Remember what other work does before we add to it. Nothing is changed on a computer that others may be using."""
         del plan
         self._load_before = self._load_1min()
+        self._busy_before = self._busy_cores()
         try:
             yield
         finally:
-            self._load_before = None
+            self._load_before = self._busy_before = None
 
     def _text(self, path: str) -> str:
         try:
@@ -152,6 +158,22 @@ class Local:
         import psutil
 
         return int(psutil.virtual_memory().total)
+
+    def _busy_cores(self) -> float | None:
+        """Cores busy over one second. The load average would still hold what we did ourselves a minute ago."""
+        before = self._cpu_ticks()
+        self._sleep(BUSY_WINDOW_S)
+        after = self._cpu_ticks()
+        if before is None or after is None or sum(after) <= sum(before):
+            return None
+        passed = [late - early for early, late in zip(before, after, strict=True)]
+        idle = passed[3] + passed[4]
+        return (1 - idle / sum(passed)) * self._text("proc/stat").count("\ncpu")
+
+    def _cpu_ticks(self) -> list[int] | None:
+        """user, nice, system, idle, iowait, irq, softirq, steal of all cores together since boot (proc(5))."""
+        words = self._text("proc/stat").split("\n", 1)[0].split()
+        return [int(word) for word in words[1:9]] if len(words) >= 9 and words[0] == "cpu" else None
 
     def _load_1min(self) -> float | None:
         words = self._text("proc/loadavg").split()
