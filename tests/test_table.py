@@ -357,3 +357,11 @@ def test_the_terminal_shows_energy_only_when_something_was_metered() -> None:
     headings = [str(column.header) for column in terminal_table(hand_made()).columns]
     assert "energy\nabove idle" in headings
     assert "energy\nabove idle" not in [str(column.header) for column in terminal_table(demo()).columns]
+
+
+def test_the_example_report_is_what_its_records_say() -> None:
+    """Kept in the repository to be looked at; `swapbench report reports/example` makes it again."""
+    folder = Path(__file__).parents[1] / "reports" / "example"
+    drawn = table_of(store.load_run(folder))
+    assert markdown_text(store.load_run(folder)) == (folder / "table.md").read_text(encoding="utf-8")
+    assert as_csv(drawn) == (folder / "table.csv").read_text(encoding="utf-8")
