@@ -87,11 +87,12 @@ def builtin_folder(name: str) -> Path:
 
 def card_files(folders: Folders) -> dict[str, Path]:
     """Card name -> file, for the built-in cards and the user's own, which win."""
-    found: dict[str, Path] = {}
-    for folder in (builtin_folder("models"), folders.models):
-        if folder.is_dir():
-            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
-    return dict(sorted(found.items()))
+    return _toml_files(builtin_folder("models"), folders.models)
+
+
+def recipe_files(folders: Folders) -> dict[str, Path]:
+    """Training recipe name -> file, built-in and the user's own, which win."""
+    return _toml_files(builtin_folder("models") / "recipes", folders.models / "recipes")
 
 
 def model(folders: Folders, name: str) -> Carded:
@@ -137,10 +138,12 @@ def runtimes(names: Sequence[str] = ()) -> tuple[Runtime, ...]:
 
 def device_files(folders: Folders) -> dict[str, Path]:
     """Device profile name -> file, built-in and the user's own, which win."""
-    found: dict[str, Path] = {}
-    for folder in (builtin_folder("devices"), folders.devices):
-        if folder.is_dir():
-            found.update({path.stem: path for path in sorted(folder.glob("*.toml"))})
+    return _toml_files(builtin_folder("devices"), folders.devices)
+
+
+def _toml_files(*places: Path) -> dict[str, Path]:
+    """Stem -> file, by name; a later place wins over an earlier one."""
+    found = {path.stem: path for place in places for path in place.glob("*.toml")}
     return dict(sorted(found.items()))
 
 

@@ -264,10 +264,10 @@ def run(
     )  # fmt: skip
     with _progress() as progress:
         result = commands.run(_folders(), request, progress=progress, say=_say)
-    if json_out:
-        print(table.json_text(result.records, relative_to=relative_to))
-    else:
+    if not json_out:
         _print_records(result.records, relative_to)
+    elif result.records:  # where all failed, the failures below are what there is to say
+        print(table.json_text(result.records, relative_to=relative_to))
     _say_doubts(result.records)
     for note in result.notes:
         _say(note)

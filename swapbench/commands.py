@@ -159,12 +159,9 @@ def simulate(
     if importlib.util.find_spec("cv2") is None:
         raise MissingPackage("opencv-python-headless", "making simulated data", "simulate")
     from swapbench.pad import simulate as simulation
+    from swapbench.pad.dataset import SPLITS
 
-    chosen = catalog.checked_names("split", split_commas(splits), ("train", "dev", "test")) or (
-        "train",
-        "dev",
-        "test",
-    )
+    chosen = catalog.checked_names("split", split_commas(splits), SPLITS) or SPLITS
     folder = simulation.simulate(
         out or folders.data,
         simulation.Recipe() if seed is None else simulation.Recipe(seed=seed),
@@ -338,11 +335,7 @@ def train(
     from swapbench.compress import train as training
     from swapbench.compress.recipe import read_recipe
 
-    recipes = {
-        path.stem: path
-        for folder in (catalog.builtin_folder("models"), folders.models)
-        for path in sorted((folder / "recipes").glob("*.toml"))
-    }
+    recipes = catalog.recipe_files(folders)
     path = Path(name) if name.endswith(".toml") else recipes.get(name)
     if path is None:
         raise UnknownName("recipe", name, recipes)

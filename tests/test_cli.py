@@ -168,6 +168,15 @@ def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.Cap
     assert store.load_run(tmp_path / "reports" / "mine") != first
 
 
+def test_json_of_a_run_in_which_everything_failed_still_names_the_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["run", "none.onnx", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("failed: none.onnx:")
+
+
 def test_the_same_file_given_twice_is_measured_once(tmp_path: Path) -> None:
     small_network(tmp_path / "net.onnx")
     assert cli.main(["run", "net.onnx", "./net.onnx", "--budget", "1", "--name", "twice"]) in {0, 3}
