@@ -26,6 +26,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """At most three known names that look like `name`, the nearest first."""
+    return tuple(difflib.get_close_matches(name, list(known), n=3, cutoff=0.5))
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A remedy for a name that is not known: the nearest ones, or all."""
+    names = list(known)
+    near = nearest(name, names)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Known: {', '.join(names) if names else 'none'}."
+
+
 class SwapbenchError(Exception):
     """Base of all errors raised on purpose: a one-line message and what to do about it."""
 
@@ -51,14 +65,8 @@ class UnknownName(UserError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-        remedy = (
-            f"Did you mean {' or '.join(near)}?"
-            if near
-            else f"Known: {', '.join(names) if names else 'none'}."
-        )
-        super().__init__(f"there is no {kind} named {name!r}", remedy=remedy)
-        self.near = tuple(near)
+        super().__init__(f"there is no {kind} named {name!r}", remedy=suggestion(name, names))
+        self.near = nearest(name, names)
 
 
 class BadModelFile(UserError):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from swapbench.records import Format, Machine, Plan, RuntimeUsed
 
-Mode = Literal["time", "serve", "score"]
+Mode = Literal["time", "serve", "score", "profile"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,38 @@ class Outputs:
     pass_ns: int
 
 
+@dataclass(frozen=True)
+class Node:
+    """A node of the graph as a runtime executed it, or as it placed it.
+
+    name: "" where the runtime gives none; output: types and shapes of what it gives, "" where that is not known;
+    provider: the execution provider or delegate that ran it; count: how many nodes this stands for, where the runtime
+    cannot tell them apart; run_ns: the time of all of them in each profiled run, () for a node that is only placed.
+    """
+
+    name: str
+    op: str
+    output: str
+    provider: str
+    run_ns: tuple[int, ...] = ()
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the time of a run goes, from one fresh process.
+
+    run_ns: whole runs without the profiler; nodes: what was executed and timed, in order; placed: the nodes of the graph and
+    who runs each, which are others than `nodes` where a delegate makes its own; absent: why `nodes` is empty.
+    """
+
+    used: RuntimeUsed
+    run_ns: tuple[int, ...]
+    nodes: tuple[Node, ...]
+    placed: tuple[Node, ...]
+    absent: str = ""
+
+
 class Runtime(Protocol):
     """A command and what its output means."""
 
@@ -132,6 +164,10 @@ class Runtime(Protocol):
 
     def parse_outputs(self, stdout: str) -> Outputs:
         """Everything a scoring pass printed; WorkerFailed for an error line or a pass that did not end."""
+        ...
+
+    def parse_profile(self, stdout: str) -> Profile:
+        """Everything a profiling worker printed; WorkerFailed for an error line or a worker that did not end."""
         ...
 
 

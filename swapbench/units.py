@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
+from typing import TYPE_CHECKING, Final, Literal
+
+from swapbench.errors import UserError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 NOT_MEASURED = "–"
+
+Kind = Literal["time", "size", "energy", "count", "share"]
+"""What an amount is of; it is kept in ns, bytes, uJ, or as a bare number."""
+
+UNITS: Final[Mapping[Kind, Mapping[str, float]]] = {
+    "time": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
+    "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
+    "energy": {"uJ": 1, "µJ": 1, "mJ": 1e3, "J": 1e6},
+    "count": {"": 1, "k": 1e3, "M": 1e6, "G": 1e9},
+    "share": {"": 1, "%": 0.01},
+}
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -61,3 +79,40 @@ def percent(fraction: float, decimals: int = 1) -> str:
 def ratio(value: float, digits: int = 3) -> str:
     """A dimensionless ratio: 7.12 -> '7.12×'."""
     return f"{significant(value, digits)}×"
+
+
+def megabytes(count_bytes: float, digits: int = 3) -> str:
+    """Bytes as a bare number of megabytes, for a column whose heading names the unit."""
+    return significant(count_bytes / 1e6, digits)
+
+
+def millions(value: float, digits: int = 3) -> str:
+    """A count as a bare number of millions, for a column whose heading names the unit."""
+    return significant(value / 1e6, digits)
+
+
+def millijoules(uj: float, digits: int = 3) -> str:
+    """Microjoules as a bare number of millijoules, for a column whose heading names the unit."""
+    return significant(uj / 1e3, digits)
+
+
+def amount(value: object, kind: Kind, where: str) -> float:
+    """A number or a text such as '30 ms' in the base unit of its kind; what has a unit must name it.
+
+    Raises UserError, whose text begins with `where`, for anything else.
+    """
+    known = UNITS[kind]
+    named = [unit for unit in known if unit and unit.isascii()]
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise UserError(f"{where} = {value!r} is not an amount", remedy=f'For example: "5 {named[0]}"')
+    parts = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([^\d\s]*)\s*", str(value))
+    if parts is None:
+        raise UserError(
+            f"{where} = {value!r} is not an amount of 0 or more", remedy=f'For example: "5 {named[0]}"'
+        )
+    number, unit = parts.groups()
+    if unit not in known:
+        if not unit:
+            raise UserError(f"{where} = {value!r} has no unit", remedy=f"One of: {', '.join(named)}")
+        raise UserError(f"{where}: there is no unit {unit!r}", remedy=suggestion(unit, named))
+    return float(number) * known[unit]

@@ -104,16 +104,19 @@ def measure_rounds(
 
 
 def log_ratios(rounds: Sequence[Round], statistic: Statistic = "p05") -> tuple[list[float], list[float]]:
-    """(changes, controls), one a round: log(candidate / baseline) and log(control / baseline) of a statistic.
+    """(changes, controls), one a round: log(candidate / both baselines) and log(control / baseline) of a statistic.
 
     p05, p50, p90: that quantile of a worker's runs; load: from the file to a loaded model, while the other two load too.
-    A change of +0.0953 is 10 % slower.
+    The candidate is held against the geometric mean of baseline and control, two processes of the same file: a quarter
+    less variance than against one of them. A change of +0.0953 is 10 % slower.
     """
     changes, controls = [], []
     for one in rounds:
-        base_ns = statistic_ns(one.baseline, statistic)
-        changes.append(math.log(statistic_ns(one.candidate, statistic) / base_ns))
-        controls.append(math.log(statistic_ns(one.control, statistic) / base_ns))
+        base, control, candidate = (
+            math.log(statistic_ns(worker, statistic)) for worker in (one.baseline, one.control, one.candidate)
+        )
+        changes.append(candidate - (base + control) / 2)
+        controls.append(control - base)
     return changes, controls
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench import bench, stats
 from swapbench.errors import SwapbenchError, WorkerFailed
@@ -82,9 +81,8 @@ def judge(
     Raises EnvironmentFailed where a baseline does not run or the device goes away.
     """
     comparisons = sum(_hard(rules, metric, pair.model) for pair in pairs for metric in STATISTICS)
-    sure_p = math.sqrt(verdict.FALSE_ALARM / max(comparisons, 1))
     judged = [
-        _Sitting(pair, device, plan, rules, sure_p, budget_s, progress, clock).judge() for pair in pairs
+        _Sitting(pair, device, plan, rules, comparisons, budget_s, progress, clock).judge() for pair in pairs
     ]
     return _family(judged, rules)
 
@@ -92,7 +90,7 @@ def judge(
 class _Sitting:
     """Measures one pair until its hard timings are settled or the time is spent.
 
-    sure_p: a FAIL among many must be surer than one alone; with this p in both batches it stands before verdict.family.
+    comparisons: hard timings of all pairs; a FAIL among many must be surer than one alone.
     """
 
     def __init__(
@@ -101,13 +99,13 @@ class _Sitting:
         device: Device,
         plan: Plan,
         rules: Policy,
-        sure_p: float,
+        comparisons: int,
         budget_s: float,
         progress: Progress,
         clock: Callable[[], float],
     ) -> None:
         self._pair, self._device, self._rules, self._clock = pair, device, rules, clock
-        self._plan, self._budget_s, self._sure_p = plan, budget_s, sure_p
+        self._plan, self._budget_s, self._comparisons = plan, budget_s, comparisons
         self._progress, self._stage = progress, f"timing {pair.model}"
         self._old, self._new = (
             bench.Subject(one.path.name, device.push(one.path), one.runtime)
@@ -135,11 +133,14 @@ class _Sitting:
         return Judged(self._pair, times, verdicts, memory)
 
     def _batch(self, before: PairedTimes | None, wanted: set[str]) -> tuple[PairedTimes, dict[str, Verdict]]:
-        """Rounds after `before` up to one look after another, until the wanted verdicts are settled; judged without those before."""
+        """Rounds after `before` up to one look after another, until the wanted verdicts are settled or one is a sure FAIL.
+
+        Without `before` it is the first batch; with it the one that confirms, whose changes are its own.
+        """
         first = len(before.rounds) if before else 0
         began_s, times, done = self._clock(), before, 0
         verdicts: dict[str, Verdict] = {}
-        for look in verdict.LOOKS:
+        for look in verdict.CONFIRMING_LOOKS if before else verdict.LOOKS:
             if done:
                 round_s = (self._clock() - began_s) / done
                 if self._clock() - self._began_s + round_s * (look - done) > self._budget_s:
@@ -150,22 +151,29 @@ class _Sitting:
                 spent_s = self._clock() - self._began_s
                 self._progress(self._stage, min(spent_s, self._budget_s), self._budget_s)
             assert times is not None
-            verdicts = self._verdicts(times.rounds[first:])
-            if times.over or all(self._settled(verdicts[metric]) for metric in wanted):
+            verdicts = self._verdicts(times.rounds, first)
+            outcomes = [self._settled(verdicts[metric], confirming=bool(before)) for metric in wanted]
+            if times.over or all(outcomes) or (not before and "FAIL" in outcomes):
                 break
         assert times is not None
         return times, verdicts
 
-    def _verdicts(self, rounds: Sequence[Round]) -> dict[str, Verdict]:
+    def _verdicts(self, rounds: Sequence[Round], first: int) -> dict[str, Verdict]:
+        """Over the rounds from `first` on, with the controls of all."""
         found = {}
         for metric, statistic in STATISTICS.items():
             budget = self._rules.budget(metric, self._pair.model).relative
             assert budget is not None  # a policy gives paired metrics relative budgets only
-            found[metric] = verdict.decide(*bench.log_ratios(rounds, statistic), budget)
+            changes, controls = bench.log_ratios(rounds, statistic)
+            confidence = verdict.CONFIRMING_CONFIDENCE if first else verdict.CONFIDENCE
+            found[metric] = verdict.decide(changes[first:], controls, budget, confidence=confidence)
         return found
 
-    def _settled(self, one: Verdict) -> bool:
-        return one.outcome == "PASS" or (one.outcome == "FAIL" and one.p_value <= self._sure_p)
+    def _settled(self, one: Verdict, *, confirming: bool) -> Literal["PASS", "FAIL", ""]:
+        """PASS, or FAIL where it is sure enough among all comparisons; else "" and more rounds may tell."""
+        if one.outcome == "FAIL":
+            return "FAIL" if one.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
+        return "PASS" if one.outcome == "PASS" else ""
 
     def _memory_of(self, subject: bench.Subject) -> PeakMemory | Absent:
         try:

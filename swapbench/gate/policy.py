@@ -16,30 +16,19 @@ Metrics without an entry keep their default budget. Amounts are kept in the base
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import units
-from swapbench.errors import UserError
+from swapbench.errors import UserError, suggestion
 from swapbench.records import Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
-
-Kind = Literal["time", "size", "energy", "count", "share"]
-
-_UNITS: Final[Mapping[Kind, Mapping[str, float]]] = {
-    "time": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
-    "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
-    "energy": {"uJ": 1, "µJ": 1, "mJ": 1e3, "J": 1e6},
-    "count": {"": 1, "k": 1e3, "M": 1e6, "G": 1e9},
-    "share": {"": 1, "%": 0.01},
-}
 
 
 @dataclass(frozen=True)
@@ -49,7 +38,7 @@ class Metric:
     paired: judged over paired rounds by gate.verdict; the others are compared as they are. more_is_better: worse is less.
     """
 
-    kind: Kind
+    kind: units.Kind
     paired: bool = False
     more_is_better: bool = False
 
@@ -163,7 +152,7 @@ class Policy(Frozen):
                 raise UserError(
                     f"{self.source}: models = {entry.models!r} of a [[{kind}]] for {entry.metric} matches none of "
                     f"{', '.join(models)}",
-                    remedy=_suggestion(entry.models, models),
+                    remedy=suggestion(entry.models, models),
                 )
 
 
@@ -217,7 +206,7 @@ def _budget(entry: Mapping[str, Any], where: str) -> Budget:
             f"{where}: {metric} is compared in pairs, as a ratio: it takes relative, not absolute",
             remedy='For example: relative = "5 %"; an absolute limit is a [[ceiling]]',
         )
-    allowed = None if relative is None else _amount(relative, "share", f"{where}: relative")
+    allowed = None if relative is None else units.amount(relative, "share", f"{where}: relative")
     if isinstance(relative, (int, float)) and relative >= 1:
         raise UserError(
             f"{where}: relative = {relative} is {relative:.0%}", remedy=f'Write relative = "{relative} %"'
@@ -231,7 +220,9 @@ def _budget(entry: Mapping[str, Any], where: str) -> Budget:
         metric=metric,
         models=entry.get("models", "*"),
         relative=allowed,
-        absolute=None if absolute is None else _amount(absolute, METRICS[metric].kind, f"{where}: absolute"),
+        absolute=None
+        if absolute is None
+        else units.amount(absolute, METRICS[metric].kind, f"{where}: absolute"),
         hard=entry.get("hard", True),
     )
 
@@ -244,7 +235,7 @@ def _ceiling(entry: Mapping[str, Any], where: str) -> Ceiling:
         raise UserError(f"{where}: more {metric} is better, so it has no ceiling", remedy="Use a [[budget]]")
     return Ceiling(
         metric=metric,
-        at_most=_amount(entry["at_most"], METRICS[metric].kind, f"{where}: at_most"),
+        at_most=units.amount(entry["at_most"], METRICS[metric].kind, f"{where}: at_most"),
         models=entry.get("models", "*"),
         device=entry.get("device", "*"),
         hard=entry.get("hard", True),
@@ -268,29 +259,5 @@ def _checked(entry: Mapping[str, Any], where: str, keys: Sequence[str]) -> str:
     return str(metric)
 
 
-def _amount(value: object, kind: Kind, where: str) -> float:
-    """A TOML number or a text such as '30 ms' in the base unit of its kind."""
-    known = _UNITS[kind]
-    named = [unit for unit in known if unit and unit.isascii()]
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise UserError(f"{where} = {value!r} is not an amount", remedy=f'For example: "5 {named[0]}"')
-    parts = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([^\d\s]*)\s*", str(value))
-    if parts is None:
-        raise UserError(
-            f"{where} = {value!r} is not an amount of 0 or more", remedy=f'For example: "5 {named[0]}"'
-        )
-    number, unit = parts.groups()
-    if unit not in known:
-        if not unit:
-            raise UserError(f"{where} = {value!r} has no unit", remedy=f"One of: {', '.join(named)}")
-        raise _unknown(where, "unit", unit, named)
-    return float(number) * known[unit]
-
-
 def _unknown(where: str, what: str, name: str, known: Sequence[str]) -> UserError:
-    return UserError(f"{where}: there is no {what} {name!r}", remedy=_suggestion(name, known))
-
-
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    return f"Did you mean {' or '.join(near)}?" if near else f"Known: {', '.join(known)}."
+    return UserError(f"{where}: there is no {what} {name!r}", remedy=suggestion(name, known))

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 
-LOOKS = (6, 9, 12, 16, 24)
-"""Rounds after which a batch is judged: it goes on only while the verdict is INCONCLUSIVE."""
+LOOKS = (6, 7, 8, 9, 10, 12, 14, 16, 20, 24)
+"""Rounds after which a first batch is judged: it goes on only while the verdict is INCONCLUSIVE."""
+
+CONFIRMING_LOOKS = (5, *LOOKS)
+"""Rounds after which a second batch is judged, which only has to confirm: five are enough at its confidence."""
 
 FALSE_ALARM = 0.005
 """How often, at most, a whole gate may report a FAIL although every change is within its margin."""
@@ -29,6 +32,11 @@ HIDEABLE = 3.0
 """A PASS rules out a change of this many budgets however noisy the machine is."""
 
 CONFIDENCE = 0.95
+CONFIRMING_CONFIDENCE = 0.90
+"""Two-sided confidence of the intervals of a first and of a second batch."""
+
+FLOOR_CONFIDENCE = 0.80
+"""Confidence of the controls' interval. The interval of the change holds the same noise once more, so this one need not."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +76,17 @@ def decide(
     *,
     confidence: float = CONFIDENCE,
 ) -> Verdict:
-    """The verdict over rounds; `changes` and `controls` are natural logs of ratios, one of each a round.
+    """The verdict over rounds; `changes` and `controls` are natural logs of ratios, a change a round.
 
+    A second batch may bring the controls of the first as well: they are independent of what it asks, and more of them tell
+    the noise floor better.
     FAIL where the interval of the median change lies above the margin, PASS where it lies below, else INCONCLUSIVE.
     The margin is log(1 + budget) or, where the controls reach further, the noise floor; but noise never makes a PASS of a
     change above HIDEABLE budgets. Fewer rounds than `least_rounds` are INCONCLUSIVE, none at all INVALID.
-    Raises ValueError for sides of different length, a value that is not finite, or a budget that is not above 0.
+    Raises ValueError for fewer controls than changes, a value that is not finite, or a budget that is not above 0.
     """
-    if len(changes) != len(controls):
-        raise ValueError(f"{len(changes)} changes and {len(controls)} controls are no rounds")
+    if len(changes) > len(controls):
+        raise ValueError(f"{len(changes)} changes and only {len(controls)} controls")
     if not all(map(math.isfinite, (*changes, *controls))):
         raise ValueError("a log ratio is not finite")
     if not budget > 0:
@@ -84,7 +94,7 @@ def decide(
     if not changes:
         return invalid("no round was measured")
     low, high = median_interval(changes, confidence)
-    noise_floor = max(map(abs, median_interval(controls, confidence)))
+    noise_floor = max(map(abs, median_interval(controls, FLOOR_CONFIDENCE)))
     margin = max(math.log1p(budget), noise_floor)
     outcome: Outcome = "INCONCLUSIVE"
     if low > margin:
@@ -200,16 +210,18 @@ def _middle(values: Sequence[float]) -> float:
 def confirmed(first: Verdict, second: Verdict) -> Verdict:
     """`first`, or where it is a FAIL what a second, independent batch of rounds makes of it.
 
-    Both FAIL: a FAIL with the numbers of the second batch, because the first was chosen for being large; its p is the square of the
-    larger one, since each batch alone would be as far out under the hypothesis no more often than that. Otherwise INCONCLUSIVE, or
-    INVALID where the second batch is.
+    Both FAIL: a FAIL with the numbers of the second batch, because the first was chosen for being large. Its p: under the hypothesis
+    a first batch is below t and an independent second one below 2 t no more often than 2 t squared. Otherwise INCONCLUSIVE,
+    or INVALID where the second batch is.
     """
     if first.outcome != "FAIL" or second.outcome == "INVALID":
         return first if first.outcome != "FAIL" else second
     rounds = first.rounds + second.rounds
     if second.outcome == "FAIL":
         reason = f"{second.reason}; a first batch showed {changed(first.change)}"
-        return replace(second, rounds=rounds, reason=reason, p_value=max(first.p_value, second.p_value) ** 2)
+        return replace(
+            second, rounds=rounds, reason=reason, p_value=2 * max(first.p_value, second.p_value / 2) ** 2
+        )
     reason = (
         f"a first batch of {first.rounds} rounds showed {changed(first.change)}, "
         f"a second of {second.rounds} did not confirm it: {second.reason}"
@@ -221,6 +233,12 @@ def confirmed(first: Verdict, second: Verdict) -> Verdict:
         reason=reason,
         p_value=max(first.p_value, second.p_value),
     )
+
+
+def sure_p(comparisons: int) -> tuple[float, float]:
+    """(first, second): with these p in both batches a confirmed FAIL stands among so many comparisons; see `family`."""
+    first = math.sqrt(FALSE_ALARM / (2 * max(comparisons, 1)))
+    return first, 2 * first
 
 
 def family(verdicts: Sequence[Verdict], *, false_alarm: float = FALSE_ALARM) -> tuple[Verdict, ...]:

@@ -8,12 +8,15 @@ is JSON, one object a line:
     {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
     {"event": "scored", "n", "invoke_ns", "pass_ns"}
+    {"event": "profile", "run_ns": [...], "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
+     "placed": [{"name", "op", "output", "provider"}], "absent"}
     {"event": "error", "message"}                                          and exit status 1
 
 Modes. *time*: loaded, then one slice of `--runs`. *serve*: loaded, then one slice for every request line on standard
 input, `{"runs": N}` (exactly N runs) or `{"slice_ns": T}` (until T has passed, at least one run; with both, whichever
 ends first), each with an optional `"wake_runs"` (untimed, 2 unless told); the end of the input ends the worker.
-*score*: loaded, then every sample once, outputs in chunks, scored.
+*score*: loaded, then every sample once, outputs in chunks, scored. *profile*: loaded, then at most `--runs` runs without and as many
+with the runtime's own profiler, each node's time in every run; `absent` says why there are no such times.
 
 What one timed run is, for every runtime alike: *handing over the input array, computing, and taking the first output
 as an array of one's own*. That is what an application pays; decoding, cropping and normalising an image are not in it.
@@ -32,7 +35,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import WorkerFailed
-from swapbench.ports import Loaded, Outputs, Slice
+from swapbench.ports import Loaded, Node, Outputs, Profile, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,6 +126,46 @@ def parse_outputs(stdout: str) -> Outputs:
     raise WorkerFailed("the scoring worker ended before all samples were scored")
 
 
+def parse_profile(stdout: str) -> Profile:
+    """Read all that a profiling worker said. WorkerFailed on an error line, unequal numbers of runs or a missing end."""
+    loaded: Loaded | None = None
+    for line in stdout.splitlines():
+        said = answer(line)
+        if said is None:
+            continue
+        if loaded is None:
+            loaded = parse_loaded(line)
+            continue
+        said = _expected(line, "profile")
+        try:
+            nodes = tuple(_node(one) for one in said["nodes"])
+            absent = str(said["absent"])
+            runs = {len(node.run_ns) for node in nodes}
+            if len(runs) > 1 or 0 in runs or bool(nodes) == bool(absent):
+                raise WorkerFailed("the worker's 'profile' line contradicts itself")
+            return Profile(
+                used=loaded.used,
+                run_ns=tuple(int(ns) for ns in said["run_ns"]),
+                nodes=nodes,
+                placed=tuple(_node(one) for one in said["placed"]),
+                absent=absent,
+            )
+        except (KeyError, ValueError, TypeError) as problem:
+            raise WorkerFailed(f"the worker's 'profile' line is incomplete: {problem!r}") from None
+    raise WorkerFailed("the profiling worker ended before it was done")
+
+
+def _node(said: Mapping[str, Any]) -> Node:
+    return Node(
+        name=str(said["name"]),
+        op=str(said["op"]),
+        output=str(said["output"]),
+        provider=str(said["provider"]),
+        run_ns=tuple(int(ns) for ns in said.get("run_ns", ())),
+        count=int(said.get("count", 1)),
+    )
+
+
 @dataclass
 class PythonWorker:
     """The parent's side of a worker that is a Python module: its command and what its output means.
@@ -155,6 +198,10 @@ class PythonWorker:
     def parse_outputs(self, stdout: str) -> Outputs:
         """See `parse_outputs` of this module."""
         return parse_outputs(stdout)
+
+    def parse_profile(self, stdout: str) -> Profile:
+        """See `parse_profile` of this module."""
+        return parse_profile(stdout)
 
 
 if TYPE_CHECKING:

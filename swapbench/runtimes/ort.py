@@ -9,15 +9,18 @@ and alternate must not burn each other's cores (it is recorded in the settings).
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.worker import Input, Unusable, main
+from swapbench.runtimes.worker import Input, Profiled, Unusable, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from swapbench.runtimes.worker import Array, Backend, Engine
 
 CPU = "CPUExecutionProvider"
+PROFILED_WARMUP_RUNS = 3
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -79,17 +83,11 @@ class _Session:
             raise Unusable(
                 f"{wanted} is not in this onnxruntime; it has {', '.join(ort.get_available_providers())}"
             )
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3
         self.settings = {"graph_optimization": "all"}
         if threads > 1:
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
             self.settings["spinning"] = "off"
-        session = ort.InferenceSession(artifact, options, providers=[wanted])
+        self._open = partial(_session, ort, artifact, threads, wanted)
+        session = self._open()
         self.providers = tuple(session.get_providers())
         if wanted not in self.providers:
             raise Unusable(f"{wanted} was asked for but the session runs on {', '.join(self.providers)}")
@@ -97,15 +95,45 @@ class _Session:
         self._session, self._outputs = session, [session.get_outputs()[0].name]
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
+        return self._call(self._session, feed)
+
+    def _call(self, session: Any, feed: Array) -> Callable[[], Array]:
         feeds = {self.input.name: feed}
-        if len(self._session.get_outputs()) == 1:
-            run: Callable[[], list[Array]] = partial(self._session.run, self._outputs, feeds)
+        if len(session.get_outputs()) == 1:
+            run: Callable[[], list[Array]] = partial(session.run, self._outputs, feeds)
         else:  # all outputs are computed and returned, as an application would ask
-            run = partial(self._session.run, None, feeds)
+            run = partial(session.run, None, feeds)
         return lambda: run()[0]
 
     def real(self, output: Array) -> Array:
         return output.astype(np.float32, copy=False)
+
+    def profile(self, feed: Array, runs: int) -> Profiled:
+        from swapbench.runtimes.ort_profile import executed
+
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._open(profile_into=folder)
+            call = self._call(session, feed)
+            for _ in range(PROFILED_WARMUP_RUNS + runs):
+                call()
+            events = json.loads(Path(session.end_profiling()).read_bytes())
+        nodes = executed(events, PROFILED_WARMUP_RUNS)
+        return Profiled(nodes, nodes, "" if nodes else "onnxruntime's profile holds no node")
+
+
+def _session(ort: Any, artifact: str, threads: int, provider: str, profile_into: str | None = None) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    if threads > 1:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if profile_into is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(profile_into, "profile"))
+    return ort.InferenceSession(artifact, options, providers=[provider])
 
 
 def _only_input(session: Any) -> Input:

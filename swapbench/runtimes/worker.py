@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
@@ -31,6 +31,9 @@ MAX_RUNS_A_SLICE = 1_000_000
 MAX_WARMUP_RUNS = 10_000
 ROWS_A_LINE = 256
 POOL_SLEEP_LIMIT_S = 0.25
+PROFILED_NS = 250_000_000
+MIN_PROFILED_RUNS = 10
+"""A profile has so many runs as fit its time, and these at least."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,27 @@ class Input:
         return (self.shape[1], self.shape[2]) if self.channels_last else (self.shape[2], self.shape[3])
 
 
+@dataclass(frozen=True)
+class Executed:
+    """A node that a runtime executed; see ports.Node, which the parent makes of it."""
+
+    name: str
+    op: str
+    output: str
+    provider: str
+    run_ns: list[int] = field(default_factory=list)
+    count: int = 1
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What a runtime's profiler tells; see ports.Profile."""
+
+    nodes: list[Executed]
+    placed: list[Executed]
+    absent: str = ""
+
+
 class Engine(Protocol):
     """One model loaded in one runtime."""
 
@@ -75,6 +99,10 @@ class Engine(Protocol):
 
     def real(self, output: Array) -> Array:
         """The first output as real numbers (dequantised where the graph's output is quantised)."""
+        ...
+
+    def profile(self, feed: Array, runs: int) -> Profiled:
+        """The same model once more with the runtime's profiler on: each node's time in `runs` runs after a warm-up."""
         ...
 
 
@@ -102,10 +130,10 @@ class _Parser(argparse.ArgumentParser):
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line of a worker. Unusable where it is wrong."""
     parser = _Parser(description="Time or score one model file in this process.")
-    parser.add_argument("--mode", choices=("time", "serve", "score"), default="time")
+    parser.add_argument("--mode", choices=("time", "serve", "score", "profile"), default="time")
     parser.add_argument("--artifact", required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=50, help="timed runs in time mode")
+    parser.add_argument("--runs", type=int, default=50, help="timed runs in time mode; at most so many in profile mode")
     parser.add_argument("--warmup-runs", type=int, default=5, help="at least so many untimed runs")
     parser.add_argument("--warmup-ns", type=int, default=50_000_000, help="and at least for so long")
     parser.add_argument("--samples", help=".npy file, uint8 [n, height, width, 3]")
@@ -320,8 +348,8 @@ class _Session:
         begin = time.perf_counter_ns()
         self.engine = backend.load(options.artifact, options.threads, options.provider)
         load_ns = time.perf_counter_ns() - begin
-        feed, fed_with = self._feed()
-        self.call = self.engine.timed_call(feed)
+        self.feed, fed_with = self._feed()
+        self.call = self.engine.timed_call(self.feed)
         begin = time.perf_counter_ns()
         self.call()
         first_ns = time.perf_counter_ns() - begin
@@ -407,6 +435,22 @@ class _Session:
                 samples = open_samples(options.samples, engine.input)
         self.say({"event": "scored", "n": len(samples), "invoke_ns": invoke_ns, "pass_ns": clock() - started})
 
+    def profile(self) -> None:
+        """Runs without and with the runtime's profiler; nodes without their own times are said without them."""
+        fitting = max(PROFILED_NS // self.typical_ns, MIN_PROFILED_RUNS)
+        runs = min(fitting, self.options.runs)
+        run_ns, _ = timed_runs(self.call, runs)
+        found = self.engine.profile(self.feed, runs)
+        self.say(
+            {
+                "event": "profile",
+                "run_ns": run_ns,
+                "nodes": [asdict(one) for one in found.nodes],
+                "placed": [asdict(one) for one in found.placed],
+                "absent": found.absent,
+            }
+        )
+
 
 def work(
     argv: Sequence[str], open_backend: Callable[[], Backend], requests: Iterable[str], out: TextIO
@@ -428,6 +472,8 @@ def work(
                 session.time(options.runs, None, WAKE_RUNS)
             elif options.mode == "serve":
                 session.serve(requests)
+            elif options.mode == "profile":
+                session.profile()
             else:
                 session.score()
         finally:
