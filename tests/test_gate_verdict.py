@@ -104,7 +104,7 @@ def test_five_rounds_are_too_few_for_either_answer() -> None:
 @pytest.mark.parametrize(
     ("changes", "controls", "budget", "says"),
     [
-        ([0.1], [], 0.01, "no rounds"),
+        ([0.1], [], 0.01, "1 changes and only 0 controls"),
         ([math.nan], [0.0], 0.01, "not finite"),
         ([0.1], [math.inf], 0.01, "not finite"),
         ([0.1], [0.0], 0.0, "above 0"),
@@ -201,7 +201,28 @@ def test_the_least_number_of_rounds_is_the_least_that_has_an_interval(confidence
 
 def test_the_first_look_has_rounds_enough_for_an_interval() -> None:
     assert verdict.LOOKS[0] >= verdict.least_rounds()
-    assert all(one < other for one, other in itertools.pairwise(verdict.LOOKS))
+    assert verdict.CONFIRMING_LOOKS[0] >= verdict.least_rounds(verdict.CONFIRMING_CONFIDENCE)
+    assert all(one < other for one, other in itertools.pairwise(verdict.CONFIRMING_LOOKS))
+
+
+def test_the_controls_of_an_earlier_batch_tell_the_noise_floor_of_a_later_one() -> None:
+    # five controls of which one is wild reach far; among thirteen it does not count
+    wild = [*STILL[:4], 0.3]
+    alone = decide(shifted(0.05)[:5], wild, 0.01, confidence=verdict.CONFIRMING_CONFIDENCE)
+    together = decide(shifted(0.05)[:5], [*STILL, *wild], 0.01, confidence=verdict.CONFIRMING_CONFIDENCE)
+    assert (alone.outcome, together.outcome) == ("INCONCLUSIVE", "FAIL")
+    assert together.noise_floor < 0.01 < alone.noise_floor
+    assert together.rounds == 5
+
+
+@pytest.mark.parametrize("comparisons", [1, 3, 12])
+def test_two_batches_that_are_just_sure_enough_stand_in_the_family(comparisons: int) -> None:
+    first, second = verdict.sure_p(comparisons)
+    both = confirmed(made(p=first * 0.999), made(p=second * 0.999))
+    others = [made("PASS", p=1.0)] * (comparisons - 1)
+    assert family([both, *others])[0].outcome == "FAIL"
+    hardly = confirmed(made(p=first * 1.01), made(p=second))
+    assert family([hardly, *others])[0].outcome == "INCONCLUSIVE"
 
 
 # ---- confirmation and families ----
@@ -210,7 +231,7 @@ def test_the_first_look_has_rounds_enough_for_an_interval() -> None:
 def test_a_fail_that_fails_again_is_confirmed_with_the_numbers_of_the_second_batch() -> None:
     found = confirmed(made(p=0.02, change=0.09), made(p=0.01, change=0.05))
     assert (found.outcome, found.change, found.rounds) == ("FAIL", 0.05, 16)
-    assert found.p_value == pytest.approx(0.0004)
+    assert found.p_value == pytest.approx(0.0008)  # 2 * max(.02, .01 / 2) ** 2
     assert found.reason == "as made; a first batch showed +9.0 %"
 
 

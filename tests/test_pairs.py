@@ -229,8 +229,10 @@ def test_each_statistic_is_the_quantile_of_its_worker() -> None:
     one = Round(times(*base), times(*slow), times(*range(3, 63, 3), load_ns=400))
     for statistic in ("p05", "p50", "p90"):
         changes, controls = log_ratios([one], statistic)
-        assert (changes, controls) == ([pytest.approx(math.log(2))], [pytest.approx(math.log(3))])
-    assert log_ratios([one], "load") == ([0.0], [pytest.approx(math.log(4))])
+        # against the geometric mean of 1 and 3 times the baseline: 2 / sqrt(3)
+        assert changes == [pytest.approx(math.log(2) - math.log(3) / 2)]
+        assert controls == [pytest.approx(math.log(3))]
+    assert log_ratios([one], "load") == ([pytest.approx(-math.log(2))], [pytest.approx(math.log(4))])
 
 
 def test_a_burst_in_a_few_runs_moves_the_tail_and_not_the_low_quantile() -> None:
