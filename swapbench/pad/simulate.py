@@ -48,7 +48,7 @@ class Recipe:
     seed: int = 2024
     frame_px: int = 256
     source_px: int = 512
-    train_identities: int = 240
+    train_identities: int = 960
     dev_identities: int = 60
     test_identities: int = 100
     train_captures: tuple[int, int, int] = (4, 2, 2)
