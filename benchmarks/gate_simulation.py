@@ -139,10 +139,11 @@ def in_looks(
     *,
     before: Floats | None = None,
     comparisons: int = 1,
+    fixed: int | None = None,
 ) -> verdict.Verdict:
     """One batch [rounds, worker] as the gate judges it: more rounds while it is neither PASS nor a sure FAIL.
 
-    before: the rounds of the first batch, where this is the one that confirms it.
+    before: the rounds of the first batch, where this is the one that confirms it. fixed: so many rounds and one look instead.
     """
     changes = (
         of_workers[:, CANDIDATE] - of_workers[:, [BASELINE, CONTROL]].mean(axis=1) + math.log1p(slowdown)
@@ -152,7 +153,8 @@ def in_looks(
     confirming = before is not None
     confidence = verdict.CONFIRMING_CONFIDENCE if confirming else verdict.CONFIDENCE
     found = verdict.invalid("not begun")
-    for rounds in verdict.CONFIRMING_LOOKS if confirming else verdict.LOOKS:
+    looks = verdict.CONFIRMING_LOOKS if confirming else verdict.LOOKS
+    for rounds in looks if fixed is None else (fixed,):
         found = verdict.decide(
             changes[:rounds].tolist(), earlier + controls[:rounds].tolist(), budget, confidence=confidence
         )
@@ -163,14 +165,20 @@ def in_looks(
 
 
 def gate(
-    first: Floats, second: Floats, slowdown: float, budget: float, *, models: int = 1
+    first: Floats,
+    second: Floats,
+    slowdown: float,
+    budget: float,
+    *,
+    models: int = 1,
+    fixed: int | None = None,
 ) -> verdict.Verdict:
     """Two batches and the rules of the gate; the other comparisons of the family (three a model) are taken to be unchanged."""
     comparisons = len(QUANTILES) * models
-    found = in_looks(first, slowdown, budget, comparisons=comparisons)
+    found = in_looks(first, slowdown, budget, comparisons=comparisons, fixed=fixed)
     if found.outcome == "FAIL":
         before = first[: found.rounds]
-        again = in_looks(second, slowdown, budget, before=before, comparisons=comparisons)
+        again = in_looks(second, slowdown, budget, before=before, comparisons=comparisons, fixed=fixed)
         found = verdict.confirmed(found, again)
     unchanged = verdict.Verdict("PASS", 0, 0, 0, 0, 0, verdict.LOOKS[0], 0, "")
     return verdict.family([found, *[unchanged] * (comparisons - 1)])[0]
@@ -211,12 +219,17 @@ TRIALS_AT_ONCE = 50
 
 @dataclass(frozen=True)
 class Table:
-    """Shares of the trials, by rule and in the order of the slowdowns, and the mean rounds of the gate by p05."""
+    """Shares of the trials, by rule and in the order of the slowdowns.
+
+    rounds: mean rounds of the gate by p05. fixed_rounds: of the shortest design with one look at a number of rounds fixed beforehand
+    (and as many to confirm) that ends in the right verdict as often; None where even the gate's most rounds are not enough.
+    """
 
     slowdowns: Sequence[float]
     failed: Mapping[str, Sequence[float]]
     passed: Mapping[str, Sequence[float]]
     rounds: Sequence[float]
+    fixed_rounds: Sequence[float | None]
     trials: int
 
 
@@ -225,11 +238,13 @@ def simulate(noise: Noise, trials: int, seed: int, slowdowns: Sequence[float] = 
     failed: dict[str, list[float]] = {}
     passed: dict[str, list[float]] = {}
     rounds = [0.0] * len(slowdowns)
+    of_fixed = {most: [[0.0, 0.0] for _ in slowdowns] for most in verdict.LOOKS}
 
     def count(rule: str, place: int, outcome: str) -> None:
         failed.setdefault(rule, [0.0] * len(slowdowns))[place] += (outcome == "FAIL") / trials
         passed.setdefault(rule, [0.0] * len(slowdowns))[place] += (outcome == "PASS") / trials
 
+    title, budget = f"**gate, p05 + {BUDGETS['p05']:.0%}**", BUDGETS["p05"]
     rng = np.random.default_rng(seed)
     for start in range(0, trials, TRIALS_AT_ONCE):
         many = min(TRIALS_AT_ONCE, trials - start)
@@ -244,17 +259,32 @@ def simulate(noise: Noise, trials: int, seed: int, slowdowns: Sequence[float] = 
                 for name, rule in RULES.items():
                     count(f"{where}, {name}", place, "FAIL" if rule(candidate, baseline) else "PASS")
             one, two = of["p05"][0][trial], of["p05"][1][trial]
-            title, budget = f"**gate, p05 + {BUDGETS['p05']:.0%}**", BUDGETS["p05"]
             count(f"{title}, not confirmed", place, in_looks(one, slowdown, budget).outcome)
             found = gate(one, two, slowdown, budget)
             count(title, place, found.outcome)
             rounds[place] += found.rounds / trials
+            for most, sums in of_fixed.items():
+                other = gate(one, two, slowdown, budget, fixed=most)
+                sums[place][0] += (other.outcome == right(slowdown, budget)) / trials
+                sums[place][1] += other.rounds / trials
             count(f"{title}, one of four models", place, gate(one, two, slowdown, budget, models=4).outcome)
             for name in ("p50", "p90"):
                 one, two = of[name][0][trial], of[name][1][trial]
                 found = gate(one, two, slowdown, BUDGETS[name])
                 count(f"gate, {name} + {BUDGETS[name]:.0%}", place, found.outcome)
-    return Table(slowdowns, failed, passed, rounds, trials)
+    fixed_rounds = []
+    for place, slowdown in enumerate(slowdowns):
+        shares = failed if right(slowdown, budget) == "FAIL" else passed
+        as_often = [
+            sums[place][1] for sums in of_fixed.values() if sums[place][0] >= shares[title][place] - 0.005
+        ]
+        fixed_rounds.append(min(as_often, default=None))
+    return Table(slowdowns, failed, passed, rounds, fixed_rounds, trials)
+
+
+def right(slowdown: float, budget: float) -> str:
+    """The verdict that a gate without noise would give."""
+    return "FAIL" if slowdown > budget else "PASS"
 
 
 def markdown(table: Table) -> str:
@@ -271,6 +301,10 @@ def markdown(table: Table) -> str:
             ]
         lines.append([rule, *cells])
     lines.append(["rounds of the gate by p05", *[f"{rounds:.1f}" for rounds in table.rounds]])
+    lines.append(
+        ["rounds of a fixed design as often right"]
+        + ["more" if rounds is None else f"{rounds:.1f}" for rounds in table.fixed_rounds]
+    )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -197,7 +197,7 @@ def test_nobody_is_in_two_splits_or_two_domains(plans):
             who = person(recipe, split, index)
             assert who.seed not in people
             people[who.seed] = capture.subject
-    assert len(places) == 400
+    assert len(places) == 960 + 60 + 100
     assert set(Counter(places.values())) == {(s, d.name) for s in SPLITS for d in DOMAINS}
 
 
