@@ -67,13 +67,13 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["run", "--models", "minifasnet_v3"], "Did you mean minifasnet_v2?"),
+        (["run", "--models", "minifasnet_v3"], "Did you mean minifasnet_v2"),
         (["run", "--device", "lokal"], "Did you mean local?"),
         (["run", "--runtime", "onnxruntim"], "Did you mean onnxruntime?"),
         (["run", "--precision", "int4"], "Did you mean int8?"),
         (["run", "--format", "onxx"], "Did you mean onnx?"),
         (["export", "resnet18"], "Did you mean resnet18_map?"),
-        (["train", "minifasnet"], "Did you mean minifasnet_v2?"),
+        (["train", "minifasnet"], "Did you mean minifasnet_v2"),
         (["data", "simulate", "--split", "tset"], "Did you mean test?"),
         (["report"], "swapbench run"),
         (["report", "nowhere"], "holds no records"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench import __version__
-from swapbench.cli import gate, pad, terminal
+from swapbench.cli import gate, pad, profile, starter, terminal
 from swapbench.cli.options import (
     FRAMES_PER_VIDEO,
     Card,
@@ -234,19 +234,37 @@ def train(
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="Method laid over the network's recipe (name or file): uniform, magnitude, metapruning, metammd; "
+            "see models/recipes/methods."
+        ),
+    ] = None,
+    macs: Annotated[
+        str | None, typer.Option(help="Budget of pruning in multiply-accumulates, as in 40M.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the recipe's own if not given.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the card and the checkpoint; models/ if not given.")
     ] = None,
 ) -> None:
-    """Train a network from its recipe; writes a checkpoint and the card that says how it was made."""
+    """Train a network from its recipe, pruned where a method says so; writes a checkpoint and the card that says how it was made."""
     from swapbench.commands import workshop
     from swapbench.commands.data import DataRequest
 
     request = DataRequest.of(data, data_root, protocol, frames, faces)
     with terminal.progress() as progress:
         path = workshop.train(
-            terminal.folders(), name, request, seed, out, progress=progress, say=terminal.say
+            terminal.folders(),
+            name,
+            request,
+            seed,
+            out,
+            method=recipe,
+            macs=macs,
+            progress=progress,
+            say=terminal.say,
         )
     print(path)
 
@@ -258,7 +276,9 @@ def version() -> None:
 
 
 pad.register(app)
+starter.register(app)
 gate.register(app)
+profile.register(app)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

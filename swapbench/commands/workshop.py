@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,11 +16,12 @@ from swapbench.files import write_atomically
 from swapbench.records import FORMATS, PRECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from swapbench.build import Built
     from swapbench.catalog import Carded, Folders
     from swapbench.commands.data import Say
+    from swapbench.compress.recipe import TrainRecipe
     from swapbench.pad.dataset import Dataset
     from swapbench.pad.samples import Sample
     from swapbench.ports import Progress
@@ -89,20 +91,26 @@ def train(
     seed: int | None,
     out: Path | None,
     *,
+    method: str | None = None,
+    macs: str | None = None,
     progress: Progress,
     say: Say,
 ) -> Path:
-    """Train from a recipe on one fold of a protocol; returns the card's file."""
+    """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file."""
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")
-    from swapbench.compress import train as training
+    from swapbench.compress.prune import prune, require_feasible
     from swapbench.compress.recipe import read_recipe
+    from swapbench.compress.train import train as train_network
 
-    recipes = catalog.recipe_files(folders)
-    path = Path(name) if name.endswith(".toml") else recipes.get(name)
-    if path is None:
-        raise UnknownName("recipe", name, recipes)
-    recipe = read_recipe(path)
+    recipe = read_recipe(
+        _named_file("recipe", name, catalog.recipe_files(folders)),
+        None if method is None else _named_file("method", method, method_files(folders)),
+    )
+    if macs is not None:
+        recipe = _within(recipe, macs)
+    if recipe.pruning is not None:
+        require_feasible(recipe)
     if request.faces is not None:
         where = recipe.preprocessing.model_copy(update={"face_box": request.faces})
         recipe = recipe.model_copy(update={"preprocessing": where})
@@ -113,19 +121,57 @@ def train(
             remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
         )
     target = out or folders.models
-    training.train(
-        recipe,
-        found[0],
-        target,
-        seed=seed,
-        command=shlex.join(
-            ["swapbench", "train", name, *request.options()] + ([] if seed is None else ["--seed", str(seed)])
-        ),
-        work=folders.build / "training",
-        threads=os.cpu_count() or 1,
-        progress=say,
-    )
-    return target / f"{recipe.stem}.toml"
+    said = {"--recipe": method, "--macs": macs, "--seed": None if seed is None else str(seed)}
+    options = [text for option, value in said.items() if value is not None for text in (option, value)]
+    command = shlex.join(["swapbench", "train", name, *request.options(), *options])
+    work, threads = folders.build / "training", os.cpu_count() or 1
+    if recipe.pruning is None:
+        card = train_network(
+            recipe, found[0], target, seed=seed, command=command, work=work, threads=threads, progress=say
+        )
+    else:
+        card = prune(
+            recipe,
+            found[0],
+            target,
+            seed=seed,
+            command=command,
+            work=work,
+            threads=threads,
+            say=say,
+            progress=progress,
+        )
+    return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
+
+
+def method_files(folders: Folders) -> dict[str, Path]:
+    """Method name -> file, built-in and the user's own, which win: recipes that are laid over a network's."""
+    places = (catalog.builtin_folder("models"), folders.models)
+    return {
+        path.stem: path for place in places for path in sorted((place / "recipes" / "methods").glob("*.toml"))
+    }
+
+
+def _named_file(kind: str, name: str, known: Mapping[str, Path]) -> Path:
+    path = Path(name) if name.endswith(".toml") else known.get(name)
+    if path is None:
+        raise UnknownName(kind, name, known)
+    return path
+
+
+def _within(recipe: TrainRecipe, macs: str) -> TrainRecipe:
+    """The recipe with another budget, written as 40M, 2.5G or 40000000."""
+    read = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)", macs)
+    most = round(float(read[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[read[2]]) if read else 0
+    if most < 1:
+        raise UserError(f"--macs {macs!r} is no number of multiply-accumulates", remedy="Write it as in 40M.")
+    if recipe.pruning is None:
+        raise UserError(
+            f"recipe {recipe.stem} prunes nothing, so --macs says nothing to it",
+            remedy="Add a method, as in --recipe uniform.",
+        )
+    budget = {"macs": most, "latency_ms": None, "latency_table": None}
+    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
 
 
 def _need_workshop(purpose: str) -> None:

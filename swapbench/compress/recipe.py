@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from swapbench.cards import first_problem
+from swapbench.compress.pruning_recipe import Pruning  # noqa: TC001 - pydantic needs the real type at run time
 from swapbench.errors import BadCard
 from swapbench.records import Frozen, OutputMeaning, Preprocessing
 
@@ -66,8 +67,13 @@ class TrainRecipe(Frozen):
     warmup_epochs: float = Field(default=1.0, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
     map_weight: float = Field(default=0.0, ge=0, le=1, description="loss = (1 - w) CE + w BCE(map)")
+    mmd_weight: float = Field(
+        default=0.0, ge=0, description="loss + w times the discrepancy between the training domains"
+    )
+    mmd_over: Literal["each_class", "all", "bona_fide"] = "each_class"
     augmentation: Augmentation = Augmentation()
     distillation: Distillation | None = None
+    pruning: Pruning | None = None
     bfloat16: bool = Field(
         default=False, description="autocast; depthwise convolutions are slower in it, others faster"
     )
@@ -102,14 +108,30 @@ class TrainRecipe(Frozen):
         raise IndexError(epoch)
 
 
-def read_recipe(path: Path) -> TrainRecipe:
-    """The recipe in a TOML file. Raises BadCard naming the file and the field."""
+def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
+    """The recipe in a TOML file, with a method laid over it: another TOML file, whose keys win over the network's.
+
+    Tables are joined key by key. Raises BadCard naming the file and the field.
+    """
+    raw = _toml(path) if method is None else _joined(_toml(path), _toml(method))
+    try:
+        return TrainRecipe.model_validate(raw)
+    except ValidationError as error:
+        where = path if method is None else f"{path} with {method}"
+        raise BadCard(f"{where}: {first_problem(error)}") from error
+
+
+def _toml(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
-            return TrainRecipe.model_validate(tomllib.load(file))
+            return tomllib.load(file)
     except OSError as error:
         raise BadCard(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadCard(f"{path} is not TOML: {error}") from error
-    except ValidationError as error:
-        raise BadCard(f"{path}: {first_problem(error)}") from error
+
+
+def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = below.keys() & above.keys()
+    tables = {key for key in both if isinstance(below[key], dict) and isinstance(above[key], dict)}
+    return {**below, **above, **{key: _joined(below[key], above[key]) for key in tables}}

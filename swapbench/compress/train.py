@@ -29,6 +29,7 @@ from torch.nn import functional
 from swapbench import __version__
 from swapbench.cards import read_card, write_card
 from swapbench.compress.crops import Jitter, Regions, balanced_order, decode, draw_jitter
+from swapbench.compress.domain import domain_discrepancy, require_domains
 from swapbench.errors import BadCard, BadDataset, NotValid
 from swapbench.files import write_atomically
 from swapbench.nets import Tapped, build
@@ -38,7 +39,7 @@ from swapbench.pad.preprocess import Prepared, normalise, prepare
 from swapbench.records import ModelCard, OutputMeaning, Preprocessing, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -111,6 +112,7 @@ def train(
     work: Path | None = None,
     threads: int = 1,
     bfloat16: bool | None = None,
+    initial: Mapping[str, Tensor] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> ModelCard:
     """Train `recipe` on the train split of `dataset`; write <stem>.toml and <stem>.safetensors into `out`.
@@ -118,15 +120,17 @@ def train(
     The dev split chooses the epoch, so both must be loaded. Frames without a face are left out and counted.
 
     command: the line that the card gives for repeating this; work: where decoded images and the state for resuming lie
-    (out/.training unless told); bfloat16: None = as the recipe says, where the CPU is made for it; progress hears one line an
-    epoch. Returns the card, whose dev_results come from the stored checkpoint, read back and computed in float32.
+    (out/.training unless told); bfloat16: None = as the recipe says, where the CPU is made for it; initial: weights to begin
+    with, drawn from the seed unless given; progress hears one line an epoch. Returns the card, whose dev_results come from the
+    stored checkpoint, read back and computed in float32.
 
     Raises BadDataset, BadCard, and NotValid when the loss is no longer a number (the last good state stays).
     """
+    assert recipe.pruning is None, "compress.prune finds the widths first"
     seed = recipe.seed if seed is None else seed
     work = out / ".training" if work is None else work
     torch.set_num_threads(threads)
-    run = _Run(
+    run = Run(
         recipe=recipe,
         seed=seed,
         dataset=dataset,
@@ -136,8 +140,10 @@ def train(
         threads=threads,
         bfloat16=recipe.bfloat16 and faster_in_bfloat16() if bfloat16 is None else bfloat16,
         progress=progress or _silent,
+        initial=initial,
     )
-    best = run.fit()
+    torch.manual_seed(seed)
+    best = run.fit(build(recipe.family, recipe.architecture))
     path = out / f"{recipe.stem}.safetensors"
     card = ModelCard(
         name=recipe.name,
@@ -168,7 +174,7 @@ def train(
     )
     stored = load_network(card, out / f"{recipe.stem}.toml")
     found = run.scores(stored, "dev", recipe.preprocessing, bfloat16=False)
-    results = {**_results(dataset.samples("dev"), found), "epoch": float(run.best_epoch + 1)}
+    results = {**dev_results(dataset.samples("dev"), found), "epoch": float(run.best_epoch + 1)}
     assert card.training is not None
     card = card.model_copy(update={"training": card.training.model_copy(update={"dev_results": results})})
     write_card(card, out / f"{recipe.stem}.toml")
@@ -198,7 +204,8 @@ def scores(
     return result
 
 
-def _results(samples: Sequence[Sample], found: NDArray[np.float64]) -> dict[str, float]:
+def dev_results(samples: Sequence[Sample], found: NDArray[np.float64]) -> dict[str, float]:
+    """EER, AUC and class-balanced log loss of bona fide scores; NaN is left out."""
     known = np.isfinite(found)
     real = np.array([sample.bona_fide for sample in samples])[known]
     found = found[known]
@@ -223,8 +230,11 @@ def _teacher(distillation: Distillation | None, out: Path) -> Teacher | None:
 
 
 @dataclass
-class _Run:
-    """One training in progress: what it is made of, and the state that survives a kill."""
+class Run:
+    """One training in progress: what it is made of, and the state that survives a kill.
+
+    initial: weights to begin with; choose_epoch: False ends with the last epoch and never looks at the development split.
+    """
 
     recipe: TrainRecipe
     seed: int
@@ -235,6 +245,8 @@ class _Run:
     threads: int
     bfloat16: bool
     progress: Callable[[str], None]
+    initial: Mapping[str, Tensor] | None = None
+    choose_epoch: bool = True
     seconds: float = 0.0
     best_epoch: int = -1
     best: dict[str, Tensor] = field(default_factory=dict)
@@ -251,17 +263,21 @@ class _Run:
             self.digest,
             teacher,
             self.bfloat16,
+            *([_digest(self.initial)] if self.initial else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     @property
     def state_path(self) -> Path:
+        """Where the state lies while the training goes on."""
         return self.work / f"{self.recipe.stem}-{self.fingerprint[:16]}.state.pt"
 
-    def fit(self) -> nn.Module:
-        """The network of the best epoch of the last phase."""
-        torch.manual_seed(self.seed)
-        network = build(self.recipe.family, self.recipe.architecture)
+    def fit(self, network: nn.Module) -> nn.Module:
+        """The network after its training, with the weights of the best epoch of the last phase."""
+        if self.initial is not None:
+            network.load_state_dict(self.initial)
+        if self.recipe.mmd_weight > 0:
+            require_domains(self.dataset, "train")
         optimiser = _optimiser(self.recipe, network)
         done = self._resume(network, optimiser)
         preprocessings = [
@@ -279,20 +295,28 @@ class _Run:
             started = time.monotonic()
             preprocessing = _at_size(self.recipe.preprocessing, self.recipe.phase(epoch).size_px)
             loss = self._epoch(epoch, network, optimiser, regions, preprocessing)
-            found = self.scores(network, "dev", preprocessing, bfloat16=self.bfloat16)
-            results = _results(self.dataset.samples("dev"), found)
-            key = (results["eer"], results["loss"])
-            if epoch >= self.recipe.epochs - self.recipe.phases[-1].epochs and key < self.best_key:
-                self.best_key, self.best_epoch = key, epoch
-                self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+            judged = self._judge(epoch, network, preprocessing) if self.choose_epoch else ""
             self.seconds += time.monotonic() - started
             self._save(epoch + 1, network, optimiser)
+            pixels = [self.recipe.phase(number).size_px ** 2 for number in range(self.recipe.epochs)]
+            left = self.seconds * sum(pixels[epoch + 1 :]) / sum(pixels[: epoch + 1])
             self.progress(
-                f"epoch {epoch + 1}/{self.recipe.epochs} {preprocessing.width_px} px: loss {loss:.4f}, dev EER "
-                f"{100 * results['eer']:.2f} %, AUC {results['auc']:.4f}, dev loss {results['loss']:.4f}, {self.seconds:.0f} s"
+                f"epoch {epoch + 1}/{self.recipe.epochs} {preprocessing.width_px} px: loss {loss:.4f}, {judged}"
+                f"{self.seconds:.0f} s, about {left:.0f} s left"
             )
-        network.load_state_dict(self.best)
+        if self.choose_epoch:
+            network.load_state_dict(self.best)
         return network.eval()
+
+    def _judge(self, epoch: int, network: nn.Module, preprocessing: Preprocessing) -> str:
+        """Score the development split, keep the network where it is the best so far, and say how good it is."""
+        found = self.scores(network, "dev", preprocessing, bfloat16=self.bfloat16)
+        results = dev_results(self.dataset.samples("dev"), found)
+        key = (results["eer"], results["loss"])
+        if epoch >= self.recipe.epochs - self.recipe.phases[-1].epochs and key < self.best_key:
+            self.best_key, self.best_epoch = key, epoch
+            self.best = {name: value.detach().clone() for name, value in network.state_dict().items()}
+        return f"dev EER {100 * results['eer']:.2f} %, AUC {results['auc']:.4f}, dev loss {results['loss']:.4f}, "
 
     def scores(
         self, network: nn.Module, split: str, preprocessing: Preprocessing, *, bfloat16: bool
@@ -365,6 +389,12 @@ class _Run:
             weight, temperature = recipe.distillation.weight, recipe.distillation.temperature
             imitated = distillation_loss(logits, self.teacher.logits(batch.teacher_pixels), temperature)
             loss = (1 - weight) * loss + weight * imitated
+        if recipe.mmd_weight > 0:
+            if taps is None:
+                raise BadCard(f"recipe {recipe.stem}: mmd_weight needs a network with an embedding")
+            loss = loss + recipe.mmd_weight * domain_discrepancy(
+                taps.embedding.float(), batch.domains, batch.bona_fide, recipe.mmd_over
+            )
         return loss
 
     def _resume(self, network: nn.Module, optimiser: torch.optim.Optimizer) -> int:
@@ -400,10 +430,13 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Batch:
-    """pixels [n, 3, h, w] 0..255 after augmentation; bona_fide [n] 0 or 1; the teacher's view of the same draws."""
+    """pixels [n, 3, h, w] 0..255 after augmentation; bona_fide [n] 0 or 1; domains [n] numbers; the teacher's view of the same
+    draws.
+    """
 
     pixels: Tensor
     bona_fide: Tensor
+    domains: Tensor
     teacher_pixels: Tensor | None
 
 
@@ -429,15 +462,21 @@ def _batches(
             )
         )
 
+    names = sorted({sample.domain for sample in regions.samples})
+    numbers = [names.index(sample.domain) for sample in regions.samples]
+
     def make(job: tuple[NDArray[np.intp], list[Jitter], Tensor, Tensor]) -> _Batch:
         rows, jitters, gains, contrast = job
         real = torch.tensor([int(regions.samples[row].bona_fide) for row in rows])
+        domains = torch.tensor([numbers[row] for row in rows])
         pixels = recoloured(_views(regions, rows, jitters, size), gains, contrast)
         if teacher is None:
-            return _Batch(pixels, real, None)
+            return _Batch(pixels, real, domains, None)
         seen = _views(regions, rows, jitters, teacher.card.preprocessing)
         same_order = teacher.card.preprocessing.channel_order == size.channel_order
-        return _Batch(pixels, real, recoloured(seen, gains if same_order else gains.flip(1), contrast))
+        return _Batch(
+            pixels, real, domains, recoloured(seen, gains if same_order else gains.flip(1), contrast)
+        )
 
     with ThreadPoolExecutor(max_workers=1) as ahead:
         coming = ahead.submit(make, jobs[0])
@@ -487,6 +526,13 @@ def _learning_rate(recipe: TrainRecipe, epochs: float) -> float:
         return recipe.learning_rate * (epochs + 0.01) / (recipe.warmup_epochs + 0.01)
     part = (epochs - recipe.warmup_epochs) / max(recipe.epochs - recipe.warmup_epochs, 1e-9)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        total.update(name.encode() + tensors[name].detach().contiguous().numpy().tobytes())
+    return total.hexdigest()
 
 
 def _commit() -> str:

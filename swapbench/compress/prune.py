@@ -1,0 +1,339 @@
+"""Pruning: find the widths of a network within a budget, then train the network of these widths.
+
+    uniform       every width times one factor
+    magnitude     the least important channels of a trained network are cut; the others may keep their weights
+    metapruning   a PruningNet, an evolutionary search over what it generates, training from scratch; with a discrepancy
+                  between source domains in the PruningNet's training, in the fitness or in both it is Meta-MMD
+
+The development split judges candidates, the test split is never opened. What takes long (PruningNet, search, training) is
+on disk as it goes; the PruningNet is kept, because it serves every budget and every fitness.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from swapbench import units
+from swapbench.cards import read_card
+from swapbench.compress.domain import require_domains
+from swapbench.compress.fitness import Fitness
+from swapbench.compress.latency_table import Latency, read_latency_table
+from swapbench.compress.magnitude import importance, inherited, kept_channels
+from swapbench.compress.pruning_net import PruningNet, shape_of
+from swapbench.compress.pruning_recipe import Magnitude, MetaPruning, UniformWidth
+from swapbench.compress.recipe import TrainRecipe
+from swapbench.compress.search import best, search
+from swapbench.compress.train import Run, train
+from swapbench.compress.widths import Budget, WidthSpace
+from swapbench.errors import BadCard, UserError
+from swapbench.files import write_atomically
+from swapbench.nets.checkpoint import file_sha256, load_network, read_tensors, save_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from torch import Tensor
+
+    from swapbench.compress.pruning_recipe import Pruning
+    from swapbench.compress.search import Evaluated
+    from swapbench.compress.widths import Channels
+    from swapbench.pad.dataset import Dataset
+    from swapbench.ports import Progress
+    from swapbench.records import ModelCard
+
+
+def prune(
+    recipe: TrainRecipe,
+    dataset: Dataset,
+    out: Path,
+    *,
+    seed: int | None = None,
+    command: str | None = None,
+    work: Path | None = None,
+    threads: int = 1,
+    say: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
+) -> ModelCard:
+    """Find widths as `recipe.pruning` says and train them; the arguments are those of train, which writes card and checkpoint.
+
+    The card's name carries the budget (`mobilefacenet.metammd-40M`). A search leaves its history beside the card, as
+    <stem>.search.csv. say hears lines, progress how far the search is.
+
+    Raises UserError, before anything is computed, for a budget that no width meets; BadCard for a network that cannot be pruned
+    or a base that does not fit; BadDataset; NotValid where numbers stop being numbers (the last good state stays).
+    """
+    assert recipe.pruning is not None, "a recipe without pruning is for train"
+    require_feasible(recipe)
+    seed = recipe.seed if seed is None else seed
+    task = _Task(
+        recipe=recipe,
+        dataset=dataset,
+        out=out,
+        seed=seed,
+        work=out / ".training" if work is None else work,
+        threads=threads,
+        space=_space(recipe, recipe.pruning),
+        budget=_budget(recipe, recipe.pruning),
+        say=say or _silent,
+        progress=progress or _unseen,
+    )
+    _check_domains(task)
+    initial = None
+    match recipe.pruning:
+        case UniformWidth():
+            channels = task.space.uniform(task.budget)
+        case Magnitude() as magnitude:
+            channels, initial = _magnitude(task, magnitude)
+        case MetaPruning() as metapruning:
+            channels = _metapruning(task, metapruning)
+    task.say(f"widths: {task.budget.said(task.budget.cost(channels))}, channels {list(channels)}")
+    return train(
+        with_widths(recipe, channels),
+        dataset,
+        out,
+        seed=seed,
+        command=command,
+        work=task.work,
+        threads=threads,
+        initial=initial,
+        progress=say,
+    )
+
+
+def require_feasible(recipe: TrainRecipe) -> None:
+    """Raise, before data are opened, for a budget that no width meets (UserError) or a network that cannot be pruned (BadCard)."""
+    assert recipe.pruning is not None
+    _space(recipe, recipe.pruning).within(_budget(recipe, recipe.pruning))
+
+
+def with_widths(recipe: TrainRecipe, channels: Channels) -> TrainRecipe:
+    """The recipe that trains the network of this channel list: no pruning left in it, named after method and budget."""
+    assert recipe.pruning is not None
+    macs = shape_of(recipe.architecture).macs(channels)
+    kept = isinstance(recipe.pruning, Magnitude) and recipe.pruning.inherit
+    how = f"{recipe.pruning.method}, weights kept" if kept else recipe.pruning.method
+    return _changed(
+        recipe,
+        recipe=label(recipe),
+        summary=f"{recipe.summary}; widths by {how}, {units.count(macs)} MACs",
+        architecture={**recipe.architecture, "channels": list(channels)},
+        pruning=None,
+    )
+
+
+def label(recipe: TrainRecipe) -> str:
+    """Method and budget as they stand in a file's name: metammd-40M, uniform-3_5ms."""
+    pruning = recipe.pruning
+    assert pruning is not None
+    method = recipe.recipe or pruning.method
+    if pruning.macs is None:
+        return f"{method}-{pruning.latency_ms:g}ms".replace(".", "_")
+    return f"{method}-{pruning.macs / 1e6:g}M".replace(".", "_")
+
+
+@dataclass(frozen=True)
+class _Task:
+    recipe: TrainRecipe
+    dataset: Dataset
+    out: Path
+    seed: int
+    work: Path
+    threads: int
+    space: WidthSpace
+    budget: Budget
+    say: Callable[[str], None]
+    progress: Progress
+
+
+def _space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
+    channels = recipe.architecture.get("channels")
+    if recipe.family != "minifasnet" or channels is None:
+        raise BadCard(
+            f"recipe {recipe.stem}: networks of the family {recipe.family} cannot be pruned",
+            remedy="Only channel lists of the family minifasnet can.",
+        )
+    if recipe.architecture.get("squeeze"):
+        raise BadCard(
+            f"recipe {recipe.stem}: a network with squeeze-and-excitation cannot be pruned",
+            remedy="Leave out squeeze in its architecture.",
+        )
+    steps = pruning.steps if isinstance(pruning, MetaPruning) else 2
+    try:
+        return WidthSpace.of(channels, steps=steps, smallest=pruning.smallest)
+    except ValueError as error:
+        raise BadCard(f"recipe {recipe.stem}: {error}") from error
+
+
+def _budget(recipe: TrainRecipe, pruning: Pruning) -> Budget:
+    shape = shape_of(recipe.architecture)
+    if pruning.latency_ms is not None and pruning.latency_table is not None:
+        return Latency(read_latency_table(Path(pruning.latency_table)), shape).budget(pruning.latency_ms)
+    if pruning.macs is None:
+        raise UserError(f"recipe {recipe.stem} prunes to no budget", remedy="Give one, as in --macs 40M.")
+    return Budget.of_macs(pruning.macs, shape)
+
+
+def _check_domains(task: _Task) -> None:
+    """Say now what would else be said after the search."""
+    pruning = task.recipe.pruning
+    meta = pruning if isinstance(pruning, MetaPruning) else None
+    if task.recipe.mmd_weight > 0 or (meta is not None and meta.mmd_training > 0):
+        require_domains(task.dataset, "train")
+    if meta is not None and meta.mmd_search > 0:
+        require_domains(task.dataset, "dev")
+
+
+def _magnitude(task: _Task, pruning: Magnitude) -> tuple[Channels, dict[str, Tensor] | None]:
+    base = pruning.base or task.recipe.name
+    path = task.out / f"{base}.toml"
+    if not path.is_file():
+        raise UserError(
+            f"magnitude pruning cuts a trained network, and {path} is not there",
+            remedy=f"Train it first, on the same data and into the same folder: swapbench train {base}",
+        )
+    card = read_card(path)
+    if (card.family, card.architecture) != (task.recipe.family, task.recipe.architecture):
+        raise BadCard(
+            f"{path} is another architecture than that of the recipe {task.recipe.stem}",
+            remedy=f"Train it again: swapbench train {base}",
+        )
+    if card.training is None or card.training.data_digest != task.dataset.digest():
+        raise BadCard(
+            f"{path} was trained on other data than these",
+            remedy="Train it again on the same fold: what it has seen must not decide here.",
+        )
+    weights = load_network(card, path).state_dict()
+    kept = kept_channels(importance(weights, task.space, pruning.importance), task.space, task.budget)
+    channels = task.space.with_widths([len(one) for one in kept])
+    return channels, inherited(weights, task.space, kept) if pruning.inherit else None
+
+
+def _metapruning(task: _Task, pruning: MetaPruning) -> Channels:
+    digest = task.dataset.digest()
+    network, network_path, epoch_s = _pruning_net(task, pruning, digest)
+    fitness = Fitness.of(network, task.recipe, pruning, task.dataset, task.seed, task.work, task.threads)
+    parts = [
+        pruning.model_dump(mode="json"),
+        task.recipe.mmd_over,
+        digest,
+        file_sha256(network_path),
+        task.budget.most,
+        task.budget.cost(task.space.base),
+    ]
+    fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    torch.set_num_threads(1)  # candidates are judged side by side
+    started, judged = time.monotonic(), 0
+
+    def heard(done: int, total: int) -> None:
+        nonlocal judged
+        judged += 1
+        task.progress("searching widths", done, total)
+
+    found = search(
+        task.space.within(task.budget),
+        fitness,
+        pruning.search,
+        seed=task.seed,
+        state=task.work / f"search-{fingerprint[:16]}.json",
+        fingerprint=fingerprint,
+        workers=task.threads,
+        progress=heard,
+    )
+    if judged and epoch_s:
+        took_s = (time.monotonic() - started) / judged
+        task.say(
+            f"a candidate took {took_s:.2f} s, {units.percent(took_s / epoch_s)} of an epoch of the PruningNet ({epoch_s:.1f} s)"
+        )
+    stem = _changed(task.recipe, recipe=label(task.recipe)).stem
+    write_atomically(task.out / f"{stem}.search.csv", history(found, task.space))
+    chosen = best(found)
+    task.say(
+        f"found in generation {chosen.generation + 1}: "
+        + ", ".join(
+            f"{name} {value:.4f}" for name, value in {"fitness": chosen.fitness, **chosen.parts}.items()
+        )
+    )
+    return task.space.channels(chosen.genes)
+
+
+def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[PruningNet, Path, float]:
+    """The trained PruningNet, its file, and the seconds an epoch took (0 where it was there already)."""
+    recipe, first = task.recipe, task.recipe.phases[0]
+    size_px = recipe.preprocessing.width_px
+    generator = {"steps": pruning.steps, "smallest": pruning.smallest, "hidden": pruning.hidden}
+    run = Run(
+        # nothing of budget, search or final training: one PruningNet serves them all
+        recipe=_changed(
+            recipe,
+            name="pruning_net",
+            recipe=None,
+            summary="",
+            architecture={**recipe.architecture, "generator": generator},
+            phases=(
+                {
+                    "size_px": size_px,
+                    "epochs": pruning.epochs or first.epochs,
+                    "batch": pruning.batch or first.batch,
+                },
+            ),
+            learning_rate=pruning.learning_rate or recipe.learning_rate,
+            map_weight=0.0,
+            mmd_weight=pruning.mmd_training,
+            distillation=None,
+            pruning=None,
+        ),
+        seed=task.seed,
+        dataset=task.dataset,
+        digest=digest,
+        work=task.work,
+        teacher=None,
+        threads=task.threads,
+        bfloat16=False,
+        progress=lambda line: task.say(f"PruningNet {line}"),
+        choose_epoch=False,
+    )
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(task.seed)
+    network = PruningNet(recipe.architecture, task.space, pruning.hidden)
+    path = task.work / f"pruning_net-{run.fingerprint[:16]}.safetensors"
+    if path.is_file():
+        network.load_state_dict(read_tensors(path))
+        return network, path, 0.0
+    run.fit(network)
+    save_checkpoint(network, path, half=False)
+    run.state_path.unlink(missing_ok=True)
+    return network, path, run.seconds / run.recipe.epochs
+
+
+def history(found: Sequence[Evaluated], space: WidthSpace) -> str:
+    """Every structure that was judged as CSV: how it came about, what it costs, what it is worth, its widths."""
+    parts = list(dict.fromkeys(name for one in found for name in one.parts))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["generation", "origin", "cost", "fitness", *parts, *(gene.name for gene in space.genes)])
+    for one in found:
+        widths = [gene.widths[number] for gene, number in zip(space.genes, one.genes, strict=True)]
+        values = [one.parts.get(name, "") for name in parts]
+        writer.writerow([one.generation, one.origin, f"{one.cost:.0f}", one.fitness, *values, *widths])
+    return text.getvalue()
+
+
+def _changed(recipe: TrainRecipe, /, **changes: Any) -> TrainRecipe:
+    return TrainRecipe.model_validate({**recipe.model_dump(), **changes})
+
+
+def _silent(line: str) -> None:
+    del line
+
+
+def _unseen(stage: str, done: float, total: float) -> None:
+    del stage, done, total
