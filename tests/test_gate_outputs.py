@@ -16,9 +16,18 @@ from hypothesis import strategies as st
 
 from swapbench.errors import EnvironmentFailed
 from swapbench.gate import outputs
-from swapbench.gate.comparison import Check, GateResult, did_not_run, timing_check
+from swapbench.gate.comparison import (
+    RUNS,
+    Check,
+    Explanation,
+    GateResult,
+    did_not_run,
+    must_not_compare,
+    timing_check,
+)
 from swapbench.gate.policy import Policy
 from swapbench.gate.verdict import decide, invalid
+from swapbench.operators import Change, Moved, Spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,9 +52,21 @@ def timing(metric: str, model: str, by: float) -> Check:
     )
 
 
-def result(*checks: Check) -> GateResult:
+def grown(op: str, before: float, after: float, nodes: tuple[int, int] = (3, 3)) -> Change:
+    by = Spread(after - before, after - before - 0.01, after - before + 0.01)
+    sides = (Spread(before, before, before), Spread(after, after, after))
+    return Change(op, "", "", nodes, ("xnnpack", "xnnpack"), *sides, by)
+
+
+def explained(model: str, *grew: Change, moved: tuple[Moved, ...] = ()) -> Explanation:
+    return Explanation(model, Spread(1.07, 1.06, 1.08), grew, moved)
+
+
+def result(*checks: Check, explanations: tuple[Explanation, ...] = ()) -> GateResult:
     return GateResult(
-        checks, notes=("not checked here: latency_p90 at most 30.00 ms on pixel7 (this is local)",)
+        checks,
+        explanations=explanations,
+        notes=("not checked here: latency_p90 at most 30.00 ms on pixel7 (this is local)",),
     )
 
 
@@ -64,6 +85,11 @@ def made() -> GateResult:
               candidate=1.9e6, budget=2e6, absolute=True),
         timing("latency_p05", odd, 0.01),
         did_not_run("broken.onnx", "no operator: Foo,\nBar 100%"),
+        explanations=(
+            explained(small, grown("Conv (NHWC, F32)", 0.61, 0.68, (3, 4)), grown("SIN", 0.0, 0.03, (0, 1)),
+                      moved=(Moved("ADD", "xnnpack", "builtin", ("a", "b|c")),)),
+            Explanation(odd, reason="the profiler is not there"),
+        ),
     )  # fmt: skip
 
 
@@ -134,6 +160,61 @@ def test_json_says_the_verdict_the_units_and_null_for_what_is_not_finite() -> No
     assert by_metric["minifasnet_v2.int8.tflite", "latency_p05"]["unit"] == "ns"
     assert by_metric["minifasnet_v2.int8.tflite", "load"]["verdict"]["change"] is None
     assert by_metric["broken.onnx", "runs"]["unit"] is None
+
+
+# ---- which operators grew ----
+
+TOLD = (
+    "operators that grew, in shares of the baseline's time: Conv (NHWC, F32) 61.0 % to 68.0 % (+6.0 to +8.0 points, 3 to 4 nodes), "
+    "SIN 3.0 % (new); all together take 107.0 % (106.0 % to 108.0 %); 2 ADD fell back from xnnpack to builtin (a, b|c)"
+)
+
+
+def test_what_grew_stands_in_every_output() -> None:
+    small = "minifasnet_v2.int8.tflite"
+    assert f"{small}: {TOLD}" in outputs.terminal(made()).splitlines()
+    assert "a|b_<i>.onnx: which operators grew is not known: the profiler is not there" in outputs.terminal(
+        made()
+    )
+    assert TOLD.replace("|", "\\|") in outputs.markdown(made()).replace("\\_", "_")
+    (failed,) = ET.fromstring(outputs.junit(made())).findall(f".//testcase[@classname='{small}']/failure")
+    assert (failed.text or "").splitlines()[1:] == [TOLD]
+    assert TOLD not in failed.get("message", "")
+    first = outputs.github_annotations(made())[0]
+    assert first.endswith(f"; {TOLD}".replace("%", "%25"))
+    assert sum("grew" in line for line in outputs.github_annotations(made())) == 1
+    said = json.loads(outputs.json_text(made()))["explanations"]
+    assert [one["op"] for one in said[0]["grew"]] == ["Conv (NHWC, F32)", "SIN"]
+    assert said[0]["grew"][0]["change"]["median"] == pytest.approx(0.07)
+    assert said[0]["moved"][0]["after"] == "builtin"
+    assert said[1] == {"model": "a|b_<i>.onnx", "total": None, "grew": [], "moved": [], "reason": "the profiler is not there"}  # fmt: skip
+
+
+def test_where_nothing_grew_by_more_than_its_range_that_is_said() -> None:
+    one = result(timing("latency_p05", "a.onnx", 0.07), explanations=(explained("a.onnx"),))
+    assert "no operator grew by more than its range in the profiled processes; all together take 107.0 %" in outputs.terminal(one)  # fmt: skip
+
+
+def test_a_long_list_is_cut_in_a_line_and_whole_in_json() -> None:
+    many = explained("a.onnx", *(grown(f"Op{number}", 0.01, 0.09) for number in range(6)))
+    one = result(timing("latency_p05", "a.onnx", 0.07), explanations=(many,))
+    assert "Op3 1.0 % to 9.0 % (+7.0 to +9.0 points), 2 more; all" in outputs.terminal(one)
+    assert len(json.loads(outputs.json_text(one))["explanations"][0]["grew"]) == 6
+
+
+def test_a_pair_that_must_not_be_compared_is_explained_at_that_check() -> None:
+    moved = (Moved("Conv", "xnnpack", "builtin", ("a",)),)
+    refused = must_not_compare("a.onnx", ("runtime.providers: xnnpack and xnnpack, builtin",))
+    one = result(refused, explanations=(explained("a.onnx", moved=moved),))
+    assert refused.metric == RUNS
+    (line,) = outputs.github_annotations(one)[:1]
+    assert "1 Conv fell back from xnnpack to builtin (a)" in line
+
+
+def test_an_explanation_changes_no_verdict() -> None:
+    checks = (timing("latency_p05", "a.onnx", 0.0),)
+    with_it = result(*checks, explanations=(explained("a.onnx", grown("Conv", 0.1, 0.9)),))
+    assert (with_it.verdict, with_it.exit_status) == ("PASS", 0)
 
 
 # ---- Markdown ----

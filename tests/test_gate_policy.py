@@ -184,7 +184,7 @@ def test_a_record_may_be_compared_with_itself() -> None:
         (with_runtime(package="onnxruntime-gpu"), "runtime.package: onnxruntime and onnxruntime-gpu"),
         (with_runtime(threads=4), "runtime.threads: 1 and 4"),
         (with_runtime(settings={"spinning": "off"}), "runtime.settings: none and spinning=off"),
-        (with_runtime(providers=("A", "B")), "runtime.providers: CPUExecutionProvider and A, B"),
+        (with_runtime(providers=("A", "B")), "runtime.providers: CPUExecutionProvider and A"),
         (record(plan=Plan(slice_ns=1)), "plan.slice_ns: 20000000 and 1"),
     ],
 )  # fmt: skip
@@ -202,6 +202,14 @@ def test_a_new_runtime_version_and_a_longer_run_may_be_compared() -> None:
         differences(record(), record(machine=made_records.MACHINE.model_copy(update={"load_1min": 9.0})))
         == ()
     )
+
+
+def test_a_delegate_that_takes_less_than_before_is_judged_by_its_coverage() -> None:
+    whole = with_runtime(providers=("xnnpack",), delegated_nodes=20, nodes=20)
+    part = with_runtime(providers=("xnnpack", "builtin"), delegated_nodes=15, nodes=20)
+    assert differences(whole, part) == ()
+    found = {check.metric: check for check in record_checks(whole, part, Policy())}["delegate_coverage"]
+    assert (found.outcome, found.baseline, found.candidate) == ("FAIL", 1.0, 0.75)
 
 
 # ---- budgets ----

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from swapbench.errors import WorkerFailed
 from swapbench.runtimes import contract, worker
-from swapbench.runtimes.worker import ImageFeed, Input, Normalise, Unusable
+from swapbench.runtimes.worker import Executed, ImageFeed, Input, Normalise, Profiled, Unusable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +44,12 @@ class SumEngine:
 
     def real(self, output: np.ndarray) -> np.ndarray:
         return output * 2
+
+    def profile(self, feed: np.ndarray, runs: int) -> Profiled:
+        return Profiled(
+            [Executed("n", "Sum", "f 1", "addition", [5] * runs, 2)],
+            [Executed("n", "Sum", "f 1", "addition")],
+        )
 
 
 class SumBackend:
@@ -141,6 +147,26 @@ def test_score_mode_gives_the_real_outputs_of_every_sample_in_order(
     outputs = contract.parse_outputs("\n".join(json.dumps(one) for one in answers))
     assert outputs.rows == tuple((2.0 * int(image.sum()),) for image in samples)
     assert 0 < outputs.invoke_ns <= outputs.pass_ns
+
+
+def test_profile_mode_says_whole_runs_without_and_the_nodes_with_the_profiler(model: str) -> None:
+    backend = SumBackend()
+    status, (loaded, profiled) = said(["--mode", "profile", "--artifact", model, "--runs", "4"], backend)
+    assert (status, loaded["event"], profiled["event"]) == (0, "loaded", "profile")
+    assert len(profiled["run_ns"]) == 4
+    assert profiled["nodes"] == [
+        {"name": "n", "op": "Sum", "output": "f 1", "provider": "addition", "count": 2, "run_ns": [5] * 4}
+    ]
+    assert profiled["placed"] == [{"name": "n", "op": "Sum", "output": "f 1", "provider": "addition"}]
+    assert backend.engine.calls == 1 + 2 + 4  # first, warm-up, timed; the profiler runs a model of its own
+
+
+def test_a_profile_of_a_slow_model_has_fewer_runs_than_asked_for_but_some(
+    model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "PROFILED_NS", 0)
+    _, (_, profiled) = said(["--mode", "profile", "--artifact", model, "--runs", "99"])
+    assert len(profiled["run_ns"]) == worker.MIN_PROFILED_RUNS
 
 
 def test_the_index_chooses_the_sample_that_is_timed_and_wraps_round(model: str, tmp_path: Path) -> None:
@@ -438,6 +464,42 @@ def test_an_error_line_is_raised_with_its_message() -> None:
 def test_anything_else_than_a_slice_is_refused(line: str) -> None:
     with pytest.raises(WorkerFailed):
         contract.parse_slice(line)
+
+
+NODE = {"name": "n", "op": "Conv", "output": "f 1", "provider": "cpu", "run_ns": [1, 2], "count": 1}
+PROFILE = {
+    "event": "profile",
+    "run_ns": [3],
+    "nodes": [NODE],
+    "placed": [NODE | {"run_ns": []}],
+    "absent": "",
+}
+
+
+def test_a_profile_is_read_past_what_libraries_print() -> None:
+    found = contract.parse_profile(outputs_text("INFO: hello", LOADED, "W0000 warning", PROFILE))
+    assert (found.used.providers, found.run_ns, found.absent) == (("CPU",), (3,), "")
+    assert (found.nodes[0].run_ns, found.placed[0].run_ns) == ((1, 2), ())
+
+
+@pytest.mark.parametrize(
+    ("answers", "part"),
+    [
+        ((), "ended before it was done"),
+        ((LOADED,), "ended before it was done"),
+        ((PROFILE,), "'profile' where 'loaded' was due"),
+        ((LOADED, {"event": "error", "message": "out of memory"}), "out of memory"),
+        ((LOADED, PROFILE | {"nodes": [{"name": "n"}]}), "incomplete"),
+        ((LOADED, PROFILE | {"nodes": []}), "contradicts itself"),
+        ((LOADED, PROFILE | {"absent": "no profiler"}), "contradicts itself"),
+        ((LOADED, PROFILE | {"nodes": [NODE | {"run_ns": []}]}), "contradicts itself"),
+        ((LOADED, PROFILE | {"nodes": [NODE, NODE | {"run_ns": [1]}]}), "contradicts itself"),
+        ((LOADED, PROFILE | {"run_ns": []}), "contradicts itself"),
+    ],
+)
+def test_a_profile_that_is_none_is_refused(answers: tuple[dict[str, Any], ...], part: str) -> None:
+    with pytest.raises(WorkerFailed, match=part):
+        contract.parse_profile(outputs_text(*answers))
 
 
 @given(st.text())

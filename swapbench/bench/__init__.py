@@ -5,6 +5,7 @@ It talks to devices, runtimes and meters only through `swapbench.ports`.
 
 from swapbench.bench.doubt import doubts, slower_than_float
 from swapbench.bench.mistakes import Findings, check_preprocessing, chosen_rows
+from swapbench.bench.operators import measure_operators
 from swapbench.bench.pairs import (
     BASELINE,
     CANDIDATE,
@@ -42,6 +43,7 @@ __all__ = [
     "doubts",
     "log_ratios",
     "measure_memory",
+    "measure_operators",
     "measure_power",
     "measure_rounds",
     "measure_scores",

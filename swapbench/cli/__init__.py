@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench import __version__
-from swapbench.cli import gate, pad, profile, starter, terminal
+from swapbench.cli import gate, pad, profile, report, starter, terminal
 from swapbench.cli.options import (
     FRAMES_PER_VIDEO,
     Card,
@@ -204,26 +204,7 @@ def run(
     return status
 
 
-@app.command()
-def report(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Run folders; the newest run if none.")] = None,
-    relative_to: RelativeTo = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder to write to; the run's own folder if not given.")
-    ] = None,
-    json_out: Json = False,
-) -> None:
-    """Draw the tables and the Pareto figure of a run again, from its records alone."""
-    from swapbench.commands import run as main_job
-    from swapbench.report import table
-
-    records, written = main_job.write_report(terminal.folders(), runs or [], out, relative_to)
-    if json_out:
-        print(table.json_text(records, relative_to=relative_to))
-    else:
-        terminal.print_records(records, relative_to)
-    for path in written:
-        terminal.say(f"wrote {path}")
+report.register(app)
 
 
 @app.command()

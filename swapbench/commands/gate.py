@@ -1,7 +1,7 @@
 """The regression gate, from the files that a person named to checks: both sides are measured anew, in pairs.
 
 Every pair of files is timed in rounds (see bench.pairs) until the verdict on each hard timing is settled or the time is spent.
-A FAIL stands only where a second, independent batch of rounds says so too.
+A FAIL stands only where a second, independent batch of rounds says so too; then a profile of both files says which operators grew.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import bench, catalog, store
 from swapbench.bench.doubt import BUSY_A_CORE
-from swapbench.commands import judging
+from swapbench.commands import judging, profile
 from swapbench.commands.baseline import FilesGone, side
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.run import candidates_of_files
@@ -105,11 +105,12 @@ def gate(
         judged = judging.judge(
             pairs, device, request.plan, rules, budget_s=request.budget_s, progress=progress, clock=clock
         )
+        explanations = profile.explain(judged, rules, device, request.plan, progress=progress, clock=clock)
     ran = [one.pair for one in judged if one.times.failure is None]
     scored = judging.accuracies_of(ran, device, judged_on, request.plan, progress) if judged_on else {}
     checks += judging.checks_of(judged, sides, scored, rules, request.plan)
     notes += comparison.elsewhere(rules, device.name, [pair.model for pair in pairs])
-    return GateResult(tuple(checks), tuple(notes))
+    return GateResult(tuple(checks), tuple(notes), explanations)
 
 
 def compare(

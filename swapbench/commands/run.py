@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swapbench import catalog, store
+from swapbench import catalog
 from swapbench.commands.data import DataRequest, evaluation, folds
 from swapbench.commands.workshop import build_files, carded_models, checked_variants
-from swapbench.errors import BadModelFile, BadRecord, SwapbenchError, UnknownName, UserError
+from swapbench.errors import BadModelFile, SwapbenchError, UnknownName, UserError
 from swapbench.records import PRECISIONS, Absent, Format, Plan, Precision, Variant
 
 if TYPE_CHECKING:
@@ -140,32 +140,8 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         written = write(outcome.records, folder, request.relative_to)
         progress("writing the report", 1, 1)
         notes.append(f"Report: {os.path.relpath(folder)}/ ({', '.join(path.name for path in written.all)})")
-        notes += [f"Attention: {text}" for text in written.fails_on]
-        if written.no_figure:
-            notes.append(f"No figure: {written.no_figure}")
+        notes += written.remarks
     return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
-
-
-def write_report(
-    folders: Folders, runs: Sequence[Path], out: Path | None, relative_to: str | None
-) -> tuple[tuple[Record, ...], tuple[Path, ...]]:
-    """Draw the report of one or several runs from their records; returns the records and the files written."""
-    from swapbench.report.writer import write_report as write
-
-    chosen = list(runs)
-    if not chosen:
-        newest = store.newest_run(folders.reports)
-        if newest is None:
-            raise BadRecord("there is no run in reports/ yet", remedy="Make one with: swapbench run")
-        chosen = [newest]
-    of_run = {folder: store.load_run(folder) for folder in chosen}
-    records = tuple(record for found in of_run.values() for record in found)
-    run_folders = {record.id: folder for folder, found in of_run.items() for record in found}
-    if not records:
-        raise BadRecord(f"{chosen[0]} holds no records", remedy="Make some with: swapbench run")
-    if out is None and len(chosen) > 1:
-        raise UserError("a report of several runs needs a folder of its own", remedy="Give one with --out")
-    return records, write(records, out or chosen[0], relative_to, run_folders).all
 
 
 def candidates_of_files(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import DeviceFailed, WorkerFailed
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.ports import Conversation, Device, Meter
+    from swapbench.ports import Conversation, Device, Meter, Node
     from swapbench.records import Plan
 
 
@@ -51,7 +51,8 @@ class FakeModel:
 
     run_ns: wall time of timed run `i` (counted from 0 in each process) in the `k`-th process started for the artifact;
     a number for all alike. dies_in: processes (counted from 0) that end at their first request; chatter: lines
-    that a library prints in between; slow_in: processes that never answer; error_in: processes that say an error line.
+    that a library prints in between; slow_in: processes that never answer; error_in: processes that say an error line; executed, placed: what
+    a profile tells of the nodes, in the processes' own order.
     """
 
     run_ns: int | Callable[[int, int], int] = 1_000_000
@@ -65,6 +66,8 @@ class FakeModel:
     providers: tuple[str, ...] = ("arithmetic",)
     delegated_nodes: int | None = None
     nodes: int | None = None
+    executed: tuple[Node, ...] = ()
+    placed: tuple[Node, ...] = ()
     dies_in: frozenset[int] = frozenset()
     slow_in: frozenset[int] = frozenset()
     error_in: frozenset[int] = frozenset()
@@ -169,6 +172,8 @@ class FakeConversation:
             self._slice({"runs": int(_flag(argv, "--runs", "50"))})
         elif mode == "score":
             self._score()
+        elif mode == "profile":
+            self._profile()
 
     def read_line(self, timeout_s: float) -> str:
         """Next programmed line; a slow worker lets the whole timeout pass."""
@@ -241,6 +246,21 @@ class FakeConversation:
         self._device.clock.work(invoke_ns)
         self._say({"event": "outputs", "first": 0, "rows": rows})
         self._say({"event": "scored", "n": len(rows), "invoke_ns": invoke_ns, "pass_ns": invoke_ns})
+
+    def _profile(self) -> None:
+        model = self._model
+        run_ns = [model.time_of(self._process, run) for run in range(10)]
+        self._device.clock.work(2 * sum(run_ns))
+        self._device.order.append(self._artifact)
+        self._say(
+            {
+                "event": "profile",
+                "run_ns": run_ns,
+                "nodes": [asdict(one) for one in model.executed],
+                "placed": [asdict(one) for one in model.placed],
+                "absent": "" if model.executed else "programmed without operators",
+            }
+        )
 
 
 @dataclass

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from swapbench.gate.policy import Budget, Policy
     from swapbench.gate.verdict import Outcome, Verdict
+    from swapbench.operators import Change, Difference, Moved, Spread
     from swapbench.records import Power, Record
 
 _COMPARABLE_MACHINE = (
@@ -71,11 +72,35 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Explanation:
+    """Which operators of a model that failed on a timing grew. It judges nothing.
+
+    total: the candidate's time as a share of the baseline's; grew: operator types, the most first; moved: nodes that
+    something else runs now; reason: why all this is not known, "" where it is.
+    """
+
+    model: str
+    total: Spread | None = None
+    grew: tuple[Change, ...] = ()
+    moved: tuple[Moved, ...] = ()
+    reason: str = ""
+
+
+def explanation(model: str, found: Difference) -> Explanation:
+    """What a difference of two profiles says about a failed timing."""
+    return Explanation(model, found.total, found.grew, found.moved, found.absent)
+
+
+@dataclass(frozen=True)
 class GateResult:
-    """All checks of a gate. What it says is computed from them, so that it cannot say anything else."""
+    """All checks of a gate. What it says is computed from them, so that it cannot say anything else.
+
+    explanations: of models that failed on a timing, for the reader only.
+    """
 
     checks: tuple[Check, ...]
     notes: tuple[str, ...] = ()
+    explanations: tuple[Explanation, ...] = ()
 
     @property
     def verdict(self) -> Outcome:
@@ -111,7 +136,8 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
     """Why two records must not be compared, one line each: device, runtime flavour and settings, threads, plan.
 
     Runtime versions are left out, because a new version of the runtime is a change that a gate is there to judge; so
-    are states such as load and temperature (they are doubts), and how many rounds were measured.
+    are states such as load and temperature (they are doubts), and how many rounds were measured. A delegate that takes less of
+    a file than before is a change to be judged too (`delegate_coverage`); one that takes nothing any more is another flavour.
     """
     found = []
     for what, one, other, fields in (
@@ -121,6 +147,8 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
     ):
         for field in fields:
             ours, theirs = getattr(one, field), getattr(other, field)
+            if field == "providers":
+                ours, theirs = ours[:1], theirs[:1]
             if ours != theirs:
                 found.append(f"{what}.{field}: {_shown(ours)} and {_shown(theirs)}")
     return tuple(found)

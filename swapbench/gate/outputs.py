@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
 
 from swapbench.files import disk_failure
+from swapbench.gate.comparison import RUNS
 from swapbench.gate.policy import METRICS
+from swapbench.units import percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from swapbench.gate.comparison import Check, GateResult
+    from swapbench.gate.comparison import Check, Explanation, GateResult
+    from swapbench.operators import Change, Moved
 
 SUITE: Final = "swapbench gate"
 _SENTENCES: Final = {
@@ -26,6 +29,8 @@ _SENTENCES: Final = {
     "INCONCLUSIVE": "the rounds that were measured do not tell",
     "INVALID": "what was measured must not be used, or nothing was measured",
 }
+_LISTED: Final = 4
+"""Operators and nodes that a line names; JSON names all."""
 _ORDER: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS", "ABSENT")
 
 
@@ -73,6 +78,50 @@ def _name(check: Check) -> str:
     return f"{check.metric} ceiling" if check.rule == "ceiling" else check.metric
 
 
+def _explained(one: Explanation) -> str:
+    """What an explanation says, on one line."""
+    if one.reason:
+        told = [f"which operators grew is not known: {one.reason}"]
+    elif one.grew:
+        grew = [_grown(change) for change in one.grew[:_LISTED]] + _more(len(one.grew))
+        told = [f"operators that grew, in shares of the baseline's time: {', '.join(grew)}"]
+    else:
+        told = ["no operator grew by more than its range in the profiled processes"]
+    if one.total is not None:
+        low, high = percent(one.total.low), percent(one.total.high)
+        told.append(f"all together take {percent(one.total.median)} ({low} to {high})")
+    return "; ".join([*told, *map(_moved, one.moved)])
+
+
+def _grown(change: Change) -> str:
+    if not change.nodes[0]:
+        return f"{change.op} {percent(change.after.median)} (new)"
+    nodes = f", {change.nodes[0]} to {change.nodes[1]} nodes" if change.nodes[0] != change.nodes[1] else ""
+    by = f"+{100 * change.change.low:.1f} to +{100 * change.change.high:.1f} points"
+    return f"{change.op} {percent(change.before.median)} to {percent(change.after.median)} ({by}{nodes})"
+
+
+def _moved(one: Moved) -> str:
+    names = ", ".join([*filter(None, one.names[:_LISTED]), *_more(len(one.names))])
+    what = "fell back" if one.fell_back else "moved"
+    return (
+        f"{len(one.names)} {one.op} {what} from {one.before} to {one.after}{f' ({names})' if names else ''}"
+    )
+
+
+def _more(count: int) -> list[str]:
+    return [f"{count - _LISTED} more"] if count > _LISTED else []
+
+
+def _explanation_of(check: Check, result: GateResult) -> str:
+    """The explanation that belongs to a check, "" for most."""
+    failed = check.outcome == "FAIL" and check.rule == "change" and check.metric.startswith("latency_")
+    refused = check.outcome == "INVALID" and check.metric == RUNS
+    if not check.hard or not (failed or refused):
+        return ""
+    return "; ".join(_explained(one) for one in result.explanations if one.model == check.model)
+
+
 # ---------------------------------------------------------------------------------------------- terminal
 
 
@@ -82,7 +131,8 @@ def terminal(result: GateResult) -> str:
     rows = [(_word(check), *map(_one_line, (check.model, _name(check), check.text))) for check in shown]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
-    return "\n".join([*lines, *map(_one_line, result.notes), _head(result)]) + "\n"
+    explained = [f"{one.model}: {_explained(one)}" for one in result.explanations]
+    return "\n".join([*lines, *map(_one_line, (*explained, *result.notes)), _head(result)]) + "\n"
 
 
 # ---------------------------------------------------------------------------------------------- Markdown
@@ -112,8 +162,9 @@ def markdown(result: GateResult) -> str:
             f"- {_markdown(metric)} of {_markdown(', '.join(models))}: {_markdown(text)}"
             for (metric, text), models in grouped.items()
         ]
-    if result.notes:
-        lines += ["", *[f"- {_markdown(note)}" for note in result.notes]]
+    explained = [f"{one.model}: {_explained(one)}" for one in result.explanations]
+    if explained or result.notes:
+        lines += ["", *[f"- {_markdown(note)}" for note in (*explained, *result.notes)]]
     return "\n".join(lines) + "\n"
 
 
@@ -147,6 +198,7 @@ def json_text(result: GateResult) -> str:
                 "exit_status": result.exit_status,
                 "checks": [_plain({**asdict(check), "unit": _unit(check)}) for check in result.checks],
                 "unmeasured_models": list(result.unmeasured_models),
+                "explanations": [_plain(asdict(one)) for one in result.explanations],
                 "notes": list(result.notes),
             },
             indent=1,
@@ -165,6 +217,8 @@ def _unit(check: Check) -> str | None:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -178,7 +232,9 @@ def junit(result: GateResult) -> str:
     as red. A gate without checks, or a model of which nothing was measured, is an error too.
     """
     root = ET.Element("testsuites", name=SUITE)
-    suites = [_suite(model, [one for one in result.checks if one.model == model]) for model in result.models]
+    suites = [
+        _suite(model, [one for one in result.checks if one.model == model], result) for model in result.models
+    ]
     for model in result.unmeasured_models:
         _measured_nothing(suites[result.models.index(model)], model)
     if not suites:
@@ -196,7 +252,7 @@ def junit(result: GateResult) -> str:
     return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _suite(model: str, checks: Sequence[Check]) -> ET.Element:
+def _suite(model: str, checks: Sequence[Check], result: GateResult) -> ET.Element:
     suite = ET.Element("testsuite", name=_xml(model))
     for check in checks:
         case = ET.SubElement(suite, "testcase", classname=_xml(model), name=_xml(_name(check)))
@@ -207,7 +263,10 @@ def _suite(model: str, checks: Sequence[Check]) -> ET.Element:
             ET.SubElement(case, "skipped", message=f"{_word(check)}: {text}")
         else:
             tag = "failure" if check.outcome == "FAIL" else "error"
-            ET.SubElement(case, tag, type=check.outcome, message=text).text = text
+            more = _xml(_explanation_of(check, result))
+            ET.SubElement(case, tag, type=check.outcome, message=text).text = "\n".join(
+                filter(None, (text, more))
+            )
     return suite
 
 
@@ -228,7 +287,7 @@ def github_annotations(result: GateResult) -> tuple[str, ...]:
     """Workflow commands that GitHub shows beside the job: errors for what makes the gate red, warnings for advisory findings."""
     lines = [
         f"::{'error' if check.hard else 'warning'} title={_property(f'{SUITE}: {_word(check)}: {check.model} {_name(check)}')}"
-        f"::{_data(check.text)}"
+        f"::{_data('; '.join(filter(None, (check.text, _explanation_of(check, result)))))}"
         for check in _sorted(result.checks)
         if check.outcome not in {"PASS", "ABSENT"}
     ]

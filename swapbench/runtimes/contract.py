@@ -141,7 +141,7 @@ def parse_profile(stdout: str) -> Profile:
             nodes = tuple(_node(one) for one in said["nodes"])
             absent = str(said["absent"])
             runs = {len(node.run_ns) for node in nodes}
-            if len(runs) > 1 or 0 in runs or bool(nodes) == bool(absent):
+            if len(runs) > 1 or 0 in runs or bool(nodes) == bool(absent) or not said["run_ns"]:
                 raise WorkerFailed("the worker's 'profile' line contradicts itself")
             return Profile(
                 used=loaded.used,

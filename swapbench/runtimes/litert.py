@@ -12,13 +12,15 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.worker import Input, Unusable, main
+from swapbench.runtimes.worker import Executed, Input, Profiled, Unusable, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -53,18 +55,37 @@ class _LiteRT:
             except ImportError:
                 continue
             self.package, self.version = package, version_of(package)
+            self._folder = Path(getattr(self._interpreter, "__file__", "")).parent
             return
         raise Unusable("the package ai-edge-litert is not installed; pip install ai-edge-litert")
 
     def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
-        return _Loaded(self._interpreter, artifact, threads, provider)
+        return _Loaded(
+            self._interpreter, artifact, threads, provider, partial(self._profile, artifact, threads)
+        )
+
+    def _profile(self, artifact: str, threads: int, feed: Array, runs: int) -> list[Executed]:
+        from swapbench.runtimes import litert_profile
+
+        if self.package != PACKAGES[0][1]:
+            raise Unusable(f"{self.package} has no profiler that can be reached from Python")
+        library = litert_profile.library_of(self._folder, self.version)
+        return litert_profile.profile(library, artifact, threads, feed, runs)
 
 
 class _Loaded:
     """One .tflite file in one interpreter."""
 
-    def __init__(self, litert: Any, artifact: str, threads: int, provider: str | None) -> None:
+    def __init__(
+        self,
+        litert: Any,
+        artifact: str,
+        threads: int,
+        provider: str | None,
+        profile: Callable[[Array, int], list[Executed]],
+    ) -> None:
         self.settings: dict[str, str] = {}
+        self._provider, self._profile = provider, profile
         if provider in (None, XNNPACK):
             interpreter = litert.Interpreter(model_path=artifact, num_threads=threads)
         elif provider == BUILTIN:
@@ -105,6 +126,27 @@ class _Loaded:
         scale, zero_point = self._output_quantisation
         return (output.astype(np.float32) - zero_point) * np.float32(scale)
 
+    def profile(self, feed: Array, runs: int) -> Profiled:
+        placed = self._placed()
+        if self._provider == BUILTIN:
+            return Profiled([], placed, "LiteRT's profiler runs the default delegate only")
+        try:
+            nodes = self._profile(feed, runs)
+        except Unusable as reason:
+            return Profiled([], placed, str(reason))
+        return Profiled([_named(node, placed) for node in nodes], placed)
+
+    def _placed(self) -> list[Executed]:
+        """Every node of the graph by the name of its first output, and whether a delegate took it."""
+        try:
+            graph, inside = within_delegates(self._interpreter._get_ops_details())  # noqa: SLF001 - no public way
+            return [
+                Executed(*_tensor(self._interpreter, node), XNNPACK if place in inside else BUILTIN)
+                for place, node in enumerate(graph)
+            ]
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return []
+
 
 def _only_input(interpreter: Any) -> Input:
     inputs = interpreter.get_input_details()
@@ -133,8 +175,30 @@ def _coverage(interpreter: Any) -> tuple[int | None, int | None]:
         return None, None
 
 
+def _named(node: Executed, placed: Sequence[Executed]) -> Executed:
+    """A node that no delegate took, named by its number in the profile, with the name and output that it has in the graph."""
+    number = node.name.rpartition(":")[2]
+    if node.provider != BUILTIN or not number.isdigit() or int(number) >= len(placed):
+        return node
+    known = placed[int(number)]
+    return replace(node, name=known.name, output=known.output) if known.op == node.op else node
+
+
+def _tensor(interpreter: Any, node: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Name, operator and output of a node."""
+    told = interpreter._get_tensor_details(int(node["outputs"][0]), 0)  # noqa: SLF001 - no public way
+    shape = "x".join(str(int(length)) for length in told["shape"])
+    return str(told["name"]), str(node["op_name"]), f"{np.dtype(told['dtype'])} {shape}".strip()
+
+
 def delegated(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
-    """(nodes inside delegates, nodes of the graph) from an interpreter's node list.
+    """(nodes inside delegates, nodes of the graph) from an interpreter's node list."""
+    graph, inside = within_delegates(nodes)
+    return len(inside), len(graph)
+
+
+def within_delegates(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], set[int]]:
+    """The graph's nodes and the places of those inside delegates, from an interpreter's node list.
 
     The list holds the graph's nodes and, after them, one node "DELEGATE" for each part that a delegate took. A node
     is inside where its output is reached by walking from a delegate's outputs back to the delegate's inputs.
@@ -151,7 +215,7 @@ def delegated(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
                 continue
             inside.add(maker[tensor])
             todo.extend(int(one) for one in graph[maker[tensor]]["inputs"])
-    return len(inside), len(graph)
+    return graph, inside
 
 
 def _providers(delegated_nodes: int | None, nodes: int | None) -> tuple[str, ...]:

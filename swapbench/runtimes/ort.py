@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,6 +108,8 @@ class _Session:
         return output.astype(np.float32, copy=False)
 
     def profile(self, feed: Array, runs: int) -> Profiled:
+        import tempfile
+
         from swapbench.runtimes.ort_profile import executed
 
         with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ https://onnxruntime.ai/docs/performance/tune-performance/profiling-tools.html. U
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 KERNEL = "_kernel_time"
+ADDED = re.compile(r"(?:_nchwc|_token_\d+)+$")
+"""What optimisers put behind the name of a node that they replace; the number is another one in another file."""
 RUN = "model_run"
 
 
@@ -34,10 +37,12 @@ def executed(events: Sequence[Mapping[str, Any]], warmup_runs: int) -> list[Exec
         if number < 0:
             continue
         told = event["args"]
-        name, output = str(event["name"]).removesuffix(KERNEL), _shapes(told.get("output_type_shape", ()))
-        key = (name, str(told.get("node_index", "")), str(told["op_name"]))
+        name, op = str(event["name"]).removesuffix(KERNEL), str(told["op_name"])
+        key = (name, str(told.get("node_index", "")), op)
         if key not in found:
-            found[key] = Executed(name, key[2], output, str(told.get("provider", "")), [0] * runs)
+            output = _shapes(told.get("output_type_shape", ()))
+            provider = str(told.get("provider", ""))
+            found[key] = Executed(ADDED.sub("", name), op, output, provider, [0] * runs)
         found[key].run_ns[number] += own_us * 1000
     return list(found.values())
 

@@ -133,7 +133,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mode", choices=("time", "serve", "score", "profile"), default="time")
     parser.add_argument("--artifact", required=True)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=50, help="timed runs in time mode; at most so many in profile mode")
+    parser.add_argument(
+        "--runs", type=int, default=50, help="timed runs in time mode; at most so many in profile mode"
+    )
     parser.add_argument("--warmup-runs", type=int, default=5, help="at least so many untimed runs")
     parser.add_argument("--warmup-ns", type=int, default=50_000_000, help="and at least for so long")
     parser.add_argument("--samples", help=".npy file, uint8 [n, height, width, 3]")
@@ -446,7 +448,10 @@ class _Session:
                 "event": "profile",
                 "run_ns": run_ns,
                 "nodes": [asdict(one) for one in found.nodes],
-                "placed": [asdict(one) for one in found.placed],
+                "placed": [
+                    {"name": one.name, "op": one.op, "output": one.output, "provider": one.provider}
+                    for one in found.placed
+                ],
                 "absent": found.absent,
             }
         )

@@ -1,0 +1,236 @@
+"""The operators of one model file, or what differs between two: as plain text and as JSON. Pure functions.
+
+JSON: an object with `kind` ("swapbench.operators"), `version` (1), `files` (name, file_bytes, params, macs, ops; with times also what ran them,
+`operators` and `nodes` with their shares, `run_ns` without and `operators_ns` with the profiler, or `absent`), `counted` (operators
+of which the files hold different numbers) and `difference` (null for one file or without times): `total`, `operators`,
+`nodes` and `moved`. Shares are fractions with `median`, `low` and `high` over the processes. Nothing is rounded or left out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from swapbench import units
+
+Row = tuple[object, ...]
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swapbench.operators import (
+        Breakdown,
+        Change,
+        Contents,
+        Difference,
+        Moved,
+        OperatorCount,
+        Part,
+        Spread,
+    )
+
+NAMED_NODES: Final = 5
+RANGE: Final = "Range: the lowest and the highest process."
+PAIRED_RANGE: Final = (
+    "Range: the change in the lowest and the highest pair of processes, with the range of the whole in it."
+)
+NO_NAMES: Final = (
+    "Nodes inside a delegate have no names: they are matched by operator and order of execution."
+)
+
+
+def terminal(
+    files: Sequence[Contents],
+    counted: Sequence[OperatorCount],
+    breakdowns: Sequence[Breakdown],
+    difference: Difference | None,
+    top: int,
+) -> str:
+    """Tables for a person: operator types, the `top` nodes, what the files hold differently; each with its doubts."""
+    parts = []
+    if difference is not None:
+        parts += [_head(file, one, label) for label, file, one in zip("AB", files, breakdowns, strict=True)]
+        parts += ["", *_difference(difference, top)]
+    elif breakdowns:
+        parts += [_head(files[0], breakdowns[0], ""), "", *_breakdown(breakdowns[0], top)]
+    if len(files) > 1:
+        parts += ["", *_counted(files, counted)]
+    elif not breakdowns or breakdowns[0].absent:
+        parts += ["", f"{files[0].name} holds:", *_grid([("Operator", "Nodes"), *files[0].ops.items()])]
+    return "\n".join(parts).strip("\n") + "\n"
+
+
+def json_text(
+    files: Sequence[Contents],
+    counted: Sequence[OperatorCount],
+    breakdowns: Sequence[Breakdown],
+    difference: Difference | None,
+) -> str:
+    """Everything, as the head of this module describes it."""
+    told: list[dict[str, Any]] = [asdict(one) for one in files]
+    for file, one in zip(told, breakdowns, strict=False):
+        file |= {**asdict(one), "used": one.used.model_dump(mode="json")}
+    said = {
+        "kind": "swapbench.operators",
+        "version": 1,
+        "files": told,
+        "counted": [asdict(one) for one in counted],
+        "difference": None if difference is None else asdict(difference),
+    }
+    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+# ---------------------------------------------------------------------------------------------- one file
+
+
+def _head(file: Contents, one: Breakdown, label: str) -> str:
+    used = one.used
+    told = [
+        f"{used.runtime} {used.version}",
+        ", ".join(used.providers),
+        f"{used.threads} thread{'s' * (used.threads > 1)}",
+        f"{one.processes} processes of {one.runs} runs",
+    ]
+    if used.delegated_nodes is not None and used.nodes is not None:
+        told.insert(2, f"{used.delegated_nodes} of {used.nodes} nodes delegated")
+    return f"{label + ': ' * bool(label)}{file.name} ({', '.join(told)})"
+
+
+def _breakdown(one: Breakdown, top: int) -> list[str]:
+    if one.absent:
+        run = units.duration(one.run_ns)
+        return [f"No times of operators: {one.absent}.", f"A run takes {run} as a whole."]
+    assert one.operators_ns is not None
+    operators: list[Row] = [("Operator", "Nodes", "Share", "Range", "Hint", "Provider")]
+    operators += [
+        (part.op, part.nodes, *_shares(part.share), units.duration(part.hint_ns), part.providers)
+        for part in one.operators
+    ]
+    shown = one.nodes[:top]
+    nodes: list[Row] = [("Node", "Operator", "Output", "Share", "Range", "Provider")]
+    nodes += [(_node(part), part.op, part.output, *_shares(part.share), part.providers) for part in shown]
+    return [
+        *_grid(operators),
+        "",
+        f"The heaviest {len(shown)} of {len(one.nodes)} nodes:",
+        *_grid(nodes),
+        "",
+        RANGE,
+        (
+            "Hint: a run's time while it is profiled, which costs time itself. All operators: "
+            f"{units.duration(one.operators_ns)}; a whole run without the profiler: {units.duration(one.run_ns)}."
+        ),
+    ]
+
+
+def _shares(share: Spread) -> tuple[str, str]:
+    return units.percent(share.median), f"{100 * share.low:.1f} to {100 * share.high:.1f}"
+
+
+def _node(one: Part | Change) -> str:
+    return one.name or units.NOT_MEASURED
+
+
+# ---------------------------------------------------------------------------------------------- two files
+
+
+def _difference(found: Difference, top: int) -> list[str]:
+    moved = [f"{_moved(one)}." for one in found.moved]
+    total, spread = _shares(found.total)
+    whole = f"B takes {total} ({spread}) of A's time, measured in pairs without a profiler."
+    if found.absent:
+        return [whole, *moved, f"No times of operators: {found.absent}."]
+    changed = [one for one in found.nodes if one.change.median]
+    shown = changed[:top]
+    head = ("A", "B", "Change", "Range", "Nodes", "Provider", "")
+    operators = [("Operator", *head), *((one.op, *_changed(one)) for one in found.operators)]
+    nodes: list[Row] = [("Node", "Operator", "Output", *head)]
+    nodes += [(_node(one), one.op, one.output, *_changed(one)) for one in shown]
+    lines = [
+        f"{whole} Everything below is a share of A's time.",
+        *moved,
+        "",
+        *_grid(operators),
+    ]
+    if shown:
+        lines += [
+            "",
+            f"The {len(shown)} nodes that changed most, of {len(found.nodes)}:",
+            *_grid(nodes),
+        ]
+    lines += ["", PAIRED_RANGE]
+    if any(not one.name for one in found.nodes):
+        lines.append(NO_NAMES)
+    return lines
+
+
+def _changed(one: Change) -> tuple[str, ...]:
+    before, after = (
+        units.percent(share.median) if nodes else units.NOT_MEASURED
+        for share, nodes in zip((one.before, one.after), one.nodes, strict=True)
+    )
+    sides = [provider for provider in one.providers if provider]
+    verdict = "new" if not one.nodes[0] else "gone" if not one.nodes[1] else "grew" if one.grew else ""
+    return (
+        before,
+        after,
+        f"{100 * one.change.median:+.1f}",
+        f"{100 * one.change.low:+.1f} to {100 * one.change.high:+.1f}",
+        " → ".join(dict.fromkeys(map(str, one.nodes))),
+        " → ".join(dict.fromkeys(sides)),
+        verdict,
+    )
+
+
+def _moved(one: Moved) -> str:
+    names = [name for name in one.names if name]
+    told = ", ".join([*names[:NAMED_NODES], *["..."] * (len(names) > NAMED_NODES)])
+    what = "fell back" if one.fell_back else "moved"
+    return f"{len(one.names)} {one.op} {what} from {one.before} to {one.after}" + (
+        f" ({told})" if told else ""
+    )
+
+
+def _counted(files: Sequence[Contents], counted: Sequence[OperatorCount]) -> list[str]:
+    totals = [
+        f"{what} {show(getattr(files[0], field))} → {show(getattr(files[1], field))}"
+        for what, field, show in (
+            ("size", "file_bytes", units.size),
+            ("parameters", "params", units.count),
+            ("MACs", "macs", units.count),
+        )
+    ]
+    lines = [f"In the files A {files[0].name} and B {files[1].name}: {', '.join(totals)}."]
+    if not counted:
+        return [*lines, "Both hold the same numbers of the same operators."]
+    rows: list[Row] = [("Operator", "A", "B", "")]
+    rows += [
+        (
+            one.op,
+            one.before,
+            one.after,
+            "added" if not one.before else "removed" if not one.after else f"{one.after - one.before:+d}",
+        )
+        for one in counted
+    ]
+    return [*lines, *_grid(rows)]
+
+
+def _grid(rows: Sequence[Row]) -> list[str]:
+    """Columns of text; those of numbers stand to the right."""
+    texts = [[" ".join(str(cell).split()) for cell in row] for row in rows]
+    columns = list(zip(*texts, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    right = [
+        all(cell[:1] in "0123456789+-–" for cell in column[1:])
+        and any(cell not in {"", units.NOT_MEASURED} for cell in column[1:])
+        for column in columns
+    ]
+    return [
+        "  ".join(
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in texts
+    ]
