@@ -53,7 +53,7 @@ def recipe(pruning: dict[str, Any] | None, **changes: Any) -> TrainRecipe:
 def test_a_method_is_laid_over_a_networks_recipe() -> None:
     methods = sorted((RECIPES / "methods").glob("*.toml"))
     assert len(methods) >= 7
-    for path in methods:
+    for path in (one for one in methods if one.stem != "distill"):
         read = read_recipe(RECIPES / "mobilefacenet.toml", path)
         assert read.recipe == path.stem
         assert read.pruning is not None
@@ -402,7 +402,9 @@ def test_metapruning_finds_trains_and_keeps_its_history(stripes: Dataset, tmp_pa
     assert card.architecture["channels"][0] == int(winner["stem"])
     assert card.architecture["channels"][16] == int(winner["stage 1 output"])
     assert SHAPE.macs(tuple(card.architecture["channels"])) == float(winner["cost"])
-    assert stages[-1] == ("searching widths", 8, 8)
+    assert ("searching widths", 8, 8) in stages
+    assert stages[0][0] == "training pruning_net"
+    assert stages[-1][0] == "training thin.metapruning-0_15M"
     assert "PruningNet epoch 1/2" in lines[0]
     assert "left" in lines[0]
     assert any(line.startswith("a candidate took") for line in lines)

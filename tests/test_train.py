@@ -13,7 +13,7 @@ from tiny_videos import cut, frame_of, level, spread_over, video
 
 from swapbench.cards import read_card
 from swapbench.compress.crops import Jitter, balanced_order, decode, draw_jitter, jittered
-from swapbench.compress.recipe import Augmentation, Distillation, Phase, TrainRecipe, read_recipe
+from swapbench.compress.recipe import Augmentation, Phase, TrainRecipe, read_recipe
 from swapbench.errors import BadCard, BadDataset, NotValid
 from swapbench.pad import facebox
 from swapbench.pad.dataset import COLUMNS, Dataset
@@ -270,7 +270,7 @@ def test_training_finds_the_stripes_and_leaves_a_card_that_says_how(stripes: Dat
     recipe = tiny(
         phases=[{"size_px": 16, "epochs": 2, "batch": 8}, {"size_px": 32, "epochs": 10, "batch": 8}]
     )
-    card = train(recipe, stripes, tmp_path / "models", seed=7, work=tmp_path / "work", progress=lines.append)
+    card = train(recipe, stripes, tmp_path / "models", seed=7, work=tmp_path / "work", say=lines.append)
     assert card == read_card(tmp_path / "models" / "tiny.toml")
     assert card.training is not None
     assert card.training.command == "swapbench train tiny --seed 7"
@@ -285,8 +285,21 @@ def test_training_finds_the_stripes_and_leaves_a_card_that_says_how(stripes: Dat
     assert "16 px" in lines[0]
     assert "32 px" in lines[2]
     assert load_network(card, tmp_path / "models" / "tiny.toml") is not None
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["tiny.safetensors", "tiny.toml"]
+    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == [
+        "tiny.curve.csv",
+        "tiny.safetensors",
+        "tiny.toml",
+    ]
     assert not list((tmp_path / "work").glob("*.state.pt"))
+    curve = list(csv.DictReader((tmp_path / "models" / "tiny.curve.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in curve] == [str(number) for number in range(1, 13)]
+    assert [row["size_px"] for row in curve] == ["16"] * 2 + ["32"] * 10
+    best = curve[int(card.training.dev_results["epoch"]) - 1]
+    assert float(best["dev_eer"]) == card.training.dev_results["eer"]  # float32 here and there
+    for row in curve:  # map_weight is .5
+        mixed = 0.5 * float(row["cross_entropy"]) + 0.5 * float(row["map"])
+        assert float(row["loss"]) == pytest.approx(mixed, abs=2e-6)
+    assert float(curve[-1]["seconds"]) == card.training.seconds
 
 
 class Killed(Exception):
@@ -306,14 +319,190 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset
             raise Killed
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path / "cut", progress=die_after_two)
+        train(tiny(), stripes, tmp_path / "cut", say=die_after_two)
     assert not (tmp_path / "cut" / "tiny.toml").exists()
-    resumed = train(tiny(), stripes, tmp_path / "cut", progress=heard.append)
+    resumed = train(tiny(), stripes, tmp_path / "cut", say=heard.append)
     assert heard[2] == "continuing after epoch 2 of 3"
     assert len(heard) == 4
     assert resumed.checkpoint_sha256 == whole.checkpoint_sha256
+    curves = [(tmp_path / one / "tiny.curve.csv").read_text().splitlines() for one in ("whole", "cut")]
+    assert [[line.rpartition(",")[0] for line in one] for one in curves][1:] == [
+        [line.rpartition(",")[0] for line in curves[0]]
+    ]
+    assert len(curves[1]) == 4
     other = train(tiny(), stripes, tmp_path / "other", seed=5)
     assert other.checkpoint_sha256 != whole.checkpoint_sha256
+
+
+@pytest.mark.slow
+def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Path) -> None:
+    """Whatever the loop can do besides, on a processor its weights are those of a few lines of PyTorch, to the bit."""
+    import torch
+    from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+    from swapbench.compress.batches import batches, normalised
+    from swapbench.compress.loop import Learner, Run
+    from swapbench.nets import build
+
+    recipe = tiny(weight_decay=0.1, label_smoothing=0.1, warmup_epochs=0.0)
+    size = recipe.preprocessing
+    regions = decode(stripes.samples("train"), [size], recipe.augmentation, tmp_path)
+    seen: list[float] = []
+    run = Run(
+        recipe=recipe,
+        seed=4,
+        dataset=stripes,
+        digest="",
+        work=tmp_path,
+        threads=1,
+        bfloat16=False,
+        say=lambda _: None,
+        progress=lambda *_: None,
+    )
+    torch.manual_seed(0)
+    ours = build(recipe.family, recipe.architecture)
+    learner = Learner.of(recipe, ours)
+    for epoch in range(3):
+        run.learn(epoch, learner, regions, size, heard=seen.append)
+    assert seen == pytest.approx([step / 6 for step in range(1, 7)] * 3)
+
+    torch.manual_seed(0)
+    plain = build(recipe.family, recipe.architecture).train()
+    kernels = [one for one in plain.parameters() if one.dim() > 1]
+    vectors = [one for one in plain.parameters() if one.dim() == 1]
+    groups = [{"params": kernels, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
+    optimiser = torch.optim.AdamW(groups, lr=0.01)
+    for epoch in range(3):
+        for step, batch in enumerate(
+            batches(recipe, epoch, regions, size, np.random.default_rng([4, epoch]))
+        ):
+            for group in optimiser.param_groups:
+                group["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * (epoch + step / 6) / 3))
+            optimiser.zero_grad()
+            taps = plain.taps(normalised(batch.pixels, size).contiguous(memory_format=torch.channels_last))
+            target = batch.bona_fide.float()[:, None, None, None].expand_as(taps.map_logits)
+            logits = taps.logits[:, [0]].logsumexp(1), taps.logits[:, 1]  # as two classes
+            labels = cross_entropy(torch.stack(logits, 1), batch.bona_fide, label_smoothing=0.1)
+            loss = 0.5 * labels + 0.5 * binary_cross_entropy_with_logits(taps.map_logits, target)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(plain.parameters(), 5.0)
+            optimiser.step()
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, ours.state_dict()[name]), name
+
+
+@pytest.mark.slow
+def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset, tmp_path: Path) -> None:
+    from swapbench.compress.train import train
+
+    recipe = tiny(
+        phases=[{"size_px": 16, "epochs": 1, "batch": 8}, {"size_px": 32, "epochs": 2, "batch": 24}]
+    )
+    heard: list[tuple[str, float, float]] = []
+    lines: list[str] = []
+
+    def die(line: str) -> None:
+        lines.append(line)
+        if len(lines) == 2:
+            raise Killed
+
+    def progress(*about: Any) -> None:
+        heard.append(about)
+
+    with pytest.raises(Killed):
+        train(recipe, stripes, tmp_path, say=die, progress=progress)
+    # an epoch counts as much as its pixels: 256 in 6 steps, then 1024 in 2
+    total = 256 + 2 * 1024
+    assert [done for _, done, _ in heard] == pytest.approx([256 / 6 * k for k in range(1, 7)] + [768, 1280])
+    assert {(stage, all_) for stage, _, all_ in heard} == {("training tiny", total)}
+    assert lines[0].startswith("epoch 1/3 16 px: loss ")
+    assert lines[0].endswith("s left")
+    heard.clear()
+    train(recipe, stripes, tmp_path, progress=progress)
+    assert [about[1:] for about in heard] == [(512, 1024), (1024, 1024)]
+
+
+@pytest.mark.slow
+def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wanted(
+    stripes: Dataset, tmp_path: Path
+) -> None:
+    from swapbench.compress.train import train
+
+    out, lines = tmp_path / "models", list[str]()
+
+    def again(recipe: TrainRecipe, **options: Any) -> bool:
+        lines.clear()
+        train(recipe, stripes, out, work=tmp_path / "work", say=lines.append, missing=True, **options)
+        return any(line.startswith("epoch") for line in lines)
+
+    assert again(tiny())
+    before = (out / "tiny.toml").read_bytes()
+    assert not again(tiny())
+    assert lines == [f"{out / 'tiny.toml'} is there: the same recipe, data and seed were trained before"]
+    assert (out / "tiny.toml").read_bytes() == before
+    assert again(tiny(), seed=9)  # another seed
+    assert again(tiny())  # the card is that of seed 9 now
+    assert again(tiny(learning_rate=0.02))
+    assert again(tiny())
+    (out / "tiny.safetensors").write_bytes(b"")
+    assert again(tiny())
+    (out / "tiny.toml").unlink()
+    assert again(tiny())
+    train(tiny(), stripes, out, work=tmp_path / "work", say=lines.append)
+    assert lines[-1].startswith("epoch 3/3")  # unless told, it is trained anew
+
+
+@pytest.mark.slow
+def test_weights_of_another_architecture_are_a_clear_error(stripes: Dataset, tmp_path: Path) -> None:
+    import torch
+
+    from swapbench.compress.train import train
+
+    with pytest.raises(BadCard, match="recipe tiny: the weights to begin with are of another architecture"):
+        train(tiny(), stripes, tmp_path, initial={"conv1.weight": torch.zeros(8, 3, 7, 7)})
+    assert not list(tmp_path.glob("*.toml"))
+
+
+@pytest.mark.slow
+def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tmp_path: Path) -> None:
+    """Without a GPU: on PyTorch's device without memory, whose operators refuse tensors of the processor as a GPU's do."""
+    import torch
+
+    from swapbench.compress.batches import Batch
+    from swapbench.compress.distil import Answer, Imitation, Teacher
+    from swapbench.compress.loop import Learner, Run
+    from swapbench.nets import build
+
+    every = dict.fromkeys(("weight", "attention_weight", "hint_weight", "map_weight"), 0.5)
+    recipe = tiny(distillation={"teachers": {"t": 1.0}, **every})
+    card = read_card(Path(__file__).parents[1] / "models" / "resnet18_map.toml")
+    meta, cpu = torch.device("meta"), torch.device("cpu")
+    with meta:
+        network = build(recipe.family, recipe.architecture)
+        teacher = Teacher(card, build(card.family, card.architecture), 1.0, meta)
+        learner = Learner.of(recipe, network, Imitation(recipe, [teacher], network))
+        answer = Answer(torch.zeros(8, 2), *(torch.zeros(8, c, 14, 14) for c in (1, 1, 256)))
+    run = Run(
+        recipe=recipe,
+        seed=0,
+        dataset=stripes,
+        digest="",
+        work=tmp_path,
+        threads=1,
+        bfloat16=False,
+        say=lambda _: None,
+        progress=lambda *_: None,
+        device=meta,
+    )
+    labels = torch.zeros(8, dtype=torch.long)
+    batch = Batch(np.arange(8), torch.zeros(8, 3, 32, 32), labels, labels)
+    loss, terms = run.loss(learner, batch, recipe.preprocessing, [answer])
+    assert {one.device for one in (loss, *terms.values())} == {meta}
+    assert len(terms) == 6
+    for part, value in answer._asdict().items():
+        wrong = answer._replace(**{part: torch.zeros(value.shape, device=cpu)})
+        with pytest.raises(RuntimeError, match="device"):
+            run.loss(learner, batch, recipe.preprocessing, [wrong])
 
 
 @pytest.mark.slow
@@ -324,7 +513,7 @@ def test_a_damaged_state_is_a_clear_error(stripes: Dataset, tmp_path: Path) -> N
         raise Killed(line)
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path, progress=die)
+        train(tiny(), stripes, tmp_path, say=die)
     state = next((tmp_path / ".training").glob("*.state.pt"))
     state.write_bytes(state.read_bytes()[:2000])
     with pytest.raises(NotValid, match=r"is damaged\. Delete it"):
@@ -350,8 +539,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
         raise Killed
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path, progress=poison)
-    with pytest.raises(NotValid, match="the loss became nan in epoch 2, step 1"):
+        train(tiny(), stripes, tmp_path, say=poison)
+    with pytest.raises(
+        NotValid,
+        match=r"the loss became nan in epoch 2, step 1 \(cross_entropy\)\. Lower .* is in .*state\.pt",
+    ):
         train(tiny(), stripes, tmp_path)
     assert len(list((tmp_path / ".training").glob("*.state.pt"))) == 1
     assert not (tmp_path / "tiny.toml").exists()
@@ -362,37 +554,19 @@ def test_a_student_learns_from_a_teacher_card_in_the_same_folder(stripes: Datase
     from swapbench.compress.train import train
 
     train(tiny(), stripes, tmp_path)
-    distil = Distillation(teacher="tiny", weight=0.9, temperature=4.0).model_dump()
+    distil = {"teachers": {"tiny": 1.0}, "weight": 0.9, "temperature": 4.0}
     student = train(tiny(recipe="kd", distillation=distil, map_weight=0.0), stripes, tmp_path)
     assert student.recipe == "kd"
     assert (tmp_path / "tiny.kd.safetensors").is_file()
-    plain = train(tiny(recipe="plain", map_weight=0.0), stripes, tmp_path)
-    control = train(
-        tiny(recipe="control", map_weight=0.0, distillation=distil | {"weight": 0.0}), stripes, tmp_path
-    )
-    assert control.checkpoint_sha256 == plain.checkpoint_sha256 != student.checkpoint_sha256
     with pytest.raises(BadCard, match="cannot read the card"):
-        train(tiny(distillation=distil | {"teacher": "nobody"}), stripes, tmp_path)
-
-
-@pytest.mark.slow
-def test_distillation_by_hand_and_not_too_small_by_the_number_of_classes() -> None:
-    import torch
-
-    from swapbench.compress.train import distillation_loss
-
-    student, teacher = torch.tensor([[0.0, 0.0]]), torch.tensor([[4 * np.log(3.0), 0.0]])
-    # teacher at T = 4: (.75, .25), student (.5, .5): KL = .75 ln 1.5 + .25 ln .5 = .13081; times 16
-    assert distillation_loss(student, teacher, 4.0).item() == pytest.approx(2.0930, abs=1e-4)
-    two = distillation_loss(student.repeat(2, 1), teacher.repeat(2, 1), 4.0)
-    assert two.item() == pytest.approx(2.0930, abs=1e-4)
+        train(tiny(distillation=distil | {"teachers": {"nobody": 1.0}}), stripes, tmp_path)
 
 
 @pytest.mark.slow
 def test_three_classes_become_two_without_changing_the_score() -> None:
     import torch
 
-    from swapbench.compress.train import as_two
+    from swapbench.compress.distil import as_two
 
     logits = torch.tensor([[0.3, 1.2, -0.4], [2.0, 0.1, 0.2]])
     two = as_two(logits, OutputMeaning(kind="logits", bona_fide_index=1))
@@ -403,7 +577,7 @@ def test_three_classes_become_two_without_changing_the_score() -> None:
 def test_colours_change_each_image_alone_and_stay_in_range() -> None:
     import torch
 
-    from swapbench.compress.train import recoloured
+    from swapbench.compress.batches import recoloured
 
     pixels = torch.tensor([100.0, 200.0]).view(1, 1, 1, 2).expand(2, 3, 1, 2)
     same = recoloured(pixels, torch.ones(2, 3), torch.ones(2))
@@ -441,7 +615,7 @@ def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path
         fold, splits={split: with_boxes(samples) for split, samples in fold.splits.items()}
     )
     lines: list[str] = []
-    card = train(tiny(phases=(Phase(size_px=32, epochs=1, batch=8),)), fold, tmp_path, progress=lines.append)
+    card = train(tiny(phases=(Phase(size_px=32, epochs=1, batch=8),)), fold, tmp_path, say=lines.append)
     assert "1 training frames have no face" in lines[0]
     assert card.training is not None
     assert card.training.data == "OULU-NPU protocol 1"

@@ -218,8 +218,16 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="Method laid over the network's recipe (name or file): uniform, magnitude, metapruning, metammd; "
+            help="Method laid over the network's recipe (name or file): distill, uniform, magnitude, metapruning, metammd; "
             "see models/recipes/methods."
+        ),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Trained model (name or card file) that a student learns from, instead of those that the method names; "
+            "repeat for several.",
         ),
     ] = None,
     macs: Annotated[
@@ -229,8 +237,15 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder for the card and the checkpoint; models/ if not given.")
     ] = None,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing",
+            help="Do nothing where the same recipe, data and seed were trained here already and the card is there.",
+        ),
+    ] = False,
 ) -> None:
-    """Train a network from its recipe, pruned where a method says so; writes a checkpoint and the card that says how it was made."""
+    """Train a network from its recipe, distilled or pruned where a method says so; writes a checkpoint and the card that says how it was made."""
     from swapbench.commands import workshop
     from swapbench.commands.data import DataRequest
 
@@ -244,6 +259,8 @@ def train(
             out,
             method=recipe,
             macs=macs,
+            teachers=teacher or [],
+            missing=missing,
             progress=progress,
             say=terminal.say,
         )

@@ -93,10 +93,16 @@ def train(
     *,
     method: str | None = None,
     macs: str | None = None,
+    teachers: Sequence[str] = (),
+    missing: bool = False,
     progress: Progress,
     say: Say,
 ) -> Path:
-    """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file."""
+    """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file.
+
+    teachers: cards to learn from instead of those that the recipe names; missing: do nothing where the same recipe, data and
+    seed were trained to the card that is there.
+    """
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")
     from swapbench.compress.prune import prune, require_feasible
@@ -109,6 +115,10 @@ def train(
     )
     if macs is not None:
         recipe = _within(recipe, macs)
+    if teachers:
+        recipe = _taught_by(recipe, teachers)
+    target = out or folders.models
+    teacher_files = _teacher_files(recipe, folders, target)
     if recipe.pruning is not None:
         require_feasible(recipe)
     if request.faces is not None:
@@ -120,27 +130,25 @@ def train(
             f"{found[0].protocol} has {len(found)} folds, each with a network of its own",
             remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
         )
-    target = out or folders.models
     said = {"--recipe": method, "--macs": macs, "--seed": None if seed is None else str(seed)}
     options = [text for option, value in said.items() if value is not None for text in (option, value)]
+    options += [text for teacher in teachers for text in ("--teacher", teacher)]
     command = shlex.join(["swapbench", "train", name, *request.options(), *options])
     work, threads = folders.build / "training", os.cpu_count() or 1
-    if recipe.pruning is None:
-        card = train_network(
-            recipe, found[0], target, seed=seed, command=command, work=work, threads=threads, progress=say
-        )
-    else:
-        card = prune(
-            recipe,
-            found[0],
-            target,
-            seed=seed,
-            command=command,
-            work=work,
-            threads=threads,
-            say=say,
-            progress=progress,
-        )
+    make = train_network if recipe.pruning is None else prune
+    card = make(
+        recipe,
+        found[0],
+        target,
+        seed=seed,
+        command=command,
+        work=work,
+        threads=threads,
+        teachers=teacher_files,
+        missing=missing,
+        say=say,
+        progress=progress,
+    )
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 
 
@@ -172,6 +180,27 @@ def _within(recipe: TrainRecipe, macs: str) -> TrainRecipe:
         )
     budget = {"macs": most, "latency_ms": None, "latency_table": None}
     return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
+
+
+def _taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
+    """The recipe with these teachers; one that it names keeps its share, another has 1."""
+    if recipe.distillation is None:
+        raise UserError(
+            f"recipe {recipe.stem} learns from no teacher, so --teacher says nothing to it",
+            remedy="Add a method, as in --recipe distill.",
+        )
+    shares = {name: recipe.distillation.teachers.get(name, 1.0) for name in teachers}
+    return recipe.model_copy(
+        update={"distillation": recipe.distillation.model_copy(update={"teachers": shares})}
+    )
+
+
+def _teacher_files(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[str, Path]:
+    """Name -> card of every teacher: a file that was named, else in the folder of the student, else a known model."""
+    if recipe.distillation is None or not recipe.distillation.on:
+        return {}
+    known = {**catalog.card_files(folders), **{path.stem: path for path in sorted(target.glob("*.toml"))}}
+    return {name: _named_file("teacher", name, known) for name in recipe.distillation.teachers}
 
 
 def _need_workshop(purpose: str) -> None:

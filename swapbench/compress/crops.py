@@ -77,10 +77,11 @@ class Region(NamedTuple):
 class Regions:
     """Decoded parts of frames, mapped from one file: uint8 RGB, one after the other.
 
-    samples: those in whose frames there is a face; boxes: policy -> the box of each of them; left_out: why the others are not
-    there, one reason each.
+    key: a digest of the frames and of how they were decoded; samples: those in whose frames there is a face; boxes:
+    policy -> the box of each of them; left_out: why the others are not there, one reason each.
     """
 
+    key: str
     samples: tuple[Sample, ...]
     pixels: NDArray[np.uint8]
     table: tuple[Region, ...]
@@ -131,6 +132,7 @@ def decode(
         _decode(sources, preprocessings, reach, path, index, threads)
     read = json.loads(index.read_text(encoding="utf-8"))
     return Regions(
+        key=path.stem,
         samples=tuple(samples[row] for row in read["samples"]),
         pixels=np.memmap(path, dtype=np.uint8, mode="r"),
         table=tuple(Region(*row) for row in read["table"]),

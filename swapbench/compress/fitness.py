@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from swapbench.compress.batches import normalised
 from swapbench.compress.crops import Jitter, balanced_order, decode
 from swapbench.compress.domain import domain_discrepancy, median_bandwidth
+from swapbench.compress.scoring import SCORING_BATCH, dev_results
 from swapbench.compress.search import Judged
-from swapbench.compress.train import SCORING_BATCH, dev_results, normalised
 from swapbench.errors import BadDataset
 from swapbench.pad.preprocess import prepare
 

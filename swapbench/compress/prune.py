@@ -27,19 +27,20 @@ from swapbench.cards import read_card
 from swapbench.compress.domain import require_domains
 from swapbench.compress.fitness import Fitness
 from swapbench.compress.latency_table import Latency, read_latency_table
+from swapbench.compress.loop import Run
 from swapbench.compress.magnitude import importance, inherited, kept_channels
 from swapbench.compress.pruning_net import PruningNet, shape_of
 from swapbench.compress.pruning_recipe import Magnitude, MetaPruning, UniformWidth
 from swapbench.compress.recipe import TrainRecipe
 from swapbench.compress.search import best, search
-from swapbench.compress.train import Run, train
+from swapbench.compress.train import train
 from swapbench.compress.widths import Budget, WidthSpace
 from swapbench.errors import BadCard, UserError
 from swapbench.files import write_atomically
 from swapbench.nets.checkpoint import file_sha256, load_network, read_tensors, save_checkpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -60,6 +61,8 @@ def prune(
     command: str | None = None,
     work: Path | None = None,
     threads: int = 1,
+    teachers: Mapping[str, Path] | None = None,
+    missing: bool = False,
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> ModelCard:
@@ -105,7 +108,10 @@ def prune(
         work=task.work,
         threads=threads,
         initial=initial,
-        progress=say,
+        teachers=teachers,
+        missing=missing,
+        say=say,
+        progress=progress,
     )
 
 
@@ -295,10 +301,10 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
         dataset=task.dataset,
         digest=digest,
         work=task.work,
-        teacher=None,
         threads=task.threads,
         bfloat16=False,
-        progress=lambda line: task.say(f"PruningNet {line}"),
+        say=lambda line: task.say(f"PruningNet {line}"),
+        progress=task.progress,
         choose_epoch=False,
     )
     torch.set_num_threads(task.threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -40,14 +40,40 @@ class Augmentation(Frozen):
 
 
 class Distillation(Frozen):
-    """Hinton's knowledge distillation: (1 - weight) CE + weight T^2 KL(teacher at T || student at T).
+    """What a student learns from trained networks besides the labels. Each weight switches a term; all 0 is plain training.
 
-    weight 0 is plain training, the control. teacher: name of a card in the folder that the student is written to.
+        (1 - weight) (the loss of the labels) + weight (T^2 KL of softened probabilities)   Hinton et al. 2015
+        + attention_weight (distance of normalised attention maps)                          Zagoruyko and Komodakis 2017
+        + hint_weight (MSE of the regressed features of a middle stage)                     Romero et al. 2015
+        + map_weight (KL of each cell of the map of bona fide probability)
+
+    Two logits say one number an image; the other terms say where in the image. teachers: name of a card -> its share; of
+    several, the softened probabilities and the maps are averaged, and so are the distances from their attention and features.
+
+    views: so many augmented views of every image are fixed, each teacher answers them once, and its answers are kept on disk;
+    each time an image is used, one of them is drawn. 0: a fresh view and a fresh answer every time, at the price of a
+    teacher's forward pass each. Teacher and student always see the same view (Beyer et al., A Good Teacher Is Patient and
+    Consistent, 2022). bfloat16: teachers answer in it where the machine is made for it.
     """
 
-    teacher: str
+    teachers: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
     weight: float = Field(default=0.9, ge=0, le=1)
     temperature: float = Field(default=4.0, gt=0)
+    attention_weight: float = Field(default=0.0, ge=0)
+    hint_weight: float = Field(default=0.0, ge=0)
+    map_weight: float = Field(default=0.0, ge=0)
+    views: int = Field(default=0, ge=0)
+    bfloat16: bool = True
+
+    @property
+    def on(self) -> bool:
+        """False where no term has a weight: teachers are not even opened then."""
+        return self.weight > 0 or self.spatial
+
+    @property
+    def spatial(self) -> bool:
+        """True where a term compares places, so that teacher and student must see the same part of a frame."""
+        return max(self.attention_weight, self.hint_weight, self.map_weight) > 0
 
 
 class TrainRecipe(Frozen):
