@@ -11,11 +11,12 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Version of the record format.
 
 History: 1 (2026-11) first. 2 (2026-11): accuracy says HTER, its folds, its frames and what it rests on; preprocessing says
-where the face box comes from. Everything that version 1 lacks has a default, so its records are read as they are.
+where the face box comes from. 3 (2026-11): sustained runs, and the frame rate of the plan. Everything that an older version
+lacks has a default, so its records are read as they are.
 """
 
 Format = Literal["onnx", "tflite"]
@@ -160,6 +161,11 @@ class Plan(Frozen):
     power_window_s: float = 10.0
     confidence: float = 0.95
     seed: int = 0
+    fps: float | None = Field(
+        default=None,
+        gt=0,
+        description="decisions a second at which a camera would ask for them; None: back to back",
+    )
 
 
 class Machine(Frozen):
@@ -227,6 +233,32 @@ class Speed(Frozen):
         description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)"
     )
     stopped: Literal["target", "budget", "rounds"]
+
+
+class SustainedPoint(Frozen):
+    """One stretch of a sustained run, from `start_s` after its begin to the start of the next.
+
+    p50_ns, p90_ns: quantiles of its runs (stats.quantile), kept instead of the runs because minutes of them are too many.
+    temperature_c, thermal_status: what the device said at its end, None where it says nothing. thermal_status is Android's:
+    0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
+    """
+
+    start_s: float = Field(ge=0)
+    p50_ns: int
+    p90_ns: int
+    runs: int
+    temperature_c: float | None = None
+    thermal_status: int | None = Field(default=None, ge=0, le=6)
+
+
+class Sustained(Frozen):
+    """Latency and temperature while one file runs without a pause for minutes, in order of time."""
+
+    points: tuple[SustainedPoint, ...] = Field(min_length=1)
+
+
+NOT_SUSTAINED: Final = Absent(absent="no sustained run was made")
+"""What a record says that does not speak of sustained runs; so do all of schema versions 1 and 2."""
 
 
 class PeakMemory(Frozen):
@@ -391,7 +423,7 @@ class Power(Frozen):
 class Record(Frozen):
     """Everything measured about one exported file under one runtime on one device. Written once, never rewritten."""
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     id: str
     time: datetime
     run: str
@@ -407,6 +439,7 @@ class Record(Frozen):
     accuracy: Accuracy | Absent
     power: tuple[Power, ...] | Absent
     parity: Parity | Absent
+    sustained: Sustained | Absent = NOT_SUSTAINED
     doubts: tuple[Doubt, ...]
 
     @property

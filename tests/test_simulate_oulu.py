@@ -285,7 +285,7 @@ def test_nobody_is_in_two_splits_nor_in_the_other_simulated_set():
         for split in simulate.SPLITS
         for index in range(recipe.identities(split))
     }
-    assert len(others) == 400
+    assert len(others) == 1120
     assert not people & others
 
 

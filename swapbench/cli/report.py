@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import json
 import sys
 from pathlib import Path
@@ -11,8 +13,11 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.options import Json, RelativeTo
+from swapbench.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
 
@@ -59,6 +64,23 @@ def report(
             help='Recommend the cheapest row that keeps to it: "p90<=30ms", "acer<=5 %"; repeat for several.',
         ),
     ] = None,
+    figure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="Draw one figure: pareto, swap, latency, species, det, sustained, fps, or search (with --history).",
+        ),
+    ] = None,
+    x: Annotated[str, typer.Option("--x", metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
+    y: Annotated[str, typer.Option("--y", metavar="NAME", help="Column upwards, for pareto.")] = "acer",
+    style: Annotated[str, typer.Option(help="Of the figure: paper or screen.")] = "paper",
+    width: Annotated[str, typer.Option(help="Of the figure: column or page.")] = "column",
+    history: Annotated[
+        Path | None, typer.Option(help="CSV of a pruning search, for the figure search.")
+    ] = None,
+    literature: Annotated[
+        bool, typer.Option("--literature", help="With published numbers, marked as such and kept apart.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +89,7 @@ def report(
     ] = None,
     json_out: Json = False,
 ) -> None:
-    """Show and draw what was measured, from records alone: all tables, figures and a page, or the one table asked for."""
+    """Show and draw what was measured, from records alone: all tables, figures and a page, or the one thing asked for."""
     from swapbench import catalog
     from swapbench.commands import report as job
     from swapbench.report.selection import Query
@@ -81,28 +103,58 @@ def report(
         where=tuple(where or ()),
     )
     skin = format_ and catalog.checked_names("format", [format_], tuple(SUFFIXES))[0]
+    single = skin or query or require or figure
+    if literature and (single or json_out) and skin != "markdown":
+        raise UserError(
+            "published numbers stand beside a whole report or a Markdown table only",
+            remedy="Leave the other options out, or add --format markdown",
+        )
+    if figure:
+        written = job.write_figure(
+            folders, runs or (), query, relative_to, out, terminal.say, kind=figure, history=history, x=x, y=y, style=style,
+            width=width,
+        )  # fmt: skip
+        for path in written:
+            terminal.say(f"wrote {path}")
     if require:
         drawn, _ = job.table(folders, runs or (), relative_to, terminal.say)
         found = job.recommendations(drawn, query, require)
         print(json.dumps(found, indent=1, ensure_ascii=False) if json_out else "\n\n".join(found))
-    elif skin or query:
-        drawn, _ = job.table(folders, runs or (), relative_to, terminal.say)
-        if skin or json_out:
-            print(text_of(drawn, query, skin or "json"), end="")
-        else:
-            _print(job.terminal_table(drawn, query))
+    elif skin or (query and not figure):
+        with _uncollected():
+            drawn, _ = job.table(folders, runs or (), relative_to, terminal.say)
+            if skin or json_out:
+                print(text_of(drawn, query, skin or "json"), end="")
+            else:
+                _print(job.terminal_table(drawn, query))
+        if literature:
+            print(f"\n{job.published()}", end="")
         for path in job.write_tables(drawn, query, skin, out) if out else ():
             terminal.say(f"wrote {path}")
-    else:
-        whole = job.write_report(folders, runs or (), out, relative_to, terminal.say)
+    elif not single:
+        whole = job.write_report(folders, runs or (), out, relative_to, terminal.say, literature=literature)
         if json_out:
             print(text_of(whole.table, query, "json"), end="")
         else:
             _print(job.terminal_table(whole.table, query))
+        if literature:
+            print(f"\n{job.published()}", end="")
         for path in whole.files.all:
             terminal.say(f"wrote {path}")
         for text in whole.files.remarks:
             terminal.say(text)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the collector of cycles: a large table is millions of values and no cycle, and looking takes a quarter of its time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _print(table: Table) -> None:

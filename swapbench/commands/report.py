@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +95,13 @@ def terminal_table(drawn: Table, query: Query) -> RichTable:
     return skins.as_rich(view_of(drawn, query)) if query else whole.as_rich(drawn)
 
 
+def published() -> str:
+    """The published numbers as Markdown, which a terminal can show too."""
+    from swapbench.report.literature import as_markdown, literature
+
+    return as_markdown(literature())
+
+
 def write_tables(drawn: Table, query: Query, skin: str | None, out: Path) -> tuple[Path, ...]:
     """Keep one skin of the table, or all of them, as `table.<suffix>` in a folder."""
     from swapbench.files import write_atomically
@@ -108,19 +115,65 @@ def write_tables(drawn: Table, query: Query, skin: str | None, out: Path) -> tup
 
 
 def write_report(
-    folders: Folders, runs: Sequence[Path], out: Path | None, relative_to: str | None, say: Say
+    folders: Folders,
+    runs: Sequence[Path],
+    out: Path | None,
+    relative_to: str | None,
+    say: Say,
+    *,
+    literature: bool = False,
 ) -> WholeReport:
-    """Draw the whole report of one or several runs from their records."""
-    from swapbench.report.writer import write_report as write
+    """Draw the whole report of one or several runs from their records. literature: with the published numbers."""
+    from swapbench.report import writer
+    from swapbench.report.literature import literature as published
 
     drawn, chosen = table(folders, runs, relative_to, say)
+    folder = _folder_for(chosen, out)
+    records, run_folders = _records(chosen)
+    files = writer.write_report(
+        records, folder, relative_to, run_folders, table=drawn, kinds=writer.EVERY_FIGURE,
+        literature=published() if literature else (),
+    )  # fmt: skip
+    return WholeReport(drawn, records, files)
+
+
+def write_figure(
+    folders: Folders,
+    runs: Sequence[Path],
+    query: Query,
+    relative_to: str | None,
+    out: Path | None,
+    say: Say,
+    *,
+    kind: str,
+    history: Path | None,
+    **options: str,
+) -> tuple[Path, ...]:
+    """Draw one figure of the chosen rows, with its data; a pruning search needs no run. options: as in report.figures.draw."""
+    from swapbench.report import writer
+    from swapbench.report.selection import view_of
+
+    if kind == "search":
+        found = writer.write_figure(kind, None, (), {}, out or Path(), history=history, **options)
+    else:
+        drawn, chosen = table(folders, runs, relative_to, say)
+        drawn = replace(drawn, rows=view_of(drawn, query).rows)
+        records, run_folders = _records(chosen)
+        found = writer.write_figure(kind, drawn, records, run_folders, _folder_for(chosen, out), **options)
+    return found
+
+
+def _records(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
+    """All records of some runs, and which run's folder each lies in."""
+    of_run = {folder: store.load_run(folder) for folder in chosen}
+    folder_of = {(one.run, one.id): folder for folder, found in of_run.items() for one in found}
+    return tuple(one for found in of_run.values() for one in found), folder_of
+
+
+def _folder_for(chosen: Sequence[Path], out: Path | None) -> Path:
     if out is None and len(chosen) > 1:
         raise UserError(
             "a report of several runs needs a folder of its own",
             remedy="Give one with --out, or print one table with --format",
         )
-    of_run = {folder: store.load_run(folder) for folder in chosen}
-    records = tuple(record for found in of_run.values() for record in found)
-    run_folders_ = {record.id: folder for folder, found in of_run.items() for record in found}
-    files = write(records, out or chosen[0], relative_to, run_folders_, table=drawn)
-    return WholeReport(drawn, records, files)
+    return out or chosen[0]

@@ -6,6 +6,7 @@ stand in a row. Tables, figures, Pareto fronts, constraints and the page all rea
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -27,15 +28,19 @@ Cell = str | int | float | bool | None
 class Column:
     """One column. Numbers are kept in the unit of `summary.Row`; `per_unit` of them are one `unit` that is shown.
 
-    name: what people type. title: the heading, without its unit. better: which direction is better, "" for what cannot be
-    ranked. value, low, high: from a row to its number and interval, None where it does not exist. text: the cell of a person's table,
-    without a unit where `unit` says it. part: the part of `Row.missing` that says why a number is absent.
+    name: what people type. title: the heading, without its unit. value: from a row to what it holds, None where that does not
+    exist. fields: the names of the same value, and of its interval, in the CSV and JSON skins. show: from a number of the row
+    to its digits in `unit`; sign: what follows the digits in running text, "×". better: which direction is better, "" for
+    what cannot be ranked. low, high: the interval; spread: it is symmetric and shown as ±. limit: what a number is below
+    that the meter could not resolve. part: the parts of `Row.missing` that say why a number is absent, its quantity first;
+    otherwise: why it is, where they do not say. ratios: the columns that say the same relative to the reference.
     """
 
     name: str
     title: str
     value: Callable[[Row], Cell]
-    text: Callable[[Row], str]
+    fields: tuple[str, ...]
+    show: Callable[[float], str] = str
     unit: str = ""
     per_unit: float = 1.0
     better: Better = ""
@@ -43,6 +48,11 @@ class Column:
     high: Callable[[Row], float | None] | None = None
     part: str = ""
     quantity: units.Kind | None = None
+    sign: str = ""
+    spread: bool = False
+    limit: Callable[[Row], float | None] | None = None
+    otherwise: str = ""
+    ratios: tuple[str, ...] = ()
 
     @property
     def heading(self) -> str:
@@ -51,8 +61,18 @@ class Column:
 
     @property
     def numeric(self) -> bool:
-        """Whether it can be an axis, a sort key or a constraint."""
+        """Whether it can be an axis, a constraint or have a best row."""
         return self.quantity is not None
+
+    @property
+    def about(self) -> str:
+        """Which of the four quantities it tells of, as doubts name them; "" for none."""
+        return self.part.partition(" ")[0]
+
+    @property
+    def relative(self) -> bool:
+        """Whether it compares with the reference row."""
+        return "reference" in self.part.split()
 
     def number(self, row: Row) -> float | None:
         """Its number in the row's own unit, None where there is none."""
@@ -70,13 +90,46 @@ class Column:
         """A number in the unit that is shown."""
         return value / self.per_unit
 
+    def digits(self, row: Row) -> str:
+        """Its number as digits in `unit`, "" where there is none that is finite."""
+        value = self.number(row) if self.numeric else None
+        return "" if value is None or not math.isfinite(value) else self.show(value)
+
+    def aside(self, row: Row) -> str:
+        """What stands beside the digits: '[4.43, 4.56]', '± 0.0031', or ""."""
+        bounds = self.interval(row)
+        value = self.number(row)
+        if bounds is None or value is None or not math.isfinite(value):
+            return ""
+        if self.spread:
+            return f"± {units.significant(self.shown(bounds[1] - bounds[0]) / 2, 2)}"
+        return f"[{self.show(bounds[0])}, {self.show(bounds[1])}]"
+
+    def text(self, row: Row) -> str:
+        """The cell of a person's table, without a unit where `unit` says it; an en dash where there is nothing to say."""
+        if not self.numeric:
+            value = self.value(row)
+            return units.NOT_MEASURED if value is None else str(value)
+        digits = self.digits(row)
+        if digits:
+            return f"{digits}{self.sign} {self.aside(row)}".rstrip()
+        below = self.limit(row) if self.limit else None
+        return units.NOT_MEASURED if below is None else f"< {self.show(below)}"
+
     def absent(self, row: Row) -> str:
         """Why the row has no number here; "" where it has one or nobody said why."""
         if self.value(row) is not None:
             return ""
-        return "; ".join(
-            dict.fromkeys(one.reason for one in row.missing if one.quantity in self.part.split())
-        )
+        parts = self.part.split()
+        said = [one.reason for one in row.missing if one.quantity in parts and self._concerns(one.reason)]
+        if self.relative and row.relative is None:
+            said = [one.reason for one in row.missing if one.quantity == "reference"] or said
+        return "; ".join(dict.fromkeys(said)) or self.otherwise
+
+    def _concerns(self, reason: str) -> bool:
+        """Reasons of one percentile or operating point begin with its name, and are no other one's."""
+        named = re.match(r"(p\d\d|bpcer\d+)\b", reason)
+        return named is None or named[1] in {self.name, self.name.removeprefix("latency_")}
 
 
 @dataclass(frozen=True)
@@ -117,7 +170,8 @@ def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Colum
     if not wanted:
         raise UserError("no column was named", remedy=f"Some of: {', '.join(COLUMNS)}")
     rows = tuple(rows)
-    return tuple(column(name, rows) for name in dict.fromkeys(wanted))
+    found = {one.name: one for one in (column(name, rows) for name in wanted)}
+    return tuple(found.values())
 
 
 def numeric_column(name: str, rows: Iterable[Row] = ()) -> Column:
@@ -141,7 +195,13 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
         )
     wanted = numeric_column(parts[1], rows)
     assert wanted.quantity is not None
-    limit = units.amount(parts[3], wanted.quantity, where=f"requirement {text!r}")
+    amount = re.sub(r"(?<=[\d.])\s*[x×]$", "", parts[3]) if wanted.sign else parts[3]
+    limit = units.amount(amount, wanted.quantity, where=f"requirement {text!r}")
+    if wanted.quantity == "share" and limit > 1 and "%" not in parts[3]:
+        raise UserError(
+            f"requirement {text!r}: {parts[3]} is more than the whole",
+            remedy=f"A share is written {parts[3]} % or {limit / 100:g}",
+        )
     return Constraint(wanted, parts[2] == "<=", limit, " ".join(parts.groups()))
 
 
@@ -156,73 +216,83 @@ def _bound(name: str) -> Callable[[Row], float | None]:
     return lambda row: getattr(row, name)
 
 
-def _text(name: str, title: str, value: Callable[[Row], Cell] | None = None) -> Column:
-    of = value or _field(name)
-
-    def text(row: Row) -> str:
-        found = of(row)
-        return units.NOT_MEASURED if found is None else str(found)
-
-    return Column(name, title, of, text)
-
-
-def _time(name: str, title: str, stored: str, part: str = "speed", *, interval: str = "") -> Column:
-    low, high = (_bound(f"{interval}_low_ns"), _bound(f"{interval}_high_ns")) if interval else (None, None)
-    of = _field(stored)
-
-    def text(row: Row) -> str:
-        value = of(row)
-        bounds = (low(row), high(row)) if low and high else (None, None)
-        return cells.with_interval(units.milliseconds, value, *bounds)  # type: ignore[arg-type]
-
-    return Column(name, title, of, text, "ms", 1e6, "lower", low, high, part, "time")
+def _text(
+    name: str,
+    title: str,
+    value: Callable[[Row], Cell] | None = None,
+    *,
+    fields: tuple[str, ...] = (),
+    part: str = "",
+) -> Column:
+    return Column(name, title, value or _field(name), fields or (name,), part=part)
 
 
-def _size(name: str, title: str, stored: str, part: str) -> Column:
-    of = _field(stored)
+def _time(
+    name: str,
+    title: str,
+    stored: str,
+    part: str = "speed",
+    *,
+    interval: str = "",
+    ratios: tuple[str, ...] = (),
+) -> Column:
+    bounds = (f"{interval}_low_ns", f"{interval}_high_ns") if interval else ()
+    low, high = map(_bound, bounds) if bounds else (None, None)
     return Column(
-        name, title, of, lambda row: cells.or_dash(units.megabytes, of(row)), "MB", 1e6, "lower",  # type: ignore[arg-type]
-        part=part, quantity="size",
+        name, title, _field(stored), (stored, *bounds), units.milliseconds, "ms", 1e6, "lower", low, high, part, "time",
+        ratios=ratios,
     )  # fmt: skip
 
 
-def _count(name: str, title: str) -> Column:
-    of = _field(name)
+def _size(name: str, title: str, stored: str, part: str, *ratios: str) -> Column:
     return Column(
-        name, title, of, lambda row: cells.or_dash(units.millions, of(row)), "M", 1e6, "lower",  # type: ignore[arg-type]
-        part="weight", quantity="count",
+        name, title, _field(stored), (stored,), units.megabytes, "MB", 1e6, "lower", part=part, quantity="size", ratios=ratios
+    )  # fmt: skip
+
+
+def _count(name: str, title: str, *ratios: str) -> Column:
+    return Column(
+        name, title, _field(name), (name,), units.millions, "M", 1e6, "lower", part="weight", quantity="count", ratios=ratios
     )  # fmt: skip
 
 
 def _rate(
-    name: str, title: str, better: Better = "lower", stored: str = "", *, interval: bool = True
+    name: str,
+    title: str,
+    better: Better = "lower",
+    stored: str = "",
+    *,
+    interval: bool = True,
+    ratios: tuple[str, ...] = (),
 ) -> Column:
     stored = stored or name
-    of = _field(stored)
-    low, high = (_bound(f"{stored}_low"), _bound(f"{stored}_high")) if interval else (None, None)
-
-    def text(row: Row) -> str:
-        bounds = (low(row), high(row)) if low and high else (None, None)
-        return cells.with_interval(cells.bare_percent, of(row), *bounds)  # type: ignore[arg-type]
-
-    return Column(name, title, of, text, "%", 0.01, better, low, high, "accuracy", "share")
-
-
-def _ratio(name: str, title: str, part: str, better: Better = "higher") -> Column:
-    def of(row: Row) -> Cell:
-        return getattr(row.relative, name, None)
-
+    bounds = (f"{stored}_low", f"{stored}_high") if interval else ()
+    low, high = map(_bound, bounds) if bounds else (None, None)
     return Column(
-        name,
-        title,
-        of,
-        cells.relative_cell(name),
-        "",
-        1.0,
-        better,
-        part=f"{part} reference",
-        quantity="count",
-    )
+        name, title, _field(stored), (stored, *bounds), cells.bare_percent, "%", 0.01, better, low, high, "accuracy", "share",
+        ratios=ratios,
+    )  # fmt: skip
+
+
+def _ratio_of(name: str) -> Callable[[Row], float | None]:
+    return lambda row: getattr(row.relative, name, None)
+
+
+def _ratio(
+    name: str,
+    title: str,
+    part: str,
+    better: Better = "higher",
+    *,
+    interval: bool = False,
+    otherwise: str = "",
+) -> Column:
+    bounds = (f"{name}_low", f"{name}_high") if interval else ()
+    low, high = map(_ratio_of, bounds) if bounds else (None, None)
+    return Column(
+        name, title, _ratio_of(name), (name, *bounds, "relative_to"), units.significant, "", 1.0, better, low, high,
+        f"{part} reference", "count", "×", otherwise=otherwise or "its reference has no such number",
+    )  # fmt: skip
 
 
 def _species(species: str) -> Column:
@@ -232,29 +302,10 @@ def _species(species: str) -> Column:
         )
 
     return Column(
-        f"apcer.{species}", f"APCER {species}", part("apcer"), cells.species_cell(species), "%", 0.01, "lower",
-        part("low"), part("high"), "accuracy", "share",
+        f"apcer.{species}", f"APCER {species}", part("apcer"),
+        (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}"), cells.bare_percent, "%", 0.01, "lower",
+        part("low"), part("high"), "accuracy", "share", otherwise="its test data hold no such attack",
     )  # fmt: skip
-
-
-def _energy(name: str, title: str, of: Callable[[Row], float | None], *, uncertain: bool) -> Column:
-    def end(sign: int) -> Callable[[Row], float | None]:
-        def bound(row: Row) -> float | None:
-            value = of(row)
-            return None if value is None else value + sign * row.energy[0].uncertainty_uj
-
-        return bound
-
-    def text(row: Row) -> str:
-        if uncertain and row.energy and not row.energy[0].resolved:
-            return f"< {units.significant(row.energy[0].limit_uj / 1e3)}"
-        value = of(row)
-        if value is None or not uncertain:
-            return cells.or_dash(units.millijoules, value)
-        return f"{units.millijoules(value)} ± {units.millijoules(row.energy[0].uncertainty_uj, 2)}"
-
-    low, high = (end(-1), end(1)) if uncertain else (None, None)
-    return Column(name, title, of, text, "mJ", 1e3, "lower", low, high, "power", "energy")
 
 
 def _above_idle_uj(row: Row) -> float | None:
@@ -262,11 +313,21 @@ def _above_idle_uj(row: Row) -> float | None:
     return row.energy[0].above_idle_uj if row.energy and row.energy[0].resolved else None
 
 
+def _above_idle_end(sign: int) -> Callable[[Row], float | None]:
+    def bound(row: Row) -> float | None:
+        value = _above_idle_uj(row)
+        return None if value is None else value + sign * row.energy[0].uncertainty_uj
+
+    return bound
+
+
+_NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
+
 COLUMNS = {
     one.name: one
     for one in (
-        _text("file", "File", lambda row: row.label),
-        _text("model", "Model", lambda row: row.model),
+        _text("file", "File", lambda row: row.label, fields=("label",)),
+        _text("model", "Model", lambda row: row.model, fields=("net", "recipe")),
         _text("net", "Network"),
         _text("recipe", "Recipe"),
         _text("precision", "Precision"),
@@ -274,52 +335,59 @@ COLUMNS = {
         _text("runtime", "Runtime"),
         _text("runtime_version", "Version"),
         _text("threads", "Threads"),
-        _text("device", "Device", lambda row: row.machine),
+        _text("device", "Device", lambda row: row.machine, fields=("machine",)),
         _text("run", "Run"),
-        _text("dataset", "Data"),
-        _text("protocol", "Protocol"),
-        _time("latency_p50", "Median latency", "latency_p50_ns", interval="latency_p50"),
-        _time("latency_p05", "p05 latency", "latency_p05_ns"),
+        _text("dataset", "Data", part="accuracy"),
+        _text("protocol", "Protocol", part="accuracy"),
+        _time("latency_p50", "Median latency", "latency_p50_ns", interval="latency_p50", ratios=("speed_up",)),
+        _time("latency_p05", "p05 latency", "latency_p05_ns", ratios=("speed_up_p05",)),
         _time("latency_p90", "p90 latency", "latency_p90_ns", "speed tail"),
         _time("latency_p95", "p95 latency", "latency_p95_ns", "speed tail"),
         _time("latency_p99", "p99 latency", "latency_p99_ns", "speed tail"),
         _time("load", "Load", "load_ns"),
         _time("first", "First run", "first_ns"),
         _time("cpu_time", "CPU time", "cpu_time_ns"),
-        _size("file_bytes", "File size", "file_bytes", "weight"),
-        _count("params", "Parameters"),
-        _count("macs", "MACs"),
-        _size("peak_memory", "Peak memory", "peak_memory_bytes", "weight memory"),
-        _rate("acer", "ACER"),
+        _size("file_bytes", "File size", "file_bytes", "weight", "size_reduction"),
+        _count("params", "Parameters", "params_reduction"),
+        _count("macs", "MACs", "macs_reduction"),
+        _size("peak_memory", "Peak memory", "peak_memory_bytes", "weight memory", "memory_reduction"),
+        _rate("acer", "ACER", ratios=("accuracy_kept", "error_ratio")),
         _rate("apcer", "APCER", interval=False),
         _rate("bpcer", "BPCER"),
-        _rate("hter", "HTER @dev", stored="hter_source_dev"),
+        _rate("hter", "HTER @source-dev", stored="hter_source_dev"),
+        _rate("hter_target_eer", "HTER @target-EER"),
         _rate("eer", "EER", interval=False),
         _rate("auc", "AUC", "higher"),
         _rate("bpcer10", "BPCER10", interval=False),
         _rate("bpcer20", "BPCER20", interval=False),
         _rate("bpcer100", "BPCER100", interval=False),
-        _energy("energy", "Energy above idle", _above_idle_uj, uncertain=True),
-        _energy(
-            "energy_gross", "Energy, idle included", lambda row: row.energy[0].gross_uj if row.energy else None,
-            uncertain=False,
+        Column(
+            "energy", "Energy above idle", _above_idle_uj,
+            ("energy_above_idle_uj", "energy_uncertainty_uj", "energy_limit_uj", "energy_meter", "energy_scope"),
+            units.millijoules, "mJ", 1e3, "lower", _above_idle_end(-1), _above_idle_end(1), "power", "energy", spread=True,
+            limit=lambda row: row.energy[0].limit_uj if row.energy and not row.energy[0].resolved else None,
+            ratios=("energy_reduction",),
         ),
         Column(
-            "speed_up", "Speed-up", lambda row: row.relative.speed_up if row.relative else None, cells.speed_up, "", 1.0,
-            "higher", lambda row: row.relative.speed_up_low if row.relative else None,
-            lambda row: row.relative.speed_up_high if row.relative else None, "speed reference", "count",
+            "energy_gross", "Energy, idle included", lambda row: row.energy[0].gross_uj if row.energy else None,
+            ("energy_gross_uj", "energy_meter", "energy_scope"), units.millijoules, "mJ", 1e3, "lower", part="power",
+            quantity="energy",
         ),
+        _ratio("speed_up", "Speed-up", "speed", interval=True),
+        _ratio("speed_up_p05", "Speed-up (p05)", "speed"),
         _ratio("size_reduction", "Smaller file", "weight"),
         _ratio("params_reduction", "Fewer parameters", "weight"),
         _ratio("macs_reduction", "Fewer MACs", "weight"),
-        _ratio("memory_reduction", "Less memory", "memory"),
-        _ratio("energy_reduction", "Less energy", "power"),
-        Column(
-            "accuracy_kept", "1 - ACER kept", lambda row: row.relative.accuracy_kept if row.relative else None,
-            lambda row: cells.or_dash(cells.bare_percent, row.relative.accuracy_kept if row.relative else None),
-            "%", 0.01, "higher", part="accuracy reference", quantity="share",
+        _ratio("memory_reduction", "Less memory", "weight memory"),
+        _ratio(
+            "energy_reduction", "Less energy", "power",
+            otherwise="its reference has no energy, or another meter, or the meter could not resolve one of the two",
         ),
-        _ratio("error_ratio", "Error ratio", "accuracy", "lower"),
+        Column(
+            "accuracy_kept", "1 - ACER kept", _ratio_of("accuracy_kept"), ("accuracy_kept", "relative_to"), cells.bare_percent,
+            "%", 0.01, "higher", part="accuracy reference", quantity="share", otherwise=_NO_COMMON_ERRORS,
+        ),
+        _ratio("error_ratio", "Error ratio", "accuracy", "lower", otherwise=_NO_COMMON_ERRORS),
     )
 }  # fmt: skip
 """Every column by its name, in the order in which a list of all of them is shown."""

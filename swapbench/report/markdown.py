@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from typing import TYPE_CHECKING
@@ -59,9 +60,14 @@ def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+_NARROW = re.compile(r"[ -~†±×µ–]*")
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+@functools.lru_cache(maxsize=2**16)  # a name stands in every section
 def escaped(text: str) -> str:
     """`text` so that Markdown (also in a table cell) shows it as it is; line breaks and control characters become spaces."""
-    text = "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text)
+    text = _CONTROLS.sub(" ", text)
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[\w/!?])", "&lt;", text)
     text = re.sub(r"([\\`*|~$])", r"\\\1", text)
@@ -74,8 +80,12 @@ def escaped(text: str) -> str:
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns are aligned as plain text too: text to the left, numbers to the right."""
     lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(3, *(_width(line[i]) for line in lines)) for i in range(len(header))]
-    left = [heading in TEXT_COLUMNS for heading in header]
+    return aligned(lines, [heading in TEXT_COLUMNS for heading in header])
+
+
+def aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
+    """A Markdown table of cells that are Markdown already; the first line is the heading, `left` says which columns are text."""
+    widths = [max(3, *map(_width, column)) for column in zip(*lines, strict=True)]
 
     def line_of(line: Sequence[str]) -> str:
         padded = (
@@ -93,6 +103,8 @@ def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _width(text: str) -> int:
     """Columns of a terminal that the text takes."""
+    if _NARROW.fullmatch(text):
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

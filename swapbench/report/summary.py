@@ -7,15 +7,17 @@ than 1 is better), `accuracy_kept` and `error_ratio` are this row / reference.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from swapbench import stats
 from swapbench.errors import UnknownName
 from swapbench.records import PRECISIONS, Absent, Proportion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
     from swapbench.records import Accuracy, Doubt, Machine, Parity, Plan, Power, Record, Speed, Weight
@@ -25,6 +27,8 @@ TAILS = (0.90, 0.95, 0.99)
 """The percentiles that are reported only when the sample is large enough to claim them."""
 
 _PRECISIONS: tuple[str, ...] = PRECISIONS
+Part = tuple[dict[str, Any], "list[Missing]"]
+"""What a part of a record gives a row: values by the names of its fields, and why the others are missing."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +220,15 @@ class Row:
 def summary(record: Record) -> Row:
     """The row of one record. Deterministic: the bootstrap is seeded by the record's own plan."""
     variant, used = record.variant, record.runtime
-    row = Row(
+    parts = (
+        _speed(record.speed, record.plan),
+        _weight(record.weight),
+        _accuracy(record.accuracy),
+        _power(record.power),
+        _parity(record.parity),
+    )
+    values = {name: value for found, _ in parts for name, value in found.items()}
+    return Row(
         label=variant.file_name,
         record_id=record.id,
         run=record.run,
@@ -239,12 +251,9 @@ def summary(record: Record) -> Row:
         ),
         valid=record.valid,
         doubts=record.doubts,
+        missing=tuple(one for _, missing in parts for one in missing),
+        **values,
     )
-    row = _with_speed(row, record.speed, record.plan)
-    row = _with_weight(row, record.weight)
-    row = _with_accuracy(row, record.accuracy)
-    row = _with_power(row, record.power)
-    return _with_parity(row, record.parity)
 
 
 def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
@@ -255,27 +264,39 @@ def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[
     in fp32 with the same machine, format, runtime, runtime version and threads; where there are several, the newest.
     Raises UnknownName when no record is of the network `relative_to`.
     """
-    rows = _with_labels(sorted(map(summary, records), key=_order))
+    return compared_rows(map(summary, records), relative_to)
+
+
+def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
+    """`rows_of` from rows as `summary` makes them, each of one record alone."""
+    rows = _with_labels(sorted(rows, key=_order))
     name = _reference_name(rows, relative_to)
     if name is None:
         return tuple(rows), None
+    references = _references(rows, name)
     compared = []
     for row in rows:
-        reference = _reference_of(row, name, rows)
+        reference = references.get(_place(row))
         if reference is None:
             under = f"{row.runtime} {row.runtime_version} with {row.threads} thread{'s' * (row.threads != 1)}"
             reason = f"no fp32 {row.format} record of {name} under {under} on the same machine"
-            compared.append(
-                _missing(row, "reference", Absent(absent=reason, remedy="Measure it in the same run"))
-            )
+            why = Missing("reference", reason, "Measure it in the same run")
+            compared.append(_changed(row, missing=(*row.missing, why)))
         else:
-            compared.append(replace(row, relative=relative(row, reference)))
+            compared.append(_changed(row, relative=relative(row, reference)))
     return tuple(compared), name
+
+
+def _changed(row: Row, **values: Any) -> Row:
+    """`dataclasses.replace` for thousands of rows: it would hand on every field by name and take ten times as long."""
+    changed = object.__new__(Row)
+    vars(changed).update(vars(row) | values)
+    return changed
 
 
 def relative(row: Row, reference: Row) -> Relative:
     """The ratios of a row to its reference. Accuracy is compared only on the same data and protocol."""
-    itself = row.record_id == reference.record_id
+    itself = (row.run, row.record_id) == (reference.run, reference.record_id)
     same_data = (row.dataset_digest, row.protocol) == (reference.dataset_digest, reference.protocol)
     accuracy_kept = error_ratio = None
     if same_data and row.acer is not None and reference.acer is not None:
@@ -328,112 +349,116 @@ def _over(top: float | None, bottom: float | None) -> float | None:
     return top / bottom if top is not None and bottom else None
 
 
-def _missing(row: Row, quantity: Quantity, why: Absent) -> Row:
-    return replace(row, missing=(*row.missing, Missing(quantity, why.absent, why.remedy)))
+def _missing(quantity: Quantity, why: Absent) -> Missing:
+    return Missing(quantity, why.absent, why.remedy)
 
 
-def _with_speed(row: Row, speed: Speed | Absent, plan: Plan) -> Row:
+def _speed(speed: Speed | Absent, plan: Plan) -> Part:
     if isinstance(speed, Absent):
-        return _missing(row, "speed", speed)
-    workers = [worker for worker in speed.workers if worker.runs_ns]
-    slices_ns = [[one for one in worker.slices_ns if one] for worker in workers]
-    runs_ns = [ns for worker in workers for ns in worker.runs_ns]
-    if not runs_ns:
-        return _missing(row, "speed", Absent(absent="no worker finished a timed run", remedy="Measure again"))
+        return {}, [_missing("speed", speed)]
+    workers = [worker for worker in speed.workers if any(worker.slices_ns)]
+    if not workers:
+        reason = "no worker finished a timed run"
+        return {}, [Missing("speed", reason, "Measure again")]
+    slices_ns: list[list[Any]] = [
+        [np.array(one, np.float64) for one in worker.slices_ns if one] for worker in workers
+    ]
+    runs_ns = np.concatenate([one for worker in slices_ns for one in worker])
     interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
-    row = replace(
-        row,
-        input=speed.input,
-        latency_p05_ns=stats.quantile(runs_ns, 0.05),
-        latency_p50_ns=stats.median(runs_ns),
-        latency_p50_low_ns=interval.low,
-        latency_p50_high_ns=interval.high,
-        latency_confidence=interval.confidence,
-        load_ns=stats.median([worker.load_ns for worker in workers]),
-        first_ns=stats.median([worker.first_ns for worker in workers]),
-        cpu_time_ns=sum(worker.cpu_ns for worker in workers) / len(runs_ns),
-        runs=len(runs_ns),
-        workers=len(workers),
-    )
     tails = {p: stats.early_stopping_percentile(runs_ns, p) for p in TAILS}
-    for p, tail in tails.items():
-        if tail.value is None:
-            reason = f"p{100 * p:.0f} needs n >= {tail.least_samples} runs"
-            row = _missing(row, "tail", Absent(absent=reason, remedy="Measure longer: a larger time budget"))
-    return replace(
-        row,
-        latency_p90_ns=tails[0.90].value,
-        latency_p95_ns=tails[0.95].value,
-        latency_p99_ns=tails[0.99].value,
-    )
+    values = {
+        "input": speed.input,
+        "latency_p05_ns": stats.quantile(runs_ns, 0.05),
+        "latency_p50_ns": stats.median(runs_ns),
+        "latency_p50_low_ns": interval.low,
+        "latency_p50_high_ns": interval.high,
+        "latency_confidence": interval.confidence,
+        "latency_p90_ns": tails[0.90].value,
+        "latency_p95_ns": tails[0.95].value,
+        "latency_p99_ns": tails[0.99].value,
+        "load_ns": stats.median([worker.load_ns for worker in workers]),
+        "first_ns": stats.median([worker.first_ns for worker in workers]),
+        "cpu_time_ns": sum(worker.cpu_ns for worker in workers) / len(runs_ns),
+        "runs": len(runs_ns),
+        "workers": len(workers),
+    }
+    return values, [
+        Missing(
+            "tail",
+            f"p{100 * p:.0f} needs n >= {tail.least_samples} runs",
+            "Measure longer: a larger time budget",
+        )
+        for p, tail in tails.items()
+        if tail.value is None
+    ]
 
 
-def _with_weight(row: Row, weight: Weight | Absent) -> Row:
+def _weight(weight: Weight | Absent) -> Part:
     if isinstance(weight, Absent):
-        return _missing(row, "weight", weight)
-    row = replace(row, file_bytes=weight.file_bytes, params=weight.params, macs=weight.macs)
+        return {}, [_missing("weight", weight)]
+    values = {"file_bytes": weight.file_bytes, "params": weight.params, "macs": weight.macs}
     memory = weight.peak_memory
     if isinstance(memory, Absent):
-        return _missing(row, "memory", memory)
-    return replace(
-        row,
-        peak_memory_bytes=memory.peak_bytes,
-        memory_before_load_bytes=memory.before_load_bytes,
-        memory_kind=memory.kind,
-    )
+        return values, [_missing("memory", memory)]
+    return values | {
+        "peak_memory_bytes": memory.peak_bytes,
+        "memory_before_load_bytes": memory.before_load_bytes,
+        "memory_kind": memory.kind,
+    }, []
 
 
-def _with_accuracy(row: Row, accuracy: Accuracy | Absent) -> Row:
+def _accuracy(accuracy: Accuracy | Absent) -> Part:
     if isinstance(accuracy, Absent):
-        return _missing(row, "accuracy", accuracy)
+        return {}, [_missing("accuracy", accuracy)]
     species = tuple(_species(name, one) for name, one in sorted(accuracy.apcer_by_species.items()))
     worst = max((one.apcer for one in species), default=None)
     interval = accuracy.acer_interval
-    for point, errors in sorted(accuracy.bpcer_at_apcer.items()):
-        if isinstance(errors, Absent):
-            row = _missing(row, "accuracy", Absent(absent=f"{point}: {errors.absent}", remedy=errors.remedy))
-    return replace(
-        row,
-        dataset=accuracy.dataset,
-        dataset_digest=accuracy.dataset_digest,
-        data_simulated=accuracy.simulated,
-        protocol=accuracy.protocol,
-        threshold=accuracy.threshold,
-        threshold_rule=accuracy.threshold_rule,
-        apcer=accuracy.apcer,
-        apcer_worst_species=tuple(one.species for one in species if one.apcer == worst),
-        apcer_by_species=species,
-        bpcer=accuracy.bpcer.rate,
-        bpcer_low=accuracy.bpcer.interval.low,
-        bpcer_high=accuracy.bpcer.interval.high,
-        acer=accuracy.acer,
-        acer_low=interval.low if interval else None,
-        acer_high=interval.high if interval else None,
-        acer_sd=accuracy.acer_sd,
-        hter_source_dev=_hter(accuracy),
-        hter_source_dev_low=accuracy.hter_interval.low if accuracy.hter_interval else None,
-        hter_source_dev_high=accuracy.hter_interval.high if accuracy.hter_interval else None,
-        hter_target_eer=accuracy.eer,
-        hter_target_eer_low=accuracy.eer_interval.low if accuracy.eer_interval else None,
-        hter_target_eer_high=accuracy.eer_interval.high if accuracy.eer_interval else None,
-        eer=accuracy.eer,
-        auc=accuracy.auc,
-        auc_low=accuracy.auc_interval.low if accuracy.auc_interval else None,
-        auc_high=accuracy.auc_interval.high if accuracy.auc_interval else None,
-        bpcer10=_rate(accuracy.bpcer_at_apcer.get("bpcer10")),
-        bpcer20=_rate(accuracy.bpcer_at_apcer.get("bpcer20")),
-        bpcer100=_rate(accuracy.bpcer_at_apcer.get("bpcer100")),
-        bona_fide=accuracy.bona_fide,
-        attacks=accuracy.attacks,
-        failures_to_acquire=accuracy.failures_to_acquire,
-        failures_bona_fide=accuracy.failures_by_class.get("bona_fide"),
-        failures_attacks=accuracy.failures_by_class.get("attack"),
-        frames=accuracy.frames,
-        frames_without_score=accuracy.frames_without_score,
-        subjects=accuracy.subjects,
-        faces=accuracy.faces or None,
-        basis=accuracy.basis,
-        folds=tuple(
+    missing = [
+        Missing("accuracy", f"{point}: {errors.absent}", errors.remedy)
+        for point, errors in sorted(accuracy.bpcer_at_apcer.items())
+        if isinstance(errors, Absent)
+    ]
+    values = {
+        "dataset": accuracy.dataset,
+        "dataset_digest": accuracy.dataset_digest,
+        "data_simulated": accuracy.simulated,
+        "protocol": accuracy.protocol,
+        "threshold": accuracy.threshold,
+        "threshold_rule": accuracy.threshold_rule,
+        "apcer": accuracy.apcer,
+        "apcer_worst_species": tuple(one.species for one in species if one.apcer == worst),
+        "apcer_by_species": species,
+        "bpcer": accuracy.bpcer.rate,
+        "bpcer_low": accuracy.bpcer.interval.low,
+        "bpcer_high": accuracy.bpcer.interval.high,
+        "acer": accuracy.acer,
+        "acer_low": interval.low if interval else None,
+        "acer_high": interval.high if interval else None,
+        "acer_sd": accuracy.acer_sd,
+        "hter_source_dev": _hter(accuracy),
+        "hter_source_dev_low": accuracy.hter_interval.low if accuracy.hter_interval else None,
+        "hter_source_dev_high": accuracy.hter_interval.high if accuracy.hter_interval else None,
+        "hter_target_eer": accuracy.eer,
+        "hter_target_eer_low": accuracy.eer_interval.low if accuracy.eer_interval else None,
+        "hter_target_eer_high": accuracy.eer_interval.high if accuracy.eer_interval else None,
+        "eer": accuracy.eer,
+        "auc": accuracy.auc,
+        "auc_low": accuracy.auc_interval.low if accuracy.auc_interval else None,
+        "auc_high": accuracy.auc_interval.high if accuracy.auc_interval else None,
+        "bpcer10": _rate(accuracy.bpcer_at_apcer.get("bpcer10")),
+        "bpcer20": _rate(accuracy.bpcer_at_apcer.get("bpcer20")),
+        "bpcer100": _rate(accuracy.bpcer_at_apcer.get("bpcer100")),
+        "bona_fide": accuracy.bona_fide,
+        "attacks": accuracy.attacks,
+        "failures_to_acquire": accuracy.failures_to_acquire,
+        "failures_bona_fide": accuracy.failures_by_class.get("bona_fide"),
+        "failures_attacks": accuracy.failures_by_class.get("attack"),
+        "frames": accuracy.frames,
+        "frames_without_score": accuracy.frames_without_score,
+        "subjects": accuracy.subjects,
+        "faces": accuracy.faces or None,
+        "basis": accuracy.basis,
+        "folds": tuple(
             Fold(
                 fold=one.fold,
                 apcer=one.apcer,
@@ -447,7 +472,8 @@ def _with_accuracy(row: Row, accuracy: Accuracy | Absent) -> Row:
             )
             for one in accuracy.folds
         ),
-    )
+    }
+    return values, missing
 
 
 def _hter(accuracy: Accuracy) -> float:
@@ -468,10 +494,10 @@ def _rate(errors: Proportion | Absent | None) -> float | None:
     return errors.rate if isinstance(errors, Proportion) else None
 
 
-def _with_power(row: Row, power: tuple[Power, ...] | Absent) -> Row:
+def _power(power: tuple[Power, ...] | Absent) -> Part:
     if isinstance(power, Absent):
-        return _missing(row, "power", power)
-    return replace(row, energy=tuple(_energy(one) for one in power))
+        return {}, [_missing("power", power)]
+    return {"energy": tuple(_energy(one) for one in power)}, []
 
 
 def _energy(power: Power) -> Energy:
@@ -487,15 +513,14 @@ def _energy(power: Power) -> Energy:
     )
 
 
-def _with_parity(row: Row, parity: Parity | Absent) -> Row:
+def _parity(parity: Parity | Absent) -> Part:
     if isinstance(parity, Absent):
-        return _missing(row, "parity", parity)
-    return replace(
-        row,
-        parity_max_abs_difference=parity.max_abs_difference,
-        parity_decision_flips=parity.decision_flips,
-        parity_samples=parity.samples,
-    )
+        return {}, [_missing("parity", parity)]
+    return {
+        "parity_max_abs_difference": parity.max_abs_difference,
+        "parity_decision_flips": parity.decision_flips,
+        "parity_samples": parity.samples,
+    }, []
 
 
 def _order(row: Row) -> tuple[object, ...]:
@@ -524,7 +549,7 @@ def _with_labels(rows: list[Row]) -> list[Row]:
             for row, known in zip(rows, parts, strict=True)
         ]
     return [
-        replace(row, label=f"{first} ({', '.join(more)})" if more else first)
+        _changed(row, label=f"{first} ({', '.join(more)})") if more else row
         for row, (first, *more) in zip(rows, parts, strict=True)
     ]
 
@@ -539,15 +564,19 @@ def _reference_name(rows: Sequence[Row], relative_to: str | None) -> str | None:
     return min((row.net for row in counted if row.macs == heaviest), default=None)
 
 
-def _reference_of(row: Row, name: str, rows: Sequence[Row]) -> Row | None:
-    def place(one: Row) -> tuple[object, ...]:
-        return (one.machine_fingerprint, one.format, one.runtime, one.runtime_version, one.threads)
+def _place(row: Row) -> tuple[object, ...]:
+    """What a row and its reference have in common."""
+    return (row.machine_fingerprint, row.format, row.runtime, row.runtime_version, row.threads)
 
-    found = [
-        one
-        for one in rows
-        if one.precision == "fp32" and name in {one.net, one.model} and place(one) == place(row)
-    ]
-    # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
-    plain = [one for one in found if one.model == name] or found
-    return max(plain, key=lambda one: (one.time, one.record_id), default=None)
+
+def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]:
+    """The reference of every place that has one."""
+    found: dict[tuple[object, ...], Row] = {}
+    for row in rows:
+        if row.precision == "fp32" and name in {row.net, row.model}:
+            known = found.setdefault(_place(row), row)
+            # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
+            rank = (row.model == name, row.time, row.record_id)
+            if rank > (known.model == name, known.time, known.record_id):
+                found[_place(row)] = row
+    return found

@@ -27,10 +27,10 @@ from pydantic import BaseModel
 from swapbench import store, units
 from swapbench.errors import BadRecord
 from swapbench.report import cells
-from swapbench.report.summary import Relative, Row, rows_of
+from swapbench.report.summary import Relative, Row, compared_rows, summary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from rich.table import Table as RichTable
 
@@ -38,7 +38,13 @@ if TYPE_CHECKING:
 
 SIMULATED = "Simulated data: not PAD performance."
 """What every skin and every figure says when scores come from simulated data."""
+ROWS_AT_MOST = 500
+"""So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
 Cell = str | int | float | bool | None
+_ROW_FIELDS = tuple(field.name for field in fields(Row))
+_SEVERAL = frozenset({"apcer_by_species", "energy", "relative"})
+"""The fields of a row that become several cells."""
+_RATIO_FIELDS = tuple(field.name for field in fields(Relative))
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,15 @@ def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table
 
     Raises BadRecord when there is no record, UnknownName when no record is of the network `relative_to`.
     """
-    if not records:
+    return table_of_rows(map(summary, records), relative_to)
+
+
+def table_of_rows(rows: Iterable[Row], relative_to: str | None = None) -> Table:
+    """The table of rows as `summary.summary` makes them; otherwise `table_of`."""
+    compared, reference = compared_rows(rows, relative_to)
+    if not compared:
         raise BadRecord("there are no records to report", remedy="Make some with: swapbench run")
-    rows, reference = rows_of(records, relative_to)
-    return Table(rows, reference, relative_to is not None)
+    return Table(compared, reference, relative_to is not None)
 
 
 # ---- CSV and JSON: complete and exact ----
@@ -81,11 +92,17 @@ def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table
 
 def as_csv(table: Table) -> str:
     """The table as CSV (see the head of this module)."""
-    flat = [_flat(row, table.species) for row in table.rows]
+    species = table.species
+    return csv_text([flat_row(row, species) for row in table.rows])
+
+
+def csv_text(flat: Sequence[Mapping[str, Cell]], names: Sequence[str] = ()) -> str:
+    """CSV of rows as `flat_row` makes them, at least one: of the named values, or of all."""
+    names = names or tuple(flat[0])
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _csv_cell(value) for key, value in row.items()} for row in flat)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_csv_cell(row[name]) for name in names] for row in flat)
     return text.getvalue()
 
 
@@ -98,7 +115,7 @@ def as_json(table: Table) -> str:
             "reference": table.reference,
             "data_simulated": table.data_simulated,
             "machines": list(table.machines),
-            "rows": [_plain(row) for row in table.rows],
+            "rows": [plain(row) for row in table.rows],
         }
     )
 
@@ -108,15 +125,21 @@ def json_text(records: Sequence[Record], relative_to: str | None = None) -> str:
     return as_json(table_of(records, relative_to))
 
 
-def _flat(row: Row, all_species: Sequence[str]) -> dict[str, Cell]:
+def flat_row(row: Row, all_species: Sequence[str], wanted: Collection[str] | None = None) -> dict[str, Cell]:
+    """Every value of a row by its name in the CSV skin, or at least those that are wanted.
+
+    all_species: those of the whole table, see `Table.species`.
+    """
     flat: dict[str, Cell] = {}
-    for field in fields(Row):
-        value = getattr(row, field.name)
-        match field.name:
+    for name in _ROW_FIELDS:
+        if wanted is not None and name not in wanted and name not in _SEVERAL:
+            continue
+        value = getattr(row, name)
+        match name:
             case "providers" | "apcer_worst_species":
-                flat[field.name] = ";".join(value)
+                flat[name] = ";".join(value)
             case "time":
-                flat[field.name] = value.isoformat()
+                flat[name] = value.isoformat()
             case "apcer_by_species":
                 by_name = {one.species: one for one in row.apcer_by_species}
                 for kind, prefix in (
@@ -126,8 +149,8 @@ def _flat(row: Row, all_species: Sequence[str]) -> dict[str, Cell]:
                     ("errors", "apcer_errors"),
                     ("trials", "apcer_trials"),
                 ):
-                    for name in all_species:
-                        flat[f"{prefix}.{name}"] = getattr(by_name.get(name), kind, None)
+                    for species in all_species:
+                        flat[f"{prefix}.{species}"] = getattr(by_name.get(species), kind, None)
             case "energy":
                 first = row.energy[0] if row.energy else None
                 for part in (
@@ -141,15 +164,16 @@ def _flat(row: Row, all_species: Sequence[str]) -> dict[str, Cell]:
                 ):
                     flat[f"energy_{part}"] = getattr(first, part, None)
             case "relative":
-                for ratio in fields(Relative):
-                    name = "relative_to" if ratio.name == "reference" else ratio.name
-                    flat[name] = getattr(row.relative, ratio.name, None)
+                for ratio in _RATIO_FIELDS:
+                    flat["relative_to" if ratio == "reference" else ratio] = getattr(
+                        row.relative, ratio, None
+                    )
             case "doubts":
                 flat["doubts"] = ";".join(doubt.code for doubt in row.doubts)
             case "missing":
                 flat["missing"] = "; ".join(f"{one.quantity}: {one.reason}" for one in row.missing)
             case _:
-                flat[field.name] = value
+                flat[name] = value
     return flat
 
 
@@ -161,18 +185,19 @@ def _csv_cell(value: Cell) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json")
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+def plain(value: Any) -> Any:
+    """Values of a row as JSON has them: objects and lists; null for a number that is not finite."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
     if isinstance(value, tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
+    if is_dataclass(value):
+        return {name: plain(one) for name, one in vars(value).items()}
     if isinstance(value, datetime):
         return value.isoformat()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
+    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 # ---- For a terminal ----
@@ -205,9 +230,11 @@ def as_rich(table: Table) -> RichTable:
     drawn.add_column("model", overflow="fold", min_width=16)
     for heading, _ in columns:
         drawn.add_column(Text(heading), justify="right", overflow="fold", vertical="bottom")
-    for row in table.rows:
+    for row in table.rows[:ROWS_AT_MOST]:
         drawn.add_row(Text(cells.file(row)), *(Text(cell(row)) for _, cell in columns))
     remarks = [SIMULATED] if table.data_simulated else []
+    if len(table.rows) > ROWS_AT_MOST:
+        remarks.append(f"{len(table.rows) - ROWS_AT_MOST} more rows are in the files.")
     if table.reference is not None:
         remarks.append(f"Speed-up: against {table.reference} fp32 of the same format and runtime.")
     if any(row.doubts for row in table.rows):

@@ -1,4 +1,4 @@
-"""The files of a report: the table's skins and the figure, written whole into one folder."""
+"""The files of a report: the table's skins, the figures and the page, written whole into one folder."""
 
 from __future__ import annotations
 
@@ -6,10 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench import store
+from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.files import write_atomically
-from swapbench.report.figure import drawing
+from swapbench.report import figures, html, latex
+from swapbench.report.draws import Evidence
+from swapbench.report.literature import as_markdown as literature_markdown
 from swapbench.report.markdown import as_markdown
+from swapbench.report.page import page_html
+from swapbench.report.page_detail import detail_of
 from swapbench.report.parity import parities_of
+from swapbench.report.selection import view_of
 from swapbench.report.table import as_csv, as_json, table_of
 
 if TYPE_CHECKING:
@@ -17,19 +23,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.records import Record
+    from swapbench.report.figures import Drawing
+    from swapbench.report.literature import Entry
     from swapbench.report.parity import RowParity
+    from swapbench.report.table import Table
 
 
 def _parity_json(one: RowParity) -> dict[str, object]:
     return {"record": one.record_id, "reference": one.reference_id, **one.found.as_json()}
 
 
-FIGURE_SUFFIXES = ("png", "svg", "pdf", "csv")
+EVERY_FIGURE = tuple(kind for kind in figures.KINDS if kind != "search")
+"""All that are drawn from records alone."""
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. `figure` is empty where nothing could be drawn, and `no_figure` says why.
+    """What was written. `figure` is empty where nothing could be drawn, and `no_figure` says why; so does `no_page` of `page`.
 
     fails_on: sentences about files that are accepted by an attack species clearly more often than their fp32 file.
     """
@@ -39,54 +49,124 @@ class ReportFiles:
     no_figure: str
     left_out_of_figure: tuple[str, ...]
     fails_on: tuple[str, ...]
+    page: tuple[Path, ...] = ()
+    no_page: str = ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is missing, and what a person should know who reads nothing else."""
+        absent = (("figure", self.no_figure), ("page", self.no_page))
+        return (
+            *(f"Attention: {text}" for text in self.fails_on),
+            *(f"No {thing}: {why}" for thing, why in absent if why),
+        )
 
     @property
     def all(self) -> tuple[Path, ...]:
         """Every file of the report."""
-        return (*self.tables, *self.figure)
+        return (*self.tables, *self.figure, *self.page)
 
 
 def write_report(
     records: Sequence[Record],
     folder: Path,
     relative_to: str | None = None,
-    run_folders: Mapping[str, Path] | None = None,
+    run_folders: Mapping[tuple[str, str], Path] | None = None,
+    *,
+    table: Table | None = None,
+    kinds: Sequence[str] = ("pareto",),
+    literature: Sequence[Entry] = (),
 ) -> ReportFiles:
-    """Write table.md, table.csv, table.json and pareto.png, .svg, .pdf, .csv; a pure function of the runs.
+    """Write table.md, .csv, .json, .tex and .html, the figures of some kinds, and index.html; a pure function of the runs.
 
-    run_folders: record id -> its run's folder, `folder` for those that are not named: where the scores are kept that the
-    section on score parity compares, which parity.json holds in full.
+    run_folders: (run, record id) -> its run's folder, `folder` for those that are not named: where the scores are kept that
+    the section on score parity compares, which parity.json holds in full. table: the table of these records and this
+    reference, where it is known already. literature: published numbers, for the page and literature.md.
 
     The folder is made where it does not exist; a figure of an earlier report that can no longer be drawn is removed.
     Raises BadRecord without records, UnknownName for a `relative_to` that is not among them, EnvironmentFailed where
     the folder cannot be written.
     """
-    table = table_of(records, relative_to)
-    figure = drawing(table)
-    parities = parities_of(records, {record.id: folder for record in records} | dict(run_folders or {}))
+    table = table or table_of(records, relative_to)
+    view = view_of(table)
+    folder_of = {(one.run, one.id): folder for one in records} | dict(run_folders or {})
+    evidence = _evidence(records, folder_of)
+    drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
+    parities = _parities(records, folder_of)
     texts = {
         "table.md": as_markdown(table, parities),
         "table.csv": as_csv(table),
         "table.json": as_json(table) + "\n",
+        "table.tex": latex.as_latex(view),
+        "table.html": html.as_html(view),
     }
+    if literature:
+        texts["literature.md"] = literature_markdown(literature)
     if parities:
         texts["parity.json"] = store.dumps([_parity_json(one) for one in parities]) + "\n"
     else:
         (folder / "parity.json").unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text)
-    for suffix in FIGURE_SUFFIXES:
-        path = folder / f"pareto.{suffix}"
-        if suffix in figure.files:
-            write_atomically(path, figure.files[suffix])
-        else:
-            path.unlink(missing_ok=True)
+    written = [path for kind, one in drawings.items() for path in _write_figure(one, kind, folder)]
+    why_not = [f"{kind}: {one.reason}" for kind, one in drawings.items() if not one.files]
+    page, no_page = folder / "index.html", ""
+    try:
+        text = page_html(table, map(detail_of, records), parities, literature)
+    except EnvironmentFailed as error:
+        no_page = str(error)
+        page.unlink(missing_ok=True)
+    else:
+        write_atomically(page, text)
     return ReportFiles(
         tables=tuple(folder / name for name in texts),
-        figure=tuple(folder / f"pareto.{suffix}" for suffix in FIGURE_SUFFIXES if suffix in figure.files),
-        no_figure=figure.reason,
-        left_out_of_figure=figure.left_out,
+        figure=tuple(written),
+        no_figure="; ".join(why_not),
+        left_out_of_figure=tuple(dict.fromkeys(label for one in drawings.values() for label in one.left_out)),
         fails_on=tuple(
             f"{one.name} against {one.reference}: {one.found.sentence}" for one in parities if one.found.flag
         ),
+        page=() if no_page else (page,),
+        no_page=no_page,
+    )
+
+
+def write_figure(
+    kind: str,
+    table: Table | None,
+    records: Sequence[Record],
+    run_folders: Mapping[tuple[str, str], Path],
+    folder: Path,
+    **options: object,
+) -> tuple[Path, ...]:
+    """Write one figure with its data; options as in figures.draw. Raises UserError where there is nothing to draw."""
+    evidence = _evidence(records, run_folders)
+    found = figures.draw(kind, table, evidence, **options)  # type: ignore[arg-type]
+    if not found.files:
+        raise UserError(f"no figure {kind}: {found.reason}")
+    return _write_figure(found, kind, folder)
+
+
+def _evidence(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
+    return Evidence.of(records, lambda one: store.scores_path(folder_of[one.run, one.id], one.id))
+
+
+def _write_figure(found: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
+    for suffix in figures.SUFFIXES:
+        if suffix in found.files:
+            write_atomically(folder / f"{kind}.{suffix}", found.files[suffix])
+        else:
+            (folder / f"{kind}.{suffix}").unlink(missing_ok=True)
+    return tuple(folder / f"{kind}.{suffix}" for suffix in figures.SUFFIXES if suffix in found.files)
+
+
+def _parities(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> tuple[RowParity, ...]:
+    """Of each run by itself: records of several runs may have the same names."""
+    by_run: dict[Path, list[Record]] = {}
+    for one in records:
+        by_run.setdefault(folder_of[one.run, one.id], []).append(one)
+    return tuple(
+        parity
+        for folder, members in by_run.items()
+        for parity in parities_of(members, {one.id: folder for one in members})
     )

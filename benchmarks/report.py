@@ -1,0 +1,82 @@
+"""How long does a table of very many records take?
+
+    python benchmarks/report.py [--records N]
+
+Writes N record files (800 timed runs each, hand-made, as the tests make them), then prints the wall time of `swapbench report`
+in every format, each in a fresh process: once when nothing was summed up before, then with what the first call kept. Exits
+with 1 where a table of named columns takes more than the limit once rows are kept, in CPU time where other work made it wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from made_records import demo
+
+from swapbench import store
+
+LIMIT_S = 3.0
+COLUMNS = ("--columns", "latency_p50,params,acer,energy", "--relative-to", "resnet18_map")
+
+
+def write_records(folder: Path, count: int) -> None:
+    """`count` records: twelve files a recipe, as many recipes as it takes."""
+    (folder / "records").mkdir(parents=True)
+    made = demo()
+    for number in range(count):
+        one = made[number % len(made)]
+        recipe = f"r{number // len(made)}" if number >= len(made) else None
+        variant = one.variant.model_copy(update={"recipe": recipe})
+        one = one.model_copy(update={"id": f"{one.id}-{number}", "variant": variant})
+        (folder / "records" / f"{one.id}.json").write_text(store.record_text(one), encoding="utf-8")
+
+
+def seconds(folder: Path, *options: str) -> tuple[float, float]:
+    """Wall and CPU time of one `swapbench report` in a fresh process, its output thrown away."""
+    argv = [sys.executable, "-m", "swapbench", "report", str(folder / "run"), *options]
+    began_s, cpu_s = time.perf_counter(), _children_s()
+    subprocess.run(argv, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+    return time.perf_counter() - began_s, _children_s() - cpu_s
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def told(times: tuple[float, float]) -> str:
+    return f"{times[0]:.1f} s ({times[1]:.1f} s of CPU)"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--records", type=int, default=10_000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_records(folder / "run", options.records)
+        first = seconds(folder, *COLUMNS, "--format", "csv")
+        print(f"{options.records} records, nothing summed up: {told(first)}")
+        slowest_s = 0.0
+        for skin in ("terminal", "markdown", "latex", "csv", "json", "html"):
+            form = () if skin == "terminal" else ("--format", skin)
+            named = seconds(folder, *COLUMNS, *form)
+            slowest_s = max(slowest_s, min(named))
+            everything = f", all columns {told(seconds(folder, *form))}" if form else ""
+            print(f"{skin:>9}: named columns {told(named)}{everything}")
+    if slowest_s > LIMIT_S:
+        print(f"limit: {LIMIT_S:.0f} s for named columns")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

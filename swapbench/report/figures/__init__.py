@@ -1,0 +1,72 @@
+"""Figures for papers and slides: pure functions of records. Every one is points (rows -> numbers) and then a drawing of them.
+
+`draw` is the entry; what a kind shows stands at the head of its module. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, get_args
+
+from swapbench.errors import UnknownName
+from swapbench.report.columns import numeric_column
+from swapbench.report.draws import NOTHING
+from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
+from swapbench.report.figures.style import Drawing, StyleName, WidthName, page
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from swapbench.report.draws import Evidence
+    from swapbench.report.table import Table
+
+__all__ = ["KINDS", "SUFFIXES", "Drawing", "Kind", "StyleName", "WidthName", "draw"]
+
+Kind = Literal["pareto", "swap", "latency", "species", "det", "sustained", "fps", "search"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+SUFFIXES = ("png", "svg", "pdf", "csv")
+"""The files of every figure; the last is its data."""
+
+
+def draw(
+    kind: str,
+    table: Table | None,
+    evidence: Evidence = NOTHING,
+    *,
+    x: str = "latency_p50",
+    y: str = "acer",
+    style: str = "paper",
+    width: str = "column",
+    history: Path | None = None,
+) -> Drawing:
+    """A figure of that kind as bytes by suffix, or the reason in words why there is nothing to draw.
+
+    table: None only for "search". evidence: the records behind the table and where their scores are kept: latency, det,
+    sustained and fps are drawn from them, pareto draws its shares from them. x, y: columns, for pareto. style: paper or
+    screen. width: column or page. history: the CSV of a pruning search.
+
+    Raises UnknownName for a kind, style, width or column that there is not, UserError for a column that is text or a
+    history that cannot be read, BadDataset for kept scores that are damaged.
+    """
+    on = page(style, width)
+    if kind not in KINDS:
+        raise UnknownName("figure", kind, KINDS)
+    if kind == "search":
+        return search.draw(history, on)
+    if table is None or not table.rows:
+        return Drawing({}, "there are no records, so there is nothing to draw")
+    match kind:
+        case "swap":
+            return swap.draw(table, on)
+        case "latency":
+            return latency.draw(table, evidence, on)
+        case "species":
+            return species.draw(table, on)
+        case "det":
+            return det.draw(table, evidence, on)
+        case "sustained":
+            return sustained.draw(table, evidence, on)
+        case "fps":
+            return fps.draw(table, evidence, on)
+        case _:
+            across, up = numeric_column(x, table.rows), numeric_column(y, table.rows)
+            return pareto.draw(table, evidence, on, across, up)

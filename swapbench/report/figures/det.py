@@ -1,0 +1,267 @@
+"""DET curves: BPCER against APCER at every threshold, on normal-deviate axes, with the operating points.
+
+APCER is that of the worst attack species at each threshold (ISO/IEC 30107-3), so the curve can have corners. The axes are
+those of Martin, Doddington, Kamm, Ordowski and Przybocki, The DET curve in assessment of detection task performance
+(Eurospeech 1997): a rate is drawn at its normal deviate, where normal scores give straight lines. The operating points are the
+threshold that was frozen on the development split and the one at which the test split's own pooled error rates are equal.
+A rate of 0 has no normal deviate: an operating point with one is drawn at the edge. The scores are those that a run keeps beside its records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from swapbench.pad.rates import eer_threshold
+from swapbench.records import Accuracy
+from swapbench.report.figures.style import (
+    GREY,
+    PRECISION_LINES,
+    PRECISION_MARKERS,
+    Drawing,
+    Key,
+    Looks,
+    Page,
+    Panel,
+    as_csv,
+    drawing,
+    mark,
+    sheet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from swapbench.pad.scores import Scored
+    from swapbench.report.draws import Evidence
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+    Floats = NDArray[np.float64]
+
+CURVES_AT_MOST = 12
+"""Curves in one panel; more of them cannot be told apart."""
+TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9, 0.95)
+_STEPS_A_DEVIATE = 50
+_POINTS_AT_MOST = 1500
+_LEAST = 1e-6
+What = Literal["curve", "dev threshold", "test EER threshold"]
+
+
+@dataclass(frozen=True)
+class DetPoint:
+    """Both error rates of one file at one threshold. what: on the curve, or which operating point."""
+
+    label: str
+    panel: str
+    model: str
+    precision: str
+    fold: str
+    what: What
+    threshold: float
+    apcer: float
+    bpcer: float
+    data_simulated: bool
+
+
+def rates_at(scored: Scored, thresholds: Floats) -> tuple[Floats, Floats]:
+    """(APCER of the worst species, BPCER) at each threshold: a score on the threshold is accepted."""
+    real = np.sort(scored.bona_fide)
+    bpcer = np.searchsorted(real, thresholds, side="left") / real.size
+    by_species = []
+    for scores in scored.attacks_by_species.values():
+        below = np.searchsorted(np.sort(scores), thresholds, side="left")
+        by_species.append(1 - below / scores.size)
+    return np.max(by_species, axis=0), bpcer
+
+
+def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, ...], tuple[str, ...]]:
+    """The points of the figure, and the labels of records whose scores were not kept or that a panel cannot show.
+
+    Raises BadDataset where a file of scores is damaged.
+    """
+    points: list[DetPoint] = []
+    left_out: list[str] = []
+    curves: dict[str, int] = {}
+    data = {(row.dataset_digest, row.protocol) for row in rows if row.dataset_digest is not None}
+    machines = {row.machine_fingerprint for row in rows}
+    for row in rows:
+        parts = [row.format, row.runtime]
+        parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
+        parts += [row.machine] * (len(machines) > 1)
+        panel = ", ".join(parts)
+        found = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
+        if not found:
+            left_out.append(row.label)
+            continue
+        curves[panel] = curves.get(panel, 0) + 1
+        points += found
+    return tuple(points), tuple(left_out)
+
+
+def _of_row(row: Row, panel: str, evidence: Evidence) -> Iterator[DetPoint]:
+    record = evidence.record(row)
+    if record is None or not isinstance(record.accuracy, Accuracy):
+        return
+    kept = evidence.scores(record)
+    if kept is None:
+        return
+    frozen = {one.fold: one.threshold for one in record.accuracy.folds}
+    for fold in kept.folds:
+        test = fold.test.acquired
+        species = test.attacks_by_species
+        if not test.bona_fide.size or not species:
+            continue
+        own = frozen.get(fold.name, record.accuracy.threshold)
+        every = np.append(np.unique(test.score), np.inf)
+        wanted: list[tuple[What, Floats]] = [("curve", _thinned(every, *rates_at(test, every)))]
+        if own is not None:
+            wanted.append(("dev threshold", np.array([own])))
+        wanted.append(
+            ("test EER threshold", np.array([eer_threshold(test.bona_fide, test.attacks).threshold]))
+        )
+        for what, thresholds in wanted:
+            for threshold, apcer, bpcer in zip(thresholds, *rates_at(test, thresholds), strict=True):
+                yield DetPoint(
+                    label=row.label,
+                    panel=panel,
+                    model=row.model,
+                    precision=row.precision,
+                    fold=fold.name,
+                    what=what,
+                    threshold=float(threshold),
+                    apcer=float(apcer),
+                    bpcer=float(bpcer),
+                    data_simulated=bool(row.data_simulated),
+                )
+
+
+def _thinned(thresholds: Floats, apcer: Floats, bpcer: Floats) -> Floats:
+    """The thresholds at the corners of the curve; of very many, those at which it moves by more than a hair."""
+    steps = np.stack([np.diff(apcer) != 0, np.diff(bpcer) != 0])
+    only_one = np.sum(steps, axis=0) < 2
+    straight = np.all(steps[:, 1:] == steps[:, :-1], axis=0) & only_one[1:] & only_one[:-1]
+    corner = np.concatenate([[True], ~straight, [True]])
+    if np.sum(corner) > _POINTS_AT_MOST:
+        place = np.stack([deviates(apcer, _LEAST), deviates(bpcer, _LEAST)])
+        corner = np.any(np.diff(np.round(place * _STEPS_A_DEVIATE), axis=1, prepend=np.nan) != 0, axis=0)
+        corner[-1] = True
+    found: Floats = thresholds[corner]
+    return found
+
+
+def deviates(rates: Floats, least: float) -> Floats:
+    """The normal deviate of each rate, those below `least` and above 1 - `least` drawn to these."""
+    normal = NormalDist()
+    held = np.clip(rates, least, 1 - least)
+    different, place = np.unique(held, return_inverse=True)
+    found: Floats = np.array([normal.inv_cdf(one) for one in different.tolist()])[place]
+    return found
+
+
+def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+    """The figure of a table, from the scores that its runs kept."""
+    points, left_out = points_of(table.rows, evidence)
+    if not points:
+        reason = "no run kept the scores of its frames (scores/*.csv.gz), so there is nothing to draw"
+        return Drawing({}, reason, left_out)
+    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+
+
+def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    models = Looks.of(point.model for point in points)
+    panels = list(dict.fromkeys(point.panel for point in points))
+    precisions = [name for name in PRECISION_LINES if any(point.precision == name for point in points)]
+    keys = [
+        models.key(
+            "Network",
+            lambda name, label: mark(
+                on, label, linestyle="-", linewidth=on.pt(1.2), color=models.colour(name)
+            ),
+        ),
+        Key(
+            "Precision",
+            tuple(
+                mark(on, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=on.pt(1.0))
+                for name in precisions
+            ),
+        ),
+        Key(
+            "Threshold",
+            (
+                mark(on, "development split's, frozen", marker="o", color=GREY),
+                mark(on, "test split's own EER", marker="x", color=GREY, markeredgewidth=on.pt(1.0)),
+            ),
+        ),
+    ]
+    notes = ["APCER of the worst species."]
+    if any(point.what != "curve" and min(point.apcer, point.bpcer) == 0 for point in points):
+        notes.append("A threshold without errors of a kind is drawn on the edge.")
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        notes.append(f"Not drawn (no kept scores, or too many curves): {len(left_out)} record{many}.")
+    figure, axes = sheet(
+        on,
+        [Panel(3.4 if on.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
+        keys,
+        a_row=2 if on.wide and len(panels) > 1 else 1,
+        notes=notes,
+        simulated=any(point.data_simulated for point in points),
+    )
+    for one, name in zip(axes, panels, strict=True):
+        _panel(one, [point for point in points if point.panel == name], models, on)
+    return figure
+
+
+def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> None:
+    chosen = [point for point in points if point.what != "curve"]
+    most = max(0.6, *(min(max(one.apcer, one.bpcer) + 0.05, 0.97) for one in chosen))
+    inside = [one for one in points if max(one.apcer, one.bpcer) <= most and min(one.apcer, one.bpcer) > 0]
+    least = max(min((min(one.apcer, one.bpcer) for one in inside), default=0.01) / 1.6, 2e-4)
+    low, high = deviates(np.array([least, most]), _LEAST).tolist()
+    ticks = [one for one in TICKS if least < one < most]
+    at = deviates(np.array(ticks), _LEAST).tolist()
+    names = [f"{100 * one:g}" for one in ticks]
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.set_xticks(at, names)
+    axes.set_yticks(at, names)
+    axes.grid(visible=True, which="major")
+    axes.set_xlabel("APCER, % (normal deviate)", labelpad=on.pt(2))
+    axes.set_ylabel("BPCER, % (normal deviate)", labelpad=on.pt(2))
+    axes.plot([low, high], [low, high], color="0.8", linewidth=on.pt(0.6), zorder=1)
+    for label, fold in dict.fromkeys((point.label, point.fold) for point in points):
+        mine = [point for point in points if (point.label, point.fold) == (label, fold)]
+        colour = models.colour(mine[0].model)
+        curve = [point for point in mine if point.what == "curve"]
+        axes.plot(
+            deviates(np.array([point.apcer for point in curve]), _LEAST),
+            deviates(np.array([point.bpcer for point in curve]), _LEAST),
+            color=colour,
+            linestyle=PRECISION_LINES.get(mine[0].precision, "-"),
+            linewidth=on.pt(0.9),
+            zorder=2,
+        )
+        for point in mine:
+            if point.what == "curve":
+                continue
+            frozen = point.what == "dev threshold"
+            axes.plot(
+                deviates(np.array([point.apcer]), least),
+                deviates(np.array([point.bpcer]), least),
+                marker=PRECISION_MARKERS.get(point.precision, "D") if frozen else "x",
+                markersize=on.pt(4),
+                color=colour,
+                markerfacecolor=colour if point.precision == "fp32" else "white",
+                markeredgewidth=on.pt(1.0),
+                clip_on=False,
+                zorder=3,
+            )

@@ -1,0 +1,228 @@
+"""Energy of one decision against how many decisions a second were made.
+
+A camera does not ask as often as a model could answer. Above idle, a decision costs about the same at any rate; with the idle
+share of a device that is awake for nothing else, a slow rate makes every decision dearer. Both are drawn. The rate is the one
+that was reached in the measured window, which a slow model cannot hold at what was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from swapbench.records import Absent
+from swapbench.report.figures.style import (
+    GREY,
+    LINES,
+    Drawing,
+    Key,
+    Looks,
+    Page,
+    Panel,
+    as_csv,
+    drawing,
+    log_axis,
+    mark,
+    sheet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from swapbench.report.draws import Evidence
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+FILES_AT_MOST = 7
+"""Files in one panel: one for each colour."""
+
+
+@dataclass(frozen=True)
+class Paced:
+    """Energy of one decision of one file at one rate, in microjoules, by the first meter of its record.
+
+    asked_fps: None where decisions followed back to back. above_idle_uj: None where the meter could not resolve it;
+    then it is below limit_uj.
+    """
+
+    label: str
+    file: str
+    panel: str
+    asked_fps: float | None
+    reached_fps: float
+    above_idle_uj: float | None
+    uncertainty_uj: float
+    limit_uj: float
+    gross_uj: float
+
+
+def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Paced, ...], tuple[str, ...]]:
+    """The points of the figure, and the labels of records without energy or beyond the colours of a panel."""
+    points: list[Paced] = []
+    left_out: list[str] = []
+    files: dict[str, set[str]] = {}
+    for row in rows:
+        record = evidence.record(row)
+        if record is None or isinstance(record.power, Absent) or not row.energy:
+            left_out.append(row.label)
+            continue
+        power, energy = record.power[0], row.energy[0]
+        panel = f"{row.machine}, {energy.meter} ({energy.scope})"
+        name = f"{record.variant.file_name}, {row.runtime}"
+        here = files.setdefault(panel, set())
+        if name not in here and len(here) == FILES_AT_MOST:
+            left_out.append(row.label)
+            continue
+        here.add(name)
+        window_ns = sum(read.window_ns for read in power.busy) / len(power.busy)
+        points.append(
+            Paced(
+                label=row.label,
+                file=name,
+                panel=panel,
+                asked_fps=record.plan.fps,
+                reached_fps=power.runs / window_ns * 1e9,
+                above_idle_uj=energy.above_idle_uj if energy.resolved else None,
+                uncertainty_uj=energy.uncertainty_uj,
+                limit_uj=energy.limit_uj,
+                gross_uj=energy.gross_uj,
+            )
+        )
+    return tuple(points), tuple(left_out)
+
+
+def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+    """The figure of a table and its records."""
+    points, left_out = points_of(table.rows, evidence)
+    if not points:
+        return Drawing({}, "no record holds an energy, so there is nothing to draw", left_out)
+    if all(point.asked_fps is None for point in points):
+        reason = "every energy was measured back to back, so there is no frame rate to draw it against"
+        return Drawing({}, reason, left_out)
+    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+
+
+def figure_of(points: Sequence[Paced], on: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    files = Looks.of(point.file for point in points)
+    panels = list(dict.fromkeys(point.panel for point in points))
+    keys = [
+        files.key(
+            "File, runtime",
+            lambda name, label: mark(
+                on,
+                label,
+                linestyle="-",
+                linewidth=on.pt(1.1),
+                marker=files.marker(name),
+                markersize=on.pt(3.4),
+                color=files.colour(name),
+            ),
+        ),
+        Key(
+            "",
+            (
+                mark(on, "above idle", linestyle="-", color=GREY, linewidth=on.pt(1.1)),
+                mark(on, "idle included", linestyle=LINES[1], color=GREY, linewidth=on.pt(0.8)),
+            ),
+        ),
+        Key(
+            "",
+            (
+                mark(on, "paced", marker="o", color=GREY),
+                mark(on, "back to back", marker="o", color=GREY, markerfacecolor="white"),
+            ),
+        ),
+    ]
+    notes = []
+    if any(point.above_idle_uj is None for point in points):
+        notes.append("An arrow points down from a bound: the meter could not resolve the energy above idle.")
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        notes.append(f"Not drawn (no energy, or too many files): {len(left_out)} record{many}.")
+    titles = panels if len(panels) > 1 else [""]
+    figure, axes = sheet(
+        on,
+        [Panel(2.6 if on.wide else 2.0, title) for title in titles],
+        keys,
+        left_in=0.68,
+        notes=notes,
+    )
+    for one, name in zip(axes, panels, strict=True):
+        _panel(one, [point for point in points if point.panel == name], files, on)
+    return figure
+
+
+def _panel(axes: Axes, points: Sequence[Paced], files: Looks, on: Page) -> None:
+    rates = [point.reached_fps for point in points]
+    ends_mj = [point.gross_uj / 1e3 for point in points]
+    for point in points:
+        value = point.above_idle_uj
+        ends_mj += [(point.limit_uj if value is None else value) / 1e3]
+        if value is not None:
+            ends_mj += [(value - point.uncertainty_uj) / 1e3, (value + point.uncertainty_uj) / 1e3]
+    x_ends = (min(rates) / 1.25, max(rates) * 1.25)
+    y_ends = (min(one for one in ends_mj if one > 0) / 1.25, max(ends_mj) * 1.25)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(*x_ends)
+    axes.set_ylim(*y_ends)
+    log_axis(axes.xaxis, *x_ends)
+    log_axis(axes.yaxis, *y_ends)
+    axes.grid(visible=True, which="major")
+    axes.set_xlabel("Decisions per second (log scale)", labelpad=on.pt(2))
+    axes.set_ylabel("Energy of one decision, mJ\n(log scale)", labelpad=on.pt(2))
+    for name in dict.fromkeys(point.file for point in points):
+        mine = sorted(
+            (point for point in points if point.file == name), key=lambda one: (one.reached_fps, one.label)
+        )
+        colour = files.colour(name)
+        known = [point for point in mine if point.above_idle_uj is not None]
+        for several, line, width in (
+            ([(one.reached_fps, (one.above_idle_uj or 0.0) / 1e3) for one in known], "-", 1.1),
+            ([(one.reached_fps, one.gross_uj / 1e3) for one in mine], LINES[1], 0.8),
+        ):
+            axes.plot(
+                [one[0] for one in several],
+                [one[1] for one in several],
+                color=colour,
+                linestyle=line,
+                linewidth=on.pt(width),
+            )
+        for point in mine:
+            _point(axes, point, colour, files.marker(name), on)
+
+
+def _point(axes: Axes, point: Paced, colour: str, marker: str, on: Page) -> None:
+    fill = "white" if point.asked_fps is None else colour
+    look: dict[str, Any] = {
+        "color": colour,
+        "markerfacecolor": fill,
+        "markeredgewidth": on.pt(0.8),
+        "clip_on": False,
+    }
+    axes.plot(point.reached_fps, point.gross_uj / 1e3, marker=marker, markersize=on.pt(2.6), **look)
+    if point.above_idle_uj is None:
+        axes.errorbar(
+            point.reached_fps,
+            point.limit_uj / 1e3,
+            yerr=0.25 * point.limit_uj / 1e3,
+            uplims=True,
+            fmt="_",
+            color=colour,
+            markersize=on.pt(4),
+            elinewidth=on.pt(0.7),
+        )
+        return
+    axes.errorbar(
+        point.reached_fps,
+        point.above_idle_uj / 1e3,
+        yerr=point.uncertainty_uj / 1e3,
+        fmt="none",
+        ecolor=colour,
+        elinewidth=on.pt(0.7),
+    )
+    axes.plot(point.reached_fps, point.above_idle_uj / 1e3, marker=marker, markersize=on.pt(3.6), **look)

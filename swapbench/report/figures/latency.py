@@ -1,0 +1,224 @@
+"""How long single runs take: the distribution of all timed runs of every file, with its median and its 90th percentile.
+
+A row a file, on one logarithmic axis a machine: the height of the shape is the share of runs in a bin (all shapes are
+equally high, as their peaks say nothing), the thick mark the median with its interval, the thin one the p90 estimate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swapbench.records import Speed
+from swapbench.report.cells import DOUBTFUL
+from swapbench.report.figures.style import (
+    Drawing,
+    Key,
+    Looks,
+    Page,
+    Panel,
+    drawing,
+    left_for,
+    lighter,
+    log_axis,
+    mark,
+    sheet,
+    shortened,
+    table_csv,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from swapbench.report.draws import Evidence
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+ROWS_AT_MOST = 40
+"""Rows in one figure: more do not fit on a page."""
+BINS_A_DECADE = 80
+
+
+@dataclass(frozen=True, eq=False)
+class Distribution:
+    """All timed runs of one record, counted in bins of equal width on a logarithmic axis: `runs` between `edges_ns`."""
+
+    label: str
+    machine: str
+    model: str
+    precision: str
+    doubtful: bool
+    p50_ns: float
+    p50_low_ns: float | None
+    p50_high_ns: float | None
+    p90_ns: float | None
+    edges_ns: tuple[float, ...]
+    runs: tuple[int, ...]
+
+
+def distributions_of(
+    rows: Sequence[Row], evidence: Evidence
+) -> tuple[tuple[Distribution, ...], tuple[str, ...]]:
+    """The rows of the figure, and the labels of records without timed runs or beyond what a page can show."""
+    found: list[Distribution] = []
+    left_out: list[str] = []
+    for row in rows:
+        record = evidence.record(row)
+        speed = record.speed if record else None
+        if not isinstance(speed, Speed) or row.latency_p50_ns is None or len(found) == ROWS_AT_MOST:
+            left_out.append(row.label)
+        else:
+            runs_ns = np.array([ns for worker in speed.workers for ns in worker.runs_ns], dtype=np.float64)
+            found.append(_distribution(row, np.maximum(runs_ns, 1.0)))
+    return tuple(found), tuple(left_out)
+
+
+def _distribution(row: Row, runs_ns: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Distribution:
+    bins = np.floor(np.log10(runs_ns) * BINS_A_DECADE).astype(np.intp)
+    first = int(bins.min())
+    counts = np.bincount(bins - first)
+    edges = 10.0 ** ((first + np.arange(len(counts) + 1)) / BINS_A_DECADE)
+    return Distribution(
+        label=row.label,
+        machine=row.machine_fingerprint,
+        model=row.model,
+        precision=row.precision,
+        doubtful=bool(row.doubts),
+        p50_ns=row.latency_p50_ns or 0.0,
+        p50_low_ns=row.latency_p50_low_ns,
+        p50_high_ns=row.latency_p50_high_ns,
+        p90_ns=row.latency_p90_ns,
+        edges_ns=tuple(edges.tolist()),
+        runs=tuple(counts.tolist()),
+    )
+
+
+def data_csv(found: Sequence[Distribution]) -> str:
+    """One line a bin that holds runs; what is known of the record is repeated in each."""
+    names = (
+        "label",
+        "machine",
+        "model",
+        "precision",
+        "doubtful",
+        "p50_ns",
+        "p50_low_ns",
+        "p50_high_ns",
+        "p90_ns",
+    )
+    lines = [
+        [*(getattr(one, name) for name in names), low, high, runs]
+        for one in found
+        for low, high, runs in zip(one.edges_ns[:-1], one.edges_ns[1:], one.runs, strict=True)
+        if runs
+    ]
+    return table_csv([*names, "bin_low_ns", "bin_high_ns", "runs"], lines)
+
+
+def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+    """The figure of a table and its records."""
+    found, left_out = distributions_of(table.rows, evidence)
+    if not found:
+        return Drawing({}, "no record holds timed runs, so there is nothing to draw", left_out)
+    return drawing(lambda: figure_of(found, on, left_out), data_csv(found), on, left_out)
+
+
+def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `found` must not be empty."""
+    models = Looks.of(one.model for one in found)
+    machines = list(dict.fromkeys(one.machine for one in found))
+    names = {id(one): one.label + (DOUBTFUL if one.doubtful else "") for one in found}
+    left_in, longest = left_for(names.values(), on)
+    keys = [
+        models.key(
+            "Network",
+            lambda name, label: mark(on, label, marker="s", color=models.colour(name)),
+        ),
+        Key(
+            "",
+            (
+                mark(
+                    on,
+                    "median, interval",
+                    marker="|",
+                    markersize=on.pt(7),
+                    color="black",
+                    markeredgewidth=on.pt(1.6),
+                ),
+                mark(on, "p90", marker=6, markersize=on.pt(4), color="black"),
+            ),
+        ),
+    ]
+    notes = []
+    if any(one.p90_ns is None for one in found):
+        notes.append("Without p90: too few runs to claim it.")
+    if any(one.doubtful for one in found):
+        notes.append("† doubtful record, see the table.")
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        notes.append(
+            f"Not drawn (no timed runs, or too many files): {len(left_out)} record{many}, see the table."
+        )
+    members = {machine: [one for one in found if one.machine == machine] for machine in machines}
+    figure, axes = sheet(
+        on,
+        [Panel(0.1 + 0.19 * len(members[one]), one if len(machines) > 1 else "") for one in machines],
+        keys,
+        left_in=left_in,
+        notes=notes,
+    )
+    for one, machine in zip(axes, machines, strict=True):
+        _panel(
+            one,
+            members[machine],
+            [shortened(names[id(each)], longest) for each in members[machine]],
+            models,
+            on,
+        )
+    return figure
+
+
+def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], models: Looks, on: Page) -> None:
+    axes.set_xscale("log")
+    low = min(one.edges_ns[0] for one in found) / 1e6
+    high = max(max(one.edges_ns[-1], one.p50_high_ns or 0.0) for one in found) / 1e6
+    margin = max((high / low) ** 0.03, 1.03)
+    axes.set_xlim(low / margin, high * margin)
+    log_axis(axes.xaxis, low / margin, high * margin)
+    axes.set_ylim(len(found) - 0.4, -0.6)
+    axes.set_yticks(range(len(found)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=True, axis="x", which="major")
+    axes.set_xlabel("Latency of one run, ms (log scale)", labelpad=on.pt(2))
+    for place, one in enumerate(found):
+        colour = models.colour(one.model)
+        edges, counts = np.array(one.edges_ns) / 1e6, np.array(one.runs, dtype=np.float64)
+        height = 0.8 * counts / counts.max()
+        axes.fill_between(
+            np.repeat(edges, 2)[1:-1],
+            place + 0.4,
+            place + 0.4 - np.repeat(height, 2),
+            facecolor=lighter(colour),
+            edgecolor=colour,
+            linewidth=on.pt(0.5),
+            zorder=2,
+        )
+        if one.p50_low_ns is not None and one.p50_high_ns is not None:
+            axes.plot(
+                [one.p50_low_ns / 1e6, one.p50_high_ns / 1e6],
+                [place + 0.4] * 2,
+                color="black",
+                linewidth=on.pt(1.6),
+                solid_capstyle="butt",
+                zorder=3,
+            )
+        axes.plot(
+            [one.p50_ns / 1e6] * 2, [place - 0.3, place + 0.4], color="black", linewidth=on.pt(1.4), zorder=3
+        )
+        if one.p90_ns is not None:
+            axes.plot(one.p90_ns / 1e6, place + 0.4, marker=6, markersize=on.pt(3.6), color="black", zorder=3)

@@ -1,0 +1,498 @@
+"""The Pareto figure: any two columns against each other, with intervals, the front, and how sure each of its files is of it.
+
+A panel holds what may be compared: one machine, and where an error rate is drawn one data set and protocol.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench import units
+from swapbench.report.cells import DOUBTFUL
+from swapbench.report.figures.labels import label_boxes
+from swapbench.report.figures.style import (
+    GREY,
+    PRECISIONS,
+    Drawing,
+    Key,
+    Looks,
+    Page,
+    Panel,
+    characters,
+    drawing,
+    face,
+    keep_on_page,
+    lighter,
+    log_axis,
+    mark,
+    plain_axis,
+    sheet,
+    shortened,
+    table_csv,
+)
+from swapbench.report.pareto import comparisons
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from swapbench.report.columns import Column
+    from swapbench.report.draws import Evidence
+    from swapbench.report.figures.labels import Box
+    from swapbench.report.pareto import Standing
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+SMALLEST_PT2, LARGEST_PT2 = 13.0, 80.0
+CROWD = 60
+BARS_AT_MOST = 100
+"""With more points than this only the front has bars: the others' would hide the points."""
+LABELLED_AT_MOST = 6
+LIKELY = 0.25
+"""A file that is not on the front is named where it is there in at least this share of the draws."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One row in the figure, numbers in the units in which the table keeps them. share_on_front: None where nothing was drawn."""
+
+    label: str
+    machine: str
+    data: str
+    model: str
+    precision: str
+    runtime: str
+    x: float
+    x_low: float | None
+    x_high: float | None
+    y: float
+    y_low: float | None
+    y_high: float | None
+    file_bytes: int | None
+    data_simulated: bool
+    doubtful: bool
+    on_front: bool
+    share_on_front: float | None
+
+
+def points_of(
+    rows: Sequence[Row], x: Column, y: Column, evidence: Evidence
+) -> tuple[tuple[Point, ...], tuple[str, ...]]:
+    """The points of the figure, and the labels of the rows that lack one of the two numbers. Raises what comparisons raises."""
+    points: list[Point] = []
+    left_out: set[str] = set()
+    for group in comparisons(rows, (x, y), evidence):
+        points += [_point(one, group.machine, group.data, x, y) for one in group.standings]
+        left_out |= {one.row.label for one in group.not_judged}
+    return tuple(points), tuple(row.label for row in rows if row.label in left_out)
+
+
+def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) -> Point:
+    row = standing.row
+    (x_low, x_high), (y_low, y_high) = (one.interval(row) or (None, None) for one in (x, y))
+    return Point(
+        label=row.label,
+        machine=machine,
+        data=data,
+        model=row.model,
+        precision=row.precision,
+        runtime=f"{row.format}, {row.runtime}",
+        x=x.number(row) or 0.0,
+        x_low=x_low,
+        x_high=x_high,
+        y=y.number(row) or 0.0,
+        y_low=y_low,
+        y_high=y_high,
+        file_bytes=row.file_bytes,
+        data_simulated=bool(row.data_simulated),
+        doubtful=bool(row.doubts),
+        on_front=standing.on_front,
+        share_on_front=standing.share,
+    )
+
+
+def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
+    """The data of the figure: one line a point, nothing rounded, the numbers under the names that the table has for them."""
+    lines = []
+    for point in points:
+        line = {
+            name: getattr(point, name)
+            for name in ("label", "machine", "data", "model", "precision", "runtime")
+        }
+        for column, numbers in (
+            (x, (point.x, point.x_low, point.x_high)),
+            (y, (point.y, point.y_low, point.y_high)),
+        ):
+            line |= dict(zip(_names(column), numbers, strict=True))
+        shared = ("file_bytes", "data_simulated", "doubtful", "on_front", "share_on_front")
+        lines.append(line | {name: getattr(point, name) for name in shared})
+    return table_csv(list(lines[0]), [list(line.values()) for line in lines])
+
+
+def _names(column: Column) -> tuple[str, str, str]:
+    """latency_p50_ns, latency_p50_low_ns, latency_p50_high_ns."""
+    name = column.fields[0]
+    unit = next((one for one in ("_ns", "_bytes", "_uj") if name.endswith(one)), "")
+    stem = name.removesuffix(unit) if unit else name
+    return name, f"{stem}_low{unit}", f"{stem}_high{unit}"
+
+
+def draw(table: Table, evidence: Evidence, on: Page, x: Column, y: Column) -> Drawing:
+    """The figure of a table. evidence: what the shares on the front are drawn from."""
+    points, left_out = points_of(table.rows, x, y, evidence)
+    if not points:
+        lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
+        return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
+    return drawing(lambda: figure_of(points, on, x, y, left_out), points_csv(points, x, y), on, left_out)
+
+
+def _small(column: Column) -> str:
+    title = column.title
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
+
+
+def figure_of(
+    points: Sequence[Point], on: Page, x: Column, y: Column, left_out: Sequence[str] = ()
+) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    groups = list(dict.fromkeys((point.machine, point.data) for point in points))
+    a_row = 2 if on.wide and len(groups) > 1 else 1
+    height_in = 3.2 if on.wide and a_row == 1 else 2.1
+    below_in = 0.5 if "\n" in _axis_title(x, points, on.width_in / on.scale / a_row - 0.6, on, "x") else 0.4
+    panels = [
+        Panel(height_in, _panel_title(one, groups) if len(groups) > 1 else "", below_in) for one in groups
+    ]
+    notes = []
+    if any(point.share_on_front is not None for point in points):
+        notes.append("Per cent: share of bootstrap draws with the file on the front.")
+    if any(point.doubtful for one in groups for point in labelled(_of(points, one), on)):
+        notes.append("† doubtful record, see the table.")
+    if any(len(_of(points, one)) > BARS_AT_MOST for one in groups):
+        notes.append("Intervals of the front only; the data file has all.")
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        lacking = f"no {_small(x)} or no {_small(y)}"
+        notes.append(f"Not drawn ({lacking}): {len(left_out)} record{many}, see the table.")
+    y_title = _axis_title(y, points, height_in, on)
+    shown = _Shown.of(points)
+    figure, axes = sheet(
+        on,
+        panels,
+        _keys(points, shown, on, x, y),
+        left_in=0.62 if "\n" in y_title else 0.5,
+        a_row=a_row,
+        notes=notes,
+        simulated=_simulated(points, x, y),
+    )
+    for one, group in zip(axes, groups, strict=True):
+        _panel(one, _of(points, group), shown, y_title, on, x, y)
+    return figure
+
+
+def _of(points: Sequence[Point], group: tuple[str, str]) -> list[Point]:
+    return [point for point in points if (point.machine, point.data) == group]
+
+
+def _simulated(points: Sequence[Point], x: Column, y: Column) -> bool:
+    accuracy = any("accuracy" in one.part.split() for one in (x, y))
+    return accuracy and any(point.data_simulated for point in points)
+
+
+def _panel_title(panel: tuple[str, str], panels: Sequence[tuple[str, str]]) -> str:
+    """Only what differs between the panels."""
+    return ": ".join(part for i, part in enumerate(panel) if part and len({other[i] for other in panels}) > 1)
+
+
+# ---- Axes ----
+
+Ends = tuple[float, float, float]
+"""A value with the two ends of its interval, all in the unit that is shown."""
+
+
+def _ends(point: Point, column: Column, which: str) -> Ends:
+    value = getattr(point, which)
+    low, high = getattr(point, f"{which}_low"), getattr(point, f"{which}_high")
+    shown = (value if one is None else one for one in (value, low, high))
+    value, low, high = map(column.shown, shown)
+    return value, min(low, value), max(high, value)
+
+
+def _is_log(column: Column, points: Sequence[Point], which: str) -> bool:
+    return column.quantity != "share" and all(_ends(point, column, which)[1] > 0 for point in points)
+
+
+def _axis_title(column: Column, points: Sequence[Point], room_in: float, on: Page, which: str = "y") -> str:
+    scale = "log scale; " if _is_log(column, points, which) else ""
+    title = f"{column.heading} ({scale}{column.better} is better)"
+    if len(title) <= characters(on.inch(room_in), on, 6.4):
+        return title
+    return f"{column.heading}\n({scale}{column.better} is better)"
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What colour, marker and size say in all panels of one figure."""
+
+    models: Looks
+    runtimes: Looks
+    diameter_pt: Mapping[int | None, float]
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> _Shown:
+        """Networks on a front are served first with colours.
+
+        The marker's area grows with the square root of the file size: sizes differ too much for a linear scale. Markers of a
+        crowd are smaller, and where all files are of one size it says nothing.
+        """
+        sizes = {point.file_bytes for point in points}
+        largest = max((size or 0 for size in sizes), default=0) or 1
+        crowd = min(1.0, max(CROWD / len(points), 0.25))
+
+        def diameter(size: int | None) -> float:
+            share = math.sqrt((size or 0) / largest) if len(sizes) > 1 else 0.2
+            return math.sqrt((SMALLEST_PT2 + (LARGEST_PT2 - SMALLEST_PT2) * share) * crowd)
+
+        return cls(
+            Looks.of((point.model for point in points), (point.model for point in points if point.on_front)),
+            Looks.of(point.runtime for point in points),
+            {size: diameter(size) for size in sizes},
+        )
+
+
+def _panel(
+    axes: Axes, points: Sequence[Point], shown: _Shown, y_title: str, on: Page, x: Column, y: Column
+) -> None:
+    _limits(axes, "x", x, points)
+    _limits(axes, "y", y, points)
+    keep_on_page(axes)
+    axes.set_xlabel(
+        _axis_title(x, points, axes.get_position().width * on.width_in / on.scale, on, "x"), labelpad=on.pt(2)
+    )
+    axes.set_ylabel(y_title, labelpad=on.pt(2))
+    axes.grid(visible=True, which="major")
+    if len(points) > 1:
+        _front_line(axes, points, on, x, y)
+    _draw_points(axes, points, shown, on, x, y)
+    _draw_labels(axes, points, shown, on, x, y)
+
+
+def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
+    ends = [_ends(point, column, which) for point in points]
+    low, high = min(one[1] for one in ends), max(one[2] for one in ends)
+    axis, set_limits = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
+    if _is_log(column, points, which):
+        (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+        margin = max((high / low) ** 0.08, 1.08)
+        set_limits(low / margin, high * margin)
+        log_axis(axis, low / margin, high * margin)
+        return
+    span = max(high - low, 0.5 if column.quantity == "share" else 1e-9)
+    # Zero is shown whenever it is near: a cut axis makes small differences look large.
+    start = 0.0 if 0 <= low < span else low - 0.1 * span
+    top = max(high, start + 0.5) if column.quantity == "share" else high
+    room = 0.09 * (top - start) if top > start else 0.1
+    set_limits(start - room, top + room)
+    plain_axis(axis, negative=low < 0)
+
+
+def _front(points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
+    """The points of the front from the best in x to the best in y."""
+    sign = 1 if x.better == "lower" else -1
+    found = {(x.shown(point.x), y.shown(point.y)) for point in points if point.on_front}
+    return sorted(found, key=lambda one: (sign * one[0], one[1]))
+
+
+def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
+    """The border of what the front dominates: between two of its points only the worse of both values is reached for sure."""
+    front = _front(points, x, y)
+    x_worst = axes.get_xlim()[1 if x.better == "lower" else 0]
+    y_worst = axes.get_ylim()[1 if y.better == "lower" else 0]
+    corners = [(front[0][0], y_worst), front[0]]
+    for (_, y_here), (x_next, y_next) in itertools.pairwise(front):
+        corners += [(x_next, y_here), (x_next, y_next)]
+    return [*corners, (x_worst, front[-1][1])]
+
+
+def _front_line(axes: Axes, points: Sequence[Point], on: Page, x: Column, y: Column) -> None:
+    corners = _corners(axes, points, x, y)
+    axes.plot(
+        [one[0] for one in corners],
+        [one[1] for one in corners],
+        color=GREY,
+        linewidth=on.pt(0.8),
+        zorder=1.5,
+    )
+
+
+def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
+    """Points that look alike in one go, the largest first, so that no small one hides below them; the front on top."""
+    models, runtimes = shown.models, shown.runtimes
+    alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
+    for point in points:
+        diameter = shown.diameter_pt[point.file_bytes]
+        key = (point.on_front, -diameter, point.model, point.runtime, point.precision)
+        alike.setdefault(key, []).append(point)
+    for (is_front, size, model, runtime, precision), members in sorted(alike.items()):
+        colour = models.colour(model) if is_front else lighter(models.colour(model))
+        xs, ys = ([_ends(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
+        if is_front or len(points) <= BARS_AT_MOST:
+            axes.errorbar(
+                [one[0] for one in xs],
+                [one[0] for one in ys],
+                xerr=[[one[0] - one[1] for one in xs], [one[2] - one[0] for one in xs]],
+                yerr=[[one[0] - one[1] for one in ys], [one[2] - one[0] for one in ys]],
+                fmt="none",
+                ecolor=colour,
+                elinewidth=on.pt(0.8 if is_front else 0.6),
+                zorder=2 + is_front / 2,
+            )
+        axes.plot(
+            [one[0] for one in xs],
+            [one[0] for one in ys],
+            linestyle="none",
+            marker=runtimes.marker(runtime),
+            markersize=on.pt(-size),
+            clip_on=False,
+            zorder=3 + is_front / 2,
+            **face(colour, precision, on),
+        )
+
+
+# ---- Labels ----
+
+
+def label_text(point: Point) -> str:
+    """What stands beside a point: its name, a dagger where it is doubtful, how often it is on the front."""
+    share = "" if point.share_on_front is None else f" {100 * point.share_on_front:.0f} %"
+    return f"{shortened(point.label, 36)}{DOUBTFUL if point.doubtful else ''}{share}"
+
+
+def labelled(points: Sequence[Point], on: Page) -> list[Point]:
+    """The points that get a name: the front from left to right, then those that are often on it; all where there are few."""
+    most = LABELLED_AT_MOST * (2 if on.wide else 1)
+    if len(points) <= LABELLED_AT_MOST // 2:
+        return list(points)
+    front = sorted(
+        (point for point in points if point.on_front), key=lambda point: (point.x, point.y, point.label)
+    )
+    likely = sorted(
+        (point for point in points if not point.on_front and (point.share_on_front or 0) >= LIKELY),
+        key=lambda point: (-(point.share_on_front or 0), point.x, point.label),
+    )
+    return [*front, *likely][:most]
+
+
+def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
+    """Names where they hide nothing."""
+    named = labelled(points, on)
+    pixels = axes.figure.dpi / 72 * on.scale
+
+    def at(shown_x: float, shown_y: float) -> tuple[float, float]:
+        found = axes.transData.transform((shown_x, shown_y))
+        return float(found[0]), float(found[1])
+
+    obstacles: list[Box] = []
+    lines: list[Box] = []
+    for point in points:
+        (value_x, low_x, high_x), (value_y, low_y, high_y) = _ends(point, x, "x"), _ends(point, y, "y")
+        here_x, here_y = at(value_x, value_y)
+        radius = (shown.diameter_pt[point.file_bytes] / 2 + 1) * pixels
+        obstacles.append((here_x - radius, here_y - radius, here_x + radius, here_y + radius))
+        (left, low), (right, high) = at(low_x, low_y), at(high_x, high_y)
+        lines += [
+            (left, here_y - pixels, right, here_y + pixels),
+            (here_x - pixels, low, here_x + pixels, high),
+        ]
+    frame = axes.get_window_extent()
+    bounds = (frame.x0 + 2 * pixels, frame.y0 + 2 * pixels, frame.x1, frame.y1)
+    corners = [at(*one) for one in _corners(axes, points, x, y)]
+    for (from_x, from_y), (to_x, to_y) in itertools.pairwise(corners):
+        lines.append(
+            (
+                min(from_x, to_x) - pixels / 2,
+                min(from_y, to_y) - pixels / 2,
+                max(from_x, to_x) + pixels / 2,
+                max(from_y, to_y) + pixels / 2,
+            )
+        )
+    # A halo would turn the text of an SVG into outlines; a box keeps it text.
+    paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3 * on.scale}
+    texts = [
+        axes.text(
+            0,
+            0,
+            label_text(point),
+            fontsize=on.pt(6),
+            color="black" if point.on_front else "0.4",
+            zorder=2.9,
+            bbox=paper,
+            transform=None,
+        )
+        for point in named
+    ]
+    extents = [text.get_window_extent() for text in texts]
+    anchors = []
+    for point in named:
+        here_x, here_y = at(x.shown(point.x), y.shown(point.y))
+        anchors.append((here_x, here_y, shown.diameter_pt[point.file_bytes] / 2 * pixels))
+    boxes = label_boxes(anchors, [(e.width + 2, e.height + 1) for e in extents], obstacles, lines, bounds)
+    for text, box, (here_x, here_y, radius) in zip(texts, boxes, anchors, strict=True):
+        middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
+        text.set_transform(axes.transData)
+        text.set_position(tuple(axes.transData.inverted().transform(middle)))
+        text.set(ha="center", va="center")
+        near_x, near_y = min(max(here_x, box[0]), box[2]), min(max(here_y, box[1]), box[3])
+        if math.hypot(near_x - here_x, near_y - here_y) > radius + 3 * pixels:
+            ends = axes.transData.inverted().transform([(here_x, here_y), (near_x, near_y)])
+            axes.plot(ends[:, 0], ends[:, 1], color="0.5", linewidth=on.pt(0.4), zorder=1.8)
+
+
+# ---- Legends ----
+
+
+def _keys(points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> list[Key]:
+    models, runtimes = shown.models, shown.runtimes
+    keys = [
+        models.key(
+            "Network",
+            lambda name, label: mark(on, label, marker="o", **face(models.colour(name), "fp32", on)),
+        ),
+        runtimes.key(
+            "File, runtime",
+            lambda name, label: mark(on, label, marker=runtimes.marker(name), **face(GREY, "fp32", on)),
+        ),
+    ]
+    precisions = [name for name in PRECISIONS if any(point.precision == name for point in points)]
+    keys.append(
+        Key("Precision", tuple(mark(on, name, marker="o", **face(GREY, name, on)) for name in precisions))
+    )
+    sizes = sorted({point.file_bytes for point in points if point.file_bytes is not None})
+    if len(sizes) > 1:
+        ends = dict.fromkeys((sizes[0], sizes[-1]))
+        disks = [mark(on, units.size(one, 2), marker="o", **face(GREY, "int8", on)) for one in ends]
+        for disk, one in zip(disks, ends, strict=True):
+            disk.set(markersize=on.pt(shown.diameter_pt[one]))
+        keys.append(Key("File size", tuple(disks)))
+    last = []
+    if len(points) > len({(point.machine, point.data) for point in points}):
+        last.append(mark(on, "Pareto front", linestyle="-", color=GREY, linewidth=on.pt(0.8)))
+    if not all(point.on_front for point in points):
+        last += [
+            mark(on, "on the front", marker="o", **face("#000000", "fp32", on)),
+            mark(on, "dominated", marker="o", **face(lighter("#000000"), "fp32", on)),
+        ]
+    if any(column.low is not None for column in (x, y)):
+        bar = {
+            "linestyle": "-",
+            "color": GREY,
+            "linewidth": on.pt(0.6),
+            "marker": "|",
+            "markersize": on.pt(5),
+        }
+        last.append(mark(on, "interval", **bar))
+    return [*keys, Key("", tuple(last))]

@@ -1,0 +1,223 @@
+"""The history of a pruning search: fitness of all candidates over the generations, and below it what they cost.
+
+The history is a CSV with a header and a line a candidate, in any order, as a pruning search writes it beside its checkpoint:
+
+    generation   whole number from 0
+    fitness      lower is better; empty, nan or inf where the candidate has none
+    cost         what the budget limits, a number (optional); or a column `macs`, `params` or `latency_ns`, which names the unit
+    cost_unit    its unit in words, the same in every line (optional)
+    candidate    its name (optional)
+    best         true | false: whether it was the best so far when it was judged (optional)
+
+Other columns are ignored. Without `best`, the first candidate with a fitness below all before it is the best so far.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench.errors import UserError
+from swapbench.report.figures.style import (
+    COLOURS,
+    Drawing,
+    Key,
+    Page,
+    Panel,
+    as_csv,
+    drawing,
+    log_axis,
+    mark,
+    plain_axis,
+    sheet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FORMAT = "generation,candidate,cost,cost_unit,fitness,best"
+_COSTS = {"macs": "MACs", "params": "parameters", "latency_ns": "ns"}
+_TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no", ""})
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One candidate of the search. cost: None where the file names none; fitness: None where it could not be evaluated."""
+
+    generation: int
+    candidate: str
+    cost: float | None
+    cost_unit: str
+    fitness: float | None
+    best: bool
+
+
+def read_history(path: Path) -> tuple[Candidate, ...]:
+    """The candidates of a search by generation, in the order of the file within each. Raises UserError with file and line."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as text:
+            reader = csv.DictReader(text)
+            names = [name.strip().lower() for name in reader.fieldnames or ()]
+            reader.fieldnames = names
+            for needed in ("generation", "fitness"):
+                if needed not in names:
+                    raise UserError(f"{path} has no column {needed}", remedy=f"Its header should be {FORMAT}")
+            found = [_candidate(line, f"{path} line {reader.line_num}") for line in reader]
+    except FileNotFoundError:
+        raise UserError(f"there is no search history {path}") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read the search history {path}: {error}") from error
+    if not found:
+        raise UserError(f"{path} holds no candidate", remedy=f"A line each, under the header {FORMAT}")
+    unit = {one.cost_unit for one in found if one.cost is not None}
+    if len(unit) > 1:
+        raise UserError(f"{path} gives costs in several units: {', '.join(sorted(unit))}")
+    found.sort(key=lambda one: one.generation)
+    return tuple(found) if "best" in names else _with_best(found)
+
+
+def _candidate(line: Mapping[str, str | None], where: str) -> Candidate:
+    def text(name: str) -> str:
+        return (line.get(name) or "").strip()
+
+    costs = [(text(name), unit) for name, unit in _COSTS.items() if text(name)]
+    cost, unit = (text("cost"), text("cost_unit")) if text("cost") else (costs or [("", "")])[0]
+    generation = _number(text("generation"), f"{where}: generation")
+    if generation is None or generation < 0 or generation != int(generation):
+        raise UserError(f"{where}: generation {text('generation')!r} is no whole number from 0")
+    best = text("best").lower()
+    if best not in _TRUE | _FALSE:
+        raise UserError(f"{where}: best is {best!r}", remedy="Write true or false")
+    return Candidate(
+        generation=int(generation),
+        candidate=text("candidate"),
+        cost=_number(cost, f"{where}: cost"),
+        cost_unit=unit,
+        fitness=_number(text("fitness"), f"{where}: fitness"),
+        best=best in _TRUE,
+    )
+
+
+def _number(text: str, where: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where} {text!r} is no number") from None
+    return value if math.isfinite(value) else None
+
+
+def _with_best(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    marked, lowest = [], math.inf
+    for one in found:
+        better = one.fitness is not None and one.fitness < lowest
+        lowest = one.fitness if better and one.fitness is not None else lowest
+        marked.append(Candidate(one.generation, one.candidate, one.cost, one.cost_unit, one.fitness, better))
+    return tuple(marked)
+
+
+def draw(path: Path | None, on: Page) -> Drawing:
+    """The figure of a history."""
+    if path is None:
+        return Drawing({}, f"no search history was given (a CSV: {FORMAT})")
+    found = read_history(path)
+    failed = tuple(one.candidate or f"generation {one.generation}" for one in found if one.fitness is None)
+    if len(failed) == len(found):
+        return Drawing({}, "no candidate of the search has a fitness, so there is nothing to draw", failed)
+    return drawing(lambda: figure_of(found, on), as_csv(found), on, failed)
+
+
+def figure_of(found: Sequence[Candidate], on: Page) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `found` must hold a fitness."""
+    with_cost = any(one.cost is not None for one in found)
+    keys = [
+        Key(
+            "",
+            (
+                mark(on, "candidate", marker=".", color="0.6", markersize=on.pt(4)),
+                mark(on, "best so far", marker="D", linestyle="-", color=COLOURS[0], markersize=on.pt(3)),
+            ),
+        )
+    ]
+    failed = sum(one.fitness is None for one in found)
+    notes = [f"{failed} candidate{'s' * (failed != 1)} without a fitness."] if failed else []
+    panels = [Panel(1.5, below_in=0.12 if with_cost else 0.4)] + [Panel(1.1)] * with_cost
+    figure, axes = sheet(on, panels, keys, left_in=0.7, notes=notes)
+    last = max(one.generation for one in found)
+    for one in axes:
+        one.set_xlim(-0.04 * max(last, 1) - 0.2, 1.04 * max(last, 1) + 0.2)
+        plain_axis(one.xaxis, most=8)
+        one.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        one.grid(visible=True, which="major")
+    axes[-1].set_xlabel("Generation", labelpad=on.pt(2))
+    _scatter(axes[0], [(one.generation, one.fitness, one.best) for one in found], last, on)
+    axes[0].set_ylabel("Fitness\n(lower is better)", labelpad=on.pt(2))
+    axes[0].margins(y=0.1)
+    plain_axis(axes[0].yaxis, negative=True)
+    if with_cost:
+        axes[0].tick_params(axis="x", labelbottom=False)
+        costs = [one.cost for one in found if one.cost is not None]
+        per, unit = _cost_unit(costs, next((one.cost_unit for one in found if one.cost is not None), ""))
+        scaled = [(one.generation, None if one.cost is None else one.cost / per, one.best) for one in found]
+        if min(costs) > 0 and max(costs) / min(costs) > 5:
+            ends = (min(costs) / per / 1.2, max(costs) / per * 1.2)
+            axes[1].set_yscale("log")
+            axes[1].set_ylim(*ends)
+            log_axis(axes[1].yaxis, *ends)
+        else:
+            axes[1].margins(y=0.1)
+            plain_axis(axes[1].yaxis, most=4, negative=min(costs) < 0)
+        _scatter(axes[1], scaled, last, on)
+        axes[1].set_ylabel(f"Cost, {unit}" if unit else "Cost", labelpad=on.pt(2))
+    return figure
+
+
+def _cost_unit(costs: Sequence[float], unit: str) -> tuple[float, str]:
+    """How many of the unit are shown as one, and what that is called: 4e7 MACs are 40 M MACs."""
+    largest = max(map(abs, costs))
+    if unit == "ns":
+        return 1e6, "ms"
+    for size, prefix in ((1e9, "G"), (1e6, "M")):
+        if largest >= size:
+            return size, f"{prefix} {unit}".strip()
+    return 1.0, unit
+
+
+def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last: int, on: Page) -> None:
+    known = [(x, y, best) for x, y, best in points if y is not None]
+    axes.plot(
+        [x for x, _, _ in known],
+        [y for _, y, _ in known],
+        linestyle="none",
+        marker=".",
+        markersize=on.pt(2.5),
+        color="0.6",
+        zorder=2,
+    )
+    kept = [(x, y) for x, y, best in known if best]
+    if kept:
+        ends = {**dict(kept), last: kept[-1][1]}  # what the search held at the end of each generation
+        axes.plot(
+            list(ends),
+            list(ends.values()),
+            drawstyle="steps-post",
+            color=COLOURS[0],
+            linewidth=on.pt(1.0),
+            zorder=3,
+        )
+        axes.plot(
+            [x for x, _ in kept],
+            [y for _, y in kept],
+            linestyle="none",
+            marker="D",
+            markersize=on.pt(3),
+            color=COLOURS[0],
+            zorder=3,
+        )

@@ -1,0 +1,183 @@
+"""APCER of every attack species before and after quantisation, each with its interval.
+
+A block for each network, format and runtime (and data, where they differ); in it a line for each species with one point a
+precision, so that a species that the smaller file lets through more often is seen at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from swapbench.report.figures.style import (
+    COLOURS,
+    PRECISION_MARKERS,
+    Drawing,
+    Key,
+    Page,
+    Panel,
+    as_csv,
+    characters,
+    drawing,
+    left_for,
+    mark,
+    plain_axis,
+    sheet,
+    shortened,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.figure import Figure
+
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+LINES_AT_MOST = 60
+"""Lines (species and headings) in one figure: more do not fit on a page."""
+_COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[2], COLOURS[0], COLOURS[5], COLOURS[4]), strict=True))
+
+
+@dataclass(frozen=True)
+class SpeciesPoint:
+    """APCER of one file on one attack species, a share of 1."""
+
+    label: str
+    block: str
+    model: str
+    precision: str
+    species: str
+    apcer: float
+    apcer_low: float
+    apcer_high: float
+    errors: int
+    trials: int
+    data_simulated: bool
+
+
+def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str, ...]]:
+    """The points of the figure, and the labels of rows without APCER or beyond what a page can show."""
+    scored = [row for row in rows if row.apcer_by_species]
+    data = {(row.dataset_digest, row.protocol) for row in scored}
+    machines = {row.machine_fingerprint for row in scored}
+    points: list[SpeciesPoint] = []
+    left_out = [row.label for row in rows if not row.apcer_by_species]
+    lines: set[tuple[str, str]] = set()
+    for row in scored:
+        parts = [row.model, row.format, row.runtime]
+        parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
+        parts += [row.machine] * (len(machines) > 1)
+        block = ", ".join(parts)
+        more = lines | {(block, ""), *((block, one.species) for one in row.apcer_by_species)}
+        if len(more) > LINES_AT_MOST:
+            left_out.append(row.label)
+            continue
+        lines = more
+        points += [
+            SpeciesPoint(
+                label=row.label,
+                block=block,
+                model=row.model,
+                precision=row.precision,
+                species=one.species,
+                apcer=one.apcer,
+                apcer_low=one.low,
+                apcer_high=one.high,
+                errors=one.errors,
+                trials=one.trials,
+                data_simulated=bool(row.data_simulated),
+            )
+            for one in row.apcer_by_species
+        ]
+    return tuple(points), tuple(left_out)
+
+
+def draw(table: Table, on: Page) -> Drawing:
+    """The figure of a table."""
+    points, left_out = points_of(table.rows)
+    if not points:
+        return Drawing({}, "no record has an APCER by attack species, so there is nothing to draw", left_out)
+    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+
+
+def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    precisions = [name for name in PRECISION_MARKERS if any(point.precision == name for point in points)]
+    left_in, longest = left_for((point.species for point in points), on)
+    places: dict[tuple[str, str], int] = {}
+    for block in dict.fromkeys(point.block for point in points):
+        places[block, ""] = len(places)
+        for species in sorted({point.species for point in points if point.block == block}):
+            places[block, species] = len(places)
+    keys = [
+        Key(
+            "",
+            tuple(
+                mark(on, name, marker=PRECISION_MARKERS[name], markersize=on.pt(4), **_look(name, on))
+                for name in precisions
+            ),
+        )
+    ]
+    notes = []
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        notes.append(f"Not drawn (no APCER, or too many lines): {len(left_out)} record{many}, see the table.")
+    figure, (axes,) = sheet(
+        on,
+        [Panel(0.05 + 0.19 * len(places))],
+        keys,
+        left_in=left_in,
+        notes=notes,
+        simulated=any(point.data_simulated for point in points),
+    )
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.set_yticks(
+        [place for (_, species), place in places.items() if species],
+        [shortened(species, longest) for _, species in places if species],
+    )
+    axes.tick_params(axis="y", length=0)
+    high = max(100 * point.apcer_high for point in points)
+    axes.set_xlim(-0.02 * max(high, 1), 1.05 * max(high, 1))
+    plain_axis(axes.xaxis, most=6)
+    axes.grid(visible=True, axis="x", which="major")
+    axes.set_xlabel("APCER, % (lower is better)", labelpad=on.pt(2))
+    for (block, species), place in places.items():
+        if not species:
+            axes.text(
+                0.012,
+                place + 0.1,
+                shortened(block, characters(on.width_in - on.inch(left_in + 0.1), on, 7.6)),
+                fontsize=on.pt(6.5),
+                fontweight="bold",
+                ha="left",
+                va="center",
+                transform=axes.get_yaxis_transform(),
+            )
+    for point in points:
+        order = precisions.index(point.precision)
+        y = places[point.block, point.species] + (order - (len(precisions) - 1) / 2) * 0.24
+        axes.errorbar(
+            100 * point.apcer,
+            y,
+            xerr=[
+                [100 * max(point.apcer - point.apcer_low, 0.0)],
+                [100 * max(point.apcer_high - point.apcer, 0.0)],
+            ],
+            fmt=PRECISION_MARKERS.get(point.precision, "D"),
+            markersize=on.pt(3.2),
+            ecolor=_COLOUR_OF.get(point.precision, COLOURS[4]),
+            elinewidth=on.pt(0.7),
+            clip_on=False,
+            **_look(point.precision, on),
+        )
+    return figure
+
+
+def _look(precision: str, on: Page) -> dict[str, Any]:
+    colour = _COLOUR_OF.get(precision, COLOURS[4])
+    return {
+        "color": colour,
+        "markerfacecolor": colour if precision == "fp32" else "white",
+        "markeredgewidth": on.pt(0.8),
+    }

@@ -1,0 +1,424 @@
+"""How every figure looks: sizes, colours, markers, the sheet with its panels, legends and notes, and the files that come of it.
+
+Sizes are those of a paper in inches and points; the screen style is the same layout magnified. Colours are safe for
+colour-blind readers, and whatever colour tells is told by a marker, a fill or a line style too. The same data give the same
+bytes: no time, no version and no random name goes into a file.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+from swapbench.errors import UnknownName
+from swapbench.report.table import SIMULATED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.legend import Legend
+
+StyleName = Literal["paper", "screen"]
+WidthName = Literal["column", "page"]
+
+# Okabe and Ito's palette, safe for colour-blind readers, in an order whose neighbours also differ in grey.
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+OTHER = "#999999"
+GREY = "#555555"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
+LETTER = 0.56
+PRECISIONS: Mapping[str, str] = {"fp32": "full", "fp16": "bottom", "int8": "none", "unknown": "right"}
+"""Precision -> how its marker is filled."""
+PRECISION_LINES: Mapping[str, Any] = {
+    "fp32": LINES[0],
+    "fp16": LINES[2],
+    "int8": LINES[1],
+    "unknown": LINES[3],
+}
+PRECISION_MARKERS: Mapping[str, str] = {"fp32": "o", "fp16": "^", "int8": "s", "unknown": "D"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The width a figure is drawn in, and how much larger than on paper all of it is."""
+
+    width_in: float
+    scale: float
+    dots_per_inch: int
+
+    def inch(self, paper_in: float) -> float:
+        """A length of the paper style on this page."""
+        return paper_in * self.scale
+
+    def pt(self, paper_pt: float) -> float:
+        """A size in points of the paper style on this page."""
+        return paper_pt * self.scale
+
+    @property
+    def wide(self) -> bool:
+        """Whether there is room for more than one column of text."""
+        return self.width_in / self.scale > 5
+
+    @property
+    def rc(self) -> dict[Any, Any]:
+        """Settings for matplotlib's rc_context, inside which a figure is drawn."""
+        sizes = {
+            "font.size": 7,
+            "axes.linewidth": 0.6,
+            "axes.labelsize": 7,
+            "axes.titlesize": 6.5,
+            "xtick.labelsize": 6.5,
+            "ytick.labelsize": 6.5,
+            "xtick.major.width": 0.6,
+            "ytick.major.width": 0.6,
+            "xtick.minor.width": 0.4,
+            "ytick.minor.width": 0.4,
+            "xtick.major.size": 3.0,
+            "ytick.major.size": 3.0,
+            "xtick.minor.size": 1.6,
+            "ytick.minor.size": 1.6,
+            "lines.linewidth": 1.0,
+            "grid.linewidth": 0.5,
+        }
+        return {name: self.pt(size) for name, size in sizes.items()} | {
+            "font.family": "DejaVu Sans",
+            "grid.color": "0.9",
+            "svg.fonttype": "none",
+            "svg.hashsalt": "swapbench",
+            "pdf.fonttype": 42,
+            "text.parse_math": False,
+            "axes.unicode_minus": True,
+        }
+
+
+PAGES: Mapping[str, Mapping[str, Page]] = {
+    # One column of a two-column paper is 88.9 mm, both with the gap 181.9 mm. A slide of 16:9 is 13.33 in wide.
+    "paper": {"column": Page(3.5, 1.0, 300), "page": Page(7.16, 1.0, 300)},
+    "screen": {"column": Page(6.67, 1.9, 150), "page": Page(13.33, 1.9, 150)},
+}
+
+
+def page(style: str, width: str) -> Page:
+    """The page of a style and a width. Raises UnknownName."""
+    if style not in PAGES:
+        raise UnknownName("figure style", style, PAGES)
+    if width not in PAGES[style]:
+        raise UnknownName("figure width", width, PAGES[style])
+    return PAGES[style][width]
+
+
+# ---- The sheet ----
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Room for one pair of axes, in inches of the paper style. below_in: room for its ticks and its axis label."""
+
+    height_in: float
+    title: str = ""
+    below_in: float = 0.4
+
+
+@dataclass(frozen=True)
+class Key:
+    """One legend: its title and its entries."""
+
+    title: str
+    entries: tuple[Artist, ...]
+
+
+def sheet(
+    on: Page,
+    panels: Sequence[Panel],
+    keys: Sequence[Key] = (),
+    *,
+    left_in: float = 0.5,
+    right_in: float = 0.1,
+    a_row: int = 1,
+    notes: Sequence[str] = (),
+    simulated: bool = False,
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """An empty figure of the page's width: what must be said of simulated data, the panels, the legends, the notes.
+
+    Its height is what these need. a_row: how many panels stand side by side; those of a row are equally high. All lengths are in inches of the paper style. Call it inside rc_context(on.rc).
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # Text is measured at the resolution that it is drawn at: at fewer dots its width is rounded, and legends would touch.
+    figure = Figure(figsize=(on.width_in, 1.0), dpi=on.dots_per_inch)
+    FigureCanvasAgg(figure)
+    legends = [_legend(figure, on, key) for key in keys if key.entries]
+    legends_in = _flow(figure, on, legends, 0.0)
+    lines = [line for note in notes for line in _wrapped(note, on)]
+    notes_in = on.inch(0.1 * len(lines) + 0.05 * bool(lines))
+    top_in = on.inch(0.08 + 0.15 * simulated)
+    rows = [panels[start : start + a_row] for start in range(0, len(panels), a_row)]
+    panels_in = sum(on.inch(row[0].height_in + row[0].below_in + _title_in(row[0])) for row in rows)
+    height_in = top_in + panels_in + legends_in + notes_in
+    figure.set_size_inches(on.width_in, height_in)
+    _flow(figure, on, legends, legends_in + notes_in)
+    left, right = on.inch(left_in), on.inch(right_in)
+    if simulated:
+        figure.text(
+            min(left, on.inch(0.5)) / on.width_in,
+            1 - on.inch(0.05) / height_in,
+            SIMULATED,
+            fontsize=on.pt(7),
+            fontweight="bold",
+            va="top",
+            ha="left",
+        )
+    for number, line in enumerate(reversed(lines)):
+        figure.text(
+            on.inch(0.08) / on.width_in,
+            on.inch(0.05 + 0.1 * number) / height_in,
+            line,
+            fontsize=on.pt(5.5),
+            color="0.35",
+        )
+    axes = []
+    cell_in = on.width_in / a_row
+    edge_in = height_in - top_in
+    for row in rows:
+        edge_in -= on.inch(_title_in(row[0]) + row[0].height_in)
+        for place, one in enumerate(row):
+            box = (
+                (place * cell_in + left) / on.width_in,
+                edge_in / height_in,
+                (cell_in - left - right) / on.width_in,
+                on.inch(one.height_in) / height_in,
+            )
+            axes.append(figure.add_axes(box))
+            if one.title:
+                title = shortened(one.title, characters(cell_in - left - right, on, 6.5))
+                axes[-1].set_title(title, fontsize=on.pt(6.5), loc="left", pad=on.pt(3))
+            axes[-1].spines[["top", "right"]].set_visible(False)
+            axes[-1].set_axisbelow(True)
+        edge_in -= on.inch(row[0].below_in)
+    return figure, tuple(axes)
+
+
+def _title_in(panel: Panel) -> float:
+    return 0.16 if panel.title else 0.0
+
+
+def characters(width_in: float, on: Page, size_pt: float) -> int:
+    """How many characters of the paper's size fit into a width: names and sentences in this font take 0.56 of it a letter."""
+    return int(width_in * 72 / (on.pt(size_pt) * LETTER))
+
+
+def _wrapped(note: str, on: Page) -> list[str]:
+    return textwrap.wrap(note, characters(on.width_in - on.inch(0.16), on, 5.5), break_on_hyphens=False)
+
+
+def shortened(text: str, longest: int) -> str:
+    """The text, or its two ends with an ellipsis between; data files keep all of it."""
+    if len(text) <= longest:
+        return text
+    head = max((longest - 1) // 2, 1)
+    return f"{text[:head]}…{text[len(text) - max(longest - 1 - head, 1) :]}"
+
+
+def left_for(
+    names: Iterable[str], on: Page, size_pt: float = 6.5, least_in: float = 0.5
+) -> tuple[float, int]:
+    """Room at the left for names beside an axis, in inches of the paper style, and how many letters of a name fit in it.
+
+    At most half of the width.
+    """
+    longest = max((len(name) for name in names), default=0)
+    letter_in = 0.6 * size_pt / 72  # room for the widest names, which have no letter to spare at the edge
+    most = int((0.5 * on.width_in / on.scale - 0.15) / letter_in)
+    return max(least_in, min(longest, most) * letter_in + 0.15), most
+
+
+def _legend(figure: Figure, on: Page, key: Key) -> Legend:
+    """One under the other below a title, while there are few; else in as many columns as the page has room for."""
+    below = bool(key.title) and len(key.entries) < 8
+    for columns in range(1 if below else len(key.entries), 0, -1):
+        legend = figure.legend(
+            handles=list(key.entries),
+            title=key.title or None,
+            ncols=columns,
+            loc="upper left",
+            frameon=False,
+            fontsize=on.pt(6),
+            title_fontsize=on.pt(6.5),
+            alignment="left",
+            handletextpad=0.5,
+            columnspacing=1.2,
+            borderpad=0.1,
+            labelspacing=0.4,
+            handlelength=1.8,
+        )
+        if columns == 1 or legend.get_window_extent().width / figure.dpi < on.width_in - on.inch(0.12):
+            break
+        legend.remove()
+    return legend
+
+
+def _flow(figure: Figure, on: Page, legends: Sequence[Legend], top_in: float) -> float:
+    """Set legends side by side from the left, in as many lines as they need; the height they take, in inches."""
+    if not legends:
+        return 0.0
+    height_in = figure.get_size_inches()[1]
+    left_in = x_in = on.inch(0.06)
+    line_top_in, line_height_in = top_in, 0.0
+    for legend in legends:
+        extent = legend.get_window_extent()
+        wide_in, high_in = extent.width / figure.dpi, extent.height / figure.dpi
+        if x_in > left_in and x_in + wide_in > on.width_in - on.inch(0.04):
+            x_in, line_top_in, line_height_in = left_in, line_top_in - line_height_in - on.inch(0.03), 0.0
+        legend.set_bbox_to_anchor((x_in / on.width_in, line_top_in / height_in), transform=figure.transFigure)
+        x_in += wide_in + on.inch(0.07)
+        line_height_in = max(line_height_in, high_in)
+    return top_in - line_top_in + line_height_in + on.inch(0.06)
+
+
+# ---- Colours and markers ----
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A colour for each name; names beyond the palette share one grey and one entry of the legend."""
+
+    names: tuple[str, ...]
+    others: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Iterable[str], first: Iterable[str] = ()) -> Looks:
+        """Colours in alphabetical order; where there are too many names, those of `first` are served first."""
+        every, wanted = sorted(set(names)), set(first)
+        if len(every) > len(COLOURS):
+            served = sorted(sorted(every, key=lambda one: (one not in wanted, one))[: len(COLOURS)])
+            return cls(tuple(served), tuple(one for one in every if one not in served))
+        return cls(tuple(every))
+
+    def colour(self, name: str) -> str:
+        """The colour of a name."""
+        return COLOURS[self.names.index(name)] if name in self.names else OTHER
+
+    def marker(self, name: str) -> str:
+        """The marker of a name."""
+        return MARKERS[self.names.index(name) % len(MARKERS)] if name in self.names else "."
+
+    def key(self, title: str, draw: Callable[[str, str], Artist]) -> Key:
+        """The legend: draw(name, label) for each name and once for all others."""
+        entries = [draw(name, shortened(name, 36)) for name in self.names]
+        if self.others:
+            entries.append(draw(self.others[0], f"{len(self.others)} others"))
+        return Key(title, tuple(entries))
+
+
+def face(colour: str, precision: str, on: Page) -> dict[str, Any]:
+    """Precision as fill: full, half, open. Open means white, so that no line shows through."""
+    fill, width = PRECISIONS.get(precision, "none"), on.pt(0.9)
+    if fill == "none":
+        return {"markeredgecolor": colour, "markerfacecolor": "white", "markeredgewidth": width}
+    return {"color": colour, "fillstyle": fill, "markerfacecoloralt": "white", "markeredgewidth": width}
+
+
+def lighter(colour: str) -> str:
+    """The colour half way to white: opaque, unlike a transparent one."""
+    channels = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{(channel + 255) // 2:02x}" for channel in channels)
+
+
+def mark(on: Page, label: str, **look: Any) -> Artist:
+    """An entry of a legend: a marker or a line with its name."""
+    from matplotlib.lines import Line2D
+
+    drawn: dict[str, Any] = {"linestyle": "none", "markersize": on.pt(4.5)} | look
+    return Line2D([], [], label=label, **drawn)
+
+
+# ---- Axes ----
+
+
+def log_axis(axis: Any, low: float, high: float) -> None:
+    """Ticks of a logarithmic axis that a person reads: 1, 2, 5 where they fit, plain digits."""
+    import math
+
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+    decades = math.log10(high / low)
+    axis.set_major_locator(
+        LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.6 else (1.0,)) if decades > 0.9 else MaxNLocator(5)
+    )
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(LogLocator(subs="all") if decades > 0.9 else NullLocator())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plain_axis(axis: Any, *, most: int = 5, negative: bool = False) -> None:
+    """Ticks of a linear axis at round numbers, plain digits; no tick below zero where nothing can be negative."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: "" if value < 0 and not negative else f"{round(value, 10):g}")
+    )
+
+
+def keep_on_page(axes: Axes) -> None:
+    """Drop the ticks of the x axis whose labels would be cut off at the edge of the page. Call it with final limits."""
+    low, high = sorted(axes.get_xlim())
+    edge = axes.figure.bbox.x1
+    labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
+    kept = [value for value, text in labels if low <= value <= high and text.get_window_extent().x1 <= edge]
+    axes.set_xticks(kept)
+
+
+# ---- Files ----
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """The files of a figure by suffix (png, svg, pdf, csv); empty with a reason when nothing can be drawn.
+
+    left_out: the labels of the rows that are not in it.
+    """
+
+    files: Mapping[str, bytes]
+    reason: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+def drawing(build: Callable[[], Figure], data: str, on: Page, left_out: Sequence[str] = ()) -> Drawing:
+    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV. build: draws it, called inside rc_context."""
+    from matplotlib import rc_context
+
+    files = {"csv": data.encode()}
+    # Without these, matplotlib writes the time and its version into the files.
+    silent = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with rc_context(on.rc):
+        figure = build()
+        for suffix, metadata in silent.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, dpi=on.dots_per_inch, metadata=metadata)
+            files[suffix] = buffer.getvalue()
+    return Drawing(files, "", tuple(left_out))
+
+
+def as_csv(points: Sequence[Any]) -> str:
+    """The data of a figure: one line a point, the fields of its dataclass, nothing rounded, empty where there is no number."""
+    names = [field.name for field in fields(points[0])]
+    return table_csv(names, ([getattr(point, name) for name in names] for point in points))
+
+
+def table_csv(names: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """The same from names and values."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for line in lines:
+        writer.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in line])
+    return text.getvalue()

@@ -1,0 +1,210 @@
+"""Speed, weight, accuracy and power of every file relative to its reference, as parallel coordinates.
+
+Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1 is the reference
+itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many lack it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench.report.figures.style import (
+    GREY,
+    PRECISION_LINES,
+    PRECISION_MARKERS,
+    Drawing,
+    Key,
+    Looks,
+    Page,
+    Panel,
+    as_csv,
+    drawing,
+    log_axis,
+    mark,
+    sheet,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from swapbench.report.summary import Row
+    from swapbench.report.table import Table
+
+QUANTITIES = ("speed", "weight", "accuracy", "power")
+TITLES = {
+    "speed": "Speed\n(1 / latency)",
+    "weight": "Weight\n(1 / file size)",
+    "accuracy": "Accuracy\n(1 / ACER)",
+    "power": "Power\n(1 / energy)",
+}
+LINES_AT_MOST = 24
+"""Lines in one panel; more of them cannot be followed."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """How many times better than its reference a file is in each quantity; None where it or the reference lacks it."""
+
+    label: str
+    panel: str
+    reference: str
+    model: str
+    precision: str
+    data_simulated: bool
+    speed: float | None
+    weight: float | None
+    accuracy: float | None
+    power: float | None
+
+
+def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    """The lines of the figure, and the labels of rows without a reference or beyond what a panel can show."""
+    machines = {row.machine_fingerprint for row in rows}
+    lines: list[Line] = []
+    left_out: list[str] = []
+    count: dict[str, int] = {}
+    for row in rows:
+        ratios = row.relative
+        panel = f"{row.format}, {row.runtime}" + (f", {row.machine}" if len(machines) > 1 else "")
+        if ratios is None or count.get(panel, 0) == LINES_AT_MOST:
+            left_out.append(row.label)
+            continue
+        count[panel] = count.get(panel, 0) + 1
+        lines.append(
+            Line(
+                label=row.label,
+                panel=panel,
+                reference=ratios.reference,
+                model=row.model,
+                precision=row.precision,
+                data_simulated=bool(row.data_simulated),
+                speed=ratios.speed_up,
+                weight=ratios.size_reduction,
+                accuracy=1 / ratios.error_ratio if ratios.error_ratio else None,
+                power=ratios.energy_reduction,
+            )
+        )
+    return tuple(lines), tuple(left_out)
+
+
+def draw(table: Table, on: Page) -> Drawing:
+    """The figure of a table."""
+    lines, left_out = lines_of(table.rows)
+    if not any(getattr(line, name) is not None for line in lines for name in QUANTITIES):
+        reason = "no record has a reference to be compared with, so there is nothing to draw"
+        return Drawing({}, reason, left_out)
+    return drawing(lambda: figure_of(lines, on, left_out), as_csv(lines), on, left_out)
+
+
+def figure_of(lines: Sequence[Line], on: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(on.rc)`. `lines` must not be empty."""
+    models = Looks.of(line.model for line in lines)
+    panels = list(dict.fromkeys(line.panel for line in lines))
+    precisions = [name for name in PRECISION_LINES if any(line.precision == name for line in lines)]
+    keys = [
+        models.key(
+            "Network",
+            lambda _, label: mark(on, label, linestyle="-", linewidth=on.pt(1.2), color=models.colour(_)),
+        ),
+        Key(
+            "Precision",
+            tuple(
+                mark(
+                    on,
+                    name,
+                    linestyle=PRECISION_LINES[name],
+                    marker=PRECISION_MARKERS[name],
+                    color=GREY,
+                    linewidth=on.pt(1.0),
+                    markersize=on.pt(3.5),
+                    markerfacecolor=GREY if name == "fp32" else "white",
+                )
+                for name in precisions
+            ),
+        ),
+    ]
+    references = list(dict.fromkeys(line.reference for line in lines))
+    notes = [f"1× is {', '.join(references[:3])}{', …' if len(references) > 3 else ''}; up is better."]
+    if left_out:
+        many = "s" * (len(left_out) != 1)
+        notes.append(
+            f"Not drawn (no reference, or too many lines): {len(left_out)} record{many}, see the table."
+        )
+    values = [
+        value
+        for line in lines
+        for name in QUANTITIES
+        if (value := getattr(line, name)) is not None and value > 0
+    ]
+    ends = (min([*values, 0.8]) / 1.15, max([*values, 1.25]) * 1.15)
+    figure, axes = sheet(
+        on,
+        [Panel(1.7 if on.wide else 1.5, name, below_in=0.36) for name in panels],
+        keys,
+        left_in=0.42 if ends[0] > 0.01 else 0.6,
+        right_in=0.12,
+        a_row=2 if on.wide and len(panels) > 1 else 1,
+        notes=notes,
+        simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
+    )
+    for one, name in zip(axes, panels, strict=True):
+        _panel(one, [line for line in lines if line.panel == name], models, ends, on)
+    return figure
+
+
+def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, float], on: Page) -> None:
+    from matplotlib.ticker import FuncFormatter
+
+    places = range(len(QUANTITIES))
+    axes.set_xlim(-0.3, len(QUANTITIES) - 0.7)
+    axes.set_yscale("log")
+    axes.set_ylim(*ends)
+    log_axis(axes.yaxis, *ends)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
+    axes.spines["bottom"].set_visible(False)
+    axes.axhline(1, color=GREY, linewidth=on.pt(0.6), zorder=1)
+    lacking = {name: sum(getattr(line, name) is None for line in lines) for name in QUANTITIES}
+    for place, name in zip(places, QUANTITIES, strict=True):
+        nothing = lacking[name] == len(lines)
+        axes.axvline(
+            place, color="0.75", linewidth=on.pt(0.6), linestyle=(0, (2, 2)) if nothing else "-", zorder=0.5
+        )
+        if nothing:
+            axes.text(
+                place,
+                math.sqrt(ends[0] * ends[1]),
+                "not known",
+                rotation=90,
+                ha="center",
+                va="center",
+                fontsize=on.pt(6),
+                color="0.35",
+                bbox={"facecolor": "white", "linewidth": 0, "pad": 1.0},
+            )
+    titles = [
+        TITLES[name] + (f"\nn/a: {lacking[name]} of {len(lines)}" if 0 < lacking[name] < len(lines) else "")
+        for name in QUANTITIES
+    ]
+    axes.set_xticks(list(places), titles, fontsize=on.pt(6))
+    axes.tick_params(axis="x", length=0)
+    # Lines that lie on each other are set side by side at the axes, by less than the width of a marker.
+    for number, line in enumerate(lines):
+        shift = (number - (len(lines) - 1) / 2) * min(0.03, 0.2 / len(lines))
+        values = [getattr(line, name) for name in QUANTITIES]
+        axes.plot(
+            [place + shift for place in places],
+            [math.nan if value is None else value for value in values],
+            color=models.colour(line.model),
+            linestyle=PRECISION_LINES.get(line.precision, "-"),
+            linewidth=on.pt(1.0),
+            marker=PRECISION_MARKERS.get(line.precision, "o"),
+            markersize=on.pt(3.2),
+            markerfacecolor="white" if line.precision != "fp32" else models.colour(line.model),
+            markeredgewidth=on.pt(0.8),
+            zorder=2,
+        )

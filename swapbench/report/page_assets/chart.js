@@ -1,0 +1,321 @@
+// The trade-off plot: points, bars and the front of what the filters leave. BokehJS draws; this file decides what.
+"use strict";
+
+const SHAPES = {
+  circle: "M8 3a5 5 0 1 0 .01 0z",
+  square: "M3.5 3.5h9v9h-9z",
+  triangle: "M8 3l5.2 9.5H2.8z",
+  diamond: "M8 2l5 6-5 6-5-6z",
+  inverted_triangle: "M8 13L2.8 3.5h10.4z",
+  hex: "M8 2.5l5 2.75v5.5L8 13.5l-5-2.75v-5.5z",
+};
+const SHAPE_NAMES = Object.keys(SHAPES);
+const COLOURS = 7; // --series-0 to --series-6; everything after them is grey
+const BARS_AT_MOST = 300;
+const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes: small squares are drawn in two thirds of the time
+const LINES_AT_MOST = 6;
+const NAMED_ON_FRONT = 12;
+const REACH_PX = 14;
+
+const plot = { built: "", figure: null, view: null, sources: {}, rows: [], xs: [], ys: [], front: new Set() };
+
+const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const seriesColour = (place) => style(place < COLOURS ? `--series-${place}` : "--series-rest");
+const facet = (name) => data.facets.find((one) => one.name === name);
+
+// Values that are there now get the colours, in the table's order, so that a filter does not leave them grey.
+function placesOf(name) {
+  const { rows, values } = facet(name);
+  const present = new Set(state.visible.map((row) => rows[row]));
+  const kept = values.length <= COLOURS ? values.map((_, i) => i) : [...present].sort((a, b) => a - b);
+  return new Map(kept.map((value, place) => [value, place]));
+}
+
+// Rows that no other row of the same machine and data beats: as good on both axes and better on one. Equal ones both stay.
+function frontOf(rows, xs, ys, xBetter, yBetter) {
+  const groups = Map.groupBy(rows.keys(), (i) => data.rows.group[rows[i]]);
+  const x = (i) => (xBetter === "higher" ? -xs[i] : xs[i]);
+  const y = (i) => (yBetter === "higher" ? -ys[i] : ys[i]);
+  return [...groups.values()].map((members) => {
+    members.sort((a, b) => x(a) - x(b) || y(a) - y(b));
+    const front = [];
+    for (const i of members) {
+      const last = front.at(-1);
+      if (last === undefined || y(i) < y(last) || (x(i) === x(last) && y(i) === y(last))) front.push(i);
+    }
+    return front;
+  });
+}
+
+function rangeOf(lows, highs, log) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of lows) if (value < low && (!log || value > 0)) low = value;
+  for (const value of highs) if (value > high) high = value;
+  if (!(high >= low)) return [log ? 0.1 : 0, 1];
+  if (log) {
+    const margin = Math.max((high / low) ** 0.06, 1.1);
+    return [low / margin, high * margin];
+  }
+  const span = high - low || Math.abs(high) || 1;
+  // Zero is shown whenever it is near: a cut axis makes small differences look large.
+  const start = low >= 0 && low < span ? -0.03 * high : low - 0.06 * span;
+  return [start, high + 0.06 * span];
+}
+
+function buildFigure() {
+  const built = [state.xLog, state.yLog, isDark()].join(" ");
+  if (plot.built === built) return Promise.resolve();
+  plot.built = built;
+  const source = (names) => new Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
+  plot.sources = {
+    points: source(["x", "y", "colour", "marker", "alpha", "size"]),
+    bars: source(["x0", "y0", "x1", "y1", "colour", "alpha"]),
+    front: source(["xs", "ys"]),
+    selected: source(["x", "y"]),
+  };
+  const figure = Bokeh.Plotting.figure({
+    x_axis_type: state.xLog ? "log" : "linear",
+    y_axis_type: state.yLog ? "log" : "linear",
+    x_range: new Bokeh.Range1d({ start: 0.1, end: 1 }),
+    y_range: new Bokeh.Range1d({ start: 0.1, end: 1 }),
+    sizing_mode: "stretch_width",
+    height: matchMedia("(max-width: 600px)").matches ? 340 : 460,
+    toolbar_location: null,
+    // A finger that drags scrolls the page; only a mouse can frame a part to enlarge.
+    tools: matchMedia("(pointer: fine)").matches ? [new Bokeh.BoxZoomTool()] : [],
+  });
+  const at = (name) => ({ field: name });
+  figure.segment(at("x0"), at("y0"), at("x1"), at("y1"), { source: plot.sources.bars, line_color: at("colour"), line_alpha: at("alpha") });
+  figure.multi_line(at("xs"), at("ys"), { source: plot.sources.front, line_color: style("--muted"), line_width: 1.2, line_dash: "dashed" });
+  figure.scatter(at("x"), at("y"), {
+    source: plot.sources.points, marker: at("marker"), size: at("size"),
+    fill_color: at("colour"), line_color: null, fill_alpha: at("alpha"),
+  });
+  figure.scatter(at("x"), at("y"), { source: plot.sources.selected, size: 18, fill_color: null, line_color: style("--text"), line_width: 2.5 });
+  for (const axis of [...figure.below, ...figure.left]) {
+    axis.formatter = new Bokeh.PrintfTickFormatter({ format: "%.6g" });
+  }
+  paint(figure);
+  plot.figure = figure;
+  for (const range of [figure.x_range, figure.y_range]) range.change.connect(setTicks);
+  byId("chart").replaceChildren();
+  return show(figure, byId("chart")).then((view) => { plot.view = view; });
+}
+
+// The keyboard has nothing to do inside a drawing: it goes on to the names on the front and to the table.
+async function show(figure, place) {
+  const view = await Bokeh.Plotting.show(figure, place);
+  view.canvas_view.events_el.tabIndex = -1;
+  return view;
+}
+
+function paint(figure) {
+  const [ink, line] = [style("--muted"), style("--line")];
+  Object.assign(figure, { background_fill_color: null, border_fill_color: null, outline_line_color: null });
+  for (const axis of [...figure.left, ...figure.below]) {
+    Object.assign(axis, {
+      axis_line_color: line, major_tick_line_color: line, minor_tick_line_color: null,
+      major_label_text_color: ink, axis_label_text_color: ink, axis_label_text_font_style: "normal",
+      major_label_text_font: "system-ui, sans-serif", axis_label_text_font: "system-ui, sans-serif",
+      major_label_text_font_size: "12px", axis_label_text_font_size: "13px",
+    });
+  }
+  for (const grid of figure.center) if (grid.type === "Grid") grid.grid_line_color = line;
+}
+
+// On a log axis the library marks powers of ten only: over a few decades 1, 2, 5 and over a part of one even steps say more.
+function setTicks() {
+  for (const [axis, range] of [[plot.figure.below[0], plot.figure.x_range], [plot.figure.left[0], plot.figure.y_range]]) {
+    if (axis.type !== "LogAxis") continue;
+    const [low, high] = [range.start, range.end].map(Math.log10);
+    const decades = Array.from({ length: Math.floor(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
+    if (high - low > 3) axis.ticker = new Bokeh.FixedTicker({ ticks: decades });
+    else if (high - low > 0.7) axis.ticker = new Bokeh.FixedTicker({ ticks: decades.flatMap((one) => [one, 2 * one, 5 * one]) });
+    else axis.ticker = new Bokeh.BasicTicker();
+    const across = axis === plot.figure.below[0] ? 0 : 1;
+    for (const grid of plot.figure.center) if (grid.type === "Grid" && grid.dimension === across) grid.ticker = axis.ticker;
+  }
+}
+
+function axisTitle(column, log) {
+  const better = column.better ? `${column.better} is better` : "";
+  const notes = [better, log ? "log scale" : ""].filter(Boolean).join(", ");
+  return notes ? `${column.heading} (${notes})` : column.heading;
+}
+
+async function drawChart() {
+  if (byId("chart-section").hidden) return;
+  await buildFigure();
+  const [xColumn, yColumn] = [columns.get(state.x), columns.get(state.y)];
+  const drawable = (value, log) => Number.isFinite(value) && (!log || value > 0);
+  const rows = state.visible.filter(
+    (row) => drawable(shown(xColumn, xColumn.values[row]), state.xLog) && drawable(shown(yColumn, yColumn.values[row]), state.yLog),
+  );
+  const xs = rows.map((row) => shown(xColumn, xColumn.values[row]));
+  const ys = rows.map((row) => shown(yColumn, yColumn.values[row]));
+  const fronts = frontOf(rows, xs, ys, xColumn.better, yColumn.better);
+  const onFront = new Set(fronts.flat());
+  Object.assign(plot, { rows, xs, ys, front: onFront });
+
+  const [colours, shapes] = [placesOf(state.colour), placesOf(state.shape)];
+  const palette = Array.from({ length: COLOURS + 1 }, (_, place) => seriesColour(place));
+  const colour = rows.map((row) => palette[Math.min(colours.get(facet(state.colour).rows[row]) ?? COLOURS, COLOURS)]);
+  const many = rows.length > SHAPES_AT_MOST;
+  const barred = rows.length <= BARS_AT_MOST ? rows.map((_, i) => i) : [...onFront].slice(0, BARS_AT_MOST);
+  const bound = (column, end, i, value) => (column[end] && column[end][rows[i]] !== null ? shown(column, column[end][rows[i]]) : value);
+  const bars = barred.map((i) => ({
+    i,
+    x: [bound(xColumn, "low", i, xs[i]), bound(xColumn, "high", i, xs[i])],
+    y: [bound(yColumn, "low", i, ys[i]), bound(yColumn, "high", i, ys[i])],
+  }));
+  const [xStart, xEnd] = rangeOf([...xs, ...bars.map((bar) => bar.x[0])], [...xs, ...bars.map((bar) => bar.x[1])], state.xLog);
+  const [yStart, yEnd] = rangeOf([...ys, ...bars.map((bar) => bar.y[0])], [...ys, ...bars.map((bar) => bar.y[1])], state.yLog);
+  plot.home = { xStart, xEnd, yStart, yEnd };
+  const across = bars.filter((bar) => bar.x[0] !== bar.x[1]);
+  const up = bars.filter((bar) => bar.y[0] !== bar.y[1]);
+
+  // Plain text: a name with dollar signs must not be taken for a formula. A new title lays the figure out again, so an old one stays.
+  for (const [axis, title] of [[plot.figure.below[0], axisTitle(xColumn, state.xLog)], [plot.figure.left[0], axisTitle(yColumn, state.yLog)]]) {
+    if (axis.axis_label?.text !== title) axis.axis_label = new Bokeh.PlainText({ text: title });
+  }
+  resetZoom();
+  plot.sources.points.data = {
+    x: xs, y: ys, colour,
+    marker: rows.map((row, i) => (many && !onFront.has(i) ? "square" : SHAPE_NAMES[(shapes.get(facet(state.shape).rows[row]) ?? 0) % SHAPE_NAMES.length])),
+    alpha: rows.map((_, i) => (onFront.has(i) ? 1 : many ? 0.35 : 0.6)),
+    size: rows.map((_, i) => (onFront.has(i) ? 11 : many ? 4 : 9)),
+  };
+  plot.sources.bars.data = {
+    x0: [...across.map((bar) => Math.max(bar.x[0], xStart)), ...up.map((bar) => xs[bar.i])],
+    x1: [...across.map((bar) => bar.x[1]), ...up.map((bar) => xs[bar.i])],
+    y0: [...across.map((bar) => ys[bar.i]), ...up.map((bar) => Math.max(bar.y[0], yStart))],
+    y1: [...across.map((bar) => ys[bar.i]), ...up.map((bar) => bar.y[1])],
+    colour: [...across, ...up].map((bar) => colour[bar.i]),
+    alpha: [...across, ...up].map((bar) => (onFront.has(bar.i) ? 0.7 : 0.4)),
+  };
+  const lines = (fronts.length > LINES_AT_MOST ? [] : fronts).filter((front) => front.length > 1).map((front) => steps(front, xs, ys, xColumn.better));
+  plot.sources.front.data = { xs: lines.map((line) => line[0]), ys: lines.map((line) => line[1]) };
+  markSelected();
+  drawLegend(colours, shapes);
+  describeFront([...onFront], fronts.length, rows.length, xColumn, yColumn);
+}
+
+// A step: between two points of the front, what can be had at that cost is what the cheaper one gives.
+function steps(front, xs, ys, xBetter) {
+  const points = [...front].sort((a, b) => xs[a] - xs[b]);
+  const [lineX, lineY] = [[], []];
+  points.forEach((i, place) => {
+    if (place > 0) {
+      const before = points[place - 1];
+      lineX.push(xBetter === "higher" ? xs[before] : xs[i]);
+      lineY.push(xBetter === "higher" ? ys[i] : ys[before]);
+    }
+    lineX.push(xs[i]);
+    lineY.push(ys[i]);
+  });
+  return [lineX, lineY];
+}
+
+function resetZoom() {
+  plot.figure.x_range.setv({ start: plot.home.xStart, end: plot.home.xEnd });
+  plot.figure.y_range.setv({ start: plot.home.yStart, end: plot.home.yEnd });
+  setTicks();
+}
+
+function markSelected() {
+  const i = plot.rows.indexOf(state.selected);
+  if (plot.sources.selected) plot.sources.selected.data = i < 0 ? { x: [], y: [] } : { x: [plot.xs[i]], y: [plot.ys[i]] };
+}
+
+function drawLegend(colours, shapes) {
+  const swatch = (shape, colour) =>
+    makeShape("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, makeShape("path", { d: SHAPES[shape], fill: colour }));
+  const group = (name, places, drawn) => {
+    const { title, values } = facet(name);
+    const present = new Set(plot.rows.map((row) => facet(name).rows[row]));
+    const entries = [...places].filter(([value]) => present.has(value));
+    if (entries.length < 2) return "";
+    const told = entries.slice(0, COLOURS).map(([value, place]) => make("span", { class: "key" }, drawn(place), values[value]));
+    const rest = entries.length - told.length;
+    return make("div", {}, make("span", { class: "muted" }, title), told, rest ? make("span", { class: "key" }, drawn(COLOURS), `${rest} more`) : "");
+  };
+  byId("legend").replaceChildren(
+    ...[
+      group(state.colour, colours, (place) => swatch("circle", seriesColour(place))),
+      group(state.shape, shapes, (place) => swatch(SHAPE_NAMES[place % SHAPE_NAMES.length], style("--muted"))),
+    ].filter(Boolean),
+  );
+}
+
+function describeFront(onFront, groups, drawn, xColumn, yColumn) {
+  const order = onFront.sort((a, b) => plot.xs[a] - plot.xs[b]);
+  const links = order.slice(0, NAMED_ON_FRONT).map((i) => {
+    const row = plot.rows[i];
+    return make("button", { type: "button", class: "link", onclick: () => openRecord(row) }, named(row));
+  });
+  const rest = order.length - links.length;
+  byId("front").replaceChildren(
+    make("strong", {}, groups > 1 ? `On the front of its machine and data (${order.length}): ` : `On the Pareto front (${order.length}): `),
+    ...links.flatMap((link, i) => (i ? [" · ", link] : [link])),
+    rest > 0 ? ` and ${rest} more` : "",
+  );
+  const without = state.visible.length - drawn;
+  const notes = [`${drawn} of ${state.visible.length} records drawn.`];
+  if (without) notes.push(`${without} have no number on one of the axes${state.xLog || state.yLog ? ", or 0 on a log axis" : ""}.`);
+  if (groups > LINES_AT_MOST) notes.push(`They come from ${groups} pairs of machine and data: their fronts are not joined by lines.`);
+  if (drawn > BARS_AT_MOST) notes.push(`Intervals${drawn > SHAPES_AT_MOST ? " and shapes" : ""} are drawn for the front only.`);
+  byId("chart-note").textContent = notes.join(" ");
+  byId("chart").setAttribute(
+    "aria-label",
+    `${yColumn.heading} against ${xColumn.heading}: ${drawn} points. The table below holds the same numbers.`,
+  );
+}
+
+// ---- Pointer ----
+
+function nearest(event) {
+  if (!plot.view || !plot.rows.length) return -1;
+  const box = byId("chart").getBoundingClientRect();
+  const [left, top] = [event.clientX - box.left, event.clientY - box.top];
+  const sx = plot.view.frame.x_scale.v_compute(plot.xs);
+  const sy = plot.view.frame.y_scale.v_compute(plot.ys);
+  let found = -1;
+  let least = REACH_PX ** 2;
+  for (let i = 0; i < sx.length; i += 1) {
+    const distance = (sx[i] - left) ** 2 + (sy[i] - top) ** 2 - (plot.front.has(i) ? 4 : 0);
+    if (distance < least) [found, least] = [i, distance];
+  }
+  return found;
+}
+
+function drawTip(event) {
+  const i = nearest(event);
+  const tip = byId("tip");
+  byId("chart").classList.toggle("pointing", i >= 0);
+  tip.hidden = i < 0;
+  if (i < 0) return;
+  const row = plot.rows[i];
+  const line = (column) => make("div", {}, make("span", { class: "muted" }, `${column.title} `), withUnit(column, row));
+  const doubts = data.rows.doubts[row].map(shared);
+  tip.replaceChildren(
+    make("strong", {}, named(row)),
+    line(columns.get(state.x)),
+    line(columns.get(state.y)),
+    ...doubts.slice(0, 3).map((doubt) => make("div", { class: "doubt" }, `† ${doubt.message}`)),
+    doubts.length > 3 ? make("div", { class: "muted" }, `and ${doubts.length - 3} more doubts`) : "",
+  );
+  const right = event.clientX + 16 + tip.offsetWidth < innerWidth;
+  tip.style.left = `${Math.max(4, right ? event.clientX + 16 : event.clientX - 16 - tip.offsetWidth)}px`;
+  tip.style.top = `${Math.max(4, Math.min(event.clientY + 12, innerHeight - tip.offsetHeight - 4))}px`;
+}
+
+function listenToChart() {
+  const chart = byId("chart");
+  chart.addEventListener("pointermove", drawTip);
+  chart.addEventListener("pointerleave", () => { byId("tip").hidden = true; });
+  chart.addEventListener("click", (event) => {
+    const i = nearest(event);
+    if (i >= 0) openRecord(plot.rows[i]);
+  });
+}

@@ -1,0 +1,293 @@
+"""The skins of a chosen table: golden files, nothing injected, one set of values in all of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_records import MACHINE, accuracy, doubt, record
+from rich.console import Console
+from test_table import hand_made
+
+from swapbench import files
+from swapbench.errors import UnknownName
+from swapbench.report import html, latex, skins
+from swapbench.report import table as table_skins
+from swapbench.report.selection import Query, view_of
+from swapbench.report.table import SIMULATED, Table, as_csv, as_json, table_of
+
+GOLDEN = Path(__file__).parent / "golden" / "tables"
+# The single way to change the golden tables: SWAPBENCH_UPDATE_GOLDEN=1 pytest tests/test_skins.py
+UPDATE = os.environ.get("SWAPBENCH_UPDATE_GOLDEN") == "1"
+
+HARD = "a\\b{c}$d%e&f#g_h~i^j|k`l<m>\"n'o*p[q]"
+"""Every character that means something in LaTeX, HTML or Markdown."""
+ASKED = Query(("latency_p50", "latency_p99", "params", "acer", "energy"), ("-acer",), ("runtime",))
+
+
+def asked() -> Table:
+    """Two devices, doubts, missing numbers, bounds, ratios, hard names and letters."""
+    other = MACHINE.model_copy(update={"name": "pixel_7 & co"})
+    odd = doubt("odd", "50 % [x] ± 3 µs × 2 – -- 網 é š ≥ 1")
+    return table_of([*hand_made(), record(HARD, machine=other, doubts=(odd,))], "teacher")
+
+
+def on_terminal(drawn: object, width: int = 140) -> str:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(drawn)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def named(name: str) -> Table:
+    where = MACHINE.model_copy(update={"name": name})
+    doubts = (doubt(name, name, name),)
+    return table_of([
+        record(name, machine=where, run=name, doubts=doubts, accuracy=accuracy({name: (1, 10)}, 0, 10)),
+        record("other"),
+    ])  # fmt: skip
+
+
+# ---- golden files ----
+
+
+@pytest.mark.parametrize("name", ["asked.md", "asked.tex", "asked.csv", "asked.json", "asked.html", "asked.txt", "usual.tex", "usual.html"])  # fmt: skip
+def test_the_skin_is_exactly_the_golden_one(name: str) -> None:
+    stem, _, suffix = name.partition(".")
+    table, query = (asked(), ASKED) if stem == "asked" else (table_of(hand_made()), Query())
+    by_suffix = {suffix: skin for skin, suffix in skins.SUFFIXES.items()}
+    if suffix == "txt":
+        made = on_terminal(skins.as_rich(view_of(table, query)))
+    else:
+        made = skins.text_of(table, query, by_suffix[suffix])
+    path = GOLDEN / name
+    if UPDATE:
+        files.write_atomically(path, made)
+    assert made == path.read_text(encoding="utf-8")
+
+
+def test_every_skin_says_that_data_are_simulated() -> None:
+    for skin in skins.SUFFIXES:
+        for query in (ASKED, Query()):
+            text = skins.text_of(asked(), query, skin)
+            assert SIMULATED in text or "data_simulated" in text, skin
+
+
+def test_a_skin_that_there_is_not_names_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="Did you mean latex"):
+        skins.text_of(asked(), ASKED, "latx")
+
+
+def test_nothing_asked_is_what_the_whole_table_has_always_been() -> None:
+    table = table_of(hand_made())
+    assert skins.text_of(table, Query(), "csv") == as_csv(table)
+    assert skins.text_of(table, Query(), "json") == as_json(table) + "\n"
+    assert skins.text_of(table, Query(), "markdown").startswith("# swapbench report")
+
+
+# ---- CSV and JSON: the values of the whole table ----
+
+
+def test_csv_holds_the_chosen_columns_of_the_whole_csv_and_what_must_not_be_lost() -> None:
+    whole = {row["label"]: row for row in csv.DictReader(io.StringIO(as_csv(asked())))}
+    rows = list(csv.DictReader(io.StringIO(skins.text_of(asked(), ASKED, "csv"))))
+    assert [row["label"] for row in rows] == [row.label for row in view_of(asked(), ASKED).rows]
+    assert {"latency_p50_low_ns", "speed_up", "data_simulated", "doubts", "missing"} <= set(rows[0])
+    assert "file_bytes" not in rows[0]
+    for row in rows:
+        assert row == {name: whole[row["label"]][name] for name in row}
+
+
+def test_json_holds_the_same_values_in_their_groups() -> None:
+    found = json.loads(skins.text_of(asked(), ASKED, "json"))
+    assert (found["kind"], found["version"], found["data_simulated"]) == ("swapbench.view", 1, True)
+    rows = [row for group in found["groups"] for row in group["rows"]]
+    flat = list(csv.DictReader(io.StringIO(skins.text_of(asked(), ASKED, "csv"))))
+    for one, other in zip(rows, flat, strict=True):
+        assert {name: one[name] for name in ("label", "relative_to")} == {
+            "label": other["label"],
+            "relative_to": other["relative_to"] or None,
+        }
+        assert one["latency_p50_ns"] == float(other["latency_p50_ns"])
+        assert {each["code"] for each in one["doubts"]} == set(filter(None, other["doubts"].split(";")))
+
+
+def test_sorting_alone_leaves_all_columns() -> None:
+    query = Query(sort=("-acer",))
+    header = skins.text_of(asked(), query, "csv").splitlines()[0]
+    assert header == as_csv(asked()).splitlines()[0]
+    whole = {row["label"]: row for row in json.loads(as_json(asked()))["rows"]}
+    for group in json.loads(skins.text_of(asked(), query, "json"))["groups"]:
+        assert all(row == whole[row["label"]] for row in group["rows"])
+
+
+# ---- Markdown ----
+
+
+def test_markdown_shows_hard_names_as_they_are() -> None:
+    from markdown_it import MarkdownIt
+
+    text = skins.as_markdown(view_of(named(HARD), Query(("model", "acer"))))
+    rendered = MarkdownIt("commonmark").enable("table").render(text)
+    shown = HARD.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
+    assert f"<td>{shown} †</td>" in rendered
+    assert rendered.count("<td") == 4
+    for tag in ("<em>", "<a ", "<code>", "<m>"):
+        assert tag not in rendered
+
+
+def test_only_the_number_is_bold() -> None:
+    text = skins.as_markdown(view_of(table_of(hand_made()), Query(("latency_p50",))))
+    assert "**1.78** [1.64, 1.78]" in text
+
+
+# ---- HTML ----
+
+
+class Page(HTMLParser):
+    """All tags with their attributes, and the text of every cell."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.cells: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag != "meta":
+            self.open.append(tag)
+        if tag in {"td", "th"}:
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if {"td", "th"} & set(self.open):
+            self.cells[-1] += data
+
+
+def test_html_is_well_formed_and_says_what_its_headings_head() -> None:
+    page = Page(html.as_html(view_of(asked(), ASKED)))
+    assert page.open == []
+    scopes = [attributes.get("scope") for tag, attributes in page.tags if tag == "th"]
+    assert scopes.count("col") == len(view_of(asked(), ASKED).columns)
+    assert scopes.count("row") == 5
+    assert scopes.count("rowgroup") == 3
+    assert [tag for tag, _ in page.tags if tag == "caption"] == ["caption"]
+    notes = {attributes["href"] for tag, attributes in page.tags if tag == "a"}
+    assert notes == {f"#{attributes['id']}" for tag, attributes in page.tags if tag == "li"}
+
+
+@pytest.mark.parametrize("name", [HARD, "<script>alert(1)</script>", '" onload="x', "</table>", "網\u202ex"])
+def test_html_shows_hard_names_as_they_are_and_takes_no_tag_from_them(name: str) -> None:
+    page = Page(html.as_html(view_of(named(name), Query(("model", "acer", "device", f"apcer.{name}")))))
+    assert f"{name} †" in page.cells
+    assert f"APCER {name}, %" in page.cells
+    plain = Page(html.as_html(view_of(named("plain"), Query(("model", "acer", "device", "apcer.plain")))))
+    assert sorted(tag for tag, _ in page.tags) == sorted(tag for tag, _ in plain.tags)
+    assert all(set(one) <= {"scope", "class", "colspan", "href", "id", "lang", "charset", "name", "content"} for _, one in page.tags)  # fmt: skip
+
+
+# ---- LaTeX ----
+
+
+@given(st.text(max_size=40))
+def test_escaped_latex_is_ascii_without_a_living_special_character(text: str) -> None:
+    found = latex.escaped(text)
+    assert found.isascii()
+    commands = r"\\(text\w+|ensuremath|times|pm|mu|cdot|le|ge|dagger|dots|ss|ae|AE|o|O|l|L)(?![a-zA-Z])|\\[\\{}$&#%_`'^~=u.\"rHvc]"
+    rest = re.sub(commands, "", found)
+    assert not set(rest) & set("\\$&#%_~^")
+    assert "--" not in rest
+    assert found.replace(r"\{", "").replace(r"\}", "").count("{") == found.replace(r"\{", "").replace(r"\}", "").count("}")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("50 % [a]", r"50 \% {[}a]"),
+        ("minifasnet_v2", r"minifasnet\_v2"),
+        ("µ × – ±", r"\ensuremath{\mu} \ensuremath{\times} \textendash{} \ensuremath{\pm}"),
+        ("é š Å ñ", r"\'{e} \v{s} \r{A} \~{n}"),
+        ("網\n\x00", "U+7DB2  "),
+        ("--out", "-{}-out"),
+        (r"\input{/etc/passwd}", r"\textbackslash{}input\{/etc/passwd\}"),
+    ],
+)
+def test_latex_sets_text_as_it_is(text: str, found: str) -> None:
+    assert latex.escaped(text) == found
+
+
+def test_numbers_stand_in_columns_that_siunitx_aligns() -> None:
+    text = latex.as_latex(view_of(table_of(hand_made()), Query(("latency_p50", "params"))))
+    assert r"\begin{tabular}{l S[table-format=1.3]@{\,}l S[table-format=1.3]}" in text
+    assert r"\multicolumn{2}{c}{Median latency (ms)} & {Parameters (M)} \\" in text
+    assert r"student.kd.fp32.tflite & \bfseries 1.78 & \footnotesize {[}1.64, 1.78]" in text
+    assert r"student.kd.int8.onnx\,\ensuremath{\dagger} & 0.745 &" in text
+
+
+PAPER = r"""\documentclass[twocolumn]{article}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs,siunitx}
+\begin{document}
+Before. \input{table} After.
+\end{document}
+"""
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex with booktabs and siunitx")
+@pytest.mark.parametrize("main", ["table.tex", "paper.tex"])
+def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, main: str) -> None:
+    names = [HARD, "[1em]", "*", "網é", r"\undefined", "--x"]
+    other = [record(name, doubts=(doubt(message=name),), run=name) for name in names]
+    table = table_of([*hand_made(), *other], "teacher")
+    (tmp_path / "table.tex").write_text(skins.text_of(table, ASKED, "latex"), encoding="ascii")
+    (tmp_path / "paper.tex").write_text(PAPER, encoding="ascii")
+    argv = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", main]
+    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    if "not found" in done.stdout and "siunitx" in done.stdout:
+        pytest.skip("pdflatex has no siunitx")
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / main).with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+
+
+# ---- terminal ----
+
+
+@pytest.mark.parametrize("width", [100, 140])
+def test_a_view_fits_the_terminal_and_loses_no_column(width: int) -> None:
+    text = on_terminal(skins.as_rich(view_of(asked(), ASKED)), width)
+    assert max(map(len, text.splitlines())) <= width
+    heading = text[: text.index("─")]
+    assert {"Median", "p99", "ACER", "kept", "Error", "mJ"} <= set(heading.split())
+
+
+def test_markup_in_names_is_text_on_a_terminal() -> None:
+    text = on_terminal(skins.as_rich(view_of(named("[red]x[/red]"), Query(("model", "acer")))))
+    assert "[red]x[/red] †" in text
+
+
+def test_a_terminal_shows_so_many_rows_and_says_how_many_more_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (table_skins, skins):
+        monkeypatch.setattr(module, "ROWS_AT_MOST", 3)
+    found = table_of([record(run=name) for name in "abcde"])
+    assert on_terminal(table_skins.as_rich(found)).count("net.fp32.onnx") == 3
+    assert "2 more rows are in the files." in on_terminal(table_skins.as_rich(found))
+    text = on_terminal(skins.as_rich(view_of(found, Query(("acer",), group=("run",)))))
+    assert text.count("net.fp32.onnx") == 3
+    assert "2 more rows are in every other format." in " ".join(text.split())
