@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def dumps(value: Any, indent: int = 0) -> str:
     """JSON with one key a line and every list of plain values on one line, so that samples do not drown a diff."""
     pad = " " * (indent + 1)
@@ -28,7 +31,7 @@ def dumps(value: Any, indent: int = 0) -> str:
     if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         lines = [f"{pad}{dumps(item, indent + 1)}" for item in value]
         return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return _encode(value)
 
 
 def record_text(record: Record) -> str:

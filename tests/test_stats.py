@@ -148,6 +148,23 @@ def test_many_values_are_handled_in_portions_with_the_same_result(monkeypatch: p
         min_size=1,
         max_size=4,
     ),
+    st.sampled_from([0.0, 0.05, 0.5, 0.9, 1.0]),
+    st.sampled_from([0.5, 0.9, 0.95, 0.99]),
+)
+def test_the_interval_is_that_of_the_replicates(
+    workers: list[list[list[int]]], q: float, confidence: float
+) -> None:
+    replicates = stats.hierarchical_draws(workers, q, draws=40, seed=1)
+    interval = stats.hierarchical_interval(workers, q, confidence=confidence, draws=40, seed=1)
+    assert interval == stats.percentile_interval(replicates, confidence, interval.method)
+
+
+@given(
+    st.lists(
+        st.lists(st.lists(st.integers(1, 1000), min_size=1, max_size=5), min_size=1, max_size=4),
+        min_size=1,
+        max_size=4,
+    ),
     st.sampled_from([0.05, 0.5, 0.9]),
 )
 @settings(deadline=None)
