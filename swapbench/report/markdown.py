@@ -369,14 +369,14 @@ def _folds(table: Table) -> str:
 
 def _score_parity(table: Table, parities: Sequence[RowParity]) -> str:
     """Whether a cheaper file decides as its fp32 file does, and which attacks pay where it does not."""
-    by_record = {one.record_id: one for one in parities}
+    by_record = {(one.run, one.record_id): one for one in parities}
     lines, sentences = [], []
     header = (
         "File", "Against", "Mean difference", "Largest", "Rank correlation", "Flips", "McNemar p",
         *(f"APCER {name}" for name in table.species), "BPCER", "Verdict",
     )  # fmt: skip
     for row in table.rows:
-        one = by_record.get(row.record_id)
+        one = by_record.get((row.run, row.record_id))
         if one is None:
             continue
         found = one.found

@@ -7,7 +7,6 @@ page itself neither computes nor rounds. Whatever many records share (a machine,
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
@@ -69,9 +68,7 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
     rows = table.rows
     by_id = {(one.run, one.record_id): one for one in details}
     own = [by_id[row.run, row.record_id] for row in rows]
-    # The same file under the same runtime has the same id in every run, and a parity names no run: of two, neither is claimed.
-    once = {name for name, times in Counter(row.record_id for row in rows).items() if times == 1}
-    by_record = {one.record_id: one for one in parities if one.record_id in once}
+    by_record = {(one.run, one.record_id): one for one in parities}
     pool = _Pool()
     at_most = max(LEAST_SAMPLES, min(SAMPLES_A_RECORD, SAMPLES_IN_ALL // len(rows)))
     shown = [
@@ -115,7 +112,7 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
             "samples_ns": [thinned(one.samples_ns, at_most) for one in own],
             "species": [[[one.species, one.errors, one.trials] for one in row.apcer_by_species] for row in rows],
             "folds": [[_fold(one) for one in row.folds] for row in rows],
-            "parity": [_parity(by_record.get(row.record_id)) for row in rows],
+            "parity": [_parity(by_record.get((row.run, row.record_id))) for row in rows],
         },
         "pool": pool.values,
     }  # fmt: skip

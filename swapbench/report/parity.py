@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowParity:
-    """One record held against its reference; both named by their records."""
+    """One record of a run held against its reference; both named by their records. Ids are unique within a run only."""
 
+    run: str
     record_id: str
     name: str
     reference_id: str
@@ -61,7 +62,12 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             continue
         found.append(
             RowParity(
-                record.id, record.variant.file_name, reference.id, reference.variant.file_name, compared
+                record.run,
+                record.id,
+                record.variant.file_name,
+                reference.id,
+                reference.variant.file_name,
+                compared,
             )
         )
     return tuple(found)
