@@ -70,6 +70,22 @@ def test_a_file_that_fails_on_one_species_is_named_in_the_report(run: tuple[Path
     assert {one["record"]: one["flips"] for one in kept} == {records[1].id: 0, records[2].id: EACH}
 
 
+def test_the_same_files_in_two_runs_are_each_held_against_their_own_run(tmp_path: Path) -> None:
+    folders, records = {}, []
+    for name, replay in (("one", 0.21), ("two", 0.95)):
+        for precision, of_this in (("fp32", 0.2), ("int8", replay)):
+            made = record("net", precision).model_copy(update={"run": name})
+            keep_scores(tmp_path / name, made, of_this)
+            folders[name, made.id] = tmp_path / name
+            records.append(made)
+    written = write_report(records, tmp_path, run_folders=folders)
+    text = (tmp_path / "table.md").read_text(encoding="utf-8")
+    section = text[text.index("## Score parity") : text.index("## Notes")]
+    verdicts = [line for line in section.splitlines() if line.startswith("| net.int8")]
+    assert ["FAILS ON replay" in line for line in verdicts] == [False, True]
+    assert len(written.fails_on) == 1
+
+
 def test_runs_without_kept_scores_have_no_such_section(tmp_path: Path) -> None:
     records = [record("net", precision) for precision in ("fp32", "int8")]
     (tmp_path / "parity.json").write_text("of an earlier report")
