@@ -373,7 +373,9 @@ def test_mcnemar_counts_coin_tosses(first: int, second: int, p: float) -> None:
 def test_mcnemar_is_the_exact_binomial_test(first: int, second: int) -> None:
     binomtest = pytest.importorskip("scipy.stats").binomtest
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
-    assert stats.mcnemar(first, second) == pytest.approx(expected, rel=1e-9, abs=1e-250)  # subnormal powers of 2 lose digits
+    assert stats.mcnemar(first, second) == pytest.approx(
+        expected, rel=1e-9, abs=1e-250
+    )  # subnormal powers of 2 lose digits
 
 
 def test_many_flips_do_not_overflow() -> None:
