@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check bench models clean
+.PHONY: demo phone test check bench models clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -13,14 +13,24 @@ $(VENV)/.workshop: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -e ".[export,simulate]"
 	touch $@
 
-$(VENV)/.dev: $(VENV)/.workshop
-	$(INSTALL) -e ".[export,simulate,datasets,energy,dev]"
+$(VENV)/.phone: $(VENV)/.workshop
+	$(INSTALL) -e ".[export,simulate,phone]"
 	touch $@
+
+$(VENV)/.dev: $(VENV)/.workshop
+	$(INSTALL) -e ".[export,simulate,datasets,energy,phone,dev]"
+	touch $@ $(VENV)/.phone
 
 demo: $(VENV)/.workshop    ## export the bundled networks, run them here, write reports/demo/
 	$(BIN)/swapbench run --name demo --replace || [ $$? -eq 3 ]  # 3: measured, with doubts that the report lists
 
+phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where there is no real one; writes reports/phone/
+	@command -v adb >/dev/null || { echo "make phone needs adb: sudo apt install adb" >&2; exit 4; }
+	$(BIN)/python tests/phone/fetch.py
+	$(BIN)/python tests/phone/demo.py
+
 test: $(VENV)/.dev    ## the whole suite: fast tests first, then those that export and train
+	-$(BIN)/python tests/phone/fetch.py  # without the programs of emulated phones their tests are skipped
 	$(BIN)/python -m pytest -n auto -m "not slow and not hardware"
 	$(BIN)/python -m pytest -m "slow and not hardware"
 

@@ -7,6 +7,7 @@ A user's working folder adds to the built-in `models/` and `devices/` or overrid
 from __future__ import annotations
 
 import importlib
+import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,10 @@ RUNTIMES: Mapping[str, str] = {
     "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
     "litert": "swapbench.runtimes.litert:LiteRT",
 }
-DEVICE_KINDS: Mapping[str, str] = {"local": "swapbench.devices.local:Local"}
+DEVICE_KINDS: Mapping[str, str] = {
+    "local": "swapbench.devices.local:Local",
+    "android": "swapbench.devices.android:find_android",
+}
 METERS: Mapping[str, str] = {
     "rapl": "swapbench.meters.rapl:find_rapl",
     "psys": "swapbench.meters.rapl:find_psys",  # the whole platform: beside rapl, never added to it
@@ -147,14 +151,31 @@ def _toml_files(*places: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def device(folders: Folders, name: str) -> Device:
-    """The device of that name. Raises UnknownName with the nearest, or UserError for a malformed profile."""
+def device(folders: Folders, name: str, serial: str | None = None) -> Device:
+    """The device of that name; of several attached phones the one of that serial, or of ANDROID_SERIAL.
+
+    Raises UnknownName with the nearest, UserError for a malformed profile or a serial where there can be none, and
+    DeviceFailed, with what is attached, where no phone is the one that is meant.
+    """
+    path, kind = profile_file(folders, name)
+    if kind == "android":
+        profile = load("swapbench.devices.android_profile:read_profile")(path)
+        return cast(
+            "Device", load(DEVICE_KINDS[kind])(profile, serial or os.environ.get("ANDROID_SERIAL") or None)
+        )
+    if serial is not None:
+        raise UserError(f"the device {name} has no serial", remedy="Leave --serial out, or name a phone")
+    return cast("Device", load(DEVICE_KINDS[kind])())
+
+
+def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
+    """The file of a device profile and its kind. Raises UnknownName with the nearest, or UserError for a malformed one."""
     files = device_files(folders)
     if name not in files:
         raise UnknownName("device", name, files)
     try:
         profile = tomllib.loads(files[name].read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"the device profile {files[name]} cannot be read ({error})") from error
     kind = profile.get("kind")
     if not isinstance(kind, str) or kind not in DEVICE_KINDS:
@@ -162,7 +183,7 @@ def device(folders: Folders, name: str) -> Device:
             f"the device profile {files[name]} has kind {kind!r}",
             remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}",
         )
-    return cast("Device", load(DEVICE_KINDS[kind])())
+    return files[name], kind
 
 
 def meters() -> Mapping[str, Callable[[], Meter | Absent]]:

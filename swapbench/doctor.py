@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 from swapbench import units
 from swapbench.errors import SwapbenchError
+from swapbench.ports import SampledMeter
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def examine(
         _extra("train", "training, distilling and pruning", _TRAIN_PACKAGES, ask),
         _extra("simulate", "making simulated data", _SIMULATE_PACKAGES, ask),
         _extra("datasets", "reading videos and finding faces", _DATASETS_PACKAGES, ask),
-        *_energy(meters),
+        *energy(meters),
         _cores(ask),
         _load(ask),
         _governor(ask),
@@ -250,16 +251,20 @@ def _extra(extra: str, purpose: str, packages: Sequence[tuple[str, str]], ask: P
     return Finding(extra, "ok", f"{purpose}: {versions}")
 
 
-def _energy(meters: Mapping[str, Callable[[], Meter | Absent]]) -> tuple[Finding, ...]:
+def energy(meters: Mapping[str, Callable[[], Meter | SampledMeter | Absent]]) -> tuple[Finding, ...]:
+    """A finding for each meter: what it counts, or why it is not there."""
     return tuple(_meter(name, find) for name, find in meters.items())
 
 
-def _meter(name: str, find: Callable[[], Meter | Absent]) -> Finding:
+def _meter(name: str, find: Callable[[], Meter | SampledMeter | Absent]) -> Finding:
     title = f"energy: {name}"
     try:
         found = find()
         if isinstance(found, Absent):
             return Finding(title, "missing", found.absent, found.remedy)
+        if isinstance(found, SampledMeter):
+            found.check()
+            return Finding(title, "ok", f"{', '.join(found.files)}, sampled every {found.period_ms} ms")
         counters = ", ".join(value.counter for value in found.read())
     except SwapbenchError as error:
         return Finding(title, "missing", str(error.args[0]), error.remedy)

@@ -6,32 +6,34 @@ what it finished, and running again with the same description goes on from there
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from swapbench import bench, store
-from swapbench.errors import BadModelFile, NotValid, SwapbenchError
+from swapbench.bench.scoring import NO_CARD, NO_DATA, Judge, scored_folds
+from swapbench.errors import DeviceFailed, SwapbenchError, WorkerFailed
 from swapbench.files import write_atomically
-from swapbench.ports import Outputs
 from swapbench.records import Absent, Accuracy, Record, Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from swapbench.graph import Graph
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.preprocess import Prepared
     from swapbench.pad.scores import FoldFrames
-    from swapbench.ports import Device, Meter, Progress, Runtime
+    from swapbench.ports import Device, Meter, Progress, Runtime, SampledMeter, Tool
     from swapbench.records import (
+        Doubt,
         Machine,
         ModelCard,
         Parity,
@@ -39,13 +41,30 @@ if TYPE_CHECKING:
         Plan,
         Power,
         Preprocessing,
+        Sustained,
         Variant,
     )
 
 
+__all__ = [
+    "NO_CARD",
+    "NO_DATA",
+    "Candidate",
+    "Outcome",
+    "description",
+    "read_about",
+    "run",
+    "score",
+    "scored_folds",
+]
+
+
 @dataclass(frozen=True)
 class Candidate:
-    """One file under one runtime, and what is known about it. card None: a file from elsewhere, no accuracy."""
+    """One file under one runtime, and what is known about it.
+
+    card None: a file from elsewhere, no accuracy. tool: what times the file by itself, in place of the runtime's worker.
+    """
 
     variant: Variant
     path: Path
@@ -54,12 +73,13 @@ class Candidate:
     runtime: Runtime
     card: ModelCard | None
     parity: Parity | Absent
+    tool: Tool | None = None
 
     @property
     def record_id(self) -> str:
         """A file name that sorts by model and tells equal names with different content apart."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.variant.file_name).lstrip(".")
-        return f"{readable}-{self.runtime.name}-{self.sha256[:8]}"
+        return f"{readable}-{(self.tool or self.runtime).name}-{self.sha256[:8]}"
 
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What the graph of the file counts, with the memory that was measured."""
@@ -82,24 +102,20 @@ class Outcome:
     resumed: int
 
 
-NO_DATA = Absent(
-    absent="no data was given to score", remedy="Give a dataset with --data, or leave out --no-accuracy"
-)
-NO_CARD = Absent(
-    absent="the file has no model card, so how to feed and read it is not known",
-    remedy="Give the card with --card, or export the file with swapbench, which writes the card into it",
-)
-
-
 def description(
-    candidates: Sequence[Candidate], plan: Plan, device: str, evaluation: Evaluation | None
+    candidates: Sequence[Candidate],
+    plan: Plan,
+    device: str,
+    evaluation: Evaluation | None,
+    setup: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What makes two runs the same run: the files by content, the plan, the device and the data."""
+    """What makes two runs the same run: the files by content, the plan, the device, its setup and the data."""
     return {
         "artifacts": sorted(f"{one.record_id} {one.sha256}" for one in candidates),
         "plan": plan.model_dump(mode="json"),
         "device": device,
         "data": evaluation.digest if evaluation else None,
+        **({"setup": dict(setup)} if setup else {}),
     }
 
 
@@ -121,21 +137,27 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 def run(
     candidates: Sequence[Candidate],
     device: Device,
-    meters: Sequence[Meter] | Absent,
+    meters: Sequence[Meter | SampledMeter] | Absent,
     plan: Plan,
     evaluation: Evaluation | None,
     folder: Path,
     *,
+    setup: Mapping[str, str] | None = None,
+    desktop: bench.Desktop | None = None,
+    sustained_s: float | None = None,
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Measure every candidate that has no record in `folder` yet.
 
-    A candidate that fails is an error among the failures; the others go on. Raises EnvironmentFailed where
-    the folder cannot be written, and lets KeyboardInterrupt through after the workers have ended.
+    setup: what else tells this run from others on the device; desktop: this computer, where the device is another one and its
+    scores are to be held against those here; sustained_s: how long every file also runs without a pause.
+
+    A candidate that fails is an error among the failures; the others go on. Raises DeviceFailed where the device goes away,
+    EnvironmentFailed where the folder cannot be written, and lets KeyboardInterrupt through after the workers have ended.
     """
     about = {
-        "description": description(candidates, plan, device.name, evaluation),
+        "description": description(candidates, plan, device.name, evaluation, setup),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomically(folder / "run.json", store.dumps({**about, "finished": False}) + "\n")
@@ -144,7 +166,9 @@ def run(
     failures: list[tuple[str, SwapbenchError]] = []
     if todo:
         with device.quiet(plan):
-            failures = _measure(todo, device, meters, plan, evaluation, folder, progress, sleep)
+            failures = _Sitting(
+                todo, device, meters, plan, evaluation, folder, desktop, sustained_s, progress, sleep
+            ).measure()
     if not failures:
         write_atomically(folder / "run.json", store.dumps({**about, "finished": True}) + "\n")
     wanted = {one.record_id for one in candidates}
@@ -152,81 +176,196 @@ def run(
     return Outcome(tuple(found), tuple(failures), resumed=len(candidates) - len(todo))
 
 
-def _measure(
-    todo: Sequence[Candidate],
-    device: Device,
-    meters: Sequence[Meter] | Absent,
-    plan: Plan,
-    evaluation: Evaluation | None,
-    folder: Path,
-    progress: Progress,
-    sleep: Callable[[float], None],
-) -> list[tuple[str, SwapbenchError]]:
-    failures: list[tuple[str, SwapbenchError]] = []
-    crops = _crops(todo, evaluation, progress)
-    subjects: dict[str, bench.Subject] = {}
-    for one in todo:
-        try:
-            subjects[one.record_id] = scoring_subject(one, device, crops)
-        except SwapbenchError as error:
-            failures.append((one.variant.file_name, error))
-    progress("timing", 0, plan.time_budget_s)
-    timed = bench.measure_speed(
-        list(subjects.values()),
-        device,
-        plan,
-        progress=lambda at: progress("timing", min(at.spent_s, plan.time_budget_s), plan.time_budget_s),
-    )
-    progress("timing", plan.time_budget_s, plan.time_budget_s)
-    machine = device.describe()
-    drafts: dict[str, Record] = {}
-    for one in todo:
-        speed = timed.get(one.record_id)
-        if isinstance(speed, SwapbenchError):
-            failures.append((one.variant.file_name, speed))
-        elif speed is not None:
-            drafts[one.record_id] = _draft(one, speed, machine, plan, folder.name)
-    slow = bench.slower_than_float(drafts.values())
-    suspicions = _suspicions(drafts, subjects, device, plan, evaluation, crops, progress)
-    alone = "memory" if isinstance(meters, Absent) else "memory and energy"
-    for number, (name, draft) in enumerate(tuple(drafts.items())):
-        progress(alone, number, len(drafts))
-        try:
-            memory = bench.measure_memory(subjects[name], device, plan)
-            power: tuple[Power, ...] | Absent
-            if isinstance(meters, Absent):
-                power = meters
-            else:
-                power = bench.measure_power(subjects[name], meters, device, plan, sleep=sleep)
-        except SwapbenchError as error:
-            failures.append((draft.variant.file_name, error))
-            del drafts[name]
-            continue
-        assert isinstance(draft.weight, Weight)
-        weight = draft.weight.model_copy(update={"peak_memory": memory})
-        drafts[name] = draft.model_copy(update={"weight": weight, "power": power})
-    progress(alone, len(todo), len(todo))
-    progress("scoring", 0, len(drafts))
-    for number, (name, accuracy) in enumerate(
-        _accuracies(drafts, subjects, device, plan, evaluation, crops, folder), 1
-    ):
-        draft = drafts[name]
-        if isinstance(accuracy, SwapbenchError):
-            failures.append((draft.variant.file_name, accuracy))
-        else:
-            record = draft.model_copy(update={"time": datetime.now(UTC), "accuracy": accuracy})
-            doubts = (*bench.doubts(record), *([slow[name]] if name in slow else []))
-            if draft.card is not None and isinstance(accuracy, Accuracy):
-                found = suspicions.get(_key(draft.card), bench.Findings())
-                doubts = (*doubts, *found.doubts)
-                if found.remark:
-                    basis = (*accuracy.basis, found.remark)
-                    record = record.model_copy(
-                        update={"accuracy": accuracy.model_copy(update={"basis": basis})}
+TIMES_ONLY = Absent(
+    absent="the tool tells times and nothing else", remedy="The same file under litert has the rest"
+)
+
+
+@dataclass
+class _Sitting:
+    """The passes over all candidates that are still to be measured, in their order; what has been found so far."""
+
+    todo: Sequence[Candidate]
+    device: Device
+    meters: Sequence[Meter | SampledMeter] | Absent
+    plan: Plan
+    evaluation: Evaluation | None
+    folder: Path
+    desktop: bench.Desktop | None
+    sustained_s: float | None
+    progress: Progress
+    sleep: Callable[[float], None]
+    failures: list[tuple[str, SwapbenchError]] = field(default_factory=list)
+    subjects: dict[str, bench.Subject] = field(default_factory=dict)
+    tools: dict[str, bench.ToolSubject] = field(default_factory=dict)
+    drafts: dict[str, Record] = field(default_factory=dict)
+
+    def measure(self) -> list[tuple[str, SwapbenchError]]:
+        """Every pass; saves each record as soon as it is final. The candidates that failed, with their errors."""
+        crops = _crops(self.todo, self.evaluation, self.progress)
+        self._bring(crops)
+        machine = self._time()
+        slow = bench.slower_than_float(self.drafts.values())
+        self._time_at_frame_rate()
+        suspicions = _suspicions(
+            self._scored, self.subjects, self.device, self.plan, self.evaluation, crops, self.progress
+        )
+        self._measure_alone(machine)
+        self._run_on()
+        self._judge(crops, slow, tuple(bench.phone_doubts(machine)), suspicions)
+        return self.failures
+
+    @property
+    def _scored(self) -> dict[str, Record]:
+        """The drafts of candidates that a worker runs, in contrast to tools, which only tell times."""
+        return {name: draft for name, draft in self.drafts.items() if name in self.subjects}
+
+    def _fail(self, name: str, error: SwapbenchError) -> None:
+        """A candidate is out; raises DeviceFailed where the error is none of its own, because the device is gone."""
+        if isinstance(error, DeviceFailed):
+            self.device.describe()
+        self.failures.append((name, error))
+
+    def _bring(self, crops: Mapping[Preprocessing, Prepared]) -> None:
+        for one in self.todo:
+            try:
+                if one.tool is not None:
+                    path = self.device.push(one.path)
+                    self.tools[one.record_id] = bench.ToolSubject(one.record_id, path, one.tool)
+                else:
+                    self.subjects[one.record_id] = scoring_subject(one, self.device, crops)
+            except SwapbenchError as error:
+                self._fail(one.variant.file_name, error)
+
+    def _time(self) -> Machine:
+        """Speed of all together, tools after workers; the machine as it was then."""
+        plan, count = self.plan, max(1, len(self.subjects) + len(self.tools))
+        self.progress("timing", 0, plan.time_budget_s)
+
+        def sharing(many: int, before: int) -> tuple[Plan, Callable[[bench.RoundDone], None]]:
+            """A plan with the time for so many of them, and what tells the progress after so many others."""
+            budget_s, began_s = (plan.time_budget_s * part / count for part in (many, before))
+            return plan.model_copy(update={"time_budget_s": budget_s}), lambda at: self.progress(
+                "timing", began_s + min(at.spent_s, budget_s), plan.time_budget_s
+            )
+
+        share, tell = sharing(len(self.subjects), 0)
+        timed = bench.measure_speed(list(self.subjects.values()), self.device, share, progress=tell)
+        share, tell = sharing(len(self.tools), len(self.subjects))
+        timed |= bench.measure_tool_speed(list(self.tools.values()), self.device, share, progress=tell)
+        self.progress("timing", plan.time_budget_s, plan.time_budget_s)
+        machine = self.device.describe()
+        for one in self.todo:
+            speed = timed.get(one.record_id)
+            if isinstance(speed, SwapbenchError):
+                self._fail(one.variant.file_name, speed)
+            elif speed is not None:
+                self.drafts[one.record_id] = _draft(one, speed, machine, plan, self.folder.name)
+        return machine
+
+    def _time_at_frame_rate(self) -> None:
+        fps, drafts = self.plan.fps, self._scored
+        if fps is None or not drafts:
+            return
+        stage = f"timing at {fps:g} frames a second"
+        self.progress(stage, 0, 1)
+        found = bench.measure_paced(
+            [self.subjects[name] for name in drafts],
+            self.device,
+            self.plan,
+            fps,
+            progress=lambda share: self.progress(stage, share, 1),
+        )
+        for name, paced in found.items():
+            self.drafts[name] = drafts[name].model_copy(update={"paced": paced})
+
+    def _measure_alone(self, machine: Machine) -> None:
+        """Memory and energy, one candidate after the other."""
+        stage = "memory" if isinstance(self.meters, Absent) else "memory and energy"
+        drafts = self._scored
+        for number, (name, draft) in enumerate(drafts.items()):
+            self.progress(stage, number, len(drafts))
+            try:
+                memory = bench.measure_memory(self.subjects[name], self.device, self.plan)
+                found: dict[str, Any] = {"power": self._power(self.subjects[name])}
+                if machine.state is not None:  # a phone does not stay as it is
+                    found["machine"] = self.device.describe()
+            except SwapbenchError as error:
+                del self.drafts[name]
+                self._fail(draft.variant.file_name, error)
+                continue
+            assert isinstance(draft.weight, Weight)
+            found["weight"] = draft.weight.model_copy(update={"peak_memory": memory})
+            self.drafts[name] = draft.model_copy(update=found)
+        self.progress(stage, len(drafts), len(drafts))
+
+    def _power(self, subject: bench.Subject) -> tuple[Power, ...] | Absent:
+        if isinstance(self.meters, Absent):
+            return self.meters
+        if self.plan.fps is not None:
+            subject = bench.at_frame_rate(subject, self.plan.fps)
+        return bench.measure_power(subject, self.meters, self.device, self.plan, sleep=self.sleep)
+
+    def _run_on(self) -> None:
+        """Sustained runs, each of which begins as steady as the sitting itself did; absent where a worker fails."""
+        if self.sustained_s is None:
+            return
+        for name, draft in self._scored.items():
+            stage, duration_s = f"running {draft.artifact} on", self.sustained_s
+            self.progress(stage, 0, duration_s)
+            found: Sustained | Absent
+            try:
+                with self.device.quiet(self.plan):
+                    found = bench.measure_sustained(
+                        self.subjects[name],
+                        self.device,
+                        self.plan,
+                        duration_s,
+                        progress=partial(_told, self.progress, stage, duration_s),
                     )
-            store.save(record.model_copy(update={"doubts": doubts}), folder)
-        progress("scoring", number, len(drafts))
-    return failures
+            except WorkerFailed as error:
+                found = Absent(absent=f"the sustained run failed: {error.args[0]}", remedy=error.remedy)
+            self.progress(stage, duration_s, duration_s)
+            self.drafts[name] = draft.model_copy(update={"sustained": found})
+
+    def _judge(
+        self,
+        crops: Mapping[Preprocessing, Prepared],
+        slow: Mapping[str, Doubt],
+        unsteady: Sequence[Doubt],
+        suspicions: Mapping[str, bench.Findings],
+    ) -> None:
+        """Scores and what they say, doubts, and the record on the disk."""
+        self.progress("scoring", 0, len(self.drafts))
+        files = {one.record_id: one.path for one in self.todo}
+        judge = Judge(self.device, self.plan, self.evaluation, crops, self.folder, self.desktop, files)
+        times_only: dict[str, Any] = {}
+        judged = chain(
+            ((name, times_only) for name in self.drafts if name in self.tools),
+            judge.accuracies(self._scored, self.subjects),
+        )
+        for number, (name, found) in enumerate(judged, 1):
+            draft = self.drafts[name]
+            if isinstance(found, SwapbenchError):
+                self._fail(draft.variant.file_name, found)
+            else:
+                record = draft.model_copy(update={"time": datetime.now(UTC), **found})
+                doubts = [*bench.doubts(record), *([slow[name]] if name in slow else [])]
+                known = {one.code for one in doubts}
+                doubts += [one for one in unsteady if one.code not in known]
+                if record.card is not None and isinstance(record.accuracy, Accuracy):
+                    findings = suspicions.get(_key(record.card), bench.Findings())
+                    doubts += findings.doubts
+                    if findings.remark:
+                        basis = (*record.accuracy.basis, findings.remark)
+                        accuracy = record.accuracy.model_copy(update={"basis": basis})
+                        record = record.model_copy(update={"accuracy": accuracy})
+                store.save(record.model_copy(update={"doubts": tuple(doubts)}), self.folder)
+            self.progress("scoring", number, len(self.drafts))
+
+
+def _told(progress: Progress, stage: str, total: float, done: float) -> None:
+    progress(stage, done, total)
 
 
 def _suspicions(
@@ -290,7 +429,7 @@ def score(
 
 def _draft(one: Candidate, timed: bench.Timed, machine: Machine, plan: Plan, run_name: str) -> Record:
     """A record that holds what the sitting of all candidates together gave; the passes of each alone are still to come."""
-    to_come = Absent(absent="not measured yet")
+    to_come = TIMES_ONLY if one.tool is not None else Absent(absent="not measured yet")
     return Record(
         id=one.record_id,
         time=datetime.now(UTC),
@@ -327,105 +466,3 @@ def scoring_subject(one: Candidate, device: Device, crops: Mapping[Preprocessing
         samples = device.push(crops[one.card.preprocessing].path)
         options = {"samples": samples, "normalise": bench.normalise_json(one.card.preprocessing)}
     return bench.Subject(one.record_id, device.push(one.path), one.runtime, options)
-
-
-def _accuracies(
-    drafts: Mapping[str, Record],
-    subjects: Mapping[str, bench.Subject],
-    device: Device,
-    plan: Plan,
-    evaluation: Evaluation | None,
-    crops: Mapping[Preprocessing, Prepared],
-    folder: Path,
-) -> Iterator[tuple[str, Accuracy | Absent | SwapbenchError]]:
-    """The accuracy of every draft, each as soon as it is known: first those that need no scoring."""
-    to_score: list[bench.Subject] = []
-    for name, draft in drafts.items():
-        if draft.card is None:
-            yield name, NO_CARD
-        elif evaluation is None:
-            yield name, NO_DATA
-        else:
-            kept = _kept_outputs(
-                _score_path(draft, subjects[name], evaluation, crops[draft.card.preprocessing])
-            )
-            if kept is None:
-                to_score.append(subjects[name])
-            else:
-                yield name, _accuracy(draft, kept, plan, evaluation, crops, folder)
-    if evaluation is None:
-        return
-    at_once = max(1, evaluation.processes // plan.threads)
-    for subject, outputs in bench.measure_scores(to_score, device, plan, at_once=at_once):
-        draft = drafts[subject.name]
-        if isinstance(outputs, SwapbenchError):
-            yield subject.name, outputs
-            continue
-        assert draft.card is not None
-        path = _score_path(draft, subject, evaluation, crops[draft.card.preprocessing])
-        answers = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
-        write_atomically(path, json.dumps(answers) + "\n")
-        yield subject.name, _accuracy(draft, outputs, plan, evaluation, crops, folder)
-
-
-def _accuracy(
-    draft: Record,
-    outputs: Outputs,
-    plan: Plan,
-    evaluation: Evaluation,
-    crops: Mapping[Preprocessing, Prepared],
-    folder: Path,
-) -> Accuracy | Absent | SwapbenchError:
-    """The error rates of these outputs; the scores of every frame are kept beside the records."""
-    from swapbench.pad.score_files import write_score_file
-
-    assert draft.card is not None
-    try:
-        folds = scored_folds(draft.artifact, draft.card, outputs, evaluation, crops)
-        accuracy = evaluation.accuracy(
-            folds, outputs, draft.card.preprocessing, confidence=plan.confidence, seed=plan.seed
-        )
-        write_score_file(store.scores_path(folder, draft.id), folds, evaluation.data)
-    except NotValid as error:  # an overflowing file: its speed and weight are still worth a record
-        return Absent(absent=error.args[0], remedy=error.remedy)
-    except SwapbenchError as error:
-        return error
-    return accuracy
-
-
-def scored_folds(
-    artifact: str,
-    card: ModelCard,
-    outputs: Outputs,
-    evaluation: Evaluation,
-    crops: Mapping[Preprocessing, Prepared],
-) -> tuple[FoldFrames, ...]:
-    """Scores of every frame of every fold from a scoring pass. BadModelFile where the file does not answer image by image."""
-    if len(outputs.rows) != len(evaluation.samples):
-        raise BadModelFile(
-            f"{artifact} gave {len(outputs.rows)} scores for {len(evaluation.samples)} images",
-            remedy="Its batch size must be 1: export it again",
-        )
-    return evaluation.fold_frames(outputs, card.output, crops[card.preprocessing].failures)
-
-
-def _score_path(draft: Record, subject: bench.Subject, evaluation: Evaluation, prepared: Prepared) -> Path:
-    """Where the outputs of this file under this runtime for these samples are kept."""
-    about = {
-        "artifact": draft.artifact_sha256,
-        "runtime": draft.runtime.model_dump(mode="json"),
-        "device": draft.machine.name,
-        "samples": prepared.path.name,
-        "normalise": subject.options["normalise"],
-    }
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-    return evaluation.cache / "scores" / f"{key}.json"
-
-
-def _kept_outputs(path: Path) -> Outputs | None:
-    """Outputs of an earlier scoring pass; None where there is none or it is damaged: then the file is scored again."""
-    try:
-        kept = json.loads(path.read_bytes())
-        return Outputs(tuple(tuple(row) for row in kept["rows"]), kept["invoke_ns"], kept["pass_ns"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

@@ -2,12 +2,15 @@
 
 A device is a place where a program runs and a file is read. A runtime is a command and what its output means.
 A meter is a set of energy counters that only go up. The three do not know each other.
+
+Two exist in a second kind, because the world has it: a `Tool` is a runtime that times by itself and tells a summary, and a
+`SampledMeter` makes energy of files that a worker (`WatchingRuntime`) samples on the device itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from swapbench.errors import DeviceFailed
 
@@ -16,7 +19,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from swapbench.records import Format, Machine, Plan, RuntimeUsed
+    from swapbench.records import (
+        Format,
+        Machine,
+        Plan,
+        Power,
+        PowerGrade,
+        RuntimeUsed,
+        ToolSummary,
+    )
 
 Mode = Literal["time", "serve", "score", "profile"]
 
@@ -172,6 +183,64 @@ class Runtime(Protocol):
 
 
 @dataclass(frozen=True)
+class Samples:
+    """Files of the device that a worker read again and again from before begin_ns until after end_ns, by its own clock.
+
+    values: one tuple a row, a number for each file in the order given; None where it could not be read or held no number.
+    """
+
+    begin_ns: int
+    end_ns: int
+    times_ns: tuple[int, ...]
+    values: tuple[tuple[float | None, ...], ...]
+
+    def of(self, columns: Sequence[int]) -> Samples:
+        """The same rows with some of the files only."""
+        picked = tuple(tuple(row[column] for column in columns) for row in self.values)
+        return Samples(self.begin_ns, self.end_ns, self.times_ns, picked)
+
+
+@runtime_checkable
+class WatchingRuntime(Protocol):
+    """A runtime whose serving worker can sample numeric files while it works and while it waits.
+
+    Its option `watch` takes paths with commas between, `period_ms` the time between rows. The worker then says one line of
+    samples after every slice, and one as its only answer to the request {"idle_ns": T}, to do nothing for T.
+    """
+
+    def parse_samples(self, line: str) -> Samples:
+        """One line of samples; WorkerFailed for an error line."""
+        ...
+
+
+@dataclass(frozen=True)
+class ToolRun:
+    """What a tool said of one process of its own. input: what it fed, as in records.Speed."""
+
+    used: RuntimeUsed
+    load_ns: int
+    first_ns: int
+    warmup_runs: int
+    input: str
+    summary: ToolSummary
+
+
+class Tool(Protocol):
+    """A program that times a file by itself and tells a summary: it does not serve, score or tell single runs."""
+
+    name: str
+    formats: tuple[Format, ...]
+
+    def command(self, artifact: str, *, threads: int, options: Mapping[str, str | int | float]) -> list[str]:
+        """The argv of one process that times one artifact."""
+        ...
+
+    def parse_run(self, finished: Finished) -> ToolRun:
+        """What one process said; WorkerFailed where it failed or did not do what was asked of it."""
+        ...
+
+
+@dataclass(frozen=True)
 class CounterValue:
     """One energy counter at one moment. Counts up in microjoules and starts again at 0 after range_uj."""
 
@@ -209,7 +278,7 @@ class Meter(Protocol):
     """A set of energy counters that only go up.
 
     The counters of one meter are disjoint and add up to its scope, except those named `whole/part` (as in
-    `package-0/core`): they are inside another counter, told for insight and never added.
+    `package-0/core`): they are inside another counter, or `beside/` the scope, told for insight and never added.
     """
 
     name: str
@@ -219,6 +288,35 @@ class Meter(Protocol):
 
     def read(self) -> tuple[CounterValue, ...]:
         """All counters now, each with the meter's own clock."""
+        ...
+
+
+@runtime_checkable
+class GradedMeter(Meter, Protocol):
+    """A meter of a device that has several ways to its energy, of unlike quality; see records.Power."""
+
+    grade: PowerGrade
+    basis: tuple[str, ...]
+
+
+@runtime_checkable
+class SampledMeter(Protocol):
+    """Energy out of files of the device that have no counter of energy, sampled by the worker itself in the same windows.
+
+    All three windows are looked at together, because what a file means (its unit, its sign, how often it is refreshed) can
+    only be told from the difference between idle and busy.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    period_ms: int
+
+    def check(self) -> None:
+        """DeviceFailed where the device is in a state in which these files do not show what it uses."""
+        ...
+
+    def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
+        """The energy of the three windows; DeviceFailed where it cannot be told. Samples hold `files`, in their order."""
         ...
 
 

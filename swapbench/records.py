@@ -15,8 +15,8 @@ SCHEMA_VERSION: Final = 3
 """Version of the record format.
 
 History: 1 (2026-11) first. 2 (2026-11): accuracy says HTER, its folds, its frames and what it rests on; preprocessing says
-where the face box comes from. 3 (2026-11): sustained runs, and the frame rate of the plan. Everything that an older version
-lacks has a default, so its records are read as they are.
+where the face box comes from. 3 (2026-11): sustained runs, and the frame rate of the plan; times at that rate; a phone's state,
+and how far its scores are from the desktop's. Everything that an older version lacks has a default, so its records are read as they are.
 """
 
 Format = Literal["onnx", "tflite"]
@@ -168,8 +168,52 @@ class Plan(Frozen):
     )
 
 
+THERMAL_STATUSES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+"""What Android's thermal status numbers mean, from 0."""
+
+
+class CpuCluster(Frozen):
+    """Cores of one kind. allowed_khz: the highest frequency allowed now, below max_khz where something caps it."""
+
+    cores: tuple[int, ...]
+    capacity: int | None = Field(default=None, description="relative to the fastest core of the phone: 1024")
+    max_khz: int | None = None
+    allowed_khz: int | None = None
+    governor: str | None = None
+
+
+class PhoneState(Frozen):
+    """What can make a phone faster or slower, at one moment. None: the phone does not tell.
+
+    thermal_status: see THERMAL_STATUSES; temperatures_c: by sensor; surface_c: what the start gate
+    looks at, the hottest skin sensor or else the battery; plugged: what supplies it, e.g. ("usb",).
+    """
+
+    thermal_status: int | None = None
+    temperatures_c: dict[str, float] = Field(default_factory=dict)
+    surface_c: float | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+    plugged: tuple[str, ...] | None = None
+    battery_saver: bool | None = None
+    screen_on: bool | None = None
+    clusters: tuple[CpuCluster, ...] = ()
+
+
+class StartGate(Frozen):
+    """Waiting for a phone to cool down before measuring. surface_c: where the waiting ended, None where it is not told."""
+
+    limit_c: float
+    surface_c: float | None
+    waited_s: float
+    passed: bool
+
+
 class Machine(Frozen):
-    """The fingerprint that says what may be compared with what."""
+    """The fingerprint that says what may be compared with what.
+
+    state: a phone's when this was written; state_before: when its measurement began, after the start gate.
+    """
 
     name: str
     device: str
@@ -187,6 +231,12 @@ class Machine(Frozen):
     )
     temperature_c: float | None = None
     on_battery: bool | None = None
+    build: str | None = Field(
+        default=None, description="the exact build of the system: Android's fingerprint"
+    )
+    state: PhoneState | None = None
+    state_before: PhoneState | None = None
+    start_gate: StartGate | None = None
 
 
 class RuntimeUsed(Frozen):
@@ -206,10 +256,24 @@ class RuntimeUsed(Frozen):
     nodes: int | None = Field(default=None, description="graph nodes in all; None: unknown")
 
 
+class ToolSummary(Frozen):
+    """What a tool that tells no single runs said of those of one process. None: it did not say."""
+
+    runs: int | None = None
+    mean_ns: int | None = None
+    sd_ns: int | None = None
+    min_ns: int | None = None
+    p05_ns: int | None = None
+    median_ns: int | None = None
+    p95_ns: int | None = None
+    max_ns: int | None = None
+
+
 class WorkerTimes(Frozen):
     """One fresh process: how it loaded, and every timed run in slices.
 
-    slices_ns: one tuple of per-run wall times for each slice; cpu_ns: process CPU time over the same runs.
+    slices_ns: one tuple of per-run wall times for each slice; cpu_ns: process CPU time over the same runs, None where
+    it is not told. summary: of a tool that tells no single runs; slices_ns then holds one number, see Speed.sample.
     """
 
     round: int
@@ -217,7 +281,8 @@ class WorkerTimes(Frozen):
     first_ns: int
     warmup_runs: int
     slices_ns: tuple[tuple[int, ...], ...]
-    cpu_ns: int
+    cpu_ns: int | None
+    summary: ToolSummary | None = None
 
     @property
     def runs_ns(self) -> tuple[int, ...]:
@@ -233,6 +298,10 @@ class Speed(Frozen):
         description="what was fed: 'sample' (a real preprocessed image) or 'random' (seeded, graph shape)"
     )
     stopped: Literal["target", "budget", "rounds"]
+    sample: Literal["run", "process median", "process mean"] = Field(
+        default="run",
+        description="what one number in slices_ns is: a timed run, or what a tool said of all runs of one process",
+    )
 
 
 class SustainedPoint(Frozen):
@@ -259,6 +328,13 @@ class Sustained(Frozen):
 
 NOT_SUSTAINED: Final = Absent(absent="no sustained run was made")
 """What a record says that does not speak of sustained runs; so do all of schema versions 1 and 2."""
+
+
+NOT_PACED: Final = Absent(
+    absent="times at a camera's frame rate were not asked for", remedy="Give the rate, e.g. --fps 15"
+)
+NOT_ELSEWHERE: Final = Absent(absent="the file ran on this computer itself")
+"""What a record says of parity with the desktop that was not made on a phone."""
 
 
 class PeakMemory(Frozen):
@@ -311,7 +387,7 @@ class Proportion(Frozen):
 
 
 class Parity(Frozen):
-    """How far the scores of a file are from the PyTorch network's on the same real samples."""
+    """How far the scores of a file are from a reference's on the same real samples: the PyTorch network, or another device."""
 
     samples: int
     max_abs_difference: float
@@ -407,8 +483,18 @@ class CounterRead(Frozen):
         return "/" not in self.counter
 
 
+PowerGrade = Literal["rails", "charge", "current"]
+POWER_GRADES: tuple[PowerGrade, ...] = ("rails", "charge", "current")
+"""How a phone's energy was measured, best first: counters of its power rails; its battery's charge counter from step to
+step, times voltage; battery current times voltage, sampled."""
+
+
 class Power(Frozen):
-    """Idle, busy, idle. Energy counters of the whole scope; runs counted inside the busy window."""
+    """Idle, busy, idle. Energy counters of the whole scope; runs counted inside the busy window.
+
+    grade: see POWER_GRADES, None for a computer's counters. basis: what the numbers rest on, in words, such as the unit
+    and the sign that were found for a battery's current.
+    """
 
     meter: str
     scope: str
@@ -418,10 +504,17 @@ class Power(Frozen):
     busy: tuple[CounterRead, ...]
     idle_after: tuple[CounterRead, ...]
     runs: int
+    grade: PowerGrade | None = None
+    basis: tuple[str, ...] = ()
 
 
 class Record(Frozen):
-    """Everything measured about one exported file under one runtime on one device. Written once, never rewritten."""
+    """Everything measured about one exported file under one runtime on one device. Written once, never rewritten.
+
+    speed: runs back to back; paced: runs that wait for the frames of a camera at plan.fps, where that was asked for;
+    parity: of the file with its PyTorch network; device_parity: of the device's scores with the same file's on the desktop,
+    every frame of the data, decisions at the threshold that the desktop's scores freeze.
+    """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     id: str
@@ -440,6 +533,8 @@ class Record(Frozen):
     power: tuple[Power, ...] | Absent
     parity: Parity | Absent
     sustained: Sustained | Absent = NOT_SUSTAINED
+    paced: Speed | Absent = NOT_PACED
+    device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...]
 
     @property

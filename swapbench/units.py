@@ -17,7 +17,7 @@ Kind = Literal["time", "size", "energy", "count", "share"]
 """What an amount is of; it is kept in ns, bytes, uJ, or as a bare number."""
 
 UNITS: Final[Mapping[Kind, Mapping[str, float]]] = {
-    "time": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9},
+    "time": {"ns": 1, "us": 1e3, "µs": 1e3, "ms": 1e6, "s": 1e9, "min": 60e9, "h": 3600e9},
     "size": {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30},
     "energy": {"uJ": 1, "µJ": 1, "mJ": 1e3, "J": 1e6},
     "count": {"": 1, "k": 1e3, "M": 1e6, "G": 1e9},

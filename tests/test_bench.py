@@ -127,6 +127,19 @@ def test_it_stops_when_the_time_is_spent_but_not_before_the_least_number_of_roun
     assert (hasty.speed.stopped, len(hasty.speed.workers)) == ("budget", 2)
 
 
+def test_a_device_that_goes_away_ends_the_sitting_for_all() -> None:
+    class Leaving(Fake):
+        def start(self, argv: Any) -> Any:
+            if len(self.asked) == 5:  # the second round's first
+                raise DeviceFailed("the cable was pulled")
+            return super().start(argv)
+
+    device = Leaving({"a.onnx": FakeModel(), "b.onnx": FakeModel(), "c.onnx": FakeModel()})
+    with pytest.raises(DeviceFailed, match="the cable was pulled"):
+        timed(device)
+    assert device.open_workers == 0
+
+
 def test_progress_tells_rounds_widths_and_time() -> None:
     told: list[bench.RoundDone] = []
     timed(fake(a=FakeModel(run_ns=2 * MS)), progress=told.append)

@@ -80,6 +80,11 @@ def test_a_device_profile_of_an_unknown_kind_is_refused(folders: catalog.Folders
         catalog.device(folders, "mine")
 
 
+def test_a_serial_is_for_phones(folders: catalog.Folders) -> None:
+    with pytest.raises(UserError, match="the device local has no serial"):
+        catalog.device(folders, "local", "R58M12ABCDE")
+
+
 def test_a_malformed_device_profile_is_named(folders: catalog.Folders) -> None:
     folders.devices.mkdir()
     (folders.devices / "mine.toml").write_text("kind =\n")

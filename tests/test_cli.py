@@ -22,6 +22,7 @@ from swapbench import cli, store
 def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("ADB", "no-adb-here")  # the real one would leave its server behind
 
 
 def small_network(path: Path, channels: int = 4, *, inputs: int = 1, batch: int | str = 1) -> Path:
@@ -105,7 +106,22 @@ def test_the_models_command_lists_the_bundled_networks(capsys: pytest.CaptureFix
 
 def test_the_devices_command_lists_this_computer(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["devices"]) == 0
-    assert "this computer" in capsys.readouterr().out
+    captured = capsys.readouterr()
+    assert "this computer" in captured.out
+    assert "ADB names no-adb-here, which is no program" in captured.err
+
+
+def test_a_damaged_profile_is_listed_with_its_reason_and_the_others_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "devices").mkdir()
+    (tmp_path / "devices" / "mine.toml").write_text("kind =\n")
+    (tmp_path / "devices" / "phone.toml").write_text('name = "phone"\nkind = "android"\n')
+    assert cli.main(["devices", "--json"]) == 0
+    profiles = {row["name"]: row for row in json.loads(capsys.readouterr().out)["profiles"]}
+    assert "mine.toml cannot be read" in profiles["mine"]["summary"]
+    assert "phone.toml is wrong at match" in profiles["phone"]["summary"]
+    assert profiles["local"]["attached"] == "here"
 
 
 def test_the_doctor_says_what_cannot_be_measured_and_what_would_help(

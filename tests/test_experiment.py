@@ -12,14 +12,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swapbench import experiment, store
+from swapbench import bench, experiment, store
 from swapbench.devices.fake import Fake, FakeMeter, FakeModel
-from swapbench.errors import WorkerFailed
+from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.graph import Graph, Tensor
 from swapbench.pad.dataset import COLUMNS, Dataset
 from swapbench.pad.evaluation import Evaluation
 from swapbench.pad.score_files import read_score_file
-from swapbench.records import Absent, ModelCard, OutputMeaning, Plan, Preprocessing, Variant
+from swapbench.records import (
+    Absent,
+    Machine,
+    ModelCard,
+    OutputMeaning,
+    PhoneState,
+    Plan,
+    Preprocessing,
+    Variant,
+)
 from swapbench.runtimes.ort import OnnxRuntime
 
 NO_METER = Absent(absent="no counter here", remedy="none")
@@ -321,3 +330,97 @@ def test_a_record_id_is_a_safe_file_name_whatever_the_model_is_called(tmp_path: 
     assert "/" not in odd.record_id
     assert odd.record_id == odd.record_id.encode("ascii").decode()
     assert not odd.record_id.startswith(".")
+
+
+class Phone(Fake):
+    """A device that tells its state, hotter every time, and that can be gone."""
+
+    described = 0
+    gone = False
+
+    def describe(self) -> Machine:
+        if self.gone:
+            raise DeviceFailed("phone X is not attached")
+        self.described += 1
+        state = PhoneState(thermal_status=0, surface_c=30.0 + self.described, charging=False, plugged=())
+        changed = {"state": state, "state_before": state.model_copy(update={"thermal_status": 0})}
+        return super().describe().model_copy(update=changed)
+
+
+def test_every_record_of_a_phone_holds_the_state_after_its_own_passes(tmp_path: Path) -> None:
+    device = Phone({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
+    outcome = run(
+        [candidate(tmp_path, "a", None), candidate(tmp_path, "b", None)], device, None, tmp_path / "run"
+    )
+    assert [record.machine.state.surface_c for record in outcome.records] == [32.0, 33.0]
+    assert "on_battery" not in {one.code for record in outcome.records for one in record.doubts}
+
+
+def test_a_phone_that_is_gone_ends_the_run_and_one_that_stays_goes_on_with_the_others(tmp_path: Path) -> None:
+    class Refusing(Phone):
+        def push(self, path: Path) -> str:
+            if path.name == "b.onnx":
+                raise DeviceFailed("the storage of phone X is full")
+            return super().push(path)
+
+    device = Refusing({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
+    both = [candidate(tmp_path, "a", None), candidate(tmp_path, "b", None)]
+    outcome = run(both, device, None, tmp_path / "run")
+    assert [record.artifact for record in outcome.records] == ["a.onnx"]
+    assert [name for name, _ in outcome.failures] == ["b.fp32.onnx"]
+    device.gone = True
+    with pytest.raises(DeviceFailed, match="phone X is not attached"):
+        run(both, device, None, tmp_path / "again")
+
+
+def test_scores_of_another_device_are_held_against_those_here(tmp_path: Path, evaluation: Evaluation) -> None:
+    flipped = (*ROWS[:-1], tuple(reversed(ROWS[-1])))
+    device = Fake({"net.onnx": FakeModel(rows=flipped)})
+    here = Fake({"net.onnx": FakeModel(rows=ROWS)})
+    desktop = bench.Desktop(here, {"fake": OnnxRuntime()})
+    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop)
+    (record,) = outcome.records
+    parity = record.device_parity
+    # the EER threshold .8 of dev, moved half way to .2; of 16 frames the last one, .1, is .9 there
+    assert (parity.samples, parity.decision_flips, parity.threshold) == (16, 1, pytest.approx(0.5))
+    assert parity.max_abs_difference == pytest.approx(0.8)
+    assert "differs_from_desktop" in {one.code for one in record.doubts}
+    # kept: a second run scores nothing here
+    asked = len(here.asked)
+    run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run2", desktop=desktop)
+    assert len(here.asked) == asked
+
+
+def test_where_this_computer_cannot_score_the_reason_is_kept(tmp_path: Path, evaluation: Evaluation) -> None:
+    desktop = bench.Desktop(Fake({}), {"fake": OnnxRuntime()})
+    device = Fake({"net.onnx": FakeModel(rows=ROWS)})
+    (record,) = run(
+        [candidate(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop
+    ).records
+    assert "this computer cannot score the file" in record.device_parity.absent
+
+
+def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None:
+    device = Fake({"net.onnx": FakeModel(run_ns=10_000_000)})
+    plan = PLAN.model_copy(update={"fps": 15.0})
+    meter = FakeMeter(device.clock)
+    outcome = experiment.run(
+        [candidate(tmp_path, "net", None)], device, [meter], plan, None, tmp_path / "run",
+        sustained_s=2.0, progress=quiet, sleep=device.clock.sleep,
+    )  # fmt: skip
+    (record,) = outcome.records
+    assert len(record.paced.workers) == 2
+    assert record.sustained.points[0].p50_ns == 10_000_000
+    paced = [argv for argv in device.asked if "--fps" in argv]
+    assert len(paced) == 3  # two rounds of paced times, and energy
+    assert isinstance(record.power, tuple)
+
+
+def test_another_setup_is_another_run(tmp_path: Path) -> None:
+    one = [candidate(tmp_path, "net")]
+    plain = experiment.description(one, PLAN, "pixel7", None)
+    assert experiment.description(one, PLAN, "pixel7", None, {}) == plain
+    big, little = (
+        experiment.description(one, PLAN, "pixel7", None, {"cores": which}) for which in ("big", "little")
+    )
+    assert len({json.dumps(found) for found in (plain, big, little)}) == 3

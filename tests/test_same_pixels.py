@@ -22,7 +22,9 @@ from swapbench.devices.local import Local
 from swapbench.pad.preprocess import normalise, prepare
 from swapbench.ports import Outputs
 from swapbench.records import Plan, Preprocessing
+from swapbench.runner.build import build, this_computer
 from swapbench.runtimes.litert import LiteRT
+from swapbench.runtimes.native import NativeLiteRT, NativeOnnxRuntime, installed_library
 from swapbench.runtimes.ort import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -113,10 +115,33 @@ def pytorch(_: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrive
     return outputs.astype(np.float32).transpose(0, 2, 3, 1)
 
 
+def native(kind: type[NativeOnnxRuntime | NativeLiteRT], folder: Path) -> Runtime:
+    """The phone's runner for this computer, built once for all tests, with the library of the Python package."""
+    pytest.importorskip("ziglang", reason="building the native runner needs the package ziglang")
+    runner = build(this_computer(), folder.parent)
+    return kind(
+        runner=str(runner), library=str(installed_library(kind().name)), flavour="host", package="wheel"
+    )
+
+
+def native_channels_first(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
+    path = onnx_identity(folder / "first.onnx", [1, 3, HEIGHT_PX, WIDTH_PX])
+    rows = scored(path, native(NativeOnnxRuntime, folder), prepared, preprocessing)
+    return rows.reshape(-1, 3, HEIGHT_PX, WIDTH_PX).transpose(0, 2, 3, 1)
+
+
+def native_litert(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
+    path = tflite_identity(folder / "identity.tflite")
+    rows = scored(path, native(NativeLiteRT, folder), prepared, preprocessing)
+    return rows.reshape(-1, HEIGHT_PX, WIDTH_PX, 3)
+
+
 RUNTIMES: dict[str, Callable[[Path, Prepared, Preprocessing], Arrived]] = {
     "onnxruntime": onnx_channels_first,
     "onnxruntime, channels last": onnx_channels_last,
     "litert": litert,
+    "the phone's runner, onnxruntime": native_channels_first,
+    "the phone's runner, litert": native_litert,
     "pytorch": pytorch,
 }
 EVERY_RUNTIME = [

@@ -343,6 +343,23 @@ def test_a_slice_by_time_ends_after_the_run_that_reaches_it() -> None:
     assert times == [40, 40, 40]
 
 
+def test_a_paced_run_waits_for_its_frame_and_frames_that_come_meanwhile_are_lost() -> None:
+    slept: list[float] = []
+    # frames come at 100, 200, ...; the second run takes from 200 to 350, so that the frame of 300 is lost
+    clock = ticking(0, 0, 100, 130, 130, 200, 350, 350, 400, 401)
+    times, _ = worker.timed_runs(
+        lambda: None, 3, frame_ns=100, clock=clock, cpu_ns=ticking(0, 0), sleep=slept.append
+    )
+    assert times == [30, 150, 1]
+    assert [round(seconds * 1e9) for seconds in slept] == [100, 70, 50]
+
+
+@pytest.mark.parametrize("fps", ["0", "-1", "nan", "x", "20000"])
+def test_a_frame_rate_that_is_none_is_refused(fps: str) -> None:
+    with pytest.raises(worker.Unusable, match="fps"):
+        worker.arguments(["--artifact", "a", "--fps", fps])
+
+
 def test_a_slice_by_time_has_at_least_one_run() -> None:
     times, _ = worker.timed_runs(lambda: None, 99, 1, clock=ticking(0, 0, 500), cpu_ns=ticking(0, 0))
     assert times == [500]

@@ -3,9 +3,11 @@
 It talks to devices, runtimes and meters only through `swapbench.ports`.
 """
 
+from swapbench.bench.agreement import Desktop, device_parity
 from swapbench.bench.doubt import doubts, slower_than_float
 from swapbench.bench.mistakes import Findings, check_preprocessing, chosen_rows
 from swapbench.bench.operators import measure_operators
+from swapbench.bench.paced import at_frame_rate, measure_paced
 from swapbench.bench.pairs import (
     BASELINE,
     CANDIDATE,
@@ -20,17 +22,22 @@ from swapbench.bench.pairs import (
 from swapbench.bench.passes import (
     RoundDone,
     Timed,
+    ToolSubject,
     measure_memory,
     measure_power,
     measure_scores,
     measure_speed,
+    measure_tool_speed,
 )
+from swapbench.bench.steadiness import phone_doubts
+from swapbench.bench.sustained import measure_sustained
 from swapbench.bench.workers import Subject, normalise_json
 
 __all__ = [
     "BASELINE",
     "CANDIDATE",
     "PAIRED_PLAN",
+    "Desktop",
     "Findings",
     "PairedTimes",
     "Round",
@@ -38,17 +45,24 @@ __all__ = [
     "Statistic",
     "Subject",
     "Timed",
+    "ToolSubject",
+    "at_frame_rate",
     "check_preprocessing",
     "chosen_rows",
+    "device_parity",
     "doubts",
     "log_ratios",
     "measure_memory",
     "measure_operators",
+    "measure_paced",
     "measure_power",
     "measure_rounds",
     "measure_scores",
     "measure_speed",
+    "measure_sustained",
+    "measure_tool_speed",
     "normalise_json",
+    "phone_doubts",
     "slower_than_float",
     "statistic_ns",
 ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench import stats, units
+from swapbench.bench.steadiness import phone_doubts
+from swapbench.export.parity import broken_limits
 from swapbench.records import Absent, Doubt, Speed
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ def doubts(record: Record) -> tuple[Doubt, ...]:
         found += _accuracy_doubts(record.accuracy)
     if not isinstance(record.parity, Absent):
         found += _parity_doubts(record.parity)
+    if not isinstance(record.device_parity, Absent):
+        found += _device_parity_doubts(record.device_parity)
     if not isinstance(record.power, Absent):
         for one in record.power:
             found += _power_doubts(one)
@@ -64,6 +68,19 @@ def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
             message=f"{units.percent(share)} of the decisions differ from the PyTorch network's at its threshold"
             f" ({parity.decision_flips} of {parity.samples})",
             remedy="Freeze the threshold on this file's own scores, as was done here, and compare its error rates with fp32's.",
+        )
+
+
+def _device_parity_doubts(parity: Parity) -> Iterable[Doubt]:
+    broken = broken_limits(parity)
+    if not broken and parity.decision_flips > FLIPPED_SHARE * parity.samples:
+        broken = [f"{parity.decision_flips} of {parity.samples} decisions flip"]
+    if broken:
+        yield Doubt(
+            code="differs_from_desktop",
+            quantity="accuracy",
+            message=f"the device scores the file otherwise than this computer does: {'; '.join(broken)}",
+            remedy="Try another version of the runtime on the device, or another precision; trust the error rates of each for itself.",
         )
 
 
@@ -87,7 +104,8 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             message=f"other work ran on the machine: {load} on {machine.logical_cores} cores",
             remedy="Stop other programs, wait a minute and run again.",
         )
-    if machine.on_battery:
+    yield from phone_doubts(machine)
+    if machine.on_battery and machine.state is None:  # a phone may be on its battery, and says so itself
         yield Doubt(
             code="on_battery",
             quantity="run",
@@ -147,8 +165,9 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
             message=f"one run in ten takes more than {units.ratio(tail)} the median",
             remedy="Look for other work or throttling; quote a low quantile beside the median.",
         )
-    share = sum(worker.cpu_ns for worker in speed.workers) / sum(runs)
-    if plan.threads == 1 and share < CPU_SHARE:
+    cpu_ns = [worker.cpu_ns for worker in speed.workers if worker.cpu_ns is not None]
+    share = sum(cpu_ns) / sum(runs)
+    if plan.threads == 1 and len(cpu_ns) == len(speed.workers) and share < CPU_SHARE:
         yield Doubt(
             code="waited_for_cpu",
             quantity="speed",
@@ -253,6 +272,8 @@ def _kind(record: Record) -> tuple[object, ...]:
         used.runtime,
         used.version,
         used.threads,
+        used.settings.get("flavour"),
+        used.settings.get("affinity"),
         record.machine.name,
     )
 

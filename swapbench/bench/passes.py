@@ -8,6 +8,7 @@ for scoring, which is not timed. While a worker works this process sleeps.
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import deque
@@ -26,6 +27,7 @@ from swapbench.bench.workers import (
     time_together,
 )
 from swapbench.errors import DeviceFailed, EnvironmentFailed, WorkerFailed
+from swapbench.ports import GradedMeter, SampledMeter, WatchingRuntime
 from swapbench.records import (
     Absent,
     CounterRead,
@@ -43,10 +45,12 @@ if TYPE_CHECKING:
         CounterValue,
         Device,
         Finished,
-        Loaded,
         Meter,
         Outputs,
+        Runtime,
+        Samples,
         Slice,
+        Tool,
     )
     from swapbench.records import Plan, RuntimeUsed
 
@@ -77,34 +81,70 @@ class RoundDone:
 # ---------------------------------------------------------------------------------------------- speed
 
 
+@dataclass(frozen=True)
+class ToolSubject:
+    """One file under a tool that times by itself; otherwise as `Subject`."""
+
+    name: str
+    artifact: str
+    tool: Tool
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+
+    def command(self, plan: Plan) -> list[str]:
+        """The command line of one process, which times for as long as a worker does in one round."""
+        given = {
+            "warmup_runs": plan.warmup_runs,
+            "warmup_ns": plan.warmup_ns,
+            "timed_ns": plan.slices_per_round * plan.slice_ns,
+        }
+        return self.tool.command(self.artifact, threads=plan.threads, options={**given, **self.options})
+
+
+@dataclass(frozen=True)
+class _Round:
+    """What one process of one subject gave."""
+
+    used: RuntimeUsed
+    input: str
+    times: WorkerTimes
+
+
 @dataclass
 class _Course:
     """What has been measured of one subject so far."""
 
-    subject: Subject
-    workers: list[WorkerTimes] = field(default_factory=list)
-    loaded: Loaded | None = None
+    name: str
+    rounds: list[_Round] = field(default_factory=list)
     failure: EnvironmentFailed | None = None
 
-    def add(self, worked: Worked | EnvironmentFailed) -> None:
+    def add(self, done: _Round | EnvironmentFailed) -> None:
         """Keep a round's times; a failure, or another runtime than in earlier rounds, takes the subject out."""
-        if isinstance(worked, EnvironmentFailed):
-            self.failure = worked
-        elif self.loaded is not None and worked.loaded.used != self.loaded.used:
-            number = worked.times.round
+        if isinstance(done, EnvironmentFailed):
+            self.failure = done
+        elif self.rounds and done.used != self.rounds[0].used:
             self.failure = WorkerFailed(
-                f"{self.subject.name} ran in another way in round {number + 1} than before"
+                f"{self.name} ran in another way in round {done.times.round + 1} than before"
             )
         else:
-            self.loaded = worked.loaded
-            self.workers.append(worked.times)
+            self.rounds.append(done)
 
     def result(self, stopped: Literal["target", "budget", "rounds"]) -> Timed | EnvironmentFailed:
         if self.failure is not None:
             return self.failure
-        assert self.loaded is not None
-        speed = Speed(workers=tuple(self.workers), input=self.loaded.input, stopped=stopped)
-        return Timed(speed, self.loaded.used)
+        first = self.rounds[0]
+        speed = Speed(
+            workers=tuple(one.times for one in self.rounds),
+            input=first.input,
+            stopped=stopped,
+            sample=_sample(first.times),
+        )
+        return Timed(speed, first.used)
+
+
+def _sample(times: WorkerTimes) -> Literal["run", "process median", "process mean"]:
+    if times.summary is None:
+        return "run"
+    return "process mean" if times.summary.median_ns is None else "process median"
 
 
 def measure_speed(
@@ -121,29 +161,63 @@ def measure_speed(
     plan.time_budget_s is spent on all together ("budget") or plan.max_rounds are done ("rounds"), but at least
     plan.min_rounds. Whatever interrupts it, all workers have ended when it is left.
     """
-    courses = {subject.name: _Course(subject) for subject in subjects}
-    if len(courses) != len(subjects):
-        raise ValueError("two subjects of one sitting share a name")
+    by_name = {subject.name: subject for subject in subjects}
     order = random.Random(plan.seed)  # noqa: S311 - an order, no secret
+
+    def one_round(names: Sequence[str], number: int) -> dict[str, _Round | EnvironmentFailed]:
+        together = [by_name[name] for name in names]
+        done = time_together(together, device, plan, number, lambda all_: order.sample(all_, len(all_)))
+        return {name: _worked(one) for name, one in done.items()}
+
+    return _in_rounds([one.name for one in subjects], one_round, plan, progress, clock)
+
+
+def measure_tool_speed(
+    subjects: Sequence[ToolSubject],
+    device: Device,
+    plan: Plan,
+    *,
+    progress: Callable[[RoundDone], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Timed | EnvironmentFailed]:
+    """Latency of files under tools that tell no single runs: every process is one sample, its median or mean.
+
+    As `measure_speed`: rounds of one fresh process of each subject, in an order that is drawn anew each time, until
+    the interval of every median over processes is narrow enough, the time is spent or the rounds are done.
+    """
+    by_name = {subject.name: subject for subject in subjects}
+    order = random.Random(plan.seed)  # noqa: S311 - an order, no secret
+
+    def one_round(names: Sequence[str], number: int) -> dict[str, _Round | EnvironmentFailed]:
+        return {name: _ran(by_name[name], device, plan, number) for name in order.sample(names, len(names))}
+
+    return _in_rounds([one.name for one in subjects], one_round, plan, progress, clock)
+
+
+def _in_rounds(
+    names: Sequence[str],
+    one_round: Callable[[Sequence[str], int], Mapping[str, _Round | EnvironmentFailed]],
+    plan: Plan,
+    progress: Callable[[RoundDone], None] | None,
+    clock: Callable[[], float],
+) -> dict[str, Timed | EnvironmentFailed]:
+    """Rounds of all subjects that have not failed, until it is enough; see `measure_speed`."""
+    courses = {name: _Course(name) for name in names}
+    if len(courses) != len(names):
+        raise ValueError("two subjects of one sitting share a name")
     started = clock()
     stopped: Literal["target", "budget", "rounds"] = "rounds"
     for number in range(max(plan.max_rounds, 1)):
         running = [course for course in courses.values() if course.failure is None]
         if not running:
             break
-        done = time_together(
-            [course.subject for course in running],
-            device,
-            plan,
-            number,
-            lambda names: order.sample(names, len(names)),
-        )
+        done = one_round([course.name for course in running], number)
         for course in running:
-            course.add(done[course.subject.name])
+            course.add(done[course.name])
         spent_s = clock() - started
         enough = number + 1 >= plan.min_rounds
         widths = (
-            {c.subject.name: _half_width(c.workers, plan) for c in running if c.failure is None}
+            {c.name: _half_width([one.times for one in c.rounds], plan) for c in running if c.failure is None}
             if enough
             else {}
         )
@@ -156,6 +230,34 @@ def measure_speed(
             stopped = "budget"
             break
     return {name: course.result(stopped) for name, course in courses.items()}
+
+
+def _worked(worked: Worked | EnvironmentFailed) -> _Round | EnvironmentFailed:
+    if isinstance(worked, EnvironmentFailed):
+        return worked
+    return _Round(worked.loaded.used, worked.loaded.input, worked.times)
+
+
+def _ran(subject: ToolSubject, device: Device, plan: Plan, number: int) -> _Round | EnvironmentFailed:
+    """One process of a tool."""
+    try:
+        timeout_s = LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S
+        run = subject.tool.parse_run(device.run(subject.command(plan), timeout_s))
+        typical_ns = run.summary.mean_ns if run.summary.median_ns is None else run.summary.median_ns
+    except EnvironmentFailed as failure:
+        return failure
+    if typical_ns is None:
+        return WorkerFailed(f"{subject.tool.name} told neither a median nor a mean of {subject.name}")
+    times = WorkerTimes(
+        round=number,
+        load_ns=run.load_ns,
+        first_ns=run.first_ns,
+        warmup_runs=run.warmup_runs,
+        slices_ns=((typical_ns,),),
+        cpu_ns=None,
+        summary=run.summary,
+    )
+    return _Round(run.used, run.input, times)
 
 
 def _half_width(workers: Sequence[WorkerTimes], plan: Plan) -> float:
@@ -250,48 +352,113 @@ def _died(subject: Subject, finished: Finished) -> WorkerFailed:
 
 def measure_power(
     subject: Subject,
-    meters: Sequence[Meter],
+    meters: Sequence[Meter | SampledMeter],
     device: Device,
     plan: Plan,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Power, ...] | Absent:
-    """Idle, busy, idle: energy counters around windows of plan.power_window_s with one loaded worker.
+    """Idle, busy, idle: all meters over the same windows of plan.power_window_s with one loaded worker.
 
-    The worker is loaded in all three windows and runs in the busy one only, without pause. One Power a meter that could be
-    read throughout; Absent where none could. WorkerFailed where the worker fails.
+    The worker is loaded in all three windows and runs in the busy one only, without pause; where a meter is sampled, the
+    worker samples its files in all three. One Power a meter that could be read throughout, in the order of the meters;
+    Absent, with every reason, where none could. WorkerFailed where the worker fails.
     """
     if not meters:
         return Absent(
             absent="this device has no energy counter that can be read", remedy="See: swapbench doctor"
         )
+    counted = [meter for meter in meters if not isinstance(meter, SampledMeter)]
+    watch = _Watch(subject.runtime, [meter for meter in meters if isinstance(meter, SampledMeter)])
     slices: list[Slice] = []
+    window_ns = round(plan.power_window_s * 1e9)
+    answer_s = 2 * plan.power_window_s + ANSWER_TIMEOUT_S
 
     def wait() -> None:
-        sleep(plan.power_window_s)
+        if not watch.meters:
+            sleep(plan.power_window_s)
+            return
+        conversation.write_line(json.dumps({"idle_ns": window_ns}))
+        watch.hear(said(conversation, answer_s))
 
     def work() -> None:
-        request = {"slice_ns": round(plan.power_window_s * 1e9), "wake_runs": 0}
-        slices.append(ask(conversation, subject.runtime, request, 2 * plan.power_window_s + ANSWER_TIMEOUT_S))
+        request = {"slice_ns": window_ns, "wake_runs": 0}
+        slices.append(ask(conversation, subject.runtime, request, answer_s))
+        if watch.meters:
+            watch.hear(said(conversation, ANSWER_TIMEOUT_S))
 
-    conversation = device.start(subject.command("serve", plan))
+    conversation = device.start(subject.command("serve", plan, **watch.options))
     try:
         subject.runtime.parse_loaded(said(conversation, LOAD_TIMEOUT_S))
         windows = []
         for spend_window in (wait, work, wait):
             sleep(SETTLE_S)
-            windows.append(_window(meters, spend_window))
+            windows.append(_window(counted, spend_window))
     finally:
         conversation.close()
     runs = len(slices[0].run_ns)
-    powers = [_power(meter, runs, *three) for meter, *three in zip(meters, *windows, strict=True)]
-    found = tuple(power for power in powers if isinstance(power, Power))
-    if found:
+    found: dict[str, Power | DeviceFailed] = watch.powers(runs)
+    for meter, *three in zip(counted, *windows, strict=True):
+        found[meter.name] = _power(meter, runs, *three)
+    return _measured([found[meter.name] for meter in meters])
+
+
+def _measured(found: Sequence[Power | DeviceFailed]) -> tuple[Power, ...] | Absent:
+    failures = [one for one in found if isinstance(one, DeviceFailed)]
+    powers = tuple(one for one in found if isinstance(one, Power))
+    if powers:
+        return powers
+    reasons = "; ".join(str(one.args[0]) for one in failures)
+    return Absent(absent=f"the energy counter failed while measuring: {reasons}", remedy=failures[0].remedy)
+
+
+class _Watch:
+    """What a worker samples for meters without a counter. A meter that may not be used now drops out with its reason."""
+
+    def __init__(self, runtime: Runtime, meters: Sequence[SampledMeter]) -> None:
+        self._runtime = runtime
+        self._failures: dict[str, DeviceFailed] = {}
+        self._heard: list[Samples] = []
+        self.meters = [meter for meter in meters if self._usable(meter)]
+        self._files = list(dict.fromkeys(file for meter in self.meters for file in meter.files))
+        self.options: dict[str, str | float] = {}
+        if self.meters:
+            self.options = {
+                "watch": ",".join(self._files),
+                "period_ms": min(meter.period_ms for meter in self.meters),
+            }
+
+    def _usable(self, meter: SampledMeter) -> bool:
+        if not isinstance(self._runtime, WatchingRuntime):
+            self._failures[meter.name] = DeviceFailed(
+                f"the worker of {self._runtime.name} cannot sample {meter.name} while it works",
+                remedy="Use the native runner.",
+            )
+            return False
+        try:
+            meter.check()
+        except DeviceFailed as failure:
+            self._failures[meter.name] = failure
+            return False
+        return True
+
+    def hear(self, line: str) -> None:
+        """The samples of one window."""
+        assert isinstance(self._runtime, WatchingRuntime)
+        self._heard.append(self._runtime.parse_samples(line))
+
+    def powers(self, runs: int) -> dict[str, Power | DeviceFailed]:
+        """The energy of the three windows by meter, or why it is not known."""
+        found: dict[str, Power | DeviceFailed] = dict(self._failures)
+        for meter in self.meters:
+            columns = [self._files.index(file) for file in meter.files]
+            before, busy, after = (heard.of(columns) for heard in self._heard)
+            try:
+                meter.check()  # once more: a cable may have come meanwhile
+                found[meter.name] = meter.power(before, busy, after, runs)
+            except DeviceFailed as failure:
+                found[meter.name] = failure
         return found
-    failure = next(power for power in powers if not isinstance(power, Power))
-    return Absent(
-        absent=f"the energy counter failed while measuring: {failure.args[0]}", remedy=failure.remedy
-    )
 
 
 _Window = tuple[CounterRead, ...] | DeviceFailed
@@ -349,4 +516,6 @@ def _power(
         busy=busy,
         idle_after=idle_after,
         runs=runs,
+        grade=meter.grade if isinstance(meter, GradedMeter) else None,
+        basis=meter.basis if isinstance(meter, GradedMeter) else (),
     )

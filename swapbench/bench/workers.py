@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from swapbench import stats
-from swapbench.errors import EnvironmentFailed
+from swapbench.errors import DeviceFailed, EnvironmentFailed
 from swapbench.records import WorkerTimes
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ def time_together(
 
     order: puts names in an order; asked once for loading and once for every turn. load_at_once: start all before the first
     has loaded, which halves the time of a short round; load and first-run times are then those of a machine that loads
-    them all. A worker that fails is an error in its place and the others go on. Whatever interrupts it, all workers have ended
-    when it is left.
+    them all. A worker that fails is an error in its place and the others go on; DeviceFailed, the device gone, ends it for all.
+    Whatever interrupts it, all workers have ended when it is left.
     """
     by_name = {subject.name: subject for subject in subjects}
     failed: dict[str, EnvironmentFailed] = {}
@@ -111,11 +111,11 @@ def time_together(
                 with _failing(name, living, failed):
                     living[name].measure_slice()
     finally:
-        _close_together([one.conversation for one in living.values()])
+        close_together([one.conversation for one in living.values()])
     return {name: living[name].worked(number) if name in living else failed[name] for name in by_name}
 
 
-def _close_together(conversations: Sequence[Conversation]) -> None:
+def close_together(conversations: Sequence[Conversation]) -> None:
     """End all of them at once: a worker takes longer to shut down than a slice takes."""
     threads = [threading.Thread(target=one.close) for one in conversations]
     for thread in threads:
@@ -128,9 +128,11 @@ def _close_together(conversations: Sequence[Conversation]) -> None:
 def _failing(
     name: str, living: dict[str, _Living], failed: dict[str, EnvironmentFailed]
 ) -> Generator[None, None, None]:
-    """Whatever fails inside takes the worker of that name out of the round."""
+    """Whatever fails inside takes the worker of that name out of the round, unless the device itself failed."""
     try:
         yield
+    except DeviceFailed:
+        raise
     except EnvironmentFailed as failure:
         failed[name] = failure
         if name in living:

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench import __version__
-from swapbench.cli import gate, pad, profile, report, starter, terminal
+from swapbench.cli import device, gate, pad, profile, report, starter, terminal
 from swapbench.cli.options import (
     FRAMES_PER_VIDEO,
     Card,
+    Cores,
     Data,
     DataRoot,
+    Device,
     Faces,
     Formats,
     Frames,
@@ -28,6 +30,7 @@ from swapbench.cli.options import (
     Precisions,
     Protocol,
     RelativeTo,
+    Serial,
     Threads,
 )
 
@@ -61,41 +64,7 @@ def models(json_out: Json = False) -> None:
     terminal.report_errors(errors)
 
 
-@app.command()
-def devices(json_out: Json = False) -> None:
-    """The devices that swapbench knows."""
-    from swapbench.commands import listing
-
-    rows = listing.list_devices(terminal.folders())
-    if json_out:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-    else:
-        terminal.print_rows(rows, ("name", "kind", "summary"), "No device profiles found.")
-
-
-@app.command()
-def doctor(json_out: Json = False) -> None:
-    """What can be measured on this machine, and why the rest cannot."""
-    from swapbench.commands import listing
-
-    findings = listing.examine(terminal.folders())
-    if json_out:
-        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    marks = {
-        "ok": "[green]ok[/green]",
-        "limited": "[yellow]limited[/yellow]",
-        "missing": "[red]missing[/red]",
-    }
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for finding in findings:
-        table.add_row(marks[finding.state], finding.name, terminal.plain(finding.detail))
-        if finding.remedy:
-            table.add_row("", "", f"[dim]-> {terminal.plain(finding.remedy)}[/dim]")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+device.register(app)
 
 
 @app.command()
@@ -152,7 +121,22 @@ def run(
         list[str] | None,
         typer.Option(metavar="NAME", help="onnxruntime or litert; repeat for several; both if none."),
     ] = None,
-    device: Annotated[str, typer.Option(help="Device name; see swapbench devices.")] = "local",
+    device_: Device = "local",
+    serial: Serial = None,
+    cores: Cores = None,
+    delegate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also time .tflite files with TFLite's benchmark_model on a phone: cpu, xnnpack, gpu, nnapi; repeat for several.",
+        ),
+    ] = None,
+    require_full_delegation: Annotated[
+        bool,
+        typer.Option(
+            "--require-full-delegation", help="A delegate that takes less than the whole graph is a failure."
+        ),
+    ] = False,
     data: Data = None,
     data_root: DataRoot = None,
     protocol: Protocol = None,
@@ -169,6 +153,20 @@ def run(
     budget: Annotated[
         float | None, typer.Option(min=1, help="Seconds for the speed phase; about 5 a file if not given.")
     ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1000, help="Also time at a camera's frame rate, and energy only there."),
+    ] = None,
+    window: Annotated[
+        float,
+        typer.Option(min=1, help="Seconds of each of the three energy windows: idle, busy, idle."),
+    ] = 10.0,
+    sustained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Also run every file so long without a pause, e.g. 10min: minute by minute."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the order of slices and of the bootstrap.")] = 0,
     relative_to: RelativeTo = None,
     name: Annotated[
@@ -182,11 +180,12 @@ def run(
     """Measure speed, weight, accuracy and power; alone, it runs every bundled model on this computer."""
     from swapbench.commands import run as main_job
     from swapbench.commands.data import DataRequest
+    from swapbench.commands.device import DeviceRequest
     from swapbench.report import table
 
     request = main_job.run_request(
         files=files or [], models=models_ or [], formats=format_ or [], precisions=precision or [], runtimes=runtime or [],
-        device=device, data=DataRequest.of(data, data_root, protocol, frames, faces), card=card, accuracy=accuracy, threads=threads, target=target, budget_s=budget, seed=seed,
+        device=DeviceRequest.of(device_, serial, cores, delegate or [], whole=require_full_delegation), data=DataRequest.of(data, data_root, protocol, frames, faces), card=card, accuracy=accuracy, threads=threads, target=target, budget_s=budget, seed=seed, window_s=window, fps=fps, sustained=sustained,
         relative_to=relative_to, name=name, replace=replace,
     )  # fmt: skip
     with terminal.progress() as progress:

@@ -55,7 +55,19 @@ Card = Annotated[
     str | None, typer.Option(help="Model card (name or file) for files that carry none of their own.")
 ]
 
-Device = Annotated[str, typer.Option(help="Device profile; see: swapbench devices.")]
+Device = Annotated[str, typer.Option("--device", help="Device profile; see: swapbench devices.")]
+Serial = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SERIAL", help="Which of several attached phones; ANDROID_SERIAL, or the only one, if none."
+    ),
+]
+Cores = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KIND", help="Cores of a phone to run on: big, mid, little or all; its own choice if none."
+    ),
+]
 Runtimes = Annotated[
     list[str] | None, typer.Option("--runtime", metavar="NAME", help="onnxruntime or litert.")
 ]

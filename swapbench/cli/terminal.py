@@ -141,13 +141,14 @@ def print_records(records: Sequence[Record], relative_to: str | None) -> None:
 
 def say_doubts(records: Sequence[Record]) -> None:
     """One line a kind of doubt, with an example; the report lists all."""
-    by_code: dict[str, list[tuple[str, Doubt]]] = {}
+    by_code: dict[str, list[tuple[Record, Doubt]]] = {}
     for record in records:
         for doubt in record.doubts:
-            by_code.setdefault(doubt.code, []).append((record.variant.file_name, doubt))
+            by_code.setdefault(doubt.code, []).append((record, doubt))
     for code, found in by_code.items():
-        name, doubt = found[0]
-        whose = "all files" if len(found) == len(records) else f"{len(found)} of {len(records)} files"
+        name, doubt = found[0][0].variant.file_name, found[0][1]
+        files = len({record.id for record, _ in found})
+        whose = "all files" if files == len(records) else f"{files} of {len(records)} files"
         example = (
             doubt.message
             if len({one.message for _, one in found}) == 1

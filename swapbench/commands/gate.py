@@ -16,6 +16,7 @@ from swapbench.bench.doubt import BUSY_A_CORE
 from swapbench.commands import judging, profile
 from swapbench.commands.baseline import FilesGone, side
 from swapbench.commands.data import evaluation, folds
+from swapbench.commands.device import DeviceRequest, open_place
 from swapbench.commands.run import candidates_of_files
 from swapbench.errors import BadModelFile, UserError
 from swapbench.gate import comparison, verdict
@@ -71,10 +72,8 @@ def gate(
     no model file or does not run is a FAIL. Raises UserError where nothing matches or a baseline or the policy is unusable,
     EnvironmentFailed where a baseline does not run.
     """
-    device = catalog.device(folders, request.device)
-    runtimes = catalog.runtimes(
-        catalog.checked_names("runtime", catalog.split_commas(request.runtimes), tuple(catalog.RUNTIMES))
-    )
+    place = open_place(folders, DeviceRequest(request.device), catalog.split_commas(request.runtimes))
+    device, runtimes = place.device, place.runtimes
     rules = read_policy(request.policy)
     sides = (
         side(folders, request.baseline, "baseline"),

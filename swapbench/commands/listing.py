@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tomllib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench import catalog, units
+from swapbench.errors import SwapbenchError
 
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
+    from swapbench.commands.device import DeviceRequest
     from swapbench.doctor import Finding
-    from swapbench.errors import SwapbenchError
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:
@@ -38,21 +41,71 @@ def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[Swapbench
     return rows, bad
 
 
-def list_devices(folders: Folders) -> list[dict[str, str]]:
-    """One row a device profile."""
-    import tomllib
+@dataclass(frozen=True)
+class DeviceList:
+    """Profiles, attached phones with the profiles that fit them, and why phones could not be looked for ("" where they could)."""
 
-    rows = []
-    for name, path in catalog.device_files(folders).items():
-        profile = tomllib.loads(path.read_text(encoding="utf-8"))
-        rows.append(
-            {"name": name, "kind": str(profile.get("kind", "")), "summary": str(profile.get("summary", ""))}
-        )
-    return rows
+    profiles: tuple[dict[str, str], ...]
+    phones: tuple[dict[str, str], ...]
+    note: str = ""
 
 
-def examine(folders: Folders) -> tuple[Finding, ...]:
-    """What can be measured here, and why the rest cannot."""
+def list_devices(folders: Folders) -> DeviceList:
+    """What a person can name with --device, and which phone is meant by it."""
+    from swapbench.devices.android_profile import Phone, Profile, attached, fits, read_profile
+
+    note = ""
+    phones: tuple[Phone, ...] = ()
+    try:
+        phones = attached()
+    except SwapbenchError as error:
+        note = str(error)
+    profiles: list[dict[str, str]] = []
+    fitting: dict[str, list[str]] = {phone.serial: [] for phone in phones}
+    for name in catalog.device_files(folders):
+        row = {"name": name, "kind": "", "summary": "", "attached": ""}
+        try:
+            path, row["kind"] = catalog.profile_file(folders, name)
+            if row["kind"] == "android":
+                profile: Profile = read_profile(path)
+                found = [phone.serial for phone in phones if fits(profile, phone)]
+                for serial in found:
+                    fitting[serial].append(name)
+                row |= {"summary": profile.summary, "attached": ", ".join(found)}
+            else:
+                told = tomllib.loads(path.read_text(encoding="utf-8"))
+                row |= {"summary": str(told.get("summary", "")), "attached": "here"}
+        except SwapbenchError as error:
+            row |= {"kind": "damaged", "summary": str(error)}
+        profiles.append(row)
+    return DeviceList(
+        tuple(profiles),
+        tuple(
+            {
+                "serial": phone.serial,
+                "state": phone.state,
+                "model": " ".join(
+                    filter(
+                        None, (phone.properties.get(f"ro.product.{key}") for key in ("manufacturer", "model"))
+                    )
+                ),
+                "profiles": ", ".join(fitting[phone.serial]),
+            }
+            for phone in phones
+        ),
+        note,
+    )
+
+
+def examine(folders: Folders, request: DeviceRequest | None = None) -> tuple[Finding, ...]:
+    """What can be measured on a device (this computer if none is named), and why the rest cannot.
+
+    Raises UnknownName, and DeviceFailed where the phone cannot be reached at all.
+    """
     from swapbench import doctor
 
-    return doctor.examine(meters=catalog.meters(), folder=folders.root)
+    if request is None or catalog.profile_file(folders, request.name)[1] != "android":
+        return doctor.examine(meters=catalog.meters(), folder=folders.root)
+    from swapbench.commands.device import phone_findings
+
+    return phone_findings(folders, request)

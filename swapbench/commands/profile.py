@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, catalog, operators, stats
+from swapbench.commands.device import DeviceRequest, open_place
 from swapbench.commands.run import candidates_of_files
 from swapbench.errors import NotValid, SwapbenchError, UserError
 from swapbench.gate.comparison import Explanation, explanation
@@ -64,9 +65,12 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
 
     Raises UserError for a file that is none or two of different formats, EnvironmentFailed where a worker fails.
     """
-    runtimes = catalog.runtimes(
-        catalog.checked_names("runtime", catalog.split_commas(request.runtimes), tuple(catalog.RUNTIMES))
+    place = open_place(
+        folders,
+        DeviceRequest(request.device if request.timed else "local"),
+        catalog.split_commas(request.runtimes),
     )
+    device, runtimes = place.device, place.runtimes
     paths = [path for path in (request.baseline, request.candidate) if path is not None]
     chosen = [_candidate(path, runtimes) for path in paths]
     if len({one.variant.format for one in chosen}) > 1:
@@ -78,7 +82,6 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
     counted = operators.counted(files[0].ops, files[1].ops) if len(files) > 1 else ()
     if not request.timed:
         return ProfileResult(files, counted)
-    device = catalog.device(folders, request.device)
     subjects = [_subject(one, device) for one in chosen]
     with device.quiet(request.plan):
         found = bench.measure_operators(subjects, device, request.plan, request.processes, progress=progress)

@@ -9,11 +9,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swapbench import catalog
+from swapbench import bench, catalog, stats, units
 from swapbench.commands.data import DataRequest, evaluation, folds
+from swapbench.commands.device import DeviceRequest, found_meters, open_place
 from swapbench.commands.workshop import build_files, carded_models, checked_variants
 from swapbench.errors import BadModelFile, SwapbenchError, UnknownName, UserError
-from swapbench.records import PRECISIONS, Absent, Format, Plan, Precision, Variant
+from swapbench.records import (
+    NOT_ELSEWHERE,
+    NOT_PACED,
+    PRECISIONS,
+    Absent,
+    Format,
+    Parity,
+    Plan,
+    Precision,
+    Speed,
+    Variant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,10 +35,11 @@ if TYPE_CHECKING:
     from swapbench.commands.data import Say
     from swapbench.experiment import Candidate
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Progress, Runtime
+    from swapbench.ports import Progress, Runtime, Tool
     from swapbench.records import ModelCard, Record
 
 
+LEAST_SUSTAINED_S = 5.0
 SECONDS_A_FILE = 5.0
 """Default time for the speed phase, for each file. Twelve files then take a minute."""
 
@@ -40,7 +53,7 @@ class RunRequest:
     formats: tuple[Format, ...] = ()
     precisions: tuple[Precision, ...] = ()
     runtimes: tuple[str, ...] = ()
-    device: str = "local"
+    device: DeviceRequest = field(default_factory=DeviceRequest)
     data: DataRequest = field(default_factory=DataRequest)
     card: str | None = None
     accuracy: bool = True
@@ -48,6 +61,7 @@ class RunRequest:
     replace: bool = False
     relative_to: str | None = None
     budget_s: float | None = None
+    sustained_s: float | None = None
     plan: Plan = field(default_factory=Plan)
 
 
@@ -71,6 +85,9 @@ def run_request(
     threads: int,
     target: float,
     seed: int,
+    window_s: float = 10.0,
+    fps: float | None = None,
+    sustained: str | None = None,
     **rest: Any,
 ) -> RunRequest:
     """A validated request. Raises UnknownName with the nearest name for anything that is in no catalogue."""
@@ -84,17 +101,52 @@ def run_request(
         formats=wanted[0],
         precisions=wanted[1],
         runtimes=catalog.checked_names("runtime", catalog.split_commas(runtimes), tuple(catalog.RUNTIMES)),
-        plan=Plan(threads=threads, target_relative_half_width=target, seed=seed),
+        plan=Plan(
+            threads=threads,
+            target_relative_half_width=target,
+            seed=seed,
+            power_window_s=window_s,
+            fps=fps,
+        ),
+        sustained_s=None if sustained is None else _sustained_s(sustained),
         **rest,
     )
+
+
+def _timed_by_tools(candidates: Sequence[Candidate], tools: Sequence[Tool]) -> list[Candidate]:
+    """The files that a tool can time, once more under each tool. UserError where there are tools and no such file."""
+    from dataclasses import replace
+
+    found = [
+        replace(one, tool=tool)
+        for one in candidates
+        for tool in tools
+        if one.runtime.name == "litert" and one.variant.format in tool.formats
+    ]
+    if tools and candidates and not found:
+        raise UserError(
+            "--delegate times .tflite files, and none is in this run", remedy="Leave --delegate out"
+        )
+    return found
+
+
+def _sustained_s(text: str) -> float:
+    """Seconds of a sustained run as it was typed: '10min'."""
+    duration_s = units.amount(text, "time", "--sustained") / 1e9
+    if duration_s < LEAST_SUSTAINED_S:
+        raise UserError(
+            f"--sustained {text} is no sustained run: {LEAST_SUSTAINED_S:g} s are the least",
+            remedy="For example: --sustained 10min",
+        )
+    return duration_s
 
 
 def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) -> RunResult:
     """The main job: export what is missing, measure, save a record of each file, write the report."""
     from swapbench import experiment
 
-    device = catalog.device(folders, request.device)
-    runtimes = catalog.runtimes(request.runtimes)
+    place = open_place(folders, request.device, request.runtimes)
+    device, runtimes = place.device, place.runtimes
     only_files = bool(request.files) and not request.models
     carded, failures = ((), []) if only_files else carded_models(folders, request.models)
     forced_card = catalog.model(folders, request.card).card if request.card else None
@@ -108,6 +160,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         built, failed = build_files(folders, carded, request.formats, request.precisions, found[0], progress)
         failures += failed
         candidates += _candidates(built, carded, runtimes)
+    candidates += _timed_by_tools(candidates, place.tools)
     candidates = list({one.record_id: one for one in candidates}.values())  # the same file given twice is one
     if not candidates:
         if failures:
@@ -124,13 +177,24 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     plan = request.plan.model_copy(
         update={"time_budget_s": request.budget_s or SECONDS_A_FILE * len(candidates)}
     )
-    wanted = experiment.description(candidates, plan, device.name, judged_on)
+    setup = dict(place.setup)
+    if request.sustained_s is not None:
+        setup["sustained"] = f"{request.sustained_s:g} s"
+    wanted = experiment.description(candidates, plan, device.name, judged_on, setup)
     folder = _run_folder(folders, request, wanted, say)
-    meters, why_not = _meters()
     outcome = experiment.run(
-        candidates, device, meters or why_not, plan, judged_on, folder, progress=progress
+        candidates,
+        device,
+        found_meters(place.meters),
+        plan,
+        judged_on,
+        folder,
+        setup=setup,
+        desktop=_desktop(folders, runtimes) if place.setup else None,
+        sustained_s=request.sustained_s,
+        progress=progress,
     )
-    notes = []
+    notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
     if outcome.resumed:
         notes.append(f"{outcome.resumed} of {len(candidates)} records were there already and were kept.")
     if outcome.records:
@@ -248,7 +312,9 @@ def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], s
             if experiment.unfinished(path.parent, wanted):
                 say(f"Going on with the unfinished run {path.parent.name}.")
                 return path.parent
-        return folders.reports / datetime.now().astimezone().strftime(f"%Y-%m-%dT%H-%M-%S-{request.device}")
+        return folders.reports / datetime.now().astimezone().strftime(
+            f"%Y-%m-%dT%H-%M-%S-{request.device.name}"
+        )
     folder = folders.reports / request.name
     old = sorted((folder / "records").glob("*.json"))
     if experiment.unfinished(folder, wanted):
@@ -265,17 +331,52 @@ def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], s
     return folder
 
 
-def _meters() -> tuple[tuple[Any, ...], Absent]:
-    """The energy meters of this computer, and why there is none where there is none."""
-    found = []
-    reasons: list[str] = []
-    remedies: list[str] = []
-    for name, find in catalog.meters().items():
-        meter = find()
-        if isinstance(meter, Absent):
-            reasons.append(f"{name}: {meter.absent}")
-            remedies.append(f"{name}: {meter.remedy}" if meter.remedy else "")
-        else:
-            found.append(meter)
-    absent = Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(filter(None, remedies)))
-    return tuple(found), absent
+def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
+    """This computer as the reference of a phone's scores."""
+    return bench.Desktop(
+        catalog.device(folders, "local"), {one.name: catalog.runtime(one.name) for one in runtimes}
+    )
+
+
+def _parity_notes(records: Sequence[Record]) -> list[str]:
+    """How far a phone's scores are from this computer's, in one line for all files; one more for each that has none."""
+    found = [(one.artifact, one.device_parity) for one in records if isinstance(one.device_parity, Parity)]
+    lines = []
+    if found:
+        name, worst = max(found, key=lambda item: item[1].max_abs_difference)
+        flips = sum(parity.decision_flips for _, parity in found)
+        samples = sum(parity.samples for _, parity in found)
+        lines.append(
+            f"Scores against this computer's: at most {worst.max_abs_difference:.2g} apart ({name}); "
+            f"{flips} of {samples} decisions flip."
+        )
+    return lines + [
+        f"{one.artifact}: {one.device_parity.absent}. {one.device_parity.remedy}".rstrip()
+        for one in records
+        if isinstance(one.device_parity, Absent) and one.device_parity != NOT_ELSEWHERE
+    ]
+
+
+def _paced_notes(records: Sequence[Record]) -> list[str]:
+    """What a camera's frame rate makes of the latencies, a line a file; and where the order of two files turns round."""
+    medians = {
+        f"{one.artifact} ({one.runtime.runtime})": (_median_ns(one.speed), _median_ns(one.paced))
+        for one in records
+        if isinstance(one.speed, Speed) and isinstance(one.paced, Speed)
+    }
+    lines = [
+        f"{name}: {units.duration(at_rate)} at the frame rate, {units.duration(back_to_back)} back to back."
+        for name, (back_to_back, at_rate) in medians.items()
+    ]
+    by_speed, by_paced = (sorted(medians, key=lambda name: medians[name][place]) for place in (0, 1))
+    if by_speed != by_paced:
+        lines.append(f"The order turns round: at the frame rate it is {', '.join(by_paced)}.")
+    return lines + [
+        f"{one.artifact}: {one.paced.absent}"
+        for one in records
+        if isinstance(one.paced, Absent) and one.paced != NOT_PACED
+    ]
+
+
+def _median_ns(speed: Speed) -> float:
+    return stats.median([ns for worker in speed.workers for ns in worker.runs_ns])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import catalog
 from swapbench.commands.data import DataRequest, evaluation, folds
+from swapbench.commands.device import DeviceRequest, open_place
 from swapbench.commands.run import candidates_of_files
 from swapbench.errors import BadDataset, UserError
 from swapbench.records import Plan
@@ -75,10 +76,9 @@ def score(
     from swapbench import experiment
     from swapbench.pad.score_files import write_score_file
 
-    place = catalog.device(folders, device)
-    usable = catalog.runtimes(catalog.checked_names("runtime", runtimes, tuple(catalog.RUNTIMES)))
+    place = open_place(folders, DeviceRequest(device), runtimes)
     forced = catalog.model(folders, card).card if card else None
-    candidates, failures = candidates_of_files((file,), usable, forced)
+    candidates, failures = candidates_of_files((file,), place.runtimes, forced)
     if failures:
         raise failures[0][1]
     chosen = candidates[0]
@@ -86,7 +86,7 @@ def score(
         raise UserError(experiment.NO_CARD.absent, remedy=experiment.NO_CARD.remedy)
     found = folds(folders, request, ("dev", "test"), progress=progress, say=say)
     judged_on = evaluation(folders, found, request)
-    scored = experiment.score(chosen, place, Plan(threads=threads), judged_on, progress=progress)
+    scored = experiment.score(chosen, place.device, Plan(threads=threads), judged_on, progress=progress)
     write_score_file(out, scored, judged_on.data)
     return out
 

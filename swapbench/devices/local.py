@@ -131,12 +131,13 @@ class Local:
     def quiet(self, plan: Plan) -> Iterator[None]:
         """Remember what other work does before we add to it. Nothing is changed on a computer that others may be using."""
         del plan
+        outer = self._load_before, self._busy_before
         self._load_before = self._load_1min()
         self._busy_before = self._busy_cores()
         try:
             yield
         finally:
-            self._load_before = self._busy_before = None
+            self._load_before, self._busy_before = outer
 
     def _text(self, path: str) -> str:
         try:

@@ -366,6 +366,7 @@ def _speed(speed: Speed | Absent, plan: Plan) -> Part:
     runs_ns = np.concatenate([one for worker in slices_ns for one in worker])
     interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
     tails = {p: stats.early_stopping_percentile(runs_ns, p) for p in TAILS}
+    known = [worker.cpu_ns for worker in workers if worker.cpu_ns is not None]
     values = {
         "input": speed.input,
         "latency_p05_ns": stats.quantile(runs_ns, 0.05),
@@ -378,7 +379,7 @@ def _speed(speed: Speed | Absent, plan: Plan) -> Part:
         "latency_p99_ns": tails[0.99].value,
         "load_ns": stats.median([worker.load_ns for worker in workers]),
         "first_ns": stats.median([worker.first_ns for worker in workers]),
-        "cpu_time_ns": sum(worker.cpu_ns for worker in workers) / len(runs_ns),
+        "cpu_time_ns": sum(known) / len(runs_ns) if len(known) == len(workers) else None,
         "runs": len(runs_ns),
         "workers": len(workers),
     }

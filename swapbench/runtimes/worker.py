@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 WAKE_RUNS = 2
 MAX_RUNS_A_SLICE = 1_000_000
 MAX_WARMUP_RUNS = 10_000
+MOST_FPS = 10_000
 ROWS_A_LINE = 256
 POOL_SLEEP_LIMIT_S = 0.25
 PROFILED_NS = 250_000_000
@@ -142,10 +143,15 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--normalise", help='JSON {"scale": s, "mean": [3], "std": [3]}')
     parser.add_argument("--index", type=int, default=0, help="the sample that feeds the timed runs")
     parser.add_argument("--seed", type=int, default=0, help="of the random input")
+    parser.add_argument(
+        "--fps", type=float, help="every timed run waits for its frame; those that come meanwhile are lost"
+    )
     parser.add_argument("--provider", help="execution provider or delegate to insist on")
     options = parser.parse_args(list(argv))
     if options.threads < 1 or options.runs < 1:
         raise Unusable("--threads and --runs must be at least 1")
+    if options.fps is not None and not 0 < options.fps <= MOST_FPS:
+        raise Unusable(f"--fps needs a number above 0, not {options.fps}")
     return options
 
 
@@ -302,15 +308,25 @@ def timed_runs(
     call: Callable[[], object],
     runs: int,
     limit_ns: int | None = None,
+    frame_ns: int | None = None,
     clock: Callable[[], int] = time.perf_counter_ns,
     cpu_ns: Callable[[], int] = time.process_time_ns,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[list[int], int]:
-    """Wall time of each run and the CPU time of all: `runs` of them, or fewer (at least one) once `limit_ns` is over."""
+    """Wall time of each run and the CPU time of all: `runs` of them, or fewer (at least one) once `limit_ns` is over.
+
+    frame_ns: a camera gives a frame so often; every run waits for one, and those that come while it computes are lost.
+    """
     times = [0] * runs
     done = 0
     cpu_before = cpu_ns()
-    end = clock() + (limit_ns if limit_ns is not None else 1 << 62)
+    due = clock()
+    end = due + (limit_ns if limit_ns is not None else 1 << 62)
     while done < runs:
+        if frame_ns is not None:
+            now = clock()
+            due += frame_ns * max(1, -(-(now - due) // frame_ns))
+            sleep((due - now) / 1e9)
         begin = clock()
         call()
         finish = clock()
@@ -344,6 +360,7 @@ class _Session:
         self, options: argparse.Namespace, backend: Backend, say: Callable[[Mapping[str, object]], None]
     ) -> None:
         self.options, self.say = options, say
+        self.frame_ns = None if options.fps is None else round(1e9 / options.fps)
         before_load_bytes = resident_bytes()
         if not Path(options.artifact).is_file():
             raise Unusable(f"there is no model file {options.artifact}")
@@ -364,7 +381,8 @@ class _Session:
                 "version": backend.version,
                 "package": backend.package,
                 "providers": list(self.engine.providers),
-                "settings": self.engine.settings,
+                "settings": self.engine.settings
+                | ({} if options.fps is None else {"fps": f"{options.fps:g}"}),
                 "delegated_nodes": self.engine.delegated_nodes,
                 "nodes": self.engine.nodes,
                 "threads": options.threads,
@@ -389,7 +407,7 @@ class _Session:
         """One slice: wake, time, let the pool fall asleep, say."""
         for _ in range(wake_runs):
             self.call()
-        run_ns, cpu_ns = timed_runs(self.call, runs, limit_ns)
+        run_ns, cpu_ns = timed_runs(self.call, runs, limit_ns, self.frame_ns)
         if self.options.threads > 1:
             wait_until_pool_sleeps()
         self.say(

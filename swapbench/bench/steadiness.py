@@ -1,0 +1,117 @@
+"""Whether a phone held still while it was measured: a pure function of what was written down before and after."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from swapbench.records import THERMAL_STATUSES, Doubt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from swapbench.records import Machine, PhoneState, StartGate
+
+LOW_BATTERY_PERCENT: Final = 20
+
+
+def phone_doubts(machine: Machine) -> Iterator[Doubt]:
+    """Reasons to distrust what a phone measured: hot, throttled, held back, or changed meanwhile.
+
+    Nothing for a machine without a phone's state. What the phone did not tell at one of the two moments is no change.
+    """
+    if machine.start_gate is not None and not machine.start_gate.passed:
+        yield _gate(machine.start_gate)
+    after = machine.state
+    if after is None:
+        return
+    before = machine.state_before or after
+    yield from _throttling(before, after)
+    if before.battery_saver or after.battery_saver:
+        yield _doubt(
+            "battery_saver",
+            "battery saver was on, which holds the processor back",
+            "Turn it off: adb shell settings put global low_power 0",
+        )
+    if after.battery_percent is not None and after.battery_percent < LOW_BATTERY_PERCENT:
+        yield _doubt(
+            "battery_low",
+            f"the battery was at {after.battery_percent} %; phones hold back when it is low",
+            "Charge it to between 20 and 95 %.",
+        )
+    if _changed(before.plugged, after.plugged) or _changed(before.charging, after.charging):
+        yield _doubt(
+            "charging_changed",
+            f"charging changed meanwhile: {_supply(before)} before, {_supply(after)} after",
+            "Leave the cable as it is while measuring; begin below 95 % so that it does not fill up.",
+        )
+    if _changed(before.screen_on, after.screen_on):
+        yield _doubt(
+            "screen_changed",
+            f"the screen was {_on(before.screen_on)} before and {_on(after.screen_on)} after",
+            "Leave the phone alone while measuring.",
+        )
+
+
+def _gate(gate: StartGate) -> Doubt:
+    if gate.surface_c is None:
+        return _doubt(
+            "start_temperature_unknown",
+            "the phone tells no temperature, so it may have begun hot",
+            "Let it lie for ten minutes before measuring.",
+        )
+    if gate.surface_c <= gate.limit_c:
+        return _doubt(
+            "hot_start",
+            f"the phone still throttled at {gate.surface_c:.1f} °C after {gate.waited_s:.0f} s of waiting",
+            "Let it cool down, out of its case and off the charger.",
+        )
+    return _doubt(
+        "hot_start",
+        f"the phone began at {gate.surface_c:.1f} °C, above {gate.limit_c:.1f} °C, after {gate.waited_s:.0f} s of waiting",
+        "Let it cool down, out of its case and off the charger.",
+    )
+
+
+def _throttling(before: PhoneState, after: PhoneState) -> Iterator[Doubt]:
+    worst = max(before.thermal_status or 0, after.thermal_status or 0)
+    if worst > 0:
+        yield _doubt(
+            "throttled",
+            f"the phone throttled: thermal status {THERMAL_STATUSES[min(worst, len(THERMAL_STATUSES) - 1)]}",
+            "Let it cool down and measure for a shorter time, or measure heat on purpose with --sustained.",
+        )
+    earlier = {one.cores: one for one in before.clusters}
+    for one in after.clusters:
+        was = earlier.get(one.cores)
+        if was is None:
+            continue
+        cores = ",".join(str(core) for core in one.cores)
+        if was.allowed_khz and one.allowed_khz and was.allowed_khz != one.allowed_khz:
+            yield _doubt(
+                "frequency_cap_moved",
+                f"cores {cores} might run at up to {was.allowed_khz / 1000:.0f} MHz before and {one.allowed_khz / 1000:.0f} MHz after",
+                "Let the phone cool down, and close game and performance modes on it.",
+            )
+        if _changed(was.governor, one.governor):
+            yield _doubt(
+                "governor_changed",
+                f"cores {cores} had the frequency governor {was.governor} before and {one.governor} after",
+                "Close game and performance modes on the phone, or leave them as they are.",
+            )
+
+
+def _changed(before: object, after: object) -> bool:
+    return before is not None and after is not None and before != after
+
+
+def _supply(state: PhoneState) -> str:
+    supplied = " and ".join(state.plugged or ()) or "no cable"
+    return f"{supplied}, {'charging' if state.charging else 'not charging'}"
+
+
+def _on(screen: bool | None) -> str:
+    return "on" if screen else "off"
+
+
+def _doubt(code: str, message: str, remedy: str) -> Doubt:
+    return Doubt(code=code, quantity="run", message=message, remedy=remedy)

@@ -1,0 +1,69 @@
+"""One file for minutes: what its latency becomes once the device is warm."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from swapbench import stats
+from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S, ask, said
+from swapbench.records import Sustained, SustainedPoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swapbench.bench.workers import Subject
+    from swapbench.ports import Device
+    from swapbench.records import Plan
+
+STRETCH_S: Final = 60.0
+FEWEST_STRETCHES: Final = 5
+LEAST_S: Final = 1e-3
+SLICE_S: Final = 5.0
+"""A worker tells every run of a slice at once, so slices are short; between two of them some milliseconds pass."""
+
+
+def measure_sustained(
+    subject: Subject,
+    device: Device,
+    plan: Plan,
+    duration_s: float,
+    *,
+    progress: Callable[[float], None] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Sustained:
+    """Run a file without a pause for `duration_s`, one point a minute (five points where it is shorter than five minutes).
+
+    At the end of every point the device is asked how warm it is, which takes a phone some tenths of a second. progress: told the
+    seconds that are done. Raises WorkerFailed where the worker fails, DeviceFailed where the device goes away.
+    """
+    stretch_s = min(STRETCH_S, duration_s / FEWEST_STRETCHES)
+    points: list[SustainedPoint] = []
+    conversation = device.start(subject.command("serve", plan))
+    try:
+        subject.runtime.parse_loaded(said(conversation, LOAD_TIMEOUT_S))
+        began_s = clock()
+        while (start_s := clock() - began_s) < duration_s - stretch_s / 2:
+            # later points begin where they should, although the question before took time
+            end_s = min((len(points) + 1) * stretch_s, duration_s)
+            runs_ns: list[int] = []
+            while (left_s := end_s - (clock() - began_s)) > LEAST_S or not runs_ns:
+                request = {"slice_ns": round(min(SLICE_S, max(left_s, LEAST_S)) * 1e9), "wake_runs": 0}
+                one = ask(conversation, subject.runtime, request, SLICE_S + ANSWER_TIMEOUT_S)
+                runs_ns += one.run_ns
+                if progress is not None:
+                    progress(min(clock() - began_s, duration_s))
+            machine = device.describe()
+            points.append(
+                SustainedPoint(
+                    start_s=round(start_s, 3),
+                    p50_ns=round(stats.quantile(runs_ns, 0.5)),
+                    p90_ns=round(stats.quantile(runs_ns, 0.9)),
+                    runs=len(runs_ns),
+                    temperature_c=machine.temperature_c,
+                    thermal_status=machine.state.thermal_status if machine.state else None,
+                )
+            )
+    finally:
+        conversation.close()
+    return Sustained(points=tuple(points))

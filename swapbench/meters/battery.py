@@ -1,0 +1,425 @@
+"""The energy of a phone from its battery's fuel gauge, where it has no counter of energy: two ways, the better one first.
+
+`BatteryCharge` counts the charge that leaves the battery, from one step of the charge counter to another, times voltage. Steps
+are large (one to several mAh, some 10 J), so windows must be long: minutes. `BatteryCurrent` adds up current times voltage.
+Gauges are refreshed at a rate of their own that nobody documents, so it is found from the samples.
+
+Files mean what Linux documents (power_supply: uA, uV, uAh, current negative while discharging) on some phones only. So the
+unit and the sign of the current are found from a known load, busy against idle, and what cannot be decided is refused. Both
+need a phone that runs on its battery alone. They read through functions that are handed in; the samples are the worker's.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from swapbench import stats
+from swapbench.errors import DeviceFailed
+from swapbench.records import Absent, CounterRead, Power
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from swapbench.ports import SampledMeter, Samples
+    from swapbench.records import PhoneState
+
+_FOLDER: Final = "/sys/class/power_supply"
+SUPPLIES: Final = ("battery", "bms")
+"""Where gauges stand: the usual one, and that of some Qualcomm phones (Xiaomi)."""
+PERIOD_MS: Final = 100
+COUNTER: Final = "battery"
+SCOPE: Final = "whole phone, at its battery"
+
+LOWEST_PERCENT: Final = 20
+HIGHEST_PERCENT: Final = 95
+FEWEST_REFRESHES: Final = 5
+FEWEST_STEPS: Final = 2
+_STALE_REFRESHES: Final = 2
+LEAST_READ_SHARE: Final = 0.9
+
+BUSY_UA: Final = (50_000, 10_000_000)
+"""What a phone that computes can draw: less than 0.2 W or more than 40 W is none. So 50 to 10 000 can only be mA."""
+CAPACITY_UAH: Final = (500_000, 20_000_000)
+_UA_PER_MA = 1_000
+_UAS_PER_UAH = 3_600
+
+_LONGER = "Use a longer power window."
+_ON_BATTERY = (
+    "Pull the cable and use adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555). On some phones "
+    "`adb shell dumpsys battery suspend_input` stops charging with the cable in (`... reset` starts it again)."
+)
+
+
+class BatteryCharge:
+    """Charge from step to step times voltage; implements ports.SampledMeter. unit_uah: what one of its numbers is."""
+
+    name = "battery-charge"
+    period_ms = PERIOD_MS
+
+    def __init__(self, charge: str, voltage: str, unit_uah: int, state: Callable[[], PhoneState]) -> None:
+        self.files: tuple[str, ...] = (charge, voltage)
+        self._unit_uah = unit_uah
+        self._state = state
+
+    def check(self) -> None:
+        """DeviceFailed where the phone does not run on its battery alone, or is too full or too empty."""
+        refuse_unless_discharging(self._state())
+
+    def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
+        """Mean power from the first to the last step inside each window, over the whole window.
+
+        A step is seen up to one row late: that, over the time between steps, is the uncertainty of a window. Raises
+        DeviceFailed where a window has fewer than two steps, or the charge rises.
+        """
+        windows = [
+            self._used(samples, when)
+            for samples, when in ((idle_before, "first idle"), (busy, "busy"), (idle_after, "last idle"))
+        ]
+        steps = ", ".join(str(one.steps) for one in windows)
+        unit = "uAh" if self._unit_uah == 1 else "mAh"
+        return Power(
+            meter=self.name,
+            scope=SCOPE,
+            resolution_uj=math.ceil(max(one.unit_uj for one in windows)),
+            update_ns=math.ceil(max(one.late_ns for one in windows)),
+            idle_before=(windows[0].read,),
+            busy=(windows[1].read,),
+            idle_after=(windows[2].read,),
+            runs=runs,
+            grade="charge",
+            basis=(f"charge in {unit}, {steps} steps in the three windows",),
+        )
+
+    def _used(self, samples: Samples, when: str) -> _Charge:
+        rows = _Rows(samples, when)
+        charges, volts = rows.column(0), rows.column(1)
+        steps = [
+            place
+            for place in range(1, len(charges))
+            if charges[place] != charges[place - 1]
+            and samples.begin_ns <= rows.times_ns[place] <= samples.end_ns
+        ]
+        if any(charges[place] > charges[place - 1] for place in steps):
+            raise DeviceFailed(
+                f"the battery's charge rose in the {when} window: it is charging", remedy=_ON_BATTERY
+            )
+        if len(steps) < FEWEST_STEPS:
+            raise DeviceFailed(
+                f"the battery's charge counter made {len(steps)} steps in the {when} window of "
+                f"{rows.window_ns / 1e9:.0f} s, and {FEWEST_STEPS} are needed",
+                remedy=f"{_LONGER} A step is often 1 to 5 mAh: 10 to 60 s at 1 W.",
+            )
+        first, last = steps[0], steps[-1]
+        begin_ns, end_ns = rows.times_ns[first], rows.times_ns[last]
+        volt = volt_unit_uv(volts) / 1e6
+        mean_v = stats.integral(rows.times_ns, volts, begin_ns, end_ns) * volt / (end_ns - begin_ns)
+        unit_uj = self._unit_uah * _UAS_PER_UAH * mean_v
+        whole = rows.window_ns / (end_ns - begin_ns)
+        used_uj = (charges[first] - charges[last]) * unit_uj * whole
+        read = CounterRead(counter=COUNTER, used_uj=round(used_uj), window_ns=rows.window_ns)
+        return _Charge(read, len(steps), unit_uj * whole, rows.longest_gap_ns * whole)
+
+
+@dataclass(frozen=True)
+class _Charge:
+    """One window of the charge counter. unit_uj: energy of one of its units, late_ns: of a step, over the window."""
+
+    read: CounterRead
+    steps: int
+    unit_uj: float
+    late_ns: float
+
+
+class BatteryCurrent:
+    """Current times voltage, integrated by the trapezoid rule; implements ports.SampledMeter."""
+
+    name = "battery-current"
+    period_ms = PERIOD_MS
+
+    def __init__(self, current: str, voltage: str, state: Callable[[], PhoneState]) -> None:
+        self.files: tuple[str, ...] = (current, voltage)
+        self._state = state
+
+    def check(self) -> None:
+        """DeviceFailed where the phone does not run on its battery alone, or is too full or too empty."""
+        refuse_unless_discharging(self._state())
+
+    def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
+        """Mean power of each window without the first two refreshes of the gauge, over the whole window.
+
+        A gauge tells the mean of a while that has passed: the first number of a window is of what was before it, and the next
+        may be of both.
+        Raises DeviceFailed where the gauge was refreshed fewer than five times while busy, or where unit or sign cannot be told.
+        """
+        rows = [
+            _Rows(idle_before, "first idle"),
+            _Rows(busy, "busy"),
+            _Rows(idle_after, "last idle"),
+        ]
+        refresh_ns = _refresh_ns(rows[1])
+        volt_uv = volt_unit_uv(rows[1].column(1))
+        currents = [_mean(one, one.column(0), _STALE_REFRESHES * refresh_ns) for one in rows]
+        meaning = current_meaning(currents[0], currents[1], currents[2])
+        unit_uw = meaning.sign * meaning.unit_ua * volt_uv / 1e6
+        reads = []
+        for one in rows:
+            products = [current * volts for current, volts in zip(one.column(0), one.column(1), strict=True)]
+            used_uj = _mean(one, products, _STALE_REFRESHES * refresh_ns) * unit_uw * one.window_ns / 1e9
+            reads.append(CounterRead(counter=COUNTER, used_uj=round(used_uj), window_ns=one.window_ns))
+        return Power(
+            meter=self.name,
+            scope=SCOPE,
+            resolution_uj=math.ceil(_step(rows) * abs(unit_uw) * max(one.window_ns for one in rows) / 1e9),
+            update_ns=refresh_ns,
+            idle_before=(reads[0],),
+            busy=(reads[1],),
+            idle_after=(reads[2],),
+            runs=runs,
+            grade="current",
+            basis=(
+                f"{meaning.text} while discharging, as the load shows",
+                f"the gauge was refreshed about every {refresh_ns / 1e6:.0f} ms",
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class CurrentMeaning:
+    """What a number of the current's file is. sign: +1 where it is positive while the battery discharges."""
+
+    unit_ua: int
+    sign: int
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        return (
+            f"current in {'uA' if self.unit_ua == 1 else 'mA'}, {'positive' if self.sign > 0 else 'negative'}"
+        )
+
+
+def current_meaning(idle_before: float, busy: float, idle_after: float) -> CurrentMeaning:
+    """Unit and sign of a battery current from its mean numbers in three windows of a phone that is not charging.
+
+    More load draws more current, so the numbers must move away from 0 when it comes, and keep their sign. 310 idle and 660 busy
+    are mA, positive while discharging. Raises DeviceFailed where that cannot be decided.
+    """
+    sign = 1 if busy > 0 else -1
+    idle = [sign * idle_before, sign * idle_after]
+    numbers = f"{idle_before:.0f} idle, {busy:.0f} busy, {idle_after:.0f} idle"
+    if min(idle) < 0 or sign * busy <= max(idle):
+        raise DeviceFailed(
+            f"the battery current does not follow the load ({numbers}): its sign cannot be told",
+            remedy="Make sure that nothing charges the phone and nothing else runs on it, and use a longer power window.",
+        )
+    least, most = BUSY_UA
+    if least <= abs(busy) <= most:
+        return CurrentMeaning(1, sign)
+    if least <= abs(busy) * _UA_PER_MA <= most:
+        return CurrentMeaning(_UA_PER_MA, sign)
+    raise DeviceFailed(
+        f"the battery current is in no known unit ({numbers}): a busy phone draws 50 mA to 10 A",
+        remedy="This phone's gauge cannot be used.",
+    )
+
+
+def volt_unit_uv(numbers: Sequence[float]) -> int:
+    """Microvolts of one number of a voltage's file: 4021000 are uV, 4021 mV, 4.021 V; a battery has 2.5 to 10 V.
+
+    Raises DeviceFailed for anything else.
+    """
+    typical = stats.median(numbers)
+    for unit_uv in (1, 1_000, 1_000_000):
+        if 2.5e6 <= typical * unit_uv <= 10e6:
+            return unit_uv
+    raise DeviceFailed(
+        f"the battery's voltage reads {typical:g}, which is no voltage of a battery in uV, mV or V",
+        remedy="This phone's gauge cannot be used.",
+    )
+
+
+def charge_unit_uah(number: float, percent: int) -> int | None:
+    """Microampere hours of one number of a charge counter, from how full the battery is; None where it is no charge.
+
+    2914000 at 71 % are 4100 mAh when full; 2914 are the same in mAh. Some phones print 0, 220 or 1000 whatever happens: 0 and
+    220 are refused here, 1000 makes no steps.
+    """
+    least, most = CAPACITY_UAH
+    for unit_uah in (1, 1_000):
+        if least <= number * unit_uah * 100 / max(percent, 1) <= most:
+            return unit_uah
+    return None
+
+
+def refuse_unless_discharging(state: PhoneState) -> None:
+    """DeviceFailed where a phone is supplied or charging, or where that is not told, or outside 20 to 95 %.
+
+    Full batteries are topped up behind the gauge's back, and empty ones change voltage and clock frequency.
+    """
+    if state.plugged:
+        raise DeviceFailed(
+            f"the phone is supplied by {' and '.join(state.plugged)}: its battery does not show what it uses",
+            remedy=_ON_BATTERY,
+        )
+    if state.charging:
+        raise DeviceFailed(
+            "the phone is charging: its battery does not show what it uses", remedy=_ON_BATTERY
+        )
+    if state.plugged is None or state.charging is None or state.battery_percent is None:
+        raise DeviceFailed(
+            "this phone does not tell whether it is charging",
+            remedy="Its battery gauge cannot be used.",
+        )
+    if not LOWEST_PERCENT <= state.battery_percent <= HIGHEST_PERCENT:
+        raise DeviceFailed(
+            f"the battery is at {state.battery_percent} %, outside {LOWEST_PERCENT} to {HIGHEST_PERCENT} %",
+            remedy="Charge it to the middle of that range."
+            if state.battery_percent < 50
+            else "Use it a while.",
+        )
+
+
+# ---------------------------------------------------------------------------------------------- finding
+
+
+def find_battery_charge(
+    read_text: Callable[[str], str], state: Callable[[], PhoneState]
+) -> BatteryCharge | Absent:
+    """The charge counter of this phone's battery, or why it cannot be used and what would help.
+
+    read_text: the text of a file on the phone (DeviceFailed where it cannot be read); state: the phone's, now.
+    """
+    charge = _first_readable("charge_counter", read_text)
+    if isinstance(charge, Absent):
+        return charge
+    voltage = _first_readable("voltage_now", read_text)
+    if isinstance(voltage, Absent):
+        return voltage
+    try:
+        now = state()
+        refuse_unless_discharging(now)
+        volt_unit_uv([voltage.number])
+    except DeviceFailed as failure:
+        return Absent(absent=str(failure.args[0]), remedy=failure.remedy)
+    unit_uah = charge_unit_uah(charge.number, now.battery_percent or 0)
+    if unit_uah is None:
+        return Absent(
+            absent=f"the battery's charge counter reads {charge.number:g} at {now.battery_percent} %, which is no charge",
+            remedy="This phone's charge counter cannot be used.",
+        )
+    return BatteryCharge(charge.path, voltage.path, unit_uah, state)
+
+
+def find_battery_current(
+    read_text: Callable[[str], str], state: Callable[[], PhoneState]
+) -> BatteryCurrent | Absent:
+    """The current of this phone's battery, or why it cannot be used and what would help; arguments as above."""
+    current = _first_readable("current_now", read_text)
+    voltage = _first_readable("voltage_now", read_text)
+    if isinstance(current, Absent):
+        return current
+    if isinstance(voltage, Absent):
+        return voltage
+    try:
+        refuse_unless_discharging(state())
+        volt_unit_uv([voltage.number])
+    except DeviceFailed as failure:
+        return Absent(absent=str(failure.args[0]), remedy=failure.remedy)
+    return BatteryCurrent(current.path, voltage.path, state)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A file that holds a number."""
+
+    path: str
+    number: float
+
+
+def _first_readable(name: str, read_text: Callable[[str], str]) -> _Node | Absent:
+    said = []
+    for supply in SUPPLIES:
+        path = f"{_FOLDER}/{supply}/{name}"
+        try:
+            return _Node(path, float(read_text(path)))
+        except (DeviceFailed, ValueError) as problem:
+            said.append(str(problem.args[0]))
+    return Absent(
+        absent=f"this phone lets nobody read its battery's {name} ({said[0]})",
+        remedy="Some vendors hide the gauge from adb: use a phone with power rails, or another one.",
+    )
+
+
+# ---------------------------------------------------------------------------------------------- samples
+
+
+class _Rows:
+    """The rows of one window that hold a number in every column. DeviceFailed where too many do not."""
+
+    def __init__(self, samples: Samples, when: str) -> None:
+        rows = [
+            (at, [float(value) for value in values if value is not None])
+            for at, values in zip(samples.times_ns, samples.values, strict=True)
+            if None not in values
+        ]
+        self.when = when
+        self.begin_ns, self.end_ns = samples.begin_ns, samples.end_ns
+        self.window_ns = samples.end_ns - samples.begin_ns
+        self.times_ns = [at for at, _ in rows]
+        self._values = [values for _, values in rows]
+        reaches = bool(rows) and self.times_ns[0] <= self.begin_ns and self.end_ns <= self.times_ns[-1]
+        if not reaches or len(rows) < LEAST_READ_SHARE * len(samples.times_ns):
+            raise DeviceFailed(
+                f"the battery gauge could be read {len(rows)} of {len(samples.times_ns)} times in the {when} window",
+                remedy="Measure again; where it stays so, this phone's gauge cannot be used.",
+            )
+        self.longest_gap_ns = max(b - a for a, b in pairwise(self.times_ns))
+
+    def column(self, number: int) -> list[float]:
+        """The numbers of one file."""
+        return [values[number] for values in self._values]
+
+
+def _mean(rows: _Rows, values: Sequence[float], leave_out_ns: int) -> float:
+    """The mean over time of a window without its first nanoseconds."""
+    begin_ns = rows.begin_ns + leave_out_ns
+    return stats.integral(rows.times_ns, values, begin_ns, rows.end_ns) / (rows.end_ns - begin_ns)
+
+
+def _refresh_ns(busy: _Rows) -> int:
+    """How long the gauge keeps a number: the usual time between two changes of the current, and one row more.
+
+    Only the busy window is asked: under an even load a gauge may well say the same number twice.
+    """
+    inside = [
+        (at, current)
+        for at, current in zip(busy.times_ns, busy.column(0), strict=True)
+        if busy.begin_ns <= at <= busy.end_ns
+    ]
+    changes_ns = [at for (_, before), (at, current) in pairwise(inside) if current != before]
+    if len(changes_ns) < FEWEST_REFRESHES:
+        raise DeviceFailed(
+            f"the battery's current changed {len(changes_ns)} times in the busy window of "
+            f"{busy.window_ns / 1e9:.0f} s, and {FEWEST_REFRESHES} are needed",
+            remedy=f"{_LONGER} A gauge that never changes is no gauge.",
+        )
+    between = [b - a for a, b in pairwise(changes_ns)]
+    return round(stats.median(between)) + busy.longest_gap_ns
+
+
+def _step(windows: Sequence[_Rows]) -> float:
+    """By how much current times voltage can be off because both are rounded, in their own units."""
+
+    def least_difference(column: int) -> float:
+        numbers = sorted({number for rows in windows for number in rows.column(column)})
+        return min((b - a for a, b in pairwise(numbers)), default=0.0)
+
+    highest = [max(abs(number) for rows in windows for number in rows.column(column)) for column in (0, 1)]
+    return least_difference(0) * highest[1] + least_difference(1) * highest[0]
+
+
+if TYPE_CHECKING:
+    _keep_the_port: tuple[type[SampledMeter], type[SampledMeter]] = (BatteryCharge, BatteryCurrent)

@@ -1,0 +1,175 @@
+/* LiteRT through its own C API (libLiteRt.so without TfLite*), in the form that it has from 2.2.0 on; 2.1 is refused.
+ *
+ * One timed run copies the input into a locked buffer, runs the compiled model and copies the first output out of
+ * another. A dynamic shape is not told: the parent, which reads the file itself, refuses it. "The first output" is that of the graph, as for the Python worker; signatures may order theirs otherwise. */
+#include "runner.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+#define MAX_OUTPUTS 16
+#define ON_CPU 1
+#define TO_READ 0
+#define TO_WRITE 1
+#define QUANTISED_PER_TENSOR 1
+
+/* LiteRtRankedTensorType, 72 bytes, part of the stable ABI */
+typedef struct {
+    int element;
+    uint32_t rank : 7, has_strides : 1;
+    int32_t shape[8];
+    uint32_t strides[8];
+} Ranked;
+_Static_assert(sizeof(Ranked) == 72, "LiteRtRankedTensorType is 72 bytes");
+
+typedef struct {
+    float scale;
+    int64_t zero_point;
+} Quantisation;
+
+typedef int Status;
+#define FUNCTIONS(F)                                                                                                 \
+    F(Status, LiteRtCreateEnvironment, (int count, const void *options, void **environment))                         \
+    F(Status, LiteRtCreateModelFromFile, (void *environment, const char *path, void **model))                        \
+    F(Status, LiteRtCreateOptions, (void **options))                                                                 \
+    F(Status, LiteRtSetOptionsHardwareAccelerators, (void *options, int accelerators))                               \
+    F(Status, LiteRtCreateOpaqueOptions,                                                                             \
+      (const char *name, void *payload, void (*release)(void *), void **opaque))                                     \
+    F(Status, LiteRtAddOpaqueOptions, (void *options, void *opaque))                                                 \
+    F(Status, LiteRtCreateCompiledModel, (void *environment, void *model, void *options, void **compiled))           \
+    F(Status, LiteRtCompiledModelIsFullyAccelerated, (void *compiled, bool *fully))                                  \
+    F(Status, LiteRtGetModelSignature, (void *model, size_t index, void **signature))                                \
+    F(Status, LiteRtGetSignatureSubgraph, (void *signature, void **graph))                                           \
+    F(Status, LiteRtGetNumSubgraphOps, (void *graph, size_t *count))                                                 \
+    F(Status, LiteRtGetSubgraphOutput, (void *graph, size_t index, void **tensor))                                   \
+    F(Status, LiteRtGetNumSignatureInputs, (void *signature, size_t *count))                                         \
+    F(Status, LiteRtGetNumSignatureOutputs, (void *signature, size_t *count))                                        \
+    F(Status, LiteRtGetSignatureInputTensorByIndex, (void *signature, size_t index, void **tensor))                  \
+    F(Status, LiteRtGetSignatureOutputTensorByIndex, (void *signature, size_t index, void **tensor))                 \
+    F(Status, LiteRtGetTensorName, (void *tensor, const char **name))                                                \
+    F(Status, LiteRtGetRankedTensorType, (void *tensor, Ranked *type))                                               \
+    F(Status, LiteRtGetQuantizationTypeId, (void *tensor, int *kind))                                                \
+    F(Status, LiteRtGetPerTensorQuantization, (void *tensor, Quantisation *quantisation))                            \
+    F(Status, LiteRtGetCompiledModelInputBufferRequirements,                                                         \
+      (void *compiled, size_t signature, size_t index, void **requirements))                                         \
+    F(Status, LiteRtGetCompiledModelOutputBufferRequirements,                                                        \
+      (void *compiled, size_t signature, size_t index, void **requirements))                                         \
+    F(Status, LiteRtCreateManagedTensorBufferFromRequirements,                                                       \
+      (void *environment, const Ranked *type, void *requirements, void **buffer))                                    \
+    F(Status, LiteRtLockTensorBuffer, (void *buffer, void **data, int mode))                                         \
+    F(Status, LiteRtUnlockTensorBuffer, (void *buffer))                                                              \
+    F(Status, LiteRtRunCompiledModel,                                                                                \
+      (void *compiled, size_t signature, size_t inputs, void **input, size_t outputs, void **output))
+
+static struct { FUNCTIONS(FIELD) } litert;
+static void *environment, *compiled, *input, *buffers[MAX_OUTPUTS];
+static size_t outputs, first, input_bytes;
+
+/* LiteRtElementType, numbered as TfLiteType */
+static const Element elements[] = {OTHER, F32, I32, U8, I64, OTHER, BOOL, I16, OTHER, I8, F16, F64, OTHER, OTHER,
+                                   OTHER, OTHER, OTHER, U16};
+
+static void checked(const char *stage, const char *function, Status status) {
+    if (status != 0) refuse(stage, "litert: %s failed with status %d", function, status);
+}
+#define CHECK(stage, name, ...) checked(stage, #name, litert.name(__VA_ARGS__))
+
+static Ranked describe(void *from, Tensor *tensor) {
+    Ranked type = {0};
+    const char *name = "";
+    int kind = 0;
+    CHECK("model", LiteRtGetTensorName, from, &name);
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
+    CHECK("model", LiteRtGetRankedTensorType, from, &type);
+    tensor->element = type.element >= 0 && type.element < (int)(sizeof elements / sizeof *elements) ? elements[type.element] : OTHER;
+    tensor->rank = type.rank > 8 ? 8 : (int)type.rank;
+    for (int i = 0; i < tensor->rank; i++) tensor->shape[i] = type.shape[i];
+    CHECK("model", LiteRtGetQuantizationTypeId, from, &kind);
+    if (kind == QUANTISED_PER_TENSOR) {
+        Quantisation given = {0};
+        CHECK("model", LiteRtGetPerTensorQuantization, from, &given);
+        tensor->quantised = given.scale != 0;
+        tensor->scale = given.scale;
+        tensor->zero_point = given.zero_point;
+    }
+    return type;
+}
+
+static void keep(void *payload) { (void)payload; }
+
+static void load(const char *artifact, int threads, const char *provider) {
+    if (provider != NULL && strcmp(provider, "xnnpack") != 0)
+        refuse("provider", "there is no delegate '%s' here; choose xnnpack", provider);
+    void *model, *options, *opaque, *signature, *graph, *tensor, *graph_output, *requirements;
+    static char cpu_options[64];
+    size_t inputs, operators;
+    bool fully = false;
+    CHECK("model", LiteRtCreateModelFromFile, environment, artifact, &model);
+    CHECK("model", LiteRtCreateOptions, &options);
+    CHECK("model", LiteRtSetOptionsHardwareAccelerators, options, ON_CPU);
+    snprintf(cpu_options, sizeof cpu_options, "num_threads = %d\n", threads);
+    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, keep, &opaque);
+    CHECK("model", LiteRtAddOpaqueOptions, options, opaque);
+    CHECK("model", LiteRtGetModelSignature, model, 0, &signature);
+    CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
+    CHECK("model", LiteRtGetNumSignatureInputs, signature, &inputs);
+    CHECK("model", LiteRtGetNumSignatureOutputs, signature, &outputs);
+    if (inputs < 1 || outputs < 1) refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (outputs > MAX_OUTPUTS) refuse("model", "the graph has %zu outputs; at most %d can be run", outputs, MAX_OUTPUTS);
+
+    CHECK("model", LiteRtGetSignatureInputTensorByIndex, signature, 0, &tensor);
+    Ranked type = describe(tensor, &engine.input);
+    check_only_input(inputs, &engine.input);
+    CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &compiled);
+    CHECK("model", LiteRtGetCompiledModelInputBufferRequirements, compiled, 0, 0, &requirements);
+    CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements, &input);
+    input_bytes = tensor_elements(&engine.input) * element_bytes(engine.input.element);
+
+    CHECK("model", LiteRtGetSubgraphOutput, graph, 0, &graph_output);
+    for (size_t i = 0; i < outputs; i++) {
+        Tensor described = {0};
+        CHECK("model", LiteRtGetSignatureOutputTensorByIndex, signature, i, &tensor);
+        type = describe(tensor, &described);
+        if (tensor == graph_output) {
+            first = i;
+            engine.output = described;
+        }
+        CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, compiled, 0, i, &requirements);
+        CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements, &buffers[i]);
+    }
+    if (engine.output.rank == 0 && engine.output.name[0] == 0) refuse("model", "the graph's first output is in no signature");
+    if (engine.output.element == OTHER) refuse("model", "the output '%s' is of a type that is no number", engine.output.name);
+
+    CHECK("model", LiteRtCompiledModelIsFullyAccelerated, compiled, &fully);
+    CHECK("model", LiteRtGetNumSubgraphOps, graph, &operators);
+    engine.nodes = (int)operators;
+    engine.delegated_nodes = fully ? engine.nodes : -1; /* of a part it is only told that it is a part */
+    snprintf(engine.providers, sizeof engine.providers, fully ? "\"xnnpack\"" : "\"xnnpack\",\"builtin\"");
+}
+
+static void run(void *feed) {
+    void *data;
+    CHECK("run", LiteRtLockTensorBuffer, input, &data, TO_WRITE);
+    memcpy(data, feed, input_bytes);
+    CHECK("run", LiteRtUnlockTensorBuffer, input);
+    CHECK("run", LiteRtRunCompiledModel, compiled, 0, 1, &input, outputs, buffers);
+    CHECK("run", LiteRtLockTensorBuffer, buffers[first], &data, TO_READ);
+    keep_output(data, tensor_elements(&engine.output));
+    CHECK("run", LiteRtUnlockTensorBuffer, buffers[first]);
+}
+
+void open_litert(void *library) {
+    symbol(library, "LiteRtCreateEnvironment");
+    /* 2.2.0 brought this function and gave LiteRtCreateModelFromFile its environment; no version can be asked for */
+    if (dlsym(library, "LiteRtCreateModelFromFd") == NULL)
+        refuse("library", "this libLiteRt.so is older than 2.2.0 and has no TFLite C API: its own interface was another");
+#define TAKE(result, name, arguments) *(void **)&litert.name = symbol(library, #name);
+    FUNCTIONS(TAKE)
+    CHECK("library", LiteRtCreateEnvironment, 0, NULL, &environment);
+    snprintf(engine.version, sizeof engine.version, "unknown");
+    engine.runtime = "litert";
+    snprintf(engine.api, sizeof engine.api, "compiled-model");
+    engine.load = load;
+    engine.run = run;
+}

@@ -1,0 +1,201 @@
+/* ONNX Runtime through its C API: a table of functions that is only ever appended to, so that slot numbers suffice.
+ *
+ * One timed run makes a tensor over the input, computes and takes the first output as a copy of our own. Sequential
+ * execution; with several threads spinning is off, as in the Python worker. */
+#include "runner.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ort_slots.h"
+
+#define API_VERSION 12 /* the first that holds all the slots used */
+#define MAX_OUTPUTS 16
+#define LOG_ERRORS 3
+#define OPTIMIZE_ALL 99
+#define SEQUENTIAL 0
+#define ARENA_ALLOCATOR 1
+#define DEFAULT_MEMORY 0
+#define CPU "CPUExecutionProvider"
+#define SUFFIX "ExecutionProvider"
+
+/* A function answers NULL, or a status that holds the message of the failure. */
+typedef void *Status;
+#define FUNCTIONS(F)                                                                                                 \
+    F(const char *, GetErrorMessage, (Status))                                                                       \
+    F(Status, CreateEnv, (int severity, const char *name, void **environment))                                       \
+    F(Status, CreateSessionOptions, (void **options))                                                                \
+    F(Status, SetSessionExecutionMode, (void *options, int mode))                                                    \
+    F(Status, SetSessionLogSeverityLevel, (void *options, int severity))                                             \
+    F(Status, SetSessionGraphOptimizationLevel, (void *options, int level))                                          \
+    F(Status, SetIntraOpNumThreads, (void *options, int threads))                                                    \
+    F(Status, SetInterOpNumThreads, (void *options, int threads))                                                    \
+    F(Status, AddSessionConfigEntry, (void *options, const char *key, const char *value))                            \
+    F(Status, SessionOptionsAppendExecutionProvider,                                                                 \
+      (void *options, const char *name, const char *const *keys, const char *const *values, size_t count))           \
+    F(Status, GetAvailableProviders, (char ***names, int *count))                                                    \
+    F(Status, CreateSession, (void *environment, const char *path, void *options, void **session))                   \
+    F(Status, SessionGetInputCount, (void *session, size_t *count))                                                  \
+    F(Status, SessionGetOutputCount, (void *session, size_t *count))                                                 \
+    F(Status, SessionGetInputName, (void *session, size_t index, void *allocator, char **name))                      \
+    F(Status, SessionGetOutputName, (void *session, size_t index, void *allocator, char **name))                     \
+    F(Status, SessionGetInputTypeInfo, (void *session, size_t index, void **info))                                   \
+    F(Status, SessionGetOutputTypeInfo, (void *session, size_t index, void **info))                                  \
+    F(Status, CastTypeInfoToTensorInfo, (void *info, const void **tensor))                                           \
+    F(Status, GetTensorElementType, (const void *tensor, int *type))                                                 \
+    F(Status, GetDimensionsCount, (const void *tensor, size_t *count))                                               \
+    F(Status, GetDimensions, (const void *tensor, int64_t *sizes, size_t count))                                     \
+    F(Status, GetAllocatorWithDefaultOptions, (void **allocator))                                                    \
+    F(Status, CreateCpuMemoryInfo, (int allocator, int memory, void **info))                                         \
+    F(Status, CreateTensorWithDataAsOrtValue,                                                                        \
+      (void *memory, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value))           \
+    F(Status, Run,                                                                                                   \
+      (void *session, void *options, const char *const *input_names, void *const *inputs, size_t input_count,        \
+       const char *const *output_names, size_t output_count, void **outputs))                                        \
+    F(Status, GetTensorMutableData, (void *value, void **data))                                                      \
+    F(Status, GetTensorTypeAndShape, (void *value, void **info))                                                     \
+    F(Status, GetTensorShapeElementCount, (const void *info, size_t *count))                                         \
+    F(void, ReleaseTensorTypeAndShapeInfo, (void *info))                                                             \
+    F(void, ReleaseTypeInfo, (void *info))                                                                           \
+    F(void, ReleaseValue, (void *value))
+
+static struct { FUNCTIONS(FIELD) } ort;
+static void *environment, *session, *memory;
+static char *input_name, *output_names[MAX_OUTPUTS];
+static size_t outputs;
+static int input_type;
+
+/* ONNXTensorElementDataType */
+static const Element elements[] = {OTHER, F32, U8, I8, U16, I16, I32, I64, OTHER, BOOL, F16, F64};
+
+static void check(const char *stage, Status status) {
+    if (status != NULL) refuse(stage, "onnxruntime: %s", ort.GetErrorMessage(status));
+}
+
+static void describe(void *info, Tensor *tensor, int *type) {
+    const void *shape;
+    size_t rank;
+    check("model", ort.CastTypeInfoToTensorInfo(info, &shape));
+    if (shape == NULL) refuse("model", "the graph's '%s' is no tensor", tensor->name);
+    check("model", ort.GetTensorElementType(shape, type));
+    tensor->element = *type >= 0 && *type < (int)(sizeof elements / sizeof *elements) ? elements[*type] : OTHER;
+    check("model", ort.GetDimensionsCount(shape, &rank));
+    if (rank > 8) refuse("model", "'%s' has %zu dimensions; at most 8 can be run", tensor->name, rank);
+    tensor->rank = (int)rank;
+    check("model", ort.GetDimensions(shape, tensor->shape, rank));
+    ort.ReleaseTypeInfo(info);
+}
+
+static bool is_available(const char *provider, Text *available) {
+    char **names;
+    int count;
+    bool found = false;
+    check("provider", ort.GetAvailableProviders(&names, &count));
+    for (int i = 0; i < count; i++) {
+        put(available, "%s%s", i ? ", " : "", names[i]);
+        found = found || strcmp(names[i], provider) == 0;
+    }
+    return found;
+}
+
+static void add_provider(void *library, void *options, const char *provider, int threads) {
+    Text available = {0};
+    if (!is_available(provider, &available))
+        refuse("provider", "%s is not in this onnxruntime; it has %s", provider, available.bytes);
+    if (strcmp(provider, "NnapiExecutionProvider") == 0) { /* refused by the function for all the others */
+        Status (*add)(void *, uint32_t);
+        *(void **)&add = symbol(library, "OrtSessionOptionsAppendExecutionProvider_Nnapi");
+        check("provider", add(options, 0));
+        return;
+    }
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)(strlen(provider) - strlen(SUFFIX)), provider);
+    bool xnnpack = strcmp(name, "Xnnpack") == 0;
+    char text[16];
+    snprintf(text, sizeof text, "%d", threads);
+    const char *keys[] = {"intra_op_num_threads"}, *values[] = {text};
+    check("provider", ort.SessionOptionsAppendExecutionProvider(options, xnnpack ? "XNNPACK" : name, keys, values, xnnpack));
+}
+
+static void *library_opened;
+
+static void load(const char *artifact, int threads, const char *provider) {
+    void *options, *info, *allocator;
+    size_t inputs;
+    int output_type;
+    check("model", ort.CreateSessionOptions(&options));
+    check("model", ort.SetSessionExecutionMode(options, SEQUENTIAL));
+    check("model", ort.SetSessionLogSeverityLevel(options, LOG_ERRORS));
+    check("model", ort.SetSessionGraphOptimizationLevel(options, OPTIMIZE_ALL));
+    check("model", ort.SetIntraOpNumThreads(options, threads));
+    check("model", ort.SetInterOpNumThreads(options, 1));
+    engine.graph_optimization = true;
+    if (threads > 1) {
+        check("model", ort.AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"));
+        engine.spinning_off = true;
+    }
+    bool other = provider != NULL && strcmp(provider, CPU) != 0;
+    if (other) add_provider(library_opened, options, provider, threads);
+    snprintf(engine.providers, sizeof engine.providers, "%s%.60s%s\"" CPU "\"", other ? "\"" : "", other ? provider : "",
+             other ? "\"," : "");
+    check("model", ort.CreateSession(environment, artifact, options, &session));
+
+    check("model", ort.GetAllocatorWithDefaultOptions(&allocator));
+    check("model", ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &memory));
+    check("model", ort.SessionGetInputCount(session, &inputs));
+    check("model", ort.SessionGetOutputCount(session, &outputs));
+    if (inputs < 1 || outputs < 1) refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (outputs > MAX_OUTPUTS) refuse("model", "the graph has %zu outputs; at most %d can be run", outputs, MAX_OUTPUTS);
+    check("model", ort.SessionGetInputName(session, 0, allocator, &input_name));
+    for (size_t i = 0; i < outputs; i++)
+        check("model", ort.SessionGetOutputName(session, i, allocator, &output_names[i]));
+    snprintf(engine.input.name, sizeof engine.input.name, "%s", input_name);
+    snprintf(engine.output.name, sizeof engine.output.name, "%s", output_names[0]);
+    check("model", ort.SessionGetInputTypeInfo(session, 0, &info));
+    describe(info, &engine.input, &input_type);
+    check_only_input(inputs, &engine.input);
+    check("model", ort.SessionGetOutputTypeInfo(session, 0, &info));
+    describe(info, &engine.output, &output_type);
+    if (engine.output.element == OTHER) refuse("model", "the output '%s' is of a type that is no number", engine.output.name);
+}
+
+static void run(void *feed) {
+    void *input, *info, *data, *made[MAX_OUTPUTS] = {0};
+    const Tensor *given = &engine.input;
+    size_t count;
+    check("run", ort.CreateTensorWithDataAsOrtValue(memory, feed, tensor_elements(given) * element_bytes(given->element),
+                                                    given->shape, (size_t)given->rank, input_type, &input));
+    const char *const input_names[] = {input_name};
+    check("run", ort.Run(session, NULL, input_names, &input, 1, (const char *const *)output_names, outputs, made));
+    check("run", ort.GetTensorTypeAndShape(made[0], &info));
+    check("run", ort.GetTensorShapeElementCount(info, &count));
+    check("run", ort.GetTensorMutableData(made[0], &data));
+    keep_output(data, count);
+    ort.ReleaseTensorTypeAndShapeInfo(info);
+    for (size_t i = 0; i < outputs; i++) ort.ReleaseValue(made[i]);
+    ort.ReleaseValue(input);
+}
+
+void open_onnxruntime(void *library) {
+    typedef struct {
+        void *const *(*GetApi)(uint32_t version);
+        const char *(*GetVersionString)(void);
+    } Base;
+    const Base *(*get_base)(void);
+    *(void **)&get_base = symbol(library, "OrtGetApiBase");
+    const Base *base = get_base();
+    snprintf(engine.version, sizeof engine.version, "%s", base->GetVersionString());
+    void *const *table = base->GetApi(API_VERSION);
+    if (table == NULL) refuse("library", "onnxruntime %s is too old: it has no C API %d", engine.version, API_VERSION);
+#define TAKE(result, name, arguments) *(void **)&ort.name = table[SLOT_##name];
+    FUNCTIONS(TAKE)
+    check("library", ort.CreateEnv(LOG_ERRORS, "swapbench", &environment));
+    library_opened = library;
+    engine.runtime = "onnxruntime";
+    snprintf(engine.api, sizeof engine.api, "c-api-%d", API_VERSION);
+    engine.delegated_nodes = engine.nodes = -1;
+    engine.load = load;
+    engine.run = run;
+}

@@ -1,0 +1,109 @@
+/* What the parts of the native runner share. The contract that it keeps stands in swapbench/runtimes/contract.py. */
+#ifndef SWAPBENCH_RUNNER_H
+#define SWAPBENCH_RUNNER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- answers.c: what is said, in JSON, and what is asked ---- */
+
+typedef struct {
+    char *bytes;
+    size_t used, room;
+} Text;
+
+void put(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void put_string(Text *text, const char *string);
+void put_number(Text *text, double number);
+void put_clocks(Text *text);
+void say(Text *line); /* writes the whole line at once and empties it */
+void refuse(const char *stage, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
+void answer_on(int descriptor);
+
+typedef struct {
+    char name[24];
+    int count; /* numbers given: 1 for a bare number, else the length of the array, at most 3 kept */
+    double numbers[3];
+} Member;
+
+int read_object(const char *json, Member *members, int room); /* -1: not a flat object of numbers and arrays */
+const Member *member(const Member *members, int count, const char *name);
+
+int64_t monotonic_ns(void);
+int64_t process_cpu_ns(void);
+int64_t status_bytes(const char *field); /* -1 where /proc does not tell */
+void sleep_until(int64_t due_ns);
+void *need(size_t bytes);
+
+/* ---- feed.c: what goes into the graph ---- */
+
+typedef enum { F16, F32, F64, I8, U8, I16, U16, I32, I64, BOOL, OTHER } Element;
+
+size_t element_bytes(Element element);
+double element_value(const void *array, size_t index, Element element);
+
+typedef struct {
+    char name[256];
+    int rank;
+    int64_t shape[8];
+    Element element;
+    bool quantised;
+    double scale;
+    int64_t zero_point;
+} Tensor;
+
+size_t tensor_elements(const Tensor *tensor);
+void check_only_input(size_t inputs, const Tensor *input); /* refuses dynamic shapes and what is no number */
+
+typedef struct {
+    const uint8_t *pixels;
+    size_t count, height, width, bytes;
+} Samples;
+
+typedef struct {
+    const Tensor *input;
+    void *buffer;
+    uint8_t *table; /* what each of the 256 pixel values becomes in each of the 3 channels */
+} Feed;
+
+Samples open_samples(const char *path, const Tensor *input);
+Feed image_feed(const Tensor *input, const char *normalise);
+void fill(const Feed *feed, const uint8_t *image);
+Feed random_feed(const Tensor *input, int64_t seed);
+
+/* ---- engines: one model loaded in one runtime ---- */
+
+typedef struct {
+    const char *runtime;
+    char version[96], api[24];
+    char providers[160]; /* the inside of a JSON list */
+    int delegated_nodes, nodes; /* -1: unknown */
+    bool spinning_off, graph_optimization;
+    Tensor input, output; /* the first output, its shape as of the last run */
+    size_t output_elements;
+    void *output_data; /* the first output of the last run, in memory of our own */
+    void (*load)(const char *artifact, int threads, const char *provider);
+    void (*run)(void *feed); /* the whole of one timed run */
+} Engine;
+
+extern Engine engine;
+
+void keep_output(const void *data, size_t elements); /* copies the first output into memory of our own */
+void *symbol(void *library, const char *name);       /* refuses where the library lacks it */
+void open_onnxruntime(void *library);
+void open_tflite(void *library);
+void open_litert(void *library);
+
+#define FIELD(result, name, arguments) result(*name) arguments;
+
+/* ---- watch.c: numeric files sampled by a thread of its own ---- */
+
+void watch_file(const char *path);
+bool watching(void);
+void watch_period(int64_t milliseconds);
+void watch_begin(void);
+void watch_end(void);
+void say_watched(const char *what, int64_t begin_ns, int64_t end_ns);
+
+#endif

@@ -1,0 +1,159 @@
+"""The phone's root file system: how it is built, and how a process moves into it.
+
+Everything lies in a tmpfs that only the phone's mount namespace sees: it goes away with the phone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from .programs import NAMES
+
+ASK = Path("/dev/socket/ask")
+DATA_BYTES = 4 << 30
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
+PR_SET_SECUREBITS, SECBIT_NOROOT = 28, 1
+PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, CAP_SYS_ADMIN = 47, 4, 21
+SHELL_UID = 2000
+
+# What toybox gives a phone, as far as busybox has it.
+APPLETS = (  # noqa: SIM905 - a list of 100 names would take 100 lines
+    "[ awk base64 basename cal cat chgrp chmod chown cksum clear cmp cp cut date dd df diff dirname dmesg "
+    "du echo egrep env expr false fgrep find fold free getopt grep groups gunzip gzip head hexdump "
+    "hostname id ionice kill killall ln logname ls md5sum mkdir mkfifo mknod mktemp more mount mv nc "
+    "netstat nice nl nohup nproc od paste patch pidof printenv printf ps pwd readlink realpath renice rev "
+    "rm rmdir sed seq setsid sha1sum sha256sum sha512sum sleep sort split stat strings stty sync tail tar "
+    "taskset tee test time timeout top touch tr true truncate tty umount uname uniq unlink unzip uptime "
+    "usleep uudecode uuencode vi watch wc which who whoami xargs xxd xz yes zcat"
+).split()
+
+# One script is all of Android's programs: it asks the daemon, which alone knows the phone's state, and prints what
+# it is told. A named pipe for every question, since a shell has no sockets.
+_ASK = f"""#!/system/bin/sh
+reply={ASK.parent}/reply.$$
+rm -f "$reply"
+mkfifo "$reply" || exit 1
+name=${{0##*/}}
+IFS=$'\\037'
+print -r -- "$$$IFS$name$IFS$*" > {ASK}
+unset IFS
+{{
+    read -r status stream
+    if [[ $stream = 2 ]]; then cat >&2; else cat; fi
+}} < "$reply"
+rm -f "$reply"
+exit $status
+"""
+
+
+class Refused(Exception):
+    """The kernel does not let a phone be made here; the message says what it refused."""
+
+
+def build(root: Path, shell: Path, busybox: Path) -> None:
+    """Fills an empty folder: programs, folders of Android. /proc, /dev, /data and /sdcard stay empty."""
+    for folder in ("system/bin", "vendor/bin", "data", "sdcard", "proc", "dev", "sys", "mnt", "apex"):
+        (root / folder).mkdir(parents=True)
+    programs = root / "system/bin"
+    (programs / "sh").write_bytes(shell.read_bytes())
+    (programs / "busybox").write_bytes(busybox.read_bytes())
+    (programs / "ask").write_text(_ASK)
+    (programs / "toybox").write_text('#!/system/bin/sh\nexec /system/bin/busybox "$@"\n')
+    for name in ("sh", "busybox", "ask", "toybox"):
+        (programs / name).chmod(0o755)
+    for name in APPLETS:
+        (programs / name).symlink_to("busybox")
+    for name in NAMES:
+        (programs / name).symlink_to("ask")
+    (root / "bin").symlink_to("system/bin")
+    (root / "system/etc").mkdir()
+    (root / "etc").symlink_to("system/etc")
+    (root / "system/etc/passwd").write_text(
+        f"root:x:0:0::/:/system/bin/sh\nshell:x:{SHELL_UID}:{SHELL_UID}::/:/system/bin/sh\n"
+    )
+    (root / "system/etc/group").write_text(f"shell:x:{SHELL_UID}:\n")
+
+
+def enter(root: Path, shell: Path, busybox: Path, *, cpuinfo: str | None, qemu: Path | None) -> None:
+    """Builds the phone over the folder and makes it this process's root; needs fresh user, mount and pid namespaces.
+
+    Afterwards this process keeps only the right to remount; what it starts has no rights but those of the shell user.
+    Raises Refused where the kernel does not allow a mount.
+    """
+    _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=128m,mode=755")
+    build(root, shell, busybox)
+    _mount("tmpfs", root / "data", "tmpfs", MS_NOSUID | MS_NODEV, f"size={DATA_BYTES},mode=771")
+    # Nothing runs from /sdcard, as on a phone.
+    _mount("tmpfs", root / "sdcard", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"size={DATA_BYTES},mode=770")
+    (root / "data/local/tmp").mkdir(parents=True)
+    _mount("proc", root / "proc", "proc")
+    for name in ("null", "zero", "random", "urandom"):
+        (root / "dev" / name).touch()
+        _mount(f"/dev/{name}", root / "dev" / name, None, MS_BIND)
+    (root / "dev/socket").mkdir()
+    os.mkfifo(root / str(ASK).lstrip("/"))
+    # The machine's own load is none of the phone's.
+    (root / "mnt/stat").touch()
+    _mount(str(root / "mnt/stat"), root / "proc/stat", None, MS_BIND)
+    if cpuinfo is not None:
+        (root / "mnt/cpuinfo").write_text(cpuinfo)
+        _mount(str(root / "mnt/cpuinfo"), root / "proc/cpuinfo", None, MS_BIND)
+    if qemu is not None:
+        _register(qemu, root / "mnt")
+    for folder in (root / "system/bin", root / "system", root):
+        folder.chmod(0o555)
+    os.chroot(root)
+    os.chdir("/")
+    os.umask(0)
+    _give_up_rights()
+
+
+def _register(qemu: Path, folder: Path) -> None:
+    """Lets the kernel hand arm64 ELF files to qemu, in this user namespace only."""
+    magic = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xb7\x00"
+    mask = b"\xff" * 7 + bytes(9) + b"\xfe\xff\xff\xff"
+    escaped = ("".join(f"\\x{byte:02x}" for byte in text) for text in (magic, mask))
+    try:
+        _mount("binfmt_misc", folder, "binfmt_misc")
+    except Refused as error:
+        raise Refused(f"{error}; arm64 programs need Linux 6.7 or later with binfmt_misc") from None
+    # F: the kernel opens qemu now, so the phone's root need not hold it
+    rule = ":phone:M::{}:{}:{}:FP".format(*escaped, qemu)
+    (folder / "register").write_bytes(rule.encode())
+
+
+def _mount(source: str | None, target: Path, kind: str | None, flags: int = 0, options: str = "") -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [os.fsencode(word) if word is not None else None for word in (source, target, kind)]
+    if libc.mount(*words, ctypes.c_ulong(flags), options.encode()) != 0:
+        reason = os.strerror(ctypes.get_errno())
+        raise Refused(f"the kernel refuses to mount {kind or source} for an ordinary user: {reason}")
+
+
+def _give_up_rights() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Either would give every program of the phone all rights: user id 0, or ambient rights.
+    libc.prctl(PR_SET_SECUREBITS, SECBIT_NOROOT, 0, 0, 0)
+    libc.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    sets = (ctypes.c_uint32 * 6)(1 << CAP_SYS_ADMIN, 1 << CAP_SYS_ADMIN, 0, 0, 0, 0)
+    if libc.capset(header, sets) != 0:
+        raise OSError(ctypes.get_errno(), "capset failed")
+
+
+def limit_data(free_bytes: int | None) -> None:
+    """Leaves so much room on /data; None gives it all back."""
+    size = DATA_BYTES
+    if free_bytes is not None:
+        disk = os.statvfs("/data")
+        # A tmpfs of size 0 has no limit at all.
+        size = max((disk.f_blocks - disk.f_bfree) * disk.f_frsize + free_bytes, disk.f_frsize)
+    _mount(None, Path("/data"), None, MS_REMOUNT | MS_NOSUID | MS_NODEV, f"size={size}")
+
+
+def forbid_programs_on_data(*, forbidden: bool) -> None:
+    """Mounts /data noexec, or not."""
+    flags = MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | (MS_NOEXEC if forbidden else 0)
+    _mount(None, Path("/data"), None, flags)

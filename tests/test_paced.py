@@ -1,0 +1,70 @@
+"""Runs at a camera's frame rate, beside those back to back."""
+
+from __future__ import annotations
+
+import pytest
+
+from swapbench import bench
+from swapbench.bench import Subject
+from swapbench.devices.fake import Fake, FakeModel
+from swapbench.errors import DeviceFailed
+from swapbench.records import Absent, Plan, Speed
+from swapbench.runtimes.contract import PythonWorker
+
+FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
+MS = 1_000_000
+
+
+def subjects(*names: str) -> list[Subject]:
+    return [Subject(name, f"{name}.onnx", FAKE) for name in names]
+
+
+def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
+    device = Fake({"a.onnx": FakeModel(run_ns=10 * MS), "b.onnx": FakeModel(run_ns=20 * MS)})
+    shares: list[float] = []
+    found = bench.measure_paced(subjects("a", "b"), device, Plan(), 15, progress=shares.append)
+    assert shares == [number / 8 for number in range(1, 9)]
+    assert all(argv[argv.index("--fps") + 1] == "15" for argv in device.asked)
+    assert len(device.asked) == 4  # a worker of each in each round
+    for name, run_ns in (("a", 10 * MS), ("b", 20 * MS)):
+        speed = found[name]
+        assert isinstance(speed, Speed)
+        assert [worker.round for worker in speed.workers] == [0, 1]
+        assert [len(worker.slices_ns) for worker in speed.workers] == [4, 4]
+        assert {ns for worker in speed.workers for ns in worker.runs_ns} == {run_ns}
+        # the fake does not wait: a second is as many runs as fit
+        assert len(speed.workers[0].slices_ns[0]) == 1000 * MS // run_ns
+    halves = [device.order[place : place + 2] for place in range(0, 16, 2)]
+    assert all(set(half) == {"a.onnx", "b.onnx"} for half in halves)
+    assert device.open_workers == 0
+
+
+def test_a_slow_camera_gets_longer_slices() -> None:
+    device = Fake({"a.onnx": FakeModel(run_ns=100 * MS)})
+    found = bench.measure_paced(subjects("a"), device, Plan(), 2)["a"]
+    assert isinstance(found, Speed)
+    assert len(found.workers[0].slices_ns[0]) == 40  # four seconds, in which eight frames come
+
+
+def test_a_worker_that_fails_is_absent_with_its_reason_and_the_others_go_on() -> None:
+    device = Fake({"a.onnx": FakeModel(), "b.onnx": FakeModel(dies_in=frozenset({1}))})
+    found = bench.measure_paced(subjects("a", "b", "c"), device, Plan(), 15)
+    assert isinstance(found["a"], Speed)
+    assert isinstance(found["b"], Absent)
+    assert "the paced runs failed: fake worker ended with 1" in found["b"].absent
+    assert isinstance(found["c"], Absent)
+    assert "there is no model file c.onnx" in found["c"].absent
+    assert device.open_workers == 0
+
+
+def test_a_device_that_goes_away_ends_it_for_all() -> None:
+    class Leaving(Fake):
+        def start(self, argv: object) -> object:  # type: ignore[override]
+            if len(self.asked) == 1:
+                raise DeviceFailed("the cable was pulled")
+            return super().start(argv)  # type: ignore[arg-type]
+
+    device = Leaving({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
+    with pytest.raises(DeviceFailed, match="the cable was pulled"):
+        bench.measure_paced(subjects("a", "b"), device, Plan(), 15)
+    assert device.open_workers == 0
