@@ -30,7 +30,8 @@ from swapbench.runtimes.ort import OnnxRuntime
 torch = pytest.importorskip("torch")
 
 from swapbench.export.outputs import network_outputs  # noqa: E402 - torch must be there first
-from swapbench.nets.checkpoint import file_sha256, load_network, read_tensors  # noqa: E402
+from swapbench.files import file_sha256  # noqa: E402
+from swapbench.nets.checkpoint import load_network, read_tensors  # noqa: E402
 from swapbench.nets.minifasnet import V1, V2  # noqa: E402
 
 if TYPE_CHECKING:

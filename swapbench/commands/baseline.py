@@ -8,7 +8,6 @@ compared with new ones; files can be measured again, so the files are what a bas
 from __future__ import annotations
 
 import glob
-import hashlib
 import json
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from pydantic import ValidationError
 
 from swapbench import catalog, store
 from swapbench.errors import BadRecord, UserError
-from swapbench.files import disk_failure, write_atomically
+from swapbench.files import disk_failure, file_sha256, write_atomically
 from swapbench.records import Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Side:
 
     def named(self, name: str) -> Path:
         """The file of that name. UserError where several with different content have it."""
-        digests = {_sha256(path): path for path in self.files if path.name == name}
+        digests = {file_sha256(path): path for path in self.files if path.name == name}
         if len(digests) > 1:
             raise UserError(
                 f"{len(digests)} different files are named {name}: {', '.join(map(str, digests.values()))}",
@@ -144,7 +143,7 @@ def _models_below(folder: Path, role: str) -> list[Path]:
 def _artifact(folders: Folders, record: Record, run: Path) -> Path:
     """The very file that a record was made of."""
     for path in sorted(folders.build.rglob(glob.escape(record.artifact))):
-        if _sha256(path) == record.artifact_sha256:
+        if file_sha256(path) == record.artifact_sha256:
             return path
     raise FilesGone(
         f"the file behind {run.name}/records/{record.id}.json is no longer in {folders.build}",
@@ -186,7 +185,7 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         files=tuple(
             KeptFile(
                 name=path.name,
-                sha256=_sha256(path),
+                sha256=file_sha256(path),
                 file_bytes=graph.file_bytes,
                 params=graph.params,
                 macs=graph.macs,
@@ -215,7 +214,7 @@ def _write(target: Path, index: Baseline, paths: Sequence[Path], records: Sequen
             new.mkdir()
             for path, kept in zip(paths, index.files, strict=True):
                 shutil.copyfile(path, new / path.name)
-                if _sha256(new / path.name) != kept.sha256:
+                if file_sha256(new / path.name) != kept.sha256:
                     raise UserError(f"{path} changed while it was copied", remedy="Save again")
             for record in records:
                 store.save(record, new / "run")
@@ -276,7 +275,7 @@ def _check(folder: Path, found: Baseline) -> None:
         path = folder / kept.name
         if not path.is_file():
             raise BadRecord(f"the baseline {folder} lacks its file {kept.name}", remedy=SAVE_AGAIN)
-        if _sha256(path) != kept.sha256:
+        if file_sha256(path) != kept.sha256:
             raise BadRecord(
                 f"{path} is not the file that was saved: its sha256 is another", remedy=SAVE_AGAIN
             )
@@ -286,7 +285,3 @@ def _of_baseline(folder: Path) -> tuple[list[Path], tuple[Record, ...]]:
     index = load_baseline(folder)
     records = store.load_run(folder / "run") if (folder / "run" / "records").is_dir() else ()
     return [folder / kept.name for kept in index.files], records
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

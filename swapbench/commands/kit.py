@@ -6,7 +6,6 @@ is noted on the phone (`kit.json`: names, digests, versions), so that another co
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
@@ -16,7 +15,7 @@ from pydantic import Field, ValidationError
 
 from swapbench.commands.kit_sources import PACKAGES, Source, from_this_computer, is_like_this_computer
 from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, WorkerFailed
-from swapbench.files import write_atomically
+from swapbench.files import file_sha256, write_atomically
 from swapbench.records import Frozen
 from swapbench.runtimes.native import Flavour, NativeLiteRT, NativeOnnxRuntime, NativeWorker
 
@@ -149,7 +148,7 @@ def push(
             )
             for one in sources
         ),
-        files={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()},
+        files={name: file_sha256(path) for name, path in files.items()},
         tools={"benchmark_model": benchmark_model.name} if benchmark_model else {},
     )
     path = cache(folders) / NOTE

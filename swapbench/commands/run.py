@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,7 @@ from swapbench.commands.data import DataRequest, evaluation, folds
 from swapbench.commands.device import DeviceRequest, found_meters, open_place
 from swapbench.commands.workshop import build_files, carded_models, checked_variants
 from swapbench.errors import BadModelFile, SwapbenchError, UnknownName, UserError
+from swapbench.files import file_sha256
 from swapbench.records import (
     NOT_ELSEWHERE,
     NOT_PACED,
@@ -231,7 +231,7 @@ def candidates_of_files(
         except SwapbenchError as error:
             failures.append((str(path), error))
             continue
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = file_sha256(path)
         variant = Variant(net=_net_name(path), precision=graph.precision, format=graph.format)
         no_parity = Absent(
             absent="the network that this file was made from is not known", remedy="Export it with swapbench"

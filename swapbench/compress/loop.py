@@ -29,9 +29,8 @@ from swapbench.compress.distil import Imitation, as_two
 from swapbench.compress.domain import domain_discrepancy, require_domains
 from swapbench.compress.scoring import dev_results, scores
 from swapbench.errors import BadCard, BadDataset, NotValid
-from swapbench.files import write_atomically
+from swapbench.files import file_sha256, write_atomically
 from swapbench.nets import Tapped
-from swapbench.nets.checkpoint import file_sha256
 from swapbench.pad.preprocess import prepare
 
 if TYPE_CHECKING:

@@ -36,8 +36,8 @@ from swapbench.compress.search import best, search
 from swapbench.compress.train import train
 from swapbench.compress.widths import Budget, WidthSpace
 from swapbench.errors import BadCard, UserError
-from swapbench.files import write_atomically
-from swapbench.nets.checkpoint import file_sha256, load_network, read_tensors, save_checkpoint
+from swapbench.files import file_sha256, write_atomically
+from swapbench.nets.checkpoint import load_network, read_tensors, save_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

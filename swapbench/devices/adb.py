@@ -10,7 +10,6 @@ adb's client does not end what it started. Only processes that such a note descr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import secrets
@@ -26,6 +25,7 @@ from swapbench.devices import adb_text, android_text
 from swapbench.devices.adb_text import Unreachable
 from swapbench.devices.local import GRACE_S, LocalConversation
 from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.files import file_sha256
 from swapbench.ports import Finished
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class Adb:
         The file gets its name only when its SHA-256 is right, so that half a file is never used.
         """
         try:
-            digest = _digest(path)
+            digest = file_sha256(path)
             size_bytes = path.stat().st_size
         except OSError as problem:
             raise DeviceFailed(f"cannot read {path}: {problem.strerror or problem}") from None
@@ -235,7 +235,7 @@ class Adb:
         part = path.absolute().with_name(f".{path.name}.part")
         try:
             self._transfer(["pull", remote, str(part)], int(size), doing)
-            if _digest(part) != digest[:64]:
+            if file_sha256(part) != digest[:64]:
                 raise _damaged(remote, self.serial)
             part.replace(path)
         except OSError as problem:
@@ -490,11 +490,6 @@ def _damaged(name: str, serial: str) -> DeviceFailed:
         f"{name} arrived damaged (phone {serial})",
         remedy="Use another cable or port and run the same command again.",
     )
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _exit_code(text: str) -> int:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from swapbench.errors import BadCard
-from swapbench.files import write_atomically
+from swapbench.files import file_sha256, write_atomically
 from swapbench.nets import build
 
 if TYPE_CHECKING:
@@ -31,12 +31,6 @@ _NAMED = 4
 def checkpoint_path(card: ModelCard, card_path: Path) -> Path:
     """Where the checkpoint of a card lies: absolute as given, or beside the card."""
     return card_path.parent / card.checkpoint
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_network(card: ModelCard, card_path: Path) -> nn.Module:
