@@ -265,7 +265,8 @@ def test_a_click_on_a_point_opens_its_record_and_marks_its_row(open_page, exampl
     assert name in page.inner_text("#table tr[aria-current]")
     page.keyboard.press("Escape")
     assert not page.locator("#detail").is_visible()
-    assert name in page.evaluate("document.activeElement.textContent")
+    # A browser tells of a closed dialog in a later task; the focus moves then.
+    page.wait_for_function("name => document.activeElement.textContent.includes(name)", arg=name)
 
 
 def test_the_record_says_everything(open_page, example):
