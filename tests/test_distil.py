@@ -359,7 +359,7 @@ def test_kept_answers_are_those_to_the_very_pixels_that_the_student_sees(
     def progress(*about: Any) -> None:
         asked.append(about)
 
-    answers = kept_answers(teachers, recipe, regions, 4, tmp_path, progress)
+    answers = kept_answers(teachers, recipe, regions, tmp_path, progress)
     assert asked[-1] == ("asking the teachers", 3 * 48, 3 * 48)
     assert answers.seconds > 0
     random = np.random.default_rng(0)
@@ -377,16 +377,14 @@ def test_kept_answers_are_those_to_the_very_pixels_that_the_student_sees(
             tolerance = 2e-3 if part == "features" else 1e-5  # features are kept in half precision
             assert torch.allclose(getattr(kept, part).float(), value, rtol=tolerance, atol=tolerance), part
     assert {view for _, view in seen} == {0, 1, 2}
-    # asked once; more views leave the first ones as they are; another seed has other views
+    # asked once, whatever the seed of the training; more views leave the first ones as they are
     before = len(asked)
-    again = kept_answers(teachers, recipe, regions, 4, tmp_path, progress)
+    again = kept_answers(teachers, recipe, regions, tmp_path, progress)
     assert len(asked) == before
     assert again.seconds == answers.seconds
-    more = kept_answers(teachers, student(**EVERY, views=4), regions, 4, tmp_path, progress)
+    more = kept_answers(teachers, student(**EVERY, views=4), regions, tmp_path, progress)
     assert asked[before:][-1] == ("asking the teachers", 48, 48)
     assert more.views[2].jitters == answers.views[2].jitters != more.views[3].jitters
-    other = kept_answers(teachers, recipe, regions, 5, tmp_path, progress)
-    assert other.views[0].jitters != answers.views[0].jitters
 
 
 @pytest.mark.slow

@@ -232,7 +232,14 @@ def train(
     macs: Annotated[
         str | None, typer.Option(help="Budget of pruning in multiply-accumulates, as in 40M.")
     ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="How much is spent, laid over the recipe (name or file): small is for a small machine; see models/recipes/schedules."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the recipe's own if not given.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all if not given.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the card and the checkpoint; models/ if not given.")
     ] = None,
@@ -259,6 +266,8 @@ def train(
             method=recipe,
             macs=macs,
             teachers=teacher or [],
+            schedule=schedule,
+            threads=threads,
             missing=missing,
             progress=progress,
             say=terminal.say,

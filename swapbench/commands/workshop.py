@@ -94,25 +94,32 @@ def train(
     method: str | None = None,
     macs: str | None = None,
     teachers: Sequence[str] = (),
+    schedule: str | None = None,
+    threads: int | None = None,
     missing: bool = False,
     progress: Progress,
     say: Say,
 ) -> Path:
     """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file.
 
-    teachers: cards to learn from instead of those that the recipe names; missing: do nothing where the same recipe, data and
+    teachers: cards to learn from instead of those that the recipe names; schedule: how much is spent, the recipe's own unless
+    told; threads: of the processor, all of them unless told; missing: do nothing where the same recipe, data and
     seed were trained to the card that is there.
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")
     from swapbench.compress.prune import prune, require_feasible
     from swapbench.compress.recipe import read_recipe
+    from swapbench.compress.schedule import read_schedule
     from swapbench.compress.train import train as train_network
 
     recipe = read_recipe(
         _named_file("recipe", name, catalog.recipe_files(folders)),
-        None if method is None else _named_file("method", method, method_files(folders)),
+        None if method is None else _named_file("method", method, _laid_over(folders, "methods")),
     )
+    if schedule is not None:
+        path = _named_file("schedule", schedule, _laid_over(folders, "schedules"))
+        recipe = read_schedule(path).over(recipe)
     if macs is not None:
         recipe = _within(recipe, macs)
     if teachers:
@@ -130,11 +137,15 @@ def train(
             f"{found[0].protocol} has {len(found)} folds, each with a network of its own",
             remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
         )
-    said = {"--recipe": method, "--macs": macs, "--seed": None if seed is None else str(seed)}
+    said = {
+        "--recipe": method,
+        "--macs": macs,
+        "--schedule": schedule,
+        "--seed": None if seed is None else str(seed),
+    }
     options = [text for option, value in said.items() if value is not None for text in (option, value)]
     options += [text for teacher in teachers for text in ("--teacher", teacher)]
     command = shlex.join(["swapbench", "train", name, *request.options(), *options])
-    work, threads = folders.build / "training", os.cpu_count() or 1
     make = train_network if recipe.pruning is None else prune
     card = make(
         recipe,
@@ -142,8 +153,8 @@ def train(
         target,
         seed=seed,
         command=command,
-        work=work,
-        threads=threads,
+        work=folders.build / "training",
+        threads=threads or os.cpu_count() or 1,
         teachers=teacher_files,
         missing=missing,
         say=say,
@@ -152,12 +163,10 @@ def train(
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 
 
-def method_files(folders: Folders) -> dict[str, Path]:
-    """Method name -> file, built-in and the user's own, which win: recipes that are laid over a network's."""
+def _laid_over(folders: Folders, kind: str) -> dict[str, Path]:
+    """Name -> file of the methods or schedules, built-in and the user's own, which win: what is laid over a network's recipe."""
     places = (catalog.builtin_folder("models"), folders.models)
-    return {
-        path.stem: path for place in places for path in sorted((place / "recipes" / "methods").glob("*.toml"))
-    }
+    return {path.stem: path for place in places for path in sorted((place / "recipes" / kind).glob("*.toml"))}
 
 
 def _named_file(kind: str, name: str, known: Mapping[str, Path]) -> Path:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from swapbench.compress.recipe import TrainRecipe
     from swapbench.ports import Progress
 
-_FORMAT = 1
+_FORMAT = 2
 _ASKED_AT_ONCE = 32
 
 
@@ -61,22 +61,22 @@ def kept_answers(
     teachers: Sequence[Teacher],
     recipe: TrainRecipe,
     regions: Regions,
-    seed: int,
     work: Path,
     progress: Progress,
 ) -> Answers:
     """The answers to the recipe's number of views of every sample; those that are not in `work` yet are asked for now.
 
-    A view is drawn from the seed and its number, so that more views leave the first ones as they are.
+    A view is drawn from its number, so that more views leave the first ones as they are. The seed of a training decides which
+    of the views it sees when, not what they are: trainings that differ in the seed alone share the answers.
     """
     assert recipe.distillation is not None
     bgr = recipe.preprocessing.channel_order == "bgr"
     count = len(regions.samples)
     views = tuple(
-        draw(recipe.augmentation, count, np.random.default_rng([seed, number, _FORMAT]), bgr=bgr)
+        draw(recipe.augmentation, count, np.random.default_rng([number, _FORMAT]), bgr=bgr)
         for number in range(recipe.distillation.views)
     )
-    folders = [work / f"answers-{_key(teacher, recipe, regions, seed)[:24]}" for teacher in teachers]
+    folders = [work / f"answers-{_key(teacher, recipe, regions)[:24]}" for teacher in teachers]
     missing = [
         (teacher, draws, folder / f"view-{number}.json")
         for teacher, folder in zip(teachers, folders, strict=True)
@@ -104,7 +104,7 @@ def kept_answers(
     return Answers(views, tuple(stored), seconds)
 
 
-def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions, seed: int) -> str:
+def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions) -> str:
     """A digest of everything that an answer depends on."""
     about = [
         _FORMAT,
@@ -115,7 +115,6 @@ def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions, seed: int) -> 
         [teacher.bfloat16, teacher.device.type],
         recipe.augmentation.model_dump(mode="json"),
         recipe.preprocessing.channel_order,
-        seed,
     ]
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 

@@ -181,7 +181,7 @@ class Run:
             )
         answers = None
         if recipe.distillation is not None and recipe.distillation.views > 0 and self.teachers:
-            answers = kept_answers(self.teachers, recipe, regions, self.seed, self.work, self.progress)
+            answers = kept_answers(self.teachers, recipe, regions, self.work, self.progress)
             self.asking_s = answers.seconds
         pixels = [recipe.phase(epoch).size_px ** 2 for epoch in range(recipe.epochs)]
         for epoch in range(done, recipe.epochs):

@@ -139,7 +139,7 @@ def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
 
     Tables are joined key by key. Raises BadCard naming the file and the field.
     """
-    raw = _toml(path) if method is None else _joined(_toml(path), _toml(method))
+    raw = toml_table(path) if method is None else _joined(toml_table(path), toml_table(method))
     try:
         return TrainRecipe.model_validate(raw)
     except ValidationError as error:
@@ -147,7 +147,8 @@ def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
         raise BadCard(f"{where}: {first_problem(error)}") from error
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def toml_table(path: Path) -> dict[str, Any]:
+    """A TOML file of recipes as it stands. Raises BadCard where it is none."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
