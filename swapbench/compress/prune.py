@@ -5,8 +5,9 @@
     metapruning   a PruningNet, an evolutionary search over what it generates, training from scratch; with a discrepancy
                   between source domains in the PruningNet's training, in the fitness or in both it is Meta-MMD
 
-The development split judges candidates, the test split is never opened. What takes long (PruningNet, search, training) is
-on disk as it goes; the PruningNet is kept, because it serves every budget and every fitness.
+A GPU trains where there is one; candidates are judged on the processor, side by side, by the development split; the test
+split is never opened. What takes long (PruningNet, search, training) is on disk as it goes; the PruningNet is kept, because
+it serves every budget and every fitness.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from swapbench.cards import read_card
 from swapbench.compress.domain import require_domains
 from swapbench.compress.fitness import Fitness
 from swapbench.compress.latency_table import Latency, read_latency_table
-from swapbench.compress.loop import Run
+from swapbench.compress.loop import Run, default_device
 from swapbench.compress.magnitude import importance, inherited, kept_channels
 from swapbench.compress.pruning_net import PruningNet, shape_of
 from swapbench.compress.pruning_recipe import Magnitude, MetaPruning, UniformWidth
@@ -61,6 +62,7 @@ def prune(
     command: str | None = None,
     work: Path | None = None,
     threads: int = 1,
+    device: torch.device | None = None,
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
     say: Callable[[str], None] | None = None,
@@ -84,6 +86,7 @@ def prune(
         seed=seed,
         work=out / ".training" if work is None else work,
         threads=threads,
+        device=device or default_device(),
         space=_space(recipe, recipe.pruning),
         budget=_budget(recipe, recipe.pruning),
         say=say or _silent,
@@ -107,6 +110,7 @@ def prune(
         command=command,
         work=task.work,
         threads=threads,
+        device=task.device,
         initial=initial,
         teachers=teachers,
         missing=missing,
@@ -154,6 +158,7 @@ class _Task:
     seed: int
     work: Path
     threads: int
+    device: torch.device
     space: WidthSpace
     budget: Budget
     say: Callable[[str], None]
@@ -302,6 +307,7 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
         digest=digest,
         work=task.work,
         threads=task.threads,
+        device=task.device,
         bfloat16=False,
         say=lambda line: task.say(f"PruningNet {line}"),
         progress=task.progress,

@@ -111,7 +111,9 @@ class PruningNet(nn.Module):
         weights = self.weights(genes)
         with torch.device("meta"):  # only what is computed is needed: no memory, no initialisation
             network = _OnlyTaps(self._network(self.space.channels(genes)))
-        statistics = {name: torch.zeros(value.shape) for name, value in network.named_buffers()}
+        statistics = {
+            name: torch.zeros(value.shape, device=images.device) for name, value in network.named_buffers()
+        }
         values = {f"network.{name}": value for name, value in weights.items()} | statistics
         return cast("Taps", functional_call(network.train(), values, (images,)))
 
