@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo phone test check bench models clean
+.PHONY: demo phone test check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -53,6 +53,12 @@ bench: $(VENV)/.workshop    ## what our own measuring and training cost, as rati
 models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a small machine); goes on where it was cut
 	$(BIN)/swapbench train resnet18_map --missing
 	$(BIN)/swapbench train minifasnet_v2 --missing
+
+evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
+	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
+	$(BIN)/python -m benchmarks.compression train unseen rank --schedule $(or $(SCHEDULE),smallest)
+	$(BIN)/python -m benchmarks.compression measure
+	$(BIN)/python -m benchmarks.compression report
 
 clean:    ## everything that can be made again, except the virtual environment and simulated data
 	rm -rf build dist reports/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
