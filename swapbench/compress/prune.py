@@ -16,10 +16,9 @@ import csv
 import hashlib
 import io
 import json
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -93,14 +92,14 @@ def prune(
         progress=progress or _unseen,
     )
     _check_domains(task)
-    initial = None
+    initial, before_s = None, 0.0
     match recipe.pruning:
         case UniformWidth():
             channels = task.space.uniform(task.budget)
         case Magnitude() as magnitude:
             channels, initial = _magnitude(task, magnitude)
         case MetaPruning() as metapruning:
-            channels = _metapruning(task, metapruning)
+            channels, before_s = _metapruning(task, metapruning)
     task.say(f"widths: {task.budget.said(task.budget.cost(channels))}, channels {list(channels)}")
     return train(
         with_widths(recipe, channels),
@@ -112,6 +111,7 @@ def prune(
         threads=threads,
         device=task.device,
         initial=initial,
+        before_s=before_s,
         teachers=teachers,
         missing=missing,
         say=say,
@@ -228,9 +228,10 @@ def _magnitude(task: _Task, pruning: Magnitude) -> tuple[Channels, dict[str, Ten
     return channels, inherited(weights, task.space, kept) if pruning.inherit else None
 
 
-def _metapruning(task: _Task, pruning: MetaPruning) -> Channels:
+def _metapruning(task: _Task, pruning: MetaPruning) -> tuple[Channels, float]:
+    """The widths that the search finds, and the seconds that went into the PruningNet and the search."""
     digest = task.dataset.digest()
-    network, network_path, epoch_s = _pruning_net(task, pruning, digest)
+    network, network_path, trained = _pruning_net(task, pruning, digest)
     fitness = Fitness.of(network, task.recipe, pruning, task.dataset, task.seed, task.work, task.threads)
     parts = [
         pruning.model_dump(mode="json"),
@@ -242,13 +243,6 @@ def _metapruning(task: _Task, pruning: MetaPruning) -> Channels:
     ]
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     torch.set_num_threads(1)  # candidates are judged side by side
-    started, judged = time.monotonic(), 0
-
-    def heard(done: int, total: int) -> None:
-        nonlocal judged
-        judged += 1
-        task.progress("searching widths", done, total)
-
     found = search(
         task.space.within(task.budget),
         fitness,
@@ -257,13 +251,13 @@ def _metapruning(task: _Task, pruning: MetaPruning) -> Channels:
         state=task.work / f"search-{fingerprint[:16]}.json",
         fingerprint=fingerprint,
         workers=task.threads,
-        progress=heard,
+        progress=lambda done, total: task.progress("searching widths", done, total),
     )
-    if judged and epoch_s:
-        took_s = (time.monotonic() - started) / judged
-        task.say(
-            f"a candidate took {took_s:.2f} s, {units.percent(took_s / epoch_s)} of an epoch of the PruningNet ({epoch_s:.1f} s)"
-        )
+    took_s = sum(one.seconds for one in found) / task.threads  # so many were judged at once
+    share = units.percent(took_s / len(found) / trained.epoch_s)
+    task.say(
+        f"a candidate took {took_s / len(found):.2f} s, {share} of an epoch of the PruningNet ({trained.epoch_s:.1f} s)"
+    )
     stem = _changed(task.recipe, recipe=label(task.recipe)).stem
     write_atomically(task.out / f"{stem}.search.csv", history(found, task.space))
     chosen = best(found)
@@ -273,11 +267,22 @@ def _metapruning(task: _Task, pruning: MetaPruning) -> Channels:
             f"{name} {value:.4f}" for name, value in {"fitness": chosen.fitness, **chosen.parts}.items()
         )
     )
-    return task.space.channels(chosen.genes)
+    return task.space.channels(chosen.genes), trained.seconds + took_s
 
 
-def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[PruningNet, Path, float]:
-    """The trained PruningNet, its file, and the seconds an epoch took (0 where it was there already)."""
+class _Trained(NamedTuple):
+    """What training took, also where it was done before."""
+
+    seconds: float
+    epochs: int
+
+    @property
+    def epoch_s(self) -> float:
+        return self.seconds / self.epochs
+
+
+def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[PruningNet, Path, _Trained]:
+    """The trained PruningNet, its file, and what its training took."""
     recipe, first = task.recipe, task.recipe.phases[0]
     size_px = recipe.preprocessing.width_px
     generator = {"steps": pruning.steps, "smallest": pruning.smallest, "hidden": pruning.hidden}
@@ -317,13 +322,16 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
     torch.manual_seed(task.seed)
     network = PruningNet(recipe.architecture, task.space, pruning.hidden)
     path = task.work / f"pruning_net-{run.fingerprint[:16]}.safetensors"
-    if path.is_file():
+    about = path.with_suffix(".json")
+    if path.is_file():  # the last that is written
         network.load_state_dict(read_tensors(path))
-        return network, path, 0.0
+        return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
     run.fit(network)
+    trained = _Trained(run.seconds, run.recipe.epochs)
+    write_atomically(about, json.dumps(trained._asdict()) + "\n")
     save_checkpoint(network, path, half=False)
     run.state_path.unlink(missing_ok=True)
-    return network, path, run.seconds / run.recipe.epochs
+    return network, path, trained
 
 
 def history(found: Sequence[Evaluated], space: WidthSpace) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -27,14 +28,17 @@ if TYPE_CHECKING:
 
 Origin = Literal["random", "mutation", "crossover"]
 
-_STATE_FORMAT = 1
+_STATE_FORMAT = 2
 _TRIES = 200
 """Draws of a new structure that may repeat a known one before the generation stays smaller."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A structure that was judged. parts: what the fitness consists of, by name; fitness: lower is better, inf: no number."""
+    """A structure that was judged. parts: what the fitness consists of, by name; fitness: lower is better, inf: no number.
+
+    seconds: what judging it took, beside others where several were judged at once.
+    """
 
     generation: int
     origin: Origin
@@ -42,6 +46,7 @@ class Evaluated:
     cost: float
     fitness: float
     parts: Mapping[str, float]
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,11 @@ def search(
     result; state: the file that holds what was evaluated; fingerprint: of everything that fitness depends on; progress:
     evaluations done and expected. Raises NotValid for a damaged state, and where a whole first generation has no number.
     """
+
+    def judge(genes: Genes) -> tuple[Judged, float]:
+        began_s = time.monotonic()
+        return fitness(genes), time.monotonic() - began_s
+
     found = _read(state, fingerprint, seed, settings)
     total = settings.generations * settings.population
     with ThreadPoolExecutor(workers) as pool:
@@ -78,14 +88,20 @@ def search(
             known = len(found) - len(before)
             if [(one.origin, one.genes) for one in found[len(before) :][: len(bred)]] != bred[:known]:
                 raise NotValid(f"{state} is damaged", remedy="Delete it to search from the start.")
-            coming = [pool.submit(fitness, genes) for _, genes in bred[known:]]
+            coming = [pool.submit(judge, genes) for _, genes in bred[known:]]
             try:
                 for (origin, genes), future in zip(bred[known:], coming, strict=True):
-                    judged = future.result()
+                    judged, seconds = future.result()
                     score = judged.fitness if math.isfinite(judged.fitness) else math.inf
                     found.append(
                         Evaluated(
-                            generation, origin, genes, float(feasible.cost(genes)), score, dict(judged.parts)
+                            generation,
+                            origin,
+                            genes,
+                            float(feasible.cost(genes)),
+                            score,
+                            dict(judged.parts),
+                            seconds,
                         )
                     )
                     _write(state, fingerprint, seed, settings, found)
@@ -179,6 +195,7 @@ def _read(state: Path, fingerprint: str, seed: int, settings: Search) -> list[Ev
                 parts={
                     name: math.nan if value is None else float(value) for name, value in row["parts"].items()
                 },
+                seconds=float(row["seconds"]),
             )
             for row in read["evaluated"]
         ]

@@ -53,6 +53,7 @@ def train(
     device: torch.device | None = None,
     bfloat16: bool | None = None,
     initial: Mapping[str, Tensor] | None = None,
+    before_s: float = 0.0,
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
     say: Callable[[str], None] | None = None,
@@ -64,7 +65,8 @@ def train(
 
     command: the line that the card gives for repeating this; work: where decoded images, teachers' answers and the state for
     resuming lie (out/.training unless told); device: `default_device` unless told; bfloat16: None = as the recipe says, where
-    the device is made for it; initial: weights to begin with, drawn from the seed unless given; teachers: name -> file of
+    the device is made for it; initial: weights to begin with, drawn from the seed unless given; before_s: what was
+    spent on this network before, which the card's time holds too; teachers: name -> file of
     the card, in `out` unless told; missing: return the card that is there where this very training was finished before.
     say hears one line an epoch, progress every step. Returns the card, whose dev_results come from the stored checkpoint,
     read back and computed in float32 on the processor.
@@ -131,7 +133,7 @@ def train(
             simulated_data=dataset.simulated,
             commit=_commit(),
             time=datetime.now(UTC).isoformat(timespec="seconds"),
-            seconds=round(run.seconds + run.asking_s, 1),
+            seconds=round(before_s + run.seconds + run.asking_s, 1),
             machine=_machine(run),
             packages={"swapbench": __version__, **{name: version(name) for name in _PACKAGES}},
         ),
