@@ -11,6 +11,7 @@
     |   `-- ParityFailed            an exported file computes something else than the network it came from
     `-- EnvironmentFailed   exit 4  the device, the disk, a package or a permission
         |-- DeviceFailed            the device went away or refused
+        |   `-- Unreachable             nothing answers there now: it may be back in a moment
         |-- WorkerFailed            a worker process died or said something that is no answer
         `-- MissingPackage          an optional package is needed for this (names the extra)
 
@@ -103,6 +104,10 @@ class EnvironmentFailed(SwapbenchError):
 
 class DeviceFailed(EnvironmentFailed):
     """The device went away or refused."""
+
+
+class Unreachable(DeviceFailed):
+    """The device is offline or not attached: worth one attempt to connect again, or waiting."""
 
 
 class WorkerFailed(EnvironmentFailed):

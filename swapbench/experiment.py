@@ -63,7 +63,8 @@ __all__ = [
 class Candidate:
     """One file under one runtime, and what is known about it.
 
-    card None: a file from elsewhere, no accuracy. tool: what times the file by itself, in place of the runtime's worker.
+    card None: a file from elsewhere, no accuracy. tool: what times the file by itself, in place of the runtime's worker. cores:
+    the kind of cores of a phone that it runs on, "" for the system's choice.
     """
 
     variant: Variant
@@ -74,12 +75,14 @@ class Candidate:
     card: ModelCard | None
     parity: Parity | Absent
     tool: Tool | None = None
+    cores: str = ""
 
     @property
     def record_id(self) -> str:
         """A file name that sorts by model and tells equal names with different content apart."""
         readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.variant.file_name).lstrip(".")
-        return f"{readable}-{(self.tool or self.runtime).name}-{self.sha256[:8]}"
+        where = f"-{self.cores}" if self.cores else ""
+        return f"{readable}-{(self.tool or self.runtime).name}{where}-{self.sha256[:8]}"
 
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What the graph of the file counts, with the memory that was measured."""
@@ -145,13 +148,15 @@ def run(
     setup: Mapping[str, str] | None = None,
     desktop: bench.Desktop | None = None,
     sustained_s: float | None = None,
+    unplugged: bench.Unplugged | None = None,
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
     """Measure every candidate that has no record in `folder` yet.
 
     setup: what else tells this run from others on the device; desktop: this computer, where the device is another one and its
-    scores are to be held against those here; sustained_s: how long every file also runs without a pause.
+    scores are to be held against those here; sustained_s: how long every file also runs without a pause; unplugged: the
+    energy of all files is also measured by the device itself, at the end, while its cable is out.
 
     A candidate that fails is an error among the failures; the others go on. Raises DeviceFailed where the device goes away,
     EnvironmentFailed where the folder cannot be written, and lets KeyboardInterrupt through after the workers have ended.
@@ -161,19 +166,44 @@ def run(
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_atomically(folder / "run.json", store.dumps({**about, "finished": False}) + "\n")
-    done = {path.stem for path in (folder / "records").glob("*.json")}
+    before = _done(folder)
+    energy: bench.UnpluggedEnergy | None = None
+    without_energy: list[tuple[str, SwapbenchError]] = []
+    if unplugged is not None:
+        energy = bench.UnpluggedEnergy(
+            device,
+            unplugged,
+            {one.record_id: one.runtime for one in candidates},
+            plan,
+            folder,
+            progress,
+            sleep,
+        )
+        without_energy += energy.collect_earlier()
+    done = _done(folder) | (energy.drafts().keys() if energy else set())
     todo = [one for one in candidates if one.record_id not in done]
     failures: list[tuple[str, SwapbenchError]] = []
     if todo:
         with device.quiet(plan):
             failures = _Sitting(
-                todo, device, meters, plan, evaluation, folder, desktop, sustained_s, progress, sleep
+                todo, device, meters, plan, evaluation, folder, desktop, sustained_s, progress, sleep, energy
             ).measure()
-    if not failures:
+    if energy is not None:
+        waiting = [one for one in candidates if one.record_id in energy.drafts()]
+        crops = _crops(waiting, evaluation, progress)
+        without_energy += energy.measure(
+            {one.record_id: scoring_subject(one, device, crops) for one in waiting}
+        )
+    if not failures:  # a record whose energy is absent is final as well
         write_atomically(folder / "run.json", store.dumps({**about, "finished": True}) + "\n")
     wanted = {one.record_id for one in candidates}
     found = [store.load(path) for path in sorted((folder / "records").glob("*.json")) if path.stem in wanted]
-    return Outcome(tuple(found), tuple(failures), resumed=len(candidates) - len(todo))
+    return Outcome(tuple(found), (*failures, *without_energy), resumed=len(before & wanted))
+
+
+def _done(folder: Path) -> set[str]:
+    """The ids of the records of a run."""
+    return {path.stem for path in (folder / "records").glob("*.json")}
 
 
 TIMES_ONLY = Absent(
@@ -195,6 +225,7 @@ class _Sitting:
     sustained_s: float | None
     progress: Progress
     sleep: Callable[[float], None]
+    energy: bench.UnpluggedEnergy | None = None
     failures: list[tuple[str, SwapbenchError]] = field(default_factory=list)
     subjects: dict[str, bench.Subject] = field(default_factory=dict)
     tools: dict[str, bench.ToolSubject] = field(default_factory=dict)
@@ -360,8 +391,15 @@ class _Sitting:
                         basis = (*record.accuracy.basis, findings.remark)
                         accuracy = record.accuracy.model_copy(update={"basis": basis})
                         record = record.model_copy(update={"accuracy": accuracy})
-                store.save(record.model_copy(update={"doubts": tuple(doubts)}), self.folder)
+                self._keep(record.model_copy(update={"doubts": tuple(doubts)}))
             self.progress("scoring", number, len(self.drafts))
+
+    def _keep(self, record: Record) -> None:
+        """On the disk: whole, or as a draft where the energy of a worker's file is still to come."""
+        if self.energy is not None and record.id in self.subjects:
+            self.energy.keep(record)
+        else:
+            store.save(record, self.folder)
 
 
 def _told(progress: Progress, stage: str, total: float, done: float) -> None:

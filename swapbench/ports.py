@@ -9,7 +9,7 @@ Two exist in a second kind, because the world has it: a `Tool` is a runtime that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from swapbench.errors import DeviceFailed
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     )
 
 Mode = Literal["time", "serve", "score", "profile"]
+Ending = Literal["done", "plugged", "waited"]
+"""How detached jobs come to an end by themselves: all done; the cable came back too early; nobody pulled it in time."""
 
 
 @dataclass(frozen=True)
@@ -187,17 +189,19 @@ class Samples:
     """Files of the device that a worker read again and again from before begin_ns until after end_ns, by its own clock.
 
     values: one tuple a row, a number for each file in the order given; None where it could not be read or held no number.
+    asleep_ns: how long the device had been asleep since its start when the window closed; that clock stands still meanwhile.
     """
 
     begin_ns: int
     end_ns: int
     times_ns: tuple[int, ...]
     values: tuple[tuple[float | None, ...], ...]
+    asleep_ns: int = 0
 
     def of(self, columns: Sequence[int]) -> Samples:
         """The same rows with some of the files only."""
         picked = tuple(tuple(row[column] for column in columns) for row in self.values)
-        return Samples(self.begin_ns, self.end_ns, self.times_ns, picked)
+        return replace(self, values=picked)
 
 
 @runtime_checkable
@@ -317,6 +321,67 @@ class SampledMeter(Protocol):
 
     def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
         """The energy of the three windows; DeviceFailed where it cannot be told. Samples hold `files`, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class DetachedJob:
+    """A program that a device runs by itself: a name that is also one of a file, its command line, its standard input."""
+
+    name: str
+    argv: tuple[str, ...]
+    requests: str
+
+
+@dataclass(frozen=True)
+class Detached:
+    """What a device keeps of the jobs that were left on it.
+
+    token: of whoever left them; alive: they wait, or run; unplugged: the cable is out now; begun: it was out, and the first job
+    began; ended: how they came to an end by themselves, None where they did not; restarted: the device was, since; finished: the
+    jobs whose answers are there.
+    """
+
+    token: str
+    alive: bool
+    unplugged: bool
+    begun: bool
+    ended: Ending | None
+    restarted: bool
+    finished: tuple[str, ...]
+
+
+@runtime_checkable
+class DetachableDevice(Protocol):
+    """A device that goes on working when its cable is pulled: what it measures of its battery can only be seen then."""
+
+    name: str
+
+    def cable_files(self) -> tuple[str, ...]:
+        """The numeric files that read 0 while the cable is out, none where that shows in words only.
+
+        DeviceFailed where the device cannot tell whether its cable is in.
+        """
+        ...
+
+    def detach(self, token: str, jobs: Sequence[DetachedJob], *, patience_s: float, settle_s: float) -> None:
+        """Leave jobs there. They are done one after another, beginning settle_s after the cable went, and end when it comes back.
+
+        They wait for that as long as patience_s. What was left there before is thrown away. DeviceFailed where the device cannot
+        tell whether its cable is in, or would not go on without it.
+        """
+        ...
+
+    def detached(self) -> Detached | None:
+        """What it keeps, None for nothing; Unreachable while it is away."""
+        ...
+
+    def detached_answers(self, name: str) -> str:
+        """Everything that a finished job said. WorkerFailed, with the reason, for one that was killed."""
+        ...
+
+    def end_detached(self) -> bool:
+        """End what waits or runs there and throw away what is kept; whether there was anything."""
         ...
 
 

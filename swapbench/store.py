@@ -6,6 +6,7 @@ A run is a folder `reports/<run>/` with `run.json` (what was asked for and wheth
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +52,37 @@ def save(record: Record, run_folder: Path) -> Path:
 def scores_path(run_folder: Path, record_id: str) -> Path:
     """Where the score of every frame behind a record's accuracy is kept."""
     return run_folder / "scores" / f"{record_id}.csv.gz"
+
+
+def drafts_folder(run_folder: Path) -> Path:
+    """Where records wait of which a part is still to come, such as an energy that a phone measures by itself."""
+    return run_folder / "waiting"
+
+
+def save_draft(record: Record, run_folder: Path) -> None:
+    """Keep what there is of a record until the rest has come."""
+    write_atomically(drafts_folder(run_folder) / f"{record.id}.json", record_text(record))
+
+
+def drafts(run_folder: Path) -> dict[str, Record]:
+    """All that wait, by id. One that is damaged, or has become a record, is none."""
+    found = {}
+    for path in sorted(drafts_folder(run_folder).glob("*.json")):
+        if not (run_folder / "records" / path.name).exists():
+            with contextlib.suppress(BadRecord):
+                found[path.stem] = load(path)
+    return found
+
+
+def drop_drafts(run_folder: Path) -> None:
+    """None of them will become a record: another run takes the name."""
+    for path in drafts_folder(run_folder).glob("*"):
+        path.unlink()
+
+
+def drop_draft(record_id: str, run_folder: Path) -> None:
+    """It has become a record."""
+    (drafts_folder(run_folder) / f"{record_id}.json").unlink(missing_ok=True)
 
 
 def load(path: Path) -> Record:

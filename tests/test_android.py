@@ -189,6 +189,7 @@ def test_a_faked_state_is_refused(pixel: Pixel) -> None:
 def test_a_cluster_becomes_a_mask_of_the_cores_that_are_on(pixel: Pixel) -> None:
     device = pixel.device()
     assert [device.core_mask(which) for which in ("little", "mid", "big", "all")] == ["f", "30", "c0", "ff"]
+    assert device.kinds_of_cores() == ("little", "mid", "big")
     pixel.write("sys/devices/system/cpu/online", "0-6\n")
     assert device.core_mask("big") == "40"
 

@@ -305,6 +305,15 @@ def test_cores_that_a_phone_has_not_are_refused_with_those_that_it_has() -> None
     assert android_text.core_mask(one, "all", range(2)) == "3"
 
 
+def test_the_kinds_of_cores_that_a_phone_has_are_named_slowest_first() -> None:
+    assert android_text.named_kinds(android_text.clusters(PIXEL)) == {
+        "little": (0, 1, 2, 3), "mid": (4, 5), "big": (6, 7)
+    }  # fmt: skip
+    assert list(android_text.named_kinds(android_text.clusters(cpu_tree(LITTLE, BIG)))) == ["little", "big"]
+    assert android_text.named_kinds(android_text.clusters(cpu_tree(BIG, BIG))) == {}
+    assert android_text.named_kinds(()) == {}
+
+
 @given(st.sets(st.integers(0, 31), min_size=1))
 def test_a_mask_has_a_bit_for_each_core(cores: set[int]) -> None:
     found = (CpuCluster(cores=tuple(sorted(cores))),)

@@ -284,6 +284,19 @@ def test_a_cable_pulled_during_a_run_ends_the_client_and_not_the_run(phone: Phon
     assert running(phone, "sleep 1000")
 
 
+def test_a_restart_ends_everything_and_keeps_the_disk(phone: Phone) -> None:
+    boot = phone.shell("cat /proc/sys/kernel/random/boot_id").stdout
+    phone.shell("echo kept > /data/local/tmp/file; sleep 99 </dev/null >/dev/null 2>&1 &")
+    phone.restart()
+    # adb may notice the break only after it was told to connect
+    assert until(lambda: phone.connect() and phone.shell("true").status == 0)
+    assert not [command for _, command in phone.processes() if "sleep" in command]
+    assert phone.shell("cat /data/local/tmp/file").stdout == "kept\n"
+    after = phone.shell("cat /proc/sys/kernel/random/boot_id").stdout
+    assert len(after) == len(boot) == 37
+    assert after != boot
+
+
 def test_a_slow_shell_makes_the_client_wait(phone: Phone) -> None:
     phone.set(shell_delay_s=30.0)
     with pytest.raises(subprocess.TimeoutExpired):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -245,6 +247,43 @@ def test_cores_can_be_chosen_and_the_record_says_which(
     assert run(model("net.onnx"), "--cores", "bigg") == 2
     assert "Did you mean big" in error(capsys)
     assert run(model("net.onnx"), "--cores", "big", device="local") == 2
+    assert "--cores is for phones" in error(capsys)
+
+
+def test_a_sweep_measures_every_file_on_every_cluster_and_tells_them_apart(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model("a.onnx"), model("b.tflite"), "--cores", "sweep") == 3
+    found = store.load_run(Path("reports/r"))
+    kinds = {one.runtime.settings["cores"] for one in found}
+    assert {"big"} <= kinds or kinds == {"all"}  # the cores of this machine are those of the phone
+    assert len(found) == 2 * len(kinds)
+    masks = {one.runtime.settings["cores"]: one.runtime.settings["affinity"] for one in found}
+    assert len(set(masks.values())) == len(kinds)
+    bits = [int(mask, 16) for mask in masks.values()]
+    assert sum(bits) == functools.reduce(operator.or_, bits)  # no core is in two of them
+    assert all(f"-{one.runtime.settings['cores']}-" in one.id for one in found)
+    said = capsys.readouterr().out
+    for kind in kinds:
+        assert len(kinds) == 1 or f"{kind} cores" in said
+    # the same again is the same run, and it is finished
+    assert run("a.onnx", "b.tflite", "--cores", "sweep") == 2
+    capsys.readouterr()
+
+
+def test_several_kinds_of_cores_are_named_with_commas(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(model("net.onnx"), "--cores", "big,all,big") == 3
+    assert [one.runtime.settings["cores"] for one in store.load_run(Path("reports/r"))] == ["all", "big"]
+    for typed, reason in (
+        ("big,sweep", "is no choice of cores"),
+        (",", "is no choice of cores"),
+        ("big,litle", "Did you mean little"),
+    ):
+        assert run("net.onnx", "--cores", typed) == 2
+        assert reason in error(capsys)
+    assert run("net.onnx", "--cores", "sweep", device="local") == 2
     assert "--cores is for phones" in error(capsys)
 
 

@@ -20,7 +20,7 @@ from made_records import (
 )
 
 from swapbench.errors import UnknownName
-from swapbench.records import Absent, RuntimeUsed, Speed
+from swapbench.records import Absent, Record, RuntimeUsed, Speed
 from swapbench.report.summary import fingerprint, rows_of, summary
 
 
@@ -236,6 +236,32 @@ def test_a_machine_in_another_state_is_the_same_machine() -> None:
     warm = MACHINE.model_copy(update={"temperature_c": 71.0, "load_1min": 2.0, "on_battery": True})
     assert fingerprint(warm) == fingerprint(MACHINE)
     assert fingerprint(MACHINE.model_copy(update={"governor": "powersave"})) != fingerprint(MACHINE)
+
+
+def on_cores(kind: str, mask: str, fastest_ns: int) -> Record:
+    """The reference network, timed on some cores of a phone."""
+    one = record(speed=speed(fastest_ns, fastest_ns // 100))
+    settings = {**one.runtime.settings, "cores": kind, "affinity": mask}
+    used = one.runtime.model_copy(update={"settings": settings})
+    return one.model_copy(update={"id": f"{one.id}-{kind}", "runtime": used})
+
+
+def test_cores_of_another_kind_are_another_machine_and_never_compared() -> None:
+    rows, _ = rows_of([on_cores("big", "c0", 2_000_000), on_cores("little", "f", 8_000_000), record()])
+    assert len({row.machine_fingerprint for row in rows}) == 3
+    assert {row.cores for row in rows} == {"big", "little", None}
+    assert [row.relative.speed_up for row in rows if row.relative] == [1, 1, 1]
+    labels = {row.label.partition(" ")[2] for row in rows}
+    assert labels == {"(big cores)", "(little cores)", "(any cores)"}
+    assert any(row.machine_fingerprint.endswith("bound to big cores (c0)") for row in rows)
+
+
+def test_an_older_record_that_tells_its_cores_by_their_mask_only_stands_apart_too() -> None:
+    old = on_cores("big", "c0", 2_000_000)
+    settings = {name: value for name, value in old.runtime.settings.items() if name != "cores"}
+    old = old.model_copy(update={"runtime": old.runtime.model_copy(update={"settings": settings})})
+    rows, _ = rows_of([old, record()])
+    assert len({row.machine_fingerprint for row in rows}) == 2
 
 
 def test_the_newest_reference_is_taken_where_there_are_several() -> None:

@@ -31,6 +31,7 @@ from swapbench.bench.passes import (
 )
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.sustained import measure_sustained
+from swapbench.bench.unplugged import Unplugged, UnpluggedEnergy
 from swapbench.bench.workers import Subject, normalise_json
 
 __all__ = [
@@ -46,6 +47,8 @@ __all__ = [
     "Subject",
     "Timed",
     "ToolSubject",
+    "Unplugged",
+    "UnpluggedEnergy",
     "at_frame_rate",
     "check_preprocessing",
     "chosen_rows",

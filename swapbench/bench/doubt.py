@@ -55,7 +55,7 @@ def doubts(record: Record) -> tuple[Doubt, ...]:
         found += _device_parity_doubts(record.device_parity)
     if not isinstance(record.power, Absent):
         for one in record.power:
-            found += _power_doubts(one)
+            found += power_doubts(one)
     return tuple(found)
 
 
@@ -205,7 +205,8 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         )
 
 
-def _power_doubts(power: Power) -> Iterable[Doubt]:
+def power_doubts(power: Power) -> Iterable[Doubt]:
+    """The reasons to distrust what one meter showed."""
     drift = stats.idle_drift(power)
     if drift > IDLE_DRIFT:
         yield Doubt(

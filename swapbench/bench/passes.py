@@ -400,10 +400,11 @@ def measure_power(
     found: dict[str, Power | DeviceFailed] = watch.powers(runs)
     for meter, *three in zip(counted, *windows, strict=True):
         found[meter.name] = _power(meter, runs, *three)
-    return _measured([found[meter.name] for meter in meters])
+    return measured([found[meter.name] for meter in meters])
 
 
-def _measured(found: Sequence[Power | DeviceFailed]) -> tuple[Power, ...] | Absent:
+def measured(found: Sequence[Power | DeviceFailed]) -> tuple[Power, ...] | Absent:
+    """What the meters gave that did not fail; Absent, with every reason, where all did."""
     failures = [one for one in found if isinstance(one, DeviceFailed)]
     powers = tuple(one for one in found if isinstance(one, Power))
     if powers:

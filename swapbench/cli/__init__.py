@@ -161,6 +161,13 @@ def run(
         float,
         typer.Option(min=1, help="Seconds of each of the three energy windows: idle, busy, idle."),
     ] = 10.0,
+    detached: Annotated[
+        bool,
+        typer.Option(
+            "--detached",
+            help="Also have a phone measure its battery by itself: you pull the cable when asked, and plug it in again.",
+        ),
+    ] = False,
     sustained: Annotated[
         str | None,
         typer.Option(
@@ -185,7 +192,7 @@ def run(
 
     request = main_job.run_request(
         files=files or [], models=models_ or [], formats=format_ or [], precisions=precision or [], runtimes=runtime or [],
-        device=DeviceRequest.of(device_, serial, cores, delegate or [], whole=require_full_delegation), data=DataRequest.of(data, data_root, protocol, frames, faces), card=card, accuracy=accuracy, threads=threads, target=target, budget_s=budget, seed=seed, window_s=window, fps=fps, sustained=sustained,
+        device=DeviceRequest.of(device_, serial, cores, delegate or [], whole=require_full_delegation, detached=detached), data=DataRequest.of(data, data_root, protocol, frames, faces), card=card, accuracy=accuracy, threads=threads, target=target, budget_s=budget, seed=seed, window_s=window, fps=fps, sustained=sustained,
         relative_to=relative_to, name=name, replace=replace,
     )  # fmt: skip
     with terminal.progress() as progress:

@@ -96,6 +96,18 @@ def prepare(
         terminal.print_rows(rows, ("runtime", "version", "flavour", "package", "providers", "library"), "")
 
 
+@app.command()
+def end(
+    name: Annotated[str, typer.Argument(metavar="DEVICE", help="Device profile; see: swapbench devices.")],
+    serial: Serial = None,
+) -> None:
+    """End what a phone does, or waits to do, by itself for run --detached, and throw away what it kept."""
+    from swapbench.commands.device import DeviceRequest, end_detached
+
+    ended = end_detached(terminal.folders(), DeviceRequest.of(name, serial))
+    terminal.say("Ended and thrown away." if ended else "Nothing was left on the phone.")
+
+
 def _print_findings(findings: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table

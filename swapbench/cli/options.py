@@ -65,7 +65,9 @@ Serial = Annotated[
 Cores = Annotated[
     str | None,
     typer.Option(
-        metavar="KIND", help="Cores of a phone to run on: big, mid, little or all; its own choice if none."
+        metavar="KIND",
+        help="Cores of a phone to run on: big, mid, little or all; several, as in big,little, one after another; "
+        "sweep for every kind that it has; its own choice if none.",
     ),
 ]
 Runtimes = Annotated[

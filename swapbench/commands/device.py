@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from swapbench import catalog
 from swapbench.commands import kit
 from swapbench.commands.kit_sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
+from swapbench.ports import DetachableDevice
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import BenchmarkModel
+from swapbench.runtimes.native import NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
     from swapbench.devices.android import Android
     from swapbench.devices.android_text import Cores
     from swapbench.doctor import Finding
+    from swapbench.experiment import Candidate
     from swapbench.ports import Device, Meter, Progress, Runtime, SampledMeter, Tool
+    from swapbench.records import PhoneState
     from swapbench.runtimes.benchmark_model import Delegate
-    from swapbench.runtimes.native import NativeWorker
 
 CORES: Final = ("big", "mid", "little", "all")
+SWEEP: Final = "sweep"
 DELEGATES: Final = ("cpu", "xnnpack", "gpu", "nnapi")
 ABIS: Final = (ARM64, "x86_64")
 
@@ -35,15 +39,19 @@ ABIS: Final = (ARM64, "x86_64")
 class DeviceRequest:
     """Which device a person named, and what of it.
 
-    serial: of several attached phones; cores: those to run on, None for the system's choice; delegates: those that TFLite's
-    benchmark_model times, beside the runtimes; whole: a delegate that takes less than the whole graph is a failure.
+    serial: of several attached phones; cores: kinds of them, on each of which everything runs in turn, none for the system's
+    choice; sweep: every kind that the phone has; delegates: those that TFLite's benchmark_model times, beside the runtimes;
+    whole: a delegate that takes less than the whole graph is a failure; detached: it measures its battery by itself while its
+    cable is out.
     """
 
     name: str = "local"
     serial: str | None = None
-    cores: Cores | None = None
+    cores: tuple[Cores, ...] = ()
+    sweep: bool = False
     delegates: tuple[Delegate, ...] = ()
     whole: bool = False
+    detached: bool = False
 
     @classmethod
     def of(
@@ -54,13 +62,25 @@ class DeviceRequest:
         delegates: Sequence[str] = (),
         *,
         whole: bool = False,
+        detached: bool = False,
     ) -> DeviceRequest:
-        """The same from options as they were typed. Raises UnknownName."""
-        if cores is not None:
-            catalog.checked_names("kind of cores", (cores,), CORES)
+        """The same from options as they were typed; cores: "big", "big,little" or "sweep". Raises UnknownName or UserError."""
+        kinds = tuple(dict.fromkeys(catalog.split_commas((cores or "",))))
+        catalog.checked_names("kind of cores", kinds, (*CORES, SWEEP))
+        if cores is not None and (not kinds or (SWEEP in kinds and len(kinds) > 1)):
+            raise UserError(
+                f"--cores {cores!r} is no choice of cores",
+                remedy="Name kinds, as in --cores big,little, or --cores sweep for all that the phone has",
+            )
         wanted = catalog.checked_names("delegate", catalog.split_commas(delegates), DELEGATES)
         return cls(
-            name, serial or None, cast("Cores | None", cores), cast("tuple[Delegate, ...]", wanted), whole
+            name,
+            serial or None,
+            () if SWEEP in kinds else cast("tuple[Cores, ...]", kinds),
+            sweep=SWEEP in kinds,
+            delegates=cast("tuple[Delegate, ...]", wanted),
+            whole=whole,
+            detached=detached,
         )
 
 
@@ -68,7 +88,9 @@ class DeviceRequest:
 class Place:
     """A device with what runs on it. meters: what may measure its energy, by name, the best first; see `found_meters`.
 
-    tools: what else can time .tflite files there; setup: what else tells its runs from those of others, {} for this computer.
+    tools: what else can time .tflite files there; setup: what else tells its runs from those of others, {} for this computer;
+    unplugged: meters of what shows only while its cable is out; clusters: the cores that everything runs on in turn, none for
+    the system's choice.
     """
 
     device: Device
@@ -76,6 +98,25 @@ class Place:
     meters: Mapping[str, Callable[[], Meter | SampledMeter | Absent]]
     tools: tuple[Tool, ...] = ()
     setup: Mapping[str, str] = field(default_factory=dict)
+    unplugged: Mapping[str, Callable[[], SampledMeter | Absent]] = field(default_factory=dict)
+    clusters: tuple[Cluster, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Cores of a phone: their kind, and their affinity mask in hexadecimal."""
+
+    kind: Cores
+    mask: str
+
+    def pinned(self, one: Candidate) -> Candidate:
+        """The same file on these cores."""
+        assert isinstance(one.runtime, NativeWorker)
+        runtime = replace(one.runtime, affinity=self.mask, cores=self.kind)
+        tool = one.tool
+        if isinstance(tool, BenchmarkModel):
+            tool = replace(tool, prefix=("taskset", self.mask), cores=self.kind)
+        return replace(one, runtime=runtime, tool=tool, cores=self.kind)
 
 
 def open_place(folders: Folders, request: DeviceRequest, runtimes: Sequence[str]) -> Place:
@@ -88,26 +129,37 @@ def open_place(folders: Folders, request: DeviceRequest, runtimes: Sequence[str]
     _, kind = catalog.profile_file(folders, request.name)
     device = catalog.device(folders, request.name, request.serial)
     if kind != "android":
-        for option, given in (("--cores", request.cores), ("--delegate", request.delegates)):
+        for option, given in (
+            ("--cores", request.cores or request.sweep),
+            ("--delegate", request.delegates),
+            ("--detached", request.detached),
+        ):
             if given:
                 raise UserError(
                     f"{option} is for phones", remedy="Leave it out, or name a phone with --device"
                 )
         return Place(device, catalog.runtimes(runtimes), catalog.meters())
     phone = cast("Android", device)
+    kinds = phone.kinds_of_cores() if request.sweep else request.cores
+    clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, request, runtimes)
-    setup = {"serial": phone.adb.serial, **({"cores": request.cores} if request.cores else {})}
+    setup = {"serial": phone.adb.serial, **({"cores": ", ".join(kinds)} if kinds else {})}
     setup |= {one.name: f"{one.package} {one.version} {one.flavour}" for one in workers}
     if request.delegates:
         setup["delegates"] = f"{', '.join(request.delegates)}{', whole' if request.whole else ''}"
-    return Place(phone, workers, phone_meters(phone), tools, setup)
+    unplugged: Mapping[str, Callable[[], SampledMeter | Absent]] = {}
+    if request.detached:
+        if phone.detached() is None:  # else it may be collected, whatever the phone looks like now
+            phone.refuse_unless_detachable()
+        setup["energy"] = "cable out"
+        unplugged = unplugged_meters(phone)
+    return Place(phone, workers, phone_meters(phone), tools, setup, unplugged, clusters)
 
 
 def _programs(
     folders: Folders, phone: Android, request: DeviceRequest, wanted: Sequence[str]
 ) -> tuple[tuple[NativeWorker, ...], tuple[BenchmarkModel, ...]]:
     """What runs on the phone, brought there where it is at hand. EnvironmentFailed, with the command, where it is not."""
-    affinity = phone.core_mask(request.cores) if request.cores else ""
     sources, _ = kit.at_hand(folders, request.name, abi_of(phone))
     if sources:
         pushed, folder = kit.push(
@@ -116,7 +168,7 @@ def _programs(
     else:
         folder = phone.adb.folder
         pushed = kit.on_phone(phone, folder) or kit.Kit(parts=(), files={})
-    workers = kit.workers(pushed, folder, affinity)
+    workers = kit.workers(pushed, folder)
     absent = [name for name in (wanted or PACKAGES) if name not in {one.name for one in workers}]
     if not workers or (wanted and absent):
         raise EnvironmentFailed(
@@ -136,7 +188,6 @@ def _programs(
                 f"{folder}/{tool}",
                 delegate,
                 name=f"benchmark_model-{delegate}",
-                prefix=("taskset", affinity) if affinity else (),
                 require_full=request.whole,
             )
             for delegate in request.delegates
@@ -164,11 +215,12 @@ def abi_of(phone: Android) -> str:
 # ---------------------------------------------------------------------------------------------- meters
 
 
-def found_meters(
-    finders: Mapping[str, Callable[[], Meter | SampledMeter | Absent]],
-) -> tuple[Meter | SampledMeter, ...] | Absent:
+AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
+
+
+def found_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
     """The meters that are there, in their order; why there is none where there is none."""
-    found: list[Meter | SampledMeter] = []
+    found: list[AnyMeter] = []
     reasons: list[str] = []
     remedies: list[str] = []
     for name, find in finders.items():
@@ -193,6 +245,29 @@ def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMet
         "battery-charge": lambda: find_battery_charge(phone.read, phone.state),
         "battery-current": lambda: find_battery_current(phone.read, phone.state),
     }
+
+
+def unplugged_meters(phone: Android) -> Mapping[str, Callable[[], SampledMeter | Absent]]:
+    """The same for what this phone's battery will show once its cable is out; only its level is checked beforehand."""
+    from swapbench.meters.battery import find_battery_charge, find_battery_current
+
+    def then() -> PhoneState:
+        return phone.state().model_copy(update={"plugged": (), "charging": False})
+
+    return {
+        "battery-charge": lambda: find_battery_charge(phone.read, then, now=False),
+        "battery-current": lambda: find_battery_current(phone.read, then, now=False),
+    }
+
+
+def end_detached(folders: Folders, request: DeviceRequest) -> bool:
+    """End what a phone does, or waits to do, by itself, and throw away what it kept; whether there was anything."""
+    device = catalog.device(folders, request.name, request.serial)
+    if not isinstance(device, DetachableDevice):
+        raise UserError(
+            f"the device {request.name} does nothing by itself", remedy="swapbench devices lists phones"
+        )
+    return device.end_detached()
 
 
 def phone_findings(folders: Folders, request: DeviceRequest) -> tuple[Finding, ...]:

@@ -166,8 +166,8 @@ def on_phone(device: Device, folder: str) -> Kit | None:
     return kit if done.exit_code == 0 else None
 
 
-def workers(kit: Kit, folder: str, affinity: str = "") -> tuple[NativeWorker, ...]:
-    """The runtimes of a kit as the bench takes them. affinity: hexadecimal mask of the cores to run on, "" for all."""
+def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
+    """The runtimes of a kit as the bench takes them."""
     return tuple(
         RUNTIMES[part.runtime](
             runner=f"{folder}/{part.runner}",
@@ -176,7 +176,6 @@ def workers(kit: Kit, folder: str, affinity: str = "") -> tuple[NativeWorker, ..
             package=part.package,
             version=part.version,
             prefix=(f"{folder}/{part.loader}", "--library-path", folder) if part.loader else (),
-            affinity=affinity,
         )
         for part in kit.parts
         if part.runtime in RUNTIMES

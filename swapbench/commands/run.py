@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swapbench import bench, catalog, stats, units
+from swapbench import bench, catalog, stats, store, units
 from swapbench.commands.data import DataRequest, evaluation, folds
 from swapbench.commands.device import DeviceRequest, found_meters, open_place
 from swapbench.commands.workshop import build_files, carded_models, checked_variants
@@ -161,6 +161,8 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         failures += failed
         candidates += _candidates(built, carded, runtimes)
     candidates += _timed_by_tools(candidates, place.tools)
+    if place.clusters:
+        candidates = [cluster.pinned(one) for one in candidates for cluster in place.clusters]
     candidates = list({one.record_id: one for one in candidates}.values())  # the same file given twice is one
     if not candidates:
         if failures:
@@ -192,6 +194,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         setup=setup,
         desktop=_desktop(folders, runtimes) if place.setup else None,
         sustained_s=request.sustained_s,
+        unplugged=bench.Unplugged(found_meters(place.unplugged), say) if request.device.detached else None,
         progress=progress,
     )
     notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
@@ -328,6 +331,7 @@ def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], s
     else:
         for path in old:
             path.unlink()
+        store.drop_drafts(folder)
     return folder
 
 
@@ -359,18 +363,23 @@ def _parity_notes(records: Sequence[Record]) -> list[str]:
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:
     """What a camera's frame rate makes of the latencies, a line a file; and where the order of two files turns round."""
-    medians = {
-        f"{one.artifact} ({one.runtime.runtime})": (_median_ns(one.speed), _median_ns(one.paced))
-        for one in records
-        if isinstance(one.speed, Speed) and isinstance(one.paced, Speed)
-    }
-    lines = [
-        f"{name}: {units.duration(at_rate)} at the frame rate, {units.duration(back_to_back)} back to back."
-        for name, (back_to_back, at_rate) in medians.items()
-    ]
-    by_speed, by_paced = (sorted(medians, key=lambda name: medians[name][place]) for place in (0, 1))
-    if by_speed != by_paced:
-        lines.append(f"The order turns round: at the frame rate it is {', '.join(by_paced)}.")
+    lines = []
+    for cores in dict.fromkeys(one.runtime.settings.get("cores", "") for one in records):
+        where = f", {cores} cores" if cores else ""
+        medians = {
+            f"{one.artifact} ({one.runtime.runtime}{where})": (_median_ns(one.speed), _median_ns(one.paced))
+            for one in records
+            if isinstance(one.speed, Speed)
+            and isinstance(one.paced, Speed)
+            and one.runtime.settings.get("cores", "") == cores
+        }
+        lines += [
+            f"{name}: {units.duration(at_rate)} at the frame rate, {units.duration(back_to_back)} back to back."
+            for name, (back_to_back, at_rate) in medians.items()
+        ]
+        by_speed, by_paced = (sorted(medians, key=lambda name: medians[name][place]) for place in (0, 1))
+        if by_speed != by_paced:
+            lines.append(f"The order turns round: at the frame rate it is {', '.join(by_paced)}.")
     return lines + [
         f"{one.artifact}: {one.paced.absent}"
         for one in records

@@ -22,9 +22,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from swapbench.devices import adb_text, android_text
-from swapbench.devices.adb_text import Unreachable
 from swapbench.devices.local import GRACE_S, LocalConversation
-from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.errors import DeviceFailed, Unreachable, WorkerFailed
 from swapbench.files import file_sha256
 from swapbench.ports import Finished
 
@@ -48,20 +47,23 @@ _DAMAGED: Final = 65
 _OVER_TCP = re.compile(r".+:\d+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
-_PROGRAM = """
+NOTE: Final = """
 note() { echo "$1 ${22}"; }
 read -r line < /proc/$$/stat
-note $line > "$1"
+note $line"""
+"""Prints a note of the shell that runs it: fields 1 and 22 of /proc/PID/stat, the process number and its start time (proc(5)).
+
+The shell's own name has no spaces, so the fields can be counted by words.
+"""
+
+_PROGRAM = f"""{NOTE} > "$1"
 [ -e "$1.stop" ] && exit 143
 echo "$2"
 [ -n "$3" ] && export LD_LIBRARY_PATH="$3"
 shift 3
 exec "$@"
 """
-"""Run by `sh -c` as NAME NOTE MARK LIBRARIES PROGRAM [ARGUMENT...]: note the process, greet, become the program.
-
-Fields 1 and 22 of /proc/PID/stat are the process number and its start time (proc(5)); the shell's own name has no spaces.
-"""
+"""Run by `sh -c` as NAME NOTE MARK LIBRARIES PROGRAM [ARGUMENT...]: note the process, greet, become the program."""
 
 _NOTED = """
 cd {notes} 2>/dev/null || exit 0
@@ -76,6 +78,11 @@ for note in {pattern}; do
 done
 """
 """Do something with every process that a note still describes: a process number alone may belong to another by now."""
+
+
+def noted(folder: str, action: str, pattern: str) -> str:
+    """A script that does `action` to every process ("$pid") that a note in a folder of the phone still describes."""
+    return f"({_NOTED.format(notes=shlex.quote(folder), pattern=pattern, action=action)})"
 
 
 def find_adb() -> str:
@@ -342,8 +349,7 @@ class Adb:
         return tuple(int(line) for line in done.stdout.split())
 
     def _noted(self, action: str, pattern: str = "*.pid") -> str:
-        script = _NOTED.format(notes=shlex.quote(self._notes), pattern=pattern, action=action)
-        return f"({script})"
+        return noted(self._notes, action, pattern)
 
     # -------------------------------------------------------------------------------------- the connection
 

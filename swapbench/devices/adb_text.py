@@ -9,16 +9,12 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
-from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.errors import DeviceFailed, Unreachable, WorkerFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 TAIL_CHARACTERS: Final = 200
-
-
-class Unreachable(DeviceFailed):
-    """The phone is offline or not attached: worth one attempt to connect again."""
 
 
 _UNREACHABLE: Final = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench.devices import android_text
 from swapbench.devices.adb import Adb, find_adb
+from swapbench.devices.android_detached import CABLE_FILES, DetachedQueue, cable_signs, nothing_tells
 from swapbench.devices.android_profile import Profile, attached, phone_for
 from swapbench.errors import DeviceFailed
 from swapbench.records import Machine, PhoneState, StartGate
@@ -23,7 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.devices.android_text import Cores
-    from swapbench.ports import Conversation, Device, Finished
+    from swapbench.ports import (
+        Conversation,
+        DetachableDevice,
+        Detached,
+        DetachedJob,
+        Device,
+        Finished,
+    )
     from swapbench.records import Plan
 
 POLL_S: Final = 5.0
@@ -97,6 +105,7 @@ class Android:
         self._sleep, self._clock = sleep, clock
         self._before: _Before | None = None
         self._pushed: dict[str, Path] = {}
+        self._queue = DetachedQueue(adb)
 
     # -------------------------------------------------------------------------------------- what it is
 
@@ -145,6 +154,11 @@ class Android:
         clusters = android_text.clusters(told["cpu"].stdout)
         return android_text.core_mask(clusters, which, android_text.cpu_list(told["online"].stdout))
 
+    def kinds_of_cores(self) -> tuple[Cores, ...]:
+        """The kinds of cores that this phone has, slowest first; ("all",) where they are alike or not told."""
+        clusters = android_text.clusters(self.adb.query(CPU_FILES).stdout)
+        return tuple(android_text.named_kinds(clusters)) or ("all",)
+
     # -------------------------------------------------------------------------------------- files and programs
 
     def push(self, path: Path) -> str:
@@ -177,6 +191,58 @@ class Android:
         """The text of a file on the phone; DeviceFailed where it cannot be read."""
         return self.adb.read(path)
 
+    # -------------------------------------------------------------------------------------- while its cable is out
+
+    def refuse_unless_detachable(self) -> None:
+        """DeviceFailed for a phone that is not plugged in, or would fall asleep without its cable."""
+        state = self.state()
+        if state.plugged == ():
+            raise DeviceFailed(
+                f"phone {self.adb.serial} is not plugged in, so there is no cable to pull",
+                remedy="Plug it in, or leave --detached out: its battery can be measured as it is.",
+            )
+        if state.screen_on is False:
+            raise DeviceFailed(
+                f"the screen of phone {self.adb.serial} is off, and without its cable it would fall asleep",
+                remedy="Wake and unlock it (adb shell input keyevent KEYCODE_WAKEUP) and run the same command again.",
+            )
+
+    def cable_files(self) -> tuple[str, ...]:
+        """See ports.DetachableDevice."""
+        return tuple(path for path, value in self._cable_signs() if value == "0")
+
+    def _cable_signs(self) -> tuple[tuple[str, str], ...]:
+        signs = cable_signs(self.adb.query(CABLE_FILES).stdout)
+        if not signs:
+            raise nothing_tells(self.adb.serial)
+        return signs
+
+    def detach(self, token: str, jobs: Sequence[DetachedJob], *, patience_s: float, settle_s: float) -> None:
+        """See ports.DetachableDevice."""
+        self.refuse_unless_detachable()
+        self._queue.start(
+            token,
+            jobs,
+            self._cable_signs(),
+            patience_s=patience_s,
+            settle_s=settle_s,
+            farewell=_RESTORE_SCREEN.format(keep=self._kept()),
+        )
+
+    def detached(self) -> Detached | None:
+        """See ports.DetachableDevice."""
+        return self._queue.look()
+
+    def detached_answers(self, name: str) -> str:
+        """See ports.DetachableDevice."""
+        return self._queue.answers(name)
+
+    def end_detached(self) -> bool:
+        """See ports.DetachableDevice. The screen is left as the person had it."""
+        ended = self._queue.end()
+        self._restore_screen()
+        return ended
+
     # -------------------------------------------------------------------------------------- holding still
 
     @contextlib.contextmanager
@@ -184,10 +250,18 @@ class Android:
         """A steady state: nothing of earlier runs alive, cool, the screen as it is; what was changed is put back.
 
         A phone that does not cool down in time is measured all the same, and its start gate says that it did not.
-        Raises DeviceFailed for a faked battery or thermal state.
+        What was left to work without a cable is no orphan: while it does, nothing else is measured, and its screen stays lit.
+        Raises DeviceFailed for that, and for a faked battery or thermal state.
         """
         del plan
         outer = self._before
+        left = self.detached()
+        if left is not None and left.alive:
+            raise DeviceFailed(
+                f"phone {self.adb.serial} waits for its cable to be pulled, or measures without it, for another run",
+                remedy="Collect that with the command that began it, "
+                f"or end it with: swapbench device end {self.name}",
+            )
         self.adb.end_orphans()
         self._restore_screen()
         gate, state = self._cooled()
@@ -199,8 +273,10 @@ class Android:
         finally:
             self._before = outer
             with contextlib.suppress(DeviceFailed):  # a phone that is gone must not hide why it was left
-                self._restore_screen()
                 self.adb.end_orphans()
+                left = self.detached()
+                if left is None or not left.alive:
+                    self._restore_screen()
 
     def _cooled(self) -> tuple[StartGate, PhoneState]:
         """Wait until the surface is cool and nothing throttles, or the patience of the profile ends."""
@@ -279,4 +355,4 @@ def find_android(profile: Profile, serial: str | None = None) -> Android:
 
 
 if TYPE_CHECKING:
-    _keeps_the_port: type[Device] = Android
+    _keeps_the_ports: tuple[type[Device], type[DetachableDevice]] = (Android, Android)

@@ -333,6 +333,7 @@ def _tried(name: str, done: Finished, detail: str, remedy: str) -> Found:
 def _orphans(device: Android) -> Found:
     try:
         left = device.adb.orphans()
+        alone = device.detached()
     except DeviceFailed as failure:
         return Found("left over", "limited", str(failure.args[0]), failure.remedy)
     if left:
@@ -341,5 +342,13 @@ def _orphans(device: Android) -> Found:
             "limited",
             f"{len(left)} of our programs run on the phone",
             "Where no other swapbench is measuring, the next run ends them.",
+        )
+    if alone is not None:
+        does = "measures by itself, or waits to" if alone.alive else "keeps what it measured by itself"
+        return Found(
+            "left over",
+            "limited",
+            f"the phone {does}, for run --detached",
+            f"Collect it with the command that began it, or end it: swapbench device end {device.name}",
         )
     return Found("left over", "ok", "nothing of ours runs on the phone")

@@ -228,11 +228,7 @@ def cores_of(found: Sequence[CpuCluster], which: Cores) -> tuple[int, ...]:
     everything = tuple(sorted(core for cluster in found for core in cluster.cores))
     if which == "all":
         return everything
-    named: dict[str, tuple[int, ...]] = {}
-    if len(found) > 1:
-        named = {"little": found[0].cores, "big": found[-1].cores}
-    if len(found) > 2:
-        named["mid"] = tuple(sorted(core for cluster in found[1:-1] for core in cluster.cores))
+    named = named_kinds(found)
     if which not in named:
         has = ", ".join(f"{name} {_joined(cores)}" for name, cores in named.items())
         raise UserError(
@@ -240,6 +236,16 @@ def cores_of(found: Sequence[CpuCluster], which: Cores) -> tuple[int, ...]:
             remedy=f"It has {has + ', ' if has else ''}all {_joined(everything) or '(not told)'}.",
         )
     return named[which]
+
+
+def named_kinds(found: Sequence[CpuCluster]) -> dict[Cores, tuple[int, ...]]:
+    """The cores of every kind that a phone has, slowest first; empty where all are alike, which are `all` then."""
+    if len(found) < 2:
+        return {}
+    named: dict[Cores, tuple[int, ...]] = {"little": found[0].cores}
+    if len(found) > 2:
+        named["mid"] = tuple(sorted(core for cluster in found[1:-1] for core in cluster.cores))
+    return {**named, "big": found[-1].cores}
 
 
 def core_mask(found: Sequence[CpuCluster], which: Cores, online: Sequence[int]) -> str:

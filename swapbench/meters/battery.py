@@ -48,7 +48,8 @@ _UAS_PER_UAH = 3_600
 
 _LONGER = "Use a longer power window."
 _ON_BATTERY = (
-    "Pull the cable and use adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555). On some phones "
+    "Use run --detached, which has the phone measure while its cable is out; or pull it and use adb over Wi-Fi "
+    "(adb tcpip 5555, then adb connect ADDRESS:5555). On some phones "
     "`adb shell dumpsys battery suspend_input` stops charging with the cable in (`... reset` starts it again)."
 )
 
@@ -286,11 +287,12 @@ def refuse_unless_discharging(state: PhoneState) -> None:
 
 
 def find_battery_charge(
-    read_text: Callable[[str], str], state: Callable[[], PhoneState]
+    read_text: Callable[[str], str], state: Callable[[], PhoneState], *, now: bool = True
 ) -> BatteryCharge | Absent:
     """The charge counter of this phone's battery, or why it cannot be used and what would help.
 
-    read_text: the text of a file on the phone (DeviceFailed where it cannot be read); state: the phone's, now.
+    read_text: the text of a file on the phone (DeviceFailed where it cannot be read); state: the phone's; now: it is to be
+    measured as it is, where not, `check` has still to be asked then.
     """
     charge = _first_readable("charge_counter", read_text)
     if isinstance(charge, Absent):
@@ -299,22 +301,23 @@ def find_battery_charge(
     if isinstance(voltage, Absent):
         return voltage
     try:
-        now = state()
-        refuse_unless_discharging(now)
+        seen = state()
+        if now:
+            refuse_unless_discharging(seen)
         volt_unit_uv([voltage.number])
     except DeviceFailed as failure:
         return Absent(absent=str(failure.args[0]), remedy=failure.remedy)
-    unit_uah = charge_unit_uah(charge.number, now.battery_percent or 0)
+    unit_uah = charge_unit_uah(charge.number, seen.battery_percent or 0)
     if unit_uah is None:
         return Absent(
-            absent=f"the battery's charge counter reads {charge.number:g} at {now.battery_percent} %, which is no charge",
+            absent=f"the battery's charge counter reads {charge.number:g} at {seen.battery_percent} %, which is no charge",
             remedy="This phone's charge counter cannot be used.",
         )
     return BatteryCharge(charge.path, voltage.path, unit_uah, state)
 
 
 def find_battery_current(
-    read_text: Callable[[str], str], state: Callable[[], PhoneState]
+    read_text: Callable[[str], str], state: Callable[[], PhoneState], *, now: bool = True
 ) -> BatteryCurrent | Absent:
     """The current of this phone's battery, or why it cannot be used and what would help; arguments as above."""
     current = _first_readable("current_now", read_text)
@@ -324,7 +327,8 @@ def find_battery_current(
     if isinstance(voltage, Absent):
         return voltage
     try:
-        refuse_unless_discharging(state())
+        if now:
+            refuse_unless_discharging(state())
         volt_unit_uv([voltage.number])
     except DeviceFailed as failure:
         return Absent(absent=str(failure.args[0]), remedy=failure.remedy)

@@ -87,5 +87,11 @@ def _reference(record: Record, records: Sequence[Record]) -> Record | None:
     ]
     if record.variant.precision == "fp32":
         return record
-    near = [one for one in same if one.runtime.runtime == record.runtime.runtime and one.run == record.run]
+    near = [
+        one
+        for one in same
+        if one.runtime.runtime == record.runtime.runtime
+        and one.runtime.settings.get("cores") == record.runtime.settings.get("cores")
+        and one.run == record.run
+    ]
     return next(iter(near or same), None)

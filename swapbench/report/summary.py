@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from swapbench.records import Accuracy, Doubt, Machine, Parity, Plan, Power, Record, Speed, Weight
+    from swapbench.records import (
+        Accuracy,
+        Doubt,
+        Machine,
+        Parity,
+        Plan,
+        Power,
+        Record,
+        RuntimeUsed,
+        Speed,
+        Weight,
+    )
 
 Quantity = Literal["speed", "tail", "weight", "memory", "accuracy", "power", "parity", "reference"]
 TAILS = (0.90, 0.95, 0.99)
@@ -131,6 +142,7 @@ class Row:
     runtime_version: str
     providers: tuple[str, ...]
     threads: int
+    cores: str | None
     delegated_nodes: int | None
     nodes: int | None
     artifact_sha256: str
@@ -245,7 +257,8 @@ def summary(record: Record) -> Row:
         nodes=used.nodes,
         artifact_sha256=record.artifact_sha256,
         machine=record.machine.name,
-        machine_fingerprint=fingerprint(record.machine),
+        cores=used.settings.get("cores"),
+        machine_fingerprint=fingerprint(record.machine, used),
         trained_on_simulated_data=(
             record.card.training.simulated_data if record.card and record.card.training else None
         ),
@@ -324,9 +337,10 @@ def relative(row: Row, reference: Row) -> Relative:
     )
 
 
-def fingerprint(machine: Machine) -> str:
+def fingerprint(machine: Machine, used: RuntimeUsed | None = None) -> str:
     """What must be equal for two records to stand in one comparison, as one line of text.
 
+    used: the cores that the record's program was bound to are as good as another machine, and are named where it was.
     Load, temperature and charging are states, not identity; package versions stand with each row's runtime.
     """
     parts = [
@@ -342,6 +356,10 @@ def fingerprint(machine: Machine) -> str:
         parts.append(f"governor {machine.governor}")
     if machine.emulated:
         parts.append("emulated")
+    settings = used.settings if used is not None else {}
+    if "affinity" in settings or "cores" in settings:
+        mask = f" ({settings['affinity']})" if "affinity" in settings else ""
+        parts.append(f"bound to {settings.get('cores', 'some')} cores{mask}")
     return " · ".join(dict.fromkeys(part for part in parts if part))
 
 
@@ -536,6 +554,7 @@ def _with_labels(rows: list[Row]) -> list[Row]:
         lambda row: row.runtime,
         lambda row: row.runtime_version,
         lambda row: f"{row.threads} thread{'s' * (row.threads != 1)}",
+        lambda row: f"{row.cores} cores" if row.cores else "any cores",
         lambda row: row.machine,
         lambda row: row.run,
         lambda row: row.record_id,

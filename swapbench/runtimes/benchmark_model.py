@@ -162,8 +162,8 @@ def coverage(text: str, delegate: Delegate) -> Coverage:
 class BenchmarkModel:
     """The program on one device with one delegate; implements ports.Tool.
 
-    program: its path there. prefix: what starts it, e.g. ("taskset", "f0"). version: of the program, as far as it is known: it
-    does not tell. require_full: a delegate that takes less than the whole graph is a failure.
+    program: its path there. prefix: what starts it, e.g. ("taskset", "f0"), and cores: what kind those are, in a word.
+    version: of the program, as far as it is known: it does not tell. require_full: a delegate that takes less than the whole graph is a failure.
     """
 
     program: str
@@ -172,6 +172,7 @@ class BenchmarkModel:
     formats: tuple[Format, ...] = ("tflite",)
     version: str = "unknown"
     prefix: tuple[str, ...] = ()
+    cores: str = ""
     require_full: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -239,6 +240,8 @@ class BenchmarkModel:
             settings["delegated"] = took.text
         if self.prefix:
             settings["started_by"] = " ".join(self.prefix)
+        if self.cores:
+            settings |= {"cores": self.cores, "affinity": self.prefix[-1]}
         providers: tuple[str, ...] = (self.delegate, _BUILTIN)
         if self.delegate == "cpu":
             providers = (_BUILTIN,)

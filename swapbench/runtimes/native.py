@@ -74,7 +74,7 @@ class NativeWorker:
 
     runner, library: their paths on the device. prefix: what starts the runner there, e.g. a loader with its flags or `env` with
     variables. package, version: where the library comes from, as it was pushed. affinity: hexadecimal mask of the cores to run
-    on, "" for all. fps: camera pacing, None for runs back to back.
+    on, "" for all; cores: what kind they are, in a word. fps: camera pacing, None for runs back to back.
     """
 
     name: str
@@ -86,6 +86,7 @@ class NativeWorker:
     version: str = ""
     prefix: tuple[str, ...] = ()
     affinity: str = ""
+    cores: str = ""
     fps: float | None = None
 
     def command(
@@ -125,7 +126,11 @@ class NativeWorker:
         told = {
             "version": version,
             "package": self.package,
-            "settings": {**used.settings, "flavour": self.flavour},
+            "settings": {
+                **used.settings,
+                "flavour": self.flavour,
+                **({"cores": self.cores} if self.cores else {}),
+            },
         }
         return replace(loaded, used=used.model_copy(update=told))
 
@@ -140,7 +145,8 @@ class NativeWorker:
     def parse_samples(self, line: str) -> Samples:
         """What the runner sampled during a slice or an idle window; see `parse_watched`."""
         watched = parse_watched(line)
-        return Samples(watched.begin_ns, watched.end_ns, watched.times_ns, watched.values)
+        asleep_ns = watched.clocks.boottime_ns - watched.clocks.monotonic_ns
+        return Samples(watched.begin_ns, watched.end_ns, watched.times_ns, watched.values, asleep_ns)
 
     def parse_profile(self, stdout: str) -> Profile:
         """Never called, because no command asks for one; WorkerFailed."""

@@ -19,7 +19,7 @@ from phone.lifecycle import ABIS, Phone, Unavailable, adb_server, emulated_phone
 USAGE = """
 Without a command the phone stays until Ctrl-C or end of input, and takes switches from standard input, a line each:
     thermal_status=3        cable=false        charging=true        missing=["*/charge_counter"]
-    reset   state   truth   processes
+    reset   restart   state   truth   processes
 With a command, it runs while the phone is there; adb in it finds the phone, and its exit status is passed on:
     python tests/phone --arch arm64 -- adb shell uname -m
 """
@@ -30,8 +30,8 @@ def _talk(phone: Phone) -> None:
     for line in sys.stdin:
         words = line.strip()
         try:
-            if words == "reset":
-                phone.reset()
+            if words in {"reset", "restart"}:
+                getattr(phone, words)()
             elif words in {"state", "truth"}:
                 print(getattr(phone, words)())
             elif words == "processes":

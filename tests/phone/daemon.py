@@ -7,6 +7,7 @@ The control socket takes one JSON object a line and answers each with one:
 
     {"do": "set", "switches": {...}}      turn switches of `State`
     {"do": "reset"}                       healthy again, nothing running, nothing on the disk
+    {"do": "restart"}                     the system starts again: nothing running, the disk as it was
     {"do": "state"}                       all switches
     {"do": "truth"}                       energy and CPU time since start, now and at the gauge's last step; rails
     {"do": "processes"}                   what runs on the phone
@@ -29,6 +30,7 @@ import signal
 import socket
 import sys
 import time
+import uuid
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -38,7 +40,7 @@ from .dialects import DIALECTS, Dialect
 from .gauge import STEP_S, Gauge
 from .nodes import Tree, cpuinfo, stat, sysfs
 from .programs import View, answer, properties
-from .root import ASK, Refused, enter, forbid_programs_on_data, limit_data
+from .root import ASK, BOOT_ID, Refused, enter, forbid_programs_on_data, limit_data
 from .state import State
 
 ENVIRONMENT = {
@@ -77,6 +79,7 @@ class Daemon:
         self._asked = bytearray()
         self._started_s = int(time.time())
         self._stat = os.open("/proc/stat", os.O_WRONLY)
+        self._boot_id = os.open(BOOT_ID, os.O_WRONLY)
 
     # What a connection asks of the phone
 
@@ -249,6 +252,10 @@ class Daemon:
                 await self._apply()
             case "reset":
                 await self._reset()
+            case "restart":
+                self._cut_all()
+                await _end_everything()
+                os.pwrite(self._boot_id, f"{uuid.uuid4()}\n".encode(), 0)
             case "state":
                 return asdict(self.state)
             case "truth":
@@ -276,11 +283,7 @@ class Daemon:
 
     async def _reset(self) -> None:
         self._plans.clear()
-        while running := processes():
-            for pid, _ in running:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            await asyncio.sleep(0.002)
+        await _end_everything()
         for folder in (Path("/data/local/tmp"), Path("/sdcard")):
             for entry in folder.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
@@ -290,6 +293,15 @@ class Daemon:
         self.state.reset()
         self._gauge.set_level(self.state.level_percent)
         await self._apply()
+
+
+async def _end_everything() -> None:
+    """No program of the phone runs on."""
+    while running := processes():
+        for pid, _ in running:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(0.002)
 
 
 def processes() -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,6 +111,7 @@ class Phone:
         self.adb_server = adb
         self._control = control
         self._replies = control.makefile("rb")
+        self._asking = threading.Lock()
 
     # The computer's side
 
@@ -167,6 +169,10 @@ class Phone:
         then = {"do": "kill", "match": match, "signal": signal}
         self._ask({"do": "plan", "command": command, "after_s": after_s, "then": then})
 
+    def restart(self) -> None:
+        """The system starts again: whatever ran is gone, the disk is as it was, and the connection breaks."""
+        self._ask({"do": "restart"})
+
     def reset(self) -> None:
         """Makes the phone healthy, empty and connected."""
         self._ask({"do": "reset"})
@@ -176,8 +182,9 @@ class Phone:
                 raise RuntimeError(f"the phone cannot be reached: {said}")
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._control.sendall(json.dumps(request).encode() + b"\n")
-        reply: dict[str, Any] = json.loads(self._replies.readline() or '{"error": "the phone has ended"}')
+        with self._asking:
+            self._control.sendall(json.dumps(request).encode() + b"\n")
+            reply: dict[str, Any] = json.loads(self._replies.readline() or '{"error": "the phone has ended"}')
         if "error" in reply:
             raise ValueError(reply["error"])
         return reply

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import os
+import uuid
 from pathlib import Path
 
 from .programs import NAMES
 
 ASK = Path("/dev/socket/ask")
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 DATA_BYTES = 4 << 30
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND = 2, 4, 8, 32, 4096
 PR_SET_SECUREBITS, SECBIT_NOROOT = 28, 1
@@ -97,6 +99,9 @@ def enter(root: Path, shell: Path, busybox: Path, *, cpuinfo: str | None, qemu: 
     # The machine's own load is none of the phone's.
     (root / "mnt/stat").touch()
     _mount(str(root / "mnt/stat"), root / "proc/stat", None, MS_BIND)
+    # A phone that starts again has another one, though the kernel under it stays.
+    (root / "mnt/boot_id").write_text(f"{uuid.uuid4()}\n")
+    _mount(str(root / "mnt/boot_id"), root / BOOT_ID.lstrip("/"), None, MS_BIND)
     if cpuinfo is not None:
         (root / "mnt/cpuinfo").write_text(cpuinfo)
         _mount(str(root / "mnt/cpuinfo"), root / "proc/cpuinfo", None, MS_BIND)
