@@ -1,7 +1,8 @@
-"""Every family as it ships, with weights as training leaves them: counts, parity and precisions of the exported files."""
+"""Every recipe's network as it ships, with weights as training leaves them: counts, parity and precisions of the exported files."""
 
 import functools
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,14 +14,17 @@ pytest.importorskip("litert_torch.version")
 
 import onnxruntime  # noqa: E402 - torch must be there first
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
+from test_recipes import COUNTS  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
+from swapbench.build import FLOAT_LAYERS  # noqa: E402
+from swapbench.compress.recipe import read_recipe  # noqa: E402
 from swapbench.export import to_onnx, to_tflite  # noqa: E402
 from swapbench.export.equalise import equalised  # noqa: E402
 from swapbench.export.rewrite import shipped  # noqa: E402
 from swapbench.graph import Graph, read_graph  # noqa: E402
-from swapbench.nets import build  # noqa: E402
+from swapbench.nets import build, exportable  # noqa: E402
 from swapbench.nets.central_difference import CentralDifference  # noqa: E402
 from swapbench.nets.feathernet import PooledBranch  # noqa: E402
 from swapbench.nets.mobilenet_v3 import SMALL_075  # noqa: E402
@@ -35,18 +39,22 @@ class Kind(NamedTuple):
     published_mmacs: float
 
 
+RECIPES = {
+    path.stem: read_recipe(path)
+    for path in sorted((Path(__file__).parents[1] / "models" / "recipes").glob("*.toml"))
+}
 KINDS = {
-    "mobilenet_v3": Kind("mobilenet_v3", {}, 128, 18.92),
+    name: Kind(one.family, one.architecture, one.preprocessing.width_px, COUNTS[name][1])
+    for name, one in RECIPES.items()
+} | {
     "mobilenet_v3_075": Kind("mobilenet_v3", {"rows": SMALL_075}, 128, 14.56),
     "feathernet_a": Kind("feathernet", {"pooled": False}, 224, 77.74),
-    "feathernet_b": Kind("feathernet", {}, 224, 80.20),
-    "thin_cdcn": Kind(
-        "central_difference", {"stem": 16, "levels": [[32, 49, 32]] * 3, "head": [32, 16]}, 128, 744.98
-    ),
 }
 FORMATS = {"onnx": to_onnx, "tflite": to_tflite}
-IN_BOTH_FORMATS = ("mobilenet_v3", "feathernet_b", "thin_cdcn")
-"""One of each family: converting to TFLite takes ten seconds."""
+IN_BOTH_FORMATS = tuple(RECIPES)
+"""Converting to TFLite takes up to ten seconds, so the other widths are left out."""
+IMAGES = 8
+"""That calibrate, and that are judged."""
 
 
 def pictures(count: int, size_px: int, seed: int) -> Any:
@@ -84,17 +92,21 @@ def network(name: str) -> Any:
             part.momentum = None  # the statistics of the batches below and of nothing else
         if isinstance(part, nn.Conv2d) and part.bias is not None:
             nn.init.normal_(part.bias, std=0.2)
-    nn.init.normal_(net.fc.weight, std=net.fc.in_features**-0.5)
-    nn.init.normal_(net.fc.bias, std=0.2)
+        if isinstance(part, nn.PReLU):
+            nn.init.uniform_(part.weight, 0.05, 0.45)
+    last = [part for part in net.modules() if isinstance(part, nn.Linear)][-1]
+    nn.init.normal_(last.weight, std=last.in_features**-0.5)
+    if last.bias is not None:
+        nn.init.normal_(last.bias, std=0.2)
     with torch.no_grad():
-        for seed in (1, 2, 4, 5):
-            net.train()(pictures(16, kind.size_px, seed))
+        for seed in (1, 2, 4):
+            net.train()(pictures(12, kind.size_px, seed))
     return net.eval()
 
 
 @functools.cache
 def judged(name: str) -> Any:
-    return pictures(12, KINDS[name].size_px, seed=3)
+    return pictures(IMAGES, KINDS[name].size_px, seed=3)
 
 
 @functools.cache
@@ -110,14 +122,14 @@ def base(name: str, file_format: str) -> bytes:
     return FORMATS[file_format].export_base(alike, size_px, size_px)
 
 
-def file(name: str, file_format: str, precision: str) -> bytes:
+def file(name: str, file_format: str, precision: str, float_layers: int = 0) -> bytes:
     exporter: Any = FORMATS[file_format]
     if precision != "int8":
         return getattr(exporter, precision)(base(name, file_format))
-    samples = pictures(12, KINDS[name].size_px, seed=1).numpy()
+    samples = pictures(IMAGES, KINDS[name].size_px, seed=1).numpy()
     if file_format == "tflite":
         samples = np.ascontiguousarray(samples.transpose(0, 2, 3, 1))
-    return exporter.int8(base(name, file_format), samples)
+    return exporter.int8(base(name, file_format), samples, float_layers)
 
 
 def run(content: bytes, file_format: str, images: np.ndarray) -> np.ndarray:
@@ -140,9 +152,14 @@ def graph(content: bytes, file_format: str, folder: Path) -> Graph:
 
 
 def folded_parameters(name: str) -> int:
-    """Parameters of what ships once every batch norm after a convolution is its bias."""
+    """Parameters of what ships once every batch norm after a convolution or a linear layer is its bias."""
     ship = shipped(network(name))
-    norms = sum(part.num_features for part in ship.modules() if isinstance(part, nn.BatchNorm2d))
+    norms = sum(
+        part.num_features
+        for before, part in pairwise(ship.modules())
+        if isinstance(part, nn.BatchNorm2d)
+        or (isinstance(part, nn.BatchNorm1d) and isinstance(before, nn.Linear))
+    )
     return sum(one.numel() for one in ship.parameters()) - norms
 
 
@@ -153,9 +170,9 @@ def test_an_exported_file_has_the_published_macs_by_our_counter_and_by_pytorchs(
     kind = KINDS[name]
     found = graph(base(name, "onnx"), "onnx", tmp_path)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(name)(torch.zeros(1, 3, kind.size_px, kind.size_px))
+        exportable(network(name))(torch.zeros(1, 3, kind.size_px, kind.size_px))
     assert 2 * found.macs == counter.get_total_flops()
-    assert found.macs / 1e6 == pytest.approx(kind.published_mmacs, abs=0.006)
+    assert found.macs / 1e6 == pytest.approx(kind.published_mmacs, rel=3e-4)
     assert found.params == folded_parameters(name)
     assert found.uncounted_ops == ()
     assert found.outputs[0].shape == (1, 2)
@@ -182,14 +199,19 @@ def test_fp32_computes_what_pytorch_computes_and_fp16_nearly(name: str, file_for
 @pytest.mark.parametrize("file_format", FORMATS)
 @pytest.mark.parametrize("name", IN_BOTH_FORMATS)
 def test_int8_follows_fp32_even_with_random_weights(name: str, file_format: str) -> None:
-    found = run(file(name, file_format, "int8"), file_format, judged(name).numpy())
     wanted = exact(name)
+    near = []
+    for float_layers in FLOAT_LAYERS:  # as a build does, until one is good
+        found = run(file(name, file_format, "int8", float_layers), file_format, judged(name).numpy())
+        near.append(np.corrcoef(wanted[:, 1] - wanted[:, 0], found[:, 1] - found[:, 0])[0, 1])
+        if near[-1] >= 0.8:
+            break
     # random weights spread little between images and quantise worse than trained ones; a wrong scale or layout gives about 0
-    assert np.corrcoef(wanted[:, 1] - wanted[:, 0], found[:, 1] - found[:, 0])[0, 1] >= 0.8
+    assert max(near) >= 0.8, near
 
 
 def test_nothing_that_folds_is_left_in_what_ships_and_the_answers_stay() -> None:
-    for name, kind in (("thin_cdcn", CentralDifference), ("feathernet_b", PooledBranch)):
+    for name, kind in (("cdcn_thin", CentralDifference), ("feathernet_b", PooledBranch)):
         ship = shipped(network(name))
         assert any(isinstance(part, kind) for part in network(name).modules())
         assert not any(isinstance(part, kind) for part in ship.modules())

@@ -77,14 +77,6 @@ def stripes(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset.load(folder, ("train", "dev"))
 
 
-@pytest.mark.parametrize("name", ["resnet18_map", "minifasnet_v2"])
-def test_the_bundled_recipes_can_be_read_and_are_named_as_their_files(name: str) -> None:
-    recipe = read_recipe(RECIPES / f"{name}.toml")
-    assert recipe.stem == name
-    assert recipe.distillation is None
-    assert recipe.output.classes[recipe.output.bona_fide_index] == "bona fide"
-
-
 def test_a_wrong_recipe_is_named_with_its_field(tmp_path: Path) -> None:
     text = (RECIPES / "minifasnet_v2.toml").read_text()
     path = tmp_path / "r.toml"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench import __version__
-from swapbench.cli import device, gate, pad, profile, report, starter, terminal
+from swapbench.cli import device, gate, latency, pad, profile, report, starter, terminal
 from swapbench.cli.options import (
     FRAMES_PER_VIDEO,
     Card,
@@ -245,6 +245,15 @@ def train(
             help="How much is spent, laid over the recipe (name or file): small is for a small machine; see models/recipes/schedules."
         ),
     ] = None,
+    latency_table: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measured times of layers, from swapbench latency-table: the budget is --latency-ms then."
+        ),
+    ] = None,
+    latency_ms: Annotated[
+        float | None, typer.Option(min=0, help="Budget of pruning in milliseconds, by --latency-table.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the recipe's own if not given.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all if not given.")] = None,
     out: Annotated[
@@ -272,6 +281,8 @@ def train(
             out,
             method=recipe,
             macs=macs,
+            latency_table=latency_table,
+            latency_ms=latency_ms,
             teachers=teacher or [],
             schedule=schedule,
             threads=threads,
@@ -280,6 +291,9 @@ def train(
             say=terminal.say,
         )
     print(path)
+
+
+latency.register(app)
 
 
 @app.command()

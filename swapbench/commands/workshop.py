@@ -93,6 +93,8 @@ def train(
     *,
     method: str | None = None,
     macs: str | None = None,
+    latency_table: Path | None = None,
+    latency_ms: float | None = None,
     teachers: Sequence[str] = (),
     schedule: str | None = None,
     threads: int | None = None,
@@ -122,6 +124,8 @@ def train(
         recipe = read_schedule(path).over(recipe)
     if macs is not None:
         recipe = _within(recipe, macs)
+    if latency_table is not None or latency_ms is not None:
+        recipe = _within_latency(recipe, macs, latency_table, latency_ms)
     if teachers:
         recipe = _taught_by(recipe, teachers)
     target = out or folders.models
@@ -144,6 +148,8 @@ def train(
         "--seed": None if seed is None else str(seed),
     }
     options = [text for option, value in said.items() if value is not None for text in (option, value)]
+    if latency_table is not None:
+        options += ["--latency-table", str(latency_table), "--latency-ms", f"{latency_ms:g}"]
     options += [text for teacher in teachers for text in ("--teacher", teacher)]
     command = shlex.join(["swapbench", "train", name, *request.options(), *options])
     make = train_network if recipe.pruning is None else prune
@@ -188,6 +194,26 @@ def _within(recipe: TrainRecipe, macs: str) -> TrainRecipe:
             remedy="Add a method, as in --recipe uniform.",
         )
     budget = {"macs": most, "latency_ms": None, "latency_table": None}
+    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
+
+
+def _within_latency(
+    recipe: TrainRecipe, macs: str | None, table: Path | None, latency_ms: float | None
+) -> TrainRecipe:
+    """The recipe with a budget in milliseconds by a measured table."""
+    if macs is not None:
+        raise UserError("--macs and --latency-ms exclude each other", remedy="A search has one budget.")
+    if table is None or not latency_ms:
+        raise UserError(
+            "--latency-table and --latency-ms go together, and the time is above 0",
+            remedy="For example: --latency-table FILE --latency-ms 2.5; measure the table with: swapbench latency-table",
+        )
+    if recipe.pruning is None:
+        raise UserError(
+            f"recipe {recipe.stem} prunes nothing, so --latency-ms says nothing to it",
+            remedy="Add a method, as in --recipe uniform.",
+        )
+    budget = {"macs": None, "latency_ms": latency_ms, "latency_table": str(table)}
     return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
 
 

@@ -1,16 +1,17 @@
 """A measured-latency table as the budget of pruning: the time of a structure is the sum of its layers' in the table.
 
-The table is a JSON file that somebody measured on the device that matters; nothing here measures. It holds, for each kind
-of layer that the network has, times on a grid of widths:
+The table is a JSON file that `swapbench latency-table` or somebody else measured on the device that matters; nothing here
+measures. It holds, for each kind of layer that the network has, times on a grid of widths:
 
     {"format": 1, "measured": "pixel7, onnxruntime 1.24, 1 thread, fp32", "other_ns": 21000,
-     "layers": [{"kind": "dense", "kernel": 1, "stride": 1, "input_px": 20,
+     "layers": [{"kind": "dense", "kernel": 1, "stride": 1, "input_px": 20, "linear": true,
                  "inputs": [16, 64], "outputs": [16, 128], "ns": [[2100, 9800], [6100, 31000]]}, ...]}
 
 `ns` has a row for every input width and a column for every output width; of a depthwise layer one row, and `inputs` is left
-out. Between the widths times are interpolated linearly; outside of them they are not guessed. `other_ns` is what a run
-costs besides its layers. A sum of layers leaves out what the runtime fuses and what the caches keep: the found network is
-to be measured whole.
+out. `linear` says whether an activation follows (false) or not; left out, the times serve both. Between the widths times are
+interpolated linearly; outside of them they are not guessed. `other_ns` is what a run costs besides its layers. A sum of
+layers leaves out what the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and
+measured; the found network is to be measured whole all the same.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class LayerTimes(Frozen):
     kernel: int
     stride: int
     input_px: int
+    linear: bool | None = None
     inputs: tuple[int, ...] = (1,)
     outputs: tuple[int, ...] = Field(min_length=1)
     ns: tuple[tuple[float, ...], ...]
@@ -56,6 +58,14 @@ class LayerTimes(Frozen):
         return self
 
 
+class CheckedNetwork(Frozen):
+    """A whole network by the table and by the clock."""
+
+    channels: tuple[int, ...]
+    predicted_ns: float
+    measured_ns: float
+
+
 class LatencyTable(Frozen):
     """A table as it stands in its file."""
 
@@ -63,6 +73,7 @@ class LatencyTable(Frozen):
     measured: str
     other_ns: float = Field(default=0.0, ge=0)
     layers: tuple[LayerTimes, ...]
+    checked: tuple[CheckedNetwork, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,12 @@ class Latency:
     def _layer_ns(self, layer: Layer) -> float:
         wanted = (layer.kind, layer.kernel, layer.stride, layer.input_px)
         times = next(
-            (one for one in self.table.layers if (one.kind, one.kernel, one.stride, one.input_px) == wanted),
+            (
+                one
+                for one in self.table.layers
+                if (one.kind, one.kernel, one.stride, one.input_px) == wanted
+                and one.linear in {None, layer.linear}
+            ),
             None,
         )
         if times is None:
@@ -111,7 +127,8 @@ def read_latency_table(path: Path) -> LatencyTable:
 
 
 def _said(layer: Layer) -> str:
-    return f"{layer.kind} layer {layer.kernel}x{layer.kernel}, stride {layer.stride}, at {layer.input_px} px"
+    followed = "" if layer.linear else " with activation"
+    return f"{layer.kind} layer {layer.kernel}x{layer.kernel}{followed}, stride {layer.stride}, at {layer.input_px} px"
 
 
 def _between(widths: Sequence[int], values: Sequence[float], width: int) -> float:

@@ -86,7 +86,7 @@ def prune(
         work=out / ".training" if work is None else work,
         threads=threads,
         device=device or default_device(),
-        space=_space(recipe, recipe.pruning),
+        space=width_space(recipe, recipe.pruning),
         budget=_budget(recipe, recipe.pruning),
         say=say or _silent,
         progress=progress or _unseen,
@@ -122,7 +122,11 @@ def prune(
 def require_feasible(recipe: TrainRecipe) -> None:
     """Raise, before data are opened, for a budget that no width meets (UserError) or a network that cannot be pruned (BadCard)."""
     assert recipe.pruning is not None
-    _space(recipe, recipe.pruning).within(_budget(recipe, recipe.pruning))
+    space, budget = width_space(recipe, recipe.pruning), _budget(recipe, recipe.pruning)
+    space.within(budget)
+    budget.cost(
+        space.base
+    )  # a table that ends below the widest layer is an error now and not in the middle of a search
 
 
 def with_widths(recipe: TrainRecipe, channels: Channels) -> TrainRecipe:
@@ -165,7 +169,8 @@ class _Task:
     progress: Progress
 
 
-def _space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
+def width_space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
+    """The widths that a method chooses from. Raises BadCard for a network that cannot be pruned."""
     channels = recipe.architecture.get("channels")
     if recipe.family != "minifasnet" or channels is None:
         raise BadCard(

@@ -95,6 +95,11 @@ class Layer(NamedTuple):
     vectors: int
 
     @property
+    def linear(self) -> bool:
+        """True where no PReLU follows."""
+        return self.vectors < 3
+
+    @property
     def weights(self) -> int:
         """Elements of the kernel."""
         return self.kernel**2 * self.outputs * (1 if self.kind == "depthwise" else self.inputs)
@@ -206,6 +211,10 @@ class WidthSpace:
     def sizes(self) -> tuple[int, ...]:
         """How many widths each gene has."""
         return tuple(len(gene.widths) for gene in self.genes)
+
+    def allowed(self, place: int) -> set[int]:
+        """The widths that an entry of the channel list may have."""
+        return next((set(gene.widths) for gene in self.genes if place in gene.places), {self.base[place]})
 
     @property
     def widest(self) -> Genes:

@@ -1,0 +1,427 @@
+"""Measuring a latency table: which layers, files of them, their times on the device, and whole networks to check the sum."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import ValidationError
+
+from swapbench import __version__, bench, catalog, stats, units
+from swapbench.commands.device import DeviceRequest, open_place
+from swapbench.errors import (
+    EnvironmentFailed,
+    MissingPackage,
+    NotValid,
+    UnknownName,
+    UserError,
+    WorkerFailed,
+)
+from swapbench.files import write_atomically
+from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from swapbench.build.chain_files import Wanted
+    from swapbench.catalog import Folders
+    from swapbench.commands.data import Say
+    from swapbench.compress.latency_table import CheckedNetwork, LatencyTable, LayerTimes
+    from swapbench.compress.layer_chains import Chain, LayerGrid
+    from swapbench.compress.recipe import TrainRecipe
+    from swapbench.compress.widths import Channels, Shape, WidthSpace
+    from swapbench.ports import Device, Progress, Runtime
+    from swapbench.records import Format, Precision, Speed
+
+SECONDS_A_FILE = 1.5
+"""Of a sitting's time, for each file in it."""
+
+SLICE_NS = 10_000_000
+"""Shorter than bursts of other work, so that one hits the short and the long file alike."""
+
+CHECKED = 6
+"""Whole networks that the table is held against."""
+
+MOST_CHILDREN = 4
+"""Each takes more than a gigabyte with its converters."""
+
+FILES_VERSION = 1
+"""Part of the key of the layers' files: raise it when a change in build.chain_files or the exporters changes them."""
+
+
+@dataclass(frozen=True)
+class LatencyRequest:
+    """What a person asked `swapbench latency-table` for. points: widths a side of each grid of layers."""
+
+    recipe: str
+    runtime: str = "onnxruntime"
+    precision: str = "fp32"
+    device: DeviceRequest = field(default_factory=DeviceRequest)
+    points: int = 4
+    checked: int = CHECKED
+    out: Path | None = None
+    replace: bool = False
+    plan: Plan = field(default_factory=lambda: Plan(slice_ns=SLICE_NS))
+
+
+@dataclass(frozen=True)
+class LatencyResult:
+    """The table and its file; how well its sums follow whole networks.
+
+    correlation: Pearson's, None below three networks; error: median of |predicted - measured| / measured, None without any.
+    """
+
+    path: Path
+    table: LatencyTable
+    correlation: float | None
+    error: float | None
+
+
+class _Row(Frozen):
+    """What a sitting measured, as it lies on disk until the table is whole."""
+
+    files: tuple[str, ...]
+    used: RuntimeUsed
+    ns: tuple[float, ...]
+
+
+def latency_table(
+    folders: Folders, request: LatencyRequest, *, progress: Progress, say: Say
+) -> LatencyResult:
+    """Measure every kind of layer of a network on a grid of widths, then whole networks, and write the table.
+
+    Layers that were measured before an interruption are not measured again. Raises UserError for a table that is there or a
+    runtime that is unknown, BadCard for a network that cannot be pruned, EnvironmentFailed where a file cannot be made or run.
+    """
+    task = _task(folders, request, say)
+    from swapbench.compress.latency_table import CheckedNetwork, Latency, LatencyTable
+    from swapbench.compress.layer_chains import bare, grids
+
+    planned = grids(task.shape, task.space, request.points)
+    rows_of = [(grid, inputs) for grid in planned for inputs in grid.inputs]
+    empty = bare(task.shape.size_px)
+    chains = [empty, *(one for grid, inputs in rows_of for cell in grid.row(inputs) for one in cell[:2])]
+    whole = _networks(task.space, task.shape, request.checked)
+    files = _made(task, chains, whole, progress)
+    with task.device.quiet(request.plan):
+        rows = []
+        for number, (grid, inputs) in enumerate(rows_of):
+            progress("measuring layers", number, len(rows_of))
+            rows.append(_measured_row(task, number, grid, inputs, files))
+        progress("measuring layers", len(rows_of), len(rows_of))
+        progress("measuring whole networks", 0, 1)
+        alone = [empty.name, *whole]
+        last = task.sitting("whole", alone, files, lambda speeds: [_median_ns(speeds[one]) for one in alone])
+        progress("measuring whole networks", 1, 1)
+    if any(row.used != last.used for row in rows):
+        raise NotValid(
+            "the runtime's version or settings changed while the layers were measured",
+            remedy=f"Remove {os.path.relpath(task.rows)} and measure again.",
+        )
+    table = LatencyTable(
+        format=1,
+        measured=_measured_on(task, last.used),
+        other_ns=last.ns[0],
+        layers=tuple(_layers(planned, rows)),
+    )
+    latency = Latency(table, task.shape)
+    checked = tuple(
+        CheckedNetwork(channels=channels, predicted_ns=latency.ns(channels), measured_ns=ns)
+        for channels, ns in zip(whole.values(), last.ns[1:], strict=True)
+    )
+    table = table.model_copy(update={"checked": checked})
+    write_atomically(task.out, table.model_dump_json(indent=1) + "\n")
+    shutil.rmtree(task.rows, ignore_errors=True)
+    return LatencyResult(task.out, table, *agreement(checked))
+
+
+def agreement(checked: Sequence[CheckedNetwork]) -> tuple[float | None, float | None]:
+    """Pearson's correlation of predicted and measured times, and the median relative error; None where there are too few."""
+    import numpy as np
+
+    if not checked:
+        return None, None
+    predicted = np.array([one.predicted_ns for one in checked])
+    measured = np.array([one.measured_ns for one in checked])
+    error = float(np.median(np.abs(predicted - measured) / measured))
+    if len(checked) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
+        return None, error
+    return float(np.corrcoef(predicted, measured)[0, 1]), error
+
+
+def check_rows(result: LatencyResult) -> list[dict[str, str]]:
+    """The whole networks of the check, as a table."""
+    return [
+        {
+            "network": f"stem {one.channels[0]}, outputs {one.channels[4]}/{one.channels[19]}/{one.channels[40]}",
+            "predicted": units.duration(one.predicted_ns),
+            "measured": units.duration(one.measured_ns),
+            "error": units.percent(one.predicted_ns / one.measured_ns - 1),
+        }
+        for one in result.table.checked
+    ]
+
+
+def verdict(result: LatencyResult) -> str:
+    """How far the table is to be trusted, in a line."""
+    if result.error is None:
+        return "No whole network was measured: how well the table's sums follow them is not known."
+    told = f"Median error of the sum of layers on {len(result.table.checked)} whole networks: {units.percent(result.error)}"
+    return told + (
+        "." if result.correlation is None else f"; correlation {units.significant(result.correlation)}."
+    )
+
+
+@dataclass(frozen=True)
+class _Task:
+    request: LatencyRequest
+    recipe: TrainRecipe
+    shape: Shape
+    space: WidthSpace
+    device: Device
+    runtime: Runtime
+    precision: Precision
+    cache: Path
+    rows: Path
+    out: Path
+
+    @property
+    def format(self) -> Format:
+        return self.runtime.formats[0]
+
+    def sitting(
+        self,
+        name: str,
+        files: Sequence[str],
+        paths: Mapping[str, Path],
+        of: Callable[[Mapping[str, Speed]], Sequence[float]],
+    ) -> _Row:
+        """Measure these files in turns, or read what was measured before; `of` makes numbers of their speeds."""
+        place = self.rows / f"{name}.json"
+        try:
+            row = _Row.model_validate_json(place.read_bytes())
+            if row.files == tuple(files):
+                return row
+        except (OSError, ValidationError):
+            pass
+        subjects = [bench.Subject(one, self.device.push(paths[one]), self.runtime) for one in files]
+        plan = self.request.plan.model_copy(update={"time_budget_s": SECONDS_A_FILE * len(files)})
+        timed = bench.measure_speed(subjects, self.device, plan)
+        for one in timed.values():
+            if isinstance(one, EnvironmentFailed):
+                raise one
+        good = cast("dict[str, bench.Timed]", timed)
+        # how many nodes a delegate took differs between files, and says nothing of the way they ran
+        used = {
+            one.used.model_copy(update={"delegated_nodes": None, "nodes": None}).model_dump_json()
+            for one in good.values()
+        }
+        if len(used) > 1:
+            raise WorkerFailed("files of one sitting ran in different ways", remedy="Measure again.")
+        speeds = {key: one.speed for key, one in good.items()}
+        row = _Row(files=tuple(files), used=RuntimeUsed.model_validate_json(used.pop()), ns=tuple(of(speeds)))
+        write_atomically(place, row.model_dump_json() + "\n")
+        return row
+
+
+def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
+    for package in ("torch", "litert_torch", "ai_edge_quantizer", "onnxslim", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackage(package, "making the layers' files", "export")
+    from swapbench.compress.prune import width_space
+    from swapbench.compress.pruning_net import shape_of
+    from swapbench.compress.pruning_recipe import MetaPruning
+    from swapbench.compress.recipe import read_recipe
+
+    if request.points < 2:
+        raise UserError("--points must be at least 2", remedy="Between two widths times are interpolated.")
+    (precision,) = catalog.checked_names("precision", (request.precision,), PRECISIONS)
+    known = catalog.recipe_files(folders)
+    path = Path(request.recipe) if request.recipe.endswith(".toml") else known.get(request.recipe)
+    if path is None:
+        raise UnknownName("recipe", request.recipe, known)
+    recipe = read_recipe(path)
+    space = width_space(recipe, recipe.pruning or MetaPruning(method="metapruning"))
+    name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t.{request.device.name}.json"
+    out = request.out or folders.reports / "latency" / name
+    if out.exists() and not request.replace:
+        raise UserError(
+            f"{os.path.relpath(out)} is there already",
+            remedy="Choose another --out, or measure again with --replace",
+        )
+    place = open_place(folders, request.device, (request.runtime,))
+    machine = place.device.describe()
+    identity: list[Any] = [
+        machine.name,
+        machine.device,
+        machine.soc,
+        dict(place.setup),
+        request.runtime,
+        precision,
+    ]
+    identity += [request.plan.model_dump(), request.points, request.checked, recipe.architecture]
+    work = folders.build / "latency"
+    rows = work / f"rows-{_digest(identity)}"
+    if rows.is_dir():
+        say("Going on with an unfinished table.")
+    return _Task(
+        request=request,
+        recipe=recipe,
+        shape=shape_of(recipe.architecture),
+        space=space,
+        device=place.device,
+        runtime=place.runtimes[0],
+        precision=cast("Precision", precision),
+        cache=work / f"files-{_digest(_exporters(place.runtimes[0].formats[0]))}",
+        rows=rows,
+        out=out,
+    )
+
+
+def _exporters(file_format: Format) -> list[Any]:
+    """What the bytes of the layers' files depend on besides the layer."""
+    from swapbench.build import EXPORTER_VERSION, PACKAGES
+
+    versions = [importlib.metadata.version(one) for one in PACKAGES[file_format]]
+    return [FILES_VERSION, EXPORTER_VERSION, file_format, versions]
+
+
+def _digest(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels]:
+    """Networks between the narrowest and the unpruned one, by MACs: half of them cut uniformly, half drawn at random."""
+    import numpy as np
+
+    from swapbench.compress.widths import Budget
+
+    random = np.random.default_rng(0)
+    least, most = shape.macs(space.channels((0,) * len(space.sizes))), shape.macs(space.base)
+    found = {}
+    for number in range(count):
+        budget = Budget.of_macs(least + (most - least) * (number + 1) / (count + 1), shape)
+        channels = space.uniform(budget) if number % 2 else space.channels(space.within(budget).drawn(random))
+        found[f"network-{_digest([list(channels), shape.size_px, shape.classes, shape.embedding])}"] = (
+            channels
+        )
+    return found
+
+
+def _made(
+    task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
+) -> dict[str, Path]:
+    """Name -> file of every chain and network; what is missing is made by as many processes as there are cores, at most four."""
+    from swapbench.build.chain_files import Wanted
+
+    def path(name: str) -> Path:
+        return task.cache / f"{name}.{task.precision}.{task.format}"
+
+    wanted = {one.name: Wanted(path=str(path(one.name)), chain=one, size_px=one.input_px) for one in chains}
+    for name, channels in whole.items():
+        architecture = {**task.recipe.architecture, "channels": list(channels)}
+        wanted[name] = Wanted(path=str(path(name)), architecture=architecture, size_px=task.shape.size_px)
+    missing = [one for one in wanted.values() if not Path(one.path).is_file()]
+    if missing:
+        _export(task, missing, progress)
+    return {name: path(name) for name in wanted}
+
+
+def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
+    """Make files in children. WorkerFailed, with where their words are, for one that dies."""
+    from swapbench.build.chain_files import Job
+
+    stage, log = "making the layers' files", task.cache / "export.log"
+    count = min(os.cpu_count() or 1, MOST_CHILDREN, len(missing))
+    lock = threading.Lock()
+    done = 0
+    task.cache.mkdir(parents=True, exist_ok=True)
+    source = str(Path(__file__).resolve().parents[2])
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "JAX_PLATFORMS": "cpu",
+    }
+
+    def listen(child: subprocess.Popen[str]) -> int:
+        nonlocal done
+        assert child.stdout is not None
+        for _ in child.stdout:
+            with lock:
+                done += 1
+                progress(stage, done, len(missing))
+        return child.wait()
+
+    progress(stage, 0, len(missing))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=task.cache)))
+        errors_to = stack.enter_context(log.open("wb"))
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=count))
+        children = []
+        for number in range(count):
+            path = folder / f"{number}.json"
+            job = Job(wanted=tuple(missing[number::count]), format=task.format, precision=task.precision)
+            path.write_text(job.model_dump_json(), encoding="utf-8")
+            child = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "swapbench.build.chain_files", str(path)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=errors_to,
+                    env=environment,
+                    text=True,
+                )
+            )
+            stack.callback(child.kill)  # before anybody waits for it
+            children.append(child)
+        for status in pool.map(listen, children):
+            if status != 0:
+                raise WorkerFailed(
+                    f"a process that makes the layers' files died with status {status}",
+                    remedy=f"What the exporters said is in {os.path.relpath(log)}",
+                )
+
+
+def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files: Mapping[str, Path]) -> _Row:
+    from swapbench.compress.layer_chains import layer_ns
+
+    cells = grid.row(inputs)
+    names = list(dict.fromkeys(chain.name for cell in cells for chain in (cell.short, cell.long)))
+
+    def layers(speeds: Mapping[str, Speed]) -> list[float]:
+        return [layer_ns(speeds[one.short.name], speeds[one.long.name], one.layers) for one in cells]
+
+    return task.sitting(f"row-{number}", names, files, layers)
+
+
+def _layers(planned: Sequence[LayerGrid], rows: Sequence[_Row]) -> Iterator[LayerTimes]:
+    measured = iter(rows)
+    for grid in planned:
+        yield from grid.times([next(measured).ns for _ in grid.inputs])
+
+
+def _median_ns(speed: Speed) -> float:
+    return stats.median([ns for worker in speed.workers for ns in worker.runs_ns])
+
+
+def _measured_on(task: _Task, used: RuntimeUsed) -> str:
+    machine = task.device.describe()
+    return (
+        f"{machine.device}, {machine.soc}, {machine.system}; {used.runtime} {used.version} ({', '.join(used.providers)}), "
+        f"{used.threads} thread(s), {task.precision}; {task.recipe.name} at {task.shape.size_px} px; swapbench {__version__}, "
+        f"{datetime.now(UTC).isoformat(timespec='minutes')}"
+    )

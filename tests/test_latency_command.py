@@ -1,0 +1,268 @@
+"""`swapbench latency-table` on a device whose layers' times are known by hand, and training under a budget in milliseconds."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from swapbench import catalog, cli
+from swapbench.commands import latency, workshop
+from swapbench.commands.data import DataRequest
+from swapbench.commands.device import DeviceRequest, Place
+from swapbench.devices.fake import Fake, FakeModel
+from swapbench.errors import BadCard, UnknownName, UserError, WorkerFailed
+from swapbench.runtimes.contract import PythonWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swapbench.compress.layer_chains import Chain
+    from swapbench.compress.widths import Channels, Shape
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
+
+CALL_NS = 50_000
+STEM_NS = 7_000
+
+
+def kernel_ns(depthwise: bool, kernel: int, stride: int, px: int, inputs: int, outputs: int) -> int:
+    """Rises with both widths and their product, so that interpolation is exact."""
+    out_px = 1 if kernel == px else px // stride
+    return 500 + (3 * outputs if depthwise else inputs * outputs // 2 * 2) * kernel * out_px
+
+
+def prelu_ns(px: int, outputs: int) -> int:
+    return 10 * px * outputs
+
+
+def chain_ns(chain: Chain) -> int:
+    if chain.layout == "bare":
+        return CALL_NS
+    kernel, px, a, b = chain.kernel, chain.input_px, chain.inputs, chain.outputs
+    after = 0 if chain.linear else prelu_ns(1 if kernel == px else px // chain.stride, b)
+    unit = kernel_ns(chain.depthwise, kernel, chain.stride, px, a, b) + after
+    if chain.layout == "pair":
+        unit += kernel_ns(False, 1, 1, px, b, a)
+    return CALL_NS + STEM_NS * (a != 3) + chain.copies * unit
+
+
+def network_ns(shape: Shape, channels: Channels) -> int:
+    total = CALL_NS
+    for one in shape.layers(channels):
+        total += kernel_ns(
+            one.kind == "depthwise", one.kernel, one.stride, one.input_px, one.inputs, one.outputs
+        )
+        total += 0 if one.linear else prelu_ns(one.output_px, one.outputs)
+    return total
+
+
+@pytest.fixture
+def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """This computer is a device on which every chain and network takes the time of its layers."""
+    from swapbench.compress.layer_chains import bare, grids
+    from swapbench.compress.recipe import read_recipe
+    from swapbench.compress.widths import Shape, WidthSpace
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", "true")
+    base = read_recipe(catalog.recipe_files(catalog.Folders(tmp_path))["mobilefacenet"]).architecture[
+        "channels"
+    ]
+    shape, space = Shape(80, 2), WidthSpace.of(base)
+    chains = {bare(80)}
+    for points in (2, 3):
+        for grid in grids(shape, space, points):
+            chains |= {one for inputs in grid.inputs for cell in grid.row(inputs) for one in cell[:2]}
+    models = {f"{one.name}.fp32.onnx": FakeModel(run_ns=chain_ns(one)) for one in chains}
+    for name, channels in latency._networks(space, shape, 4).items():
+        models[f"{name}.fp32.onnx"] = FakeModel(run_ns=network_ns(shape, channels))
+    fake = Fake(models)
+    worker = PythonWorker("fake", ("onnx",), "fake", python="python")
+    monkeypatch.setattr(latency, "open_place", lambda *_: Place(fake, (worker,), {}))
+
+    def made(_: Any, missing: Any, progress: Any) -> None:
+        for one in missing:
+            Path(one.path).parent.mkdir(parents=True, exist_ok=True)
+            Path(one.path).write_bytes(b"")
+        progress("made", len(missing), len(missing))
+
+    monkeypatch.setattr(latency, "_export", made)
+    return fake
+
+
+def measured(
+    progress: Callable[..., None] = lambda *_: None, say: Any = lambda _: None, **changes: Any
+) -> Any:
+    options = {"points": 2, "checked": 4, **changes}
+    request = latency.LatencyRequest("mobilefacenet", **options)
+    return latency.latency_table(catalog.Folders(Path.cwd()), request, progress=progress, say=say)
+
+
+def test_the_table_of_known_layers_predicts_whole_networks(device: Fake) -> None:
+    heard: list[tuple[str, float, float]] = []
+    result = measured(lambda *about: heard.append(about))
+    assert result.table.other_ns == CALL_NS
+    assert len(result.table.checked) == 4
+    # what a layer takes beside 500 ns is in the table; halves of a pair differ from layers where the widths around differ
+    assert result.error < 0.03
+    assert result.correlation > 0.999
+    assert "fake" in result.table.measured
+    assert "1 thread(s), fp32; mobilefacenet at 80 px" in result.table.measured
+    assert result.path == Path.cwd() / "reports/latency/mobilefacenet.onnxruntime.fp32.1t.local.json"
+    from swapbench.compress.latency_table import read_latency_table
+
+    assert read_latency_table(result.path) == result.table
+    layers = [about for about in heard if about[0] == "measuring layers"]
+    assert layers[0][1:] == (0, 19)
+    assert layers[-1][1:] == (19, 19)
+    assert not list(Path("build/latency").glob("rows-*"))
+    one = next(x for x in result.table.layers if x.kind == "depthwise" and (x.stride, x.input_px) == (1, 20))
+    assert one.ns == ((500 + 3 * 12 * 3 * 20 + 10 * 20 * 12, 500 + 3 * 128 * 3 * 20 + 10 * 20 * 128),)
+
+
+def test_what_was_measured_before_a_kill_is_not_measured_again(device: Fake) -> None:
+    def die(stage: str, done: float, _: float) -> None:
+        if stage == "measuring layers" and done == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measured(die)
+    before = len(device.asked)
+    assert before > 0
+    assert device.open_workers == 0
+    heard: list[str] = []
+    result = measured(say=heard.append)
+    assert heard == ["Going on with an unfinished table."]
+    after = len(device.asked)
+    fresh = measured(replace=True)
+    assert len(device.asked) - after == after  # a whole table asks for as much as both parts together
+    assert fresh.table.layers == result.table.layers
+
+
+def test_a_table_that_is_there_is_not_overwritten(device: Fake) -> None:
+    place = measured().path
+    with pytest.raises(UserError, match=r"fp32\.1t\.local\.json is there already\. Choose another --out"):
+        measured()
+    content = place.read_bytes()
+    other = measured(out=Path("mine.json"), points=3)
+    assert other.path == Path("mine.json")
+    assert place.read_bytes() == content
+
+
+def test_a_file_that_cannot_be_run_leaves_no_table(device: Fake) -> None:
+    name = next(one for one in device.models if one.startswith("pair-1x1-s1-5px"))
+    device.models = {**device.models, name: FakeModel(dies_in=frozenset(range(99)))}
+    with pytest.raises(WorkerFailed, match="fake worker ended"):
+        measured()
+    assert not Path("reports").exists()
+
+
+def test_wrong_requests_are_said_at_once(device: Fake) -> None:
+    folders = catalog.Folders(Path.cwd())
+
+    def ask(name: str, **options: Any) -> None:
+        latency.latency_table(
+            folders, latency.LatencyRequest(name, **options), progress=lambda *_: None, say=lambda _: None
+        )
+
+    with pytest.raises(UnknownName, match="no recipe named 'mobilefacnet'"):
+        ask("mobilefacnet")
+    with pytest.raises(UnknownName, match="no precision named 'int4'"):
+        ask("mobilefacenet", precision="int4")
+    with pytest.raises(BadCard, match="cannot be pruned"):
+        ask("resnet18_map")
+    with pytest.raises(UserError, match="--points must be at least 2"):
+        ask("mobilefacenet", points=1)
+    assert not device.asked
+
+
+def test_the_command_prints_the_check_and_the_file(device: Fake, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        cli.main(["latency-table", "mobilefacenet", "--points", "2", "--check", "4", "--out", "t.json"]) == 0
+    )
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == "t.json"
+    assert out.splitlines()[0].split() == ["network", "predicted", "measured", "error"]
+    assert "Median error of the sum of layers on 4 whole networks: " in err
+    assert (
+        cli.main(
+            ["latency-table", "mobilefacenet", "--points", "2", "--check", "0", "--out", "u.json", "--json"]
+        )
+        == 0
+    )
+    out, _ = capsys.readouterr()
+    assert json.loads(out) == json.loads(Path("u.json").read_text())
+    assert json.loads(out)["checked"] == []
+
+
+def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_opened(device: Fake) -> None:
+    path = measured().path
+
+    def train(**options: Any) -> None:
+        workshop.train(
+            catalog.Folders(Path.cwd()), "mobilefacenet", DataRequest(), None, None,
+            progress=lambda *_: None, say=lambda _: None, **options,
+        )  # fmt: skip
+
+    cases: list[tuple[dict[str, Any], str]] = [
+        (
+            {"method": "metapruning", "latency_table": path, "latency_ms": 0.05},
+            r"fits into 50\.0 µs: the narrowest has",
+        ),
+        ({"method": "uniform", "latency_table": path}, "--latency-table and --latency-ms go together"),
+        ({"method": "uniform", "latency_ms": 2.0}, "--latency-table and --latency-ms go together"),
+        (
+            {"method": "uniform", "macs": "40M", "latency_table": path, "latency_ms": 2.0},
+            "exclude each other",
+        ),
+        ({"latency_table": path, "latency_ms": 2.0}, "prunes nothing, so --latency-ms says nothing"),
+        (
+            {"method": "uniform", "latency_table": Path("none.json"), "latency_ms": 2.0},
+            "cannot read the latency table",
+        ),
+    ]
+    for options, message in cases:
+        with pytest.raises(UserError, match=message):
+            train(**options)
+    table = json.loads(path.read_text())
+    table["layers"] = [
+        one
+        | (
+            {"outputs": one["outputs"][:1], "ns": [row[:1] for row in one["ns"]]}
+            if one["kind"] == "depthwise"
+            else {}
+        )
+        for one in table["layers"]
+    ]
+    Path("short.json").write_text(json.dumps(table))
+    with pytest.raises(UserError, match=r"no depthwise layer 3x3 .*Measure wider and narrower ones"):
+        train(method="metapruning", latency_table=Path("short.json"), latency_ms=50.0)
+    assert not Path("data").exists()
+
+
+def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from swapbench.build.chain_files import Wanted
+    from swapbench.compress.layer_chains import bare
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    folders = catalog.Folders(tmp_path)
+    task = latency._task(folders, latency.LatencyRequest("mobilefacenet", device=DeviceRequest()), print)
+    heard: list[tuple[float, float]] = []
+    good = Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
+    latency._export(task, [good], lambda _, done, total: heard.append((done, total)))
+    assert heard == [(0, 1), (1, 1)]
+    from swapbench.graph import read_graph
+
+    assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
+    bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
+    with pytest.raises(
+        WorkerFailed, match=r"died with status 1\. What the exporters said is in .*export\.log"
+    ):
+        latency._export(task, [bad], lambda *_: None)
+    assert "must have 49 entries" in (task.cache / "export.log").read_text()
