@@ -42,10 +42,11 @@ check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 
 GATES ?= 30
 
-bench: $(VENV)/.workshop    ## what our own measuring and training cost, as ratios; is the gate right here (GATES=8 for a short look)
-	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --out build/bench
+bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios; is the gate right here (GATES=8 for a short look)
+	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --precision int8 --out build/bench
 	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
+	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/gate_selftest.py build/bench/minifasnet_v2.fp32.onnx --gates $(GATES)

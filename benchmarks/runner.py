@@ -21,13 +21,16 @@ from pathlib import Path
 from swapbench import stats, units
 from swapbench.bench.workers import Subject, Worked, time_together
 from swapbench.devices.local import Local
-from swapbench.records import Plan
+from swapbench.records import Interval, Plan
 from swapbench.runner.build import build, this_computer
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.native import NativeLiteRT, NativeOnnxRuntime, installed_library
 from swapbench.runtimes.ort import OnnxRuntime
 
 WORKER, CONTROL, RUNNER = "worker", "second worker", "runner"
+BOUND = 0.02
+BOUND_ABOVE_NS = 1_000_000
+"""The runner is to time what the worker times to 2 %, for models that take more than a millisecond."""
 
 
 def subjects(path: Path, runner: Path) -> list[Subject]:
@@ -77,10 +80,22 @@ def compared(path: Path, taken: dict[str, list[Worked]], name: str, other: str, 
         for side in (name, other)
     ]
     return (
-        f"{path.name}: {name} / {other} {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}], "
+        f"{path.name}: {name} / {other} {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}]{_bound(interval, taken, name)}, "
         f"{stats.median(differences_us):+.0f} µs a run; 5 % quantiles {times[0]} / {times[1]}, ratio {stats.median(by_round):.4f}, "
         f"rounds {min(by_round):.4f} to {max(by_round):.4f}"
     )
+
+
+def _bound(interval: Interval, taken: dict[str, list[Worked]], name: str) -> str:
+    """Whether the runner keeps to the bound, in words, as far as the interval tells; nothing of the control."""
+    if name != RUNNER:
+        return ""
+    if stats.quantile([ns for one in taken[WORKER] for ns in one.times.runs_ns], 0.05) < BOUND_ABOVE_NS:
+        return " (below 1 ms, where no bound holds)"
+    low, high = interval.low - 1, interval.high - 1
+    if max(abs(low), abs(high)) <= BOUND:
+        return f" (within {BOUND:.0%})"
+    return f" (BEYOND {BOUND:.0%})" if low > BOUND or high < -BOUND else f" (too noisy to tell {BOUND:.0%})"
 
 
 def main() -> int:

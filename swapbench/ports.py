@@ -107,11 +107,12 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Slice:
-    """Timed runs: wall time of each and the CPU time of all."""
+    """Timed runs: wall time of each and the CPU time of all. late_frames: frames of a camera that they lost, None where none came."""
 
     run_ns: tuple[int, ...]
     cpu_ns: int
     peak_rss_bytes: int
+    late_frames: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ SCHEMA_VERSION: Final = 3
 """Version of the record format.
 
 History: 1 (2026-11) first. 2 (2026-11): accuracy says HTER, its folds, its frames and what it rests on; preprocessing says
-where the face box comes from. 3 (2026-11): sustained runs, and the frame rate of the plan; times at that rate; a phone's state,
-and how far its scores are from the desktop's. Everything that an older version lacks has a default, so its records are read as they are.
+where the face box comes from. 3 (2026-11): sustained runs, and the frame rate of the plan; times at that rate and frames lost; a phone's
+state, and how far its scores are from the desktop's. Everything that an older version lacks has a default, so its records are read as they are.
 """
 
 Format = Literal["onnx", "tflite"]
@@ -239,6 +239,10 @@ class Machine(Frozen):
     start_gate: StartGate | None = None
 
 
+OUTCOMES: Final = frozenset({"delegated"})
+"""Settings that say what came of a run: how much of the graph a delegate took."""
+
+
 class RuntimeUsed(Frozen):
     """What really ran, as the worker itself reported it."""
 
@@ -254,6 +258,11 @@ class RuntimeUsed(Frozen):
         default=None, description="graph nodes that the delegate took; None: unknown"
     )
     nodes: int | None = Field(default=None, description="graph nodes in all; None: unknown")
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The settings that were chosen: flavour of the libraries, cores, delegate; without OUTCOMES."""
+        return {name: value for name, value in self.settings.items() if name not in OUTCOMES}
 
 
 class ToolSummary(Frozen):
@@ -274,6 +283,7 @@ class WorkerTimes(Frozen):
 
     slices_ns: one tuple of per-run wall times for each slice; cpu_ns: process CPU time over the same runs, None where
     it is not told. summary: of a tool that tells no single runs; slices_ns then holds one number, see Speed.sample.
+    late_frames: frames of a camera that came while another one was computed and so were lost, None for runs that wait for no frame.
     """
 
     round: int
@@ -283,6 +293,7 @@ class WorkerTimes(Frozen):
     slices_ns: tuple[tuple[int, ...], ...]
     cpu_ns: int | None
     summary: ToolSummary | None = None
+    late_frames: int | None = None
 
     @property
     def runs_ns(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -439,6 +440,28 @@ def test_a_pixel_fits_its_own_profile_and_the_generic_one_only() -> None:
     assert taken == [("generic-arm64", "A1"), ("pixel7", "A1")]
 
 
+def rails_by_profile() -> dict[str, tuple[str, ...]]:
+    profiles = [read_profile(path) for path in built_in()]
+    return {one.name: one.rails.summed for one in profiles if one.rails.summed}
+
+
+def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
+    rails = rails_by_profile()
+    assert sorted(rails) == ["emulated-x86", "pixel6", "pixel7", "pixel8"]
+    assert rails["pixel7"] == (
+        "S2M_VDD_CPUCL2", "S3M_VDD_CPUCL1", "S4M_VDD_CPUCL0", "S2S_VDD_G3D", "S1M_VDD_MIF",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["pixel6", "pixel7", "pixel8"])
+def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
+    # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...) hang behind converters named
+    # after them (..LDO..), and external rails (VSYS, PPVAR) feed converters: of either kind a sum would hold a rail twice.
+    for rail in rails_by_profile()[name]:
+        assert re.fullmatch(r"S\d+[MS]_VDD\w+", rail), rail
+        assert "LDO" not in rail
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -447,6 +470,7 @@ def test_a_pixel_fits_its_own_profile_and_the_generic_one_only() -> None:
         ('name = "x"\nkind = "android"\n[match]', r"wrong at match"),
         ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\ncolour = 1', r"wrong at colour"),
         ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[steady]\nstart_below_c = 90', r"wrong at steady.start_below_c"),
+        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[rails]\nsummed = ["A", "B", "A"]', r"wrong at rails.summed: .*A would be added up twice"),
         ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[cores]\nhuge = 1', r"wrong at cores.huge"),
     ],
 )  # fmt: skip

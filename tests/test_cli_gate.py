@@ -692,3 +692,45 @@ def test_two_real_files_go_through_real_workers(capsys: pytest.CaptureFixture[st
     assert len(timings) == 2 * len(METRICS)
     assert {check["outcome"] for check in timings} <= {"PASS", "FAIL", "INCONCLUSIVE"}
     assert {check["verdict"]["rounds"] for check in timings} <= {LOOKS[0], 2 * LOOKS[0]}
+
+
+def test_of_several_records_of_a_file_those_that_ran_alike_are_compared(
+    runs: Callable[..., tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = runs(accuracy=WORSE)
+    elsewhere = made_records.record().runtime.model_copy(update={"settings": {"affinity": "c0"}})
+    # sorts before the record that ran as those of the second run did
+    run_folder("first", "old", id="0", runtime=elsewhere, accuracy=WORSE)
+    status = cli.main(["gate", "--baseline", first, "--candidate", second, "--json"])
+    found = outcomes(json.loads(capsys.readouterr().out))
+    assert (status, found["apcer/replay"]) == (1, "FAIL")
+    shutil.rmtree("build")
+    assert cli.main(["compare", first, second, "--json"]) == 0
+    again = outcomes(json.loads(capsys.readouterr().out))
+    assert again["apcer/replay"] == "FAIL"
+
+
+def test_records_that_ran_on_other_cores_are_refused_and_it_is_said_why(
+    runs: Callable[..., tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = made_records.record().runtime.model_copy(update={"settings": {"flavour": "bundle"}})
+    first, second = runs(accuracy=WORSE, runtime=elsewhere)
+    assert cli.main(["gate", "--baseline", first, "--candidate", second, "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert outcomes(said)["acer"] == "ABSENT"
+    assert "runtime.settings: none and flavour=bundle" in str(said)
+    shutil.rmtree("build")
+    cli.main(["compare", first, second, "--json"])
+    assert "runtime.settings: none and flavour=bundle" in capsys.readouterr().out
+
+
+def test_energy_of_another_device_is_not_told_as_this_one_s(
+    runs: Callable[..., tuple[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    energy = made_records.power(20_000_000, 1000)
+    _, second = runs(power=energy)
+    measured = str(run_folder("third", "old", power=energy))
+    cli.main(["gate", "--baseline", measured, "--candidate", second, "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert outcomes(said)["energy"] == "ABSENT"
+    assert "measured elsewhere: machine.name: bench-1 and" in str(said)

@@ -184,8 +184,12 @@ def test_a_record_may_be_compared_with_itself() -> None:
         (with_runtime(package="onnxruntime-gpu"), "runtime.package: onnxruntime and onnxruntime-gpu"),
         (with_runtime(threads=4), "runtime.threads: 1 and 4"),
         (with_runtime(settings={"spinning": "off"}), "runtime.settings: none and spinning=off"),
+        (with_runtime(settings={"flavour": "bundle"}), "runtime.settings: none and flavour=bundle"),
+        (with_runtime(settings={"affinity": "c0"}), "runtime.settings: none and affinity=c0"),
+        (with_runtime(settings={"delegate": "gpu"}), "runtime.settings: none and delegate=gpu"),
         (with_runtime(providers=("A", "B")), "runtime.providers: CPUExecutionProvider and A"),
         (record(plan=Plan(slice_ns=1)), "plan.slice_ns: 20000000 and 1"),
+        (record(plan=Plan(fps=15)), "plan.fps: None and 15.0"),
     ],
 )  # fmt: skip
 def test_what_differs_is_named(other: Record, says: str) -> None:
@@ -193,6 +197,13 @@ def test_what_differs_is_named(other: Record, says: str) -> None:
     (only,) = record_checks(record(), other, Policy())
     assert (only.outcome, only.hard) == ("INVALID", True)
     assert says in only.text
+
+
+def test_a_delegate_that_took_another_part_of_the_graph_may_be_compared() -> None:
+    took = [
+        with_runtime(settings={"delegate": "gpu", "delegated": f"{nodes} of 4 nodes"}) for nodes in (4, 3)
+    ]
+    assert differences(*took) == ()
 
 
 def test_a_new_runtime_version_and_a_longer_run_may_be_compared() -> None:

@@ -32,8 +32,9 @@ def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
         assert [worker.round for worker in speed.workers] == [0, 1]
         assert [len(worker.slices_ns) for worker in speed.workers] == [4, 4]
         assert {ns for worker in speed.workers for ns in worker.runs_ns} == {run_ns}
-        # the fake does not wait: a second is as many runs as fit
-        assert len(speed.workers[0].slices_ns[0]) == 1000 * MS // run_ns
+        # the fake does not wait: eighteen frames of a fifteenth of a second are as many runs as fit
+        assert len(speed.workers[0].slices_ns[0]) == 1200 * MS // run_ns
+        assert [worker.late_frames for worker in speed.workers] == [0, 0]
     halves = [device.order[place : place + 2] for place in range(0, 16, 2)]
     assert all(set(half) == {"a.onnx", "b.onnx"} for half in halves)
     assert device.open_workers == 0
@@ -43,7 +44,15 @@ def test_a_slow_camera_gets_longer_slices() -> None:
     device = Fake({"a.onnx": FakeModel(run_ns=100 * MS)})
     found = bench.measure_paced(subjects("a"), device, Plan(), 2)["a"]
     assert isinstance(found, Speed)
-    assert len(found.workers[0].slices_ns[0]) == 40  # four seconds, in which eight frames come
+    assert len(found.workers[0].slices_ns[0]) == 90  # nine seconds, in which eighteen frames come
+
+
+def test_frames_that_were_lost_are_counted_over_the_slices_of_a_worker() -> None:
+    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs, a worker has four slices
+    device = Fake({"a.onnx": FakeModel(run_ns=250 * MS)})
+    found = bench.measure_paced(subjects("a"), device, Plan(), 10)["a"]
+    assert isinstance(found, Speed)
+    assert [worker.late_frames for worker in found.workers] == [4 * 8 * 2] * 2
 
 
 def test_a_worker_that_fails_is_absent_with_its_reason_and_the_others_go_on() -> None:

@@ -23,7 +23,8 @@ from swapbench.report.columns import COLUMNS, column
 from swapbench.report.literature import PUBLISHED, literature
 from swapbench.report.page import page_data_of, page_html
 from swapbench.report.page_detail import SAMPLES_A_RECORD, command, detail_of, thinned
-from swapbench.report.summary import compared_rows, summary
+from swapbench.report.references import compared_rows
+from swapbench.report.summary import summary
 from swapbench.report.table import SIMULATED, Table, table_of
 
 NASTY = "</script><img src=x onerror=alert(1)>&<!--\u2028\"'$$x$$"

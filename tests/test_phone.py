@@ -184,10 +184,13 @@ def running(phone: Phone, text: str) -> bool:
 
 
 def test_a_command_outlives_the_client_that_started_it(phone: Phone) -> None:
-    client = start_client(phone, f"sleep 0.5; echo alive > {TMP}/note; exec sleep 1000")
-    assert until(lambda: running(phone, "sleep 0.5"))
+    client = start_client(
+        phone, f"until [[ -e {TMP}/go ]]; do sleep 0.05; done; echo alive > {TMP}/note; exec sleep 1000"
+    )
+    assert until(lambda: running(phone, f"{TMP}/go"))
     client.kill()
     client.wait()
+    phone.shell(f"touch {TMP}/go")
     assert until(lambda: phone.shell(f"cat {TMP}/note").stdout == "alive\n")
     assert running(phone, "sleep 1000")
     phone.reset()
@@ -274,9 +277,12 @@ def test_a_cable_pulled_during_a_push_leaves_half_a_file_and_a_retry_succeeds(
 
 
 def test_a_cable_pulled_during_a_run_ends_the_client_and_not_the_run(phone: Phone) -> None:
-    phone.when("sleep 0.4", after_s=0.1, cable=False)
+    phone.set(charging=True)
+    online = "/sys/class/power_supply/usb/online"
+    phone.when(online, after_s=0.1, cable=False)
+    wait = f"while [[ $(cat {online}) = 1 ]]; do sleep 0.02; done"  # the cable is what charges
     # adb gives status 0 when the link breaks: only the missing word tells.
-    done = phone.shell(f"sleep 0.4; echo done > {TMP}/result; cat {TMP}/result; exec sleep 1000")
+    done = phone.shell(f"{wait}; echo done > {TMP}/result; cat {TMP}/result; exec sleep 1000")
     assert done.stdout == ""
     phone.set(cable=True)
     phone.connect()
@@ -456,8 +462,9 @@ def test_a_wrong_switch_is_refused_and_changes_nothing(phone: Phone) -> None:
 # ------------------------------------------------------------------------------------------ energy
 
 
-# Prints the seconds of CPU time that the shell itself says it used.
-BUSY = "while (( SECONDS < {seconds} )); do i=0; while (( i < 20000 )); do (( i += 1 )); done; done; times"
+# The same work however busy the machine is, a second or two of CPU time; prints the seconds that the shell itself says it used.
+BUSY = "n=0; while (( n < {rounds} )); do i=0; while (( i < 20000 )); do (( i += 1 )); done; (( n += 1 )); done; times"
+NATIVE_ROUNDS, EMULATED_ROUNDS = 60, 8
 
 
 def own_cpu_s(times: str) -> float:
@@ -470,7 +477,7 @@ def own_cpu_s(times: str) -> float:
 
 def test_the_truth_is_what_a_busy_loop_of_known_cpu_time_costs(phone: Phone) -> None:
     before = phone.truth()
-    cpu_s = own_cpu_s(phone.shell(BUSY.format(seconds=2)).stdout)
+    cpu_s = own_cpu_s(phone.shell(BUSY.format(rounds=NATIVE_ROUNDS)).stdout)
     after = phone.truth()
     assert cpu_s > 0.2
     expected_uj = 800_000 * (after["seconds"] - before["seconds"]) + 1_500_000 * cpu_s
@@ -490,7 +497,7 @@ def test_charge_times_voltage_is_the_truth(phone: Phone) -> None:
 
     before_uj, before_uah = shown()
     voltages = phone.shell(
-        f"({BUSY.format(seconds=2)}) > /dev/null & while kill -0 $!; do cat {BATTERY}/voltage_now; sleep 0.1; done"
+        f"({BUSY.format(rounds=NATIVE_ROUNDS)}) > /dev/null & while kill -0 $!; do cat {BATTERY}/voltage_now; sleep 0.1; done"
     )
     after_uj, after_uah = shown()
     uv = [int(word) for word in voltages.stdout.split()]
@@ -506,7 +513,7 @@ def test_the_rails_sum_up_to_the_truth(phone: Phone) -> None:
     truth_uj = [phone.truth()["energy_uj"]]
     before_mws = meter_mws()
     truth_uj.append(phone.truth()["energy_uj"])
-    phone.shell(BUSY.format(seconds=2))
+    phone.shell(BUSY.format(rounds=NATIVE_ROUNDS))
     truth_uj.append(phone.truth()["energy_uj"])
     after_mws = meter_mws()
     truth_uj.append(phone.truth()["energy_uj"])
@@ -627,7 +634,11 @@ def test_an_arm64_phone_runs_arm64_programs(start_phone: Callable[..., Phone], t
     assert phone.shell("kill -ILL $$").status == 132
     assert phone.shell("cp /system/bin/busybox /sdcard/ls; /sdcard/ls").status == 126
     assert phone.shell(f"head -c 10 {BATTERY}/current_now").stdout.startswith("-")
-    before, cpu_s, after = phone.truth(), own_cpu_s(phone.shell(BUSY.format(seconds=2)).stdout), phone.truth()
+    before, cpu_s, after = (
+        phone.truth(),
+        own_cpu_s(phone.shell(BUSY.format(rounds=EMULATED_ROUNDS)).stdout),
+        phone.truth(),
+    )
     expected_uj = 800_000 * (after["seconds"] - before["seconds"]) + 1_500_000 * cpu_s
     # Starting under qemu costs CPU time before the shell's own clock runs.
     assert after["energy_uj"] - before["energy_uj"] == pytest.approx(expected_uj, rel=0.05)

@@ -172,6 +172,17 @@ def test_without_a_profile_only_the_whole_battery_is_a_total() -> None:
     assert meter.scope == "whole phone (VSYS_PWR_VBATT (SOC))"
 
 
+def test_a_rail_of_the_whole_battery_is_never_added_to_those_that_it_holds() -> None:
+    phone = Phone(dump(CPU=100.0, VSYS_PWR_VBATT=950.0))
+    found = absent(phone.find("CPU", "VSYS_PWR_VBATT"))
+    assert (
+        found.absent
+        == "VSYS_PWR_VBATT is the whole battery's and holds the other rails that are to be added up"
+    )
+    assert 'summed = ["VSYS_PWR_VBATT"]' in found.remedy
+    assert phone.meter("VSYS_PWR_VBATT").scope == "whole phone (VSYS_PWR_VBATT (SOC))"
+
+
 def test_without_a_profile_and_a_whole_battery_nothing_is_added_up_but_every_rail_is_told() -> None:
     found = absent(Phone(HAL).find())
     assert "not known which power rails" in found.absent

@@ -218,20 +218,23 @@ def test_times_at_a_frame_rate_and_over_time_stand_beside_those_back_to_back(
     phone: Phone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("swapbench.bench.paced.SLICE_S", 0.25)
-    assert run(model("net.tflite"), "--fps", "100", "--sustained", "2s") == 3
-    record = records()["net.tflite"]
+    assert run(heavy("net.onnx"), "--fps", "100", "--sustained", "2s") == 3
+    record = records()["net.onnx"]
     assert record.plan.fps == 100
     assert isinstance(record.paced, Speed)
-    # two rounds of four slices of a quarter of a second at 100 frames a second; the first frame has to come, too
+    # two rounds of four slices of a quarter of a second at 100 frames a second; on a busy machine some are lost, and counted
     assert [len(worker.slices_ns) for worker in record.paced.workers] == [4, 4]
-    assert all(5 <= len(one) <= 26 for worker in record.paced.workers for one in worker.slices_ns)
+    for worker in record.paced.workers:
+        assert all(1 <= len(one) <= 26 for one in worker.slices_ns)
+        assert worker.late_frames is not None
+        assert len(worker.runs_ns) + worker.late_frames >= 4 * 24
     assert "fps" not in record.runtime.settings
     assert isinstance(record.sustained, Sustained)
-    # five points, or one less where telling a million runs of a model that takes nothing takes longer than a point
+    # five points, or less where a busy machine takes longer to tell a point than it lasts
     starts_s = [point.start_s for point in record.sustained.points]
     assert starts_s == sorted(starts_s)
     assert starts_s[0] == 0
-    assert 4 <= len(starts_s) <= 5
+    assert 2 <= len(starts_s) <= 5
     for point in record.sustained.points:
         assert 0 < point.p50_ns <= point.p90_ns
         assert (point.temperature_c, point.thermal_status) == (31.7, 0)
@@ -503,7 +506,7 @@ def test_an_interrupted_run_leaves_nothing_running_on_the_phone(phone: Phone) ->
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     )
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 300  # it builds its own runner first
     while not left_running(phone):
         assert process.poll() is None
         assert time.monotonic() < deadline_s

@@ -21,7 +21,9 @@ from made_records import (
 
 from swapbench.errors import UnknownName
 from swapbench.records import Absent, Record, RuntimeUsed, Speed
-from swapbench.report.summary import fingerprint, rows_of, summary
+from swapbench.report.places import fingerprint
+from swapbench.report.references import rows_of
+from swapbench.report.summary import summary
 
 
 def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime") -> RuntimeUsed:
@@ -234,8 +236,9 @@ def test_the_reference_has_the_same_format_runtime_threads_and_machine() -> None
 
 def test_a_machine_in_another_state_is_the_same_machine() -> None:
     warm = MACHINE.model_copy(update={"temperature_c": 71.0, "load_1min": 2.0, "on_battery": True})
-    assert fingerprint(warm) == fingerprint(MACHINE)
-    assert fingerprint(MACHINE.model_copy(update={"governor": "powersave"})) != fingerprint(MACHINE)
+    assert fingerprint(warm, used()) == fingerprint(MACHINE, used())
+    other = MACHINE.model_copy(update={"governor": "powersave"})
+    assert fingerprint(other, used()) != fingerprint(MACHINE, used())
 
 
 def on_cores(kind: str, mask: str, fastest_ns: int) -> Record:
@@ -253,7 +256,7 @@ def test_cores_of_another_kind_are_another_machine_and_never_compared() -> None:
     assert [row.relative.speed_up for row in rows if row.relative] == [1, 1, 1]
     labels = {row.label.partition(" ")[2] for row in rows}
     assert labels == {"(big cores)", "(little cores)", "(any cores)"}
-    assert any(row.machine_fingerprint.endswith("bound to big cores (c0)") for row in rows)
+    assert any(row.machine_fingerprint.endswith("on big cores 6,7") for row in rows)
 
 
 def test_an_older_record_that_tells_its_cores_by_their_mask_only_stands_apart_too() -> None:

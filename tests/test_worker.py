@@ -333,13 +333,13 @@ def ticking(*times: int) -> Callable[[], int]:
 
 def test_each_run_is_timed_by_itself() -> None:
     clock = ticking(0, 10, 13, 20, 27)
-    times, cpu = worker.timed_runs(lambda: None, 2, clock=clock, cpu_ns=ticking(100, 108))
-    assert (times, cpu) == ([3, 7], 8)
+    times, cpu, lost = worker.timed_runs(lambda: None, 2, clock=clock, cpu_ns=ticking(100, 108))
+    assert (times, cpu, lost) == ([3, 7], 8, 0)
 
 
 def test_a_slice_by_time_ends_after_the_run_that_reaches_it() -> None:
     clock = ticking(0, 0, 40, 40, 80, 80, 120)
-    times, _ = worker.timed_runs(lambda: None, 99, 100, clock=clock, cpu_ns=ticking(0, 0))
+    times, *_ = worker.timed_runs(lambda: None, 99, 100, clock=clock, cpu_ns=ticking(0, 0))
     assert times == [40, 40, 40]
 
 
@@ -347,10 +347,10 @@ def test_a_paced_run_waits_for_its_frame_and_frames_that_come_meanwhile_are_lost
     slept: list[float] = []
     # frames come at 100, 200, ...; the second run takes from 200 to 350, so that the frame of 300 is lost
     clock = ticking(0, 0, 100, 130, 130, 200, 350, 350, 400, 401)
-    times, _ = worker.timed_runs(
+    times, _, lost = worker.timed_runs(
         lambda: None, 3, frame_ns=100, clock=clock, cpu_ns=ticking(0, 0), sleep=slept.append
     )
-    assert times == [30, 150, 1]
+    assert (times, lost) == ([30, 150, 1], 1)
     assert [round(seconds * 1e9) for seconds in slept] == [100, 70, 50]
 
 
@@ -361,7 +361,7 @@ def test_a_frame_rate_that_is_none_is_refused(fps: str) -> None:
 
 
 def test_a_slice_by_time_has_at_least_one_run() -> None:
-    times, _ = worker.timed_runs(lambda: None, 99, 1, clock=ticking(0, 0, 500), cpu_ns=ticking(0, 0))
+    times, *_ = worker.timed_runs(lambda: None, 99, 1, clock=ticking(0, 0, 500), cpu_ns=ticking(0, 0))
     assert times == [500]
 
 

@@ -26,7 +26,8 @@ from swapbench import stats, store, units
 from swapbench.cards import read_card
 from swapbench.report.columns import COLUMNS
 from swapbench.report.draws import Evidence, draws_of
-from swapbench.report.summary import Row, compared_rows, summary
+from swapbench.report.references import compared_rows
+from swapbench.report.summary import Row, summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

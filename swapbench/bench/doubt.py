@@ -273,8 +273,7 @@ def _kind(record: Record) -> tuple[object, ...]:
         used.runtime,
         used.version,
         used.threads,
-        used.settings.get("flavour"),
-        used.settings.get("affinity"),
+        tuple(sorted(used.configuration.items())),
         record.machine.name,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,20 +129,36 @@ def compare(
         if not all((path / "records").is_dir() for one in runs for path in one):
             raise
         reason = gone.args[0]
-    old, new = (
-        {(one.variant.file_name, one.runtime.runtime): one for path in paths for one in store.load_run(path)}
-        for paths in runs
-    )
-    both = sorted(old.keys() & new.keys())
-    if not both:
+    pairs = _alike(*([one for path in paths for one in store.load_run(path)] for paths in runs))
+    if not pairs:
         raise UserError("the two runs have no file in common", remedy="Files are matched by name")
     rules = read_policy(request.policy)
-    checks = [check for key in both for check in comparison.record_checks(old[key], new[key], rules)]
+    checks = [check for old, new in pairs for check in comparison.record_checks(old, new, rules)]
     notes = [f"only records were compared: {reason}"]
-    for key in both:
-        if not comparison.differences(old[key], new[key]):
-            notes += _told_timings(key[0], old[key], new[key])
+    for old, new in pairs:
+        if not comparison.differences(old, new):
+            notes += _told_timings(old.variant.file_name, old, new)
     return GateResult(tuple(checks), tuple(notes))
+
+
+def _alike(old: Sequence[Record], new: Sequence[Record]) -> list[tuple[Record, Record]]:
+    """Records of one file under one runtime that ran alike: on the same cores, with libraries of the same flavour.
+
+    Where none did, the first of each side, so that what differs between them is said.
+    """
+    sides: tuple[dict[tuple[str, str], list[Record]], ...] = ({}, {})
+    for found, records in zip(sides, (old, new), strict=True):
+        for one in records:
+            found.setdefault((one.variant.file_name, one.runtime.runtime), []).append(one)
+    pairs = []
+    for key in sorted(sides[0].keys() & sides[1].keys()):
+        here = [pair for pair in product(sides[0][key], sides[1][key]) if _as_chosen(*pair)]
+        pairs += here or [(sides[0][key][0], sides[1][key][0])]
+    return pairs
+
+
+def _as_chosen(one: Record, other: Record) -> bool:
+    return one.runtime.configuration == other.runtime.configuration
 
 
 def _told_timings(model: str, old: Record, new: Record) -> list[str]:

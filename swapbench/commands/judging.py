@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench import bench, stats
@@ -285,10 +286,7 @@ def _records(
     Parity, energy, and accuracy where nothing was scored now, come from earlier records where both sides have some.
     """
     files = (one.pair.baseline, one.pair.candidate)
-    known = [
-        next((record for record in part.records if record.artifact_sha256 == file.sha256), None)
-        for part, file in zip(sides, files, strict=True)
-    ]
+    known = _known(sides, files, one)
     absent: dict[str, Any] = {"accuracy": NOT_SCORED, "parity": NOT_SCORED, "power": NO_ENERGY}
     told = [absent, absent]
     if known[0] is not None and known[1] is not None:
@@ -305,6 +303,9 @@ def _records(
                 for record in known
                 if record is not None
             ]
+            elsewhere = _from_elsewhere(known[0], one)
+            if elsewhere is not None:  # a ceiling names the device of this sitting
+                told = [about | {"power": elsewhere} for about in told]
     old, new = (
         Record(
             id=file.record_id,
@@ -327,6 +328,47 @@ def _records(
         )
     )
     return old, new
+
+
+def _from_elsewhere(record: Record, judged: Judged) -> Absent | None:
+    """Why the energy of an earlier record says nothing about the place of this sitting; None where it was the same place."""
+    here = {"machine": judged.times.machine, "runtime": judged.times.used[bench.BASELINE]}
+    differ = comparison.differences_of_place(record, record.model_copy(update=here))
+    if not differ:
+        return None
+    return Absent(
+        absent=f"the records' energy was measured elsewhere: {'; '.join(differ)}",
+        remedy="Compare the runs themselves: swapbench report",
+    )
+
+
+def _known(
+    sides: tuple[Side, Side], files: tuple[Candidate, Candidate], judged: Judged
+) -> tuple[Record | None, Record | None]:
+    """An earlier record of each side's file under the runtime of this sitting, or None.
+
+    A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were measured alike are
+    taken, at best as they ran in this sitting.
+    """
+    old, new = (
+        [
+            record
+            for record in part.records
+            if record.artifact_sha256 == file.sha256 and record.runtime.runtime == file.runtime.name
+        ]
+        for part, file in zip(sides, files, strict=True)
+    )
+    if not old or not new:
+        return (old[0] if old else None, new[0] if new else None)
+    used = judged.times.used[bench.BASELINE]
+
+    def rank(pair: tuple[Record, Record]) -> tuple[bool, bool]:
+        return (
+            bool(comparison.differences(*pair)),
+            pair[0].runtime.configuration != used.configuration,
+        )
+
+    return min(product(old, new), key=rank)
 
 
 def _speed(times: PairedTimes, role: str) -> Speed | Absent:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from swapbench.devices import adb_text, android_text
 from swapbench.devices.adb import Adb, find_adb, listed
@@ -33,6 +33,14 @@ class Rails(Frozen):
     """Power rails that are disjoint and are added up, in the names of the phone's power stats."""
 
     summed: tuple[str, ...] = ()
+
+    @field_validator("summed")
+    @classmethod
+    def _each_once(cls, summed: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in summed if summed.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} would be added up twice")
+        return summed
 
 
 class Profile(Frozen):

@@ -162,6 +162,8 @@ class FakeConversation:
         mode = _flag(argv, "--mode", "time")
         threads = int(_flag(argv, "--threads", "1"))
         self._serving = mode == "serve"
+        fps = _flag(argv, "--fps", "")
+        self._frame_ns = 1e9 / float(fps) if fps else None
         if process in self._model.error_in:
             self._say({"event": "error", "message": "programmed failure"})
             self._serving = False
@@ -231,12 +233,16 @@ class FakeConversation:
             self._runs += 1
         self._device.clock.work(sum(times))
         self._device.order.append(self._artifact)
+        late = (
+            {} if self._frame_ns is None else {"late_frames": sum(int(ns // self._frame_ns) for ns in times)}
+        )
         self._say(
             {
                 "event": "slice",
                 "run_ns": times,
                 "cpu_ns": sum(times),
                 "peak_rss_bytes": self._model.peak_rss_bytes,
+                **late,
             }
         )
 

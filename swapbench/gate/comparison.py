@@ -9,15 +9,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench import stats
 from swapbench.gate.policy import METRICS
 from swapbench.gate.verdict import changed
-from swapbench.records import Absent, Accuracy, Parity, Speed, Weight
+from swapbench.records import OUTCOMES, Absent, Accuracy, Parity, Speed, Weight
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from swapbench.gate.policy import Budget, Policy
     from swapbench.gate.verdict import Outcome, Verdict
@@ -36,7 +36,15 @@ _COMPARABLE_MACHINE = (
     "emulated",
 )
 _COMPARABLE_RUNTIME = ("runtime", "package", "providers", "threads", "settings")
-_COMPARABLE_PLAN = ("threads", "slices_per_round", "slice_ns", "warmup_runs", "warmup_ns", "power_window_s")
+_COMPARABLE_PLAN = (
+    "threads",
+    "slices_per_round",
+    "slice_ns",
+    "warmup_runs",
+    "warmup_ns",
+    "power_window_s",
+    "fps",
+)
 _COMPARABLE_ACCURACY = ("dataset", "dataset_digest", "protocol", "threshold_rule")
 RUNS = "runs"
 """The metric of a check that only says whether a candidate ran at all."""
@@ -139,19 +147,32 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
     are states such as load and temperature (they are doubts), and how many rounds were measured. A delegate that takes less of
     a file than before is a change to be judged too (`delegate_coverage`); one that takes nothing any more is another flavour.
     """
-    found = []
-    for what, one, other, fields in (
-        ("machine", baseline.machine, candidate.machine, _COMPARABLE_MACHINE),
-        ("runtime", baseline.runtime, candidate.runtime, _COMPARABLE_RUNTIME),
-        ("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
-    ):
-        for field in fields:
-            ours, theirs = getattr(one, field), getattr(other, field)
-            if field == "providers":
-                ours, theirs = ours[:1], theirs[:1]
-            if ours != theirs:
-                found.append(f"{what}.{field}: {_shown(ours)} and {_shown(theirs)}")
-    return tuple(found)
+    return (
+        *differences_of_place(baseline, candidate),
+        *_differ("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
+    )
+
+
+def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
+    """The same without the plan: device, runtime, flavour of its libraries, cores, delegate, threads."""
+    return (
+        *_differ("machine", baseline.machine, candidate.machine, _COMPARABLE_MACHINE),
+        *_differ("runtime", baseline.runtime, candidate.runtime, _COMPARABLE_RUNTIME),
+    )
+
+
+def _differ(what: str, one: object, other: object, names: Iterable[str]) -> Iterator[str]:
+    for field in names:
+        ours, theirs = (_compared_part(getattr(side, field), field) for side in (one, other))
+        if ours != theirs:
+            yield f"{what}.{field}: {_shown(ours)} and {_shown(theirs)}"
+
+
+def _compared_part(value: Any, field: str) -> object:
+    """Of the providers the first one; of the settings those that were chosen, not how much a delegate took."""
+    if field == "settings":
+        return {name: text for name, text in value.items() if name not in OUTCOMES}
+    return value[:1] if field == "providers" else value
 
 
 def _shown(value: object) -> str:

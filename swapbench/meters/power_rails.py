@@ -119,6 +119,12 @@ def find_power_rails(
                 absent="it is not known which power rails of this phone may be added up",
                 remedy=_name_others(rails),
             )
+        whole = [name for name in chosen if name in WHOLE_BATTERY]
+        if whole and len(chosen) > 1:
+            return Absent(
+                absent=f"{whole[0]} is the whole battery's and holds the other rails that are to be added up",
+                remedy=f'Name it alone in the profile: [rails] summed = ["{whole[0]}"]',
+            )
         if not any(rail.energy_uj for rail in rails if rail.name in chosen):
             return Absent(
                 absent=f"the power rails of this phone stand at 0 ({', '.join(chosen)})",

@@ -54,6 +54,11 @@ def median(row: Row) -> str:
     )
 
 
+def paced_median(row: Row) -> str:
+    """Median latency at a camera's frame rate in milliseconds with its interval."""
+    return with_interval(units.milliseconds, row.paced_p50_ns, row.paced_p50_low_ns, row.paced_p50_high_ns)
+
+
 def acer(row: Row) -> str:
     """ACER in per cent with its interval."""
     return with_interval(bare_percent, row.acer, row.acer_low, row.acer_high)
@@ -108,6 +113,40 @@ def speed_up(row: Row) -> str:
         return "reference"
     return between(
         or_dash(units.ratio, ratio.speed_up), units.significant, ratio.speed_up_low, ratio.speed_up_high
+    )
+
+
+def frames(row: Row) -> str:
+    """How many frames of the camera came and how many of them were lost: '3 of 120'."""
+    if row.paced_frames is None or row.paced_missed is None:
+        return units.NOT_MEASURED
+    return f"{round(row.paced_missed * row.paced_frames)} of {row.paced_frames}"
+
+
+def paced_short(row: Row) -> str:
+    """Median at a camera's frame rate and the share of missed frames, for a narrow column: '35.2 ms, 2.50 %'."""
+    if row.paced_p50_ns is None:
+        return units.NOT_MEASURED
+    missed = "" if row.paced_missed is None else f", {units.percent(row.paced_missed)}"
+    return f"{units.duration(row.paced_p50_ns)}{missed}"
+
+
+def device_flips(row: Row) -> str:
+    """Decisions that the device makes otherwise than the desktop: '3/400'."""
+    return (
+        units.NOT_MEASURED
+        if row.device_samples is None
+        else f"{row.device_decision_flips}/{row.device_samples}"
+    )
+
+
+def flip_sentence(row: Row) -> str:
+    """What must be said of a file that decides otherwise on its device than on the desktop, "" where it does not."""
+    if not row.device_decision_flips or row.device_max_abs_difference is None:
+        return ""
+    return (
+        f"{row.label} decides otherwise on {row.machine} than on the desktop: {row.device_decision_flips} of "
+        f"{row.device_samples} decisions flip, scores are up to {units.significant(row.device_max_abs_difference, 2)} apart."
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from swapbench import units
 from swapbench.errors import UnknownName, UserError
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED
 from swapbench.report import cells
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class Column:
     def _concerns(self, reason: str) -> bool:
         """Reasons of one percentile or operating point begin with its name, and are no other one's."""
         named = re.match(r"(p\d\d|bpcer\d+)\b", reason)
-        return named is None or named[1] in {self.name, self.name.removeprefix("latency_")}
+        return named is None or self.name in {named[1], f"latency_{named[1]}", f"paced_{named[1]}"}
 
 
 @dataclass(frozen=True)
@@ -235,12 +236,14 @@ def _time(
     *,
     interval: str = "",
     ratios: tuple[str, ...] = (),
+    more: tuple[str, ...] = (),
+    otherwise: str = "",
 ) -> Column:
     bounds = (f"{interval}_low_ns", f"{interval}_high_ns") if interval else ()
     low, high = map(_bound, bounds) if bounds else (None, None)
     return Column(
-        name, title, _field(stored), (stored, *bounds), units.milliseconds, "ms", 1e6, "lower", low, high, part, "time",
-        ratios=ratios,
+        name, title, _field(stored), (stored, *bounds, *more), units.milliseconds, "ms", 1e6, "lower", low, high, part, "time",
+        ratios=ratios, otherwise=otherwise,
     )  # fmt: skip
 
 
@@ -308,6 +311,13 @@ def _species(species: str) -> Column:
     )  # fmt: skip
 
 
+def _elsewhere(name: str, title: str, stored: str, show: Callable[[float], str]) -> Column:
+    return Column(
+        name, title, _field(stored), (stored, "device_samples"), show, "", 1.0, "lower", part="accuracy device_parity",
+        quantity="count", otherwise=NOT_ELSEWHERE.absent,
+    )  # fmt: skip
+
+
 def _above_idle_uj(row: Row) -> float | None:
     """An estimate that the meter could not resolve is no number: only its bound may be printed."""
     return row.energy[0].above_idle_uj if row.energy and row.energy[0].resolved else None
@@ -321,6 +331,7 @@ def _above_idle_end(sign: int) -> Callable[[Row], float | None]:
     return bound
 
 
+_NOT_PACED = f"{NOT_PACED.absent} (--fps)"
 _NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
 
 COLUMNS = {
@@ -335,6 +346,9 @@ COLUMNS = {
         _text("runtime", "Runtime"),
         _text("runtime_version", "Version"),
         _text("threads", "Threads"),
+        _text("cores", "Cores"),
+        _text("flavour", "Libraries"),
+        _text("settings", "Settings"),
         _text("device", "Device", lambda row: row.machine, fields=("machine",)),
         _text("run", "Run"),
         _text("dataset", "Data", part="accuracy"),
@@ -347,6 +361,17 @@ COLUMNS = {
         _time("load", "Load", "load_ns"),
         _time("first", "First run", "first_ns"),
         _time("cpu_time", "CPU time", "cpu_time_ns"),
+        _time(
+            "paced_p50", "Median at frame rate", "paced_p50_ns", "speed paced", interval="paced_p50", more=("paced_fps",),
+            otherwise=_NOT_PACED,
+        ),
+        _time(
+            "paced_p95", "p95 at frame rate", "paced_p95_ns", "speed paced", more=("paced_fps",), otherwise=_NOT_PACED
+        ),
+        Column(
+            "paced_missed", "Missed frames", _field("paced_missed"), ("paced_missed", "paced_frames", "paced_fps"),
+            cells.bare_percent, "%", 0.01, "lower", part="speed paced", quantity="share", otherwise=_NOT_PACED,
+        ),
         _size("file_bytes", "File size", "file_bytes", "weight", "size_reduction"),
         _count("params", "Parameters", "params_reduction"),
         _count("macs", "MACs", "macs_reduction"),
@@ -361,6 +386,8 @@ COLUMNS = {
         _rate("bpcer10", "BPCER10", interval=False),
         _rate("bpcer20", "BPCER20", interval=False),
         _rate("bpcer100", "BPCER100", interval=False),
+        _elsewhere("device_difference", "Largest difference from the desktop", "device_max_abs_difference", units.significant),
+        _elsewhere("device_flips", "Flips from the desktop", "device_decision_flips", lambda flips: f"{flips:.0f}"),
         Column(
             "energy", "Energy above idle", _above_idle_uj,
             ("energy_above_idle_uj", "energy_uncertainty_uj", "energy_limit_uj", "energy_meter", "energy_scope"),

@@ -9,25 +9,28 @@ from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.report import cells
+from swapbench.report.markdown_columns import (
+    ACCURACY,
+    ELSEWHERE,
+    FILE,
+    MAIN,
+    OPTIONAL_COLUMNS,
+    PACED,
+    RELATIVE,
+    SPEED,
+    TEXT_COLUMNS,
+    WEIGHT,
+)
 from swapbench.report.table import SIMULATED, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.markdown_columns import Column
     from swapbench.report.parity import RowParity
     from swapbench.report.summary import Row
     from swapbench.report.table import Table
-
-    Column = tuple[str, Callable[[Row], str]]
-
-TEXT_COLUMNS = frozenset(
-    {"Model", "File", "Precision", "Format", "Runtime", "Meter", "Scope", "Against", "Verdict"}
-)
-OPTIONAL_COLUMNS = frozenset(
-    {"Less memory", "Less energy", "BPCER10", "BPCER20", "BPCER100", "Max score drift", "Flips"}
-)
-"""Left out where no row has them; the notes say why."""
 
 
 def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
@@ -42,16 +45,26 @@ def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
     """
     parts = [
         _head(table),
-        _section(table, "Speed, weight, accuracy, power", _MAIN, _main_caption(table)),
+        _section(table, "Speed, weight, accuracy, power", MAIN, _main_caption(table)),
         _section(
-            table, _against(table), _RELATIVE, _relative_caption(table), lambda row: row.relative is not None
+            table, _against(table), RELATIVE, _relative_caption(table), lambda row: row.relative is not None
         ),
-        _section(table, "Speed", _SPEED, _speed_caption(table), lambda row: row.latency_p50_ns is not None),
-        _section(table, "Weight", _WEIGHT, _weight_caption(table), lambda row: row.file_bytes is not None),
-        _section(table, "Accuracy", _ACCURACY, _accuracy_caption(table), lambda row: row.acer is not None),
+        _section(table, "Speed", SPEED, _speed_caption(table), lambda row: row.latency_p50_ns is not None),
+        _section(
+            table, "At a camera's frame rate", PACED, _PACED_CAPTION, lambda row: row.paced_p50_ns is not None
+        ),
+        _section(table, "Weight", WEIGHT, _weight_caption(table), lambda row: row.file_bytes is not None),
+        _section(table, "Accuracy", ACCURACY, _accuracy_caption(table), lambda row: row.acer is not None),
         _species(table),
         _folds(table),
         _score_parity(table, parities),
+        _section(
+            table,
+            "On the device and on the desktop",
+            ELSEWHERE,
+            _elsewhere_caption(table),
+            lambda row: row.device_samples is not None,
+        ),
         _energy(table),
         _notes(table),
         _doubts(table),
@@ -111,99 +124,6 @@ def _width(text: str) -> int:
     )
 
 
-# ---- Columns ----
-
-_FILE: Column = ("File", cells.file)
-
-_MAIN: tuple[Column, ...] = (
-    ("Model", lambda row: row.model + (cells.DOUBTFUL if row.doubts else "")),
-    ("Precision", lambda row: row.precision),
-    ("Format", lambda row: row.format),
-    ("Runtime", lambda row: row.runtime),
-    ("Median, ms", cells.median),
-    ("p90, ms", lambda row: cells.ms(row.latency_p90_ns)),
-    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
-    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
-    ("APCER, %", cells.apcer),
-    ("ACER, %", cells.acer),
-    ("Energy above idle", cells.first_energy),
-)
-
-_RELATIVE: tuple[Column, ...] = (
-    _FILE,
-    ("Speed-up (median)", cells.speed_up),
-    ("Speed-up (p05)", cells.relative_cell("speed_up_p05")),
-    ("Smaller file", cells.relative_cell("size_reduction")),
-    ("Fewer params", cells.relative_cell("params_reduction")),
-    ("Fewer MACs", cells.relative_cell("macs_reduction")),
-    ("Less memory", cells.relative_cell("memory_reduction")),
-    ("Less energy", cells.relative_cell("energy_reduction")),
-    (
-        "1 - ACER kept",
-        lambda row: cells.or_dash(units.percent, row.relative.accuracy_kept if row.relative else None),
-    ),
-    ("Error ratio", cells.relative_cell("error_ratio")),
-)
-
-_SPEED: tuple[Column, ...] = (
-    _FILE,
-    ("Threads", lambda row: str(row.threads)),
-    ("p05", lambda row: cells.ms(row.latency_p05_ns)),
-    ("Median", cells.median),
-    ("p90", lambda row: cells.ms(row.latency_p90_ns)),
-    ("p95", lambda row: cells.ms(row.latency_p95_ns)),
-    ("p99", lambda row: cells.ms(row.latency_p99_ns)),
-    ("Load", lambda row: cells.ms(row.load_ns)),
-    ("First", lambda row: cells.ms(row.first_ns)),
-    ("Runs", lambda row: str(row.runs)),
-    ("Workers", lambda row: str(row.workers)),
-    ("CPU time (stand-in, not energy)", lambda row: cells.ms(row.cpu_time_ns)),
-)
-
-_WEIGHT: tuple[Column, ...] = (
-    _FILE,
-    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-    ("Params", lambda row: cells.or_dash(units.count, row.params)),
-    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
-    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
-    ("Before load", lambda row: cells.or_dash(units.size, row.memory_before_load_bytes)),
-)
-
-_ACCURACY: tuple[Column, ...] = (
-    _FILE,
-    ("APCER (worst species)", cells.apcer),
-    ("BPCER", lambda row: cells.with_interval(cells.bare_percent, row.bpcer, row.bpcer_low, row.bpcer_high)),
-    ("ACER", cells.acer),
-    (
-        "HTER @source-dev",
-        lambda row: cells.with_interval(
-            cells.bare_percent, row.hter_source_dev, row.hter_source_dev_low, row.hter_source_dev_high
-        ),
-    ),
-    (
-        "HTER @target-EER",
-        lambda row: cells.with_interval(
-            cells.bare_percent, row.hter_target_eer, row.hter_target_eer_low, row.hter_target_eer_high
-        ),
-    ),
-    ("AUC", lambda row: cells.or_dash(cells.bare_percent, row.auc)),
-    ("BPCER10", lambda row: cells.or_dash(cells.bare_percent, row.bpcer10)),
-    ("BPCER20", lambda row: cells.or_dash(cells.bare_percent, row.bpcer20)),
-    ("BPCER100", lambda row: cells.or_dash(cells.bare_percent, row.bpcer100)),
-    ("Threshold", lambda row: cells.or_dash(units.significant, row.threshold)),
-    ("Max score drift", lambda row: cells.or_dash(units.significant, row.parity_max_abs_difference)),
-    (
-        "Flips",
-        lambda row: (
-            units.NOT_MEASURED
-            if row.parity_samples is None
-            else f"{row.parity_decision_flips}/{row.parity_samples}"
-        ),
-    ),
-)
-
-
 # ---- Sections ----
 
 
@@ -221,10 +141,14 @@ def _head(table: Table) -> str:
         parts.append(f"> **{SIMULATED}**" + (f" Rows: {named}." if real else ""))
     parts.append(f"{count} record{'s' * (count != 1)} of run {runs}, {when.strip()}.")
     if len(table.machines) > 1:
+        what = "machines" if len({row.machine for row in table.rows}) > 1 else "kinds of cores or libraries"
         parts.append(
-            f"**The records come from {len(table.machines)} machines.** Each machine has its own tables; "
-            "numbers of different machines must not be compared."
+            f"**The records come from {len(table.machines)} {what}.** Each has its own tables; "
+            f"numbers of different {what} must not be compared."
         )
+    flips = [f"- **{escaped(text)}**" for text in map(cells.flip_sentence, table.rows) if text]
+    if flips:
+        parts.append("\n".join(flips))
     return "\n\n".join(parts)
 
 
@@ -282,7 +206,7 @@ def _relative_caption(table: Table) -> str:
     chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
     return (
         f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under the same runtime, "
-        "version and threads, on the same machine. Speed-up and reductions are reference / this row (more is better); "
+        "version, threads and settings, on the same machine. Speed-up and reductions are reference / this row (more is better); "
         f"1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more errors; "
         f"{units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both medians' "
         "intervals."
@@ -295,6 +219,20 @@ def _speed_caption(table: Table) -> str:
         f"Milliseconds an inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, p95, p99: "
         "early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load and first "
         "inference: median over fresh worker processes."
+    )
+
+
+_PACED_CAPTION = (
+    "Milliseconds an inference that waited for its frame; the processor slows down in between, so the order of two files may be "
+    "another than back to back. p95: as above. Missed: frames that came while one was still computed."
+)
+
+
+def _elsewhere_caption(table: Table) -> str:
+    devices = ", ".join(dict.fromkeys(row.machine for row in table.rows if row.device_samples is not None))
+    return (
+        f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every frame; decisions at the "
+        "threshold that the desktop's scores freeze."
     )
 
 
@@ -341,7 +279,7 @@ def _counted(row: Row) -> str:
 
 
 def _species(table: Table) -> str:
-    columns = (_FILE, *((name, cells.species_cell(name)) for name in table.species))
+    columns = (FILE, *((name, cells.species_cell(name)) for name in table.species))
     caption = "APCER in per cent with its interval."
     return _section(
         table, "APCER by attack species", columns, caption, lambda row: bool(row.apcer_by_species)
@@ -362,7 +300,7 @@ def _folds(table: Table) -> str:
         sd = units.NOT_MEASURED if row.acer_sd is None else cells.bare_percent(row.acer_sd)
         return f"{cells.or_dash(cells.bare_percent, row.acer)} ± {sd}"
 
-    columns = (_FILE, ("ACER, mean ± sd", spread), *((f"Fold {name}", of(name)) for name in names))
+    columns = (FILE, ("ACER, mean ± sd", spread), *((f"Fold {name}", of(name)) for name in names))
     caption = "ACER of each fold in per cent, each at the threshold frozen on its own development split; one file for all folds."
     return _section(table, "Folds", columns, caption, lambda row: bool(row.folds))
 

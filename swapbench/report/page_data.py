@@ -13,6 +13,7 @@ from swapbench import units
 from swapbench.report import cells
 from swapbench.report.columns import COLUMNS, column
 from swapbench.report.page_detail import SAMPLES_A_RECORD, thinned
+from swapbench.report.places import names_of
 from swapbench.report.table import SIMULATED
 
 if TYPE_CHECKING:
@@ -144,6 +145,10 @@ def _first_shown(table: Table) -> list[str]:
     names = list(_FIRST_SHOWN)
     if len(table.machines) > 1:
         names.insert(1, "device")
+    if any(row.paced_p50_ns is not None for row in table.rows):
+        names += ["paced_p50", "paced_missed"]
+    if any(row.device_samples is not None for row in table.rows):
+        names += ["device_difference", "device_flips"]
     if any(row.energy for row in table.rows):
         names.append("energy")
     if any(row.relative and row.relative.speed_up is not None for row in table.rows):
@@ -200,11 +205,9 @@ def _groups(rows: Sequence[Row]) -> list[int]:
 
 def _facets(table: Table) -> list[dict[str, Any]]:
     """Filters that can tell rows apart: their values in the order of the table, and the place of each row's value."""
-    machines: dict[str, set[str]] = {}
-    for row in table.rows:
-        machines.setdefault(row.machine, set()).add(row.machine_fingerprint)
+    names = names_of(table.rows)
     of: Mapping[str, Callable[[Row], str]] = {
-        "device": lambda row: row.machine if len(machines[row.machine]) == 1 else row.machine_fingerprint,
+        "device": lambda row: names[row.machine_fingerprint],
         "net": lambda row: row.net,
         "recipe": lambda row: row.recipe or "none",
         "precision": lambda row: row.precision,
@@ -309,10 +312,24 @@ def _network_parity(row: Row) -> str:
     return f"largest score difference {largest}, {row.parity_decision_flips} of {row.parity_samples} decisions flip"
 
 
+def _device_parity(row: Row) -> str:
+    if row.device_samples is None or row.device_max_abs_difference is None:
+        return ""
+    largest = units.significant(row.device_max_abs_difference)
+    return f"largest score difference {largest}, {row.device_decision_flips} of {row.device_samples} decisions flip"
+
+
+def _at_frame_rate(row: Row) -> str:
+    if row.paced_fps is None or row.paced_p50_ns is None:
+        return ""
+    return f"{row.paced_fps:g} frames a second, {cells.frames(row)} were missed"
+
+
 _FACTS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("speed", "Runs", lambda row: "" if row.runs is None else f"{row.runs} in {row.workers} fresh processes"),
     ("speed", "Interval of the median", _speed_interval),
     ("speed", "Input", lambda row: row.input or ""),
+    ("speed", "At a camera's rate", _at_frame_rate),
     ("weight", "Memory counted", _memory),
     ("accuracy", "What the data are", _simulated),
     ("accuracy", "Standard deviation over folds", _spread),
@@ -329,4 +346,5 @@ _FACTS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("power", "Meters", _meters),
     ("relative", "Reference", _reference),
     ("parity", "Against the PyTorch network", _network_parity),
+    ("parity", "On the device, against the desktop", _device_parity),
 )  # fmt: skip

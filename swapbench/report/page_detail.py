@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench import units
-from swapbench.records import Accuracy, Speed, Weight
+from swapbench.records import THERMAL_STATUSES, Accuracy, Speed, Weight
+from swapbench.report.places import core_numbers, cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.records import Machine, Record
+    from swapbench.records import Machine, PhoneState, Record, RuntimeUsed
 
     Pairs = tuple[tuple[str, str], ...]
 
@@ -61,7 +62,7 @@ def detail_of(record: Record) -> Detail:
         file=record.artifact,
         sha256=record.artifact_sha256,
         command=command(record),
-        machine=_machine(record.machine),
+        machine=_machine(record.machine, record.runtime),
         state=_state(record.machine),
         ran=_ran(record),
         facts=tuple(one for one in said if one[2]),
@@ -96,7 +97,13 @@ def command(record: Record) -> str:
     else:
         model = f"{variant.net}.{variant.recipe}" if variant.recipe else variant.net
         words += ["--models", model, "--precision", variant.precision, "--format", variant.format]
-    words += ["--runtime", record.runtime.runtime, "--device", record.machine.name]
+    runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
+    words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
+    words += ["--delegate", delegate] if delegate else []
+    held = cores(record.machine, record.runtime)
+    if held is not None:
+        words += ["--cores", "CORES" if held == "chosen" else held]
+    words += ["--fps", f"{plan.fps:g}"] if plan.fps is not None else []
     words += ["--threads", str(plan.threads), "--target", f"{plan.target_relative_half_width:g}"]
     words += ["--budget", f"{plan.time_budget_s:g}", "--seed", str(plan.seed)]
     if not isinstance(record.accuracy, Accuracy):
@@ -106,8 +113,9 @@ def command(record: Record) -> str:
     return shlex.join(words)
 
 
-def _machine(machine: Machine) -> Pairs:
+def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
     """Identity: what must be equal for two records to be compared."""
+    numbers = ", ".join(map(str, core_numbers(used)))
     said = {
         "Name": machine.name,
         "Device": machine.device,
@@ -118,6 +126,8 @@ def _machine(machine: Machine) -> Pairs:
         "Memory": f"{machine.memory_bytes / 2**30:.1f} GiB",
         "Governor": machine.governor or "",
         "Emulated": "yes" if machine.emulated else "",
+        "Held to": f"{cores(machine, used)} cores ({numbers})" if numbers else "",
+        "Libraries": used.settings.get("flavour", ""),
     }
     return tuple((name, text) for name, text in said.items() if text)
 
@@ -129,12 +139,46 @@ def _state(machine: Machine) -> Pairs:
         "Busy cores": machine.busy_cores,
         "Temperature, °C": machine.temperature_c,
         "On battery": machine.on_battery,
+        **_phone_state("before", machine.state_before),
+        **_phone_state("after", machine.state),
     }
     return tuple(
-        (name, ("yes" if value else "no") if isinstance(value, bool) else f"{value:g}")
+        (
+            name,
+            value
+            if isinstance(value, str)
+            else "yes"
+            if value is True
+            else "no"
+            if value is False
+            else f"{value:g}",
+        )
         for name, value in said.items()
         if value is not None
     )
+
+
+def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
+    """What can make a phone faster or slower, as it was before or after measuring, in one line; {} for other devices."""
+    if state is None:
+        return {}
+    saver, charging, screen = (
+        None if flag is None else f"{name} {'on' if flag else 'off'}"
+        for name, flag in (
+            ("battery saver", state.battery_saver),
+            ("charging", state.charging),
+            ("screen", state.screen_on),
+        )
+    )
+    parts = (
+        None if state.thermal_status is None else f"thermal status {THERMAL_STATUSES[state.thermal_status]}",
+        None if state.surface_c is None else f"surface {state.surface_c:g} °C",
+        None if state.battery_percent is None else f"battery {state.battery_percent} %",
+        charging,
+        saver,
+        screen,
+    )
+    return {f"Phone, {when}": ", ".join(part for part in parts if part) or None}
 
 
 def _ran(record: Record) -> Pairs:

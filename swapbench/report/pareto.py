@@ -18,6 +18,7 @@ from swapbench import units
 from swapbench.errors import UserError
 from swapbench.report.columns import COLUMNS
 from swapbench.report.draws import DRAWS, NOTHING, draws_of, is_counted, may_move
+from swapbench.report.places import names_of
 from swapbench.report.table import SIMULATED
 
 if TYPE_CHECKING:
@@ -142,19 +143,20 @@ def groups_of(rows: Sequence[Row], columns: Iterable[Column]) -> tuple[tuple[str
 
     Rows without accuracy belong to no data: where a column needs it they are a group of their own.
     """
-    needs_data = any("accuracy" in column.part.split() for column in columns)
-    fingerprints: dict[str, set[str]] = {}
+    parts = {part for column in columns for part in column.part.split()}
+    names = names_of(rows)
     digests: dict[tuple[str | None, str | None], set[str]] = {}
     for row in rows:
-        fingerprints.setdefault(row.machine, set()).add(row.machine_fingerprint)
         if row.dataset_digest is not None:
             digests.setdefault((row.dataset, row.protocol), set()).add(row.dataset_digest)
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        # more than the name only where another machine or other data have the same one
-        machine = row.machine if len(fingerprints[row.machine]) == 1 else row.machine_fingerprint
+        # more than the names only where another place or other data have the same ones
+        machine = names[row.machine_fingerprint]
+        if parts & {"paced", "power"} and row.paced_fps is not None:
+            machine += f", {row.paced_fps:g} frames a second"
         data = ""
-        if needs_data and row.dataset_digest is not None:
+        if "accuracy" in parts and row.dataset_digest is not None:
             digest = f" ({row.dataset_digest[:8]})" if len(digests[row.dataset, row.protocol]) > 1 else ""
             data = f"{row.dataset}{digest}, {row.protocol}"
         groups.setdefault((machine, data), []).append(row)

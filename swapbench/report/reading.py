@@ -22,7 +22,7 @@ from swapbench import records, stats, store
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import write_atomically
 from swapbench.records import Doubt
-from swapbench.report import summary
+from swapbench.report import places, summary
 from swapbench.report.summary import Energy, Fold, Missing, Row, SpeciesErrors
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _LISTS = ("providers", "apcer_worst_species", "basis")
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:
-    """The row of every record of a run, in the order of store.load_run; what `summary.compared_rows` goes on with.
+    """The row of every record of a run, in the order of store.load_run; what `references.compared_rows` goes on with.
 
     kept_in: the folder that keeps rows between calls; None keeps nothing. Raises what store.load_run raises.
     """
@@ -82,7 +82,7 @@ def _digest(data: bytes) -> str:
 
 def _code_digest() -> str:
     """Of everything that a row depends on besides its record."""
-    modules = (records, stats, summary)
+    modules = (records, stats, summary, places)
     return _digest(b"".join(Path(module.__file__).read_bytes() for module in modules if module.__file__))
 
 

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UserError
+from swapbench.report import cells
 from swapbench.report.columns import COLUMNS, column, columns, constraint
+from swapbench.report.places import names_of
 from swapbench.report.table import SIMULATED
 
 if TYPE_CHECKING:
@@ -32,7 +34,8 @@ NAMES_AT_MOST = 5
 """So many rows are named in a footnote; the others are counted."""
 
 _DEFAULT = (
-    "latency_p50", "latency_p90", "file_bytes", "macs", "peak_memory", "apcer", "acer", "energy", "speed_up",
+    "latency_p50", "latency_p90", "paced_p50", "paced_p95", "paced_missed", "file_bytes", "macs", "peak_memory", "apcer", "acer",
+    "device_difference", "device_flips", "energy", "speed_up",
 )  # fmt: skip
 _NAMING = frozenset({"file", "model", "net"})
 
@@ -202,14 +205,10 @@ def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, .
 
 
 def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[Row]]]:
-    fingerprints: dict[str, set[str]] = {}
-    for row in rows:
-        fingerprints.setdefault(row.machine, set()).add(row.machine_fingerprint)
+    names = names_of(rows)
 
     def named(one: Column, row: Row) -> str:
-        if one.name == "device" and len(fingerprints[row.machine]) > 1:
-            return row.machine_fingerprint
-        return one.text(row)
+        return names[row.machine_fingerprint] if one.name == "device" else one.text(row)
 
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -295,7 +294,9 @@ def _comparable(one: Column, row: Row) -> tuple[str | None, ...]:
     if one.about == "accuracy":
         return (device, row.dataset_digest, row.protocol)
     if one.about == "power" and row.energy:
-        return (device, row.energy[0].meter, row.energy[0].scope)
+        return (device, row.energy[0].meter, row.energy[0].scope, str(row.paced_fps))
+    if "paced" in one.part.split():
+        return (device, str(row.paced_fps))
     return (device,)
 
 
@@ -348,8 +349,15 @@ def _remarks(
 ) -> tuple[str, ...]:
     shown = [cell for group in groups for line in group.lines for cell in line.cells]
     said = [SIMULATED] if any(row.data_simulated for row in rows) else []
+    flips = [text for text in map(cells.flip_sentence, rows) if text]
     if said and any(row.data_simulated is False for row in rows):
         said[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
+    said += flips[:NAMES_AT_MOST]
+    if len(flips) > NAMES_AT_MOST:
+        said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
+    rates = sorted({row.paced_fps for row in rows if row.paced_fps is not None})
+    if rates and any("paced" in one.part.split() for one in chosen):
+        said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
         levels = sorted({row.latency_confidence for row in rows if row.latency_confidence is not None})
         timed = any(one.name == "latency_p50" for one in chosen) and levels
@@ -361,7 +369,7 @@ def _remarks(
         said.append("<: no more than a bound is known.")
     if table.reference is not None and any(one.relative for one in chosen):
         said.append(
-            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads and device is 1 "
+            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and device is 1 "
             "(reductions and speed-up: more is better)."
         )
     scored = {

@@ -1,4 +1,4 @@
-"""From a raw record to one row of numbers, and from two rows to ratios. Nothing is rounded, nothing is measured.
+"""From a raw record to one row of numbers. Nothing is rounded, nothing is measured; `references` goes on from here to ratios.
 
 Every number keeps its unit in its name. A number that does not exist is None, and `Row.missing` says why.
 Ratios are named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more
@@ -13,31 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from swapbench import stats
-from swapbench.errors import UnknownName
-from swapbench.records import PRECISIONS, Absent, Proportion
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Proportion
+from swapbench.report.places import cores, fingerprint, settings_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime
 
-    from swapbench.records import (
-        Accuracy,
-        Doubt,
-        Machine,
-        Parity,
-        Plan,
-        Power,
-        Record,
-        RuntimeUsed,
-        Speed,
-        Weight,
-    )
+    from swapbench.records import Accuracy, Doubt, Parity, Plan, Power, Record, Speed, Weight
 
-Quantity = Literal["speed", "tail", "weight", "memory", "accuracy", "power", "parity", "reference"]
+Quantity = Literal[
+    "speed", "tail", "paced", "weight", "memory", "accuracy", "power", "parity", "device_parity", "reference"
+]
 TAILS = (0.90, 0.95, 0.99)
 """The percentiles that are reported only when the sample is large enough to claim them."""
 
-_PRECISIONS: tuple[str, ...] = PRECISIONS
 Part = tuple[dict[str, Any], "list[Missing]"]
 """What a part of a record gives a row: values by the names of its fields, and why the others are missing."""
 
@@ -128,6 +117,9 @@ class Row:
     threshold that the test scores themselves would choose, as much of the literature reports it: equal to eer.
     bpcer10, 20 and 100 are BPCER where APCER is at most 10, 5 and 1 %.
     cpu_time_ns is the process CPU time of one inference: a stand-in for effort, not an energy.
+    flavour and cores: of the native runner, see report.places; settings: all that were chosen for the runtime, as text.
+    paced_: runs that wait for the frames of a camera at paced_fps, as energy then does, too; paced_missed is the share of paced_frames that were lost
+    because one was still computed. device_: scores of the device against those of the same file on the desktop.
     """
 
     label: str
@@ -142,12 +134,14 @@ class Row:
     runtime_version: str
     providers: tuple[str, ...]
     threads: int
-    cores: str | None
     delegated_nodes: int | None
     nodes: int | None
     artifact_sha256: str
     machine: str
     machine_fingerprint: str
+    flavour: str | None = None
+    cores: str | None = None
+    settings: str | None = None
     input: str | None = None
     latency_p05_ns: float | None = None
     latency_p50_ns: float | None = None
@@ -162,6 +156,13 @@ class Row:
     cpu_time_ns: float | None = None
     runs: int | None = None
     workers: int | None = None
+    paced_fps: float | None = None
+    paced_p50_ns: float | None = None
+    paced_p50_low_ns: float | None = None
+    paced_p50_high_ns: float | None = None
+    paced_p95_ns: float | None = None
+    paced_missed: float | None = None
+    paced_frames: int | None = None
     file_bytes: int | None = None
     params: int | None = None
     macs: int | None = None
@@ -212,6 +213,9 @@ class Row:
     parity_max_abs_difference: float | None = None
     parity_decision_flips: int | None = None
     parity_samples: int | None = None
+    device_max_abs_difference: float | None = None
+    device_decision_flips: int | None = None
+    device_samples: int | None = None
     energy: tuple[Energy, ...] = ()
     relative: Relative | None = None
     valid: bool = True
@@ -238,6 +242,8 @@ def summary(record: Record) -> Row:
         _accuracy(record.accuracy),
         _power(record.power),
         _parity(record.parity),
+        _paced(record.paced, record.plan),
+        _device_parity(record.device_parity),
     )
     values = {name: value for found, _ in parts for name, value in found.items()}
     return Row(
@@ -257,8 +263,11 @@ def summary(record: Record) -> Row:
         nodes=used.nodes,
         artifact_sha256=record.artifact_sha256,
         machine=record.machine.name,
-        cores=used.settings.get("cores"),
         machine_fingerprint=fingerprint(record.machine, used),
+        flavour=used.settings.get("flavour"),
+        cores=cores(record.machine, used),
+        settings=settings_text(used),
+        paced_fps=record.plan.fps,
         trained_on_simulated_data=(
             record.card.training.simulated_data if record.card and record.card.training else None
         ),
@@ -267,104 +276,6 @@ def summary(record: Record) -> Row:
         missing=tuple(one for _, missing in parts for one in missing),
         **values,
     )
-
-
-def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
-    """Rows in the order of the table, each with its ratios, and the name of the reference network.
-
-    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference of a
-    row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with the most MACs)
-    in fp32 with the same machine, format, runtime, runtime version and threads; where there are several, the newest.
-    Raises UnknownName when no record is of the network `relative_to`.
-    """
-    return compared_rows(map(summary, records), relative_to)
-
-
-def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
-    """`rows_of` from rows as `summary` makes them, each of one record alone."""
-    rows = _with_labels(sorted(rows, key=_order))
-    name = _reference_name(rows, relative_to)
-    if name is None:
-        return tuple(rows), None
-    references = _references(rows, name)
-    compared = []
-    for row in rows:
-        reference = references.get(_place(row))
-        if reference is None:
-            under = f"{row.runtime} {row.runtime_version} with {row.threads} thread{'s' * (row.threads != 1)}"
-            reason = f"no fp32 {row.format} record of {name} under {under} on the same machine"
-            why = Missing("reference", reason, "Measure it in the same run")
-            compared.append(_changed(row, missing=(*row.missing, why)))
-        else:
-            compared.append(_changed(row, relative=relative(row, reference)))
-    return tuple(compared), name
-
-
-def _changed(row: Row, **values: Any) -> Row:
-    """`dataclasses.replace` for thousands of rows: it would hand on every field by name and take ten times as long."""
-    changed = object.__new__(Row)
-    vars(changed).update(vars(row) | values)
-    return changed
-
-
-def relative(row: Row, reference: Row) -> Relative:
-    """The ratios of a row to its reference. Accuracy is compared only on the same data and protocol."""
-    itself = (row.run, row.record_id) == (reference.run, reference.record_id)
-    same_data = (row.dataset_digest, row.protocol) == (reference.dataset_digest, reference.protocol)
-    accuracy_kept = error_ratio = None
-    if same_data and row.acer is not None and reference.acer is not None:
-        accuracy_kept = _over(1 - row.acer, 1 - reference.acer)
-        error_ratio = _over(row.acer, reference.acer)
-    same_meter = bool(row.energy and reference.energy) and (
-        (row.energy[0].meter, row.energy[0].scope) == (reference.energy[0].meter, reference.energy[0].scope)
-    )
-    comparable = same_meter and row.energy[0].resolved and reference.energy[0].resolved
-    return Relative(
-        reference=reference.label,
-        speed_up=_over(reference.latency_p50_ns, row.latency_p50_ns),
-        speed_up_low=None if itself else _over(reference.latency_p50_low_ns, row.latency_p50_high_ns),
-        speed_up_high=None if itself else _over(reference.latency_p50_high_ns, row.latency_p50_low_ns),
-        speed_up_p05=_over(reference.latency_p05_ns, row.latency_p05_ns),
-        size_reduction=_over(reference.file_bytes, row.file_bytes),
-        params_reduction=_over(reference.params, row.params),
-        macs_reduction=_over(reference.macs, row.macs),
-        memory_reduction=_over(reference.peak_memory_bytes, row.peak_memory_bytes),
-        accuracy_kept=accuracy_kept,
-        error_ratio=error_ratio,
-        energy_reduction=_over(reference.energy_above_idle_uj, row.energy_above_idle_uj)
-        if comparable
-        else None,
-    )
-
-
-def fingerprint(machine: Machine, used: RuntimeUsed | None = None) -> str:
-    """What must be equal for two records to stand in one comparison, as one line of text.
-
-    used: the cores that the record's program was bound to are as good as another machine, and are named where it was.
-    Load, temperature and charging are states, not identity; package versions stand with each row's runtime.
-    """
-    parts = [
-        machine.name,
-        machine.device,
-        machine.soc,
-        machine.system,
-        machine.abi,
-        f"{machine.logical_cores} cores",
-    ]
-    parts.append(f"{machine.memory_bytes / 2**30:.1f} GiB")
-    if machine.governor:
-        parts.append(f"governor {machine.governor}")
-    if machine.emulated:
-        parts.append("emulated")
-    settings = used.settings if used is not None else {}
-    if "affinity" in settings or "cores" in settings:
-        mask = f" ({settings['affinity']})" if "affinity" in settings else ""
-        parts.append(f"bound to {settings.get('cores', 'some')} cores{mask}")
-    return " · ".join(dict.fromkeys(part for part in parts if part))
-
-
-def _over(top: float | None, bottom: float | None) -> float | None:
-    return top / bottom if top is not None and bottom else None
 
 
 def _missing(quantity: Quantity, why: Absent) -> Missing:
@@ -542,61 +453,41 @@ def _parity(parity: Parity | Absent) -> Part:
     }, []
 
 
-def _order(row: Row) -> tuple[object, ...]:
-    precision = _PRECISIONS.index(row.precision) if row.precision in _PRECISIONS else len(_PRECISIONS)
-    kind = (row.net, row.recipe or "", row.format, row.runtime, precision, row.threads)
-    return (row.machine_fingerprint, *kind, row.runtime_version, row.time, row.record_id)
-
-
-def _with_labels(rows: list[Row]) -> list[Row]:
-    """Rows whose labels are unique: what distinguishes equal file names is added only where it is needed."""
-    tells: tuple[Callable[[Row], str], ...] = (
-        lambda row: row.runtime,
-        lambda row: row.runtime_version,
-        lambda row: f"{row.threads} thread{'s' * (row.threads != 1)}",
-        lambda row: f"{row.cores} cores" if row.cores else "any cores",
-        lambda row: row.machine,
-        lambda row: row.run,
-        lambda row: row.record_id,
-    )
-    parts: list[tuple[str, ...]] = [(row.label,) for row in rows]
-    for tell in tells:
-        told: dict[tuple[str, ...], set[str]] = {}
-        for row, known in zip(rows, parts, strict=True):
-            told.setdefault(known, set()).add(tell(row))
-        parts = [
-            (*known, tell(row)) if len(told[known]) > 1 else known
-            for row, known in zip(rows, parts, strict=True)
-        ]
-    return [
-        _changed(row, label=f"{first} ({', '.join(more)})") if more else row
-        for row, (first, *more) in zip(rows, parts, strict=True)
+def _paced(paced: Speed | Absent, plan: Plan) -> Part:
+    if isinstance(paced, Absent):
+        return {}, [] if paced == NOT_PACED else [_missing("paced", paced)]
+    slices_ns: list[list[Any]] = [
+        [np.array(one, np.float64) for one in worker.slices_ns if one]
+        for worker in paced.workers
+        if any(worker.slices_ns)
     ]
+    if not slices_ns:
+        return {}, [Missing("paced", "no worker finished a timed run at the frame rate", "Measure again")]
+    runs_ns = np.concatenate([one for worker in slices_ns for one in worker])
+    interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
+    p95 = stats.early_stopping_percentile(runs_ns, 0.95)
+    lost = [worker.late_frames for worker in paced.workers]
+    known = [one for one in lost if one is not None]
+    frames = len(runs_ns) + sum(known) if len(known) == len(lost) else None
+    values = {
+        "paced_p50_ns": stats.median(runs_ns),
+        "paced_p50_low_ns": interval.low,
+        "paced_p50_high_ns": interval.high,
+        "paced_p95_ns": p95.value,
+        "paced_missed": None if frames is None else sum(known) / frames,
+        "paced_frames": frames,
+    }
+    if p95.value is not None:
+        return values, []
+    reason = f"p95 at the frame rate needs n >= {p95.least_samples} runs"
+    return values, [Missing("paced", reason, "Ask for more frames a second")]
 
 
-def _reference_name(rows: Sequence[Row], relative_to: str | None) -> str | None:
-    if relative_to is not None:
-        if not any(relative_to in {row.net, row.model} for row in rows):
-            raise UnknownName("network among these records", relative_to, {row.model for row in rows})
-        return relative_to
-    counted = [row for row in rows if row.macs is not None]
-    heaviest = max((row.macs or 0 for row in counted), default=0)
-    return min((row.net for row in counted if row.macs == heaviest), default=None)
-
-
-def _place(row: Row) -> tuple[object, ...]:
-    """What a row and its reference have in common."""
-    return (row.machine_fingerprint, row.format, row.runtime, row.runtime_version, row.threads)
-
-
-def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]:
-    """The reference of every place that has one."""
-    found: dict[tuple[object, ...], Row] = {}
-    for row in rows:
-        if row.precision == "fp32" and name in {row.net, row.model}:
-            known = found.setdefault(_place(row), row)
-            # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
-            rank = (row.model == name, row.time, row.record_id)
-            if rank > (known.model == name, known.time, known.record_id):
-                found[_place(row)] = row
-    return found
+def _device_parity(parity: Parity | Absent) -> Part:
+    if isinstance(parity, Absent):
+        return {}, [] if parity == NOT_ELSEWHERE else [_missing("device_parity", parity)]
+    return {
+        "device_max_abs_difference": parity.max_abs_difference,
+        "device_decision_flips": parity.decision_flips,
+        "device_samples": parity.samples,
+    }, []

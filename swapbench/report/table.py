@@ -27,7 +27,8 @@ from pydantic import BaseModel
 from swapbench import store, units
 from swapbench.errors import BadRecord
 from swapbench.report import cells
-from swapbench.report.summary import Relative, Row, compared_rows, summary
+from swapbench.report.references import compared_rows
+from swapbench.report.summary import Relative, Row, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -40,6 +41,8 @@ SIMULATED = "Simulated data: not PAD performance."
 """What every skin and every figure says when scores come from simulated data."""
 ROWS_AT_MOST = 500
 """So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
+FLIPS_AT_MOST = 5
+"""So many files that decide otherwise on their device are named under a terminal's table; the others are counted."""
 Cell = str | int | float | bool | None
 _ROW_FIELDS = tuple(field.name for field in fields(Row))
 _SEVERAL = frozenset({"apcer_by_species", "energy", "relative"})
@@ -72,7 +75,7 @@ class Table:
 
 
 def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table:
-    """The table of some records; see summary.rows_of for the order and the reference.
+    """The table of some records; see references.rows_of for the order and the reference.
 
     Raises BadRecord when there is no record, UnknownName when no record is of the network `relative_to`.
     """
@@ -222,6 +225,10 @@ def as_rich(table: Table) -> RichTable:
         ("ACER %\n[interval]", cells.acer),
         ("speed-up", cells.relative_cell("speed_up")),
     ]
+    if any(row.paced_p50_ns is not None for row in table.rows):
+        columns.append(("at frame rate\nmedian, missed", cells.paced_short))
+    if any(row.device_samples is not None for row in table.rows):
+        columns.append(("flips from\ndesktop", cells.device_flips))
     if any(row.energy for row in table.rows):
         columns.append(("energy\nabove idle", cells.first_energy))
     drawn = RichTable(
@@ -233,6 +240,10 @@ def as_rich(table: Table) -> RichTable:
     for row in table.rows[:ROWS_AT_MOST]:
         drawn.add_row(Text(cells.file(row)), *(Text(cell(row)) for _, cell in columns))
     remarks = [SIMULATED] if table.data_simulated else []
+    flips = [text for text in map(cells.flip_sentence, table.rows) if text]
+    remarks += flips[:FLIPS_AT_MOST]
+    if len(flips) > FLIPS_AT_MOST:
+        remarks.append(f"{len(flips) - FLIPS_AT_MOST} more files decide otherwise: see the report.")
     if len(table.rows) > ROWS_AT_MOST:
         remarks.append(f"{len(table.rows) - ROWS_AT_MOST} more rows are in the files.")
     if table.reference is not None:

@@ -238,7 +238,9 @@ class BenchmarkModel:
             settings.setdefault("gpu_precision_loss_allowed", "true")
         if self.delegate != "cpu":
             settings["delegated"] = took.text
-        if self.prefix:
+        if self.prefix[:1] == ("taskset",) and len(self.prefix) == 2:
+            settings["affinity"] = self.prefix[1]
+        elif self.prefix:
             settings["started_by"] = " ".join(self.prefix)
         if self.cores:
             settings |= {"cores": self.cores, "affinity": self.prefix[-1]}

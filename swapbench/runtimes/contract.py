@@ -5,7 +5,7 @@ is JSON, one object a line:
 
     {"event": "loaded", "runtime", "version", "package", "providers", "settings", "delegated_nodes", "nodes",
      "threads", "load_ns", "first_ns", "warmup_runs", "before_load_bytes", "input"}
-    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes"}
+    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
     {"event": "scored", "n", "invoke_ns", "pass_ns"}
     {"event": "profile", "run_ns": [...], "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
@@ -17,6 +17,12 @@ input, `{"runs": N}` (exactly N runs) or `{"slice_ns": T}` (until T has passed, 
 ends first), each with an optional `"wake_runs"` (untimed, 2 unless told); the end of the input ends the worker.
 *score*: loaded, then every sample once, outputs in chunks, scored. *profile*: loaded, then at most `--runs` runs without and as many
 with the runtime's own profiler, each node's time in every run; `absent` says why there are no such times.
+
+Options: `--mode`, `--artifact FILE`, `--threads N`, `--runs N`; `--warmup-runs N` and `--warmup-ns T` (at least so many untimed runs and
+for so long); what is fed: `--samples FILE` with `--normalise JSON` and, for timing, `--index I`, else random numbers of `--seed S`;
+`--provider NAME` (an execution provider or delegate to insist on); `--fps N` (camera pacing: every timed run waits for its frame, and
+frames that come while one is computed are lost, `late_frames` of the slice; scoring is never paced). The native runner takes more:
+`--runtime`, `--library FILE`, `--affinity HEXMASK`, `--watch FILE[,FILE]` with `--period-ms T`; see `runner/runner.c`.
 
 What one timed run is, for every runtime alike: *handing over the input array, computing, and taking the first output
 as an array of one's own*. That is what an application pays; decoding, cropping and normalising an image are not in it.
@@ -99,7 +105,13 @@ def parse_slice(line: str) -> Slice:
     try:
         first, *more = said["run_ns"]
         run_ns = (int(first), *(int(ns) for ns in more))
-        return Slice(run_ns=run_ns, cpu_ns=int(said["cpu_ns"]), peak_rss_bytes=int(said["peak_rss_bytes"]))
+        late = said.get("late_frames")
+        return Slice(
+            run_ns=run_ns,
+            cpu_ns=int(said["cpu_ns"]),
+            peak_rss_bytes=int(said["peak_rss_bytes"]),
+            late_frames=None if late is None else int(late),
+        )
     except (KeyError, ValueError, TypeError) as problem:
         raise WorkerFailed(f"the worker's 'slice' line is incomplete: {problem!r}") from None
 

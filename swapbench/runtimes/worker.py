@@ -312,20 +312,22 @@ def timed_runs(
     clock: Callable[[], int] = time.perf_counter_ns,
     cpu_ns: Callable[[], int] = time.process_time_ns,
     sleep: Callable[[float], None] = time.sleep,
-) -> tuple[list[int], int]:
-    """Wall time of each run and the CPU time of all: `runs` of them, or fewer (at least one) once `limit_ns` is over.
+) -> tuple[list[int], int, int]:
+    """Wall time of each run, the CPU time of all, and the frames lost: `runs` runs, or fewer (at least one) once `limit_ns` is over.
 
     frame_ns: a camera gives a frame so often; every run waits for one, and those that come while it computes are lost.
     """
     times = [0] * runs
-    done = 0
+    done = lost = 0
     cpu_before = cpu_ns()
     due = clock()
     end = due + (limit_ns if limit_ns is not None else 1 << 62)
     while done < runs:
         if frame_ns is not None:
             now = clock()
-            due += frame_ns * max(1, -(-(now - due) // frame_ns))
+            passed = max(1, -(-(now - due) // frame_ns))
+            due += frame_ns * passed
+            lost += passed - 1
             sleep((due - now) / 1e9)
         begin = clock()
         call()
@@ -335,7 +337,7 @@ def timed_runs(
         if finish >= end:
             break
     cpu = cpu_ns() - cpu_before
-    return times[:done], cpu
+    return times[:done], cpu, lost
 
 
 def warm_up(
@@ -407,12 +409,13 @@ class _Session:
         """One slice: wake, time, let the pool fall asleep, say."""
         for _ in range(wake_runs):
             self.call()
-        run_ns, cpu_ns = timed_runs(self.call, runs, limit_ns, self.frame_ns)
+        run_ns, cpu_ns, lost = timed_runs(self.call, runs, limit_ns, self.frame_ns)
         if self.options.threads > 1:
             wait_until_pool_sleeps()
-        self.say(
-            {"event": "slice", "run_ns": run_ns, "cpu_ns": cpu_ns, "peak_rss_bytes": peak_resident_bytes()}
-        )
+        slice_: dict[str, object] = {"run_ns": run_ns, "cpu_ns": cpu_ns}
+        if self.frame_ns is not None:
+            slice_["late_frames"] = lost
+        self.say({"event": "slice", **slice_, "peak_rss_bytes": peak_resident_bytes()})
 
     def serve(self, requests: Iterable[str]) -> None:
         """One slice a request line, until the input ends."""
@@ -459,7 +462,7 @@ class _Session:
         """Runs without and with the runtime's profiler; nodes without their own times are said without them."""
         fitting = max(PROFILED_NS // self.typical_ns, MIN_PROFILED_RUNS)
         runs = min(fitting, self.options.runs)
-        run_ns, _ = timed_runs(self.call, runs)
+        run_ns, _, _ = timed_runs(self.call, runs)
         found = self.engine.profile(self.feed, runs)
         self.say(
             {

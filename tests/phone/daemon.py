@@ -75,6 +75,7 @@ class Daemon:
         self._server: asyncio.Server | None = None
         self._ended: dict[int, asyncio.Future[int]] = {}
         self._plans: list[dict[str, Any]] = []
+        self._resets = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self._asked = bytearray()
         self._started_s = int(time.time())
@@ -219,8 +220,8 @@ class Daemon:
         await self._apply()
         text = f"{told.status} {2 if told.stderr else 1}\n{told.text}".encode("utf-8", "surrogateescape")
         reply = ASK.parent / f"reply.{pid}"
-        # The asker opens its end after it asked; one that was killed in between never does.
-        for _ in range(5000):
+        # The asker opens its end after it asked, on a busy machine much later; one that was killed in between never does.
+        while _lives(pid):
             try:
                 pipe = os.open(reply, os.O_WRONLY | os.O_NONBLOCK)
             except OSError:
@@ -269,6 +270,7 @@ class Daemon:
                         os.kill(pid, request["signal"])
                 return {"killed": hit}
             case "plan":
+                request["for"] = self._resets
                 if request["command"] is None:
                     self._later(self._carry_out(request))
                 else:
@@ -279,10 +281,15 @@ class Daemon:
 
     async def _carry_out(self, plan: dict[str, Any]) -> None:
         await asyncio.sleep(plan["after_s"])
-        await self._do(plan["then"])
+        done = await self._do(plan["then"])
+        # What is to be killed may not have come that far yet; a phone that was reset meanwhile is none of this plan's.
+        while plan["then"]["do"] == "kill" and not done["killed"] and plan["for"] == self._resets:
+            await asyncio.sleep(0.005)
+            done = await self._do(plan["then"])
 
     async def _reset(self) -> None:
         self._plans.clear()
+        self._resets += 1
         await _end_everything()
         for folder in (Path("/data/local/tmp"), Path("/sdcard")):
             for entry in folder.iterdir():
@@ -302,6 +309,10 @@ async def _end_everything() -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(0.002)
+
+
+def _lives(pid: int) -> bool:
+    return Path("/proc", str(pid)).exists()
 
 
 def processes() -> list[tuple[int, str]]:

@@ -125,8 +125,16 @@ class Phone:
         return Command(done.returncode, done.stdout.decode(), done.stderr.decode())
 
     def connect(self) -> str:
-        """Connects adb with the phone afresh; returns what adb said."""
+        """Connects adb with the phone afresh; returns what adb said.
+
+        A third of a second after a link was cut adb connects again by itself. Told to disconnect in that moment, it answers before
+        it has let go, or connects all the same; to connect meanwhile would find the phone "already connected", and then gone.
+        """
         self.adb_server("disconnect", self.serial)
+        deadline = time.monotonic() + ADB_TIMEOUT_S
+        while self.seen() and time.monotonic() < deadline:
+            time.sleep(0.02)
+            self.adb_server("disconnect", self.serial)
         return self.adb_server("connect", self.serial).stdout.decode().strip()
 
     def seen(self) -> str:
@@ -165,7 +173,7 @@ class Phone:
         self._ask({"do": "plan", "command": command, "after_s": after_s, "then": then})
 
     def kill_when(self, command: str, match: str, *, after_s: float = 0.0, signal: int = 9) -> None:
-        """Sends the signal so long after a command with the text in it is next started."""
+        """Sends the signal so long after a command with the text in it is next started, or once there is what `match` means."""
         then = {"do": "kill", "match": match, "signal": signal}
         self._ask({"do": "plan", "command": command, "after_s": after_s, "then": then})
 

@@ -31,6 +31,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
+from swapbench.report.places import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,11 +92,11 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, 
     left_out: list[str] = []
     curves: dict[str, int] = {}
     data = {(row.dataset_digest, row.protocol) for row in rows if row.dataset_digest is not None}
-    machines = {row.machine_fingerprint for row in rows}
+    places = names_of(rows)
     for row in rows:
         parts = [row.format, row.runtime]
         parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
-        parts += [row.machine] * (len(machines) > 1)
+        parts += [places[row.machine_fingerprint]] * (len(places) > 1)
         panel = ", ".join(parts)
         found = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
         if not found:

@@ -25,6 +25,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
+from swapbench.report.places import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ class Paced:
 def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Paced, ...], tuple[str, ...]]:
     """The points of the figure, and the labels of records without energy or beyond the colours of a panel."""
     points: list[Paced] = []
+    places = names_of(rows)
     left_out: list[str] = []
     files: dict[str, set[str]] = {}
     for row in rows:
@@ -70,7 +72,7 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Paced, ...
             left_out.append(row.label)
             continue
         power, energy = record.power[0], row.energy[0]
-        panel = f"{row.machine}, {energy.meter} ({energy.scope})"
+        panel = f"{places[row.machine_fingerprint]}, {energy.meter} ({energy.scope})"
         name = f"{record.variant.file_name}, {row.runtime}"
         here = files.setdefault(panel, set())
         if name not in here and len(here) == FILES_AT_MOST:

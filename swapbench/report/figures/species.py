@@ -25,6 +25,7 @@ from swapbench.report.figures.style import (
     sheet,
     shortened,
 )
+from swapbench.report.places import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,14 +61,14 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
     """The points of the figure, and the labels of rows without APCER or beyond what a page can show."""
     scored = [row for row in rows if row.apcer_by_species]
     data = {(row.dataset_digest, row.protocol) for row in scored}
-    machines = {row.machine_fingerprint for row in scored}
+    places = names_of(scored)
     points: list[SpeciesPoint] = []
     left_out = [row.label for row in rows if not row.apcer_by_species]
     lines: set[tuple[str, str]] = set()
     for row in scored:
         parts = [row.model, row.format, row.runtime]
         parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
-        parts += [row.machine] * (len(machines) > 1)
+        parts += [places[row.machine_fingerprint]] * (len(places) > 1)
         block = ", ".join(parts)
         more = lines | {(block, ""), *((block, one.species) for one in row.apcer_by_species)}
         if len(more) > LINES_AT_MOST:

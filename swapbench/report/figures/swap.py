@@ -25,6 +25,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
+from swapbench.report.places import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -64,13 +65,15 @@ class Line:
 
 def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     """The lines of the figure, and the labels of rows without a reference or beyond what a panel can show."""
-    machines = {row.machine_fingerprint for row in rows}
+    places = names_of(rows)
     lines: list[Line] = []
     left_out: list[str] = []
     count: dict[str, int] = {}
     for row in rows:
         ratios = row.relative
-        panel = f"{row.format}, {row.runtime}" + (f", {row.machine}" if len(machines) > 1 else "")
+        panel = f"{row.format}, {row.runtime}" + (
+            f", {places[row.machine_fingerprint]}" if len(places) > 1 else ""
+        )
         if ratios is None or count.get(panel, 0) == LINES_AT_MOST:
             left_out.append(row.label)
             continue
