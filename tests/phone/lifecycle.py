@@ -184,7 +184,8 @@ class Phone:
     def reset(self) -> None:
         """Makes the phone healthy, empty and connected."""
         self._ask({"do": "reset"})
-        if self.seen() != "device":
+        # For a moment adb still lists a link that was cut: only an answer shows that it holds.
+        if self.seen() != "device" or self.shell("echo here").stdout != "here\n":
             said = self.connect()
             if self.seen() != "device":
                 raise RuntimeError(f"the phone cannot be reached: {said}")
