@@ -179,8 +179,9 @@ class DetachedQueue:
         told = self._adb.ask(
             {
                 "token": f"cat {folder}/token",
-                "state": f"sh {folder}/queue.sh look",
+                # before the state: what is found dead here has said how it ended, if it could
                 "alive": noted(self.folder, 'echo "$pid"', "*.note"),
+                "state": f"sh {folder}/queue.sh look",
             }
         )
         if told["token"].exit_code != 0:
