@@ -155,8 +155,10 @@ def test_a_table_that_is_there_is_not_overwritten(device: Fake) -> None:
 
 
 def test_a_file_that_cannot_be_run_leaves_no_table(device: Fake) -> None:
-    name = next(one for one in device.models if one.startswith("pair-1x1-s1-5px"))
-    device.models = {**device.models, name: FakeModel(dies_in=frozenset(range(99)))}
+    broken = FakeModel(dies_in=frozenset(range(99)))
+    device.models = {
+        name: broken if name.startswith("pair-1x1-s1-5px") else model for name, model in device.models.items()
+    }
     with pytest.raises(WorkerFailed, match="fake worker ended"):
         measured()
     assert not Path("reports").exists()
