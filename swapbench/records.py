@@ -314,6 +314,11 @@ class Speed(Frozen):
         description="what one number in slices_ns is: a timed run, or what a tool said of all runs of one process",
     )
 
+    @property
+    def runs_ns(self) -> list[int]:
+        """Latencies of all workers, in order."""
+        return [ns for worker in self.workers for ns in worker.runs_ns]
+
 
 class SustainedPoint(Frozen):
     """One stretch of a sustained run, from `start_s` after its begin to the start of the next.

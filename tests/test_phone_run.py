@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import itertools
 import json
 import operator
 import os
@@ -25,7 +24,7 @@ from conftest import REPOSITORY
 from onnx import TensorProto, helper, numpy_helper
 from phone.lifecycle import adb_server
 from PIL import Image
-from tiny_files import TinyTflite
+from tiny_files import TinyTflite, heavy
 
 from swapbench import cli, stats, store
 from swapbench.bench.workers import ask
@@ -100,17 +99,6 @@ def red_less_blue(name: str) -> str:
         [helper.make_tensor_value_info("score", TensorProto.FLOAT, [1, 1])],
         [numpy_helper.from_array(weights, "w")],
     )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), name)
-    return name
-
-
-def heavy(name: str) -> str:
-    """A network that takes about a millisecond: eight products with one matrix of a million numbers."""
-    names = [f"x{number}" for number in range(9)]
-    x, y = (helper.make_tensor_value_info(names[place], TensorProto.FLOAT, [1, 1000]) for place in (0, -1))
-    nodes = [helper.make_node("MatMul", [one, "w"], [other]) for one, other in itertools.pairwise(names)]
-    weights = numpy_helper.from_array(np.full((1000, 1000), 1e-3, np.float32), "w")
-    graph = helper.make_graph(nodes, "heavy", [x], [y], [weights])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), name)
     return name
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import threading
 import time
@@ -13,9 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from tiny_files import heavy
 
 from swapbench import cli, stats, store
 from swapbench.bench import unplugged
@@ -79,17 +77,6 @@ def plugged(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Phone:
     monkeypatch.setattr(terminal, "say", say)
     phone.set(charging=True)
     return phone
-
-
-def heavy(name: str) -> str:
-    """A network that takes about a millisecond: eight products with one matrix of a million numbers."""
-    names = [f"x{number}" for number in range(9)]
-    x, y = (helper.make_tensor_value_info(names[place], TensorProto.FLOAT, [1, 1000]) for place in (0, -1))
-    nodes = [helper.make_node("MatMul", [one, "w"], [other]) for one, other in itertools.pairwise(names)]
-    weights = numpy_helper.from_array(np.full((1000, 1000), 1e-3, np.float32), "w")
-    graph = helper.make_graph(nodes, "heavy", [x], [y], [weights])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), name)
-    return name
 
 
 def run(*words: str, window_s: float = 2) -> int:

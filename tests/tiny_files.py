@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import flatbuffers
@@ -41,6 +42,17 @@ def onnx_bytes(
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()
+
+
+def heavy(name: str) -> str:
+    """Write an .onnx file that takes about a millisecond: eight products with one matrix of a million numbers."""
+    names = [f"x{number}" for number in range(9)]
+    x, y = (helper.make_tensor_value_info(names[place], TensorProto.FLOAT, [1, 1000]) for place in (0, -1))
+    nodes = [helper.make_node("MatMul", [one, "w"], [other]) for one, other in itertools.pairwise(names)]
+    weights = numpy_helper.from_array(np.full((1000, 1000), 1e-3, np.float32), "w")
+    graph = helper.make_graph(nodes, "heavy", [x], [y], [weights])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), name)
+    return name
 
 
 def small_onnx(**options: Any) -> bytes:

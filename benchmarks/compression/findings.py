@@ -82,10 +82,6 @@ def points(draws: NDArray[np.float64], value: float) -> str:
     return f"{100 * value:+.1f} {interval(draws)}"
 
 
-def stem(row: Row) -> str:
-    return f"{row.net}.{row.recipe}" if row.recipe else row.net
-
-
 def one(rows: Iterable[Row], **wanted: str | None) -> Row:
     (found,) = [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
     return found
@@ -103,7 +99,7 @@ def students(folders: Sequence[Path]) -> str:
     for row in study.rows:
         ratio = row.relative
         lines.append((
-            row.run.rpartition("seed")[2], stem(row), f"{row.precision} {row.format}, {row.runtime}", units.count(row.params or 0),
+            row.run.rpartition("seed")[2], row.model, f"{row.precision} {row.format}, {row.runtime}", units.count(row.params or 0),
             f"{(row.latency_p50_ns or 0) / 1e6:.2f} ms",
             "" if ratio is None or ratio.speed_up is None else f"{ratio.speed_up:.1f}",
             f"{percent(row.acer or 0)} {interval(study.draws(row))}",
@@ -120,7 +116,7 @@ def distilled_against_teacher(study: Study) -> str:
     lines = []
     for file_format, runtime in (("onnx", "onnxruntime"), ("tflite", "litert")):
         for precision in ("fp32", "int8"):
-            kept, ratios, speed_ups, seen = [], [], [], 0
+            kept, ratios, speed_ups = [], [], []
             for run in sorted({row.run for row in study.rows}):
                 mine = [
                     row
@@ -138,13 +134,12 @@ def distilled_against_teacher(study: Study) -> str:
                 )
                 if student.relative is not None and student.relative.speed_up is not None:
                     speed_ups.append(student.relative.speed_up)
-                seen += 1
             accuracy = statistics.mean(value for value, _ in ratios)
             errors = statistics.mean(value for _, value in ratios)
             params = one(mine, net=STUDENT, recipe="distill", precision=precision).params or 0
             faster = f"{min(speed_ups):.1f} to {max(speed_ups):.1f}" if speed_ups else "not measured"
             lines.append((
-                f"{precision} {file_format}, {runtime}", str(seen), units.count(params), faster,
+                f"{precision} {file_format}, {runtime}", str(len(kept)), units.count(params), faster,
                 f"{percent(accuracy)} {interval(np.mean(kept, axis=0))}", f"{errors:.2f}",
             ))  # fmt: skip
     heads = (

@@ -18,6 +18,7 @@ import tomli_w
 from swapbench.cards import read_card
 from swapbench.compress.prune import with_widths
 from swapbench.compress.recipe import read_recipe
+from swapbench.compress.widths import WidthSpace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -215,8 +216,6 @@ def _ranked(source: Path, number: int, path: Path) -> Callable[[], None]:
 
 
 def _channels(row: dict[str, str]) -> tuple[int, ...]:
-    from swapbench.compress.widths import WidthSpace
-
     base = read_recipe(RECIPES / f"{UNPRUNED}.toml").architecture["channels"]
     space = WidthSpace.of(base, steps=2)
     return space.with_widths([int(row[gene.name]) for gene in space.genes])

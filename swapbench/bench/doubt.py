@@ -156,7 +156,7 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
             message=f"the median of one process is {units.ratio(max(medians) / min(medians))} that of another",
             remedy="Fix the clock frequency, stop other programs, or measure more rounds.",
         )
-    runs = [ns for worker in speed.workers for ns in worker.runs_ns]
+    runs = speed.runs_ns
     tail = stats.quantile(runs, 0.9) / stats.median(runs)
     if tail > TAIL_RATIO:
         yield Doubt(
@@ -253,7 +253,7 @@ def slower_than_float(records: Iterable[Record]) -> dict[str, Doubt]:
         )
         if quantised.low <= real.high:
             continue
-        ratio = _median_ns(speed) / _median_ns(other)
+        ratio = stats.median(speed.runs_ns) / stats.median(other.runs_ns)
         found[record.id] = Doubt(
             code="slower_than_float",
             quantity="speed",
@@ -276,10 +276,6 @@ def _kind(record: Record) -> tuple[object, ...]:
         tuple(sorted(used.configuration.items())),
         record.machine.name,
     )
-
-
-def _median_ns(speed: Speed) -> float:
-    return stats.median([ns for worker in speed.workers for ns in worker.runs_ns])
 
 
 def _why_slow(record: Record) -> str:

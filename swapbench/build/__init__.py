@@ -36,6 +36,7 @@ from swapbench.records import FORMATS, Frozen, ModelCard, Parity, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from typing import IO
 
     import numpy as np
     from numpy.typing import NDArray
@@ -369,8 +370,8 @@ def _log(logs: Path, name: str, job: Path) -> Path:
     return logs / f"{name}.{job.stem}.log"
 
 
-def _start(job: Path, log: Path) -> subprocess.Popen[str]:
-    log.parent.mkdir(parents=True, exist_ok=True)
+def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Popen[str]:
+    """Start `python -m module job` with the converters kept quiet; it answers in lines on its standard output."""
     source = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
@@ -378,15 +379,20 @@ def _start(job: Path, log: Path) -> subprocess.Popen[str]:
         "TQDM_DISABLE": "1",
         "JAX_PLATFORMS": "cpu",
     }
+    return subprocess.Popen(
+        [sys.executable, "-m", module, str(job)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors_to,
+        env=environment,
+        text=True,
+    )
+
+
+def _start(job: Path, log: Path) -> subprocess.Popen[str]:
+    log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors_to:
-        return subprocess.Popen(
-            [sys.executable, "-m", "swapbench.build.child", str(job)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors_to,
-            env=environment,
-            text=True,
-        )
+        return start_child("swapbench.build.child", job, errors_to)
 
 
 def _end(children: Sequence[subprocess.Popen[str]]) -> None:

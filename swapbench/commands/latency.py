@@ -8,8 +8,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,11 +21,10 @@ from pydantic import ValidationError
 
 from swapbench import __version__, bench, catalog, stats, units
 from swapbench.commands.device import DeviceRequest, open_place
+from swapbench.commands.workshop import named_file, need_workshop
 from swapbench.errors import (
     EnvironmentFailed,
-    MissingPackage,
     NotValid,
-    UnknownName,
     UserError,
     WorkerFailed,
 )
@@ -35,6 +32,7 @@ from swapbench.files import write_atomically
 from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from swapbench.build.chain_files import Wanted
@@ -125,7 +123,9 @@ def latency_table(
         progress("measuring layers", len(rows_of), len(rows_of))
         progress("measuring whole networks", 0, 1)
         alone = [empty.name, *whole]
-        last = task.sitting("whole", alone, files, lambda speeds: [_median_ns(speeds[one]) for one in alone])
+        last = task.sitting(
+            "whole", alone, files, lambda speeds: [stats.median(speeds[one].runs_ns) for one in alone]
+        )
         progress("measuring whole networks", 1, 1)
     if any(row.used != last.used for row in rows):
         raise NotValid(
@@ -239,9 +239,7 @@ class _Task:
 
 
 def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
-    for package in ("torch", "litert_torch", "ai_edge_quantizer", "onnxslim", "safetensors"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingPackage(package, "making the layers' files", "export")
+    need_workshop("making the layers' files")
     from swapbench.compress.prune import width_space
     from swapbench.compress.pruning_net import shape_of
     from swapbench.compress.pruning_recipe import MetaPruning
@@ -250,11 +248,7 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
     if request.points < 2:
         raise UserError("--points must be at least 2", remedy="Between two widths times are interpolated.")
     (precision,) = catalog.checked_names("precision", (request.precision,), PRECISIONS)
-    known = catalog.recipe_files(folders)
-    path = Path(request.recipe) if request.recipe.endswith(".toml") else known.get(request.recipe)
-    if path is None:
-        raise UnknownName("recipe", request.recipe, known)
-    recipe = read_recipe(path)
+    recipe = read_recipe(named_file("recipe", request.recipe, catalog.recipe_files(folders)))
     space = width_space(recipe, recipe.pruning or MetaPruning(method="metapruning"))
     name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t.{request.device.name}.json"
     out = request.out or folders.reports / "latency" / name
@@ -343,6 +337,7 @@ def _made(
 
 def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
     """Make files in children. WorkerFailed, with where their words are, for one that dies."""
+    from swapbench.build import start_child
     from swapbench.build.chain_files import Job
 
     stage, log = "making the layers' files", task.cache / "export.log"
@@ -350,12 +345,6 @@ def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
     lock = threading.Lock()
     done = 0
     task.cache.mkdir(parents=True, exist_ok=True)
-    source = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "JAX_PLATFORMS": "cpu",
-    }
 
     def listen(child: subprocess.Popen[str]) -> int:
         nonlocal done
@@ -376,16 +365,7 @@ def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
             path = folder / f"{number}.json"
             job = Job(wanted=tuple(missing[number::count]), format=task.format, precision=task.precision)
             path.write_text(job.model_dump_json(), encoding="utf-8")
-            child = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-m", "swapbench.build.chain_files", str(path)],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=errors_to,
-                    env=environment,
-                    text=True,
-                )
-            )
+            child = stack.enter_context(start_child("swapbench.build.chain_files", path, errors_to))
             stack.callback(child.kill)  # before anybody waits for it
             children.append(child)
         for status in pool.map(listen, children):
@@ -412,10 +392,6 @@ def _layers(planned: Sequence[LayerGrid], rows: Sequence[_Row]) -> Iterator[Laye
     measured = iter(rows)
     for grid in planned:
         yield from grid.times([next(measured).ns for _ in grid.inputs])
-
-
-def _median_ns(speed: Speed) -> float:
-    return stats.median([ns for worker in speed.workers for ns in worker.runs_ns])
 
 
 def _measured_on(task: _Task, used: RuntimeUsed) -> str:

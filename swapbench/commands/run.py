@@ -367,7 +367,10 @@ def _paced_notes(records: Sequence[Record]) -> list[str]:
     for cores in dict.fromkeys(one.runtime.settings.get("cores", "") for one in records):
         where = f", {cores} cores" if cores else ""
         medians = {
-            f"{one.artifact} ({one.runtime.runtime}{where})": (_median_ns(one.speed), _median_ns(one.paced))
+            f"{one.artifact} ({one.runtime.runtime}{where})": (
+                stats.median(one.speed.runs_ns),
+                stats.median(one.paced.runs_ns),
+            )
             for one in records
             if isinstance(one.speed, Speed)
             and isinstance(one.paced, Speed)
@@ -385,7 +388,3 @@ def _paced_notes(records: Sequence[Record]) -> list[str]:
         for one in records
         if isinstance(one.paced, Absent) and one.paced != NOT_PACED
     ]
-
-
-def _median_ns(speed: Speed) -> float:
-    return stats.median([ns for worker in speed.workers for ns in worker.runs_ns])

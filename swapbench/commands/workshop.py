@@ -116,11 +116,11 @@ def train(
     from swapbench.compress.train import train as train_network
 
     recipe = read_recipe(
-        _named_file("recipe", name, catalog.recipe_files(folders)),
-        None if method is None else _named_file("method", method, _laid_over(folders, "methods")),
+        named_file("recipe", name, catalog.recipe_files(folders)),
+        None if method is None else named_file("method", method, _laid_over(folders, "methods")),
     )
     if schedule is not None:
-        path = _named_file("schedule", schedule, _laid_over(folders, "schedules"))
+        path = named_file("schedule", schedule, _laid_over(folders, "schedules"))
         recipe = read_schedule(path).over(recipe)
     if macs is not None:
         recipe = _within(recipe, macs)
@@ -175,7 +175,8 @@ def _laid_over(folders: Folders, kind: str) -> dict[str, Path]:
     return {path.stem: path for place in places for path in sorted((place / "recipes" / kind).glob("*.toml"))}
 
 
-def _named_file(kind: str, name: str, known: Mapping[str, Path]) -> Path:
+def named_file(kind: str, name: str, known: Mapping[str, Path]) -> Path:
+    """A TOML file by its path, or by its name among those that are known. Raises UnknownName."""
     path = Path(name) if name.endswith(".toml") else known.get(name)
     if path is None:
         raise UnknownName(kind, name, known)
@@ -188,13 +189,7 @@ def _within(recipe: TrainRecipe, macs: str) -> TrainRecipe:
     most = round(float(read[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[read[2]]) if read else 0
     if most < 1:
         raise UserError(f"--macs {macs!r} is no number of multiply-accumulates", remedy="Write it as in 40M.")
-    if recipe.pruning is None:
-        raise UserError(
-            f"recipe {recipe.stem} prunes nothing, so --macs says nothing to it",
-            remedy="Add a method, as in --recipe uniform.",
-        )
-    budget = {"macs": most, "latency_ms": None, "latency_table": None}
-    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
+    return _budgeted(recipe, "--macs", macs=most)
 
 
 def _within_latency(
@@ -208,13 +203,18 @@ def _within_latency(
             "--latency-table and --latency-ms go together, and the time is above 0",
             remedy="For example: --latency-table FILE --latency-ms 2.5; measure the table with: swapbench latency-table",
         )
+    return _budgeted(recipe, "--latency-ms", latency_ms=latency_ms, latency_table=str(table))
+
+
+def _budgeted(recipe: TrainRecipe, option: str, **budget: float | str) -> TrainRecipe:
+    """The recipe with this budget in place of its own."""
     if recipe.pruning is None:
         raise UserError(
-            f"recipe {recipe.stem} prunes nothing, so --latency-ms says nothing to it",
+            f"recipe {recipe.stem} prunes nothing, so {option} says nothing to it",
             remedy="Add a method, as in --recipe uniform.",
         )
-    budget = {"macs": None, "latency_ms": latency_ms, "latency_table": str(table)}
-    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=budget)})
+    none = {"macs": None, "latency_ms": None, "latency_table": None}
+    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update={**none, **budget})})
 
 
 def _taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
@@ -235,10 +235,11 @@ def _teacher_files(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[
     if recipe.distillation is None or not recipe.distillation.on:
         return {}
     known = {**catalog.card_files(folders), **{path.stem: path for path in sorted(target.glob("*.toml"))}}
-    return {name: _named_file("teacher", name, known) for name in recipe.distillation.teachers}
+    return {name: named_file("teacher", name, known) for name in recipe.distillation.teachers}
 
 
-def _need_workshop(purpose: str) -> None:
+def need_workshop(purpose: str) -> None:
+    """MissingPackage where what makes files is not installed."""
     for package in ("torch", "litert_torch", "ai_edge_quantizer", "onnxslim", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise MissingPackage(package, purpose, "export")
@@ -293,7 +294,7 @@ def build_files(
         variants = catalog.variants(one.card, formats, precisions)
         cache = folders.build / "artifacts"
         if build.missing(one.card, variants, cache, crops.digest()):
-            _need_workshop(f"exporting {one.card.name}")
+            need_workshop(f"exporting {one.card.name}")
         for result in build.build(one.card, one.path, variants, crops, cache, progress):
             if isinstance(result, build.Built):
                 built.append(result)

@@ -419,7 +419,7 @@ def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
 
 
 def _latency(speed: Speed, metric: str) -> Mapping[str, float] | Absent:
-    runs_ns = [ns for worker in speed.workers for ns in worker.runs_ns]
+    runs_ns = speed.runs_ns
     if metric != "latency_p90":
         return {"": stats.quantile(runs_ns, {"latency_p05": 0.05, "latency_p50": 0.5}[metric])}
     found = stats.early_stopping_percentile(runs_ns, 0.9)

@@ -73,7 +73,7 @@ def distributions_of(
         if not isinstance(speed, Speed) or row.latency_p50_ns is None or len(found) == ROWS_AT_MOST:
             left_out.append(row.label)
         else:
-            runs_ns = np.array([ns for worker in speed.workers for ns in worker.runs_ns], dtype=np.float64)
+            runs_ns = np.array(speed.runs_ns, dtype=np.float64)
             found.append(_distribution(row, np.maximum(runs_ns, 1.0)))
     return tuple(found), tuple(left_out)
 
