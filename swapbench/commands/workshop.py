@@ -106,10 +106,11 @@ def train(
 
     teachers: cards to learn from instead of those that the recipe names; schedule: how much is spent, the recipe's own unless
     told; threads: of the processor, all of them unless told; missing: do nothing where the same recipe, data and
-    seed were trained to the card that is there.
+    seed were trained to the card that is there. Started by torchrun, its processes train together (compress.processes).
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")
+    from swapbench.compress.processes import joined
     from swapbench.compress.prune import prune, require_feasible
     from swapbench.compress.recipe import read_recipe
     from swapbench.compress.schedule import read_schedule
@@ -135,12 +136,6 @@ def train(
     if request.faces is not None:
         where = recipe.preprocessing.model_copy(update={"face_box": request.faces})
         recipe = recipe.model_copy(update={"preprocessing": where})
-    found = folds(folders, request, ("train", "dev"), progress=progress, say=say)
-    if len(found) > 1:
-        raise UserError(
-            f"{found[0].protocol} has {len(found)} folds, each with a network of its own",
-            remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
-        )
     said = {
         "--recipe": method,
         "--macs": macs,
@@ -153,19 +148,32 @@ def train(
     options += [text for teacher in teachers for text in ("--teacher", teacher)]
     command = shlex.join(["swapbench", "train", name, *request.options(), *options])
     make = train_network if recipe.pruning is None else prune
-    card = make(
-        recipe,
-        found[0],
-        target,
-        seed=seed,
-        command=command,
-        work=folders.build / "training",
-        threads=threads or os.cpu_count() or 1,
-        teachers=teacher_files,
-        missing=missing,
-        say=say,
-        progress=progress,
-    )
+    with joined() as processes:
+        if not processes.leads:
+            progress, say = (lambda *_: None), (lambda _: None)
+        elif processes.count > 1:
+            command = f"torchrun --nproc-per-node {processes.count} --local-ranks-filter 0 -m {command}"
+        with processes.first():
+            found = folds(folders, request, ("train", "dev"), progress=progress, say=say)
+        if len(found) > 1:
+            raise UserError(
+                f"{found[0].protocol} has {len(found)} folds, each with a network of its own",
+                remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
+            )
+        card = make(
+            recipe,
+            found[0],
+            target,
+            seed=seed,
+            command=command,
+            work=folders.build / "training",
+            threads=threads or max((os.cpu_count() or 1) // processes.count, 1),
+            teachers=teacher_files,
+            missing=missing,
+            processes=processes,
+            say=say,
+            progress=progress,
+        )
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 
 

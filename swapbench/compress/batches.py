@@ -39,6 +39,10 @@ class Draws(NamedTuple):
     contrast: Tensor
     bgr: bool
 
+    def of(self, share: slice) -> Draws:
+        """Those of some of the images."""
+        return Draws(self.jitters[share], self.gains[share], self.contrast[share], self.bgr)
+
 
 def draw(augmentation: Augmentation, count: int, random: np.random.Generator, *, bgr: bool = False) -> Draws:
     """Draws for `count` images within the recipe's limits."""
@@ -114,11 +118,12 @@ def batches(
     *,
     also: Sequence[Preprocessing] = (),
     views: Sequence[Draws] = (),
+    share: slice = slice(None),
 ) -> Iterator[Batch]:
     """The batches of an epoch, `size` being the student's input in it.
 
     also: what other networks want to see of the same draws; views: draws for every sample of which one is taken each time,
-    instead of fresh ones.
+    instead of fresh ones; share: which rows of each batch, where other processes have the others.
     """
     order = balanced_order(regions.samples, random)
     count = recipe.phase(epoch).batch
@@ -127,10 +132,11 @@ def batches(
     for step in range(steps(recipe, epoch, len(order))):
         rows = order[step * count : (step + 1) * count]
         if views:
-            numbers = random.integers(len(views), size=len(rows))
-            jobs.append((rows, numbers, chosen(views, numbers, rows)))
+            numbers = random.integers(len(views), size=len(rows))[share]
+            jobs.append((rows[share], numbers, chosen(views, numbers, rows[share])))
         else:
-            jobs.append((rows, None, draw(recipe.augmentation, len(rows), random, bgr=bgr)))
+            draws = draw(recipe.augmentation, len(rows), random, bgr=bgr)
+            jobs.append((rows[share], None, draws.of(share)))
     names = sorted({sample.domain for sample in regions.samples})
     domains = torch.tensor([names.index(sample.domain) for sample in regions.samples])
     bona_fide = torch.tensor([int(sample.bona_fide) for sample in regions.samples])

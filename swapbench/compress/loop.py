@@ -14,6 +14,7 @@ import math
 import pickle
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ from swapbench.compress.batches import batches, normalised, steps
 from swapbench.compress.crops import decode
 from swapbench.compress.distil import Imitation, as_two
 from swapbench.compress.domain import domain_discrepancy, require_domains
+from swapbench.compress.processes import ALONE, Processes
 from swapbench.compress.scoring import dev_results, scores
 from swapbench.errors import BadCard, BadDataset, NotValid
 from swapbench.files import file_sha256, write_atomically
@@ -102,7 +104,8 @@ class Learner:
 class Run:
     """One training in progress: what it is made of, and the state that survives a kill.
 
-    initial: weights to begin with; choose_epoch: False ends with the last epoch and never looks at the development split.
+    initial: weights to begin with; choose_epoch: False ends with the last epoch and never looks at the development split;
+    processes: those that share it, of which one judges and writes.
     seconds: of the epochs; asking_s: what the teachers' answers took, also where they were on disk already; curve: a row an
     epoch, of its number from 1, input size, mean loss and each of its terms without its weight, development results, and the
     seconds since the beginning.
@@ -121,6 +124,7 @@ class Run:
     teachers: tuple[Teacher, ...] = ()
     initial: Mapping[str, Tensor] | None = None
     choose_epoch: bool = True
+    processes: Processes = ALONE
     seconds: float = 0.0
     asking_s: float = 0.0
     best_epoch: int = -1
@@ -141,6 +145,7 @@ class Run:
             self.bfloat16,
             self.device.type,
             *([_digest(self.initial)] if self.initial else []),
+            *([{"processes": self.processes.count}] if self.processes.count > 1 else []),
         ]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -164,8 +169,12 @@ class Run:
             return None
 
     def fit(self, network: nn.Module) -> nn.Module:
-        """The network after its training, on the processor, with the weights of the best epoch of the last phase."""
+        """The network after its training, on the processor, with the weights of the best epoch of the last phase.
+
+        Of several processes only the one that leads knows the best epoch; the others end with the last.
+        """
         recipe = self.recipe
+        self.processes.require_equal_shares(recipe.phases)
         if self.initial is not None:
             _begin_with(self.initial, network, recipe)
         if recipe.mmd_weight > 0:
@@ -174,15 +183,20 @@ class Run:
         learner = Learner.of(recipe, network.to(self.device), imitation)
         done = self._resume(learner)
         seen = [recipe.preprocessing, *(teacher.card.preprocessing for teacher in self.teachers)]
-        regions = decode(self.dataset.samples("train"), seen, recipe.augmentation, self.work, self.threads)
+        with self.processes.first():
+            regions = decode(
+                self.dataset.samples("train"), seen, recipe.augmentation, self.work, self.threads
+            )
         if regions.left_out:
             self.say(
                 f"{len(regions.left_out)} training frames have no face and are left out, first: {regions.left_out[0]}"
             )
         answers = None
         if recipe.distillation is not None and recipe.distillation.views > 0 and self.teachers:
-            answers = kept_answers(self.teachers, recipe, regions, self.work, self.progress)
+            with self.processes.first():
+                answers = kept_answers(self.teachers, recipe, regions, self.work, self.progress)
             self.asking_s = answers.seconds
+        losses = self.processes.wrapped(_Losses(self, learner))
         pixels = [recipe.phase(epoch).size_px ** 2 for epoch in range(recipe.epochs)]
         for epoch in range(done, recipe.epochs):
             started = time.monotonic()
@@ -192,7 +206,9 @@ class Run:
                 now = sum(pixels[done:epoch]) + part * pixels[epoch]
                 self.progress(f"training {recipe.stem}", now, sum(pixels[done:]))
 
-            means = self.learn(epoch, learner, regions, size, answers, heard)
+            means = self.learn(epoch, learner, regions, size, answers, heard, losses)
+            if not self.processes.leads:
+                continue
             judged = self._judge(epoch, network, size) if self.choose_epoch else {}
             self.seconds += time.monotonic() - started
             row = {"epoch": epoch + 1, "size_px": size.width_px, **means, **judged}
@@ -200,7 +216,7 @@ class Run:
             self._save(epoch + 1, learner)
             left = self.seconds * sum(pixels[epoch + 1 :]) / sum(pixels[: epoch + 1])
             self.say(_epoch_line(self.curve[-1], recipe.epochs) + f", about {left:.0f} s left")
-        if self.choose_epoch:
+        if self.choose_epoch and self.processes.leads:
             network.load_state_dict(self.best)
         return network.to(CPU).eval()
 
@@ -247,10 +263,12 @@ class Run:
         size: Preprocessing,
         answers: Answers | None = None,
         heard: Callable[[float], None] | None = None,
+        losses: nn.Module | None = None,
     ) -> dict[str, float]:
         """One epoch at the input `size`: the mean of the loss and of each of its terms.
 
         answers: of the teachers to fixed views; without them they are asked about fresh ones. heard: told the part that is done.
+        losses: `self.loss` as a module of all processes, its own unless told.
         """
         recipe, network = self.recipe, learner.network
         torch.manual_seed((self.seed << 20) + epoch)  # dropout; the rest draws from its own generator
@@ -266,16 +284,19 @@ class Run:
             random,
             also=[teacher.card.preprocessing for teacher in self.teachers],
             views=answers.views if answers else (),
+            share=self.processes.share,
         )
+        losses = losses or _Losses(self, learner)
         for step, batch in enumerate(coming):
             for group in learner.optimiser.param_groups:
                 group["lr"] = _learning_rate(recipe, epoch + step / count)
             learner.optimiser.zero_grad(set_to_none=True)
             taught = self._answers(batch, answers)
             with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-                loss, terms = self.loss(learner, batch, size, taught)
+                loss, terms = losses(batch, size, taught)
             names = ("loss", *terms)
-            values = torch.stack([loss.detach(), *(term.detach() for term in terms.values())]).tolist()
+            detached = torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
+            values = self.processes.mean(detached).tolist()
             if not math.isfinite(values[0]):
                 broken = [
                     name for name, value in zip(terms, values[1:], strict=True) if not math.isfinite(value)
@@ -285,7 +306,7 @@ class Run:
                     + (f" ({', '.join(broken)})" if broken else ""),
                     remedy=f"Lower learning_rate in the recipe; the state before this epoch is in {self.state_path}.",
                 )
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(learner.parameters(), 5.0)
             learner.optimiser.step()
             for name, value in zip(names, values, strict=True):
@@ -366,6 +387,21 @@ class Run:
         content = io.BytesIO()
         torch.save(state, content)
         write_atomically(self.state_path, content.getvalue())
+
+
+class _Losses(nn.Module):
+    """Run.loss as a module that holds everything that learns, which is what PyTorch's data parallelism wraps."""
+
+    def __init__(self, run: Run, learner: Learner) -> None:
+        super().__init__()
+        self.network, self.imitation = learner.network, learner.imitation
+        self._loss = partial(run.loss, learner)
+
+    def forward(
+        self, batch: Batch, size: Preprocessing, taught: Sequence[Answer]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and its terms."""
+        return self._loss(batch, size, taught)
 
 
 def _epoch_line(row: Mapping[str, float], epochs: int) -> str:

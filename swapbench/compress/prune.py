@@ -29,6 +29,7 @@ from swapbench.compress.fitness import Fitness
 from swapbench.compress.latency_table import Latency, read_latency_table
 from swapbench.compress.loop import Run, default_device
 from swapbench.compress.magnitude import importance, inherited, kept_channels
+from swapbench.compress.processes import ALONE, Processes
 from swapbench.compress.pruning_net import PruningNet, shape_of
 from swapbench.compress.pruning_recipe import Magnitude, MetaPruning, UniformWidth
 from swapbench.compress.recipe import TrainRecipe
@@ -64,6 +65,7 @@ def prune(
     device: torch.device | None = None,
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
+    processes: Processes = ALONE,
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> ModelCard:
@@ -86,6 +88,7 @@ def prune(
         work=out / ".training" if work is None else work,
         threads=threads,
         device=device or default_device(),
+        processes=processes,
         space=width_space(recipe, recipe.pruning),
         budget=_budget(recipe, recipe.pruning),
         say=say or _silent,
@@ -114,6 +117,7 @@ def prune(
         before_s=before_s,
         teachers=teachers,
         missing=missing,
+        processes=processes,
         say=say,
         progress=progress,
     )
@@ -163,6 +167,7 @@ class _Task:
     work: Path
     threads: int
     device: torch.device
+    processes: Processes
     space: WidthSpace
     budget: Budget
     say: Callable[[str], None]
@@ -237,6 +242,18 @@ def _metapruning(task: _Task, pruning: MetaPruning) -> tuple[Channels, float]:
     """The widths that the search finds, and the seconds that went into the PruningNet and the search."""
     digest = task.dataset.digest()
     network, network_path, trained = _pruning_net(task, pruning, digest)
+    with task.processes.first():  # the others find a search on disk that is finished
+        return _searched(task, pruning, digest, network, network_path, trained)
+
+
+def _searched(
+    task: _Task,
+    pruning: MetaPruning,
+    digest: str,
+    network: PruningNet,
+    network_path: Path,
+    trained: _Trained,
+) -> tuple[Channels, float]:
     fitness = Fitness.of(network, task.recipe, pruning, task.dataset, task.seed, task.work, task.threads)
     parts = [
         pruning.model_dump(mode="json"),
@@ -318,6 +335,7 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
         work=task.work,
         threads=task.threads,
         device=task.device,
+        processes=task.processes,
         bfloat16=False,
         say=lambda line: task.say(f"PruningNet {line}"),
         progress=task.progress,
@@ -332,11 +350,13 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
         network.load_state_dict(read_tensors(path))
         return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
     run.fit(network)
-    trained = _Trained(run.seconds, run.recipe.epochs)
-    write_atomically(about, json.dumps(trained._asdict()) + "\n")
-    save_checkpoint(network, path, half=False)
-    run.state_path.unlink(missing_ok=True)
-    return network, path, trained
+    with task.processes.first():
+        if task.processes.leads:
+            trained = _Trained(run.seconds, run.recipe.epochs)
+            write_atomically(about, json.dumps(trained._asdict()) + "\n")
+            save_checkpoint(network, path, half=False)
+            run.state_path.unlink(missing_ok=True)
+    return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
 
 
 def history(found: Sequence[Evaluated], space: WidthSpace) -> str:

@@ -1,7 +1,7 @@
 """Training: one recipe, one dataset, one seed -> one model card, its checkpoint and its curve.
 
 The best network of the last phase is chosen on the development split and on nothing else; the test split is never opened.
-One device a training: the protocols are many trainings (seeds, arms), and several GPUs are used best by one each.
+Several GPUs can share a training (see processes); protocols of many trainings (seeds, arms) use them best by one each.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from swapbench import __version__
-from swapbench.cards import write_card
+from swapbench.cards import read_card, write_card
 from swapbench.compress.distil import open_teachers, unlike_the_students_data
 from swapbench.compress.loop import Run, default_device, faster_in_bfloat16
+from swapbench.compress.processes import ALONE, Processes
 from swapbench.compress.scoring import dev_results
 from swapbench.files import write_atomically
 from swapbench.nets import build
@@ -56,6 +57,7 @@ def train(
     before_s: float = 0.0,
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
+    processes: Processes = ALONE,
     say: Callable[[str], None] | None = None,
     progress: Progress | None = None,
 ) -> ModelCard:
@@ -67,12 +69,13 @@ def train(
     resuming lie (out/.training unless told); device: `default_device` unless told; bfloat16: None = as the recipe says, where
     the device is made for it; initial: weights to begin with, drawn from the seed unless given; before_s: what was
     spent on this network before, which the card's time holds too; teachers: name -> file of
-    the card, in `out` unless told; missing: return the card that is there where this very training was finished before.
+    the card, in `out` unless told; missing: return the card that is there where this very training was finished before;
+    processes: those that train it together, each of which calls this.
     say hears one line an epoch, progress every step. Returns the card, whose dev_results come from the stored checkpoint,
     read back and computed in float32 on the processor.
 
-    Raises BadDataset, BadCard (also for a teacher that does not fit), and NotValid when the loss is no longer a
-    number (the last good state stays).
+    Raises BadDataset, BadCard (also for a teacher that does not fit), UserError where the processes cannot share a batch, and
+    NotValid when the loss is no longer a number (the last good state stays).
     """
     assert recipe.pruning is None, "compress.prune finds the widths first"
     seed = recipe.seed if seed is None else seed
@@ -103,6 +106,7 @@ def train(
         say=say,
         progress=progress or _unseen,
         initial=initial,
+        processes=processes,
     )
     summary = recipe.summary + "".join(_distilled_from(run, teacher) for teacher in run.teachers)
     path = out / f"{recipe.stem}.safetensors"
@@ -111,6 +115,9 @@ def train(
         return there
     torch.manual_seed(seed)
     best = run.fit(build(recipe.family, recipe.architecture))
+    if not processes.leads:
+        processes.together()
+        return read_card(path.with_suffix(".toml"))
     card = ModelCard(
         name=recipe.name,
         recipe=recipe.recipe,
@@ -147,6 +154,7 @@ def train(
     write_card(card, path.with_suffix(".toml"))
     write_atomically(run.finished_path, json.dumps({"checkpoint_sha256": card.checkpoint_sha256}) + "\n")
     run.state_path.unlink(missing_ok=True)
+    processes.together()
     return card
 
 
@@ -177,6 +185,8 @@ def _distilled_from(run: Run, teacher: Teacher) -> str:
 
 def _machine(run: Run) -> str:
     where = f"{platform.machine()}, {run.threads} thread(s)"
+    if run.processes.count > 1:
+        where += f", {run.processes.count} processes"
     if run.device.type == "cuda":
         where += f", {torch.cuda.get_device_name(run.device)}"
     return f"{where}, {'bfloat16' if run.bfloat16 else 'float32'}"
