@@ -396,13 +396,13 @@ def test_metapruning_finds_trains_and_keeps_its_history(stripes: Dataset, tmp_pa
     assert card.recipe == "metapruning-0_15M"
     rows = list(csv.DictReader((tmp_path / "thin.metapruning-0_15M.search.csv").read_text().splitlines()))
     assert len(rows) == 8
-    assert all(float(row["cost"]) <= HALF for row in rows)
+    assert all(float(row["macs"]) <= HALF for row in rows)
     assert all(float(row["fitness"]) == float(row["loss"]) for row in rows)
     assert all(row["mmd"] for row in rows)  # it is recorded where it has no say, too
     winner = min(rows, key=lambda row: float(row["fitness"]))
     assert card.architecture["channels"][0] == int(winner["stem"])
     assert card.architecture["channels"][16] == int(winner["stage 1 output"])
-    assert SHAPE.macs(tuple(card.architecture["channels"])) == float(winner["cost"])
+    assert SHAPE.macs(tuple(card.architecture["channels"])) == float(winner["macs"])
     assert ("searching widths", 8, 8) in stages
     assert stages[0][0] == "training pruning_net"
     assert stages[-1][0] == "training thin.metapruning-0_15M"

@@ -89,7 +89,7 @@ class Latency:
 
     def budget(self, latency_ms: float) -> Budget:
         """That time as a limit."""
-        return Budget(latency_ms * 1e6, self.ns, units.duration)
+        return Budget(latency_ms * 1e6, self.ns, units.duration, "latency_ns")
 
     def _layer_ns(self, layer: Layer) -> float:
         wanted = (layer.kind, layer.kernel, layer.stride, layer.input_px)

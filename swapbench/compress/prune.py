@@ -281,7 +281,7 @@ def _searched(
         f"a candidate took {took_s / len(found):.2f} s, {share} of an epoch of the PruningNet ({trained.epoch_s:.1f} s)"
     )
     stem = _changed(task.recipe, recipe=label(task.recipe)).stem
-    write_atomically(task.out / f"{stem}.search.csv", history(found, task.space))
+    write_atomically(task.out / f"{stem}.search.csv", history(found, task.space, task.budget.quantity))
     chosen = best(found)
     task.say(
         f"found in generation {chosen.generation + 1}: "
@@ -359,12 +359,14 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
     return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
 
 
-def history(found: Sequence[Evaluated], space: WidthSpace) -> str:
-    """Every structure that was judged as CSV: how it came about, what it costs, what it is worth, its widths."""
+def history(found: Sequence[Evaluated], space: WidthSpace, quantity: str) -> str:
+    """Every structure that was judged as CSV: how it came about, what it costs (in the column `quantity`), what it is worth, its widths."""
     parts = list(dict.fromkeys(name for one in found for name in one.parts))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["generation", "origin", "cost", "fitness", *parts, *(gene.name for gene in space.genes)])
+    writer.writerow(
+        ["generation", "origin", quantity, "fitness", *parts, *(gene.name for gene in space.genes)]
+    )
     for one in found:
         widths = [gene.widths[number] for gene, number in zip(space.genes, one.genes, strict=True)]
         values = [one.parts.get(name, "") for name in parts]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from swapbench import units
 from swapbench.errors import UserError
@@ -154,16 +154,17 @@ class Shape:
 
 @dataclass(frozen=True)
 class Budget:
-    """A hard upper limit: `cost` of a channel list must not exceed `most`. said: such a number as text."""
+    """A hard upper limit: `cost` of a channel list must not exceed `most`. said: such a number as text; quantity: what it is."""
 
     most: float
     cost: Callable[[Channels], float]
     said: Callable[[float], str]
+    quantity: Literal["macs", "latency_ns"]
 
     @classmethod
     def of_macs(cls, most: float, shape: Shape) -> Budget:
         """A limit in multiply-accumulates."""
-        return cls(most, shape.macs, lambda macs: f"{units.count(macs)} MACs")
+        return cls(most, shape.macs, lambda macs: f"{units.count(macs)} MACs", "macs")
 
     def holds(self, channels: Channels) -> bool:
         """True where the list is within the budget; exactly on the limit is within."""
