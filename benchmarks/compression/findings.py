@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from benchmarks.compression import figures
 from benchmarks.compression.measuring import KEPT
 from benchmarks.compression.trainings import (
     ARMS,
@@ -26,8 +27,10 @@ from swapbench import stats, store, units
 from swapbench.cards import read_card
 from swapbench.report.columns import COLUMNS
 from swapbench.report.draws import Evidence, draws_of
+from swapbench.report.figures import draw as draw_figure
 from swapbench.report.references import compared_rows
 from swapbench.report.summary import Row, summary
+from swapbench.report.table import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +38,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from swapbench.report.figures import Drawing
+
 DRAWS, SEED = 10_000, 0
+HISTORY = (
+    KEPT / "trainings" / "unseen" / f"without-{RANK_DOMAIN}-seed1" / f"{UNPRUNED}.metapruning-40M.search.csv"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,13 @@ def students(folders: Sequence[Path]) -> str:
     )
 
 
+def pareto(folder: Path) -> Drawing:
+    """Speed and error of one run's files."""
+    records = store.load_run(folder)
+    evidence = Evidence.of(records, lambda one: store.scores_path(folder, one.id))
+    return draw_figure("pareto", table_of(records), evidence)
+
+
 def distilled_against_teacher(study: Study) -> str:
     lines = []
     for file_format, runtime in (("onnx", "onnxruntime"), ("tflite", "litert")):
@@ -180,47 +195,71 @@ def distilled_against_alone(study: Study) -> str:
 # ---- c: domains that were never seen ----
 
 
-def unseen(folders: Sequence[Path]) -> str:
+@dataclass(frozen=True)
+class Arm:
+    """One way to 40 M MACs: its networks by the domain that they never saw; draws of its ACER, meaned over seeds and domains."""
+
+    name: str
+    rows: dict[str, list[Row]]
+    draws: NDArray[np.float64]
+
+    @property
+    def every(self) -> list[Row]:
+        """All its networks."""
+        return list(itertools.chain.from_iterable(self.rows.values()))
+
+    def on(self, domain: str, column: str = "acer") -> float:
+        """Mean of the seeds on one domain."""
+        return statistics.mean(getattr(row, column) or 0.0 for row in self.rows[domain])
+
+    def mean(self, column: str = "acer") -> float:
+        """Mean of the domains' means."""
+        return statistics.mean(self.on(domain, column) for domain in self.rows)
+
+
+def arms(folders: Sequence[Path]) -> dict[str, Arm]:
+    """Those that have a network for every domain, in the order of ARMS."""
     study = read(folders)
-    by_arm: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
+    found: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
     for row in study.rows:
-        domain = (row.protocol or "").rpartition(":")[2]
-        by_arm[(row.recipe or "").removesuffix("-40M")][domain].append(row)
-    whole = {arm: found for arm, found in by_arm.items() if all(found.values())}
-    means = {arm: _mean_draws(study, found) for arm, found in whole.items()}
-    values = {arm: _mean(found, "acer") for arm, found in whole.items()}
+        found[(row.recipe or "").removesuffix("-40M")][(row.protocol or "").rpartition(":")[2]].append(row)
+    return {
+        name: Arm(
+            name,
+            rows,
+            np.mean([np.mean([study.draws(row) for row in same], axis=0) for same in rows.values()], axis=0),
+        )
+        for name, rows in found.items()
+        if all(rows.values())
+    }
+
+
+def unseen(found: dict[str, Arm]) -> str:
     lines = []
-    for arm, found in whole.items():
-        rows = list(itertools.chain.from_iterable(found.values()))
+    uniform = found.get("uniform")
+    for arm in found.values():
+        macs = [row.macs or 0 for row in arm.every]
+        latencies_ms = [row.latency_p50_ns / 1e6 for row in arm.every if row.latency_p50_ns is not None]
         spread = [
-            statistics.stdev([row.acer or 0 for row in same]) for same in found.values() if len(same) > 1
+            statistics.stdev([row.acer or 0 for row in same]) for same in arm.rows.values() if len(same) > 1
         ]
         against = (
             ""
-            if arm == "uniform" or "uniform" not in whole
-            else points(means[arm] - means["uniform"], values[arm] - values["uniform"])
+            if uniform is None or arm is uniform
+            else points(arm.draws - uniform.draws, arm.mean() - uniform.mean())
         )
         lines.append((
-            arm, str(len(rows)), f"{min(row.macs or 0 for row in rows) / 1e6:.1f} to {max(row.macs or 0 for row in rows) / 1e6:.1f} M",
-            *(percent(statistics.mean(row.acer or 0 for row in found[domain])) for domain in DOMAINS),
-            f"{percent(values[arm])} {interval(means[arm])}", against,
-            f"{100 * statistics.mean(spread):.1f}" if spread else "", f"{_mean(found, 'auc'):.4f}",
+            arm.name, str(len(arm.every)), f"{min(macs) / 1e6:.1f} to {max(macs) / 1e6:.1f} M",
+            f"{min(latencies_ms):.2f} to {max(latencies_ms):.2f} ms" if latencies_ms else "not measured",
+            *(percent(arm.on(domain)) for domain in DOMAINS),
+            f"{percent(arm.mean())} {interval(arm.draws)}", against,
+            f"{100 * statistics.mean(spread):.1f}" if spread else "", f"{arm.mean('auc'):.4f}",
         ))  # fmt: skip
     heads = (
-        "arm", "networks", "MACs", *(f"ACER on {domain}" for domain in DOMAINS), "mean", "against uniform, points",
+        "arm", "networks", "MACs", "median latency", *(f"ACER on {domain}" for domain in DOMAINS), "mean", "against uniform, points",
         "sd over seeds, points", "AUC",
     )  # fmt: skip
     return table(heads, lines)
-
-
-def _mean(found: dict[str, list[Row]], name: str) -> float:
-    return statistics.mean(
-        statistics.mean(getattr(row, name) or 0.0 for row in rows) for rows in found.values()
-    )
-
-
-def _mean_draws(study: Study, found: dict[str, list[Row]]) -> NDArray[np.float64]:
-    return np.mean([np.mean([study.draws(row) for row in rows], axis=0) for rows in found.values()], axis=0)
 
 
 # ---- rank ----
@@ -228,15 +267,8 @@ def _mean_draws(study: Study, found: dict[str, list[Row]]) -> NDArray[np.float64
 
 def rank(folder: Path) -> str:
     rows = {row.recipe: row for row in read([folder]).rows}
-    history = (
-        KEPT
-        / "trainings"
-        / "unseen"
-        / f"without-{RANK_DOMAIN}-seed1"
-        / f"{UNPRUNED}.metapruning-40M.search.csv"
-    )
     lines, fitness, losses, aucs = [], [], [], []
-    for number, structure in enumerate(ranked_rows(history)):
+    for number, structure in enumerate(ranked_rows(HISTORY)):
         row = rows[f"rank{number}-40M"]
         card = read_card(KEPT / "trainings" / "rank" / f"{UNPRUNED}.rank{number}-40M.toml")
         assert card.training is not None
@@ -301,19 +333,24 @@ def schedules() -> str:
 
 
 def write() -> None:
-    """Write reports/compression/tables.md: what reports/compression/README.md quotes."""
+    """Write tables.md and the figures of reports/compression: what its README.md quotes and shows."""
     parts = [
         "# Compression: tables",
         "Written by `python -m benchmarks.compression report` from the records beside it. All data are **simulated**.",
         f"Intervals: 95 %, {DRAWS} times the people of the test set drawn again, the same for every network; seeds are averaged, not drawn.",
     ]
+    drawn: dict[str, Drawing] = {}
     if found := sorted(KEPT.glob("students-seed*")):
         parts += ["## Teacher and students", students(found)]
-    if found := sorted(KEPT.glob("without-*")):
+        drawn["pareto"] = pareto(found[0])
+    if found := arms(sorted(KEPT.glob("without-*"))):
         parts += [
             f"## At 40 M MACs, on a domain that was never seen (protocols {', '.join(map(fold, DOMAINS))})",
             unseen(found),
         ]
+        drawn["arms"] = figures.arms_figure(found, DOMAINS)
+    if HISTORY.is_file():
+        drawn["search"] = draw_figure("search", None, history=HISTORY)
     if (KEPT / "rank").is_dir():
         parts += [
             f"## Is the PruningNet's fitness worth anything? {RANKED} structures of one search",
@@ -323,3 +360,7 @@ def write() -> None:
     target = KEPT / "tables.md"
     target.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     print(target.relative_to(ROOT))
+    for name, drawing in drawn.items():
+        path = KEPT / f"{name}.png"
+        path.write_bytes(drawing.files["png"])
+        print(path.relative_to(ROOT))

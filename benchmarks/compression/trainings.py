@@ -83,30 +83,38 @@ def unseen(seeds: int) -> list[Training]:
     """
     found = []
     for seed in range(1, seeds + 1):
-        for domain in DOMAINS:
-            out, first = unseen_folder(domain, seed), unseen_folder(domain, 1)
-            last = ("--protocol", fold(domain), "--seed", str(seed))
-            base = first / f"{UNPRUNED}.toml"
-            if seed == 1:
-                found.append(Training((UNPRUNED, *last), out, UNPRUNED))
-            for arm in ARMS:
-                stem = f"{UNPRUNED}.{arm}-40M"
-                arguments: tuple[str, ...] = (UNPRUNED, "--recipe", arm, "--macs", "40M", *last)
-                after: tuple[Path, ...] = ()
-                prepare = None
-                if arm == "magnitude":
-                    after, prepare = (base,), _copied(base, out)
-                elif arm in SEARCHED and seed > 1:
-                    source = first / f"{stem}.toml"
-                    recipe = out / "recipes" / f"{stem}.toml"
-                    after, prepare = (source,), _recipe_of(source, arm, recipe)
-                    arguments = (str(recipe.relative_to(ROOT)), *last)
-                elif arm == "metammd_search":  # the PruningNet of metapruning, not trained twice
-                    after = (first / f"{UNPRUNED}.metapruning-40M.toml",)
-                elif arm == "metammd_training":  # that of metammd
-                    after = (first / f"{UNPRUNED}.metammd-40M.toml",)
-                found.append(Training(arguments, out, stem, after, prepare))
+        # one arm on every fold before the next: what is cut in the middle has whole arms to show
+        if seed == 1:
+            found += [_unpruned(domain) for domain in DOMAINS]
+        found += [_pruned(arm, domain, seed) for arm in ARMS for domain in DOMAINS]
     return found
+
+
+def _unpruned(domain: str) -> Training:
+    arguments = (UNPRUNED, "--protocol", fold(domain), "--seed", "1")
+    return Training(arguments, unseen_folder(domain, 1), UNPRUNED)
+
+
+def _pruned(arm: str, domain: str, seed: int) -> Training:
+    out, first = unseen_folder(domain, seed), unseen_folder(domain, 1)
+    last = ("--protocol", fold(domain), "--seed", str(seed))
+    stem = f"{UNPRUNED}.{arm}-40M"
+    arguments: tuple[str, ...] = (UNPRUNED, "--recipe", arm, "--macs", "40M", *last)
+    after: tuple[Path, ...] = ()
+    prepare = None
+    if arm == "magnitude":
+        base = first / f"{UNPRUNED}.toml"
+        after, prepare = (base,), _copied(base, out)
+    elif arm in SEARCHED and seed > 1:
+        source = first / f"{stem}.toml"
+        recipe = out / "recipes" / f"{stem}.toml"
+        after, prepare = (source,), _recipe_of(source, arm, recipe)
+        arguments = (str(recipe.relative_to(ROOT)), *last)
+    elif arm == "metammd_search":  # the PruningNet of metapruning, not trained twice
+        after = (first / f"{UNPRUNED}.metapruning-40M.toml",)
+    elif arm == "metammd_training":  # that of metammd
+        after = (first / f"{UNPRUNED}.metammd-40M.toml",)
+    return Training(arguments, out, stem, after, prepare)
 
 
 def unseen_folder(domain: str, seed: int) -> Path:
