@@ -346,6 +346,7 @@ def write() -> None:
     if found := arms(sorted(KEPT.glob("without-*"))):
         parts += [
             f"## At 40 M MACs, on a domain that was never seen (protocols {', '.join(map(fold, DOMAINS))})",
+            "metammd is Meta-MMD in our reading, with its control arms: of the thesis that names it only the abstract is public.",
             unseen(found),
         ]
         drawn["arms"] = figures.arms_figure(found, DOMAINS)

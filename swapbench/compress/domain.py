@@ -2,7 +2,7 @@
 
 Gretton et al., A Kernel Two-Sample Test (2012), the unbiased estimator; the mean of three Gaussian kernels about the median
 heuristic. Between the *source* domains of face anti-spoofing as in Li et al., Learning Generalized Deep Feature
-Representation (2018): the target domain is never looked at.
+Representation (2018): the target domain is never looked at. Where it enters Meta-MMD is our reading (see prune).
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     uniform       every width times one factor
     magnitude     the least important channels of a trained network are cut; the others may keep their weights
     metapruning   a PruningNet, an evolutionary search over what it generates, training from scratch; with a discrepancy
-                  between source domains in the PruningNet's training, in the fitness or in both it is Meta-MMD
+                  between source domains in the PruningNet's training, in the fitness or in both it is Meta-MMD, in our
+                  reading: of the thesis that names it (Zhang, NTU 2022, hdl 10356/158548) only the abstract is public
 
 A GPU trains where there is one; candidates are judged on the processor, side by side, by the development split; the test
 split is never opened. What takes long (PruningNet, search, training) is on disk as it goes; the PruningNet is kept, because
