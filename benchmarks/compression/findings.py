@@ -222,7 +222,8 @@ def arms(folders: Sequence[Path]) -> dict[str, Arm]:
     study = read(folders)
     found: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
     for row in study.rows:
-        found[(row.recipe or "").removesuffix("-40M")][(row.protocol or "").rpartition(":")[2]].append(row)
+        unseen_domain = (row.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
+        found[(row.recipe or "").removesuffix("-40M")][unseen_domain].append(row)
     return {
         name: Arm(
             name,
