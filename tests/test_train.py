@@ -2,7 +2,7 @@ import csv
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,6 +22,9 @@ from swapbench.pad.preprocess import cropped, load_crop
 from swapbench.pad.protocol import open_data
 from swapbench.pad.samples import Annotation, Sample
 from swapbench.records import OutputMeaning, Preprocessing
+
+if TYPE_CHECKING:
+    from swapbench.compress.loop import Run
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 NONE = Augmentation(scale=0, shift=0, flip=0, brightness=0, contrast=0, colour=0)
@@ -43,6 +46,26 @@ def tiny(**changes: Any) -> TrainRecipe:
         seed=4,
     )
     return TrainRecipe.model_validate(recipe.model_dump() | changes)
+
+
+def run_of(recipe: TrainRecipe, dataset: Dataset, work: Path, **more: Any) -> "Run":
+    """A training that says nothing."""
+    from swapbench.compress.loop import Run
+
+    quiet: dict[str, Any] = {"say": lambda _: None, "progress": lambda *_: None}
+    return Run(
+        **{
+            "recipe": recipe,
+            "seed": 4,
+            "dataset": dataset,
+            "digest": "",
+            "work": work,
+            "threads": 1,
+            "bfloat16": False,
+        }
+        | quiet
+        | more
+    )
 
 
 @pytest.fixture(scope="session")
@@ -333,24 +356,14 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
     from swapbench.compress.batches import batches, normalised
-    from swapbench.compress.loop import Learner, Run
+    from swapbench.compress.loop import Learner
     from swapbench.nets import build
 
     recipe = tiny(weight_decay=0.1, label_smoothing=0.1, warmup_epochs=0.0)
     size = recipe.preprocessing
     regions = decode(stripes.samples("train"), [size], recipe.augmentation, tmp_path)
     seen: list[float] = []
-    run = Run(
-        recipe=recipe,
-        seed=4,
-        dataset=stripes,
-        digest="",
-        work=tmp_path,
-        threads=1,
-        bfloat16=False,
-        say=lambda _: None,
-        progress=lambda *_: None,
-    )
+    run = run_of(recipe, stripes, tmp_path)
     torch.manual_seed(0)
     ours = build(recipe.family, recipe.architecture)
     learner = Learner.of(recipe, ours)
@@ -462,7 +475,7 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
 
     from swapbench.compress.batches import Batch
     from swapbench.compress.distil import Answer, Imitation, Teacher
-    from swapbench.compress.loop import Learner, Run
+    from swapbench.compress.loop import Learner
     from swapbench.nets import build
 
     every = dict.fromkeys(("weight", "attention_weight", "hint_weight", "map_weight"), 0.5)
@@ -474,18 +487,7 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
         teacher = Teacher(card, build(card.family, card.architecture), 1.0, meta)
         learner = Learner.of(recipe, network, Imitation(recipe, [teacher], network))
         answer = Answer(torch.zeros(8, 2), *(torch.zeros(8, c, 14, 14) for c in (1, 1, 256)))
-    run = Run(
-        recipe=recipe,
-        seed=0,
-        dataset=stripes,
-        digest="",
-        work=tmp_path,
-        threads=1,
-        bfloat16=False,
-        say=lambda _: None,
-        progress=lambda *_: None,
-        device=meta,
-    )
+    run = run_of(recipe, stripes, tmp_path, seed=0, device=meta)
     labels = torch.zeros(8, dtype=torch.long)
     batch = Batch(np.arange(8), torch.zeros(8, 3, 32, 32), labels, labels)
     loss, terms = run.loss(learner, batch, recipe.preprocessing, [answer])

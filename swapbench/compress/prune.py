@@ -349,14 +349,14 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
     about = path.with_suffix(".json")
     if path.is_file():  # the last that is written
         network.load_state_dict(read_tensors(path))
-        return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
-    run.fit(network)
-    with task.processes.first():
-        if task.processes.leads:
-            trained = _Trained(run.seconds, run.recipe.epochs)
-            write_atomically(about, json.dumps(trained._asdict()) + "\n")
-            save_checkpoint(network, path, half=False)
-            run.state_path.unlink(missing_ok=True)
+    else:
+        run.fit(network)
+        with task.processes.first():
+            if task.processes.leads:
+                trained = _Trained(run.seconds, run.recipe.epochs)
+                write_atomically(about, json.dumps(trained._asdict()) + "\n")
+                save_checkpoint(network, path, half=False)
+                run.state_path.unlink(missing_ok=True)
     return network, path, _Trained(**json.loads(about.read_text(encoding="utf-8")))
 
 
