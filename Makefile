@@ -59,7 +59,7 @@ models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a 
 evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
 	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
 	$(BIN)/python -m benchmarks.compression train unseen rank --schedule $(or $(SCHEDULE),smallest)
-	$(BIN)/python -m benchmarks.compression measure
+	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
 
 clean:    ## everything that can be made again, except the virtual environment and simulated data

@@ -1,7 +1,7 @@
 """What does compression buy? The evidence behind reports/compression, from trainings to the report, with swapbench's own commands.
 
     python -m benchmarks.compression train [students | unseen | rank] [--schedule small] [--seeds 3] [--lanes 2]
-    python -m benchmarks.compression measure [students | unseen | rank]
+    python -m benchmarks.compression measure [students | unseen | rank] [--missing]
     python -m benchmarks.compression report
 
 Three studies, all on the simulated four-domain data:
@@ -10,5 +10,6 @@ Three studies, all on the simulated four-domain data:
     unseen     40 M MACs by uniform widths, magnitude, MetaPruning, Meta-MMD and its arms, each domain left out once
     rank       structures of one search, from its best to its worst by the PruningNet, trained from scratch
 
-Everything is resumable: a training that is finished is not done again, and one that was cut goes on.
+Everything is resumable: a training that is finished is not done again, one that was cut goes on, and `measure --missing` leaves out
+what reports/compression holds already.
 """

@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--schedule", default="small", help="full, or a file of models/recipes/schedules")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="trainings side by side")
+    parser.add_argument("--missing", action="store_true", help="leave out what is measured already")
     asked = parser.parse_args()
     names = asked.studies or list(trainings.STUDIES)
     if unknown := sorted(set(names) - set(trainings.STUDIES)):
@@ -33,7 +34,7 @@ def main() -> int:
             print(f"not trained: {card}; see {trainings.WORK / 'logs'}", file=sys.stderr)
         return 4 if failed else 0
     if asked.step == "measure":
-        return measuring.measure(names, asked.seeds)
+        return measuring.measure(names, asked.seeds, missing=asked.missing)
     findings.write()
     return 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from benchmarks.compression.trainings import (
     students_folder,
     unseen_folder,
 )  # fmt: skip
+from swapbench import store
+from swapbench.cards import read_card
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +42,15 @@ class Measurement:
     cards: tuple[Path, ...]
     options: tuple[str, ...]
     beside: tuple[str, ...] = ()
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the kept records are a finished run of exactly these checkpoints."""
+        kept = KEPT / self.name
+        if not (kept / "run.json").is_file() or not json.loads((kept / "run.json").read_bytes())["finished"]:
+            return False
+        measured = {one.card.checkpoint_sha256 for one in store.load_run(kept) if one.card is not None}
+        return {read_card(card).checkpoint_sha256 for card in self.cards} <= measured
 
     def run(self) -> int:
         """Measure, and keep the records; swapbench's exit status (3: with doubts, which the records hold)."""
@@ -86,14 +98,19 @@ def _there(cards: Sequence[Path]) -> tuple[Path, ...]:
     return tuple(card for card in cards if card.is_file())
 
 
-def measure(studies: Sequence[str], seeds: int) -> int:
-    """Run all measurements of these studies; keep beside them what the trainings left: curves, cards and search histories."""
+def measure(studies: Sequence[str], seeds: int, *, missing: bool) -> int:
+    """Run all measurements of these studies; keep beside them what the trainings left: curves, cards and search histories.
+
+    missing: leave out those whose records are kept already.
+    """
     worst = 0
     for study in studies:
         for one in measurements(study, seeds):
             if not one.cards:
                 print(f"{one.name}: nothing is trained yet", file=sys.stderr)
                 worst = 4
+                continue
+            if missing and one.is_kept:
                 continue
             status = one.run()
             worst = max(worst, status if status not in {0, 3} else 0)
