@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.bench.workers import Subject
-    from swapbench.ports import Detached, Device, Progress, Runtime, SampledMeter, Samples
+    from swapbench.ports import Detached, Device, Progress, Runtime, SampledMeter, Samples, Say
     from swapbench.records import Plan, Power, Record
 
 SETTLE_S: Final = 20.0
@@ -55,7 +55,7 @@ class Unplugged:
     """What a run without the cable needs: what makes energy of the battery's files, or why nothing can; and what tells a person."""
 
     meters: tuple[SampledMeter, ...] | Absent
-    say: Callable[[str], None]
+    say: Say
 
 
 @dataclass(frozen=True)

@@ -13,17 +13,15 @@ from swapbench.pad.dataset import FRAMES_PER_VIDEO
 from swapbench.records import FACE_BOXES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from swapbench.catalog import Folders
     from swapbench.pad.dataset import Dataset
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.protocol import DataCheck
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
     from swapbench.records import FaceBoxes
-
-    Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
-    from swapbench.commands.data import Say
     from swapbench.commands.kit_sources import Source
     from swapbench.devices.android import Android
     from swapbench.devices.android_text import Cores
     from swapbench.doctor import Finding
     from swapbench.experiment import Candidate
-    from swapbench.ports import Device, Meter, Progress, Runtime, SampledMeter, Tool
+    from swapbench.ports import Device, Meter, Progress, Runtime, SampledMeter, Say, Tool
     from swapbench.records import PhoneState
     from swapbench.runtimes.benchmark_model import Delegate
 

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from swapbench.catalog import Folders
     from swapbench.commands.baseline import Side
-    from swapbench.commands.data import DataRequest, Say
+    from swapbench.commands.data import DataRequest
     from swapbench.experiment import Candidate
     from swapbench.gate.comparison import Check
-    from swapbench.ports import Progress, Runtime
+    from swapbench.ports import Progress, Runtime, Say
     from swapbench.records import Machine, ModelCard, Plan
 
 BUDGET_S = 20.0

@@ -37,12 +37,11 @@ if TYPE_CHECKING:
 
     from swapbench.build.chain_files import Wanted
     from swapbench.catalog import Folders
-    from swapbench.commands.data import Say
     from swapbench.compress.latency_table import CheckedNetwork, LatencyTable, LayerTimes
     from swapbench.compress.layer_chains import Chain, LayerGrid
     from swapbench.compress.recipe import TrainRecipe
     from swapbench.compress.widths import Channels, Shape, WidthSpace
-    from swapbench.ports import Device, Progress, Runtime
+    from swapbench.ports import Device, Progress, Runtime, Say
     from swapbench.records import Format, Precision, Speed
 
 SECONDS_A_FILE = 1.5

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from swapbench.catalog import Folders
-    from swapbench.commands.data import Say
+    from swapbench.ports import Say
     from swapbench.records import Record
     from swapbench.report.selection import Query
     from swapbench.report.table import Table

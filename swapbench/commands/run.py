@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
     from swapbench.build import Built
     from swapbench.catalog import Carded, Folders
-    from swapbench.commands.data import Say
     from swapbench.experiment import Candidate
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Progress, Runtime, Tool
+    from swapbench.ports import Progress, Runtime, Say, Tool
     from swapbench.records import ModelCard, Record
 
 

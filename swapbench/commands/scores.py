@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
-    from swapbench.commands.data import Say
     from swapbench.pad.metrics import ErrorRates, FoldScores, TargetRates
     from swapbench.pad.parity import ScoreParity
     from swapbench.pad.report_rows import Line
     from swapbench.pad.score_files import ScoreFile
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
 
 SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
 """What a score file's name ends in; everything else that is compared is a model file."""

@@ -13,6 +13,7 @@ from swapbench import catalog, units
 from swapbench.commands.data import DataRequest, folds
 from swapbench.errors import MissingPackage, SwapbenchError, UnknownName, UserError
 from swapbench.files import write_atomically
+from swapbench.ports import unheard, unseen
 from swapbench.records import FORMATS, PRECISIONS
 
 if TYPE_CHECKING:
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
 
     from swapbench.build import Built
     from swapbench.catalog import Carded, Folders
-    from swapbench.commands.data import Say
     from swapbench.compress.recipe import TrainRecipe
     from swapbench.pad.dataset import Dataset
     from swapbench.pad.samples import Sample
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
     from swapbench.records import Format, Precision
 
 
@@ -150,7 +150,7 @@ def train(
     make = train_network if recipe.pruning is None else prune
     with joined() as processes:
         if not processes.leads:
-            progress, say = (lambda *_: None), (lambda _: None)
+            progress, say = unseen, unheard
         elif processes.count > 1:
             command = f"torchrun --nproc-per-node {processes.count} --local-ranks-filter 0 -m {command}"
         with processes.first():

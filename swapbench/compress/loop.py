@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from swapbench.compress.distil import Answer, Teacher
     from swapbench.compress.recipe import TrainRecipe
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
     from swapbench.records import ModelCard, Preprocessing
 
 CPU = torch.device("cpu")
@@ -118,7 +118,7 @@ class Run:
     work: Path
     threads: int
     bfloat16: bool
-    say: Callable[[str], None]
+    say: Say
     progress: Progress
     device: torch.device = CPU
     teachers: tuple[Teacher, ...] = ()

@@ -40,9 +40,10 @@ from swapbench.compress.widths import Budget, WidthSpace
 from swapbench.errors import BadCard, UserError
 from swapbench.files import file_sha256, write_atomically
 from swapbench.nets.checkpoint import load_network, read_tensors, save_checkpoint
+from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from swapbench.compress.search import Evaluated
     from swapbench.compress.widths import Channels
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
     from swapbench.records import ModelCard
 
 
@@ -67,8 +68,8 @@ def prune(
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
     processes: Processes = ALONE,
-    say: Callable[[str], None] | None = None,
-    progress: Progress | None = None,
+    say: Say = unheard,
+    progress: Progress = unseen,
 ) -> ModelCard:
     """Find widths as `recipe.pruning` says and train them; the arguments are those of train, which writes card and checkpoint.
 
@@ -92,8 +93,8 @@ def prune(
         processes=processes,
         space=width_space(recipe, recipe.pruning),
         budget=_budget(recipe, recipe.pruning),
-        say=say or _silent,
-        progress=progress or _unseen,
+        say=say,
+        progress=progress,
     )
     _check_domains(task)
     initial, before_s = None, 0.0
@@ -171,7 +172,7 @@ class _Task:
     processes: Processes
     space: WidthSpace
     budget: Budget
-    say: Callable[[str], None]
+    say: Say
     progress: Progress
 
 
@@ -377,11 +378,3 @@ def history(found: Sequence[Evaluated], space: WidthSpace, quantity: str) -> str
 
 def _changed(recipe: TrainRecipe, /, **changes: Any) -> TrainRecipe:
     return TrainRecipe.model_validate({**recipe.model_dump(), **changes})
-
-
-def _silent(line: str) -> None:
-    del line
-
-
-def _unseen(stage: str, done: float, total: float) -> None:
-    del stage, done, total

@@ -27,17 +27,18 @@ from swapbench.compress.scoring import dev_results
 from swapbench.files import write_atomically
 from swapbench.nets import build
 from swapbench.nets.checkpoint import load_network, save_checkpoint
+from swapbench.ports import unheard, unseen
 from swapbench.records import ModelCard, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
     from swapbench.compress.distil import Teacher
     from swapbench.compress.recipe import TrainRecipe
     from swapbench.pad.dataset import Dataset
-    from swapbench.ports import Progress
+    from swapbench.ports import Progress, Say
 
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors")
 
@@ -58,8 +59,8 @@ def train(
     teachers: Mapping[str, Path] | None = None,
     missing: bool = False,
     processes: Processes = ALONE,
-    say: Callable[[str], None] | None = None,
-    progress: Progress | None = None,
+    say: Say = unheard,
+    progress: Progress = unseen,
 ) -> ModelCard:
     """Train `recipe` on the train split of `dataset`; write <stem>.toml, <stem>.safetensors and <stem>.curve.csv into `out`.
 
@@ -80,7 +81,7 @@ def train(
     assert recipe.pruning is None, "compress.prune finds the widths first"
     seed = recipe.seed if seed is None else seed
     work = out / ".training" if work is None else work
-    say, device = say or _silent, device or default_device()
+    device = device or default_device()
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
 
@@ -104,7 +105,7 @@ def train(
             bfloat16=in_bfloat16(wanted=distillation is not None and distillation.bfloat16),
         ),
         say=say,
-        progress=progress or _unseen,
+        progress=progress,
         initial=initial,
         processes=processes,
     )
@@ -190,14 +191,6 @@ def _machine(run: Run) -> str:
     if run.device.type == "cuda":
         where += f", {torch.cuda.get_device_name(run.device)}"
     return f"{where}, {'bfloat16' if run.bfloat16 else 'float32'}"
-
-
-def _silent(line: str) -> None:
-    del line
-
-
-def _unseen(stage: str, done: float, total: float) -> None:
-    del stage, done, total
 
 
 def _commit() -> str:
