@@ -41,6 +41,15 @@ if TYPE_CHECKING:
     from swapbench.report.figures import Drawing
 
 DRAWS, SEED = 10_000, 0
+QUESTIONS = (
+    ("metapruning", "uniform", "what the search brings"),
+    ("metammd", "metapruning", "what the discrepancy brings"),
+    ("metammd_search", "metapruning", "in the fitness"),
+    ("metammd_training", "metapruning", "in the losses"),
+    ("uniform_mmd", "uniform", "in the losses, without any search"),
+    ("metammd", "uniform_mmd", "what the search brings, with it"),
+)
+"""Pairs of arms that differ in one thing."""
 HISTORY = (
     KEPT / "trainings" / "unseen" / f"without-{RANK_DOMAIN}-seed1" / f"{UNPRUNED}.metapruning-40M.search.csv"
 )
@@ -240,7 +249,7 @@ def unseen(found: dict[str, Arm]) -> str:
     uniform = found.get("uniform")
     for arm in found.values():
         macs = [row.macs or 0 for row in arm.every]
-        latencies_ms = [row.latency_p50_ns / 1e6 for row in arm.every if row.latency_p50_ns is not None]
+        times = [] if uniform is None else latency_ratios(arm, uniform)
         spread = [
             statistics.stdev([row.acer or 0 for row in same]) for same in arm.rows.values() if len(same) > 1
         ]
@@ -251,15 +260,47 @@ def unseen(found: dict[str, Arm]) -> str:
         )
         lines.append((
             arm.name, str(len(arm.every)), f"{min(macs) / 1e6:.1f} to {max(macs) / 1e6:.1f} M",
-            f"{min(latencies_ms):.2f} to {max(latencies_ms):.2f} ms" if latencies_ms else "not measured",
+            f"{statistics.median(times):.2f} [{min(times):.2f}, {max(times):.2f}]" if times else "not measured",
             *(percent(arm.on(domain)) for domain in DOMAINS),
             f"{percent(arm.mean())} {interval(arm.draws)}", against,
             f"{100 * statistics.mean(spread):.1f}" if spread else "", f"{arm.mean('auc'):.4f}",
         ))  # fmt: skip
     heads = (
-        "arm", "networks", "MACs", "median latency", *(f"ACER on {domain}" for domain in DOMAINS), "mean", "against uniform, points",
+        "arm", "networks", "MACs", "latency, times uniform's", *(f"ACER on {domain}" for domain in DOMAINS), "mean", "against uniform, points",
         "sd over seeds, points", "AUC",
     )  # fmt: skip
+    return table(heads, lines)
+
+
+def pairs(first: Arm, second: Arm) -> list[tuple[Row, Row]]:
+    """Their networks of the same run: the same unseen domain, seed and sitting."""
+    others = {row.run: row for row in second.every}
+    return [(row, others[row.run]) for row in first.every if row.run in others]
+
+
+def latency_ratios(arm: Arm, uniform: Arm) -> list[float]:
+    """Of every run, because how busy the machine was differs between them."""
+    return [
+        mine.latency_p50_ns / other.latency_p50_ns
+        for mine, other in pairs(arm, uniform)
+        if mine.latency_p50_ns is not None and other.latency_p50_ns is not None
+    ]
+
+
+def questions(found: dict[str, Arm]) -> str:
+    """What each ingredient changes, from arms that differ in nothing else."""
+    lines = []
+    for first, second, what in QUESTIONS:
+        if first not in found or second not in found:
+            continue
+        arm, other = found[first], found[second]
+        both = pairs(arm, other)
+        higher = sum((mine.auc or 0) > (theirs.auc or 0) for mine, theirs in both)
+        lines.append((
+            what, first, second, points(arm.draws - other.draws, arm.mean() - other.mean()),
+            f"{arm.mean('auc') - other.mean('auc'):+.3f}", f"{higher} of {len(both)}",
+        ))  # fmt: skip
+    heads = ("question", "arm", "against", "ACER, points", "AUC", "AUC is higher in")
     return table(heads, lines)
 
 
@@ -349,6 +390,7 @@ def write() -> None:
             f"## At 40 M MACs, on a domain that was never seen (protocols {', '.join(map(fold, DOMAINS))})",
             "metammd is Meta-MMD in our reading, with its control arms: of the thesis that names it only the abstract is public.",
             unseen(found),
+            questions(found),
         ]
         drawn["arms"] = figures.arms_figure(found, DOMAINS)
     if HISTORY.is_file():
