@@ -55,6 +55,7 @@ models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a 
 	$(BIN)/swapbench train resnet18_map --missing
 	$(BIN)/swapbench train minifasnet_v2 --schedule small --seed 1 --missing
 	$(BIN)/swapbench train minifasnet_v2 --recipe distill --schedule small --seed 1 --missing
+	$(BIN)/swapbench train mobilefacenet --recipe uniform --macs 40M --schedule small --seed 1 --missing
 
 evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
 	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
