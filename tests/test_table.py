@@ -366,6 +366,6 @@ def test_the_example_report_is_what_its_records_say() -> None:
     drawn = table_of(store.load_run(folder))
     records = store.load_run(folder)
     parities = parities_of(records, {record.id: folder for record in records})
-    assert len(parities) == 12  # four files of each of three networks beside its two in fp32
+    assert len(parities) == 16  # four files of each of four networks beside its two in fp32
     assert as_markdown(drawn, parities) == (folder / "table.md").read_text(encoding="utf-8")
     assert as_csv(drawn) == (folder / "table.csv").read_text(encoding="utf-8")
