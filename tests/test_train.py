@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -614,3 +615,36 @@ def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path
     assert card.training is not None
     assert card.training.data == "OULU-NPU protocol 1"
     assert 0 <= card.training.dev_results["eer"] <= 1
+
+
+@pytest.mark.slow
+def test_the_commit_says_changed_of_code_and_recipes_and_not_of_what_a_training_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swapbench.compress import train
+
+    code = tmp_path / "swapbench" / "compress" / "train.py"
+    recipe = tmp_path / "models" / "recipes" / "tiny.toml"
+    checkpoint = tmp_path / "models" / "tiny.safetensors"
+    for path in (code, recipe, checkpoint):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("one\n", encoding="utf-8")
+    monkeypatch.setattr(train, "__file__", str(code))
+
+    def git(*asked: str) -> str:
+        who = ("-c", "user.name=somebody", "-c", "user.email=somebody@example.org")
+        return subprocess.run(
+            ["git", "-C", str(tmp_path), *who, *asked], check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    git("init", "--quiet")
+    git("add", "models")
+    git("commit", "--quiet", "-m", "somebody's own repository, which only holds an installed swapbench")
+    assert train._commit() == ""
+    git("add", ".")
+    git("commit", "--quiet", "-m", "all")
+    checkpoint.write_text("two\n", encoding="utf-8")
+    (tmp_path / "models" / "tiny.curve.csv").write_text("new\n", encoding="utf-8")
+    assert train._commit() == git("rev-parse", "HEAD")
+    recipe.write_text("two\n", encoding="utf-8")
+    assert train._commit() == git("rev-parse", "HEAD") + "+changed"

@@ -194,15 +194,19 @@ def _machine(run: Run) -> str:
 
 
 def _commit() -> str:
-    """The commit of this source tree, with +changed where files differ; empty where there is none."""
-    where = ["git", "--no-optional-locks", "-C", str(Path(__file__).parent)]
+    """The commit of this source tree, with +changed where its code or recipes differ; empty where it is in no repository."""
+    package = Path(__file__).parents[1]
+    where = ["git", "--no-optional-locks", "-C", str(package)]
+    # what a training writes beside its recipes is no change
+    sources = [str(package), str(package.parent / "models" / "recipes")]
+
+    def said(*asked: str) -> str:
+        done = subprocess.run([*where, *asked], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
     try:
-        head = subprocess.run(
-            [*where, "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        )
-        changes = subprocess.run(
-            [*where, "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
-        )
+        said("ls-files", "--error-unmatch", __file__)  # an installed package may lie in somebody else's
+        changes = said("status", "--porcelain", "--", *sources)
+        return said("rev-parse", "HEAD") + ("+changed" if changes else "")
     except (OSError, subprocess.SubprocessError):
         return ""
-    return head.stdout.strip() + ("+changed" if changes.stdout.strip() else "")
