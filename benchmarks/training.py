@@ -40,6 +40,7 @@ from swapbench.compress.recipe import Distillation, TrainRecipe, read_recipe
 from swapbench.nets import build
 from swapbench.pad.dataset import Dataset
 from swapbench.pad.samples import Sample
+from swapbench.ports import unheard, unseen
 from swapbench.records import ModelCard
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def started(recipe: TrainRecipe, samples: tuple[Sample, ...], work: Path, thread
         work=work,
         threads=threads,
         bfloat16=recipe.bfloat16 and faster_in_bfloat16(device),
-        say=lambda _: None,
-        progress=lambda *_: None,
+        say=unheard,
+        progress=unseen,
         device=device,
     )
 
@@ -189,7 +190,7 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
     }.items():
         made = taught(**weights)
         if answers is None:
-            answers = kept_answers([teacher], made, regions, 0, run.work, lambda *_: None)
+            answers = kept_answers([teacher], made, regions, run.work, unseen)
         student = build(recipe.family, recipe.architecture)
         imitation = Imitation(made, [teacher], student).to(run.device) if weights else None
         arm = started(made, regions.samples, run.work, run.threads)

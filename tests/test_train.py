@@ -22,6 +22,7 @@ from swapbench.pad.frames import Frame, read_frames
 from swapbench.pad.preprocess import cropped, load_crop
 from swapbench.pad.protocol import open_data
 from swapbench.pad.samples import Annotation, Sample
+from swapbench.ports import unheard, unseen
 from swapbench.records import OutputMeaning, Preprocessing
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def run_of(recipe: TrainRecipe, dataset: Dataset, work: Path, **more: Any) -> "R
     """A training that says nothing."""
     from swapbench.compress.loop import Run
 
-    quiet: dict[str, Any] = {"say": lambda _: None, "progress": lambda *_: None}
+    quiet: dict[str, Any] = {"say": unheard, "progress": unseen}
     return Run(
         **{
             "recipe": recipe,

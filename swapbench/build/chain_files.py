@@ -27,6 +27,8 @@ from swapbench.records import Format, Frozen, Precision
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from swapbench.ports import Say
+
 CALIBRATION_IMAGES = 4
 """For int8. What the ranges are does not change how long it takes."""
 
@@ -107,7 +109,7 @@ def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> b
     return convert(base)
 
 
-def make(job: Job, say: Callable[[str], None]) -> None:
+def make(job: Job, say: Say) -> None:
     """Write every file of a job whole; `say` hears the path of each."""
     torch.set_num_threads(1)
     for one in job.wanted:
