@@ -128,7 +128,7 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
     last = recipe.epochs - 1
     ready = [
         (
-            normalised(one.pixels.to(run.device), size).contiguous(memory_format=torch.channels_last),
+            normalised(one.images.pixels(run.device), size),
             one.bona_fide.to(run.device),
         )
         for one in batches(recipe, last, regions, size, np.random.default_rng([0, last]))

@@ -370,9 +370,10 @@ def test_kept_answers_are_those_to_the_very_pixels_that_the_student_sees(
         seen |= set(zip(batch.rows.tolist(), batch.views.tolist(), strict=True))
         # the student's own pixels here: its input is the teacher's
         draws = chosen(answers.views, batch.views, batch.rows)
-        assert torch.equal(cut(regions, batch.rows, draws, theirs), batch.pixels)
+        pixels = batch.images.pixels(CPU)
+        assert torch.equal(cut(regions, batch.rows, draws, theirs).pixels(CPU), pixels)
         (kept,) = answers.of(batch.rows, batch.views, CPU)
-        fresh = teachers[0].answer(batch.pixels)
+        fresh = teachers[0].answer(pixels)
         for part, value in fresh._asdict().items():
             tolerance = 2e-3 if part == "features" else 1e-5  # features are kept in half precision
             assert torch.allclose(getattr(kept, part).float(), value, rtol=tolerance, atol=tolerance), part
@@ -445,14 +446,16 @@ def test_a_bgr_teacher_sees_the_same_colours_as_its_rgb_student(stripes: Dataset
 
     from swapbench.compress.batches import batches
     from swapbench.compress.crops import decode
+    from swapbench.compress.loop import CPU
 
     recipe = tiny(augmentation={"colour": 0.5, "brightness": 0.3})
     rgb = recipe.preprocessing
     bgr = rgb.model_copy(update={"channel_order": "bgr"})
     regions = decode(stripes.samples("train"), [rgb, bgr], recipe.augmentation, tmp_path)
     for batch in batches(recipe, 0, regions, rgb, np.random.default_rng(0), also=[bgr]):
-        assert torch.allclose(batch.also[0].flip(1), batch.pixels, atol=1e-3)
-        assert not torch.allclose(batch.also[0], batch.pixels, atol=1)
+        pixels, other = batch.images.pixels(CPU), batch.also[0].pixels(CPU)
+        assert torch.allclose(other.flip(1), pixels, atol=1e-3)
+        assert not torch.allclose(other, pixels, atol=1)
 
 
 # ------------------------------------------------------------------------------------- teachers that do not fit

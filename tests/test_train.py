@@ -358,7 +358,7 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
     from swapbench.compress.batches import batches, normalised
-    from swapbench.compress.loop import Learner
+    from swapbench.compress.loop import CPU, Learner
     from swapbench.nets import build
 
     recipe = tiny(weight_decay=0.1, label_smoothing=0.1, warmup_epochs=0.0)
@@ -386,7 +386,7 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
             for group in optimiser.param_groups:
                 group["lr"] = 0.01 * 0.5 * (1 + np.cos(np.pi * (epoch + step / 6) / 3))
             optimiser.zero_grad()
-            taps = plain.taps(normalised(batch.pixels, size).contiguous(memory_format=torch.channels_last))
+            taps = plain.taps(normalised(batch.images.pixels(CPU), size))
             target = batch.bona_fide.float()[:, None, None, None].expand_as(taps.map_logits)
             logits = taps.logits[:, [0]].logsumexp(1), taps.logits[:, 1]  # as two classes
             labels = cross_entropy(torch.stack(logits, 1), batch.bona_fide, label_smoothing=0.1)
@@ -475,7 +475,7 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
     """Without a GPU: on PyTorch's device without memory, whose operators refuse tensors of the processor as a GPU's do."""
     import torch
 
-    from swapbench.compress.batches import Batch
+    from swapbench.compress.batches import Batch, Images
     from swapbench.compress.distil import Answer, Imitation, Teacher
     from swapbench.compress.loop import Learner
     from swapbench.nets import build
@@ -491,7 +491,8 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
         answer = Answer(torch.zeros(8, 2), *(torch.zeros(8, c, 14, 14) for c in (1, 1, 256)))
     run = run_of(recipe, stripes, tmp_path, seed=0, device=meta)
     labels = torch.zeros(8, dtype=torch.long)
-    batch = Batch(np.arange(8), torch.zeros(8, 3, 32, 32), labels, labels)
+    images = Images(np.zeros((8, 32, 32, 3), np.uint8), np.ones((8, 3), np.float32), np.ones(8, np.float32))
+    batch = Batch(np.arange(8), images, labels, labels)
     loss, terms = run.loss(learner, batch, recipe.preprocessing, [answer])
     assert {one.device for one in (loss, *terms.values())} == {meta}
     assert len(terms) == 6

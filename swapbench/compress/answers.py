@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from swapbench.compress.batches import Images
     from swapbench.compress.crops import Regions
     from swapbench.compress.distil import Teacher
     from swapbench.compress.recipe import TrainRecipe
@@ -125,14 +126,14 @@ def _ask(teacher: Teacher, regions: Regions, draws: Draws, about: Path, asked: C
     count = len(regions.samples)
     blocks = np.array_split(np.arange(count), -(-count // _ASKED_AT_ONCE))
 
-    def make(rows: NDArray[np.intp]) -> Tensor:
+    def make(rows: NDArray[np.intp]) -> Images:
         one = chosen([draws], np.zeros(len(rows), np.intp), rows)
         return cut(regions, rows, one, teacher.card.preprocessing)
 
     files: dict[str, IO[bytes]] = {}
     with contextlib.ExitStack() as stack:
-        for rows, pixels in zip(blocks, ahead(make, blocks), strict=True):
-            for part, value in teacher.answer(pixels)._asdict().items():
+        for rows, images in zip(blocks, ahead(make, blocks), strict=True):
+            for part, value in teacher.answer(images.pixels(teacher.device))._asdict().items():
                 if value is None:
                     continue
                 # features are many: half precision is finer than what bfloat16 computed

@@ -1,6 +1,8 @@
 """Batches: which images a step sees, how each of them is changed, and the pixels, cut while the network works on the last ones.
 
-Every draw comes from one generator in a fixed order, so that an epoch can be repeated.
+Every draw comes from one generator in a fixed order, so that an epoch can be repeated. The thread that cuts uses no operator
+of PyTorch's on images: one that runs in parallel starts a second team of threads, which puts the network's own team to sleep
+at each of its barriers where there are no more cores than one team needs.
 """
 
 from __future__ import annotations
@@ -35,8 +37,8 @@ class Draws(NamedTuple):
     """
 
     jitters: Sequence[Jitter]
-    gains: Tensor
-    contrast: Tensor
+    gains: NDArray[np.float32]
+    contrast: NDArray[np.float32]
     bgr: bool
 
     def of(self, share: slice) -> Draws:
@@ -50,7 +52,7 @@ def draw(augmentation: Augmentation, count: int, random: np.random.Generator, *,
     brightness = random.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, (count, 1))
     gains = brightness * random.uniform(1 - augmentation.colour, 1 + augmentation.colour, (count, 3))
     contrast = random.uniform(1 - augmentation.contrast, 1 + augmentation.contrast, count)
-    return Draws(jitters, torch.from_numpy(gains).float(), torch.from_numpy(contrast).float(), bgr)
+    return Draws(jitters, gains.astype(np.float32), contrast.astype(np.float32), bgr)
 
 
 def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.intp]) -> Draws:
@@ -58,50 +60,61 @@ def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.i
     pairs = [(views[number], int(row)) for number, row in zip(numbers, rows, strict=True)]
     return Draws(
         [view.jitters[row] for view, row in pairs],
-        torch.stack([view.gains[row] for view, row in pairs]),
-        torch.stack([view.contrast[row] for view, row in pairs]),
+        np.stack([view.gains[row] for view, row in pairs]),
+        np.stack([view.contrast[row] for view, row in pairs]),
         views[0].bgr,
     )
 
 
-def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocessing) -> Tensor:
-    """The images of these rows as `size` wants them, changed as drawn: pixels [n, 3, height, width] 0..255, float32."""
-    stacked = np.stack(
-        [regions.view(int(row), size, jitter) for row, jitter in zip(rows, draws.jitters, strict=True)]
-    )
-    pixels = torch.from_numpy(stacked).permute(0, 3, 1, 2).float()
+class Images(NamedTuple):
+    """Cut images, uint8 [n, height, width, 3], and how their colours are to be changed: gains [n, 3], contrast [n]."""
+
+    crops: NDArray[np.uint8]
+    gains: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+
+    def pixels(self, device: torch.device) -> Tensor:
+        """The changed images, computed on a device: [n, 3, height, width] 0..255, float32, channels last in memory."""
+        crops, gains, contrast = (torch.from_numpy(one).to(device) for one in self)
+        return recoloured(crops.permute(0, 3, 1, 2), gains, contrast)
+
+
+def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocessing) -> Images:
+    """The images of these rows as `size` wants them, changed as drawn."""
+    crops = [regions.view(int(row), size, jitter) for row, jitter in zip(rows, draws.jitters, strict=True)]
     same_order = draws.bgr == (size.channel_order == "bgr")
-    return recoloured(pixels, draws.gains if same_order else draws.gains.flip(1), draws.contrast)
+    gains = draws.gains if same_order else np.ascontiguousarray(draws.gains[:, ::-1])
+    return Images(np.stack(crops), gains, draws.contrast)
 
 
 def recoloured(pixels: Tensor, gains: Tensor, contrast: Tensor) -> Tensor:
-    """NCHW pixels 0..255 with each channel times its gain [n, 3], then contrast [n] about the image's own mean."""
-    pixels = pixels * gains[:, :, None, None]
-    mean = pixels.mean((1, 2, 3), keepdim=True)
-    return ((pixels - mean) * contrast[:, None, None, None] + mean).clamp(0, 255)
+    """NCHW pixels 0..255 with each channel times its gain [n, 3], then contrast [n] about the image's own mean: float32."""
+    changed = pixels * gains[:, :, None, None]
+    mean = changed.mean((1, 2, 3), keepdim=True)
+    return changed.sub_(mean).mul_(contrast[:, None, None, None]).add_(mean).clamp_(0, 255)
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """NCHW pixels 0..255 as the network wants them, float32, on the pixels' device."""
+    """NCHW pixels 0..255 as the network wants them, float32, on the pixels' device and in their layout in memory."""
     mean = torch.tensor(preprocessing.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * preprocessing.scale - mean) / std
+    return (pixels * preprocessing.scale).sub_(mean).div_(std)
 
 
 @dataclass(frozen=True)
 class Batch:
-    """rows [n] of the regions; pixels [n, 3, h, w] 0..255; bona_fide [n] 0 or 1; domains [n] numbers.
+    """rows [n] of the regions; their images; bona_fide [n] 0 or 1; domains [n] numbers.
 
     views [n]: numbers of the fixed views, None where the draws are fresh; then `also` holds the same images as each of the
     other networks wants them.
     """
 
     rows: NDArray[np.intp]
-    pixels: Tensor
+    images: Images
     bona_fide: Tensor
     domains: Tensor
     views: NDArray[np.intp] | None = None
-    also: tuple[Tensor, ...] = ()
+    also: tuple[Images, ...] = ()
 
 
 def steps(recipe: TrainRecipe, epoch: int, samples: int) -> int:
@@ -145,7 +158,7 @@ def batches(
         rows, numbers, draws = job
         return Batch(
             rows=rows,
-            pixels=cut(regions, rows, draws, size),
+            images=cut(regions, rows, draws, size),
             bona_fide=bona_fide[rows],
             domains=domains[rows],
             views=numbers,

@@ -319,7 +319,8 @@ class Run:
         if answers is not None and batch.views is not None:
             return answers.of(batch.rows, batch.views, self.device)
         return tuple(
-            teacher.answer(pixels) for teacher, pixels in zip(self.teachers, batch.also, strict=True)
+            teacher.answer(images.pixels(teacher.device))
+            for teacher, images in zip(self.teachers, batch.also, strict=True)
         )
 
     def loss(
@@ -327,7 +328,7 @@ class Run:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch, and its terms without their weights."""
         recipe, network = self.recipe, learner.network
-        images = normalised(batch.pixels.to(self.device), size).contiguous(memory_format=torch.channels_last)
+        images = normalised(batch.images.pixels(self.device), size)
         bona_fide = batch.bona_fide.to(self.device)
         taps = network.taps(images) if isinstance(network, Tapped) else None
         logits = as_two((taps.logits if taps else network(images)).float(), recipe.output)
