@@ -73,13 +73,13 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     base = read_recipe(catalog.recipe_files(catalog.Folders(tmp_path))["mobilefacenet"]).architecture[
         "channels"
     ]
-    shape, space = Shape(80, 2), WidthSpace.of(base)
+    shape, space, eights = Shape(80, 2), WidthSpace.of(base), WidthSpace.of(base, multiple=8)
     chains = {bare(80)}
     for points in (2, 3):
-        for grid in grids(shape, space, points):
+        for grid in (*grids(shape, space, points), *grids(shape, eights, points)):
             chains |= {one for inputs in grid.inputs for cell in grid.row(inputs) for one in cell[:2]}
     models = {f"{one.name}.fp32.onnx": FakeModel(run_ns=chain_ns(one)) for one in chains}
-    for name, channels in latency._networks(space, shape, 4).items():
+    for name, channels in (latency._networks(space, shape, 4) | latency._networks(eights, shape, 4)).items():
         models[f"{name}.fp32.onnx"] = FakeModel(run_ns=network_ns(shape, channels))
     fake = Fake(models)
     worker = PythonWorker("fake", ("onnx",), "fake", python="python")
@@ -142,6 +142,17 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(device: Fake) -> 
     fresh = measured(replace=True)
     assert len(device.asked) - after == after  # a whole table asks for as much as both parts together
     assert fresh.table.layers == result.table.layers
+
+
+def test_a_table_of_multiples_says_so_and_measures_no_other_widths(device: Fake) -> None:
+    result = measured(channel_multiple=8)
+    assert result.path.name == "mobilefacenet.onnxruntime.fp32.1t.x8.local.json"
+    assert result.table.channel_multiple == 8
+    widths = {width for one in result.table.layers for width in (*one.inputs, *one.outputs)}
+    assert {width for width in widths if width % 8} == {1, 2, 3}  # depthwise, classes, image
+    assert all(width % 8 == 0 for one in result.table.checked for width in one.channels)
+    assert result.error < 0.03
+    assert measured().table.channel_multiple == 1
 
 
 def test_a_table_that_is_there_is_not_overwritten(device: Fake) -> None:

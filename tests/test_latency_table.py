@@ -44,6 +44,26 @@ def test_latency_takes_the_place_of_macs_as_the_budget() -> None:
         space.within(latency.budget(1.0))
 
 
+def test_a_table_of_multiples_serves_pruning_to_multiples_of_them_only(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from swapbench.compress.prune import require_feasible
+    from swapbench.compress.recipe import TrainRecipe, read_recipe
+
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps(table(channel_multiple=8)))
+    mobilefacenet = read_recipe(Path(__file__).parents[1] / "models" / "recipes" / "mobilefacenet.toml")
+
+    def pruned(**more: int) -> TrainRecipe:
+        pruning = {"method": "uniform", "latency_ms": 60.0, "latency_table": str(path), **more}
+        return TrainRecipe.model_validate(mobilefacenet.model_dump() | {"pruning": pruning})
+
+    for fitting in (8, 16):
+        require_feasible(pruned(channel_multiple=fitting))
+    for other in ({}, {"channel_multiple": 12}):
+        with pytest.raises(UserError, match=r"in multiples of 8 only.*--channel-multiple 8"):
+            require_feasible(pruned(**other))
+
+
 def test_what_is_not_in_the_table_is_an_error_and_no_guess() -> None:
     lacking = table()
     lacking["layers"] = [one for one in lacking["layers"] if one["kernel"] != 5]

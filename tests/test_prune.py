@@ -150,6 +150,7 @@ def train(tmp_path: Path, **options: Any) -> Path:
         ({"method": "uniform", "macs": "much"}, UserError, "'much' is no number of multiply-accumulates"),
         ({"method": "uniform", "macs": "0"}, UserError, "'0' is no number"),
         ({"macs": "40M"}, UserError, "prunes nothing, so --macs says nothing to it"),
+        ({"channel_multiple": 8}, UserError, "prunes nothing, so --channel-multiple says nothing to it"),
         ({"method": "metamdm"}, UnknownName, r"no method named 'metamdm'\. Did you mean metammd"),
     ],
 )
@@ -207,6 +208,21 @@ def test_uniform_widths_are_trained_and_stand_on_the_card(stripes: Dataset, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["uniform", "metapruning"])
+def test_widths_in_multiples_stand_in_the_name_and_the_summary(
+    stripes: Dataset, tmp_path: Path, method: str
+) -> None:
+    from swapbench.compress.prune import prune
+
+    pruning = META if method == "metapruning" else {"method": method, "macs": HALF}
+    card = prune(recipe({**pruning, "channel_multiple": 4}), stripes, tmp_path)
+    assert card == read_card(tmp_path / f"thin.{method}-0_15M-x4.toml")
+    assert f"widths by {method} in multiples of 4 channels, " in card.summary
+    assert all(width % 4 == 0 for width in card.architecture["channels"])
+    assert SHAPE.macs(tuple(card.architecture["channels"])) <= HALF
+
+
+@pytest.mark.slow
 def test_the_discrepancy_changes_the_training_and_needs_two_domains(stripes: Dataset, tmp_path: Path) -> None:
     from swapbench.compress.train import train as train_network
 
@@ -260,6 +276,13 @@ def test_magnitude_by_hand_keeps_the_largest_filters_and_their_weights() -> None
         state["conv_23.conv.conv.weight"], weights["conv_23.conv.conv.weight"][[3, 11]][:, stem]
     )
     assert torch.equal(state["conv_23.conv_dw.bn.weight"], weights["conv_23.conv_dw.bn.weight"][[3, 11]])
+    # in multiples of 4, the four that matter most stay of a gene of which two are above the others
+    fours = WidthSpace.of(THIN, multiple=4)
+    kept = kept_channels(matters, fours, budget)
+    assert set(kept[1]) == set(matters[1].argsort(descending=True)[:4].tolist()) > {3, 11}
+    channels = fours.with_widths([len(one) for one in kept])
+    assert all(width % 4 == 0 for width in channels)
+    assert 0.7 * HALF < SHAPE.macs(channels) <= HALF
 
 
 @pytest.mark.slow

@@ -59,6 +59,38 @@ def test_the_widths_of_a_gene_are_31_scales_from_a_tenth() -> None:
     assert SPACE.channels(SPACE.widest) == BASE
 
 
+def test_widths_in_multiples_are_rounded_down_and_the_unpruned_one_stays() -> None:
+    space = WidthSpace.of(BASE, multiple=8)
+    assert space.genes[0].widths == (8, 16, 24, 32, 40, 48, 56, 64)
+    assert space.genes[13].widths[:3] == (48, 64, 80)  # of 51, 66 and 81, tenths and threes of 512
+    assert SPACE.genes[13].widths[:3] == (51, 66, 81)
+    assert space.channels(space.widest) == BASE
+    # a layer narrower than the multiple keeps its width; one that is no multiple itself may keep it too
+    assert WidthSpace.of([4] * 49, multiple=8).genes[0].widths == (4,)
+    assert WidthSpace.of([13] * 49, multiple=8).genes[0].widths == (8, 13)
+
+
+@given(st.floats(0, 1), st.integers(1, 32))
+def test_uniform_widths_in_multiples_keep_to_the_budget_and_to_the_multiple(
+    part: float, multiple: int
+) -> None:
+    space = WidthSpace.of(BASE, multiple=multiple)
+    least, most = SHAPE.macs(space.channels((0,) * 19)), SHAPE.macs(BASE)
+    macs = round(least + part * (most - least))
+    budget = Budget.of_macs(macs, SHAPE)
+    found = space.uniform(budget)
+    assert SHAPE.macs(found) <= macs
+    widths = [(found[gene.places[0]], gene.widths[-1]) for gene in space.genes]
+    assert all(width % multiple == 0 or width == unpruned for width, unpruned in widths)
+    # one step more of the narrowest kind of layer, with all others as far as they follow, is too much
+    if found != BASE:
+        factor = min(
+            (width // multiple + 1) * multiple / unpruned for width, unpruned in widths if width < unpruned
+        )
+        wider = [space.narrowed(gene, int(gene.widths[-1] * factor + 1e-9)) for gene in space.genes]
+        assert SHAPE.macs(space.with_widths(wider)) > macs
+
+
 def test_a_list_that_ties_nothing_or_is_too_short_is_refused() -> None:
     broken = list(BASE)
     broken[7] += 1

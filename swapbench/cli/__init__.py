@@ -19,6 +19,7 @@ from swapbench.cli import device, gate, latency, pad, profile, report, starter, 
 from swapbench.cli.options import (
     FRAMES_PER_VIDEO,
     Card,
+    ChannelMultiple,
     Cores,
     Data,
     DataRoot,
@@ -254,6 +255,7 @@ def train(
     latency_ms: Annotated[
         float | None, typer.Option(min=0, help="Budget of pruning in milliseconds, by --latency-table.")
     ] = None,
+    channel_multiple: ChannelMultiple = None,
     seed: Annotated[int | None, typer.Option(help="Seed; the recipe's own if not given.")] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all if not given.")] = None,
     out: Annotated[
@@ -283,6 +285,7 @@ def train(
             macs=macs,
             latency_table=latency_table,
             latency_ms=latency_ms,
+            channel_multiple=channel_multiple,
             teachers=teacher or [],
             schedule=schedule,
             threads=threads,

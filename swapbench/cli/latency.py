@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Cores, Device, Json, Serial, Threads
+from swapbench.cli.options import ChannelMultiple, Cores, Device, Json, Serial, Threads
 
 
 def register(app: typer.Typer) -> None:
@@ -34,6 +34,7 @@ def latency_table(
             min=2, help="Widths of each layer that are measured; between them times are interpolated."
         ),
     ] = 4,
+    channel_multiple: ChannelMultiple = None,
     check: Annotated[
         int,
         typer.Option(
@@ -56,7 +57,7 @@ def latency_table(
 
     request = latency.LatencyRequest(
         recipe=name, runtime=runtime, precision=precision, device=DeviceRequest.of(device, serial, cores),
-        points=points, checked=check, out=out, replace=replace, plan=Plan(slice_ns=latency.SLICE_NS, threads=threads),
+        points=points, channel_multiple=channel_multiple, checked=check, out=out, replace=replace, plan=Plan(slice_ns=latency.SLICE_NS, threads=threads),
     )  # fmt: skip
     with terminal.progress() as progress:
         result = latency.latency_table(terminal.folders(), request, progress=progress, say=terminal.say)

@@ -55,6 +55,17 @@ Card = Annotated[
     str | None, typer.Option(help="Model card (name or file) for files that carry none of their own.")
 ]
 
+ChannelMultiple = Annotated[
+    int | None,
+    typer.Option(
+        "--channel-multiple",
+        min=1,
+        metavar="N",
+        help="Widths of pruned layers are multiples of N: runtimes compute vectors of channels, 8 suits most; "
+        "the recipe's own if not given, which is any width.",
+    ),
+]
+
 Device = Annotated[str, typer.Option("--device", help="Device profile; see: swapbench devices.")]
 Serial = Annotated[
     str | None,

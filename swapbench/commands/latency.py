@@ -62,13 +62,17 @@ FILES_VERSION = 1
 
 @dataclass(frozen=True)
 class LatencyRequest:
-    """What a person asked `swapbench latency-table` for. points: widths a side of each grid of layers."""
+    """What a person asked `swapbench latency-table` for.
+
+    points: widths a side of each grid of layers; channel_multiple: of what all of them are multiples, the recipe's unless told.
+    """
 
     recipe: str
     runtime: str = "onnxruntime"
     precision: str = "fp32"
     device: DeviceRequest = field(default_factory=DeviceRequest)
     points: int = 4
+    channel_multiple: int | None = None
     checked: int = CHECKED
     out: Path | None = None
     replace: bool = False
@@ -134,6 +138,7 @@ def latency_table(
     table = LatencyTable(
         format=1,
         measured=_measured_on(task, last.used),
+        channel_multiple=task.space.multiple,
         other_ns=last.ns[0],
         layers=tuple(_layers(planned, rows)),
     )
@@ -248,8 +253,12 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
         raise UserError("--points must be at least 2", remedy="Between two widths times are interpolated.")
     (precision,) = catalog.checked_names("precision", (request.precision,), PRECISIONS)
     recipe = read_recipe(named_file("recipe", request.recipe, catalog.recipe_files(folders)))
-    space = width_space(recipe, recipe.pruning or MetaPruning(method="metapruning"))
-    name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t.{request.device.name}.json"
+    pruning = recipe.pruning or MetaPruning(method="metapruning")
+    if request.channel_multiple is not None:
+        pruning = pruning.model_copy(update={"channel_multiple": request.channel_multiple})
+    space = width_space(recipe, pruning)
+    multiples = f".x{space.multiple}" if space.multiple > 1 else ""
+    name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t{multiples}.{request.device.name}.json"
     out = request.out or folders.reports / "latency" / name
     if out.exists() and not request.replace:
         raise UserError(
@@ -267,6 +276,7 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
         precision,
     ]
     identity += [request.plan.model_dump(), request.points, request.checked, recipe.architecture]
+    identity.append(space.multiple)
     work = folders.build / "latency"
     rows = work / f"rows-{_digest(identity)}"
     if rows.is_dir():

@@ -95,6 +95,7 @@ def train(
     macs: str | None = None,
     latency_table: Path | None = None,
     latency_ms: float | None = None,
+    channel_multiple: int | None = None,
     teachers: Sequence[str] = (),
     schedule: str | None = None,
     threads: int | None = None,
@@ -104,6 +105,7 @@ def train(
 ) -> Path:
     """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file.
 
+    channel_multiple: of what the widths that pruning finds are multiples, as the method says unless told.
     teachers: cards to learn from instead of those that the recipe names; schedule: how much is spent, the recipe's own unless
     told; threads: of the processor, all of them unless told; missing: do nothing where the same recipe, data and
     seed were trained to the card that is there. Started by torchrun, its processes train together (compress.processes).
@@ -127,6 +129,8 @@ def train(
         recipe = _within(recipe, macs)
     if latency_table is not None or latency_ms is not None:
         recipe = _within_latency(recipe, macs, latency_table, latency_ms)
+    if channel_multiple is not None:
+        recipe = _pruned(recipe, "--channel-multiple", channel_multiple=channel_multiple)
     if teachers:
         recipe = _taught_by(recipe, teachers)
     target = out or folders.models
@@ -139,6 +143,7 @@ def train(
     said = {
         "--recipe": method,
         "--macs": macs,
+        "--channel-multiple": None if channel_multiple is None else str(channel_multiple),
         "--schedule": schedule,
         "--seed": None if seed is None else str(seed),
     }
@@ -216,13 +221,18 @@ def _within_latency(
 
 def _budgeted(recipe: TrainRecipe, option: str, **budget: float | str) -> TrainRecipe:
     """The recipe with this budget in place of its own."""
+    none = {"macs": None, "latency_ms": None, "latency_table": None}
+    return _pruned(recipe, option, **{**none, **budget})
+
+
+def _pruned(recipe: TrainRecipe, option: str, **changes: float | str | None) -> TrainRecipe:
+    """The recipe with changes, which an option asks for, to the way it prunes."""
     if recipe.pruning is None:
         raise UserError(
             f"recipe {recipe.stem} prunes nothing, so {option} says nothing to it",
             remedy="Add a method, as in --recipe uniform.",
         )
-    none = {"macs": None, "latency_ms": None, "latency_table": None}
-    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update={**none, **budget})})
+    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=changes)})
 
 
 def _taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:

@@ -9,8 +9,8 @@ measures. It holds, for each kind of layer that the network has, times on a grid
 
 `ns` has a row for every input width and a column for every output width; of a depthwise layer one row, and `inputs` is left
 out. `linear` says whether an activation follows (false) or not; left out, the times serve both. Between the widths times are
-interpolated linearly; outside of them they are not guessed. `other_ns` is what a run costs besides its layers. A sum of
-layers leaves out what the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and
+interpolated linearly; outside of them they are not guessed. `channel_multiple`, 1 where it is left out, says of what number all
+widths are multiples that the times hold for. `other_ns` is what a run costs besides its layers. A sum of layers leaves out what the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and
 measured; the found network is to be measured whole all the same.
 """
 
@@ -71,6 +71,7 @@ class LatencyTable(Frozen):
 
     format: Literal[1]
     measured: str
+    channel_multiple: int = Field(default=1, ge=1)
     other_ns: float = Field(default=0.0, ge=0)
     layers: tuple[LayerTimes, ...]
     checked: tuple[CheckedNetwork, ...] = ()

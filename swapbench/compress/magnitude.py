@@ -56,7 +56,7 @@ def kept_channels(
     def widths(count: int) -> list[int]:
         threshold = ranked[count - 1] if count else float("inf")
         return [
-            max(int((one >= threshold).sum()), gene.widths[0])
+            space.narrowed(gene, int((one >= threshold).sum()))
             for one, gene in zip(matters, space.genes, strict=True)
         ]
 

@@ -144,20 +144,24 @@ def with_widths(recipe: TrainRecipe, channels: Channels) -> TrainRecipe:
     return _changed(
         recipe,
         recipe=label(recipe),
-        summary=f"{recipe.summary}; widths by {how}, {units.count(macs)} MACs",
+        summary=f"{recipe.summary}; widths by {how}{_multiples(recipe.pruning.channel_multiple)}, {units.count(macs)} MACs",
         architecture={**recipe.architecture, "channels": list(channels)},
         pruning=None,
     )
 
 
 def label(recipe: TrainRecipe) -> str:
-    """Method and budget as they stand in a file's name: metammd-40M, uniform-3_5ms."""
+    """Method and budget as they stand in a file's name: metammd-40M, uniform-3_5ms, uniform-40M-x8 in multiples of 8 channels."""
     pruning = recipe.pruning
     assert pruning is not None
     method = recipe.recipe or pruning.method
-    if pruning.macs is None:
-        return f"{method}-{pruning.latency_ms:g}ms".replace(".", "_")
-    return f"{method}-{pruning.macs / 1e6:g}M".replace(".", "_")
+    budget = f"{pruning.latency_ms:g}ms" if pruning.macs is None else f"{pruning.macs / 1e6:g}M"
+    multiple = f"-x{pruning.channel_multiple}" if pruning.channel_multiple > 1 else ""
+    return f"{method}-{budget}{multiple}".replace(".", "_")
+
+
+def _multiples(channel_multiple: int) -> str:
+    return f" in multiples of {channel_multiple} channels" if channel_multiple > 1 else ""
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,9 @@ def width_space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
         )
     steps = pruning.steps if isinstance(pruning, MetaPruning) else 2
     try:
-        return WidthSpace.of(channels, steps=steps, smallest=pruning.smallest)
+        return WidthSpace.of(
+            channels, steps=steps, smallest=pruning.smallest, multiple=pruning.channel_multiple
+        )
     except ValueError as error:
         raise BadCard(f"recipe {recipe.stem}: {error}") from error
 
@@ -199,7 +205,13 @@ def width_space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
 def _budget(recipe: TrainRecipe, pruning: Pruning) -> Budget:
     shape = shape_of(recipe.architecture)
     if pruning.latency_ms is not None and pruning.latency_table is not None:
-        return Latency(read_latency_table(Path(pruning.latency_table)), shape).budget(pruning.latency_ms)
+        table = read_latency_table(Path(pruning.latency_table))
+        if pruning.channel_multiple % table.channel_multiple:
+            raise UserError(
+                f"{pruning.latency_table} has times of widths in multiples of {table.channel_multiple} only, and others are slower",
+                remedy=f"Prune with --channel-multiple {table.channel_multiple}, or measure a table of all widths.",
+            )
+        return Latency(table, shape).budget(pruning.latency_ms)
     if pruning.macs is None:
         raise UserError(f"recipe {recipe.stem} prunes to no budget", remedy="Give one, as in --macs 40M.")
     return Budget.of_macs(pruning.macs, shape)
@@ -309,7 +321,7 @@ def _pruning_net(task: _Task, pruning: MetaPruning, digest: str) -> tuple[Prunin
     """The trained PruningNet, its file, and what its training took."""
     recipe, first = task.recipe, task.recipe.phases[0]
     size_px = recipe.preprocessing.width_px
-    generator = {"steps": pruning.steps, "smallest": pruning.smallest, "hidden": pruning.hidden}
+    generator = pruning.model_dump(include={"steps", "smallest", "hidden", "channel_multiple"})
     run = Run(
         # nothing of budget, search or final training: one PruningNet serves them all
         recipe=_changed(

@@ -13,12 +13,14 @@ class _Pruning(Frozen):
     """What every method has: a hard budget, in MACs or in a table's time.
 
     latency_table: a file that compress.latency_table reads; latency_ms: the sum over the network's layers in that table.
+    channel_multiple: runtimes compute whole vectors of channels, and a width that fills none can cost several times as much.
     """
 
     macs: int | None = Field(default=None, ge=1)
     latency_ms: float | None = Field(default=None, gt=0)
     latency_table: str | None = None
     smallest: float = Field(default=0.1, gt=0, le=1, description="no width is cut to less than this part")
+    channel_multiple: int = Field(default=1, ge=1, description="every width that is cut is a multiple of it")
 
     @model_validator(mode="after")
     def _one_budget(self) -> _Pruning:

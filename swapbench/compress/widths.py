@@ -182,17 +182,21 @@ class Gene:
 
 @dataclass(frozen=True)
 class WidthSpace:
-    """All structures that a channel list can be pruned to."""
+    """All structures that a channel list can be pruned to. multiple: of what every width is one, but for unpruned ones."""
 
     base: Channels
     genes: tuple[Gene, ...]
+    multiple: int = 1
 
     @classmethod
-    def of(cls, base: Sequence[int], *, steps: int = 31, smallest: float = 0.1) -> WidthSpace:
+    def of(
+        cls, base: Sequence[int], *, steps: int = 31, smallest: float = 0.1, multiple: int = 1
+    ) -> WidthSpace:
         """Each gene takes int(scale x its unpruned width), with so many scales evenly from `smallest` to 1.
 
-        The defaults are the scales of MetaPruning (Liu et al. 2019). Scales that give a narrow layer the same width
-        are one. Raises ValueError where the list does not tie what must be tied.
+        The defaults are the scales of MetaPruning (Liu et al. 2019). A width is rounded down to a multiple of `multiple`, and
+        is at least that. Scales that give a layer the same width are one. Raises ValueError where the list does not tie what
+        must be tied.
         """
         if len(base) != PLACES or min(base) < 1:
             raise ValueError(f"channels must be {PLACES} numbers from 1")
@@ -204,9 +208,10 @@ class WidthSpace:
                 raise ValueError(f"{name} has several widths: channels {', '.join(map(str, places))}")
             (width,) = widths
             # 0.55 x 100 may be 54.999...
-            allowed = sorted({max(int(width * scale + 1e-9), 1) for scale in scales} | {width})
+            scaled = {int(width * scale + 1e-9) // multiple * multiple for scale in scales}
+            allowed = sorted({min(max(one, multiple), width) for one in scaled} | {width})
             genes.append(Gene(name, places, tuple(allowed)))
-        return cls(tuple(base), tuple(genes))
+        return cls(tuple(base), tuple(genes), multiple)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -234,8 +239,14 @@ class WidthSpace:
                 result[place] = width
         return tuple(result)
 
+    def narrowed(self, gene: Gene, width: int) -> int:
+        """A width of the gene's layers, whether or not it is among the steps: at most `width`, but never below the narrowest."""
+        if width >= gene.widths[-1]:
+            return gene.widths[-1]
+        return max(width // self.multiple * self.multiple, gene.widths[0])
+
     def uniform(self, budget: Budget) -> Channels:
-        """The widest list within the budget in which every gene is cut by the same factor, rounded down to a channel.
+        """The widest list within the budget in which every gene is cut by the same factor, rounded down as `narrowed` does.
 
         Not bound to the steps, so that it meets the budget as closely as it can: it is what others are compared with.
         Raises UserError for an impossible budget.
@@ -244,7 +255,7 @@ class WidthSpace:
 
         def cut(factor: float) -> Channels:
             return self.with_widths(
-                [max(int(gene.widths[-1] * factor + 1e-9), gene.widths[0]) for gene in self.genes]
+                [self.narrowed(gene, int(gene.widths[-1] * factor + 1e-9)) for gene in self.genes]
             )
 
         factors = sorted(
@@ -286,7 +297,7 @@ class Feasible:
         if not narrowest <= self.most:
             raise UserError(
                 f"no structure fits into {self.said(self.most)}: the narrowest has {self.said(narrowest)}",
-                remedy="Raise the budget, or allow narrower widths (smallest) in the recipe.",
+                remedy="Raise the budget, or allow narrower widths (smallest, channel_multiple) in the recipe.",
             )
 
     def drawn(self, random: np.random.Generator) -> Genes:
