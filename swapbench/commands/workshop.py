@@ -105,10 +105,10 @@ def train(
 ) -> Path:
     """Train from a network's recipe, with a method's laid over it, on one fold of a protocol; returns the card's file.
 
-    channel_multiple: of what the widths that pruning finds are multiples, as the method says unless told.
-    teachers: cards to learn from instead of those that the recipe names; schedule: how much is spent, the recipe's own unless
-    told; threads: of the processor, all of them unless told; missing: do nothing where the same recipe, data and
-    seed were trained to the card that is there. Started by torchrun, its processes train together (compress.processes).
+    channel_multiple: of what the widths that pruning finds are multiples, as the method says unless told; teachers: cards to
+    learn from instead of those that the recipe names; schedule: how much is spent, the recipe's own unless told; threads: of
+    the processor, all of them unless told; missing: do nothing where the same recipe, data and seed were trained to the card
+    that is there. Started by torchrun, its processes train together (compress.processes).
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")

@@ -10,8 +10,9 @@ measures. It holds, for each kind of layer that the network has, times on a grid
 `ns` has a row for every input width and a column for every output width; of a depthwise layer one row, and `inputs` is left
 out. `linear` says whether an activation follows (false) or not; left out, the times serve both. Between the widths times are
 interpolated linearly; outside of them they are not guessed. `channel_multiple`, 1 where it is left out, says of what number all
-widths are multiples that the times hold for. `other_ns` is what a run costs besides its layers. A sum of layers leaves out what the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and
-measured; the found network is to be measured whole all the same.
+widths are multiples that the times hold for. `other_ns` is what a run costs besides its layers. A sum of layers leaves out what
+the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and measured; the found network is
+to be measured whole all the same.
 """
 
 from __future__ import annotations
