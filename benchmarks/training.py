@@ -127,10 +127,7 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
     learner, optimiser = Learner.of(recipe, ours), Learner.of(recipe, bare).optimiser
     last = recipe.epochs - 1
     ready = [
-        (
-            normalised(one.images.pixels(run.device), size),
-            one.bona_fide.to(run.device),
-        )
+        (normalised(one.images.pixels(run.device), size), one.bona_fide.to(run.device))
         for one in batches(recipe, last, regions, size, np.random.default_rng([0, last]))
     ]
 

@@ -275,8 +275,13 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
         request.runtime,
         precision,
     ]
-    identity += [request.plan.model_dump(), request.points, request.checked, recipe.architecture]
-    identity.append(space.multiple)
+    identity += [
+        request.plan.model_dump(),
+        request.points,
+        request.checked,
+        recipe.architecture,
+        space.multiple,
+    ]
     work = folders.build / "latency"
     rows = work / f"rows-{_digest(identity)}"
     if rows.is_dir():

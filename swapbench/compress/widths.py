@@ -208,9 +208,8 @@ class WidthSpace:
                 raise ValueError(f"{name} has several widths: channels {', '.join(map(str, places))}")
             (width,) = widths
             # 0.55 x 100 may be 54.999...
-            scaled = {int(width * scale + 1e-9) // multiple * multiple for scale in scales}
-            allowed = sorted({min(max(one, multiple), width) for one in scaled} | {width})
-            genes.append(Gene(name, places, tuple(allowed)))
+            allowed = {_rounded(int(width * scale + 1e-9), width, multiple) for scale in scales} | {width}
+            genes.append(Gene(name, places, tuple(sorted(allowed))))
         return cls(tuple(base), tuple(genes), multiple)
 
     @property
@@ -241,9 +240,7 @@ class WidthSpace:
 
     def narrowed(self, gene: Gene, width: int) -> int:
         """A width of the gene's layers, whether or not it is among the steps: at most `width`, but never below the narrowest."""
-        if width >= gene.widths[-1]:
-            return gene.widths[-1]
-        return max(width // self.multiple * self.multiple, gene.widths[0])
+        return max(_rounded(width, gene.widths[-1], self.multiple), gene.widths[0])
 
     def uniform(self, budget: Budget) -> Channels:
         """The widest list within the budget in which every gene is cut by the same factor, rounded down as `narrowed` does.
@@ -267,6 +264,11 @@ class WidthSpace:
     def within(self, budget: Budget) -> Feasible:
         """The structures within a budget. Raises UserError, naming the smallest possible, where there is none."""
         return Feasible(self.sizes, lambda genes: budget.cost(self.channels(genes)), budget.most, budget.said)
+
+
+def _rounded(width: int, unpruned: int, multiple: int) -> int:
+    """Down to a multiple, but at least one of it; the unpruned width, where that is narrower or all is asked for."""
+    return min(max(width // multiple * multiple, multiple), unpruned) if width < unpruned else unpruned
 
 
 def _tied() -> Iterator[tuple[str, tuple[int, ...]]]:
