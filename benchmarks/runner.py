@@ -22,9 +22,9 @@ from swapbench import stats, units
 from swapbench.bench.workers import Subject, Worked, time_together
 from swapbench.devices.local import Local
 from swapbench.records import Interval, Plan
-from swapbench.runner.build import build, this_computer
 from swapbench.runtimes.litert import LiteRT
-from swapbench.runtimes.native import NativeLiteRT, NativeOnnxRuntime, installed_library
+from swapbench.runtimes.native.adapter import NativeLiteRT, NativeOnnxRuntime, installed_library
+from swapbench.runtimes.native.build import build, this_computer
 from swapbench.runtimes.ort import OnnxRuntime
 
 WORKER, CONTROL, RUNNER = "worker", "second worker", "runner"

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from swapbench import bench, units
+from swapbench.data.preprocess import prepare
+from swapbench.data.samples import Annotation, Presentation
 from swapbench.devices.local import Local
 from swapbench.errors import SwapbenchError
-from swapbench.graph import read_graph
-from swapbench.pad.preprocess import prepare
-from swapbench.pad.samples import Annotation, Presentation
+from swapbench.modelfile import read_graph
 from swapbench.records import Plan, Preprocessing
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.ort import OnnxRuntime

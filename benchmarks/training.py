@@ -31,23 +31,23 @@ from PIL import Image
 from torch.nn import functional
 
 from swapbench import stats, units
-from swapbench.compress.answers import kept_answers
-from swapbench.compress.batches import batches, normalised
-from swapbench.compress.crops import decode
-from swapbench.compress.distil import Imitation, Teacher
-from swapbench.compress.loop import Learner, Run, default_device, faster_in_bfloat16
-from swapbench.compress.recipe import Distillation, TrainRecipe, read_recipe
-from swapbench.nets import build
-from swapbench.pad.dataset import Dataset
-from swapbench.pad.samples import Sample
+from swapbench.data.dataset import Dataset
+from swapbench.data.samples import Sample
 from swapbench.ports import unheard, unseen
 from swapbench.records import ModelCard
+from swapbench.workshop.distil.distillation import Imitation, Teacher
+from swapbench.workshop.distil.teacher_cache import kept_answers
+from swapbench.workshop.nets import build
+from swapbench.workshop.pipeline.batches import batches, normalised
+from swapbench.workshop.pipeline.crops import decode
+from swapbench.workshop.recipes.recipe import Distillation, TrainRecipe, read_recipe
+from swapbench.workshop.train.loop import Learner, Run, default_device, faster_in_bfloat16
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.compress.answers import Answers
-    from swapbench.compress.crops import Regions
+    from swapbench.workshop.distil.teacher_cache import Answers
+    from swapbench.workshop.pipeline.crops import Regions
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 LIMIT = 0.9

@@ -131,7 +131,9 @@ class ModelCard(Frozen):
     name: str
     recipe: str | None = None
     summary: str
-    family: str = Field(description="the builder in swapbench.nets, e.g. 'minifasnet' or 'resnet_map'")
+    family: str = Field(
+        description="the builder in swapbench.workshop.nets, e.g. 'minifasnet' or 'resnet_map'"
+    )
     architecture: dict[str, Any] = Field(description="arguments of the builder: widths are data")
     checkpoint: str = Field(description="file name relative to the card, or an absolute path")
     checkpoint_sha256: str

@@ -10,8 +10,8 @@ import torch
 from test_train import run_of, tiny
 from torch import nn
 
-from swapbench.compress.processes import joined
-from swapbench.pad.dataset import Dataset
+from swapbench.data.dataset import Dataset
+from swapbench.workshop.train.processes import joined
 
 if __name__ == "__main__":
     folder, work = Path(sys.argv[1]), Path(sys.argv[2])

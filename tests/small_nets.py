@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from swapbench.nets.central_difference import CentralDifference
+from swapbench.workshop.nets.central_difference import CentralDifference
 
 SIZE_PX = 24
 

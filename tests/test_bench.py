@@ -10,12 +10,12 @@ import pytest
 
 from swapbench import bench, stats
 from swapbench.bench import Subject, Timed, doubts, slower_than_float
-from swapbench.devices.fake import Fake, FakeClock, FakeMeter, FakeModel
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Outputs
 from swapbench.records import Absent, Parity, Plan, Power, Speed
 from swapbench.runtimes.contract import PythonWorker
+from swapbench.testing import Fake, FakeClock, FakeMeter, FakeModel
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from swapbench.bench.passes import Timed, ToolSubject, measure_tool_speed
-from swapbench.devices.fake import Fake, FakeClock
 from swapbench.errors import WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Plan, ToolSummary
 from swapbench.runtimes.benchmark_model import BenchmarkModel, Coverage, coverage, report
+from swapbench.testing import Fake, FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench import build as door
-from swapbench.build import Built, DevCrops, Failed, Sidecar
-from swapbench.build.child import told
 from swapbench.errors import BadCard, EnvironmentFailed, MissingPackage, ParityFailed, UserError, WorkerFailed
 from swapbench.records import FORMATS, PRECISIONS, ModelCard, OutputMeaning, Parity, Preprocessing, Variant
+from swapbench.workshop import artifacts as door
+from swapbench.workshop.artifacts import Built, DevCrops, Failed, Sidecar
+from swapbench.workshop.artifacts.child import told
 
 SIZE_PX = 32
 DATA = "d" * 64
@@ -236,8 +236,8 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path,
     """A card of a small network with a checkpoint, and a cache in which all six variants were built."""
     pytest.importorskip("litert_torch.version")
     torch = pytest.importorskip("torch")
-    from swapbench.nets import build as network_of
-    from swapbench.nets.checkpoint import save_checkpoint
+    from swapbench.workshop.nets import build as network_of
+    from swapbench.workshop.nets.checkpoint import save_checkpoint
 
     folder = tmp_path_factory.mktemp("workshop")
     torch.manual_seed(2)
@@ -288,7 +288,7 @@ def test_the_sidecar_of_an_int8_file_tells_how_many_layers_stayed_in_float(
 
 @pytest.mark.slow
 def test_the_files_hold_their_card_s_description(built: list[Built | Failed], workshop: Any) -> None:
-    from swapbench.graph import read_graph
+    from swapbench.modelfile import read_graph
 
     card = workshop[0]
     for one in built:

@@ -12,9 +12,9 @@ from swapbench.records import ModelCard, OutputMeaning, Preprocessing
 torch = pytest.importorskip("torch")
 
 from swapbench.files import file_sha256  # noqa: E402
-from swapbench.nets import build  # noqa: E402 - torch must be there first
-from swapbench.nets.checkpoint import load_network, read_tensors, save_checkpoint  # noqa: E402
-from swapbench.nets.minifasnet import V2  # noqa: E402
+from swapbench.workshop.nets import build  # noqa: E402 - torch must be there first
+from swapbench.workshop.nets.checkpoint import load_network, read_tensors, save_checkpoint  # noqa: E402
+from swapbench.workshop.nets.minifasnet import V2  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -19,11 +19,11 @@ from tiny_files import small_onnx, small_tflite
 from swapbench import catalog, cli, store
 from swapbench.cli import gate as gate_cli
 from swapbench.commands import baseline, gate
-from swapbench.devices.fake import Fake, FakeModel
+from swapbench.data.dataset import COLUMNS
 from swapbench.errors import BadRecord
 from swapbench.gate.verdict import CONFIRMING_LOOKS, LOOKS
-from swapbench.pad.dataset import COLUMNS
 from swapbench.records import Machine
+from swapbench.testing import Fake, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,7 +16,7 @@ from PIL import Image
 
 from swapbench import cli
 from swapbench.cli.options import FRAMES_PER_VIDEO
-from swapbench.pad import dataset
+from swapbench.data import dataset
 
 if TYPE_CHECKING:
     from pathlib import Path

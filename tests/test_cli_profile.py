@@ -12,8 +12,8 @@ from tiny_files import small_onnx, small_tflite
 from swapbench import catalog, cli
 from swapbench.cli import profile as profile_cli
 from swapbench.commands import profile
-from swapbench.devices.fake import Fake, FakeModel
 from swapbench.ports import Node
+from swapbench.testing import Fake, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

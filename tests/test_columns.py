@@ -9,9 +9,9 @@ from made_records import NOT_SCORED, accuracy, power, proportion, record, speed,
 
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import Absent
-from swapbench.report.columns import ALIASES, COLUMNS, column, columns, constraint, numeric_column
-from swapbench.report.summary import Row, summary
-from swapbench.report.table import flat_row, table_of
+from swapbench.report.rows.summary import Row, summary
+from swapbench.report.tables.columns import ALIASES, COLUMNS, column, columns, constraint, numeric_column
+from swapbench.report.tables.table import flat_row, table_of
 
 
 def row(**more: object) -> Row:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.bench.experiment import Candidate
 from swapbench.commands.device import Cluster, DeviceRequest
 from swapbench.errors import UnknownName, UserError
-from swapbench.experiment import Candidate
-from swapbench.graph import Graph, Tensor
+from swapbench.modelfile import Graph, Tensor
 from swapbench.ports import Finished
 from swapbench.records import Absent, Variant
 from swapbench.runtimes.benchmark_model import BenchmarkModel
-from swapbench.runtimes.native import NativeLiteRT
+from swapbench.runtimes.native.adapter import NativeLiteRT
 
 TIMED = """INFO: #threads used for CPU inference: [1]
 INFO: Initialized session in 4.2ms.

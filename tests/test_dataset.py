@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.data.dataset import COLUMNS, Dataset, content_sha256, read_manifests
+from swapbench.data.samples import Annotation, Sample
 from swapbench.errors import BadDataset
-from swapbench.pad.dataset import COLUMNS, Dataset, content_sha256, read_manifests
-from swapbench.pad.samples import Annotation, Sample
 
 ROW = dict.fromkeys(COLUMNS, "") | {"frame": "0", "domain": "A", "session": "day", "device": "phone"}
 

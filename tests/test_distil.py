@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from swapbench import catalog
 from swapbench.cards import read_card, write_card
 from swapbench.commands import workshop
-from swapbench.compress.recipe import Distillation, TrainRecipe, read_recipe
+from swapbench.data.dataset import Dataset
 from swapbench.errors import BadCard, NotValid, UnknownName, UserError
-from swapbench.pad.dataset import Dataset
 from swapbench.records import ModelCard, OutputMeaning, Preprocessing, Training
+from swapbench.workshop.recipes.recipe import Distillation, TrainRecipe, read_recipe
 
 stripes = test_train.stripes
 tiny = test_train.tiny
@@ -92,7 +92,7 @@ pytest.importorskip("torch")
 def test_soft_targets_by_hand_and_not_too_small_by_the_number_of_classes() -> None:
     import torch
 
-    from swapbench.compress.distil import soft_target_loss
+    from swapbench.workshop.distil.distillation import soft_target_loss
 
     student_logits, target = torch.tensor([[0.0, 0.0]]), torch.tensor([[0.75, 0.25]])
     # student (.5, .5): KL = .75 ln 1.5 + .25 ln .5 = .13081; times 16
@@ -105,7 +105,7 @@ def test_soft_targets_by_hand_and_not_too_small_by_the_number_of_classes() -> No
 def test_attention_by_hand() -> None:
     import torch
 
-    from swapbench.compress.distil import attention_loss, energy
+    from swapbench.workshop.distil.distillation import attention_loss, energy
 
     features = torch.tensor([[[[3.0, 0.0]], [[1.0, 2.0]]]])  # two channels of 1x2 cells
     assert energy(features).tolist() == [[[[5.0, 2.0]]]]
@@ -125,7 +125,7 @@ def test_attention_by_hand() -> None:
 def test_the_map_by_hand() -> None:
     import torch
 
-    from swapbench.compress.distil import map_loss
+    from swapbench.workshop.distil.distillation import map_loss
 
     # .75 against .5: .13081 as above; against itself 0
     teacher = torch.full((2, 1, 3, 3), 0.75)
@@ -142,7 +142,7 @@ def test_the_map_by_hand() -> None:
 def test_the_map_term_is_never_negative(cells: list[tuple[float, float]]) -> None:
     import torch
 
-    from swapbench.compress.distil import map_loss
+    from swapbench.workshop.distil.distillation import map_loss
 
     ours, theirs = (torch.tensor(one).view(1, 1, 1, -1) for one in zip(*cells, strict=True))
     assert map_loss(ours, theirs).item() >= -1e-6
@@ -152,7 +152,7 @@ def imitation(teachers: dict[str, float], **weights: float) -> Any:
     """The terms for a student with two channels on 2x2 cells, none of them from a real network."""
     import torch
 
-    from swapbench.compress.distil import Imitation
+    from swapbench.workshop.distil.distillation import Imitation
 
     made = Imitation.__new__(Imitation)
     torch.nn.Module.__init__(made)
@@ -166,7 +166,7 @@ def imitation(teachers: dict[str, float], **weights: float) -> Any:
 def test_several_teachers_are_the_mean_of_their_softened_probabilities() -> None:
     import torch
 
-    from swapbench.compress.distil import Answer
+    from swapbench.workshop.distil.distillation import Answer
 
     made = imitation({"a": 0.75, "b": 0.25}, weight=1.0, temperature=2.0)
     # at T = 2 the teachers say bona fide with .5 and .9: the mean by shares is .6
@@ -179,8 +179,8 @@ def test_several_teachers_are_the_mean_of_their_softened_probabilities() -> None
 def test_maps_of_the_teachers_that_have_one_are_averaged() -> None:
     import torch
 
-    from swapbench.compress.distil import Answer
-    from swapbench.nets import Taps
+    from swapbench.workshop.distil.distillation import Answer
+    from swapbench.workshop.nets import Taps
 
     made = imitation({"a": 0.2, "b": 0.6, "c": 0.2}, map_weight=1.0)
     logits, one = torch.zeros(1, 2), torch.ones(1, 1, 2, 2)
@@ -194,8 +194,8 @@ def test_maps_of_the_teachers_that_have_one_are_averaged() -> None:
 def test_the_hint_by_hand_goes_through_a_regressor() -> None:
     import torch
 
-    from swapbench.compress.distil import Answer
-    from swapbench.nets import Taps
+    from swapbench.workshop.distil.distillation import Answer
+    from swapbench.workshop.nets import Taps
 
     made = imitation({"a": 1.0}, hint_weight=1.0)
     regressor = torch.nn.Conv2d(2, 3, 1)
@@ -226,7 +226,7 @@ def test_the_terms_are_added_with_their_weights() -> None:
 @pytest.fixture(scope="module")
 def taught(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a trained teacher in it, `tiny`."""
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     folder = tmp_path_factory.mktemp("taught")
     train(tiny(), stripes, folder)
@@ -234,7 +234,7 @@ def taught(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(recipe: TrainRecipe, stripes: Dataset, out: Path, taught: Path, **options: Any) -> ModelCard:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     return train(recipe, stripes, out, teachers={"tiny": taught / "tiny.toml"}, **options)
 
@@ -260,8 +260,8 @@ def test_a_term_without_weight_changes_no_bit_and_one_with_weight_does(
 def test_what_only_training_has_is_neither_in_the_checkpoint_nor_in_the_export(
     stripes: Dataset, tmp_path: Path, taught: Path
 ) -> None:
-    from swapbench.nets import build, exportable
-    from swapbench.nets.checkpoint import load_network, read_tensors
+    from swapbench.workshop.nets import build, exportable
+    from swapbench.workshop.nets.checkpoint import load_network, read_tensors
 
     recipe = student(**EVERY)
     card = trained(recipe, stripes, tmp_path, taught)
@@ -281,9 +281,9 @@ def test_what_only_training_has_is_neither_in_the_checkpoint_nor_in_the_export(
 def test_a_student_with_a_map_of_its_own_is_taught_there(
     stripes: Dataset, tmp_path: Path, taught: Path
 ) -> None:
-    from swapbench.compress.distil import Imitation, open_teachers
-    from swapbench.compress.loop import CPU
-    from swapbench.nets import build
+    from swapbench.workshop.distil.distillation import Imitation, open_teachers
+    from swapbench.workshop.nets import build
+    from swapbench.workshop.train.loop import CPU
 
     recipe = tiny(recipe="kd", distillation={"teachers": {"tiny": 1.0}, **OFF, "map_weight": 1.0})
     teachers = open_teachers(recipe, {"tiny": taught / "tiny.toml"}, CPU, bfloat16=False)
@@ -294,7 +294,7 @@ def test_a_student_with_a_map_of_its_own_is_taught_there(
 
 
 def build_thin() -> Any:
-    from swapbench.nets import build
+    from swapbench.workshop.nets import build
 
     return build("minifasnet", student().architecture)
 
@@ -344,11 +344,11 @@ def test_kept_answers_are_those_to_the_very_pixels_that_the_student_sees(
 ) -> None:
     import torch
 
-    from swapbench.compress.answers import kept_answers
-    from swapbench.compress.batches import batches, chosen, cut
-    from swapbench.compress.crops import decode
-    from swapbench.compress.distil import open_teachers
-    from swapbench.compress.loop import CPU
+    from swapbench.workshop.distil.distillation import open_teachers
+    from swapbench.workshop.distil.teacher_cache import kept_answers
+    from swapbench.workshop.pipeline.batches import batches, chosen, cut
+    from swapbench.workshop.pipeline.crops import decode
+    from swapbench.workshop.train.loop import CPU
 
     recipe = student(**EVERY, views=3)
     teachers = open_teachers(recipe, {"tiny": taught / "tiny.toml"}, CPU, bfloat16=False)
@@ -394,10 +394,10 @@ def test_teachers_of_another_size_channel_order_and_number_of_classes_teach(
 ) -> None:
     import torch
 
-    from swapbench.compress.distil import as_two, open_teachers
-    from swapbench.compress.loop import CPU
-    from swapbench.nets import build
-    from swapbench.nets.checkpoint import save_checkpoint
+    from swapbench.workshop.distil.distillation import as_two, open_teachers
+    from swapbench.workshop.nets import build
+    from swapbench.workshop.nets.checkpoint import save_checkpoint
+    from swapbench.workshop.train.loop import CPU
 
     torch.manual_seed(0)
     architecture = {"stem": 4, "stages": [4, 4, 6, 8], "blocks": [1, 1, 1, 1], "classes": 3}
@@ -429,7 +429,7 @@ def test_teachers_of_another_size_channel_order_and_number_of_classes_teach(
     assert torch.allclose(answer.logits, as_two(taps.logits, card.output), atol=1e-5)
     assert answer.map is not None
     assert torch.allclose(answer.map, torch.sigmoid(taps.map_logits), atol=1e-5)
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     lines: list[str] = []
     made = train(recipe, stripes, tmp_path / "out", teachers=paths, say=lines.append)
@@ -444,9 +444,9 @@ def test_teachers_of_another_size_channel_order_and_number_of_classes_teach(
 def test_a_bgr_teacher_sees_the_same_colours_as_its_rgb_student(stripes: Dataset, tmp_path: Path) -> None:
     import torch
 
-    from swapbench.compress.batches import batches
-    from swapbench.compress.crops import decode
-    from swapbench.compress.loop import CPU
+    from swapbench.workshop.pipeline.batches import batches
+    from swapbench.workshop.pipeline.crops import decode
+    from swapbench.workshop.train.loop import CPU
 
     recipe = tiny(augmentation={"colour": 0.5, "brightness": 0.3})
     rgb = recipe.preprocessing
@@ -494,7 +494,7 @@ def fold(name: str, protocol: str = "", number: str = "") -> Dataset:
     ],
 )
 def test_a_teacher_that_saw_the_students_test_conditions_is_refused(theirs: str, ours: Dataset) -> None:
-    from swapbench.compress.distil import unlike_the_students_data
+    from swapbench.workshop.distil.distillation import unlike_the_students_data
 
     with pytest.raises(
         BadCard, match=rf"the teacher t was trained on {theirs.replace('+', '.')}, which holds"
@@ -515,7 +515,7 @@ def test_a_teacher_that_saw_the_students_test_conditions_is_refused(theirs: str,
     ],
 )
 def test_a_teacher_of_other_data_teaches_and_the_card_says_so(theirs: str, ours: Dataset) -> None:
-    from swapbench.compress.distil import unlike_the_students_data
+    from swapbench.workshop.distil.distillation import unlike_the_students_data
 
     found = unlike_the_students_data(card_of(theirs), ours, "0" * 64)
     assert found == f"other data than the student's ({theirs})"
@@ -525,7 +525,7 @@ def test_a_teacher_of_other_data_teaches_and_the_card_says_so(theirs: str, ours:
 def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_computed(
     stripes: Dataset, tmp_path: Path, taught: Path
 ) -> None:
-    from swapbench.nets.checkpoint import read_tensors, save_checkpoint
+    from swapbench.workshop.nets.checkpoint import read_tensors, save_checkpoint
 
     card = read_card(taught / "tiny.toml")
     (tmp_path / card.checkpoint).write_bytes((taught / card.checkpoint).read_bytes())
@@ -564,7 +564,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_computed(
 
 
 def trained_by(recipe: TrainRecipe, stripes: Dataset, out: Path, teacher: Path) -> ModelCard:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     return train(recipe, stripes, out, teachers={"tiny": teacher})
 

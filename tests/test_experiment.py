@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from swapbench import bench, experiment, store
-from swapbench.devices.fake import Fake, FakeMeter, FakeModel
+from swapbench import bench, store
+from swapbench.bench import experiment
+from swapbench.data.dataset import COLUMNS, Dataset
 from swapbench.errors import DeviceFailed, WorkerFailed
-from swapbench.graph import Graph, Tensor
-from swapbench.pad.dataset import COLUMNS, Dataset
+from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation
 from swapbench.pad.score_files import read_score_file
 from swapbench.records import (
@@ -30,6 +30,7 @@ from swapbench.records import (
     Variant,
 )
 from swapbench.runtimes.ort import OnnxRuntime
+from swapbench.testing import Fake, FakeMeter, FakeModel
 
 NO_METER = Absent(absent="no counter here", remedy="none")
 PLAN = Plan(min_rounds=2, max_rounds=2, slices_per_round=2, time_budget_s=1, power_window_s=1)

@@ -6,8 +6,8 @@ torch = pytest.importorskip("torch")
 import small_nets  # noqa: E402 - torch must be there first
 from torch import nn  # noqa: E402
 
-from swapbench.export.equalise import equalised  # noqa: E402
-from swapbench.export.rewrite import shipped  # noqa: E402
+from swapbench.workshop.export.equalise import equalised  # noqa: E402
+from swapbench.workshop.export.rewrite import shipped  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

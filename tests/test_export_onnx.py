@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch")
 
 import small_nets  # noqa: E402 - torch must be there first
 
-from swapbench.export import to_onnx  # noqa: E402
-from swapbench.export.rewrite import shipped  # noqa: E402
-from swapbench.graph import read_graph  # noqa: E402
+from swapbench.modelfile import read_graph  # noqa: E402
+from swapbench.workshop.export import to_onnx  # noqa: E402
+from swapbench.workshop.export.rewrite import shipped  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 
 import small_nets  # noqa: E402
 
-from swapbench.export.rewrite import folded, shipped  # noqa: E402
+from swapbench.workshop.export.rewrite import folded, shipped  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

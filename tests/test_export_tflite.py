@@ -13,9 +13,9 @@ from ai_edge_litert import schema_py_generated as schema  # noqa: E402
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402
 from ai_edge_litert.tools import flatbuffer_utils  # noqa: E402
 
-from swapbench.export import flatbuffer, to_tflite  # noqa: E402
-from swapbench.export.rewrite import shipped  # noqa: E402
-from swapbench.graph import read_graph  # noqa: E402
+from swapbench.modelfile import read_graph  # noqa: E402
+from swapbench.workshop.export import flatbuffer, to_tflite  # noqa: E402
+from swapbench.workshop.export.rewrite import shipped  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -107,7 +107,7 @@ def test_every_precision_has_the_same_counts_and_no_transposition(name: str, tmp
 
 @pytest.mark.parametrize("name", NETS)
 def test_both_formats_count_the_same(name: str, tmp_path: Path) -> None:
-    from swapbench.export import to_onnx
+    from swapbench.workshop.export import to_onnx
 
     path = tmp_path / "a.onnx"
     path.write_bytes(to_onnx.fp32(to_onnx.export_base(net(name), small_nets.SIZE_PX, small_nets.SIZE_PX)))

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_videos import frame_of
 
-from swapbench.errors import BadDataset, MissingPackage
-from swapbench.pad import facebox
-from swapbench.pad.facebox import (
+from swapbench.data import facebox
+from swapbench.data.facebox import (
     NEAREST_FRAMES,
     Annotated,
     Detections,
@@ -23,8 +22,9 @@ from swapbench.pad.facebox import (
     needs_detector,
     read_annotation,
 )
-from swapbench.pad.frames import Frame, load_frame
-from swapbench.pad.samples import Annotation, AnnotationFormat, Box
+from swapbench.data.frames import Frame, load_frame
+from swapbench.data.samples import Annotation, AnnotationFormat, Box
+from swapbench.errors import BadDataset, MissingPackage
 
 real_faces = pytest.mark.skipif(
     not PRETRAINED.is_dir(), reason=f"no sample faces in {PRETRAINED.name}/ beside the repository"

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("cv2")
 
-from swapbench.pad.faces import STYLES, Identity, Scene, eye_positions, linear, render
+from swapbench.simulate.faces import STYLES, Identity, Scene, eye_positions, linear, render
 
 SIZE = 96
 

@@ -19,7 +19,7 @@ from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.pad.score_files import write_score_file
 from swapbench.pad.scores import FoldFrames, Scored
 from swapbench.records import NOT_SUSTAINED, Plan, Record, Sustained, SustainedPoint
-from swapbench.report.draws import Evidence
+from swapbench.report.choose.resampling import Evidence
 from swapbench.report.figures import (
     KINDS,
     SUFFIXES,
@@ -34,7 +34,7 @@ from swapbench.report.figures import (
     swap,
 )
 from swapbench.report.figures.style import page
-from swapbench.report.table import table_of
+from swapbench.report.tables.table import table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from made_records import MACHINE, NOT_SCORED, accuracy, demo, doubt, power, record, speed, weight
 
 from swapbench.errors import UnknownName, UserError
-from swapbench.report.columns import column
-from swapbench.report.draws import NOTHING, Evidence
+from swapbench.report.choose.resampling import NOTHING, Evidence
 from swapbench.report.figures import Drawing, draw
 from swapbench.report.figures.labels import label_boxes, overlap
 from swapbench.report.figures.pareto import figure_of, label_text, labelled, points_csv, points_of
 from swapbench.report.figures.style import COLOURS, PAGES, Looks, page, shortened
-from swapbench.report.table import SIMULATED, table_of
+from swapbench.report.tables.columns import column
+from swapbench.report.tables.table import SIMULATED, table_of
 from swapbench.report.writer import write_report
 
 if TYPE_CHECKING:

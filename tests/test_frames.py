@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_videos import blank, cut, declare, frame_of, level, spread_over, turn, video
 
+from swapbench.data import frames
+from swapbench.data.frames import Frame, by_file, load_frame, read_frames, side_by_side
+from swapbench.data.samples import Sample
 from swapbench.errors import MissingPackage
-from swapbench.pad import frames
-from swapbench.pad.frames import Frame, by_file, load_frame, read_frames, side_by_side
-from swapbench.pad.samples import Sample
 
 
 def read(samples: list[Sample]) -> list[Frame | str]:
@@ -231,7 +231,7 @@ def test_damaged_videos_print_nothing(tmp_path: Path) -> None:
     path = blank(video(tmp_path / "a.avi"), 8)
     (tmp_path / "none.avi").write_bytes(b"no video")
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from swapbench.pad.frames import read_frames;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from swapbench.data.frames import read_frames;"
         "from tiny_videos import spread_over;"
         "print(sum(len(list(read_frames(spread_over(Path(p), 20)))) for p in sys.argv[2:]))"
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from swapbench.catalog import Folders
-from swapbench.commands import kit, kit_sources
-from swapbench.commands.kit_sources import (
+from swapbench.commands.provision import kit
+from swapbench.commands.provision import sources as kit_sources
+from swapbench.commands.provision.sources import (
     Source,
     fetched_bundle,
     from_aar,
@@ -157,7 +158,7 @@ def test_a_damaged_note_is_as_none(tmp_path: Path, text: str) -> None:
 
 
 def test_trial_models_are_models(tmp_path: Path) -> None:
-    from swapbench.graph import read_graph
+    from swapbench.modelfile import read_graph
 
     for format_, content in (("onnx", kit.trial_onnx()), ("tflite", kit.trial_tflite())):
         path = tmp_path / f"trial.{format_}"

@@ -13,15 +13,15 @@ from swapbench import catalog, cli
 from swapbench.commands import latency, workshop
 from swapbench.commands.data import DataRequest
 from swapbench.commands.device import DeviceRequest, Place
-from swapbench.devices.fake import Fake, FakeModel
 from swapbench.errors import BadCard, UnknownName, UserError, WorkerFailed
 from swapbench.runtimes.contract import PythonWorker
+from swapbench.testing import Fake, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.compress.layer_chains import Chain
-    from swapbench.compress.widths import Channels, Shape
+    from swapbench.workshop.prune.layer_chains import Chain
+    from swapbench.workshop.prune.widths import Channels, Shape
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
@@ -64,9 +64,9 @@ def network_ns(shape: Shape, channels: Channels) -> int:
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """This computer is a device on which every chain and network takes the time of its layers."""
-    from swapbench.compress.layer_chains import bare, grids
-    from swapbench.compress.recipe import read_recipe
-    from swapbench.compress.widths import Shape, WidthSpace
+    from swapbench.workshop.prune.layer_chains import bare, grids
+    from swapbench.workshop.prune.widths import Shape, WidthSpace
+    from swapbench.workshop.recipes.recipe import read_recipe
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CI", "true")
@@ -114,7 +114,7 @@ def test_the_table_of_known_layers_predicts_whole_networks(device: Fake) -> None
     assert "fake" in result.table.measured
     assert "1 thread(s), fp32; mobilefacenet at 80 px" in result.table.measured
     assert result.path == Path.cwd() / "reports/latency/mobilefacenet.onnxruntime.fp32.1t.local.json"
-    from swapbench.compress.latency_table import read_latency_table
+    from swapbench.workshop.prune.latency_table import read_latency_table
 
     assert read_latency_table(result.path) == result.table
     layers = [about for about in heard if about[0] == "measuring layers"]
@@ -259,8 +259,8 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
 
 
 def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swapbench.build.chain_files import Wanted
-    from swapbench.compress.layer_chains import bare
+    from swapbench.workshop.artifacts.chain_files import Wanted
+    from swapbench.workshop.prune.layer_chains import bare
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
@@ -270,7 +270,7 @@ def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: p
     good = Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
     latency._export(task, [good], lambda _, done, total: heard.append((done, total)))
     assert heard == [(0, 1), (1, 1)]
-    from swapbench.graph import read_graph
+    from swapbench.modelfile import read_graph
 
     assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
     bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from swapbench.compress.latency_table import Latency, LatencyTable, read_latency_table
-from swapbench.compress.widths import Shape, WidthSpace
 from swapbench.errors import UserError
+from swapbench.workshop.prune.latency_table import Latency, LatencyTable, read_latency_table
+from swapbench.workshop.prune.widths import Shape, WidthSpace
 
 BASE = (64, 64, *(128, 128, 64) * 5, *(256, 256, 128) * 7, 512, 512, 128, *(256, 256, 128) * 2, 512, 512)
 SHAPE = Shape(80, 2)
@@ -46,8 +46,8 @@ def test_latency_takes_the_place_of_macs_as_the_budget() -> None:
 
 def test_a_table_of_multiples_serves_pruning_to_multiples_of_them_only(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from swapbench.compress.prune import require_feasible
-    from swapbench.compress.recipe import TrainRecipe, read_recipe
+    from swapbench.workshop.prune.pruning import require_feasible
+    from swapbench.workshop.recipes.recipe import TrainRecipe, read_recipe
 
     path = tmp_path / "table.json"
     path.write_text(json.dumps(table(channel_multiple=8)))

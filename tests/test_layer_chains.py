@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.compress.latency_table import Latency, LatencyTable
-from swapbench.compress.layer_chains import LayerGrid, bare, grids, layer_ns, rising, spread
-from swapbench.compress.widths import Shape, WidthSpace
 from swapbench.records import Speed, WorkerTimes
+from swapbench.workshop.prune.latency_table import Latency, LatencyTable
+from swapbench.workshop.prune.layer_chains import LayerGrid, bare, grids, layer_ns, rising, spread
+from swapbench.workshop.prune.widths import Shape, WidthSpace
 
 BASE = (64, 64, *(128, 128, 64) * 5, *(256, 256, 128) * 7, 512, 512, 128, *(256, 256, 128) * 2, 512, 512)
 SHAPE = Shape(80, 2)
@@ -113,8 +113,8 @@ torch = pytest.importorskip("torch")
 
 @pytest.mark.slow
 def test_the_long_chain_has_the_multiplications_of_its_layers_more(tmp_path: Path) -> None:
-    from swapbench.build.chain_files import Wanted, file_content
-    from swapbench.graph import read_graph
+    from swapbench.modelfile import read_graph
+    from swapbench.workshop.artifacts.chain_files import Wanted, file_content
 
     def macs(chain: object, size_px: int) -> int:
         path = tmp_path / "a.onnx"
@@ -137,8 +137,8 @@ def test_the_long_chain_has_the_multiplications_of_its_layers_more(tmp_path: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_chain_can_be_had_in_other_precisions_and_in_tflite(tmp_path: Path, precision: str) -> None:
-    from swapbench.build.chain_files import Wanted, file_content
-    from swapbench.graph import read_graph
+    from swapbench.modelfile import read_graph
+    from swapbench.workshop.artifacts.chain_files import Wanted, file_content
 
     grid = LayerGrid("pair", 1, 1, 10, (8,), (24,), depthwise=False, linear=False, down=True)
     chain = grid.row(8)[0].long

@@ -19,10 +19,10 @@ from dataset_trees import (
     write_file,
 )
 
+from swapbench.data import layouts
+from swapbench.data.layouts import Corpus, oulu
+from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset, UnknownName
-from swapbench.pad import layouts
-from swapbench.pad.layouts import Corpus, oulu
-from swapbench.pad.samples import Annotation, Presentation
 
 TREES = {
     "OULU-NPU": oulu_tree,

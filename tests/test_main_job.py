@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from swapbench import cli, store
-from swapbench.graph import read_graph
+from swapbench.modelfile import read_graph
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def data(folder: Path) -> Path:
     """A small simulated set: 8 people to develop on, 8 to test on."""
     pytest.importorskip("cv2")
-    from swapbench.pad.simulate import Recipe, simulate
+    from swapbench.simulate.dataset import Recipe, simulate
 
     recipe = Recipe(train_identities=0, dev_identities=16, test_identities=8)
     return simulate(folder / "data", recipe, splits=("dev", "test"), processes=2)

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from swapbench.errors import MissingPackage, WorkerFailed
-from swapbench.runtimes import native
-from swapbench.runtimes.native import Clocks, NativeLiteRT, NativeOnnxRuntime, Window
+from swapbench.runtimes.native import adapter as native
+from swapbench.runtimes.native.adapter import Clocks, NativeLiteRT, NativeOnnxRuntime, Window
 
 CLOCKS = {"monotonic_ns": 1_000, "boottime_ns": 5_000, "realtime_ns": 9_000}
 LOADED: dict[str, Any] = {

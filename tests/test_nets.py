@@ -7,10 +7,10 @@ from swapbench.errors import BadCard, UnknownName
 
 torch = pytest.importorskip("torch")
 
-from swapbench.nets import build, exportable  # noqa: E402 - torch must be there first
-from swapbench.nets.central_difference import CentralDifference, _reduced, folded_kernel  # noqa: E402
-from swapbench.nets.minifasnet import MOBILEFACENET, V1, V2, check_channels  # noqa: E402
-from swapbench.nets.mobilenet_v3 import SMALL, SMALL_075, rounded_to_8  # noqa: E402
+from swapbench.workshop.nets import build, exportable  # noqa: E402 - torch must be there first
+from swapbench.workshop.nets.central_difference import CentralDifference, _reduced, folded_kernel  # noqa: E402
+from swapbench.workshop.nets.minifasnet import MOBILEFACENET, V1, V2, check_channels  # noqa: E402
+from swapbench.workshop.nets.mobilenet_v3 import SMALL, SMALL_075, rounded_to_8  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

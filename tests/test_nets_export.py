@@ -18,16 +18,16 @@ from test_recipes import COUNTS  # noqa: E402
 from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from swapbench.build import FLOAT_LAYERS  # noqa: E402
-from swapbench.compress.recipe import read_recipe  # noqa: E402
-from swapbench.export import to_onnx, to_tflite  # noqa: E402
-from swapbench.export.equalise import equalised  # noqa: E402
-from swapbench.export.rewrite import shipped  # noqa: E402
-from swapbench.graph import Graph, read_graph  # noqa: E402
-from swapbench.nets import build, exportable  # noqa: E402
-from swapbench.nets.central_difference import CentralDifference  # noqa: E402
-from swapbench.nets.feathernet import PooledBranch  # noqa: E402
-from swapbench.nets.mobilenet_v3 import SMALL_075  # noqa: E402
+from swapbench.modelfile import Graph, read_graph  # noqa: E402
+from swapbench.workshop.artifacts import FLOAT_LAYERS  # noqa: E402
+from swapbench.workshop.export import to_onnx, to_tflite  # noqa: E402
+from swapbench.workshop.export.equalise import equalised  # noqa: E402
+from swapbench.workshop.export.rewrite import shipped  # noqa: E402
+from swapbench.workshop.nets import build, exportable  # noqa: E402
+from swapbench.workshop.nets.central_difference import CentralDifference  # noqa: E402
+from swapbench.workshop.nets.feathernet import PooledBranch  # noqa: E402
+from swapbench.workshop.nets.mobilenet_v3 import SMALL_075  # noqa: E402
+from swapbench.workshop.recipes.recipe import read_recipe  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

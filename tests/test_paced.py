@@ -6,10 +6,10 @@ import pytest
 
 from swapbench import bench
 from swapbench.bench import Subject
-from swapbench.devices.fake import Fake, FakeModel
 from swapbench.errors import DeviceFailed
 from swapbench.records import Absent, Plan, Speed
 from swapbench.runtimes.contract import PythonWorker
+from swapbench.testing import Fake, FakeModel
 
 FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000

@@ -18,14 +18,15 @@ import pytest
 
 from swapbench.errors import EnvironmentFailed
 from swapbench.records import Absent, Record
-from swapbench.report import page, page_data
-from swapbench.report.columns import COLUMNS, column
 from swapbench.report.literature import PUBLISHED, literature
-from swapbench.report.page import page_data_of, page_html
-from swapbench.report.page_detail import SAMPLES_A_RECORD, command, detail_of, thinned
-from swapbench.report.references import compared_rows
-from swapbench.report.summary import summary
-from swapbench.report.table import SIMULATED, Table, table_of
+from swapbench.report.page import data as page_data
+from swapbench.report.page import document as page
+from swapbench.report.page.detail import SAMPLES_A_RECORD, command, detail_of, thinned
+from swapbench.report.page.document import page_data_of, page_html
+from swapbench.report.rows.references import compared_rows
+from swapbench.report.rows.summary import summary
+from swapbench.report.tables.columns import COLUMNS, column
+from swapbench.report.tables.table import SIMULATED, Table, table_of
 
 NASTY = "</script><img src=x onerror=alert(1)>&<!--\u2028\"'$$x$$"
 
@@ -383,8 +384,8 @@ def test_no_script_contains_what_would_end_it():
 def test_making_a_page_does_not_import_the_chart_library():
     code = (
         "import sys; sys.path.insert(0, 'tests'); import made_records as made;"
-        "from swapbench.report.page import page_html; from swapbench.report.page_detail import detail_of;"
-        "from swapbench.report.table import table_of; records = made.demo();"
+        "from swapbench.report.page.document import page_html; from swapbench.report.page.detail import detail_of;"
+        "from swapbench.report.tables.table import table_of; records = made.demo();"
         "page_html(table_of(records), map(detail_of, records));"
         "print([name for name in ('bokeh', 'tornado', 'matplotlib') if name in sys.modules])"
     )

@@ -9,11 +9,11 @@ import made_records as made
 import pytest
 from test_page import NASTY, many
 
+from swapbench.report.choose.fronts import on_front
 from swapbench.report.literature import literature
-from swapbench.report.page import page_html
-from swapbench.report.page_detail import detail_of
-from swapbench.report.pareto import on_front
-from swapbench.report.table import table_of
+from swapbench.report.page.detail import detail_of
+from swapbench.report.page.document import page_html
+from swapbench.report.tables.table import table_of
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -99,7 +99,7 @@ def test_every_cell_is_the_text_of_the_table(open_page, example):
     cells = page.locator("#table tbody tr").evaluate_all(
         "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
     )
-    from swapbench.report.columns import column
+    from swapbench.report.tables.columns import column
 
     wanted = [[column(name, table.rows).text(row) for name in shown] for row in table.rows]
     assert len(cells) == 13

@@ -20,10 +20,10 @@ from swapbench.bench.pairs import (
     log_ratios,
     measure_rounds,
 )
-from swapbench.devices.fake import Fake, FakeModel
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.records import Machine, Plan, WorkerTimes
 from swapbench.runtimes.contract import PythonWorker
+from swapbench.testing import Fake, FakeModel
 
 FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000

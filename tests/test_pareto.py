@@ -27,9 +27,7 @@ from swapbench.errors import UserError
 from swapbench.pad.score_files import write_score_file
 from swapbench.pad.scores import FoldFrames, Scored
 from swapbench.records import Record
-from swapbench.report.columns import column, columns, constraint
-from swapbench.report.draws import Evidence, draws_of
-from swapbench.report.pareto import (
+from swapbench.report.choose.fronts import (
     Comparison,
     comparisons,
     groups_of,
@@ -37,8 +35,10 @@ from swapbench.report.pareto import (
     recommend,
     shares_on_front,
 )
-from swapbench.report.summary import Row
-from swapbench.report.table import table_of
+from swapbench.report.choose.resampling import Evidence, draws_of
+from swapbench.report.rows.summary import Row
+from swapbench.report.tables.columns import column, columns, constraint
+from swapbench.report.tables.table import table_of
 
 Point = tuple[float, ...]
 small = st.one_of(st.integers(0, 4).map(float), st.floats(-1e9, 1e9, allow_nan=False))

@@ -11,7 +11,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from swapbench import bench, stats
-from swapbench.devices.fake import Fake, FakeClock, FakeConversation, FakeMeter, FakeModel
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.meters.battery import (
     BatteryCharge,
@@ -29,6 +28,7 @@ from swapbench.meters.power_stats_text import RailEnergy, rail_energies
 from swapbench.ports import Finished, SampledMeter, Samples
 from swapbench.records import Absent, PhoneState, Plan, Power
 from swapbench.runtimes import contract
+from swapbench.testing import Fake, FakeClock, FakeConversation, FakeMeter, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

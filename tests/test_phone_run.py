@@ -29,8 +29,9 @@ from tiny_files import TinyTflite, heavy
 from swapbench import cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import device as devices
-from swapbench.commands import kit, kit_sources
 from swapbench.commands import run as main_job
+from swapbench.commands.provision import kit
+from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
 from swapbench.records import Parity, Plan, Speed, Sustained
@@ -179,7 +180,7 @@ def test_a_phone_that_scores_otherwise_is_visible(
 ) -> None:
     from dataclasses import replace
 
-    from swapbench.bench import agreement
+    from swapbench.bench import desktop_agreement as agreement
 
     honest = agreement.measure_scores
 

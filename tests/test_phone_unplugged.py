@@ -19,8 +19,8 @@ from swapbench import cli, stats, store
 from swapbench.bench import unplugged
 from swapbench.cli import terminal
 from swapbench.commands import device as devices
-from swapbench.commands import kit
 from swapbench.commands import run as main_job
+from swapbench.commands.provision import kit
 from swapbench.devices import android
 from swapbench.meters.battery import BatteryCurrent
 from swapbench.records import Absent, Plan, Speed

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_videos import cut, frame_of, level, spread_over, video
 
-from swapbench.errors import BadDataset, EnvironmentFailed
-from swapbench.pad import facebox, frames
-from swapbench.pad.preprocess import (
+from swapbench.data import facebox, frames
+from swapbench.data.preprocess import (
     Sources,
     crop_box,
     four_neighbours,
@@ -21,7 +20,8 @@ from swapbench.pad.preprocess import (
     prepare,
     prepare_all,
 )
-from swapbench.pad.samples import Annotation, Box, Sample
+from swapbench.data.samples import Annotation, Box, Sample
+from swapbench.errors import BadDataset, EnvironmentFailed
 from swapbench.records import Preprocessing
 
 MINIVISION = Preprocessing(

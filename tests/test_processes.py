@@ -13,10 +13,10 @@ import test_train
 import tomli_w
 
 from swapbench.cards import read_card
-from swapbench.compress.crops import decode
-from swapbench.compress.recipe import Phase
+from swapbench.data.dataset import Dataset
 from swapbench.errors import UserError
-from swapbench.pad.dataset import Dataset
+from swapbench.workshop.pipeline.crops import decode
+from swapbench.workshop.recipes.recipe import Phase
 
 stripes = test_train.stripes
 REPOSITORY = Path(__file__).parents[1]
@@ -38,7 +38,7 @@ def torchrun(count: int, *command: str, folder: Path) -> str:
 
 
 def test_shares_of_a_batch_make_the_batch(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.batches import Batch, batches, draw
+    from swapbench.workshop.pipeline.batches import Batch, batches, draw
 
     def parts(batch: Batch) -> list[Any]:
         views = [] if batch.views is None else [batch.views]
@@ -61,7 +61,7 @@ def test_shares_of_a_batch_make_the_batch(stripes: Dataset, tmp_path: Path) -> N
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_an_error() -> None:
-    from swapbench.compress.processes import Processes
+    from swapbench.workshop.train.processes import Processes
 
     phases = (Phase(size_px=32, epochs=1, batch=32),)
     Processes(1, 4).require_equal_shares(phases)

@@ -10,11 +10,11 @@ from dataset_trees import casia_tree, celeba_tree, describe, msu_tree, oulu_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swapbench.data.dataset import Dataset
+from swapbench.data.folds import Fold, development_people
+from swapbench.data.protocol import check_data, open_data
+from swapbench.data.samples import Presentation
 from swapbench.errors import BadDataset, UnknownName, UserError
-from swapbench.pad.dataset import Dataset
-from swapbench.pad.folds import Fold, development_people
-from swapbench.pad.protocol import check_data, open_data
-from swapbench.pad.samples import Presentation
 
 
 def trials(fold: Dataset) -> dict[str, tuple[int, int]]:

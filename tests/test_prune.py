@@ -12,11 +12,11 @@ import test_train
 from swapbench import catalog
 from swapbench.cards import read_card
 from swapbench.commands import workshop
-from swapbench.compress.recipe import Phase, TrainRecipe, read_recipe
-from swapbench.compress.widths import Budget, Shape, WidthSpace
+from swapbench.data.dataset import Dataset
 from swapbench.errors import BadCard, BadDataset, NotValid, UnknownName, UserError
-from swapbench.pad.dataset import Dataset
 from swapbench.records import OutputMeaning, Preprocessing
+from swapbench.workshop.prune.widths import Budget, Shape, WidthSpace
+from swapbench.workshop.recipes.recipe import Phase, TrainRecipe, read_recipe
 
 stripes = test_train.stripes
 Killed = test_train.Killed
@@ -177,7 +177,7 @@ def test_a_budget_is_written_as_people_write_it() -> None:
 
 @pytest.mark.slow
 def test_a_network_of_another_family_cannot_be_pruned(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     with pytest.raises(BadCard, match="networks of the family feathernet cannot be pruned"):
         prune(recipe({"method": "uniform", "macs": HALF}, family="feathernet"), stripes, tmp_path)
@@ -193,8 +193,8 @@ def test_a_network_of_another_family_cannot_be_pruned(stripes: Dataset, tmp_path
 
 @pytest.mark.slow
 def test_uniform_widths_are_trained_and_stand_on_the_card(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.prune import prune
-    from swapbench.nets.checkpoint import load_network
+    from swapbench.workshop.nets.checkpoint import load_network
+    from swapbench.workshop.prune.pruning import prune
 
     card = prune(recipe({"method": "uniform", "macs": HALF}), stripes, tmp_path)
     assert card == read_card(tmp_path / "thin.uniform-0_15M.toml")
@@ -212,7 +212,7 @@ def test_uniform_widths_are_trained_and_stand_on_the_card(stripes: Dataset, tmp_
 def test_widths_in_multiples_stand_in_the_name_and_the_summary(
     stripes: Dataset, tmp_path: Path, method: str
 ) -> None:
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     pruning = META if method == "metapruning" else {"method": method, "macs": HALF}
     card = prune(recipe({**pruning, "channel_multiple": 4}), stripes, tmp_path)
@@ -224,7 +224,7 @@ def test_widths_in_multiples_stand_in_the_name_and_the_summary(
 
 @pytest.mark.slow
 def test_the_discrepancy_changes_the_training_and_needs_two_domains(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train as train_network
+    from swapbench.workshop.train.training import train as train_network
 
     plain = train_network(recipe(None), stripes, tmp_path / "plain")
     mmd = train_network(recipe(None, mmd_weight=1.0), stripes, tmp_path / "mmd")
@@ -236,7 +236,7 @@ def test_the_discrepancy_changes_the_training_and_needs_two_domains(stripes: Dat
     alone = dataclasses.replace(stripes, splits=one)
     with pytest.raises(BadDataset, match="train of stripes has only A"):
         train_network(recipe(None, mmd_weight=1.0), alone, tmp_path)
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     with pytest.raises(BadDataset, match="dev of stripes has only A"):
         prune(recipe(META | {"mmd_search": 1.0}), alone, tmp_path)
@@ -248,8 +248,8 @@ def test_the_discrepancy_changes_the_training_and_needs_two_domains(stripes: Dat
 def test_magnitude_by_hand_keeps_the_largest_filters_and_their_weights() -> None:
     import torch
 
-    from swapbench.compress.magnitude import importance, inherited, kept_channels
-    from swapbench.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.prune.magnitude import importance, inherited, kept_channels
 
     space = WidthSpace.of(THIN)
     torch.manual_seed(0)
@@ -289,8 +289,8 @@ def test_magnitude_by_hand_keeps_the_largest_filters_and_their_weights() -> None
 def test_cutting_channels_that_are_zero_changes_no_answer() -> None:
     import torch
 
-    from swapbench.compress.magnitude import importance, inherited, kept_channels
-    from swapbench.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.prune.magnitude import importance, inherited, kept_channels
 
     space = WidthSpace.of(THIN)
     torch.manual_seed(0)
@@ -316,8 +316,8 @@ def test_cutting_channels_that_are_zero_changes_no_answer() -> None:
 def test_magnitude_goes_on_from_the_kept_weights_of_a_network_that_fits(
     stripes: Dataset, tmp_path: Path
 ) -> None:
-    from swapbench.compress.prune import prune
-    from swapbench.compress.train import train as train_network
+    from swapbench.workshop.prune.pruning import prune
+    from swapbench.workshop.train.training import train as train_network
 
     magnitude = {"method": "magnitude", "macs": HALF}
     with pytest.raises(UserError, match=r"thin\.toml is not there\. Train it first.*swapbench train thin"):
@@ -342,8 +342,8 @@ def test_magnitude_goes_on_from_the_kept_weights_of_a_network_that_fits(
 def test_the_network_of_a_structure_computes_what_the_pruning_net_does() -> None:
     import torch
 
-    from swapbench.compress.pruning_net import PruningNet
-    from swapbench.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.nets.minifasnet import MiniFASNet
+    from swapbench.workshop.prune.pruning_net import PruningNet
 
     space = WidthSpace.of(THIN)
     architecture = {**recipe(None).architecture, "dropout": 0.0}
@@ -372,7 +372,7 @@ def test_the_network_of_a_structure_computes_what_the_pruning_net_does() -> None
 def test_every_generator_learns_whatever_is_drawn() -> None:
     import torch
 
-    from swapbench.compress.pruning_net import PruningNet
+    from swapbench.workshop.prune.pruning_net import PruningNet
 
     torch.manual_seed(0)
     net = PruningNet(recipe(None).architecture, WidthSpace.of(THIN), hidden=16).train()
@@ -386,7 +386,7 @@ def test_every_generator_learns_whatever_is_drawn() -> None:
 def test_recalibration_is_the_mean_over_the_batches_and_restores_momentum() -> None:
     import torch
 
-    from swapbench.compress.pruning_net import recalibrate
+    from swapbench.workshop.prune.pruning_net import recalibrate
 
     network = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Dropout(0.9), torch.nn.BatchNorm2d(1))
     network[0].running_mean.fill_(99)
@@ -405,7 +405,7 @@ def result(folder: Path, stem: str) -> tuple[str, str]:
 
 @pytest.mark.slow
 def test_metapruning_finds_trains_and_keeps_its_history(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     lines: list[str] = []
     stages: list[tuple[str, float, float]] = []
@@ -455,7 +455,7 @@ def test_with_every_discrepancy_off_meta_mmd_is_metapruning_and_with_any_on_it_i
     stripes: Dataset,
     tmp_path: Path,
 ) -> None:
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     def of(name: str, weight: float, training: float, fitness: float) -> tuple[str, str]:
         meta = META | {"mmd_training": training, "mmd_search": fitness}
@@ -478,7 +478,7 @@ def test_pruning_that_was_cut_anywhere_goes_on_to_the_same_network(
     tmp_path: Path,
     moment: str,
 ) -> None:
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     two = recipe(META, phases=(Phase(size_px=32, epochs=2, batch=8),))
     prune(two, stripes, tmp_path / "whole")
@@ -511,7 +511,7 @@ def test_a_pruning_net_whose_loss_is_no_number_stops_and_keeps_the_last_good_sta
 ) -> None:
     import torch
 
-    from swapbench.compress.prune import prune
+    from swapbench.workshop.prune.pruning import prune
 
     def poison(line: str) -> None:
         path = next((tmp_path / ".training").glob("pruning_net-*.state.pt"))
@@ -529,7 +529,7 @@ def test_a_pruning_net_whose_loss_is_no_number_stops_and_keeps_the_last_good_sta
 
 @pytest.mark.slow
 def test_candidates_are_judged_on_as_many_of_each_domain_and_species(stripes: Dataset) -> None:
-    from swapbench.compress.fitness import spread
+    from swapbench.workshop.prune.fitness import spread
 
     samples = stripes.samples("dev")
     assert spread(range(16), samples, 100) == list(range(16))
@@ -545,9 +545,9 @@ def test_the_fitness_of_a_structure_is_the_same_each_time_and_in_threads(
 ) -> None:
     import torch
 
-    from swapbench.compress.fitness import Fitness
-    from swapbench.compress.pruning_net import PruningNet
-    from swapbench.pad.frames import side_by_side
+    from swapbench.data.frames import side_by_side
+    from swapbench.workshop.prune.fitness import Fitness
+    from swapbench.workshop.prune.pruning_net import PruningNet
 
     torch.manual_seed(0)
     made = recipe(META | {"mmd_search": 1.0})

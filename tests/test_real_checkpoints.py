@@ -15,31 +15,31 @@ import pytest
 from conftest import PRETRAINED
 
 from swapbench import bench
-from swapbench.build import Built, DevCrops, Failed, build
 from swapbench.cards import read_card
+from swapbench.data.preprocess import prepare
+from swapbench.data.samples import Sample
 from swapbench.devices.local import Local
 from swapbench.errors import BadCard
-from swapbench.export.parity import TOLERANCES
-from swapbench.pad.preprocess import prepare
-from swapbench.pad.samples import Sample
+from swapbench.pad.agreement import TOLERANCES
 from swapbench.ports import Outputs
 from swapbench.records import FORMATS, PRECISIONS, Format, Plan, Precision, Variant
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.ort import OnnxRuntime
+from swapbench.workshop.artifacts import Built, DevCrops, Failed, build
 
 torch = pytest.importorskip("torch")
 
-from swapbench.export.outputs import network_outputs  # noqa: E402 - torch must be there first
 from swapbench.files import file_sha256  # noqa: E402
-from swapbench.nets.checkpoint import load_network, read_tensors  # noqa: E402
-from swapbench.nets.minifasnet import V1, V2  # noqa: E402
+from swapbench.workshop.export.outputs import network_outputs  # noqa: E402 - torch must be there first
+from swapbench.workshop.nets.checkpoint import load_network, read_tensors  # noqa: E402
+from swapbench.workshop.nets.minifasnet import V1, V2  # noqa: E402
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.samples import Box
+    from swapbench.data.samples import Box
     from swapbench.records import ModelCard, Preprocessing
 
     Cards = dict[Path, ModelCard]

@@ -11,7 +11,7 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from swapbench.pad.recapture import (
+from swapbench.simulate.recapture import (
     SUPERSAMPLING,
     Camera,
     Display,

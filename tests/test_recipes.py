@@ -10,10 +10,10 @@ import pytest
 import test_train
 
 from swapbench.cards import read_card
-from swapbench.compress.recipe import Augmentation, Phase, read_recipe
+from swapbench.workshop.recipes.recipe import Augmentation, Phase, read_recipe
 
 if TYPE_CHECKING:
-    from swapbench.pad.dataset import Dataset
+    from swapbench.data.dataset import Dataset
 
 stripes = test_train.stripes
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
@@ -50,7 +50,7 @@ def test_a_recipes_network_has_the_published_parameters_and_macs(name: str) -> N
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
-    from swapbench.nets import build, exportable
+    from swapbench.workshop.nets import build, exportable
 
     recipe = read_recipe(RECIPES / f"{name}.toml")
     size_px = recipe.preprocessing.width_px
@@ -68,8 +68,8 @@ def test_a_recipes_network_has_the_published_parameters_and_macs(name: str) -> N
 def test_a_recipe_trains(name: str, stripes: Dataset, tmp_path: Path) -> None:
     """One epoch of sixteen images; what it learns is for longer trainings."""
     torch = pytest.importorskip("torch")
-    from swapbench.compress.train import train
-    from swapbench.nets.checkpoint import load_network
+    from swapbench.workshop.nets.checkpoint import load_network
+    from swapbench.workshop.train.training import train
 
     recipe = read_recipe(RECIPES / f"{name}.toml")
     phase = Phase(size_px=recipe.preprocessing.width_px, epochs=1, batch=8)

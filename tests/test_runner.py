@@ -21,11 +21,12 @@ from swapbench.bench.workers import Subject, Worked, time_together
 from swapbench.devices.local import Local
 from swapbench.errors import EnvironmentFailed, MissingPackage, SwapbenchError, WorkerFailed
 from swapbench.records import Plan
-from swapbench.runner import build as building
-from swapbench.runner.build import TARGETS, build
-from swapbench.runner.ort_slots import USED, rendered, slots
-from swapbench.runtimes import contract, litert, native, ort
-from swapbench.runtimes.native import NativeLiteRT, NativeOnnxRuntime, NativeWorker, installed_library
+from swapbench.runtimes import contract, litert, ort
+from swapbench.runtimes.native import adapter as native
+from swapbench.runtimes.native import build as building
+from swapbench.runtimes.native.adapter import NativeLiteRT, NativeOnnxRuntime, NativeWorker, installed_library
+from swapbench.runtimes.native.build import TARGETS, build
+from swapbench.runtimes.native.ort_slots import USED, rendered, slots
 from swapbench.runtimes.worker import work
 
 if TYPE_CHECKING:

@@ -18,13 +18,13 @@ from tiny_videos import frame_of, spread_over, video
 
 from swapbench import bench
 from swapbench.bench import normalise_json
+from swapbench.data.preprocess import normalise, prepare
 from swapbench.devices.local import Local
-from swapbench.pad.preprocess import normalise, prepare
 from swapbench.ports import Outputs
 from swapbench.records import Plan, Preprocessing
-from swapbench.runner.build import build, this_computer
 from swapbench.runtimes.litert import LiteRT
-from swapbench.runtimes.native import NativeLiteRT, NativeOnnxRuntime, installed_library
+from swapbench.runtimes.native.adapter import NativeLiteRT, NativeOnnxRuntime, installed_library
+from swapbench.runtimes.native.build import build, this_computer
 from swapbench.runtimes.ort import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.preprocess import Prepared
+    from swapbench.data.preprocess import Prepared
     from swapbench.ports import Runtime
 
     Arrived = NDArray[np.float32]
@@ -108,7 +108,7 @@ def litert(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Ar
 
 def pytorch(_: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
     torch = pytest.importorskip("torch")
-    from swapbench.export.outputs import network_outputs
+    from swapbench.workshop.export.outputs import network_outputs
 
     outputs = network_outputs(torch.nn.Identity(), np.asarray(prepared.crops()), preprocessing)
     assert np.array_equal(outputs, outputs.astype(np.float32))

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.compress.pruning_recipe import MetaPruning, Search
-from swapbench.compress.recipe import read_recipe
-from swapbench.compress.schedule import Schedule, read_schedule
 from swapbench.errors import BadCard
+from swapbench.workshop.recipes.pruning_recipe import MetaPruning, Search
+from swapbench.workshop.recipes.recipe import read_recipe
+from swapbench.workshop.recipes.schedule import Schedule, read_schedule
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 

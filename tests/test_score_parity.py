@@ -15,13 +15,13 @@ from swapbench import stats
 from swapbench.errors import BadDataset
 from swapbench.pad import metrics
 from swapbench.pad.metrics import FoldScores
-from swapbench.pad.parity import score_parity
+from swapbench.pad.score_parity import score_parity
 from swapbench.pad.scores import Scored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.pad.parity import ScoreParity
+    from swapbench.pad.score_parity import ScoreParity
 
 NAN = math.nan
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from swapbench.compress.pruning_recipe import Search
-from swapbench.compress.search import Evaluated, Judged, best, breed, search
-from swapbench.compress.widths import Feasible, Genes
 from swapbench.errors import NotValid
+from swapbench.workshop.prune.search import Evaluated, Judged, best, breed, search
+from swapbench.workshop.prune.widths import Feasible, Genes
+from swapbench.workshop.recipes.pruning_recipe import Search
 
 SMALL = Search(generations=4, population=8, parents=3, mutations=3, crossovers=3)
 SPACE = Feasible((31,) * 13, sum, 13 * 9)

@@ -21,8 +21,8 @@ from PIL import Image
 
 from swapbench.errors import BadDataset, EnvironmentFailed, UnknownName, UserError
 from swapbench.files import disk_failure
-from swapbench.pad import simulate as subject_under_test
-from swapbench.pad.simulate import (
+from swapbench.simulate import dataset as subject_under_test
+from swapbench.simulate.dataset import (
     COLUMNS,
     DOMAINS,
     NOTICE,

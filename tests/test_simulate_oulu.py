@@ -19,15 +19,14 @@ pytest.importorskip("cv2")
 import cv2
 from PIL import Image
 
+from swapbench.data.facebox import box_of_eyes, read_annotation
+from swapbench.data.frames import read_frames
+from swapbench.data.layouts import oulu
+from swapbench.data.protocol import open_data
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
-from swapbench.pad import simulate
-from swapbench.pad import simulate_oulu as subject_under_test
-from swapbench.pad.facebox import box_of_eyes, read_annotation
-from swapbench.pad.frames import read_frames
-from swapbench.pad.layouts import oulu
-from swapbench.pad.protocol import open_data
-from swapbench.pad.recapture import SUPERSAMPLING, Framing, Sheet, bona_fide
-from swapbench.pad.simulate_oulu import (
+from swapbench.simulate import dataset as simulate
+from swapbench.simulate import oulu_tree as subject_under_test
+from swapbench.simulate.oulu_tree import (
     FILES,
     OuluRecipe,
     Video,
@@ -37,6 +36,7 @@ from swapbench.pad.simulate_oulu import (
     simulate_oulu,
     videos,
 )
+from swapbench.simulate.recapture import SUPERSAMPLING, Framing, Sheet, bona_fide
 
 TINY = OuluRecipe(seed=5, frame_px=48, source_px=96, frames=2, train_users=1, dev_users=1, test_users=1)
 FULL = OuluRecipe(train_users=20, dev_users=15, test_users=20)

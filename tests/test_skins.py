@@ -21,10 +21,10 @@ from test_table import hand_made
 
 from swapbench import files
 from swapbench.errors import UnknownName
-from swapbench.report import html, latex, skins
-from swapbench.report import table as table_skins
-from swapbench.report.selection import Query, view_of
-from swapbench.report.table import SIMULATED, Table, as_csv, as_json, table_of
+from swapbench.report.tables import html, latex, skins
+from swapbench.report.tables import table as table_skins
+from swapbench.report.tables.table import SIMULATED, Table, as_csv, as_json, table_of
+from swapbench.report.tables.view import Query, view_of
 
 GOLDEN = Path(__file__).parent / "golden" / "tables"
 # The single way to change the golden tables: SWAPBENCH_UPDATE_GOLDEN=1 pytest tests/test_skins.py

@@ -21,9 +21,9 @@ from made_records import (
 
 from swapbench.errors import UnknownName
 from swapbench.records import Absent, Record, RuntimeUsed, Speed
-from swapbench.report.places import fingerprint
-from swapbench.report.references import rows_of
-from swapbench.report.summary import summary
+from swapbench.report.rows.comparable import fingerprint
+from swapbench.report.rows.references import rows_of
+from swapbench.report.rows.summary import summary
 
 
 def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime") -> RuntimeUsed:

@@ -25,9 +25,9 @@ from made_records import (
 from swapbench import files, store
 from swapbench.errors import BadRecord, UnknownName
 from swapbench.records import PeakMemory, Record, Variant, Weight
-from swapbench.report.markdown import as_markdown, escaped, grid, markdown_text
-from swapbench.report.parity import parities_of
-from swapbench.report.table import SIMULATED, as_csv, json_text, table_of, terminal_table
+from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.tables.markdown import as_markdown, escaped, grid, markdown_text
+from swapbench.report.tables.table import SIMULATED, as_csv, json_text, table_of, terminal_table
 
 GOLDEN = Path(__file__).parent / "golden"
 # The single way to change the golden tables: SWAPBENCH_UPDATE_GOLDEN=1 pytest tests/test_table.py

@@ -13,20 +13,20 @@ from PIL import Image
 from tiny_videos import cut, frame_of, level, spread_over, video
 
 from swapbench.cards import read_card
-from swapbench.compress.crops import Jitter, balanced_order, decode, draw_jitter, jittered
-from swapbench.compress.recipe import Augmentation, Phase, TrainRecipe, read_recipe
+from swapbench.data import facebox
+from swapbench.data.dataset import COLUMNS, Dataset
+from swapbench.data.frames import Frame, read_frames
+from swapbench.data.preprocess import cropped, load_crop
+from swapbench.data.protocol import open_data
+from swapbench.data.samples import Annotation, Sample
 from swapbench.errors import BadCard, BadDataset, NotValid
-from swapbench.pad import facebox
-from swapbench.pad.dataset import COLUMNS, Dataset
-from swapbench.pad.frames import Frame, read_frames
-from swapbench.pad.preprocess import cropped, load_crop
-from swapbench.pad.protocol import open_data
-from swapbench.pad.samples import Annotation, Sample
 from swapbench.ports import unheard, unseen
 from swapbench.records import OutputMeaning, Preprocessing
+from swapbench.workshop.pipeline.crops import Jitter, balanced_order, decode, draw_jitter, jittered
+from swapbench.workshop.recipes.recipe import Augmentation, Phase, TrainRecipe, read_recipe
 
 if TYPE_CHECKING:
-    from swapbench.compress.loop import Run
+    from swapbench.workshop.train.loop import Run
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 NONE = Augmentation(scale=0, shift=0, flip=0, brightness=0, contrast=0, colour=0)
@@ -52,7 +52,7 @@ def tiny(**changes: Any) -> TrainRecipe:
 
 def run_of(recipe: TrainRecipe, dataset: Dataset, work: Path, **more: Any) -> "Run":
     """A training that says nothing."""
-    from swapbench.compress.loop import Run
+    from swapbench.workshop.train.loop import Run
 
     quiet: dict[str, Any] = {"say": unheard, "progress": unseen}
     return Run(
@@ -280,8 +280,8 @@ def test_jitter_stays_within_the_recipe() -> None:
 
 @pytest.mark.slow
 def test_training_finds_the_stripes_and_leaves_a_card_that_says_how(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
-    from swapbench.nets.checkpoint import load_network
+    from swapbench.workshop.nets.checkpoint import load_network
+    from swapbench.workshop.train.training import train
 
     lines: list[str] = []
     recipe = tiny(
@@ -325,7 +325,7 @@ class Killed(Exception):
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     whole = train(tiny(), stripes, tmp_path / "whole")
     heard: list[str] = []
@@ -357,9 +357,9 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-    from swapbench.compress.batches import batches, normalised
-    from swapbench.compress.loop import CPU, Learner
-    from swapbench.nets import build
+    from swapbench.workshop.nets import build
+    from swapbench.workshop.pipeline.batches import batches, normalised
+    from swapbench.workshop.train.loop import CPU, Learner
 
     recipe = tiny(weight_decay=0.1, label_smoothing=0.1, warmup_epochs=0.0)
     size = recipe.preprocessing
@@ -400,7 +400,7 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
 
 @pytest.mark.slow
 def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     recipe = tiny(
         phases=[{"size_px": 16, "epochs": 1, "batch": 8}, {"size_px": 32, "epochs": 2, "batch": 24}]
@@ -433,7 +433,7 @@ def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset
 def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wanted(
     stripes: Dataset, tmp_path: Path
 ) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     out, lines = tmp_path / "models", list[str]()
 
@@ -463,7 +463,7 @@ def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wan
 def test_weights_of_another_architecture_are_a_clear_error(stripes: Dataset, tmp_path: Path) -> None:
     import torch
 
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     with pytest.raises(BadCard, match="recipe tiny: the weights to begin with are of another architecture"):
         train(tiny(), stripes, tmp_path, initial={"conv1.weight": torch.zeros(8, 3, 7, 7)})
@@ -475,10 +475,10 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
     """Without a GPU: on PyTorch's device without memory, whose operators refuse tensors of the processor as a GPU's do."""
     import torch
 
-    from swapbench.compress.batches import Batch, Images
-    from swapbench.compress.distil import Answer, Imitation, Teacher
-    from swapbench.compress.loop import Learner
-    from swapbench.nets import build
+    from swapbench.workshop.distil.distillation import Answer, Imitation, Teacher
+    from swapbench.workshop.nets import build
+    from swapbench.workshop.pipeline.batches import Batch, Images
+    from swapbench.workshop.train.loop import Learner
 
     every = dict.fromkeys(("weight", "attention_weight", "hint_weight", "map_weight"), 0.5)
     recipe = tiny(distillation={"teachers": {"t": 1.0}, **every})
@@ -504,7 +504,7 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
 
 @pytest.mark.slow
 def test_a_damaged_state_is_a_clear_error(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     def die(line: str) -> None:
         raise Killed(line)
@@ -523,7 +523,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
 ) -> None:
     import torch
 
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     heard: list[str] = []
 
@@ -548,7 +548,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
 
 @pytest.mark.slow
 def test_a_student_learns_from_a_teacher_card_in_the_same_folder(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     train(tiny(), stripes, tmp_path)
     distil = {"teachers": {"tiny": 1.0}, "weight": 0.9, "temperature": 4.0}
@@ -563,7 +563,7 @@ def test_a_student_learns_from_a_teacher_card_in_the_same_folder(stripes: Datase
 def test_three_classes_become_two_without_changing_the_score() -> None:
     import torch
 
-    from swapbench.compress.distil import as_two
+    from swapbench.workshop.distil.distillation import as_two
 
     logits = torch.tensor([[0.3, 1.2, -0.4], [2.0, 0.1, 0.2]])
     two = as_two(logits, OutputMeaning(kind="logits", bona_fide_index=1))
@@ -574,7 +574,7 @@ def test_three_classes_become_two_without_changing_the_score() -> None:
 def test_colours_change_each_image_alone_and_stay_in_range() -> None:
     import torch
 
-    from swapbench.compress.batches import recoloured
+    from swapbench.workshop.pipeline.batches import recoloured
 
     pixels = torch.tensor([100.0, 200.0]).view(1, 1, 1, 2).expand(2, 3, 1, 2)
     same = recoloured(pixels, torch.ones(2, 3), torch.ones(2))
@@ -586,8 +586,8 @@ def test_colours_change_each_image_alone_and_stay_in_range() -> None:
 
 @pytest.mark.slow
 def test_a_map_weight_needs_a_map_head(stripes: Dataset, tmp_path: Path) -> None:
-    from swapbench.compress.train import train
-    from swapbench.nets.minifasnet import V2
+    from swapbench.workshop.nets.minifasnet import V2
+    from swapbench.workshop.train.training import train
 
     thin = {"channels": [max(count // 8, 2) for count in V2], "classes": 2, "size_px": 32}
     with pytest.raises(BadCard, match="map_weight needs a network with a map head"):
@@ -596,7 +596,7 @@ def test_a_map_weight_needs_a_map_head(stripes: Dataset, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path: Path) -> None:
-    from swapbench.compress.train import train
+    from swapbench.workshop.train.training import train
 
     root = oulu_tree(tmp_path / "OULU-NPU", people=2, phones=(1, 2), fill=tiny_video)
     (fold,) = open_data(root, protocol="1", frames_per_video=2, splits=("train", "dev"))
@@ -623,7 +623,7 @@ def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path
 def test_the_commit_says_changed_of_code_and_recipes_and_not_of_what_a_training_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from swapbench.compress import train
+    from swapbench.workshop.train import training as train
 
     code = tmp_path / "swapbench" / "compress" / "train.py"
     recipe = tmp_path / "models" / "recipes" / "tiny.toml"

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from swapbench import experiment, store
+from swapbench import store
+from swapbench.bench import experiment
 from swapbench.bench.unplugged import BASIS, Unplugged, UnpluggedEnergy, job_of, windows_of
 from swapbench.bench.workers import Subject
-from swapbench.devices.fake import Fake, FakeModel
 from swapbench.errors import DeviceFailed, Unreachable, WorkerFailed
-from swapbench.graph import Graph, Tensor
+from swapbench.modelfile import Graph, Tensor
 from swapbench.ports import Detached, DetachedJob, Samples
 from swapbench.records import Absent, CounterRead, Plan, Power, Variant
-from swapbench.runtimes.native import NativeOnnxRuntime
+from swapbench.runtimes.native.adapter import NativeOnnxRuntime
+from swapbench.testing import Fake, FakeModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,7 +237,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Sitti
         phone = Alone({f"{name}.onnx": FakeModel() for name in names}, course=course, **device)
         # time is the device's, and nothing else moves it
         on_its_clock = partial(UnpluggedEnergy, clock=phone.clock.seconds)
-        monkeypatch.setattr("swapbench.experiment.bench.UnpluggedEnergy", on_its_clock)
+        monkeypatch.setattr("swapbench.bench.experiment.bench.UnpluggedEnergy", on_its_clock)
         return Sitting(tmp_path, phone, names, meters)
 
     return made

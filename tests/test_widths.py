@@ -3,8 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.compress.widths import Budget, Feasible, Genes, Shape, WidthSpace, bottlenecks, convolutions
 from swapbench.errors import UserError
+from swapbench.workshop.prune.widths import (
+    Budget,
+    Feasible,
+    Genes,
+    Shape,
+    WidthSpace,
+    bottlenecks,
+    convolutions,
+)
 
 # fmt: off
 V2 = (
@@ -192,9 +200,9 @@ def test_the_counts_are_those_of_the_network_that_is_built() -> None:
     from torch import zeros
     from torch.utils.flop_counter import FlopCounterMode
 
-    from swapbench.compress import widths
-    from swapbench.compress.pruning_net import shape_of
-    from swapbench.nets.minifasnet import MOBILEFACENET, RESIDUALS, MiniFASNet
+    from swapbench.workshop.nets.minifasnet import MOBILEFACENET, RESIDUALS, MiniFASNet
+    from swapbench.workshop.prune import widths
+    from swapbench.workshop.prune.pruning_net import shape_of
 
     assert MOBILEFACENET == BASE
     assert widths.RESIDUALS == RESIDUALS
@@ -220,9 +228,9 @@ def test_the_counts_are_those_of_the_network_that_is_built() -> None:
 
 @pytest.mark.slow
 def test_the_macs_are_those_of_the_exported_file(tmp_path) -> None:
-    from swapbench.export.to_onnx import export_base, fp32
-    from swapbench.graph import read_graph
-    from swapbench.nets.minifasnet import MiniFASNet
+    from swapbench.modelfile import read_graph
+    from swapbench.workshop.export.to_onnx import export_base, fp32
+    from swapbench.workshop.nets.minifasnet import MiniFASNet
 
     channels = SPACE.uniform(Budget.of_macs(4_000_000, SHAPE))
     path = tmp_path / "net.onnx"

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from swapbench.pad.samples import Sample
+from swapbench.data.samples import Sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from PIL import Image
 
-    from swapbench.pad.samples import Annotation, Box
+    from swapbench.data.samples import Annotation, Box
 
 STEP = 10
 

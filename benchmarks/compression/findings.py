@@ -25,12 +25,12 @@ from benchmarks.compression.trainings import (
 )  # fmt: skip
 from swapbench import stats, store, units
 from swapbench.cards import read_card
-from swapbench.report.columns import COLUMNS
-from swapbench.report.draws import Evidence, draws_of
+from swapbench.report.choose.resampling import Evidence, draws_of
 from swapbench.report.figures import draw as draw_figure
-from swapbench.report.references import compared_rows
-from swapbench.report.summary import Row, summary
-from swapbench.report.table import table_of
+from swapbench.report.rows.references import compared_rows
+from swapbench.report.rows.summary import Row, summary
+from swapbench.report.tables.columns import COLUMNS
+from swapbench.report.tables.table import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import tomli_w
 
 from swapbench.cards import read_card
-from swapbench.compress.prune import with_widths
-from swapbench.compress.recipe import read_recipe
-from swapbench.compress.widths import WidthSpace
+from swapbench.workshop.prune.pruning import with_widths
+from swapbench.workshop.prune.widths import WidthSpace
+from swapbench.workshop.recipes.recipe import read_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

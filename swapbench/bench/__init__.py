@@ -3,10 +3,9 @@
 It talks to devices, runtimes and meters only through `swapbench.ports`.
 """
 
-from swapbench.bench.agreement import Desktop, device_parity
+from swapbench.bench.desktop_agreement import Desktop, device_parity
 from swapbench.bench.doubt import doubts, slower_than_float
-from swapbench.bench.mistakes import Findings, check_preprocessing, chosen_rows
-from swapbench.bench.operators import measure_operators
+from swapbench.bench.operator_profiles import measure_operators
 from swapbench.bench.paced import at_frame_rate, measure_paced
 from swapbench.bench.pairs import (
     BASELINE,
@@ -29,6 +28,7 @@ from swapbench.bench.passes import (
     measure_speed,
     measure_tool_speed,
 )
+from swapbench.bench.preprocessing_check import Findings, check_preprocessing, chosen_rows
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.sustained import measure_sustained
 from swapbench.bench.unplugged import Unplugged, UnpluggedEnergy

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import stats, units
 from swapbench.bench.steadiness import phone_doubts
-from swapbench.export.parity import broken_limits
+from swapbench.pad.agreement import broken_limits
 from swapbench.records import Absent, Doubt, Speed
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench import store
-from swapbench.bench.agreement import device_parity
+from swapbench.bench.desktop_agreement import device_parity
 from swapbench.bench.passes import measure_scores
 from swapbench.errors import BadModelFile, NotValid, SwapbenchError
 from swapbench.files import write_atomically
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from swapbench.bench.agreement import Desktop
+    from swapbench.bench.desktop_agreement import Desktop
     from swapbench.bench.workers import Subject
+    from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
-    from swapbench.pad.preprocess import Prepared
     from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Device
     from swapbench.records import ModelCard, Parity, Plan, Preprocessing, Record

@@ -189,7 +189,7 @@ def run(
     from swapbench.commands import run as main_job
     from swapbench.commands.data import DataRequest
     from swapbench.commands.device import DeviceRequest
-    from swapbench.report import table
+    from swapbench.report.tables import table
 
     request = main_job.run_request(
         files=files or [], models=models_ or [], formats=format_ or [], precisions=precision or [], runtimes=runtime or [],

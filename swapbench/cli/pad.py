@@ -26,7 +26,7 @@ from swapbench.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.pad.report_rows import Line
+    from swapbench.pad.error_lines import Line
 
 data_app = typer.Typer(help="Datasets: the simulated one, and checks of real ones.", no_args_is_help=True)
 

@@ -39,7 +39,7 @@ def profile(
     """Where the time of a model goes, operator by operator; with two files, which operators grew, came, went or fell back."""
     from swapbench.bench import PAIRED_PLAN
     from swapbench.commands import profile as commands
-    from swapbench.report import operators
+    from swapbench.report.tables import operator_tables as operators
 
     request = commands.ProfileRequest(
         one, other, device, tuple(runtime or ()), timed=not graph, processes=processes,

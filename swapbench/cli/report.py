@@ -92,8 +92,8 @@ def report(
     """Show and draw what was measured, from records alone: all tables, figures and a page, or the one thing asked for."""
     from swapbench import catalog
     from swapbench.commands import report as job
-    from swapbench.report.selection import Query
-    from swapbench.report.skins import SUFFIXES, text_of
+    from swapbench.report.tables.skins import SUFFIXES, text_of
+    from swapbench.report.tables.view import Query
 
     folders = terminal.folders()
     query = Query(

@@ -131,7 +131,7 @@ def print_records(records: Sequence[Record], relative_to: str | None) -> None:
     """The compact table of a run."""
     from rich.console import Console
 
-    from swapbench.report import table
+    from swapbench.report.tables import table
 
     if records:
         Console(width=None if sys.stdout.isatty() else 140).print(

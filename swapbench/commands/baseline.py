@@ -160,7 +160,7 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
     The folder is whole or as it was before. Raises BadModelFile for a file that no gate could measure, UserError for two
     different files of one name, EnvironmentFailed where the disk is full.
     """
-    from swapbench.graph import read_graph, single_static_input
+    from swapbench.modelfile import read_graph, single_static_input
 
     if not sources:
         newest = store.newest_run(folders.reports)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from swapbench import catalog
+from swapbench.data.dataset import FRAMES_PER_VIDEO
 from swapbench.errors import MissingPackage, UserError
-from swapbench.pad.dataset import FRAMES_PER_VIDEO
 from swapbench.records import FACE_BOXES
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
-    from swapbench.pad.dataset import Dataset
+    from swapbench.data.dataset import Dataset
+    from swapbench.data.protocol import DataCheck
     from swapbench.pad.evaluation import Evaluation
-    from swapbench.pad.protocol import DataCheck
     from swapbench.ports import Progress, Say
     from swapbench.records import FaceBoxes
 
@@ -76,8 +76,8 @@ def simulate(
 ) -> Path:
     """Make the simulated dataset of the working folder, or of `out` (cached); returns its folder."""
     _need_opencv("making simulated data", "simulate")
-    from swapbench.pad import simulate as simulation
-    from swapbench.pad.dataset import SPLITS
+    from swapbench.data.dataset import SPLITS
+    from swapbench.simulate import dataset as simulation
 
     chosen = catalog.checked_names("split", catalog.split_commas(splits), SPLITS) or SPLITS
     folder = simulation.simulate(
@@ -94,7 +94,7 @@ def simulate(
 def simulate_oulu(out: Path, seed: int | None, sheet: Path | None, *, progress: Progress) -> Path:
     """Make the simulated set as an OULU-NPU-named tree with protocol files in `out`; returns `out`."""
     _need_opencv("making simulated data", "simulate")
-    from swapbench.pad import simulate_oulu as simulation
+    from swapbench.simulate import oulu_tree as simulation
 
     folder = simulation.simulate_oulu(
         out,
@@ -110,7 +110,7 @@ def folds(
     folders: Folders, request: DataRequest, splits: Sequence[str], *, progress: Progress, say: Say
 ) -> tuple[Dataset, ...]:
     """The folds of the protocol on the data that was named."""
-    from swapbench.pad.protocol import open_data
+    from swapbench.data.protocol import open_data
 
     data = request.data
     if data is None and request.data_root is None:
@@ -140,7 +140,7 @@ def evaluation(folders: Folders, found: tuple[Dataset, ...], request: DataReques
 
 def check(folders: Folders, request: DataRequest, *, progress: Progress) -> DataCheck:
     """Count a dataset against what its official protocol says, and list what is missing or odd."""
-    from swapbench.pad.protocol import check_data
+    from swapbench.data.protocol import check_data
 
     data = request.data
     if data is None and request.data_root is None:

@@ -6,24 +6,24 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 
 from swapbench import catalog
-from swapbench.commands import kit
-from swapbench.commands.kit_sources import ARM64, PACKAGES, fetched_bundle, from_aar
+from swapbench.commands.provision import kit
+from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
 from swapbench.ports import DetachableDevice
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import BenchmarkModel
-from swapbench.runtimes.native import NativeWorker
+from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.bench.experiment import Candidate
     from swapbench.catalog import Folders
-    from swapbench.commands.kit_sources import Source
+    from swapbench.commands.provision.sources import Source
     from swapbench.devices.android import Android
     from swapbench.devices.android_text import Cores
     from swapbench.doctor import Finding
-    from swapbench.experiment import Candidate
     from swapbench.ports import Device, Meter, Progress, Runtime, SampledMeter, Say, Tool
     from swapbench.records import PhoneState
     from swapbench.runtimes.benchmark_model import Delegate

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from swapbench import bench, catalog, store
 from swapbench.bench.doubt import BUSY_A_CORE
-from swapbench.commands import judging, profile
+from swapbench.commands import paired_runs as judging
+from swapbench.commands import profile
 from swapbench.commands.baseline import FilesGone, side
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.device import DeviceRequest, open_place
@@ -28,10 +29,10 @@ from swapbench.records import Absent, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from swapbench.bench.experiment import Candidate
     from swapbench.catalog import Folders
     from swapbench.commands.baseline import Side
     from swapbench.commands.data import DataRequest
-    from swapbench.experiment import Candidate
     from swapbench.gate.comparison import Check
     from swapbench.ports import Progress, Runtime, Say
     from swapbench.records import Machine, ModelCard, Plan

@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from swapbench.build.chain_files import Wanted
     from swapbench.catalog import Folders
-    from swapbench.compress.latency_table import CheckedNetwork, LatencyTable, LayerTimes
-    from swapbench.compress.layer_chains import Chain, LayerGrid
-    from swapbench.compress.recipe import TrainRecipe
-    from swapbench.compress.widths import Channels, Shape, WidthSpace
     from swapbench.ports import Device, Progress, Runtime, Say
     from swapbench.records import Format, Precision, Speed
+    from swapbench.workshop.artifacts.chain_files import Wanted
+    from swapbench.workshop.prune.latency_table import CheckedNetwork, LatencyTable, LayerTimes
+    from swapbench.workshop.prune.layer_chains import Chain, LayerGrid
+    from swapbench.workshop.prune.widths import Channels, Shape, WidthSpace
+    from swapbench.workshop.recipes.recipe import TrainRecipe
 
 SECONDS_A_FILE = 1.5
 """Of a sitting's time, for each file in it."""
@@ -109,8 +109,8 @@ def latency_table(
     runtime that is unknown, BadCard for a network that cannot be pruned, EnvironmentFailed where a file cannot be made or run.
     """
     task = _task(folders, request, say)
-    from swapbench.compress.latency_table import CheckedNetwork, Latency, LatencyTable
-    from swapbench.compress.layer_chains import bare, grids
+    from swapbench.workshop.prune.latency_table import CheckedNetwork, Latency, LatencyTable
+    from swapbench.workshop.prune.layer_chains import bare, grids
 
     planned = grids(task.shape, task.space, request.points)
     rows_of = [(grid, inputs) for grid in planned for inputs in grid.inputs]
@@ -244,10 +244,10 @@ class _Task:
 
 def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
     need_workshop("making the layers' files")
-    from swapbench.compress.prune import width_space
-    from swapbench.compress.pruning_net import shape_of
-    from swapbench.compress.pruning_recipe import MetaPruning
-    from swapbench.compress.recipe import read_recipe
+    from swapbench.workshop.prune.pruning import width_space
+    from swapbench.workshop.prune.pruning_net import shape_of
+    from swapbench.workshop.recipes.pruning_recipe import MetaPruning
+    from swapbench.workshop.recipes.recipe import read_recipe
 
     if request.points < 2:
         raise UserError("--points must be at least 2", remedy="Between two widths times are interpolated.")
@@ -302,7 +302,7 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
 
 def _exporters(file_format: Format) -> list[Any]:
     """What the bytes of the layers' files depend on besides the layer."""
-    from swapbench.build import EXPORTER_VERSION, PACKAGES
+    from swapbench.workshop.artifacts import EXPORTER_VERSION, PACKAGES
 
     versions = [importlib.metadata.version(one) for one in PACKAGES[file_format]]
     return [FILES_VERSION, EXPORTER_VERSION, file_format, versions]
@@ -316,7 +316,7 @@ def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels
     """Networks between the narrowest and the unpruned one, by MACs: half of them cut uniformly, half drawn at random."""
     import numpy as np
 
-    from swapbench.compress.widths import Budget
+    from swapbench.workshop.prune.widths import Budget
 
     random = np.random.default_rng(0)
     least, most = shape.macs(space.channels((0,) * len(space.sizes))), shape.macs(space.base)
@@ -334,7 +334,7 @@ def _made(
     task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
 ) -> dict[str, Path]:
     """Name -> file of every chain and network; what is missing is made by as many processes as there are cores, at most four."""
-    from swapbench.build.chain_files import Wanted
+    from swapbench.workshop.artifacts.chain_files import Wanted
 
     def path(name: str) -> Path:
         return task.cache / f"{name}.{task.precision}.{task.format}"
@@ -351,8 +351,8 @@ def _made(
 
 def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
     """Make files in children. WorkerFailed, with where their words are, for one that dies."""
-    from swapbench.build import start_child
-    from swapbench.build.chain_files import Job
+    from swapbench.workshop.artifacts import start_child
+    from swapbench.workshop.artifacts.chain_files import Job
 
     stage, log = "making the layers' files", task.cache / "export.log"
     count = min(os.cpu_count() or 1, MOST_CHILDREN, len(missing))
@@ -379,7 +379,9 @@ def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
             path = folder / f"{number}.json"
             job = Job(wanted=tuple(missing[number::count]), format=task.format, precision=task.precision)
             path.write_text(job.model_dump_json(), encoding="utf-8")
-            child = stack.enter_context(start_child("swapbench.build.chain_files", path, errors_to))
+            child = stack.enter_context(
+                start_child("swapbench.workshop.artifacts.chain_files", path, errors_to)
+            )
             stack.callback(child.kill)  # before anybody waits for it
             children.append(child)
         for status in pool.map(listen, children):
@@ -391,7 +393,7 @@ def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
 
 
 def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files: Mapping[str, Path]) -> _Row:
-    from swapbench.compress.layer_chains import layer_ns
+    from swapbench.workshop.prune.layer_chains import layer_ns
 
     cells = grid.row(inputs)
     names = list(dict.fromkeys(chain.name for cell in cells for chain in (cell.short, cell.long)))

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from swapbench.bench.experiment import Candidate
     from swapbench.catalog import Folders
-    from swapbench.commands.judging import Judged
-    from swapbench.experiment import Candidate
+    from swapbench.commands.paired_runs import Judged
     from swapbench.gate.policy import Policy
     from swapbench.operators import Breakdown, Difference, OperatorCount
     from swapbench.ports import Device, Progress, Runtime

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from swapbench.catalog import Folders
     from swapbench.ports import Say
     from swapbench.records import Record
-    from swapbench.report.selection import Query
-    from swapbench.report.table import Table
+    from swapbench.report.tables.table import Table
+    from swapbench.report.tables.view import Query
     from swapbench.report.writer import ReportFiles
 
 _MAGIC = frozenset("*?[")
@@ -66,8 +66,8 @@ def table(
     folders: Folders, runs: Sequence[Path], relative_to: str | None, say: Say
 ) -> tuple[Table, tuple[Path, ...]]:
     """The table of some runs, and their folders. Rows that were summed up before are taken from build/rows/."""
-    from swapbench.report.reading import rows_of_run
-    from swapbench.report.table import table_of_rows
+    from swapbench.report.rows.row_cache import rows_of_run
+    from swapbench.report.tables.table import table_of_rows
 
     chosen = run_folders(folders, runs, say)
     kept = folders.build / "rows"
@@ -77,9 +77,9 @@ def table(
 
 def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> tuple[str, ...]:
     """What to take of the chosen rows under some requirements, one paragraph for each device and data; see report.pareto."""
-    from swapbench.report.columns import constraint
-    from swapbench.report.pareto import recommend
-    from swapbench.report.selection import view_of
+    from swapbench.report.choose.fronts import recommend
+    from swapbench.report.tables.columns import constraint
+    from swapbench.report.tables.view import view_of
 
     rows = view_of(drawn, query).rows
     wanted = [constraint(text, rows) for text in requirements]
@@ -88,9 +88,9 @@ def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> 
 
 def terminal_table(drawn: Table, query: Query) -> RichTable:
     """The table that was asked for, for a terminal; the usual one where nothing was."""
-    from swapbench.report import skins
-    from swapbench.report import table as whole
-    from swapbench.report.selection import view_of
+    from swapbench.report.tables import skins
+    from swapbench.report.tables import table as whole
+    from swapbench.report.tables.view import view_of
 
     return skins.as_rich(view_of(drawn, query)) if query else whole.as_rich(drawn)
 
@@ -105,7 +105,7 @@ def published() -> str:
 def write_tables(drawn: Table, query: Query, skin: str | None, out: Path) -> tuple[Path, ...]:
     """Keep one skin of the table, or all of them, as `table.<suffix>` in a folder."""
     from swapbench.files import write_atomically
-    from swapbench.report.skins import SUFFIXES, text_of
+    from swapbench.report.tables.skins import SUFFIXES, text_of
 
     written = []
     for name in [skin] if skin else SUFFIXES:
@@ -151,7 +151,7 @@ def write_figure(
 ) -> tuple[Path, ...]:
     """Draw one figure of the chosen rows, with its data; a pruning search needs no run. options: as in report.figures.draw."""
     from swapbench.report import writer
-    from swapbench.report.selection import view_of
+    from swapbench.report.tables.view import view_of
 
     if kind == "search":
         found = writer.write_figure(kind, None, (), {}, out or Path(), history=history, **options)

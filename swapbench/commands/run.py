@@ -30,12 +30,12 @@ from swapbench.records import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.build import Built
+    from swapbench.bench.experiment import Candidate
     from swapbench.catalog import Carded, Folders
-    from swapbench.experiment import Candidate
-    from swapbench.pad.dataset import Dataset
+    from swapbench.data.dataset import Dataset
     from swapbench.ports import Progress, Runtime, Say, Tool
     from swapbench.records import ModelCard, Record
+    from swapbench.workshop.artifacts import Built
 
 
 LEAST_SUSTAINED_S = 5.0
@@ -142,7 +142,7 @@ def _sustained_s(text: str) -> float:
 
 def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) -> RunResult:
     """The main job: export what is missing, measure, save a record of each file, write the report."""
-    from swapbench import experiment
+    from swapbench.bench import experiment
 
     place = open_place(folders, request.device, request.runtimes)
     device, runtimes = place.device, place.runtimes
@@ -214,8 +214,8 @@ def candidates_of_files(
     files: Sequence[Path], runtimes: Sequence[Runtime], forced_card: ModelCard | None
 ) -> tuple[list[Candidate], list[tuple[str, SwapbenchError]]]:
     """Files from anywhere; each that cannot be measured fails alone. The card: the one given, or the file's own."""
-    from swapbench.experiment import Candidate
-    from swapbench.graph import read_graph, single_static_input
+    from swapbench.bench.experiment import Candidate
+    from swapbench.modelfile import read_graph, single_static_input
 
     good: list[Candidate] = []
     failures: list[tuple[str, SwapbenchError]] = []
@@ -278,8 +278,8 @@ def own_card(path: Path, metadata: dict[str, Any] | None) -> ModelCard | None:
 def _candidates(
     built: Sequence[Built], carded: Sequence[Carded], runtimes: Sequence[Runtime]
 ) -> list[Candidate]:
-    from swapbench.experiment import Candidate
-    from swapbench.graph import read_graph
+    from swapbench.bench.experiment import Candidate
+    from swapbench.modelfile import read_graph
 
     cards = {(one.card.name, one.card.recipe): one.card for one in carded}
     return [
@@ -304,7 +304,7 @@ def _net_and_recipe(variant: Variant) -> str:
 
 def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], say: Say) -> Path:
     """Where the records go: an unfinished run of the same description is taken up again."""
-    from swapbench import experiment
+    from swapbench.bench import experiment
 
     if request.name is None:
         runs = sorted(

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
+    from swapbench.pad.error_lines import Line
     from swapbench.pad.metrics import ErrorRates, FoldScores, TargetRates
-    from swapbench.pad.parity import ScoreParity
-    from swapbench.pad.report_rows import Line
     from swapbench.pad.score_files import ScoreFile
+    from swapbench.pad.score_parity import ScoreParity
     from swapbench.ports import Progress, Say
 
 SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
@@ -72,7 +72,7 @@ def score(
     say: Say,
 ) -> Path:
     """Score the development and test frames of a dataset with one model file; writes a score file."""
-    from swapbench import experiment
+    from swapbench.bench import experiment
     from swapbench.pad.score_files import write_score_file
 
     place = open_place(folders, DeviceRequest(device), runtimes)
@@ -99,7 +99,7 @@ class Evaluated:
 
     def lines(self) -> list[Line]:
         """The rates as named lines for a person."""
-        from swapbench.pad.report_rows import report_rows
+        from swapbench.pad.error_lines import report_rows
 
         return report_rows(self.rates)
 
@@ -155,7 +155,7 @@ def parity(
     say: Say,
 ) -> ScoreParity:
     """Compare the scores of two score files, two model files on a dataset, or one of each."""
-    from swapbench.pad.parity import score_parity
+    from swapbench.pad.score_parity import score_parity
 
     sides = []
     for path in (reference, other):

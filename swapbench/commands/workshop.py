@@ -19,13 +19,13 @@ from swapbench.records import FORMATS, PRECISIONS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.build import Built
     from swapbench.catalog import Carded, Folders
-    from swapbench.compress.recipe import TrainRecipe
-    from swapbench.pad.dataset import Dataset
-    from swapbench.pad.samples import Sample
+    from swapbench.data.dataset import Dataset
+    from swapbench.data.samples import Sample
     from swapbench.ports import Progress, Say
     from swapbench.records import Format, Precision
+    from swapbench.workshop.artifacts import Built
+    from swapbench.workshop.recipes.recipe import TrainRecipe
 
 
 DEV_FRAMES = 512
@@ -112,11 +112,11 @@ def train(
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingPackage("torch", "training", "train")
-    from swapbench.compress.processes import joined
-    from swapbench.compress.prune import prune, require_feasible
-    from swapbench.compress.recipe import read_recipe
-    from swapbench.compress.schedule import read_schedule
-    from swapbench.compress.train import train as train_network
+    from swapbench.workshop.prune.pruning import prune, require_feasible
+    from swapbench.workshop.recipes.recipe import read_recipe
+    from swapbench.workshop.recipes.schedule import read_schedule
+    from swapbench.workshop.train.processes import joined
+    from swapbench.workshop.train.training import train as train_network
 
     recipe = read_recipe(
         named_file("recipe", name, catalog.recipe_files(folders)),
@@ -292,8 +292,8 @@ def build_files(
     """The wanted files of every card, from the cache or exported now. PyTorch is needed only where one is missing."""
     import numpy as np
 
-    from swapbench import build
-    from swapbench.pad.preprocess import prepare
+    from swapbench.data.preprocess import prepare
+    from swapbench.workshop import artifacts as build
 
     built: list[Built] = []
     failures: list[tuple[str, SwapbenchError]] = []

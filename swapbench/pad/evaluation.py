@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.data.preprocess import prepare_all
 from swapbench.pad import metrics
-from swapbench.pad.preprocess import prepare_all
 from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.dataset import Dataset
-    from swapbench.pad.preprocess import Prepared
-    from swapbench.pad.samples import Sample
+    from swapbench.data.dataset import Dataset
+    from swapbench.data.preprocess import Prepared
+    from swapbench.data.samples import Sample
     from swapbench.ports import Outputs, Progress
     from swapbench.records import Accuracy, FaceBoxes, OutputMeaning, Preprocessing
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from swapbench.records import Frozen
-from swapbench.report.markdown import escaped, grid
+from swapbench.report.tables.markdown import escaped, grid
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

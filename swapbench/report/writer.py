@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 from swapbench import store
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.files import write_atomically
-from swapbench.report import figures, html, latex
-from swapbench.report.draws import Evidence
+from swapbench.report import figures
+from swapbench.report.choose.resampling import Evidence
 from swapbench.report.literature import as_markdown as literature_markdown
-from swapbench.report.markdown import as_markdown
-from swapbench.report.page import page_html
-from swapbench.report.page_detail import detail_of
-from swapbench.report.parity import parities_of
-from swapbench.report.selection import view_of
-from swapbench.report.table import as_csv, as_json, table_of
+from swapbench.report.page.detail import detail_of
+from swapbench.report.page.document import page_html
+from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.tables import html, latex
+from swapbench.report.tables.markdown import as_markdown
+from swapbench.report.tables.table import as_csv, as_json, table_of
+from swapbench.report.tables.view import view_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from swapbench.records import Record
     from swapbench.report.figures import Drawing
     from swapbench.report.literature import Entry
-    from swapbench.report.parity import RowParity
-    from swapbench.report.table import Table
+    from swapbench.report.rows.fp32_parity import RowParity
+    from swapbench.report.tables.table import Table
 
 
 def _parity_json(one: RowParity) -> dict[str, object]:

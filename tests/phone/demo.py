@@ -15,7 +15,7 @@ sys.path[0] = str(Path(__file__).parents[1])
 
 from phone.lifecycle import Unavailable, adb_server, emulated_phone  # noqa: E402
 from swapbench import cli  # noqa: E402
-from swapbench.pad.simulate import Recipe, simulate  # noqa: E402
+from swapbench.simulate.dataset import Recipe, simulate  # noqa: E402
 
 FILES = ("--models", "minifasnet_v2", "--precision", "fp32")
 # Three seconds of each energy window instead of ten, so that the whole run stays below a minute.

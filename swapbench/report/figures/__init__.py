@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, get_args
 
 from swapbench.errors import UnknownName
-from swapbench.report.columns import numeric_column
-from swapbench.report.draws import NOTHING
+from swapbench.report.choose.resampling import NOTHING
 from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
 from swapbench.report.figures.style import Drawing, StyleName, WidthName, page
+from swapbench.report.tables.columns import numeric_column
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from swapbench.report.draws import Evidence
-    from swapbench.report.table import Table
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.tables.table import Table
 
 __all__ = ["KINDS", "SUFFIXES", "Drawing", "Kind", "StyleName", "WidthName", "draw"]
 

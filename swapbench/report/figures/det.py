@@ -31,7 +31,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
-from swapbench.report.places import names_of
+from swapbench.report.rows.comparable import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swapbench.pad.scores import Scored
-    from swapbench.report.draws import Evidence
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
     Floats = NDArray[np.float64]
 

@@ -25,7 +25,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
-from swapbench.report.places import names_of
+from swapbench.report.rows.comparable import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.draws import Evidence
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
 FILES_AT_MOST = 7
 """Files in one panel: one for each colour."""

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.records import Speed
-from swapbench.report.cells import DOUBTFUL
 from swapbench.report.figures.style import (
     Drawing,
     Key,
@@ -28,6 +27,7 @@ from swapbench.report.figures.style import (
     shortened,
     table_csv,
 )
+from swapbench.report.tables.cells import DOUBTFUL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.draws import Evidence
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
 ROWS_AT_MOST = 40
 """Rows in one figure: more do not fit on a page."""

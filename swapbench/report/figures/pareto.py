@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench import units
-from swapbench.report.cells import DOUBTFUL
+from swapbench.report.choose.fronts import comparisons
 from swapbench.report.figures.labels import label_boxes
 from swapbench.report.figures.style import (
     GREY,
@@ -33,7 +33,7 @@ from swapbench.report.figures.style import (
     shortened,
     table_csv,
 )
-from swapbench.report.pareto import comparisons
+from swapbench.report.tables.cells import DOUBTFUL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,12 +41,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.columns import Column
-    from swapbench.report.draws import Evidence
+    from swapbench.report.choose.fronts import Standing
+    from swapbench.report.choose.resampling import Evidence
     from swapbench.report.figures.labels import Box
-    from swapbench.report.pareto import Standing
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.columns import Column
+    from swapbench.report.tables.table import Table
 
 SMALLEST_PT2, LARGEST_PT2 = 13.0, 80.0
 CROWD = 60

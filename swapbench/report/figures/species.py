@@ -25,15 +25,15 @@ from swapbench.report.figures.style import (
     sheet,
     shortened,
 )
-from swapbench.report.places import names_of
+from swapbench.report.rows.comparable import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
 LINES_AT_MOST = 60
 """Lines (species and headings) in one figure: more do not fit on a page."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench.errors import UnknownName
-from swapbench.report.table import SIMULATED
+from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.draws import Evidence
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
 FILES_AT_MOST = 7
 """Files in one figure: one for each colour."""

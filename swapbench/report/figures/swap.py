@@ -25,7 +25,7 @@ from swapbench.report.figures.style import (
     mark,
     sheet,
 )
-from swapbench.report.places import names_of
+from swapbench.report.rows.comparable import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.summary import Row
-    from swapbench.report.table import Table
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
 
 QUANTITIES = ("speed", "weight", "accuracy", "power")
 TITLES = {

@@ -1,0 +1,239 @@
+"""The kit of a phone: the native runner, the runtimes' libraries and, for those of Linux wheels, a C library; how it gets there.
+
+What was gathered for a phone is noted on this computer (`build/phones/<profile>.json`: where the files lie), what was pushed
+is noted on the phone (`kit.json`: names, digests, versions), so that another computer can go on with it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import Field, ValidationError
+
+from swapbench.commands.provision.sources import PACKAGES, Source, from_this_computer, is_like_this_computer
+from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, WorkerFailed
+from swapbench.files import file_sha256, write_atomically
+from swapbench.records import Frozen
+from swapbench.runtimes.native.adapter import Flavour, NativeLiteRT, NativeOnnxRuntime, NativeWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from swapbench.catalog import Folders
+    from swapbench.ports import Device, Loaded
+
+RUNTIMES: Final[Mapping[str, type[NativeOnnxRuntime | NativeLiteRT]]] = {
+    "onnxruntime": NativeOnnxRuntime,
+    "litert": NativeLiteRT,
+}
+NOTE: Final = "kit.json"
+TRIAL_RUNS: Final = 3
+TRIAL_TIMEOUT_S: Final = 120.0
+
+
+class Part(Frozen):
+    """One runtime of a kit; runner, library and loader are file names, loader "" where the phone's own linker loads."""
+
+    runtime: str
+    flavour: Flavour
+    package: str
+    version: str
+    runner: str
+    library: str
+    loader: str = ""
+
+
+class Kit(Frozen):
+    """What lies on a phone: its parts, and every file with its SHA-256. tools: further programs, by name."""
+
+    parts: tuple[Part, ...]
+    files: dict[str, str]
+    tools: dict[str, str] = Field(default_factory=dict)
+
+
+# ---------------------------------------------------------------------------------------------- on this computer
+
+
+def noted(folders: Folders, profile: str) -> tuple[tuple[Source, ...], Path | None]:
+    """What was gathered for a phone before, as far as the files are still there: runtimes, and benchmark_model."""
+    try:
+        note = json.loads(_note_file(folders, profile).read_bytes())
+        sources = [_source(one) for one in note["runtimes"]]
+        tool = Path(note["benchmark_model"]) if note["benchmark_model"] else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return (), None
+    whole = tuple(one for one in sources if all(path.is_file() for path in files_of(one)))
+    return whole, tool if tool is not None and tool.is_file() else None
+
+
+def note(folders: Folders, profile: str, sources: Sequence[Source], benchmark_model: Path | None) -> None:
+    """Remember what was gathered for a phone."""
+    told = {
+        "runtimes": [asdict(one) for one in sources],
+        "benchmark_model": str(benchmark_model.resolve()) if benchmark_model else None,
+    }
+    write_atomically(_note_file(folders, profile), json.dumps(told, indent=1, default=str) + "\n")
+
+
+def _note_file(folders: Folders, profile: str) -> Path:
+    return folders.build / "phones" / f"{profile}.json"
+
+
+def _source(told: dict[str, Any]) -> Source:
+    return Source(
+        **{
+            **told,
+            "runner": Path(told["runner"]),
+            "library": Path(told["library"]),
+            "loader": Path(told["loader"]) if told["loader"] else None,
+            "support": tuple(map(Path, told["support"])),
+        }
+    )
+
+
+def files_of(source: Source) -> tuple[Path, ...]:
+    """Every file of a runtime, its library first: that one is the largest, and a full disk is told soonest."""
+    loader = () if source.loader is None else (source.loader,)
+    return (source.library, source.runner, *loader, *source.support)
+
+
+def at_hand(folders: Folders, profile: str, abi: str) -> tuple[dict[str, Source], dict[str, SwapbenchError]]:
+    """By runtime, what can go to the phone without fetching anything; and why the others cannot."""
+    found = {one.runtime: one for one in noted(folders, profile)[0]}
+    errors: dict[str, SwapbenchError] = {}
+    if is_like_this_computer(abi):
+        for runtime in PACKAGES:
+            if runtime in found and found[runtime].flavour == "aar":
+                continue
+            found.pop(runtime, None)  # the wheel may be another one by now
+            try:
+                found[runtime] = from_this_computer(runtime, cache(folders))
+            except EnvironmentFailed as error:
+                errors[runtime] = error
+    return found, errors
+
+
+def cache(folders: Folders) -> Path:
+    """Where files of kits lie that can be made or fetched again."""
+    return folders.build / "kits"
+
+
+# ---------------------------------------------------------------------------------------------- on the phone
+
+
+def push(
+    device: Device, folders: Folders, sources: Sequence[Source], benchmark_model: Path | None = None
+) -> tuple[Kit, str]:
+    """Bring a kit to the phone, its note last; returns it and its folder there. What lies there already is not sent again."""
+    files: dict[str, Path] = {}
+    for source in sources:
+        files |= {path.name: path for path in files_of(source)}
+    if benchmark_model is not None:
+        files[benchmark_model.name] = benchmark_model
+    for path in files.values():
+        device.push(path)
+    kit = Kit(
+        parts=tuple(
+            Part(
+                runtime=one.runtime,
+                flavour=one.flavour,
+                package=one.package,
+                version=one.version,
+                runner=one.runner.name,
+                library=one.library.name,
+                loader=one.loader.name if one.loader else "",
+            )
+            for one in sources
+        ),
+        files={name: file_sha256(path) for name, path in files.items()},
+        tools={"benchmark_model": benchmark_model.name} if benchmark_model else {},
+    )
+    path = cache(folders) / NOTE
+    write_atomically(path, kit.model_dump_json(indent=1) + "\n")
+    return kit, str(PurePosixPath(device.push(path)).parent)
+
+
+def on_phone(device: Device, folder: str) -> Kit | None:
+    """The kit that lies on the phone in our folder, whoever pushed it; None where there is none, or not all of it."""
+    try:
+        kit = Kit.model_validate_json(device.read(f"{folder}/{NOTE}"))
+        done = device.run(["ls", "--", *(f"{folder}/{name}" for name in kit.files)], TRIAL_TIMEOUT_S)
+    except (DeviceFailed, ValidationError):
+        return None
+    return kit if done.exit_code == 0 else None
+
+
+def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
+    """The runtimes of a kit as the bench takes them."""
+    return tuple(
+        RUNTIMES[part.runtime](
+            runner=f"{folder}/{part.runner}",
+            library=f"{folder}/{part.library}",
+            flavour=part.flavour,
+            package=part.package,
+            version=part.version,
+            prefix=(f"{folder}/{part.loader}", "--library-path", folder) if part.loader else (),
+        )
+        for part in kit.parts
+        if part.runtime in RUNTIMES
+    )
+
+
+def tried(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:
+    """Run a model of one operator on the phone once. WorkerFailed with what the runner said where it does not run."""
+    content = {"onnx": trial_onnx, "tflite": trial_tflite}[worker.formats[0]]()
+    path = cache(folders) / f"trial.{worker.formats[0]}"
+    write_atomically(path, content)
+    options = {"runs": TRIAL_RUNS, "warmup_runs": 1, "warmup_ns": 0}
+    done = device.run(
+        worker.command(device.push(path), mode="time", threads=1, options=options), TRIAL_TIMEOUT_S
+    )
+    lines = done.stdout.splitlines()
+    if len(lines) < 2:
+        worker.parse_loaded(lines[0]) if lines else None  # raises where it is an error line
+        last = " | ".join(done.stderr.strip().splitlines()[-2:])
+        raise WorkerFailed(
+            f"the runner for {worker.name} ended with {done.exit_code}{': ' + last if last else ''}",
+            remedy="Give another version of the library, or report it with the phone's model.",
+        )
+    loaded = worker.parse_loaded(lines[0])
+    worker.parse_slice(lines[1])
+    return loaded
+
+
+def trial_onnx() -> bytes:
+    """A file that negates four numbers."""
+    from onnx import TensorProto, helper
+
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "trial", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def trial_tflite() -> bytes:
+    """A file that negates four numbers."""
+    import flatbuffers  # type: ignore[import-untyped, unused-ignore]
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.SubGraphT()
+    graph.tensors = []
+    for name in "xy":
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, [1, 4], schema.TensorType.FLOAT32
+        graph.tensors.append(tensor)
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0], [1]
+    graph.operators, graph.inputs, graph.outputs = [operator], [0], [1]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.NEG
+    code.version = 1
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.buffers = 3, [code], [schema.BufferT()]
+    model.subgraphs = [graph]
+    builder = flatbuffers.Builder(256)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())

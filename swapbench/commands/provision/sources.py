@@ -1,0 +1,306 @@
+"""Where the files of a kit come from: this computer, Android archives that the person gives, and the registries of pip and apt.
+
+Two ways to a runtime's library: the official Android one out of an AAR, or the one of the Linux wheel with a C library of its
+own, because no phone has glibc. Nothing is fetched but by `fetched_bundle`, and nothing of this computer's own pip, apt or
+dpkg state is touched.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from swapbench.errors import EnvironmentFailed, MissingPackage, UserError
+from swapbench.runtimes.native.adapter import installed_library
+from swapbench.runtimes.native.build import build, this_computer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from swapbench.runtimes.native.adapter import Flavour
+    from swapbench.runtimes.native.build import Target
+
+PACKAGES: Final[Mapping[str, str]] = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
+"""Runtime -> the Python package whose wheel holds its library."""
+WHEEL_LIBRARIES: Final[Mapping[str, str]] = {
+    "onnxruntime": r"onnxruntime/capi/libonnxruntime\.so[.0-9]*",
+    "litert": r"ai_edge_litert/libLiteRt\.so",
+}
+AAR_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
+    "onnxruntime": ("libonnxruntime.so",),
+    "litert": ("libLiteRt.so", "libtensorflowlite_jni.so"),
+}
+"""LiteRT from 2.0 on, and before."""
+ARM64: Final = "arm64-v8a"
+WHEEL_PLATFORMS: Final = tuple(
+    f"{name}_aarch64"
+    for name in ("manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 27, 28, 31, 34)))
+)
+"""pip takes these literally: a newer one does not include the older."""
+DEBIAN_PACKAGES: Final = ("libc6", "libgcc-s1", "libstdc++6")
+GLIBC_FILES: Final = (
+    *("ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"),
+    *("libgcc_s.so.1", "libstdc++.so.6"),
+)
+FETCH_TIMEOUT_S: Final = 600.0
+LIST_TIMEOUT_S: Final = 30.0
+
+
+@dataclass(frozen=True)
+class Source:
+    """One runtime as files of this computer. loader: what starts the runner where the phone lacks its C library, with
+    `support`, the libraries that it finds beside it; None and () where the phone's own linker does.
+    """
+
+    runtime: str
+    flavour: Flavour
+    package: str
+    version: str
+    runner: Path
+    library: Path
+    loader: Path | None = None
+    support: tuple[Path, ...] = ()
+
+
+def is_like_this_computer(abi: str) -> bool:
+    """Whether programs of this computer run on a phone of that ABI, with their C library beside them."""
+    here = {"x86_64": "x86_64", "aarch64": ARM64}.get(platform.machine())
+    return platform.system() == "Linux" and platform.libc_ver()[0] == "glibc" and abi == here
+
+
+def from_this_computer(runtime: str, cache: Path) -> Source:
+    """The wheel that is installed here, with this computer's C library.
+
+    Raises MissingPackage where the wheel or the compiler is not installed, EnvironmentFailed where a library of it is missing.
+    """
+    library = installed_library(runtime)
+    runner = build(this_computer(), cache / "runner")
+    loader = _own_loader()
+    support = {path.name: path for file in (runner, library) for path in _needed(loader, file)}
+    support.pop(loader.name, None)
+    package = PACKAGES[runtime]
+    return Source(
+        runtime=runtime,
+        flavour="bundle",
+        package=package,
+        version=importlib.metadata.version(package),
+        runner=runner,
+        library=library,
+        loader=loader,
+        support=tuple(support[name] for name in sorted(support)),
+    )
+
+
+def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
+    """The arm64 library of an official Android archive. UserError where the file is none or holds no such library."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            names = opened.namelist()
+            wanted = [f"jni/{ARM64}/{name}" for name in AAR_LIBRARIES[runtime]]
+            found = next((name for name in wanted if name in names), None)
+            if found is None:
+                there = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
+                raise UserError(
+                    f"{archive} holds no {' or '.join(wanted)}: it has {there}",
+                    remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
+                )
+            library = cache / "aar" / runtime / Path(found).name
+            library.parent.mkdir(parents=True, exist_ok=True)
+            part = library.with_name(f".{library.name}.part")
+            with opened.open(found) as packed, part.open("wb") as unpacked:
+                shutil.copyfileobj(packed, unpacked)
+            os.replace(part, library)
+    except (OSError, zipfile.BadZipFile) as problem:
+        raise UserError(
+            f"{archive} cannot be read as an Android archive ({problem})", remedy="Give an .aar file."
+        ) from None
+    name = re.fullmatch(r"(?P<package>.+?)-(?P<version>\d[\w.-]*)", archive.stem)
+    return Source(
+        runtime=runtime,
+        flavour="aar",
+        package=name["package"] if name else archive.stem,
+        # ONNX Runtime tells its own version, whatever the file is called
+        version=name["version"] if name and runtime == "litert" else "",
+        runner=build("aarch64-android", cache / "runner"),
+        library=library,
+    )
+
+
+def fetched_bundle(runtime: str, cache: Path) -> Source:
+    """The arm64 wheel of the version that is installed here, with Debian's C library for arm64; what is there is not fetched again.
+
+    Raises MissingPackage where the runtime is not installed here, EnvironmentFailed where pip or apt cannot fetch.
+    """
+    package = PACKAGES[runtime]
+    try:
+        version = importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        raise MissingPackage(package, f"knowing which version of {runtime} to fetch", "phone") from None
+    target: Target = "aarch64-linux"
+    glibc = _glibc(cache / "glibc-arm64")
+    return Source(
+        runtime=runtime,
+        flavour="bundle",
+        package=package,
+        version=version,
+        runner=build(target, cache / "runner"),
+        library=_wheel_library(runtime, version, cache / "wheels-arm64"),
+        loader=glibc[0],
+        support=glibc[1:],
+    )
+
+
+# ---------------------------------------------------------------------------------------------- this computer
+
+
+def _own_loader() -> Path:
+    loader = Path(
+        {"x86_64": "/lib64/ld-linux-x86-64.so.2", "aarch64": "/lib/ld-linux-aarch64.so.1"}[platform.machine()]
+    )
+    if not loader.is_file():
+        raise EnvironmentFailed(
+            f"this computer has no {loader}, so its C library cannot go to the phone",
+            remedy="Prepare the phone on Debian, Ubuntu or the like.",
+        )
+    return loader
+
+
+def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
+    """The libraries that the loader gives a program or a library."""
+    done = _ran(
+        [str(loader), "--list", str(file)], LIST_TIMEOUT_S, f"the libraries of {file.name} cannot be told"
+    )
+    lines = [line.strip() for line in done.splitlines()]
+    absent = [line.split(" ")[0] for line in lines if line.endswith("=> not found")]
+    if absent:
+        raise EnvironmentFailed(
+            f"{file.name} needs {', '.join(absent)}, which this computer lacks",
+            remedy="Install it with the package manager of this computer.",
+        )
+    found = (re.fullmatch(r"\S+ => (/.+) \(0x[0-9a-f]+\)", line) for line in lines)
+    return tuple(Path(one[1]) for one in found if one)
+
+
+# ---------------------------------------------------------------------------------------------- pip and apt
+
+
+def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
+    place = folder / f"{PACKAGES[runtime]}-{version}"
+    there = [
+        path
+        for path in place.glob("*.so*")
+        if re.fullmatch(WHEEL_LIBRARIES[runtime].rpartition("/")[2], path.name)
+    ]
+    if there:
+        return there[0]
+    place.mkdir(parents=True, exist_ok=True)
+    wanted = f"{PACKAGES[runtime]}=={version}"
+    platforms = [word for name in WHEEL_PLATFORMS for word in ("--platform", name)]
+    _ran(
+        [
+            *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
+            *("--only-binary", ":all:", "--python-version", ".".join(map(str, sys.version_info[:2]))),
+            *("--implementation", "cp", *platforms, "--dest", str(place), wanted),
+        ],
+        FETCH_TIMEOUT_S,
+        f"pip cannot fetch {wanted} for arm64",
+    )
+    (wheel,) = place.glob("*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        (name,) = [one for one in opened.namelist() if re.fullmatch(WHEEL_LIBRARIES[runtime], one)]
+        part = place / ".part"
+        with opened.open(name) as packed, part.open("wb") as unpacked:
+            shutil.copyfileobj(packed, unpacked)
+    library = place / Path(name).name
+    os.replace(part, library)
+    wheel.unlink()
+    return library
+
+
+def _glibc(folder: Path) -> tuple[Path, ...]:
+    """GLIBC_FILES, the loader first, out of Debian's packages for arm64 through a private view of apt."""
+    files = tuple(folder / name for name in GLIBC_FILES)
+    if all(path.is_file() for path in files):
+        return files
+    for program in ("apt-get", "dpkg-deb"):
+        if shutil.which(program) is None:
+            raise EnvironmentFailed(
+                f"{program} is not on this computer, and the C library for arm64 comes from Debian's packages",
+                remedy=f"Put {', '.join(GLIBC_FILES)} for arm64 into {folder}, or give Android archives "
+                "(--onnxruntime-aar, --litert-aar).",
+            )
+    view = folder / ".apt"
+    apt = _apt(view)
+    what = "apt cannot fetch the C library for arm64"
+    _ran([*apt, "update"], FETCH_TIMEOUT_S, what, cwd=view / "files")
+    _ran([*apt, "download", *DEBIAN_PACKAGES], FETCH_TIMEOUT_S, what, cwd=view / "files")
+    unpacked = view / "unpacked"
+    for package in sorted((view / "files").glob("*.deb")):
+        _ran(
+            ["dpkg-deb", "-x", str(package), str(unpacked)],
+            FETCH_TIMEOUT_S,
+            f"{package.name} cannot be unpacked",
+        )
+    for path in files:
+        found = [one for one in unpacked.rglob(path.name) if one.is_file()]
+        if not found:
+            raise EnvironmentFailed(f"{path.name} is in none of the packages {', '.join(DEBIAN_PACKAGES)}")
+        shutil.copyfile(found[0].resolve(), path)
+    shutil.rmtree(view)
+    return files
+
+
+def _apt(view: Path) -> list[str]:
+    """apt-get with state of its own, for arm64, asking the sources of this computer."""
+    shutil.rmtree(view, ignore_errors=True)
+    for place in ("state/lists/partial", "cache/archives/partial", "files"):
+        (view / place).mkdir(parents=True)
+    (view / "status").touch()
+    options = {
+        "APT::Architecture": "arm64",
+        "APT::Architectures::": "arm64",
+        "APT::Sandbox::User": "root" if os.getuid() == 0 else "",
+        "Dir::State": view / "state",
+        "Dir::State::status": view / "status",
+        "Dir::Cache": view / "cache",
+        "Acquire::Languages": "none",
+    }
+    return ["apt-get", "-q", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
+
+
+def _ran(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
+    """What a program printed; EnvironmentFailed with its own words where it fails, takes too long or is not there."""
+    remedy = (
+        "Is there a network, and do the sources of this computer have it? Else give Android archives (.aar)."
+    )
+    try:
+        done = subprocess.run(
+            list(argv),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+            cwd=cwd,
+        )
+    except subprocess.TimeoutExpired:
+        raise EnvironmentFailed(f"{failure} within {timeout_s:g} s", remedy=remedy) from None
+    except OSError as problem:
+        raise EnvironmentFailed(f"{failure}: {problem}", remedy=remedy) from None
+    # apt-get update ends with 0 although no source answered: it only warns
+    complaints = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W: Failed", "ERROR:"))]
+    if done.returncode or (argv[0] == "apt-get" and complaints):
+        words = (complaints or (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"])[
+            0
+        ]
+        raise EnvironmentFailed(f"{failure}: {words}", remedy=remedy)
+    return done.stdout

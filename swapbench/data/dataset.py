@@ -1,0 +1,455 @@
+"""Samples that passed every check, and the generic way to describe them: manifests in CSV.
+
+A folder holds `dataset.json` and one `manifest-<split>.csv` a split, or one `manifest.csv` for all splits; a single CSV file
+with another name does as well. `dataset.json` says `{"name": text, "simulated": true or false, "notice": text}`; beside a
+single CSV it may be left out, the data are real then. A row is one image, one frame of a video, or a whole video:
+
+    path        relative to the folder of the manifest; an image or a frame is upright after its EXIF orientation
+    subject     who is shown, or whose face was copied; never in two splits
+    label       bona_fide | attack
+    species     attack instrument species ("print", "replay"), empty for bona fide
+    split       train | dev | test
+
+and, where they are known:
+
+    frame       number of the frame in the video, or of an image inside its presentation; an empty one takes frames spread
+                evenly over a video
+    presentation    equal for all images that are frames of one trial; the path if empty
+    domain      the conditions that differ between domains: camera, printer, display, light
+    session device instrument            further conditions, free text
+    box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty where none is known
+
+Everything that would make a result wrong without an error is checked here, and named with its file and line.
+This module knows nothing about pixels or networks.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, cast
+
+from swapbench.data.samples import VIDEO_SUFFIXES, Sample
+from swapbench.errors import BadDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from swapbench.data.samples import Box, Label
+
+SPLITS = ("train", "dev", "test")
+FRAMES_PER_VIDEO = 8
+BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
+NEEDED = ("path", "subject", "label", "species", "split")
+COLUMNS = (
+    "path",
+    "frame",
+    "subject",
+    "label",
+    "species",
+    "domain",
+    "session",
+    "device",
+    "split",
+    "instrument",
+    *BOX_COLUMNS,
+)
+"""The columns of a manifest of still images, as `swapbench data simulate` writes it."""
+
+READ_WHOLE_BYTES = 1 << 20
+BLOCKS, BLOCK_BYTES = 16, 1 << 16
+
+_LIKELY = {
+    **dict.fromkeys(("live", "real", "genuine", "bonafide", "bona fide", "bona-fide"), "bona_fide"),
+    **dict.fromkeys(("spoof", "fake", "attacks"), "attack"),
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One fold that passed every check. `splits` holds the requested splits, in the order of manifest or list.
+
+    protocol: the protocol in words that can stand in a table, empty for a manifest's own splits; fold: which of its folds,
+    empty where it has one; basis: what the numbers rest on, in sentences.
+    """
+
+    name: str
+    simulated: bool
+    notice: str
+    root: Path
+    splits: Mapping[str, tuple[Sample, ...]]
+    protocol: str = ""
+    fold: str = ""
+    basis: tuple[str, ...] = ()
+
+    @classmethod
+    def load(
+        cls, data: Path, splits: Sequence[str] = SPLITS, frames_per_video: int = FRAMES_PER_VIDEO
+    ) -> Dataset:
+        """Read the manifests of a folder, or a single CSV, and check them.
+
+        Every manifest that is there is read, so that a subject shared with a split that was not asked for is found too;
+        files are looked for only in the requested splits. Raises BadDataset.
+        """
+        manifests = read_manifests(data, frames_per_video)
+        refuse(manifests.faults)
+        for split in splits:
+            manifests.need(split)
+        refuse(tuple(shared_subjects(str(data), manifests.splits)))
+        for faults_of in (manifests.class_faults, manifests.row_faults):
+            refuse([fault for split in splits for fault in faults_of(split)])
+        return cls(
+            name=manifests.about.name,
+            simulated=manifests.about.simulated,
+            notice=manifests.about.notice,
+            root=manifests.root,
+            splits={split: manifests.splits[split] for split in splits},
+        )
+
+    def samples(self, split: str) -> tuple[Sample, ...]:
+        """The samples of a split that was loaded; BadDataset names the ones that were."""
+        if split not in self.splits:
+            raise BadDataset(
+                f"split {split!r} of {self.name} was not loaded", remedy=f"Loaded: {', '.join(self.splits)}."
+            )
+        return self.splits[split]
+
+    def digest(self, splits: Sequence[str] | None = None) -> str:
+        """sha256 over what is known about every sample of `splits` (all loaded ones unless told) and the content of its files.
+
+        It changes when a pixel, a label, a box, an annotation or the order of rows changes, and not when the folder moves.
+        Of a file above 1 MiB only what `content_sha256` reads counts.
+        """
+        total = hashlib.sha256()
+        # frames of a video follow each other: a few entries are enough
+        content = functools.lru_cache(maxsize=4)(_content_or_error)
+        for split in splits or tuple(self.splits):
+            for sample in self.samples(split):
+                total.update(json.dumps(_digest_row(sample), ensure_ascii=False).encode())
+                total.update(content(sample.path))
+                if sample.annotation is not None:
+                    total.update(content(sample.annotation.path))
+        return total.hexdigest()
+
+
+def _digest_row(sample: Sample) -> list[object]:
+    """What is known about a sample. What has its default is left out, so that the digests of older records still hold."""
+    row = [sample.name, sample.frame, sample.subject, sample.label, sample.species, sample.domain]
+    row += [sample.session, sample.device, sample.split, sample.instrument, sample.box]
+    further = {
+        "presentation": sample.presentation if sample.presentation != sample.name else None,
+        "spread": sample.spread,
+        "annotation": sample.annotation.format if sample.annotation is not None else None,
+        "rotate_deg": sample.rotate_deg,
+    }
+    further = {name: value for name, value in further.items() if value}
+    return [*row, further] if further else row
+
+
+def _content_or_error(path: Path) -> bytes:
+    try:
+        return content_sha256(path)
+    except OSError as error:
+        raise BadDataset(f"cannot read {path}: {error.strerror}") from error
+
+
+def content_sha256(path: Path) -> bytes:
+    """32 bytes that change with a file's content: its sha256, read in pieces.
+
+    Of a file above 1 MiB it is the sha256 of its size and of sixteen blocks of 64 KiB spread evenly from its first byte to
+    its last: reading a hundred gigabytes of video would take an hour. Two such files of equal size that
+    differ only between the blocks pass for one; compressed videos that differ at all differ nearly everywhere.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        if size <= READ_WHOLE_BYTES:
+            return hashlib.file_digest(file, "sha256").digest()
+        digest = hashlib.sha256(f"{BLOCKS} blocks of {BLOCK_BYTES} in {size}\n".encode())
+        for block in range(BLOCKS):
+            file.seek((size - BLOCK_BYTES) * block // (BLOCKS - 1))
+            digest.update(file.read(BLOCK_BYTES))
+        return digest.digest()
+
+
+def refuse(faults: Sequence[BadDataset]) -> None:
+    """Raise the first fault and say how many more there are; nothing where there are none."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        more = f"And {len(faults) - 1} more: swapbench data check lists everything that is wrong."
+        raise BadDataset(str(faults[0]), remedy=more)
+
+
+@dataclass(frozen=True)
+class About:
+    """What `dataset.json` says."""
+
+    name: str
+    simulated: bool = False
+    notice: str = ""
+
+
+def read_about(folder: Path) -> About:
+    """Read `dataset.json` of a folder. Raises BadDataset."""
+    path = folder / "dataset.json"
+    try:
+        about: Any = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadDataset(
+            f"cannot read {path}: {error.strerror}", remedy="A dataset folder needs a dataset.json."
+        ) from error
+    except ValueError as error:
+        raise BadDataset(f"{path} is not JSON: {error}") from error
+    if (
+        not isinstance(about, dict)
+        or not isinstance(about.get("name"), str)
+        or not isinstance(about.get("simulated"), bool)
+    ):
+        raise BadDataset(f'{path} must hold at least {{"name": text, "simulated": true or false}}')
+    return About(about["name"], about["simulated"], str(about.get("notice", "")))
+
+
+def manifest_path(folder: Path, split: str) -> Path:
+    """Where the manifest of a split lies."""
+    return folder / f"manifest-{split}.csv"
+
+
+@dataclass(frozen=True)
+class Manifests:
+    """What the manifests of a folder, or a single CSV, say.
+
+    rows: split -> the row that each line became, as "manifest row n" and its samples; a split without a manifest
+    or without lines is not there. faults: everything that is wrong with any line, in the order in which it was found.
+    """
+
+    about: About
+    root: Path
+    rows: Mapping[str, tuple[tuple[str, tuple[Sample, ...]], ...]]
+    files: Mapping[str, Path]
+    faults: tuple[BadDataset, ...]
+
+    @property
+    def splits(self) -> dict[str, tuple[Sample, ...]]:
+        """Split -> all its samples."""
+        return {
+            split: tuple(sample for _, samples in rows for sample in samples)
+            for split, rows in self.rows.items()
+        }
+
+    def need(self, split: str) -> None:
+        """Raise BadDataset for a split that has no manifest, or no row in the one that there is."""
+        if split not in self.files:
+            single = next(iter(self.files.values()), None)
+            raise BadDataset(
+                f"{single} has no rows of split {split!r}"
+                if single is not None and single not in {manifest_path(self.root, one) for one in SPLITS}
+                else f"{self.root} has no {manifest_path(self.root, split).name}",
+                remedy=f"Splits there: {', '.join(self.files) if self.files else 'none'}.",
+            )
+
+    def class_faults(self, split: str) -> Iterator[BadDataset]:
+        """A fault for a class of which a split has nothing."""
+        labels = {sample.label for _, samples in self.rows[split] for sample in samples}
+        for label in ("bona_fide", "attack"):
+            if label not in labels:
+                own = self.files[split] == manifest_path(self.root, split)
+                yield BadDataset(
+                    f"{self.files[split]} has no {label} samples{'' if own else f' in split {split!r}'}",
+                    remedy="Both classes are needed in every split.",
+                )
+
+    def row_faults(self, split: str) -> Iterator[BadDataset]:
+        """A fault for every row that repeats another one, or whose file does not exist."""
+        seen: set[tuple[str, int, int]] = set()
+        for where, samples in self.rows[split]:
+            first = samples[0]
+            key = (first.name, first.frame, first.spread)
+            if key in seen:
+                frame = "" if first.spread else f" frame {first.frame}"
+                yield BadDataset(f"{where}: {first.name}{frame} is listed twice")
+            seen.add(key)
+            if not first.path.is_file():
+                yield BadDataset(f"{where}: {first.path} does not exist")
+
+
+def has_manifests(data: Path) -> bool:
+    """True for a CSV file and for a folder that holds a manifest."""
+    if data.is_file():
+        return data.suffix.lower() == ".csv"
+    return any(path.is_file() for path in (data / "manifest.csv", *(manifest_path(data, s) for s in SPLITS)))
+
+
+def read_manifests(data: Path, frames_per_video: int = FRAMES_PER_VIDEO) -> Manifests:
+    """Read all manifests of a folder, `manifest-<split>.csv` before `manifest.csv`, or a single CSV file.
+
+    What is wrong with a line is returned in `faults`. Raises BadDataset where there is nothing to read at all.
+    """
+    if not data.exists():
+        raise BadDataset(
+            f"there is no dataset folder {data}",
+            remedy="Make the simulated one with: swapbench data simulate",
+        )
+    if data.is_file() and data.suffix.lower() != ".csv":
+        raise BadDataset(
+            f"{data} is no dataset", remedy="Name a dataset folder or a manifest whose name ends in .csv."
+        )
+    root = data.parent if data.is_file() else data
+    each = {split: manifest_path(root, split) for split in SPLITS if manifest_path(root, split).is_file()}
+    single = data if data.is_file() else root / "manifest.csv"
+    if data.is_file() or (not each and single.is_file()):
+        name = data.stem if data.is_file() else root.resolve().name
+        about = read_about(root) if (root / "dataset.json").is_file() else About(name)
+        each = {}
+        sources: list[tuple[str, Path]] = [("", single)]
+    else:
+        about = read_about(root)
+        sources = list(each.items())
+    faults: list[BadDataset] = []
+    rows: dict[str, list[tuple[str, tuple[Sample, ...]]]] = {split: [] for split in each}
+    for split, path in sources:
+        for found, where, samples in _read_manifest(path, split, frames_per_video, faults):
+            rows.setdefault(found, []).append((where, samples))
+    every = [
+        (where, sample) for split in SPLITS for where, samples in rows.get(split, ()) for sample in samples
+    ]
+    faults += _mixed_presentations(every)
+    ordered = {split: tuple(rows[split]) for split in SPLITS if split in rows}
+    return Manifests(about, root, ordered, each or dict.fromkeys(ordered, single), tuple(faults))
+
+
+def _read_manifest(
+    path: Path, split: str, frames_per_video: int, faults: list[BadDataset]
+) -> Iterator[tuple[str, str, tuple[Sample, ...]]]:
+    """Split, "manifest row n" and samples of every line that is in order; the others go to `faults`."""
+    number = 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file)
+            missing = [column for column in NEEDED if column not in (lines.fieldnames or ())]
+            if missing:
+                faults.append(BadDataset(f"{path} lacks the columns {', '.join(missing)}"))
+                return
+            for number, line in enumerate(lines, start=2):
+                try:
+                    first = _first_sample(
+                        f"{path} line {lines.line_num}", path.parent, split, line, frames_per_video
+                    )
+                except BadDataset as fault:
+                    faults.append(fault)
+                    continue
+                samples = tuple(replace(first, frame=frame) for frame in range(first.spread)) or (first,)
+                yield first.split, f"{path} row {number}", samples
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        faults.append(BadDataset(f"cannot read {path}: {error}"))
+        return
+    if number == 1:
+        faults.append(BadDataset(f"{path} has no rows"))
+
+
+def _first_sample(
+    where: str, folder: Path, split: str, row: Mapping[str, str | None], frames_per_video: int
+) -> Sample:
+    """The sample of a line, the first of several where the line is a whole video. `split` is empty in a single CSV."""
+    if None in row or None in row.values():
+        raise BadDataset(f"{where}: wrong number of fields")
+    text = {column: (row.get(column) or "").strip() for column in (*COLUMNS, "presentation")}
+    relative = PurePosixPath(text["path"])
+    if not text["path"] or relative.is_absolute() or ".." in relative.parts:
+        raise BadDataset(f"{where}: path {text['path']!r} must be relative and stay inside the folder")
+    if text["label"] not in {"bona_fide", "attack"}:
+        raise BadDataset(f"{where}: unknown label {text['label']!r}", remedy=_label_remedy(text["label"]))
+    if text["label"] == "attack" and not text["species"]:
+        raise BadDataset(
+            f"{where}: an attack without a species", remedy="APCER is counted by species; name it."
+        )
+    if text["label"] == "bona_fide" and text["species"]:
+        raise BadDataset(f"{where}: a bona fide sample with the species {text['species']!r}")
+    if not text["subject"]:
+        raise BadDataset(f"{where}: no subject")
+    if split and text["split"] != split:
+        raise BadDataset(f"{where}: split is {text['split']!r} in the manifest of {split!r}")
+    if text["split"] not in SPLITS:
+        raise BadDataset(f"{where}: unknown split {text['split']!r}", remedy="Use train, dev or test.")
+    video = relative.suffix.lower() in VIDEO_SUFFIXES
+    if text["frame"] and not text["frame"].isdecimal():
+        raise BadDataset(f"{where}: frame {text['frame']!r} is not a whole number from 0")
+    return Sample(
+        name=text["path"],
+        path=folder.joinpath(*relative.parts),
+        frame=int(text["frame"] or 0),
+        subject=text["subject"],
+        label=cast("Label", text["label"]),
+        species=text["species"],
+        domain=text["domain"],
+        session=text["session"],
+        device=text["device"],
+        split=text["split"],
+        instrument=text["instrument"],
+        box=_box(where, [text[column] for column in BOX_COLUMNS]),
+        presentation=text["presentation"] or text["path"],
+        spread=frames_per_video if video and not text["frame"] else 0,
+    )
+
+
+def _label_remedy(label: str) -> str:
+    likely = _LIKELY.get(label.lower())
+    if likely is not None:
+        return f"Use bona_fide or attack; {label} is {likely}."
+    if label in {"0", "1"}:
+        return "Use bona_fide or attack; 1 is bona_fide in most files, and attack in some."
+    return "Use bona_fide or attack."
+
+
+def _box(where: str, fields: Sequence[str]) -> Box | None:
+    if not any(fields):
+        return None
+    try:
+        x, y, width, height = (float(field) for field in fields)
+    except ValueError:
+        raise BadDataset(f"{where}: box {', '.join(fields)} is not four numbers") from None
+    if not (width > 0 and height > 0 and abs(x) < 1e6 and abs(y) < 1e6 and width < 1e6 and height < 1e6):
+        raise BadDataset(
+            f"{where}: box {', '.join(fields)} is empty",
+            remedy="Leave all four empty where no face is known.",
+        )
+    return x, y, width, height
+
+
+def shared_subjects(place: str, splits: Mapping[str, Iterable[Sample]]) -> Iterator[BadDataset]:
+    """A fault for every subject that is in two of the splits."""
+    seen: dict[str, tuple[str, str]] = {}
+    told: set[str] = set()
+    for split, samples in splits.items():
+        for sample in samples:
+            first, name = seen.setdefault(sample.subject, (split, sample.name))
+            if first != split and sample.subject not in told:
+                told.add(sample.subject)
+                yield BadDataset(
+                    f"{place}: subject {sample.subject!r} is in {first} ({name}) and in {split} ({sample.name})",
+                    remedy="Split by subject: a network that knows the person has not been tested.",
+                )
+
+
+def _mixed_presentations(every: Iterable[tuple[str, Sample]]) -> Iterator[BadDataset]:
+    """A fault for every row that contradicts an earlier row of its presentation, or puts a file into a second one."""
+    seen: dict[str, Sample] = {}
+    files: dict[str, str] = {}
+    told: set[str] = set()
+    for where, sample in every:
+        first = seen.setdefault(sample.presentation, sample)
+        for name in ("subject", "label", "species", "split"):
+            if getattr(first, name) != getattr(sample, name) and where not in told:
+                told.add(where)
+                yield BadDataset(
+                    f"{where}: presentation {sample.presentation!r} has {name} {getattr(first, name)!r}"
+                    f" in {first.name} and {getattr(sample, name)!r} in {sample.name}",
+                    remedy="Frames of one presentation are one trial and agree in subject, label, species and split.",
+                )
+        if files.setdefault(sample.name, sample.presentation) != sample.presentation and where not in told:
+            told.add(where)
+            yield BadDataset(f"{where}: {sample.name} is in two presentations")

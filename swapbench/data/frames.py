@@ -1,0 +1,215 @@
+"""Frames of image and video files: upright and RGB, or in words why there is none.
+
+Images are read by Pillow, videos by FFmpeg through OpenCV, which is imported when the first video is opened.
+This module knows nothing about faces or networks.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import PIL
+from PIL import Image, ImageOps
+
+from swapbench.data.samples import VIDEO_SUFFIXES
+from swapbench.errors import MissingPackage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+    from pathlib import Path
+    from typing import TypeVar
+
+    from swapbench.data.samples import Sample
+
+    Unit = TypeVar("Unit")
+    Result = TypeVar("Result")
+
+UNITS_AHEAD = 2
+"""Units under way for each thread: one that it works on and one that waits, so that no thread is ever idle."""
+
+_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises for files that are no readable image; SyntaxError for some broken ones."""
+
+_CLOCKWISE = {
+    90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_90,
+}
+
+
+class Frame(NamedTuple):
+    """An upright RGB frame and its number in its file, 0 in an image."""
+
+    number: int
+    image: Image.Image
+
+
+def is_video(sample: Sample) -> bool:
+    """True where the sample's file is a video: it is spread over it, or its suffix says so."""
+    return sample.spread > 0 or sample.path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def decoders(samples: Iterable[Sample]) -> list[str]:
+    """Names and versions of what decodes the files of these samples: part of what their pixels depend on."""
+    found = [f"pillow {PIL.__version__}"]
+    if any(is_video(sample) for sample in samples):
+        found.append(f"opencv {_cv2().__version__}")
+    return found
+
+
+def by_file(samples: Sequence[Sample]) -> list[list[int]]:
+    """The indexes of the samples of each file, files in the order in which they first appear."""
+    files: dict[tuple[Path, int], list[int]] = {}
+    for index, sample in enumerate(samples):
+        files.setdefault((sample.path, sample.rotate_deg), []).append(index)
+    return list(files.values())
+
+
+def load_frame(path: Path, rotate_deg: int = 0) -> Image.Image:
+    """The upright RGB frame of an image file: turned as its EXIF orientation says, or by `rotate_deg` clockwise instead.
+
+    Raises OSError, ValueError, SyntaxError or PIL.Image.DecompressionBombError for a file that is no readable image.
+    """
+    with Image.open(path) as image:
+        upright = image if rotate_deg else ImageOps.exif_transpose(image)
+        return turned(upright.convert("RGB"), rotate_deg)
+
+
+def turned(image: Image.Image, clockwise_deg: int) -> Image.Image:
+    """The image turned by 0, 90, 180 or 270 degrees."""
+    return image.transpose(_CLOCKWISE[clockwise_deg]) if clockwise_deg else image
+
+
+def read_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
+    """The frames that `samples`, all of one file, ask for, in the file's order: index in `samples`, frame or reason.
+
+    A video is decoded from its beginning to the last frame that is wanted, and no further. The frames that can be decoded
+    are given; each of the others has its reason. Nothing behind a damaged frame is read, because its number is not known.
+
+    The number N that `Sample.spread` counts with is the one that the container declares. Where it declares too many, the
+    frames that are not there are reported; where it declares too few, the choice is spread evenly over the part that it
+    declares, because only decoding every file to its end could tell. Where it declares none, the frames are counted. A
+    video of fewer frames than `spread` gives some of them twice.
+
+    A video is turned as its metadata says, or by `rotate_deg` instead. Raises MissingPackage for a video without OpenCV.
+    """
+    if is_video(samples[0]):
+        yield from _video_frames(samples)
+        return
+    try:
+        found: Frame | str = Frame(0, load_frame(samples[0].path, samples[0].rotate_deg))
+    except _UNREADABLE as error:
+        found = f"{type(error).__name__}: {error}".replace(str(samples[0].path), samples[0].path.name)
+    for index in range(len(samples)):
+        yield index, found
+
+
+def _video_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
+    capture = _opened(samples[0])
+    try:
+        if not capture.isOpened():
+            empty = samples[0].path.is_file() and samples[0].path.stat().st_size == 0
+            for index in range(len(samples)):
+                yield index, "the file is empty" if empty else "no video that can be opened"
+            return
+        declared = capture.get(_cv2().CAP_PROP_FRAME_COUNT)
+        count = int(declared) if declared > 0 else _counted(samples[0])
+        wanted = sorted((_number(sample, count), index) for index, sample in enumerate(samples))
+        passed, going = 0, True
+        for number, same in itertools.groupby(wanted, key=lambda one: one[0]):
+            while going and passed <= number:
+                going = bool(capture.grab())
+                passed += going
+            shown = _retrieved(capture, number, samples[0]) if going else _missing(number, passed, count)
+            for _, index in same:
+                yield index, shown
+    finally:
+        capture.release()
+
+
+def _number(sample: Sample, count: int) -> int:
+    """The number of the sample's frame in a file of `count` frames."""
+    if sample.spread == 0:
+        return sample.frame
+    return (2 * sample.frame + 1) * count // (2 * sample.spread)
+
+
+def _missing(number: int, readable: int, count: int) -> str:
+    if number >= count:
+        return f"there is no frame {number}: the video has {count} frames, counted from 0"
+    return f"truncated or damaged: {readable} of {count} frames can be read"
+
+
+def _retrieved(capture: Any, number: int, sample: Sample) -> Frame | str:
+    try:
+        done, bgr = capture.retrieve()
+    except _cv2().error as error:
+        return f"frame {number} cannot be decoded: {' '.join(str(error).split())}"
+    if not done or bgr is None or bgr.ndim != 3:
+        return f"frame {number} cannot be decoded"
+    height, width, _ = bgr.shape
+    image = Image.frombuffer("RGB", (width, height), bgr, "raw", "BGR", 0, 1)
+    return Frame(number, turned(image, sample.rotate_deg))
+
+
+def _opened(sample: Sample) -> Any:
+    # One decoding thread: files are decoded side by side, and a thread pool for each of them would only get in the way.
+    cv2 = _cv2()
+    capture = cv2.VideoCapture(str(sample.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
+    if sample.rotate_deg:
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)
+    return capture
+
+
+def _counted(sample: Sample) -> int:
+    capture = _opened(sample)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
+@functools.cache
+def _cv2() -> Any:
+    # Both print about every damaged file; the reasons that are returned say it once and in one line. A person who
+    # wants to hear them sets the variables.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    try:
+        import cv2
+    except ImportError:
+        raise MissingPackage("opencv-python-headless", "reading videos", "datasets") from None
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
+
+
+def side_by_side(
+    work: Callable[[Unit], Result], units: Iterable[Unit], threads: int
+) -> Generator[Result, None, None]:
+    """work(unit) of every unit in so many threads, results as they come.
+
+    Only `UNITS_AHEAD` units a thread are under way at any time, so that neither waiting units nor results pile up,
+    however many there are. An exception of `work` is raised here, after the units that were under way.
+    """
+    pending: set[Future[Result]] = set()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for unit in units:
+                if len(pending) >= UNITS_AHEAD * threads:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        yield future.result()
+                pending.add(pool.submit(work, unit))
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            for future in pending:
+                future.cancel()

@@ -1,0 +1,135 @@
+"""CelebA-Spoof (Zhang et al., ECCV 2020): 561,575 published images with a split of its own. It has no development split.
+
+`metas/intra_test/{train,test}_label.json` map `Data/{train,test}/ID/{live,spoof}/NAME.{jpg,png}` to 44 integers: [0:40]
+attributes of the face; [40] the spoof type, 0 for live; [41] light; [42] place; [43] **0 = live, 1 = spoof**, inverted
+against everything else. `NAME_BB.txt` beside an image holds its face box. A person is an ID; a presentation is one image.
+
+The paper counts 625,537 images of 10,177 people; its authors kept a part back (issues 3 and 38 of the repository
+ZhangYuanhan-AI/CelebA-Spoof), and the lists name 494,405 and 67,170. A maximum over species runs over the ten spoof types,
+where tables of the literature mostly pool them. Entries that contradict themselves are left out, counted and named.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from swapbench.data.layouts.corpus import Contents, Layout, absent, entries, many, some
+from swapbench.data.samples import Annotation, Presentation
+from swapbench.errors import BadDataset
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPECIES = (
+    "", "photo", "poster", "a4", "face_mask", "upper_body_mask", "region_mask", "pc", "pad", "phone", "3d_mask",
+)  # fmt: skip
+LIGHTS = ("", "normal", "strong", "back", "dark")
+PLACES = ("", "indoor", "outdoor")
+SESSIONS = {
+    (place, light): " ".join(filter(None, (PLACES[place], LIGHTS[light])))
+    for place in range(len(PLACES))
+    for light in range(len(LIGHTS))
+}
+LABELS = 44
+_NAME = re.compile(r"(Data/(?:train|test)/(\w+)/(live|spoof))/((\w+)\.(?:jpg|jpeg|png))")
+
+
+def _contents(root: Path, published: bool) -> Contents:
+    train, test = (_split(root, split) for split in ("train", "test"))
+    remarks = ("CelebA-Spoof: 561,575 of the paper's 625,537 images were published",) if published else ()
+    return Contents(
+        presentations=(*train.presentations, *test.presentations),
+        missing=(*train.missing, *test.missing),
+        faults=(*train.faults, *test.faults),
+        remarks=(*remarks, *train.remarks, *test.remarks),
+    )
+
+
+def _split(root: Path, split: str) -> Contents:
+    name = f"metas/intra_test/{split}_label.json"
+    labels = _labels(root, name)
+    if isinstance(labels, BadDataset):
+        return Contents((), faults=(labels,))
+    presentations: list[Presentation] = []
+    missing: list[Presentation] = []
+    unreadable, contradictory = [], []
+    place, folder, person, there = "", root, "", frozenset[str]()
+    for image in sorted(labels):  # so that each folder is listed once and no file is looked for by itself
+        match, row = _NAME.fullmatch(image), labels[image]
+        if match is None or not _readable(row):
+            unreadable.append(f"{image[:60]!r}")
+            continue
+        if not row[43] == (row[40] != 0) == (match[3] == "spoof"):
+            contradictory.append(image)
+            continue
+        if match[1] != place:
+            place = match[1]
+            folder, person, there = root / place, f"celeba:{match[2]}", frozenset(entries(root / place)[0])
+        found = presentations if match[4] in there else missing
+        box = f"{match[5]}_BB.txt"
+        found.append(
+            Presentation(
+                name=image,
+                path=folder / match[4],
+                video=False,
+                subject=person,
+                label="attack" if row[43] else "bona_fide",
+                species=SPECIES[row[40]],
+                domain=LAYOUT.key,
+                session=SESSIONS[row[42], row[41]],
+                split=split,
+                annotation=Annotation(folder / box, "celeba") if box in there else None,
+            )
+        )
+    faults, remarks = [], []
+    if unreadable:
+        faults.append(
+            BadDataset(
+                f"{name}: {many(len(unreadable), 'row')} not of an image with {LABELS} labels ({some(unreadable)})",
+                remedy='A row looks like "Data/train/1/live/000003.jpg": [44 integers].',
+            )
+        )
+    if contradictory:
+        remarks.append(
+            f"{name}: left out {many(len(contradictory), 'row')} naming both live and spoof ({some(contradictory)})"
+        )
+    return Contents(tuple(presentations), tuple(missing), tuple(faults), remarks=tuple(remarks))
+
+
+def _labels(root: Path, name: str) -> dict[str, Any] | BadDataset:
+    try:
+        labels = json.loads((root / name).read_bytes())
+    except FileNotFoundError:
+        return absent(root, name, "CelebA-Spoof has metas/intra_test/{train,test}_label.json.")
+    except OSError as error:
+        return BadDataset(f"cannot read {root / name}: {error.strerror}")
+    except ValueError as error:
+        return BadDataset(f"{root / name} is not JSON: {error}", remedy="Unpack it again.")
+    if not isinstance(labels, dict) or not labels:
+        return BadDataset(f"{root / name} maps no image to its labels")
+    return labels
+
+
+def _readable(row: object) -> bool:
+    """True for 44 integers of which the last four mean something."""
+    return (
+        isinstance(row, list)
+        and len(row) == LABELS
+        and {type(label) for label in row[40:]} == {int}
+        and 0 <= row[40] < len(SPECIES)
+        and 0 <= row[41] < len(LIGHTS)
+        and 0 <= row[42] < len(PLACES)
+        and 0 <= row[43] <= 1
+    )
+
+
+LAYOUT = Layout(
+    letter="",
+    key="celeba-spoof",
+    title="CelebA-Spoof",
+    marks=("metas/intra_test", "Data/train", "Data/test"),
+    contents=_contents,
+    official={("train", ""): 494_405, ("test", ""): 67_170},
+)

@@ -1,0 +1,376 @@
+"""From a frame and a face box to a network's input, exactly as a card's Preprocessing says: the one implementation of it.
+
+Four steps: upright frame (`frames`) -> crop around the face (`facebox`) -> resize -> channel order; these give uint8 and are
+what `prepare` keeps on disk. `normalise` turns them into the network's float32; the runtimes' workers feed the same bits.
+Needs numpy and Pillow, OpenCV for videos, dlib for faces that the dataset gives no box for; never PyTorch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from swapbench.data.dataset import content_sha256
+from swapbench.data.facebox import Detections, FaceFinder, detector_name, needs_detector
+from swapbench.data.frames import by_file, decoders, load_frame, read_frames, side_by_side
+from swapbench.errors import BadDataset
+from swapbench.files import disk_failure, whole_file, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from swapbench.data.facebox import Face
+    from swapbench.data.frames import Frame
+    from swapbench.data.samples import Box, Sample
+    from swapbench.records import FaceBoxes, Preprocessing
+
+
+def crop_box(
+    frame_width_px: int, frame_height_px: int, box: Box | None, preprocessing: Preprocessing
+) -> tuple[int, int, int, int]:
+    """The crop as x0, y0, x1, y1 in pixels, x1 and y1 exclusive, always inside the frame and never empty.
+
+    The box (or the square on its longer side) is scaled by `crop_scale` about its centre, by less where the frame is too
+    small, then shifted inside the frame. The rounding (inclusive corners, both truncated) is that of
+    minivision-ai/Silent-Face-Anti-Spoofing, whose networks are sensitive to it. Without a box: the whole frame.
+    """
+    if box is None:
+        return 0, 0, frame_width_px, frame_height_px
+    x, y, width, height = box
+    centre_x, centre_y = x + width / 2, y + height / 2
+    if not preprocessing.keep_box_aspect:
+        width = height = max(width, height)
+    x0, x1 = _inside(
+        centre_x, width, frame_width_px, _scale(width, height, frame_width_px, frame_height_px, preprocessing)
+    )
+    y0, y1 = _inside(
+        centre_y,
+        height,
+        frame_height_px,
+        _scale(width, height, frame_width_px, frame_height_px, preprocessing),
+    )
+    return x0, y0, x1, y1
+
+
+def _scale(
+    width: float, height: float, frame_width_px: int, frame_height_px: int, preprocessing: Preprocessing
+) -> float:
+    return min((frame_height_px - 1) / height, (frame_width_px - 1) / width, preprocessing.crop_scale)
+
+
+def _inside(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
+    low, high = centre - length * scale / 2, centre + length * scale / 2
+    if low < 0:
+        low, high = 0.0, high - low
+    if high > frame_px - 1:
+        low, high = low - (high - frame_px + 1), float(frame_px - 1)
+    first = max(int(low), 0)
+    return first, max(int(high), first) + 1
+
+
+def resized(
+    frame: Image.Image, region: tuple[float, float, float, float], preprocessing: Preprocessing
+) -> NDArray[np.uint8]:
+    """A region (x0, y0, x1, y1 in pixels) of an RGB frame at the input size: uint8 [height, width, 3] in the card's order.
+
+    "bilinear" looks at whole pixels only, so the region is truncated to them.
+    """
+    size = (preprocessing.width_px, preprocessing.height_px)
+    if preprocessing.resize == "antialias":
+        pixels = np.asarray(frame.resize(size, Image.Resampling.BILINEAR, box=region))
+    else:
+        x0, y0, x1, y1 = (int(edge) for edge in region)
+        pixels = four_neighbours(np.asarray(frame.crop((x0, y0, x1, y1))), *size)
+    return np.ascontiguousarray(pixels[:, :, ::-1] if preprocessing.channel_order == "bgr" else pixels)
+
+
+def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """The face in a frame as the network's uint8 input [height, width, 3]; the whole frame where the box is None."""
+    return resized(frame, crop_box(frame.width, frame.height, box, preprocessing), preprocessing)
+
+
+def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """`cropped` of an image file. Raises OSError or ValueError where it cannot be read."""
+    return cropped(load_frame(path), box, preprocessing)
+
+
+def four_neighbours(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
+    """Bilinear interpolation of [h, w, c] between the four nearest pixels, pixel centres at .5, edges repeated.
+
+    What OpenCV calls INTER_LINEAR; it computes with 11 bit weights, so single grey levels may differ.
+    """
+    top, bottom, down = _neighbours(pixels.shape[0], height_px)
+    left, right, across = _neighbours(pixels.shape[1], width_px)
+    down, across = down[:, None, None], across[None, :, None]
+    upper = pixels[top][:, left] * (1 - across) + pixels[top][:, right] * across
+    lower = pixels[bottom][:, left] * (1 - across) + pixels[bottom][:, right] * across
+    mixed: NDArray[np.uint8] = np.floor(upper * (1 - down) + lower * down + 0.5).astype(np.uint8)
+    return mixed
+
+
+def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
+    first = np.floor(position).astype(np.intp)
+    return first, np.minimum(first + 1, old - 1), position - first
+
+
+def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
+    """(pixel * scale - mean) / std for each channel of [..., 3], float32. NHWC stays NHWC.
+
+    Computed in double precision for each of the 256 values and rounded once, as the runtimes' workers do: equal bits.
+    """
+    values = np.arange(256, dtype=np.float64)[:, None]
+    table = (values * preprocessing.scale - np.asarray(preprocessing.mean)) / np.asarray(preprocessing.std)
+    channels = np.array([0, 256, 512], np.uint16)
+    normalised: NDArray[np.float32] = np.take(table.T.astype(np.float32).ravel(), pixels + channels)
+    return normalised
+
+
+# ---------------------------------------------------------------------------------------------- whole datasets
+
+
+@dataclass
+class Timings:
+    """Where the time of a call went, in ns: the first three are sums over its threads, `wall_ns` is the whole call.
+
+    decode_ns: reading and decoding files; faces_ns: annotations and the detector; resize_ns: cropping and resizing.
+    """
+
+    threads: int = 1
+    decode_ns: int = 0
+    faces_ns: int = 0
+    resize_ns: int = 0
+    wall_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """What was found for the sample at `index`: its frame, and in it the face by each policy; or why there is no frame."""
+
+    index: int
+    frame: Frame | str
+    faces: Mapping[FaceBoxes, Face]
+
+
+class Sources:
+    """The files behind samples, by content: what is cached is named after it.
+
+    folder: where found faces are kept, so that no frame is searched twice. Raises BadDataset for a file that cannot be read;
+    an annotation that cannot be read is no error here, because the frames that need it say so.
+    """
+
+    def __init__(self, samples: Sequence[Sample], folder: Path) -> None:
+        self.samples, self._folder = samples, folder
+        self._decoders = decoders(samples)
+        self._contents: dict[Path, bytes] = {}
+        for sample in samples:
+            if sample.path not in self._contents:
+                try:
+                    self._contents[sample.path] = content_sha256(sample.path)
+                except OSError as error:
+                    raise BadDataset(f"cannot read {sample.path}: {error.strerror}") from error
+            if sample.annotation is not None and sample.annotation.path not in self._contents:
+                with contextlib.suppress(OSError):
+                    self._contents[sample.annotation.path] = content_sha256(sample.annotation.path)
+
+    def key(self, policies: Iterable[FaceBoxes], settings: object) -> str:
+        """A digest of what determines pixels: content, frames, boxes, decoders, the detector where asked, JSON-able settings."""
+        wanted = sorted(set(policies))
+        searched = any(needs_detector(policy, self.samples) for policy in wanted)
+        about = [self._decoders, detector_name() if searched else "", wanted, settings]
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        for sample in self.samples:
+            row: list[object] = [sample.frame, sample.spread, sample.rotate_deg, sample.box]
+            digest.update(self._contents[sample.path])
+            if sample.annotation is not None:
+                row.append(sample.annotation.format)
+                digest.update(self._contents.get(sample.annotation.path, b""))
+            digest.update(json.dumps(row).encode())
+        return digest.hexdigest()
+
+    def acquire(
+        self, file: Sequence[int], policies: Iterable[FaceBoxes], spent: Timings
+    ) -> Iterator[Acquired]:
+        """Frames and faces of the samples with these indexes, all of one file; the time it takes is added to `spent`.
+
+        They come in the file's order; at most two frames are in memory, the last one and the next.
+        """
+        clock = time.perf_counter_ns
+        wanted = [self.samples[index] for index in file]
+        finder = FaceFinder()
+        if any(needs_detector(policy, wanted) for policy in policies):
+            about = [self._contents[wanted[0].path].hex(), str(wanted[0].rotate_deg)]
+            about += [*decoders(wanted), detector_name()]
+            finder = FaceFinder(Detections.kept(self._folder, about))
+        frames = read_frames(wanted)
+        while True:
+            began = clock()
+            found = next(frames, None)
+            spent.decode_ns += clock() - began
+            if found is None:
+                break
+            row, frame = found
+            faces: dict[FaceBoxes, Face] = {}
+            began = clock()
+            if not isinstance(frame, str):
+                faces = {policy: finder.face(policy, wanted[row], frame) for policy in policies}
+            spent.faces_ns += clock() - began
+            yield Acquired(file[row], frame, faces)
+        finder.save()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Crops on disk: `path` is a .npy of uint8 [n, height, width, 3], row by row as the samples were given.
+
+    failures: index -> reason for every frame that could not be read or has no face; its row is zero and its score must be
+    NaN. timings: of the call that made the file, shared by all that it made; None where the file was there already.
+    """
+
+    path: Path
+    failures: Mapping[int, str]
+    timings: Timings | None = field(default=None, compare=False)
+
+    def crops(self) -> NDArray[np.uint8]:
+        """The rows, mapped from disk without being read."""
+        rows: NDArray[np.uint8] = np.load(self.path, mmap_mode="r")
+        return rows
+
+
+def prepare(
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    out: Path,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """`prepare_all` for one geometry."""
+    (prepared,) = prepare_all(samples, [preprocessing], out, processes, progress)
+    return prepared
+
+
+def prepare_all(
+    samples: Sequence[Sample],
+    preprocessings: Sequence[Preprocessing],
+    out: Path,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Prepared]:
+    """Crop every sample into the folder `out`, for several geometries at once: each file is decoded once for all of them.
+
+    What is there already is not made again: a second call with equal content reads nothing but the files' digests. A file's
+    name is a digest of content, frames, boxes, geometry and the versions of decoders and detector; mean, std and scale do
+    not matter because the rows are uint8. Found faces are kept by content too, in `out`/faces.
+
+    `processes` threads work at the same time, each on one file with at most two frames in memory (Pillow, OpenCV and dlib
+    release the interpreter lock), so that memory does not grow with the dataset. `progress` is called with (done, all) samples.
+    Frames that cannot be read and frames without a face are reported in `failures`, never dropped.
+
+    Raises BadDataset for a file that is not there, MissingPackage where OpenCV or dlib is needed and absent,
+    EnvironmentFailed where the folder cannot be written or the disk is full.
+    """
+    began = time.perf_counter_ns()
+    sources = Sources(samples, out / "faces")
+    paths = [
+        out
+        / f"crops-{sources.key([one.face_box], one.model_dump(exclude={'scale', 'mean', 'std'}))[:24]}.npy"
+        for one in preprocessings
+    ]
+    missing = {
+        path: one
+        for path, one in zip(paths, preprocessings, strict=True)
+        if not (path.is_file() and _failures_path(path).is_file())
+    }
+    timings = Timings(threads=max(processes, 1))
+    if missing:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            _write_crops(sources, missing, timings, progress)
+        except OSError as error:
+            raise disk_failure(error, next(iter(missing))) from error
+    timings.wall_ns = time.perf_counter_ns() - began
+    return [Prepared(path, _failures(path), timings if path in missing else None) for path in paths]
+
+
+def _failures_path(path: Path) -> Path:
+    return path.with_suffix(".failures.json")
+
+
+def _failures(path: Path) -> dict[int, str]:
+    read = json.loads(_failures_path(path).read_text(encoding="utf-8"))
+    return {int(row): text for row, text in read.items()}
+
+
+def _write_crops(
+    sources: Sources,
+    wanted: Mapping[Path, Preprocessing],
+    timings: Timings,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Write the crops of every sample for every wanted file, and add the time that it takes to `timings`."""
+    clock, lock = time.perf_counter_ns, threading.Lock()
+    samples, policies = sources.samples, {one.face_box for one in wanted.values()}
+    failures: dict[Path, dict[int, str]] = {path: {} for path in wanted}
+    done = 0
+
+    def crop_file(file: Sequence[int]) -> int:
+        spent = Timings()
+        for found in sources.acquire(file, policies, spent):
+            for path, preprocessing in wanted.items():
+                began = clock()
+                crop = _crop(found, preprocessing)
+                spent.resize_ns += clock() - began
+                with lock:
+                    if isinstance(crop, str):
+                        failures[path][found.index] = f"{samples[found.index].name}: {crop}"
+                        crop = np.zeros(_row(preprocessing), np.uint8)
+                    rows[path].seek(starts[path] + found.index * crop.nbytes)
+                    rows[path].write(crop.data)
+        with lock:
+            timings.decode_ns += spent.decode_ns
+            timings.faces_ns += spent.faces_ns
+            timings.resize_ns += spent.resize_ns
+        return len(file)
+
+    # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
+    with contextlib.ExitStack() as stack:
+        rows = {path: stack.enter_context(whole_file(path)) for path in wanted}
+        for path, preprocessing in wanted.items():
+            shape = (len(samples), *_row(preprocessing))
+            np.lib.format.write_array_header_1_0(
+                rows[path], {"descr": "|u1", "fortran_order": False, "shape": shape}
+            )
+        starts = {path: file.tell() for path, file in rows.items()}
+        finished = stack.enter_context(
+            contextlib.closing(side_by_side(crop_file, by_file(samples), timings.threads))
+        )
+        for count in finished:
+            done += count
+            if progress is not None:
+                progress(done, len(samples))
+        # inside the block: the array's presence is what says that both are complete
+        for path, found in failures.items():
+            reasons = {str(index): found[index] for index in sorted(found)}
+            write_atomically(_failures_path(path), json.dumps(reasons, indent=1) + "\n")
+
+
+def _row(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    return preprocessing.height_px, preprocessing.width_px, 3
+
+
+def _crop(found: Acquired, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
+    if isinstance(found.frame, str):
+        return found.frame
+    face = found.faces[preprocessing.face_box]
+    return face if isinstance(face, str) else cropped(found.frame.image, face, preprocessing)

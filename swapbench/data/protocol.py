@@ -1,0 +1,440 @@
+"""Which people train, develop and test: the protocols of the literature, each with an honest development split.
+
+Protocols, as they are written on a command line:
+
+- none, `intra` or `grandtest`: the dataset's own splits (OULU-NPU: its protocol 1);
+- `1`, `2`, `3`, `4`: those of OULU-NPU, with all six folds of 3 and 4; `3_2` is one fold;
+- `O+C+I:M`, `M+I:C`: train on the datasets before the colon, test on the one behind it. Below a data root the
+  letters are datasets (O OULU-NPU, C CASIA-FASD, I Idiap Replay-Attack, M MSU-MFSD); in one folder they are values of the
+  column `domain`.
+
+Thresholds are frozen on the development split, so every fold has one that shares nobody with train or test. CASIA-FASD,
+MSU-MFSD, CelebA-Spoof and a manifest without one have theirs carved from train, by subject. Across datasets the sources
+train with what SSDG (Jia et al., CVPR 2020) trains with: train and test of OULU-NPU and Replay-Attack, everything of the
+other two; the dev splits of the former, and a fifth of the people of the latter, develop. The target is tested on train and
+test of OULU-NPU and Replay-Attack, and on everything of the other two, as in the literature, so that numbers compare.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from swapbench.data import layouts
+from swapbench.data.dataset import FRAMES_PER_VIDEO, SPLITS, has_manifests, read_manifests
+from swapbench.data.folds import Fold, carved_basis, count_rows, development_people
+from swapbench.data.layouts import oulu
+from swapbench.data.layouts.corpus import many, some
+from swapbench.errors import BadDataset, UnknownName, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from swapbench.data.dataset import Dataset, Manifests
+    from swapbench.data.folds import CountRow
+    from swapbench.data.layouts import Corpus
+    from swapbench.data.samples import Presentation, Sample
+
+_OWN = {"", "intra", "grandtest"}
+_OULU = re.compile(r"([12])|([34])(?:_([1-6]))?")
+_GRAMMAR = "Use intra, 1, 2, 3, 4 or 3_2 (OULU-NPU), or sources and a target as in O+C+I:M."
+
+
+def open_data(
+    data: Path | None,
+    *,
+    data_root: Path | None = None,
+    protocol: str | None = None,
+    frames_per_video: int = FRAMES_PER_VIDEO,
+    splits: Sequence[str] = SPLITS,
+) -> tuple[Dataset, ...]:
+    """The folds of a protocol on a dataset (`data`: a folder or a CSV) or on several (`data_root`), checked.
+
+    A folder in an official layout is read as that dataset, whether or not manifests lie in it too.
+    Only `splits` are returned and looked at for files and classes; that nobody is in two splits is checked over all three.
+    `Dataset.basis` says what the numbers rest on. Raises BadDataset, UserError and UnknownName.
+    """
+    unknown = [split for split in splits if split not in SPLITS]
+    if unknown:
+        raise UnknownName("split", unknown[0], SPLITS)
+    opened = _open(data, data_root, protocol, frames_per_video, splits)
+    return tuple(fold.dataset(splits) for fold in opened.folds)
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """What there is of a dataset under a protocol. Nothing that is wrong hides anything else.
+
+    faults: why numbers from it would mean nothing; missing: names that are listed or published and have no file;
+    findings: what else is odd; people: who is in two splits, or that nobody is; basis: what numbers would rest on.
+    """
+
+    title: str
+    rows: tuple[CountRow, ...]
+    faults: tuple[str, ...]
+    missing: tuple[str, ...]
+    findings: tuple[str, ...]
+    people: tuple[str, ...]
+    basis: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """True where nothing is wrong or missing and every count is the published one."""
+        as_published = all(row.official in {None, row.found} for row in self.rows)
+        return as_published and not self.faults and not self.missing
+
+    def table(self) -> list[dict[str, Any]]:
+        """The counts with the column names of a table."""
+        return [
+            {
+                "fold": row.fold,
+                "split": row.split,
+                "class": row.kind,
+                "found": row.found,
+                "official": "" if row.official is None else row.official,
+                "subjects": row.people,
+            }
+            for row in self.rows
+        ]
+
+    def lines(self) -> list[str]:
+        """Everything but the counts, a sentence each, the worst first."""
+        gone = (
+            [f"missing: {many(len(self.missing), 'file')}, first: {some(self.missing)}"]
+            if self.missing
+            else []
+        )
+        return [
+            *(f"wrong: {text}" for text in self.faults),
+            *gone,
+            *(f"odd: {text}" for text in self.findings),
+            *(f"people: {text}" for text in self.people),
+            *(f"note: {text}" for text in self.basis),
+            "complete" if self.complete else "not complete",
+        ]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        return {**asdict(self), "complete": self.complete}
+
+
+def check_data(data: Path | None, *, data_root: Path | None = None, protocol: str | None = None) -> DataCheck:
+    """Count what `open_data` would use against what was published, and list everything that is wrong, missing or odd.
+
+    No video and no image is opened. Raises UserError and UnknownName for a protocol that there is not, and BadDataset
+    where there is nothing to count.
+    """
+    opened = _open(data, data_root, protocol, 1, SPLITS)
+    folds, corpora = opened.folds, opened.corpora
+    rows = [row for fold in folds for row in fold.counts()]
+    if not any(fold.official for fold in folds):  # what was published is about the whole dataset then
+        rows = [*(row for corpus in corpora for row in _corpus_counts(corpus)), *rows]
+    faults = [str(fault) for fold in folds for fault in fold.problems([s for s in SPLITS if fold.needs(s)])]
+    missing = [one.name for corpus in corpora for one in corpus.missing]
+    missing += [one.name for fold in folds for split in SPLITS for one in fold.missing.get(split, ())]
+    return DataCheck(
+        title=folds[0].protocol or folds[0].name,
+        rows=tuple(rows),
+        faults=tuple(dict.fromkeys(faults)),
+        missing=tuple(dict.fromkeys(missing)),
+        findings=tuple(text for corpus in corpora for text in corpus.findings),
+        people=tuple(dict.fromkeys(text for fold in folds for text in fold.people())),
+        basis=tuple(dict.fromkeys(text for fold in folds for text in fold.basis)),
+    )
+
+
+def _corpus_counts(corpus: Corpus) -> list[CountRow]:
+    parts = _Parts.of(corpus, lambda one: one.split).present
+    return count_rows(
+        f"all of {corpus.title}", {split: parts[split] for split in corpus.splits}, corpus.official
+    )
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The folds of a protocol, with what they come from."""
+
+    folds: tuple[Fold, ...]
+    corpora: tuple[Corpus, ...] = ()
+
+
+def _open(
+    data: Path | None, data_root: Path | None, protocol: str | None, frames: int, splits: Sequence[str]
+) -> _Opened:
+    wanted = (protocol or "").strip()
+    if (data is None) == (data_root is None):
+        raise UserError(
+            "one of a dataset and a data root is needed",
+            remedy="--data names one dataset, --data-root a folder that holds several.",
+        )
+    if data_root is not None:
+        if ":" not in wanted:
+            raise UserError(
+                f"protocol {wanted!r} is none over several datasets",
+                remedy="With --data-root use sources and a target, as in --protocol O+C+I:M.",
+            )
+        return _across_datasets(data_root, *_sources_and_target(wanted), frames)
+    assert data is not None
+    if ":" not in wanted and wanted not in _OWN and not _OULU.fullmatch(wanted):
+        raise UserError(f"there is no protocol {wanted!r}", remedy=_GRAMMAR)
+    layout = layouts.recognise(data)
+    if layout is not None:
+        return _of_corpus(layout.read(data), wanted, frames)
+    if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
+        raise _unrecognised(data)
+    return _Opened((_of_manifests(read_manifests(data, frames), data, wanted, splits),))
+
+
+def _unrecognised(data: Path) -> BadDataset:
+    inner = {letter: root.name for letter, root in layouts.find(data).items()}
+    known = ", ".join(layout.title for layout in layouts.LAYOUTS)
+    return BadDataset(
+        f"{data} holds no manifest and has none of the layouts of {known}",
+        remedy=f"Below it lie {some(sorted(inner.values()))}: name one of them, or use --data-root."
+        if inner
+        else "Name the folder that holds the dataset's own top folders.",
+    )
+
+
+def _sources_and_target(protocol: str) -> tuple[tuple[str, ...], str]:
+    """The two sides of a protocol like O+C+I:M."""
+    left, _, target = (part.strip() for part in protocol.partition(":"))
+    sources = tuple(part.strip() for part in left.split("+"))
+    if not target or "+" in target or ":" in target or not all(sources):
+        raise UserError(
+            f"protocol {protocol!r} is not sources:target", remedy="One target, as in O+C+I:M or M+I:C."
+        )
+    names = (*sources, target)
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"protocol {protocol!r} names {twice} twice",
+            remedy="A source that is also the target would test on people it was trained with.",
+        )
+    return sources, target
+
+
+def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> _Opened:
+    """The folds of a protocol on one dataset in its official layout."""
+    if ":" in protocol:
+        sources, target = _sources_and_target(protocol)
+        absent = next(name for name in (*sources, target) if name != corpus.letter)
+        raise UserError(
+            f"{corpus.root} is one dataset, {corpus.title}, and {absent} is not in it",
+            remedy=f"Name the folder that holds the datasets: --data-root {corpus.root.parent}",
+        )
+    match = _OULU.fullmatch(protocol)
+    if corpus.key == oulu.LAYOUT.key:
+        number = int(match[1] or match[2]) if match else 1
+        alone = int(match[3]) if match and match[3] else None
+        phones = oulu.folds(corpus, number) if alone is None else (alone,)
+        folds = tuple(_oulu_fold(corpus, number, phone, frames, alone=alone is not None) for phone in phones)
+        return _Opened(folds, (corpus,))
+    if match:
+        raise UserError(
+            f"protocol {protocol} is one of OULU-NPU's; {corpus.root} is {corpus.title}",
+            remedy="Leave out the protocol for the dataset's own splits.",
+        )
+    return _Opened((_own_splits(corpus, frames),), (corpus,))
+
+
+def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, alone: bool) -> Fold:
+    found = {split: oulu.listed(corpus, number, phone, split) for split in SPLITS}
+    basis = [remark for one in found.values() for remark in one.remarks]
+    if number in {1, 3}:
+        basis.append(
+            "APCER is the maximum over print1, print2, replay1 and replay2; the lists themselves name print and replay"
+        )
+    if alone:
+        basis.append(f"fold {phone} alone: protocol {number} is reported over all of its folds")
+    return Fold(
+        name=corpus.title,
+        root=corpus.root,
+        splits={split: _samples(one.present, split, frames) for split, one in found.items()},
+        missing={split: one.missing for split, one in found.items()},
+        official={} if corpus.simulated else oulu.official(number, phone),
+        simulated=corpus.simulated,
+        notice=corpus.notice,
+        protocol=f"{corpus.title} protocol {number}",
+        fold="" if phone is None else str(phone),
+        basis=tuple(basis),
+        faults=(*corpus.faults, *(fault for one in found.values() for fault in one.faults)),
+    )
+
+
+def _own_splits(corpus: Corpus, frames: int) -> Fold:
+    """The splits that a dataset comes with; a development split is carved where it has none."""
+    parts = _Parts.of(corpus, lambda one: one.split)
+    carved = "dev" not in corpus.splits
+    if carved:
+        parts = parts.carved("train")
+    words = {"replay-attack": "grandtest", "celeba-spoof": "intra-test"}.get(corpus.key, "")
+    return Fold(
+        name=corpus.title,
+        root=corpus.root,
+        splits={split: _samples(items, split, frames) for split, items in parts.present.items()},
+        missing=parts.missing,
+        official={} if carved else corpus.official,
+        simulated=corpus.simulated,
+        notice=corpus.notice,
+        protocol=f"{corpus.title} {words}".strip(),
+        basis=(*parts.basis, *corpus.remarks),
+        faults=(*corpus.faults, *parts.faults),
+    )
+
+
+def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frames: int) -> _Opened:
+    """Train and develop on some datasets, test on another one."""
+    roots = layouts.find(data_root, (*sources, target))
+    corpora = tuple(_read_named(roots[letter]) for letter in (*sources, target))
+    splits: dict[str, list[Sample]] = {split: [] for split in SPLITS}
+    missing: dict[str, list[Presentation]] = {split: [] for split in SPLITS}
+    basis: list[str] = []
+    faults: list[BadDataset] = []
+    for corpus in corpora:
+        develops = "dev" in corpus.splits
+        if corpus is corpora[-1]:
+            parts = _Parts.of(corpus, lambda one: "" if one.split == "dev" else "test")
+            what = "train and test, without its dev" if develops else "everything"
+            basis.append(f"tested on {corpus.title}: {what}, as in SSDG (CVPR 2020)")
+        elif develops:
+            parts = _Parts.of(corpus, lambda one: "dev" if one.split == "dev" else "train")
+            basis.append(f"{corpus.title}: trains with its train and test, develops with its own dev")
+        else:
+            parts = _Parts.of(corpus, lambda _: "train").carved(f"all of {corpus.title}")
+        basis += (*parts.basis, *corpus.remarks)
+        faults += (*corpus.faults, *parts.faults)
+        for split in SPLITS:
+            splits[split] += _samples(parts.present[split], split, frames)
+            missing[split] += parts.missing[split]
+    titles = [corpus.title for corpus in corpora]
+    fold = Fold(
+        name=f"{' + '.join(titles[:-1])} to {titles[-1]}",
+        root=data_root,
+        splits={split: tuple(items) for split, items in splits.items()},
+        missing={split: tuple(items) for split, items in missing.items()},
+        simulated=any(corpus.simulated for corpus in corpora),
+        notice=" ".join(dict.fromkeys(corpus.notice for corpus in corpora if corpus.notice)),
+        protocol=f"{'+'.join(sources)} to {target}",
+        basis=tuple(basis),
+        faults=tuple(faults),
+    )
+    return _Opened((fold,), corpora)
+
+
+def _read_named(root: Path) -> Corpus:
+    """A dataset whose presentations carry its key, so that two datasets cannot use the same name."""
+    layout = layouts.recognise(root)
+    assert layout is not None, root
+    corpus = layout.read(root)
+
+    def named(items: Iterable[Presentation]) -> tuple[Presentation, ...]:
+        return tuple(replace(one, name=f"{corpus.key}/{one.name}") for one in items)
+
+    return replace(corpus, presentations=named(corpus.presentations), missing=named(corpus.missing))
+
+
+def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Sequence[str]) -> Fold:
+    """The own splits of a generic dataset, or some of its domains against another one."""
+    if _OULU.fullmatch(protocol):
+        raise UserError(
+            f"protocol {protocol} is one of OULU-NPU's; {data} is described by manifests",
+            remedy="Leave out the protocol for the splits of the manifests.",
+        )
+    found = manifests.splits
+    basis: list[str] = []
+    faults = list(manifests.faults)
+    words = ""
+    if ":" in protocol:
+        sources, target = _sources_and_target(protocol)
+        found = _domains(found, sources, target)
+        words = f"{'+'.join(sources)} to {target}"
+        basis.append(
+            f"train and dev are those of the domains {', '.join(sources)}, test is that of domain {target};"
+            " people are disjoint because the dataset's splits are"
+        )
+    looked_at = {split for split in splits if split in found}
+    if "dev" not in found and "train" in found and "dev" in splits:
+        looked_at.add("train")
+    faults += [fault for split in SPLITS if split in looked_at for fault in manifests.row_faults(split)]
+    if "dev" not in found and found.get("train"):
+        try:
+            people = development_people(found["train"])
+        except BadDataset as fault:
+            faults.append(fault)
+        else:
+            basis.append(carved_basis(people, found["train"], "train"))
+            chosen = frozenset(people)
+            found["dev"] = tuple(replace(one, split="dev") for one in found["train"] if one.subject in chosen)
+            found["train"] = tuple(one for one in found["train"] if one.subject not in chosen)
+    return Fold(
+        name=manifests.about.name,
+        root=manifests.root,
+        splits={split: found[split] for split in SPLITS if split in found},
+        simulated=manifests.about.simulated,
+        notice=manifests.about.notice,
+        protocol=words,
+        basis=tuple(basis),
+        faults=tuple(faults),
+    )
+
+
+def _domains(
+    found: Mapping[str, tuple[Sample, ...]], sources: Sequence[str], target: str
+) -> dict[str, tuple[Sample, ...]]:
+    """Train and dev of the source domains, test of the target domain."""
+    known = sorted({sample.domain for samples in found.values() for sample in samples if sample.domain})
+    for name in (*sources, target):
+        if name not in known:
+            raise UnknownName("domain", name, known)
+    return {
+        split: tuple(one for one in samples if one.domain in ((target,) if split == "test" else sources))
+        for split, samples in found.items()
+    }
+
+
+def _samples(items: Iterable[Presentation], split: str, frames: int) -> tuple[Sample, ...]:
+    return tuple(sample for one in items for sample in one.samples(frames, split))
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Presentations by split, with and without a file; the sentence about a carved split, or why none could be carved."""
+
+    present: dict[str, tuple[Presentation, ...]]
+    missing: dict[str, tuple[Presentation, ...]]
+    basis: tuple[str, ...] = ()
+    faults: tuple[BadDataset, ...] = ()
+
+    @classmethod
+    def of(cls, corpus: Corpus, split_of: Callable[[Presentation], str]) -> _Parts:
+        """Every presentation in the split that a rule gives it; "" leaves it out."""
+        return cls(_by_split(corpus.presentations, split_of), _by_split(corpus.missing, split_of))
+
+    def carved(self, source: str) -> _Parts:
+        """The same with a development split carved from train; `source` says in words from what."""
+        train = self.present["train"]
+        try:
+            people = development_people(train)
+        except BadDataset as fault:
+            return replace(self, faults=(fault,))
+        chosen = frozenset(people)
+
+        def divided(parts: dict[str, tuple[Presentation, ...]]) -> dict[str, tuple[Presentation, ...]]:
+            carved = _by_split(parts["train"], lambda one: "dev" if one.subject in chosen else "train")
+            return {**carved, "test": parts["test"]}
+
+        return _Parts(divided(self.present), divided(self.missing), (carved_basis(people, train, source),))
+
+
+def _by_split(
+    items: Iterable[Presentation], split_of: Callable[[Presentation], str]
+) -> dict[str, tuple[Presentation, ...]]:
+    found: dict[str, list[Presentation]] = {split: [] for split in SPLITS}
+    for one in items:
+        split = split_of(one)
+        if split:
+            found[split].append(one)
+    return {split: tuple(each) for split, each in found.items()}

@@ -1,0 +1,185 @@
+"""What is in an .onnx or .tflite file: inputs, outputs, operators, parameters, multiply-accumulates. Runs nothing, needs no PyTorch.
+
+Counting: one fused multiply-add is one MAC; convolutions, linear layers and matrix products count, nothing else does.
+Parameters are the constants that arithmetic uses: weights, biases that are not all zero (converters add such), slopes, per-channel
+factors and offsets; seen through dequantisation and casts, so that fp32, fp16 and int8 files of one network have one
+count. Batch norm is folded in exported files, hence fewer than in PyTorch. Scales, zero points, shapes, axes and single
+numbers do not count. The same network counts the same in both formats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from swapbench.errors import BadModelFile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from swapbench.records import Format, Precision
+
+METADATA_KEY = "swapbench"
+"""Key of our JSON description in a file: ONNX metadata_props, TFLite metadata buffer."""
+
+Layout = Literal["nchw", "nhwc"]
+
+AGAIN = "Export or download it again."
+
+DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
+"""What reading a damaged structure ends in."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output. scale and zero_point: value = (stored - zero_point) * scale; None where it is not quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+    zero_point: int | None = None
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The content of a model file.
+
+    ops: operator -> how often, as in the file; uncounted_ops: operators with matrix products that `macs` does not hold;
+    metadata: our JSON description, None in a foreign file; precision: type of most weights; layout: guess from a 4-D input.
+    """
+
+    format: Format
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    file_bytes: int
+    params: int
+    macs: int
+    ops: dict[str, int]
+    uncounted_ops: tuple[str, ...]
+    precision: Precision
+    layout: Layout | None
+    metadata: dict[str, Any] | None = None
+
+
+def read_graph(path: Path) -> Graph:
+    """Read a model file. Raises BadModelFile, in one line, for one that is missing, damaged, foreign or of dynamic shape.
+
+    The whole structure is checked before anything is taken from it, so that a damaged file cannot crash a runtime later.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BadModelFile(f"cannot read {path}: {error.strerror}") from error
+    if not content:
+        raise BadModelFile(f"{path} is empty", remedy=AGAIN)
+    if path.suffix == ".onnx":
+        from swapbench.modelfile.onnx_file import read
+
+        return read(path, content)
+    if path.suffix == ".tflite":
+        from swapbench.modelfile.tflite_file import read
+
+        return read(path, content)
+    raise BadModelFile(
+        f"{path} is neither .onnx nor .tflite", remedy="Only these two formats can be measured."
+    )
+
+
+def single_static_input(graph: Graph, name: str) -> Tensor:
+    """The only input of a graph; BadModelFile (naming the file `name`) where there is not exactly one."""
+    if len(graph.inputs) != 1:
+        raise BadModelFile(
+            f"{name} has {len(graph.inputs)} inputs ({', '.join(one.name for one in graph.inputs) or 'none'})",
+            remedy="Only models with one image as their input can be measured.",
+        )
+    return graph.inputs[0]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A constant as the arithmetic sees it: element type in the file and shape. zero: all elements are 0."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    zero: bool = False
+
+    @property
+    def elements(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
+
+
+@dataclass
+class Count:
+    """Constants by identity, so that one that is used twice counts once."""
+
+    macs: int = 0
+    weights: dict[Any, Constant] = field(default_factory=dict)
+    uncounted: set[str] = field(default_factory=set)
+
+    def use(self, key: Any, constant: Constant, *, product: bool) -> None:
+        """Count a constant of a product (any but all-zero ones) or of other arithmetic (no single numbers, no integers)."""
+        numbers = _NUMBERS | {"int32"} if product else _NUMBERS
+        if constant.dtype in numbers and not constant.zero and (product or constant.elements > 1):
+            self.weights[key] = constant
+
+    @property
+    def params(self) -> int:
+        """The number of parameters."""
+        return sum(one.elements for one in self.weights.values())
+
+    @property
+    def precision(self) -> Precision:
+        """The element type of most parameters, as it is stored."""
+        elements: Counter[str] = Counter()
+        for one in self.weights.values():
+            elements[one.dtype] += one.elements
+        if not elements:
+            return "unknown"
+        return _PRECISIONS.get(elements.most_common(1)[0][0], "unknown")
+
+
+_PRECISIONS: Mapping[str, Precision] = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
+_NUMBERS = frozenset({"float16", "float32", "float64", "bfloat16", "int8", "uint8", "int4"})
+
+
+def layout_of(inputs: Sequence[Tensor]) -> Layout | None:
+    """Where the channels of a single 4-D input are, by the size 1, 3 or 4; None where that does not tell."""
+    if len(inputs) != 1 or len(inputs[0].shape) != 4:
+        return None
+    _, first, _, last = inputs[0].shape
+    if last in {1, 3, 4} and first not in {1, 3, 4}:
+        return "nhwc"
+    if first in {1, 3, 4} and last not in {1, 3, 4}:
+        return "nchw"
+    return None
+
+
+def description(path: Path, text: str | None) -> dict[str, Any] | None:
+    """Our JSON description as a dictionary; BadModelFile where it is something else."""
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise BadModelFile(f"{path}: its {METADATA_KEY!r} metadata is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise BadModelFile(f"{path}: its {METADATA_KEY!r} metadata is not a JSON object")
+    return value
+
+
+def refuse_dynamic(path: Path, tensor: str, shape: Iterable[object], remedy: str) -> NoReturn:
+    """Raise BadModelFile for a tensor whose shape is not all fixed numbers."""
+    shown = ", ".join(str(length) for length in shape)
+    raise BadModelFile(f"{path}: the shape of {tensor!r} is dynamic: [{shown}]", remedy=remedy)
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an error says."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,1 @@
+"""The web report: one self-contained page."""

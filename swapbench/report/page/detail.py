@@ -1,0 +1,239 @@
+"""What the web page says of one record besides the numbers of its row: latency samples, machine, and how to measure it again.
+
+A pure function of one record, and much smaller than it: so that thousands of records need not be held at once to draw a page.
+"""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench import units
+from swapbench.records import THERMAL_STATUSES, Accuracy, Speed, Weight
+from swapbench.report.rows.comparable import core_numbers, cores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swapbench.records import Machine, PhoneState, Record, RuntimeUsed
+
+    Pairs = tuple[tuple[str, str], ...]
+
+SAMPLES_A_RECORD = 400
+"""Latencies kept of one record: enough for a curve that is a hand wide."""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What `detail_of` finds in a record. Pairs are titles and texts, in the order in which they are shown.
+
+    command: the `swapbench run` that measures this file again. machine: what must be equal for two records to be compared;
+    state: what the machine was doing when measuring began; ran: runtime, versions and plan; facts: section, title, text.
+    samples_ns: at most SAMPLES_A_RECORD latencies of all `runs`; see `thinned`.
+    """
+
+    run: str
+    record_id: str
+    file: str
+    sha256: str
+    command: str
+    machine: Pairs
+    state: Pairs
+    ran: Pairs
+    facts: tuple[tuple[str, str, str], ...]
+    runs: int
+    samples_ns: tuple[int, ...]
+
+
+def detail_of(record: Record) -> Detail:
+    """The detail of one record."""
+    runs_ns = _runs_ns(record)
+    said = (
+        ("speed", "Stopped because", _stopped(record)),
+        ("weight", "Operators", _ops(record)),
+        ("weight", "Operators not counted in MACs", _uncounted(record)),
+        ("accuracy", "Intervals", _accuracy_intervals(record)),
+        ("accuracy", "Training", _training(record)),
+    )
+    return Detail(
+        run=record.run,
+        record_id=record.id,
+        file=record.artifact,
+        sha256=record.artifact_sha256,
+        command=command(record),
+        machine=_machine(record.machine, record.runtime),
+        state=_state(record.machine),
+        ran=_ran(record),
+        facts=tuple(one for one in said if one[2]),
+        runs=len(runs_ns),
+        samples_ns=thinned(sorted(runs_ns), SAMPLES_A_RECORD),
+    )
+
+
+def thinned(ordered: Sequence[int], at_most: int) -> tuple[int, ...]:
+    """Of more than `at_most` sorted values, those whose ranks are evenly spaced, both ends included: i (n - 1) // (at_most - 1)."""
+    if len(ordered) <= at_most:
+        return tuple(ordered)
+    return tuple(ordered[i * (len(ordered) - 1) // (at_most - 1)] for i in range(at_most))
+
+
+def _runs_ns(record: Record) -> list[int]:
+    if not isinstance(record.speed, Speed):
+        return []
+    return [ns for worker in record.speed.workers for one in worker.slices_ns for ns in one]
+
+
+def command(record: Record) -> str:
+    """The `swapbench run` that measures this file again, as one line for a POSIX shell.
+
+    A file that swapbench did not build is named as it was; data that are not the simulated set stand as a word in capitals,
+    because a record knows their name and digest and not their folder.
+    """
+    variant, plan = record.variant, record.plan
+    words = ["swapbench", "run"]
+    if record.card is None or variant.precision == "unknown":
+        words.append(record.artifact)
+    else:
+        model = f"{variant.net}.{variant.recipe}" if variant.recipe else variant.net
+        words += ["--models", model, "--precision", variant.precision, "--format", variant.format]
+    runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
+    words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
+    words += ["--delegate", delegate] if delegate else []
+    held = cores(record.machine, record.runtime)
+    if held is not None:
+        words += ["--cores", "CORES" if held == "chosen" else held]
+    words += ["--fps", f"{plan.fps:g}"] if plan.fps is not None else []
+    words += ["--threads", str(plan.threads), "--target", f"{plan.target_relative_half_width:g}"]
+    words += ["--budget", f"{plan.time_budget_s:g}", "--seed", str(plan.seed)]
+    if not isinstance(record.accuracy, Accuracy):
+        words.append("--no-accuracy")
+    elif not record.accuracy.simulated:
+        words += ["--data", "FOLDER_OF_THE_DATA"]
+    return shlex.join(words)
+
+
+def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
+    """Identity: what must be equal for two records to be compared."""
+    numbers = ", ".join(map(str, core_numbers(used)))
+    said = {
+        "Name": machine.name,
+        "Device": machine.device,
+        "Processor": machine.soc,
+        "System": machine.system,
+        "ABI": machine.abi,
+        "Logical cores": str(machine.logical_cores),
+        "Memory": f"{machine.memory_bytes / 2**30:.1f} GiB",
+        "Governor": machine.governor or "",
+        "Emulated": "yes" if machine.emulated else "",
+        "Held to": f"{cores(machine, used)} cores ({numbers})" if numbers else "",
+        "Libraries": used.settings.get("flavour", ""),
+    }
+    return tuple((name, text) for name, text in said.items() if text)
+
+
+def _state(machine: Machine) -> Pairs:
+    """What the machine was doing when measuring began."""
+    said = {
+        "Load, 1 min": machine.load_1min,
+        "Busy cores": machine.busy_cores,
+        "Temperature, °C": machine.temperature_c,
+        "On battery": machine.on_battery,
+        **_phone_state("before", machine.state_before),
+        **_phone_state("after", machine.state),
+    }
+    return tuple(
+        (
+            name,
+            value
+            if isinstance(value, str)
+            else "yes"
+            if value is True
+            else "no"
+            if value is False
+            else f"{value:g}",
+        )
+        for name, value in said.items()
+        if value is not None
+    )
+
+
+def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
+    """What can make a phone faster or slower, as it was before or after measuring, in one line; {} for other devices."""
+    if state is None:
+        return {}
+    saver, charging, screen = (
+        None if flag is None else f"{name} {'on' if flag else 'off'}"
+        for name, flag in (
+            ("battery saver", state.battery_saver),
+            ("charging", state.charging),
+            ("screen", state.screen_on),
+        )
+    )
+    parts = (
+        None if state.thermal_status is None else f"thermal status {THERMAL_STATUSES[state.thermal_status]}",
+        None if state.surface_c is None else f"surface {state.surface_c:g} °C",
+        None if state.battery_percent is None else f"battery {state.battery_percent} %",
+        charging,
+        saver,
+        screen,
+    )
+    return {f"Phone, {when}": ", ".join(part for part in parts if part) or None}
+
+
+def _ran(record: Record) -> Pairs:
+    """Runtime, versions and plan: what else a repetition needs."""
+    used, plan = record.runtime, record.plan
+    delegated = "" if used.delegated_nodes is None else f"{used.delegated_nodes} of {used.nodes} graph nodes"
+    said = {
+        "Runtime": f"{used.runtime} {used.version} ({used.package})",
+        "Providers": ", ".join(used.providers),
+        "Delegated": delegated,
+        "Settings": ", ".join(f"{name}: {value}" for name, value in used.settings.items()),
+        "Packages": ", ".join(f"{name} {version}" for name, version in record.machine.packages.items()),
+        "Rounds": f"{plan.min_rounds} to {plan.max_rounds}, {plan.slices_per_round} slices of {units.duration(plan.slice_ns)} each",
+        "Warm-up": f"{plan.warmup_runs} runs and {units.duration(plan.warmup_ns)}",
+        "Time budget": f"{plan.time_budget_s:g} s for all files of the run",
+        "Record schema": str(record.schema_version),
+    }
+    return tuple((name, text) for name, text in said.items() if text)
+
+
+def _stopped(record: Record) -> str:
+    why = {
+        "target": "the interval was narrow enough",
+        "budget": "the time was spent",
+        "rounds": "all rounds were done",
+    }
+    return why[record.speed.stopped] if isinstance(record.speed, Speed) else ""
+
+
+def _ops(record: Record) -> str:
+    ops = record.weight.ops if isinstance(record.weight, Weight) else {}
+    return ", ".join(f"{count} {name}" for name, count in ops.items())
+
+
+def _uncounted(record: Record) -> str:
+    return ", ".join(record.weight.uncounted_ops) if isinstance(record.weight, Weight) else ""
+
+
+def _accuracy_intervals(record: Record) -> str:
+    if not isinstance(record.accuracy, Accuracy):
+        return ""
+    accuracy = record.accuracy
+    found = {
+        "ACER": accuracy.acer_interval,
+        "BPCER": accuracy.bpcer.interval,
+        "AUC": accuracy.auc_interval,
+    }
+    return "; ".join(
+        f"{name}: {100 * one.confidence:g} %, {one.method}" for name, one in found.items() if one
+    )
+
+
+def _training(record: Record) -> str:
+    training = record.card.training if record.card else None
+    if training is None:
+        return ""
+    simulated = " (simulated)" if training.simulated_data else ""
+    return f"{training.command}, seed {training.seed}, data {training.data}{simulated}"

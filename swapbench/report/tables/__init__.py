@@ -1,0 +1,1 @@
+"""From rows to tables: columns, views, and one renderer a skin."""

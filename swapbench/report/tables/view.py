@@ -1,0 +1,400 @@
+"""What was asked of a table: which columns, in which order, in which groups. `view_of` answers with a `View`, pure data.
+
+A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every cell, what stands
+beside them, which is best, why one is missing, what speaks against a row. Skins add only markup.
+
+**Best** is shown where comparing is fair: among the rows of one group, on one device, for accuracy on the same data and
+protocol, for energy by the same meter. A row that a doubt about the column's quantity (or about the whole run) speaks against is
+never best: a number to be read with care is no winner. Rows whose digits are equal are best together; where all are equal, none is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from swapbench.errors import UserError
+from swapbench.report.rows.comparable import names_of
+from swapbench.report.tables import cells
+from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
+from swapbench.report.tables.table import SIMULATED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from swapbench.records import Doubt
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.columns import Column
+    from swapbench.report.tables.table import Table
+
+NOT_MEASURED = "n/a"
+DAGGER = "†"
+NAMES_AT_MOST = 5
+"""So many rows are named in a footnote; the others are counted."""
+
+_DEFAULT = (
+    "latency_p50", "latency_p90", "paced_p50", "paced_p95", "paced_missed", "file_bytes", "macs", "peak_memory", "apcer", "acer",
+    "device_difference", "device_flips", "energy", "speed_up",
+)  # fmt: skip
+_NAMING = frozenset({"file", "model", "net"})
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a person asked for, as typed. Empty: the default.
+
+    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost first.
+    where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
+    """
+
+    columns: tuple[str, ...] = ()
+    sort: tuple[str, ...] = ()
+    group: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.columns or self.sort or self.group or self.where)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """digits: a bare number in the column's unit, "" where there is none; then `text` says what there is.
+
+    aside: beside the digits: an interval or an uncertainty. note: the number of the footnote that says why there is no
+    number, 0 for none.
+    """
+
+    digits: str = ""
+    aside: str = ""
+    text: str = ""
+    best: bool = False
+    note: int = 0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row of the table and its cells, one a column."""
+
+    row: Row
+    cells: tuple[Cell, ...]
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether anything speaks against the row: it carries a dagger."""
+        return bool(self.row.doubts)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that belong together; title: what they have in common, "" where they are all there is."""
+
+    title: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """A chosen table, ready for any skin.
+
+    notes: why numbers are missing, numbered from 1 by place. doubts: one sentence a kind of doubt, for the dagger.
+    remarks: how to read it. caption: whose numbers these are.
+    """
+
+    table: Table
+    columns: tuple[Column, ...]
+    groups: tuple[Group, ...]
+    caption: str
+    notes: tuple[str, ...]
+    doubts: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def naming(self) -> int:
+        """The place of the column that names a row: it carries the dagger."""
+        return next(place for place, one in enumerate(self.columns) if one.name in _NAMING)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows in the order in which they are shown."""
+        return tuple(line.row for group in self.groups for line in group.lines)
+
+    @property
+    def data_simulated(self) -> bool:
+        """True when the accuracy of any row that is shown comes from simulated data."""
+        return any(row.data_simulated for row in self.rows)
+
+
+def view_of(table: Table, query: Query | None = None) -> View:
+    """The view of a table that a query asks for.
+
+    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns the usual
+    ones are chosen that have a number. Named absolute columns are followed by their ratios where a reference was asked for
+    and no ratio was named. Raises UnknownName for a name that there is not, UserError for a condition that is none
+    or leaves no row.
+    """
+    query = query or Query()
+    rows = _where(table.rows, query.where)
+    chosen = _chosen(query.columns, rows, relative=table.reference_was_asked)
+    titled = _grouped(rows, _group_columns(query.group, rows))
+    reasons: dict[str, int] = {}
+    groups = []
+    for title, members in titled:
+        ordered = _sorted(members, query.sort)
+        cells = zip(*(_cells(one, ordered) for one in chosen), strict=True)
+        lines = zip(ordered, cells, strict=True)
+        groups.append(Group(title, tuple(Line(row, _numbered(found, reasons)) for row, found in lines)))
+    return View(
+        table,
+        chosen,
+        tuple(groups),
+        _caption(rows),
+        tuple(reasons),
+        _doubts(rows),
+        _remarks(table, rows, chosen, groups),
+    )
+
+
+# ---- Choosing ----
+
+
+def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tuple[Column, ...]:
+    if not names:
+        usual = [COLUMNS[name] for name in _DEFAULT]
+        return (COLUMNS["file"], *(one for one in usual if any(one.value(row) is not None for row in rows)))
+    found = columns(names, rows)
+    if relative and not any(one.relative for one in found):
+        found = tuple(each for one in found for each in (one, *(COLUMNS[name] for name in one.ratios)))
+    return found if any(one.name in _NAMING for one in found) else (COLUMNS["file"], *found)
+
+
+def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
+    for text in conditions:
+        name, equals, wanted = text.partition("=")
+        if equals and not name.endswith(("<", ">")):
+            of = column(name.strip(), rows)
+            if of.numeric:
+                raise UserError(
+                    f"condition {text!r} asks for one exact number",
+                    remedy=f"Write {name.strip()}<=amount or {name.strip()}>=amount",
+                )
+            values = {of.text(row) for row in rows}
+            rows = tuple(row for row in rows if of.text(row) == wanted.strip())
+            remedy = f"There are: {', '.join(sorted(values))}"
+        else:
+            wanted_of = constraint(text, rows)
+            rows = tuple(row for row in rows if wanted_of.met(row))
+            remedy = "Ask for less"
+        if not rows:
+            raise UserError(f"no record meets the condition {text!r}", remedy=remedy)
+    return tuple(rows)
+
+
+def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, ...]:
+    found = columns(names, rows) if names else ()
+    for one in found:
+        if one.numeric:
+            texts = [known.name for known in COLUMNS.values() if not known.numeric]
+            raise UserError(
+                f"{one.name} is a number, not something to group by", remedy=f"One of: {', '.join(texts)}"
+            )
+    device = COLUMNS["device"]
+    if device not in found and len({row.machine_fingerprint for row in rows}) > 1:
+        return (device, *found)
+    return found
+
+
+def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[Row]]]:
+    names = names_of(rows)
+
+    def named(one: Column, row: Row) -> str:
+        return names[row.machine_fingerprint] if one.name == "device" else one.text(row)
+
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(named(one, row) for one in by), []).append(row)
+    return [
+        (" · ".join(f"{one.title}: {text}" for one, text in zip(by, key, strict=True)), members)
+        for key, members in groups.items()
+    ]
+
+
+def _sorted(rows: Sequence[Row], keys: Sequence[str]) -> list[Row]:
+    """Stable, by the first key first; rows without a value come last whichever the direction."""
+    ordered = list(rows)
+    for key in reversed(keys):
+        of = column(key.removeprefix("-"), rows)
+        have = [row for row in ordered if _present(of, row)]
+        have.sort(key=_sort_key(of), reverse=key.startswith("-"))
+        ordered = [*have, *(row for row in ordered if not _present(of, row))]
+    return ordered
+
+
+def _present(of: Column, row: Row) -> bool:
+    value = of.value(row)
+    return value is not None and not (isinstance(value, float) and math.isnan(value))
+
+
+def _sort_key(of: Column) -> Callable[[Row], tuple[float, str]]:
+    return lambda row: (of.number(row) or 0.0, str(of.value(row)))
+
+
+# ---- Cells ----
+
+
+def _numbered(cells: Iterable[Cell | str], reasons: dict[str, int]) -> tuple[Cell, ...]:
+    """The cells of a line; the reasons among them become numbers in the order in which a reader meets them."""
+    return tuple(
+        Cell(text=NOT_MEASURED, note=reasons.setdefault(cell, len(reasons) + 1))
+        if isinstance(cell, str)
+        else cell
+        for cell in cells
+    )
+
+
+def _cells(one: Column, rows: Sequence[Row]) -> list[Cell | str]:
+    """One column of a group: cells, and a reason in place of each that is missing."""
+    if not one.numeric:
+        return [Cell(text=one.text(row)) for row in rows]
+    digits = [one.digits(row) for row in rows]
+    winners = _best(one, rows, digits)
+    cells: list[Cell | str] = []
+    for place, (row, shown) in enumerate(zip(rows, digits, strict=True)):
+        if shown:
+            cells.append(Cell(shown, one.aside(row), best=place in winners))
+        elif one.limit is not None and one.limit(row) is not None:
+            cells.append(Cell(text=one.text(row)))
+        else:
+            cells.append(one.absent(row) or "the record does not hold it")
+    return cells
+
+
+def _best(one: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[int]:
+    """The places of the best rows of a group in one column; see the head of this module."""
+    counted = [place for place, shown in enumerate(digits) if shown]
+    if not one.better or len({digits[place] for place in counted}) < 2:
+        return frozenset()
+    if len({_comparable(one, rows[place]) for place in counted}) > 1:
+        return frozenset()
+    fair = [
+        place
+        for place in counted
+        if not any(doubt.quantity in {one.about, "run"} for doubt in rows[place].doubts)
+    ]
+    if not fair:
+        return frozenset()
+    choose = min if one.better == "lower" else max
+    winner = choose(fair, key=lambda place: one.number(rows[place]) or 0.0)
+    return frozenset(place for place in fair if digits[place] == digits[winner])
+
+
+def _comparable(one: Column, row: Row) -> tuple[str | None, ...]:
+    """What rows must share before one of them may be called best."""
+    device = row.machine_fingerprint
+    if one.about == "accuracy":
+        return (device, row.dataset_digest, row.protocol)
+    if one.about == "power" and row.energy:
+        return (device, row.energy[0].meter, row.energy[0].scope, str(row.paced_fps))
+    if "paced" in one.part.split():
+        return (device, str(row.paced_fps))
+    return (device,)
+
+
+# ---- Words ----
+
+
+def _caption(rows: Sequence[Row]) -> str:
+    runs = list(dict.fromkeys(row.run for row in rows))
+    machines = list(dict.fromkeys(row.machine for row in rows))
+    times = sorted({f"{row.time:%Y-%m-%d}" for row in rows})
+    when = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
+    count = f"{len(rows)} record{'s' * (len(rows) != 1)}"
+    return f"{count} of run{'s' * (len(runs) != 1)} {_few(runs)} on {_few(machines)}, {when}."
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - NAMES_AT_MOST
+    if more <= 1:  # "and 1 more" is no shorter than the name
+        return ", ".join(names)
+    return f"{', '.join(names[:NAMES_AT_MOST])} and {more} more"
+
+
+def _doubts(rows: Sequence[Row]) -> tuple[str, ...]:
+    """One sentence a kind of doubt: its rows, its message or one of them, what helps."""
+    found: dict[tuple[str, str], list[tuple[Row, Doubt]]] = {}
+    for row in rows:
+        for doubt in row.doubts:
+            found.setdefault((doubt.code, doubt.quantity), []).append((row, doubt))
+    sentences = []
+    for (code, quantity), members in found.items():
+        labels = list(dict.fromkeys(row.label for row, _ in members))
+        whose = "all rows" if len(labels) == len(rows) else _few(labels)
+        messages = dict.fromkeys(_sentence(doubt.message) for _, doubt in members)
+        said = next(iter(messages))
+        if len(messages) > 1:
+            said = f"for one, {members[0][0].label}: {said}"
+        remedies = dict.fromkeys(" ".join(doubt.remedy.split()) for _, doubt in members if doubt.remedy)
+        helps = f" What helps: {next(iter(remedies))}" if remedies else ""
+        sentences.append(f"{code} ({quantity}), {whose}: {said}{helps}")
+    return tuple(sentences)
+
+
+def _sentence(text: str) -> str:
+    text = " ".join(text.split())
+    return text + ("" if not text or text[-1] in ".!?" else ".")
+
+
+def _remarks(
+    table: Table, rows: Sequence[Row], chosen: Sequence[Column], groups: Iterable[Group]
+) -> tuple[str, ...]:
+    shown = [cell for group in groups for line in group.lines for cell in line.cells]
+    said = [SIMULATED] if any(row.data_simulated for row in rows) else []
+    flips = [text for text in map(cells.flip_sentence, rows) if text]
+    if said and any(row.data_simulated is False for row in rows):
+        said[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
+    said += flips[:NAMES_AT_MOST]
+    if len(flips) > NAMES_AT_MOST:
+        said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
+    rates = sorted({row.paced_fps for row in rows if row.paced_fps is not None})
+    if rates and any("paced" in one.part.split() for one in chosen):
+        said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
+    if any(cell.aside.startswith("[") for cell in shown):
+        levels = sorted({row.latency_confidence for row in rows if row.latency_confidence is not None})
+        timed = any(one.name == "latency_p50" for one in chosen) and levels
+        level = f" (latency: {' or '.join(f'{100 * one:g} %' for one in levels)})" if timed else ""
+        said.append(f"In brackets: intervals{level}.")
+    if any(cell.aside.startswith("±") for cell in shown):
+        said.append("±: worst-case uncertainty.")
+    if any(cell.text.startswith("<") for cell in shown):
+        said.append("<: no more than a bound is known.")
+    if table.reference is not None and any(one.relative for one in chosen):
+        said.append(
+            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and device is 1 "
+            "(reductions and speed-up: more is better)."
+        )
+    scored = {
+        (row.dataset_digest, row.protocol)
+        for row in rows
+        if any(one.about == "accuracy" and one.digits(row) for one in chosen)
+    }
+    if len(scored) > 1:
+        said.append("Rows were scored on different data or protocols: their accuracies must not be compared.")
+    if any(cell.best for cell in shown):
+        among = "its group" if len(tuple(groups)) > 1 else "the rows"
+        said.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
+    return tuple(said)
+
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def superscript(number: int) -> str:
+    """The mark of a numbered footnote in plain text: 12 -> '¹²'."""
+    return str(number).translate(_SUPERSCRIPTS)
+
+
+def plain_cell(cell: Cell, one: Column) -> str:
+    """A cell as plain text: '4.49 [4.43, 4.56]', '7.12×', 'n/a²'."""
+    if cell.digits:
+        return f"{cell.digits}{one.sign} {cell.aside}".rstrip()
+    return cell.text + (superscript(cell.note) if cell.note else "")

@@ -1,0 +1,1 @@
+"""Simulated faces, cameras and attack instruments: data that need no download. Never PAD performance."""

@@ -1,0 +1,263 @@
+"""Recapture in linear light: where a face, a print of it or a display of it falls in the frame of a camera.
+
+Knows framing, how an instrument is lit and what enters the frame at its edges; `instruments` knows prints and displays,
+`camera` knows optics and sensors. Must not know how a face is drawn, nor how a data set is laid out.
+Bona fide and attacks go through the same `Framing` and the same `Camera`, with a `Shot` drawn from the same
+distribution, so that neither sharpness, exposure, noise nor compression is the label.
+
+Lengths are in pixels of the captured frame unless the name says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from swapbench.simulate.camera import (
+    STUDIO,
+    SUPERSAMPLING,
+    Camera,
+    Pixels,
+    Shot,
+    decode,
+    demosaic,
+    encode,
+    jpeg,
+    mosaic,
+)
+from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from swapbench.simulate.face_canvas import Image
+    from swapbench.simulate.faces import Box
+
+__all__ = [
+    "STUDIO", "SUPERSAMPLING", "Camera", "Display", "Framing", "Pixels", "Printer", "Sheet", "Shot", "Showing",
+    "bona_fide", "decode", "demosaic", "encode", "jpeg", "mosaic", "printed", "replayed",
+]  # fmt: skip
+
+_GRID_STEP = 16
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Where the source square (a scene, or a photograph of one) falls in the frame.
+
+    ``matrix`` maps source pixels to frame pixels, row by row; ``box`` is the face in the frame. ``edge``, if any,
+    is a border that enters the frame: for a print the end of the paper, for a display its bezel, for a bona
+    fide a door or a wall in front. It is as frequent for each, so that it tells nothing.
+    """
+
+    matrix: tuple[float, ...]
+    source_px: int
+    frame_px: int
+    box: Box
+    edge: tuple[float, float, float, float] | None = None
+    edge_colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    @staticmethod
+    def draw(
+        rng: np.random.Generator, box: Box, source_px: int, frame_px: int, edged: float = 0.12
+    ) -> Framing:
+        """A framing with the face 95 to 125 px wide in a frame of 256, never showing the end of the source."""
+        x, y, w, h = box
+        # The first draw that keeps the frame inside the source is taken; each attempt is calmer.
+        calm = 1.0
+        while True:
+            scale = rng.uniform(97, 124) * frame_px / 256 / w
+            tilt = np.deg2rad(rng.normal(0, 2.2) * calm)
+            where = frame_px * (0.5 + rng.uniform(-0.05, 0.05, 2) * calm)
+            keystone = rng.normal(0, 0.028, 2) * calm / frame_px
+            squeeze = np.exp(rng.normal(0, 0.02) * calm)
+            to_origin = np.array([[1, 0, -x - w / 2], [0, 1, -y - h / 2], [0, 0, 1.0]])
+            cos, sin = np.cos(tilt) * scale, np.sin(tilt) * scale
+            turn = np.array([[cos * squeeze, -sin, 0], [sin, cos / squeeze, 0], [0, 0, 1.0]])
+            lean = np.array([[1, 0, 0], [0, 1, 0], [keystone[0], keystone[1], 1.0]])
+            back = np.array([[1, 0, where[0]], [0, 1, where[1]], [0, 0, 1.0]])
+            matrix = back @ lean @ turn @ to_origin
+            corners = _through(np.linalg.inv(matrix), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]) * frame_px)
+            margin = 0.012 * source_px
+            if (corners.min() > margin and corners.max() < source_px - margin) or calm < 0.02:
+                break
+            calm *= 0.85
+        face = _through(matrix, np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]))
+        low, high = face.min(axis=0), face.max(axis=0)
+        edge = None
+        if rng.uniform() < edged:
+            inset = rng.uniform(0.015, 0.09, 4) * (rng.uniform(size=4) < 0.45)
+            edge = (float(inset[0]), float(inset[1]), float(inset[2]), float(inset[3]))
+        colour = np.exp(rng.uniform(-3.5, 0)) * np.exp(rng.normal(0, 0.2, 3))
+        return Framing(
+            tuple(float(m) for m in matrix.ravel()), source_px, frame_px,
+            (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
+            edge, (float(colour[0]), float(colour[1]), float(colour[2])),
+        )  # fmt: skip
+
+    @property
+    def scale(self) -> float:
+        """Frame pixels per source pixel, at the face."""
+        m = self.matrix
+        return float(np.sqrt(abs(m[0] * m[4] - m[1] * m[3])))
+
+    def maps(self, bend: float = 0.0, bend_deg: float = 0.0) -> tuple[Image, Image]:
+        """Source coordinates of each supersampled frame position; ``bend`` is a curl in shares of the source."""
+        side = self.frame_px * SUPERSAMPLING
+        nodes = np.arange(0, side + _GRID_STEP, _GRID_STEP, dtype=np.float64)
+        grid = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
+        inverse = np.linalg.inv(np.asarray(self.matrix).reshape(3, 3))
+        source = _through(inverse, (grid + 0.5) / SUPERSAMPLING)
+        if bend:
+            a = np.deg2rad(bend_deg)
+            axis = np.array([np.cos(a), np.sin(a)])
+            t = (source / self.source_px - 0.5) @ axis
+            source += (bend * self.source_px * t**2)[:, None] * np.array([-axis[1], axis[0]])
+        n = len(nodes)
+        coarse = (source - 0.5).astype(np.float32).reshape(n, n, 2)
+        # The nodes are pixel positions: an affine warp keeps them there, where a resize would shift by half a step.
+        spread = np.array([[_GRID_STEP, 0, 0], [0, _GRID_STEP, 0]], np.float32)
+        full = cv2.warpAffine(
+            coarse, spread, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        return np.ascontiguousarray(full[..., 0], np.float32), np.ascontiguousarray(full[..., 1], np.float32)
+
+    def seen_at(
+        self, point: tuple[float, float], bend: float = 0.0, bend_deg: float = 0.0
+    ) -> tuple[float, float]:
+        """Where a point of the source falls in the frame; `maps` with the same bend is its inverse."""
+        a = np.deg2rad(bend_deg)
+        axis = np.array([np.cos(a), np.sin(a)])
+        source = np.array(point, np.float64)
+        # The curl moves a point across the axis along which it is measured, so that the way back needs no search.
+        t = (source / self.source_px - 0.5) @ axis
+        source -= bend * self.source_px * t**2 * np.array([-axis[1], axis[0]])
+        x, y = _through(np.asarray(self.matrix).reshape(3, 3), source[None])[0]
+        return float(x), float(y)
+
+    def border(self, radiance: Image, colour: tuple[float, float, float], rim: float) -> None:
+        """Paint the edge, if there is one, in place: ``rim`` is the share of it that belongs to the object."""
+        if self.edge is None:
+            return
+        side = radiance.shape[0]
+        outside = np.asarray(self.edge_colour, np.float32)
+        for which, inset in enumerate(self.edge):
+            for share, paint in ((1.0, np.asarray(colour, np.float32)), (1.0 - rim, outside)):
+                depth = round(side * inset * share)
+                if not depth:
+                    continue
+                strip = [radiance[:, :depth], radiance[:, -depth:], radiance[:depth], radiance[-depth:]][
+                    which
+                ]
+                ramp = np.linspace(0.75, 1.1, strip.shape[0], dtype=np.float32)[:, None, None]
+                strip[:] = paint * ramp
+
+
+def _through(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
+    lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1)
+    # einsum without a BLAS call: the same bytes on one thread and on many.
+    out = np.einsum("ij,nj->ni", matrix, lifted)
+    return np.asarray(out[:, :2] / out[:, 2:])
+
+
+def bona_fide(radiance: Image, framing: Framing) -> Image:
+    """A face in front of the camera: supersampled radiance of the framed scene."""
+    mx, my = framing.maps()
+    scene = np.asarray(
+        cv2.remap(radiance, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32
+    )
+    framing.border(scene, framing.edge_colour, 0.3)
+    return scene
+
+
+def printed(photo: Pixels, printer: Printer, sheet: Sheet, framing: Framing) -> Image:
+    """A print held before the camera: supersampled radiance of the framed sheet of an sRGB photograph."""
+    raster_px = max(16, round(photo.shape[0] * framing.scale * SUPERSAMPLING))
+    plates = printer.plates(photo)
+    fidelity = sheet.fidelity
+    if printer.scattered:
+        fidelity = max(fidelity, 0.35)
+    elif sheet.zoom != 1.0:
+        # Steps, so that the cache of screens stays small.
+        printer = replace(printer, period_px=round(printer.period_px * sheet.zoom * 8) / 8)
+    raster = np.asarray(cv2.resize(plates, (raster_px, raster_px), interpolation=cv2.INTER_LINEAR), np.uint8)
+    dots = printer.halftone(raster, sheet.phase_px, float(SUPERSAMPLING))
+    if fidelity:
+        # Fine droplets of a photo printer between the screens: the tone without the dots.
+        dots = np.asarray(cv2.addWeighted(dots, 1 - fidelity, raster, fidelity, 0), np.uint8)
+    mx, my = framing.maps(sheet.bend, sheet.bend_deg)
+    ratio = np.float32(raster_px / photo.shape[0])
+    seen = cv2.remap(
+        dots,
+        (mx + 0.5) * ratio - 0.5,
+        (my + 0.5) * ratio - 0.5,
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REFLECT,
+    )
+    out = printer.reflectance(np.asarray(seen, np.uint8))
+    x, y = _across(out.shape[0])
+    a, b = np.deg2rad(sheet.shade_deg), np.deg2rad(sheet.bend_deg)
+    along = x * np.float32(np.cos(b)) + y * np.float32(np.sin(b))
+    shade = 1 - sheet.shade * 0.5 * (1 + x * np.float32(np.cos(a)) + y * np.float32(np.sin(a)))
+    shade = shade * (1 + 2.2 * sheet.bend * along)
+    shade = shade * (
+        1 + printer.streaks * np.sin(my * np.float32(0.23 * printer.period_px) + sheet.phase_px[0])
+    )
+    shine = _spot(x, y, sheet.gloss_at, 0.55) * np.float32(printer.gloss * sheet.gloss)
+    out *= np.clip(shade, 0.15, 2)[..., None]
+    out += shine[..., None]
+    out *= np.asarray(sheet.light, np.float32)
+    framing.border(out, printer.paper, 0.5)
+    return out
+
+
+def _across(side: int) -> tuple[Image, Image]:
+    """Coordinates -1..1 of a square, as a row and a column."""
+    ramp = np.linspace(-1, 1, side, dtype=np.float32)
+    return ramp[None, :], ramp[:, None]
+
+
+def _spot(x: Image, y: Image, at: tuple[float, float], radius: float) -> Image:
+    cx, cy = 2 * at[0] - 1, 2 * at[1] - 1
+    return np.asarray(np.exp(-((x - cx) ** 2) / radius**2) * np.exp(-((y - cy) ** 2) / radius**2), np.float32)
+
+
+def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing) -> Image:
+    """A display held before the camera: supersampled radiance of an sRGB photograph shown on it."""
+    light = display.emission(photo)
+    mx, my = framing.maps()
+    out = np.asarray(cv2.remap(light, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.float32)
+    scale = framing.scale
+    a = np.deg2rad(showing.turn_deg)
+    cos, sin = np.float32(np.cos(a)), np.float32(np.sin(a))
+    pitch = display.pitch_px * showing.zoom / scale
+    grid = display.lattice(
+        mx * cos + my * sin,
+        my * cos - mx * sin,
+        pitch,
+        1 / (SUPERSAMPLING * scale),
+        display.grid * showing.grid,
+    )
+    out *= grid
+    x, y = _across(out.shape[0])
+    band = 1 + np.float32(display.flicker * showing.flicker) * np.sin(
+        np.float32(np.pi * showing.flicker_cycles) * y + np.float32(showing.flicker_phase)
+    )
+    b = np.deg2rad(showing.falloff_deg)
+    fall = 1 - np.float32(0.5 * showing.falloff) * (1 + x * np.float32(np.cos(b)) + y * np.float32(np.sin(b)))
+    out *= (band * fall)[..., None]
+    shine = _spot(x, y, showing.glare_at, showing.glare_size) * np.float32(display.gloss * showing.glare)
+    if showing.pane is not None:
+        side = out.shape[0]
+        u, v, w, h = showing.pane
+        pane = np.zeros((side, side), np.float32)
+        pane[int(v * side) : int((v + h) * side), int(u * side) : int((u + w) * side)] = (
+            0.5 * display.gloss * showing.glare
+        )
+        shine = shine + cv2.blur(pane, (max(3, side // 40) | 1, max(3, side // 40) | 1))
+    out += (shine + np.float32(showing.veil))[..., None]
+    framing.border(out, (0.012, 0.012, 0.013), 0.7)
+    return out

@@ -1,0 +1,134 @@
+"""Files for a latency table: chains of layers (`compress.layer_chains`) and whole networks, with random weights.
+
+Run as `python -m swapbench.workshop.artifacts.chain_files JOB.json`, in a process of its own so that the converters' memory and noise
+stay out of the one that measures. It prints a line for every file that is there.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from swapbench.files import write_atomically
+from swapbench.records import Format, Frozen, Precision
+from swapbench.workshop.export import to_onnx, to_tflite
+from swapbench.workshop.export.outputs import nchw
+from swapbench.workshop.export.rewrite import shipped
+from swapbench.workshop.nets import build
+from swapbench.workshop.nets.minifasnet import Convolution
+from swapbench.workshop.prune.layer_chains import Chain  # noqa: TC001 - pydantic needs the real type at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from swapbench.ports import Say
+
+CALIBRATION_IMAGES = 4
+"""For int8. What the ranges are does not change how long it takes."""
+
+
+class Wanted(Frozen):
+    """One file: a chain, or a network of the family minifasnet by its arguments."""
+
+    path: str
+    size_px: int
+    chain: Chain | None = None
+    architecture: dict[str, Any] = Field(default_factory=dict)
+
+
+class Job(Frozen):
+    """What a process makes."""
+
+    wanted: tuple[Wanted, ...]
+    format: Format
+    precision: Precision
+
+
+class ChainNet(nn.Module):
+    """The network of a chain: a stem, the units, and the mean over the map, so that the output is small in every chain."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__()
+        self.layout = chain.layout
+        self.stem: nn.Module = nn.Identity()
+        if chain.layout == "bare":
+            self.stem = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 8, 1))
+        elif chain.inputs != 3:
+            self.stem = Convolution(3, chain.inputs, linear=True)
+        self.units = nn.ModuleList(_unit(chain) for _ in range(chain.copies))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images [n, 3, h, w] to [n, c]."""
+        x = self.stem(images)
+        if self.layout == "beside":
+            first, *others = self.units
+            y = first(x)
+            for unit in others:
+                y = y + unit(x)
+            x = y
+        else:
+            for unit in self.units:
+                x = x + unit(x) if self.layout == "pair" else unit(x)
+        return torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+
+
+def _unit(chain: Chain) -> nn.Module:
+    if chain.layout == "pair":
+        return nn.Sequential(
+            Convolution(chain.inputs, chain.outputs, linear=chain.linear),
+            Convolution(chain.outputs, chain.inputs, linear=True),
+        )
+    whole = chain.kernel == chain.input_px and chain.kernel > 1
+    return Convolution(
+        chain.inputs,
+        chain.outputs,
+        chain.kernel,
+        stride=chain.stride,
+        padding=0 if whole else chain.kernel // 2,
+        groups=chain.inputs if chain.depthwise else 1,
+        linear=chain.linear,
+    )
+
+
+def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> bytes:
+    """A file as the exporters that ship make it."""
+    torch.manual_seed(0)
+    network = build("minifasnet", wanted.architecture) if wanted.chain is None else ChainNet(wanted.chain)
+    exporter: Any = to_onnx if file_format == "onnx" else to_tflite
+    base = exporter.export_base(shipped(network), wanted.size_px, wanted.size_px)
+    if precision == "int8":
+        images = torch.randn(CALIBRATION_IMAGES, wanted.size_px, wanted.size_px, 3).numpy()
+        return cast("bytes", exporter.int8(base, nchw(images) if file_format == "onnx" else images))
+    convert: Callable[[bytes], bytes] = exporter.fp16 if precision == "fp16" else exporter.fp32
+    return convert(base)
+
+
+def make(job: Job, say: Say) -> None:
+    """Write every file of a job whole; `say` hears the path of each."""
+    torch.set_num_threads(1)
+    for one in job.wanted:
+        write_atomically(Path(one.path), file_content(one, job.format, job.precision))
+        say(one.path)
+
+
+def _main(path: Path) -> int:
+    """Answers go to standard output; everything else that is written there to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def say(line: str) -> None:
+        answers.write(line + "\n")
+        answers.flush()
+
+    make(Job.model_validate_json(path.read_bytes()), say)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(Path(sys.argv[1])))

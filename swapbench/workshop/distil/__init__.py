@@ -1,0 +1,1 @@
+"""Knowledge distillation: loss terms, teachers, and their outputs kept on disk."""

@@ -1,0 +1,162 @@
+"""From a card's checkpoint to a network with weights, and back. A checkpoint is data: nothing in it is ever run.
+
+The file's sha256 is compared with the card before the file is opened; .safetensors are ours, foreign .pth files are read by
+PyTorch's restricted unpickler (tensors and containers only). Weights stored in half precision are float32 in memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from swapbench.errors import BadCard
+from swapbench.files import file_sha256, write_atomically
+from swapbench.workshop.nets import build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from swapbench.records import ModelCard
+
+_NAMED = 4
+"""How many offending keys an error names."""
+
+
+def checkpoint_path(card: ModelCard, card_path: Path) -> Path:
+    """Where the checkpoint of a card lies: absolute as given, or beside the card."""
+    return card_path.parent / card.checkpoint
+
+
+def load_network(card: ModelCard, card_path: Path) -> nn.Module:
+    """The network of a card with its weights, float32, in eval mode.
+
+    Raises BadCard where the file is missing, is another file than the card names, holds something else than tensors,
+    or does not fit the architecture exactly; UnknownName for an unknown family.
+    """
+    path = checkpoint_path(card, card_path)
+    try:
+        found = file_sha256(path)
+    except OSError as error:
+        raise BadCard(f"card {card.name}: cannot read the checkpoint {path}: {error.strerror}") from error
+    if found != card.checkpoint_sha256:
+        raise BadCard(
+            f"card {card.name}: {path.name} has sha256 {found}, the card says {card.checkpoint_sha256}",
+            remedy="Restore the file that the card was made with, or make the model again.",
+        )
+    tensors = renamed(card, read_tensors(path))
+    network = build(card.family, card.architecture)
+    _fit(card, network, tensors)
+    network.load_state_dict(tensors)
+    return network.eval()
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The state dict in a .safetensors, .pth or .pt file, floats as float32. Raises BadCard; never runs pickled code."""
+    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(value, Tensor) for value in state.values())
+    ):
+        raise BadCard(
+            f"{path} is not a state dict: a dictionary of tensors", remedy="Save module.state_dict() alone."
+        )
+    return {str(key): value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise BadCard(f"{path} is not a readable safetensors file: {error}") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise BadCard(
+            f"{path} holds more than tensors, and opening it could run code: refused",
+            remedy="Convert it to a plain state dict or to .safetensors where you trust it.",
+        ) from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise BadCard(
+            f"{path} is not a readable checkpoint: {str(error).splitlines()[0] if str(error) else error!r}"
+        ) from error
+
+
+def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that the card's `rename_keys` give, each pattern applied in the card's order."""
+    result: dict[str, Tensor] = {}
+    for key, value in tensors.items():
+        new = key
+        for pattern, replacement in card.rename_keys.items():
+            try:
+                new = re.sub(pattern, replacement, new)
+            except (re.error, IndexError) as error:
+                raise BadCard(f"card {card.name}: rename_keys pattern {pattern!r}: {error}") from error
+        if new in result:
+            raise BadCard(f"card {card.name}: rename_keys gives two tensors the name {new}")
+        result[new] = value
+    return result
+
+
+def _fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    wanted = network.state_dict()
+    shapes = [
+        f"{key} {list(tensors[key].shape)} for {list(wanted[key].shape)}"
+        for key in wanted
+        if key in tensors and tensors[key].shape != wanted[key].shape
+    ]
+    problems = (
+        ("lacks", sorted(wanted.keys() - tensors.keys())),
+        ("has besides", sorted(tensors.keys() - wanted.keys())),
+        ("has other shapes:", shapes),
+    )
+    text = "; ".join(f"{what} {_some(keys)}" for what, keys in problems if keys)
+    if text:
+        raise BadCard(
+            f"card {card.name}: the checkpoint {text}",
+            remedy="Correct architecture or rename_keys on the card.",
+        )
+
+
+def _some(keys: Iterable[str]) -> str:
+    names = list(keys)
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def save_checkpoint(module: nn.Module, path: Path, *, half: bool = True) -> str:
+    """Write the state dict as .safetensors, whole or not at all, and return its sha256.
+
+    half: matrices and kernels are stored in float16. Vectors (biases, batch norm statistics) stay as they are: they are
+    small, and a running variance of unscaled pixels would overflow. Raises ValueError where a kernel would.
+    """
+    from safetensors.torch import save
+
+    tensors = {key: _stored(key, value, half=half) for key, value in module.state_dict().items()}
+    content = save(tensors)
+    write_atomically(path, content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _stored(key: str, value: Tensor, *, half: bool) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    if not (half and value.dtype == torch.float32 and value.dim() > 1):
+        return value
+    stored = value.half()
+    if torch.isfinite(value).all() and not torch.isfinite(stored).all():
+        raise ValueError(f"{key} does not fit into float16")
+    return stored

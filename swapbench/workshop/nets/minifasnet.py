@@ -1,0 +1,220 @@
+"""MiniFASNet and its unpruned ancestor MobileFaceNet, built from one list of 49 channel counts.
+
+Structure and the lists V1 and V2 after minivision-ai/Silent-Face-Anti-Spoofing (Apache-2.0), written anew; module names
+are the published ones so that its checkpoints load. With K the list and j = 1:
+
+    stem     conv 3x3 s2 3->K0, depthwise 3x3 K1                          size/2
+    down 1   bottleneck(K[j], K[j+1], K[j+3]) s2; 4 residual bottlenecks   size/4
+    down 2   bottleneck s2; 6 residual                                     size/8
+    down 3   bottleneck s2; 2 residual                                     size/16
+    tail     1x1 K46->K47; depthwise over the whole remaining map          1x1
+    head     linear K48->embedding, batch norm, dropout, linear->classes
+
+j grows by 3 with every bottleneck; K[j+1] = K[j+2] is the width between its two 1x1 convolutions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from swapbench.workshop.nets import Taps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RESIDUALS = (4, 6, 2)
+"""Residual bottlenecks after each of the three down-sampling ones."""
+
+CHANNELS = 49
+
+# fmt: off
+V1: tuple[int, ...] = (
+    32, 32, 103, 103, 64, 13, 13, 64, 26, 26, 64, 13, 13, 64, 52, 52, 64, 231, 231, 128, 154, 154, 128, 52, 52, 128,
+    26, 26, 128, 52, 52, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+)
+V2: tuple[int, ...] = (
+    32, 32, 103, 103, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 231, 231, 128, 231, 231, 128, 52, 52, 128,
+    26, 26, 128, 77, 77, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+)
+# fmt: on
+MOBILEFACENET: tuple[int, ...] = (
+    *(64, 64),
+    *(128, 128, 64) * 5,
+    *(256, 256, 128) * 7,
+    *(512, 512, 128),
+    *(256, 256, 128) * 2,
+    *(512, 512),
+)
+
+
+class Convolution(nn.Module):
+    """Convolution without bias, batch norm, and a PReLU per channel unless `linear`."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 1,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        groups: int = 1,
+        linear: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+        self.prelu = nn.Identity() if linear else nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        return cast("Tensor", self.prelu(self.bn(self.conv(x))))
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel gates from the global average: 1x1 c->c/4, batch norm, ReLU, 1x1 ->c, batch norm, sigmoid."""
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 1)
+        self.fc1 = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(hidden)
+        self.fc2 = nn.Conv2d(hidden, channels, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        gates = nn.functional.adaptive_avg_pool2d(x, 1)
+        gates = torch.relu(self.bn1(self.fc1(gates)))
+        return x * torch.sigmoid(self.bn2(self.fc2(gates)))
+
+
+class Bottleneck(nn.Module):
+    """1x1 up, 3x3 depthwise, 1x1 down without activation; with `residual` the input is added."""
+
+    def __init__(
+        self, inputs: int, width: int, outputs: int, *, stride: int, residual: bool, squeeze: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = Convolution(inputs, width)
+        self.conv_dw = Convolution(width, width, 3, stride=stride, padding=1, groups=width)
+        self.project = Convolution(width, outputs, linear=True)
+        if squeeze:
+            self.se_module = SqueezeExcitation(outputs)
+        self.squeeze = squeeze
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        y = self.project(self.conv_dw(self.conv(x)))
+        if self.squeeze:
+            y = self.se_module(y)
+        return x + y if self.residual else cast("Tensor", y)
+
+
+class Stage(nn.Module):
+    """Residual bottlenecks in a row; squeeze-and-excitation, where asked for, only in the last."""
+
+    def __init__(self, channels: Sequence[int], start: int, blocks: int, *, squeeze: bool) -> None:
+        super().__init__()
+        self.model = nn.Sequential(
+            *(
+                Bottleneck(
+                    *_bottleneck_widths(channels, start + 3 * block),
+                    stride=1,
+                    residual=True,
+                    squeeze=squeeze and block == blocks - 1,
+                )
+                for block in range(blocks)
+            )
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        return cast("Tensor", self.model(x))
+
+
+class MiniFASNet(nn.Module):
+    """The network; 434,560 parameters with V2 at 80 px and 3 classes.
+
+    channels: the 49 counts; size_px: side of the square input, which fixes the kernel of the last depthwise convolution;
+    squeeze: the published SE variants (their dropout is .75).
+    """
+
+    def __init__(
+        self,
+        channels: Sequence[int],
+        *,
+        size_px: int = 80,
+        classes: int = 3,
+        squeeze: bool = False,
+        embedding: int = 128,
+        dropout: float = 0.2,
+    ) -> None:
+        super().__init__()
+        check_channels(channels)
+        kernel = math.ceil(size_px / 16)
+        self.conv1 = Convolution(3, channels[0], 3, stride=2, padding=1)
+        self.conv2_dw = Convolution(channels[0], channels[1], 3, padding=1, groups=channels[1])
+        first, second, third = (1 + 3 * sum(n + 1 for n in RESIDUALS[:stage]) for stage in range(3))
+        self.conv_23 = Bottleneck(*_bottleneck_widths(channels, first), stride=2, residual=False)
+        self.conv_3 = Stage(channels, first + 3, RESIDUALS[0], squeeze=squeeze)
+        self.conv_34 = Bottleneck(*_bottleneck_widths(channels, second), stride=2, residual=False)
+        self.conv_4 = Stage(channels, second + 3, RESIDUALS[1], squeeze=squeeze)
+        self.conv_45 = Bottleneck(*_bottleneck_widths(channels, third), stride=2, residual=False)
+        self.conv_5 = Stage(channels, third + 3, RESIDUALS[2], squeeze=squeeze)
+        self.conv_6_sep = Convolution(channels[46], channels[47])
+        self.conv_6_dw = Convolution(channels[47], channels[48], kernel, groups=channels[48], linear=True)
+        self.linear = nn.Linear(channels[48], embedding, bias=False)
+        self.bn = nn.BatchNorm1d(embedding)
+        self.drop = nn.Dropout(dropout)
+        self.prob = nn.Linear(embedding, classes, bias=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def taps(self, images: Tensor) -> Taps:
+        """Logits, the embedding before dropout, and the features after the second stage (10x10 at 80 px)."""
+        x = self.conv_3(self.conv_23(self.conv2_dw(self.conv1(images))))
+        features = self.conv_4(self.conv_34(x))
+        x = self.conv_6_dw(self.conv_6_sep(self.conv_5(self.conv_45(features))))
+        embedding = self.bn(self.linear(torch.flatten(x, 1)))
+        return Taps(self.prob(self.drop(embedding)), embedding, features, None)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [n, 3, h, w] to logits [n, classes]."""
+        return self.taps(images).logits
+
+
+def _bottleneck_widths(channels: Sequence[int], j: int) -> tuple[int, int, int]:
+    return channels[j], channels[j + 1], channels[j + 3]
+
+
+def check_channels(channels: Sequence[int]) -> None:
+    """Raise ValueError where a list of channel counts does not make a network; says which entry."""
+    if len(channels) != CHANNELS:
+        raise ValueError(f"channels must have {CHANNELS} entries, not {len(channels)}")
+    if min(channels) < 1:
+        raise ValueError("channels must be whole numbers from 1")
+    for i in (0, 47):
+        if channels[i] != channels[i + 1]:
+            raise ValueError(
+                f"channels[{i}] and channels[{i + 1}] feed one depthwise convolution and must be equal"
+            )
+    j = 1
+    for residuals in RESIDUALS:
+        for block in range(residuals + 1):
+            if channels[j + 1] != channels[j + 2]:
+                raise ValueError(
+                    f"channels[{j + 1}] and channels[{j + 2}] are the width of one bottleneck and must be equal"
+                )
+            if block > 0 and channels[j] != channels[j + 3]:
+                raise ValueError(f"channels[{j}] and channels[{j + 3}] are added and must be equal")
+            j += 3

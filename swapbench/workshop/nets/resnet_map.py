@@ -1,0 +1,112 @@
+"""ResNet with a supervised map: the teacher.
+
+Idea of pixel-wise supervision from "Deep Pixel-wise Binary Supervision" (DeepPixBiS, ICB 2019), here on a ResNet: the third
+stage (14x14 at 224 px) feeds a 1x1 convolution whose every cell is asked whether it sees a bona fide face. ResNet after
+He et al. 2016; module names are torchvision's, so that its state dicts fit.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from swapbench.workshop.nets import Taps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions around a shortcut, which is a 1x1 convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.relu = nn.ReLU()
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.downsample = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c, h, w]."""
+        y = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x)))))
+        return cast("Tensor", self.relu(y + self.downsample(x)))
+
+
+class ResNetMap(nn.Module):
+    """ResNet-18 by default, with a map head on the stage before the last; 11,177,795 parameters at 2 classes.
+
+    stages: channels of the four stages; blocks: how many each has. The deployed output is the logits alone: the map head
+    serves training and distillation, `for_export` leaves it out, and so the exported graph has 257 parameters and the
+    1x1 convolution's MACs fewer. The network is fully convolutional: any input size from 32 px works.
+    """
+
+    def __init__(
+        self,
+        *,
+        stem: int = 64,
+        stages: Sequence[int] = (64, 128, 256, 512),
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        classes: int = 2,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(stages) != 4 or len(blocks) != 4 or min(*stages, *blocks, stem) < 1:
+            raise ValueError("stages and blocks must be four whole numbers from 1 each")
+        self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(stem)
+        self.relu = nn.ReLU()
+        self.maxpool = nn.MaxPool2d(3, 2, 1)
+        widths = (stem, *stages)
+        self.layer1, self.layer2, self.layer3, self.layer4 = (
+            nn.Sequential(
+                *(
+                    Block(
+                        widths[stage] if block == 0 else widths[stage + 1],
+                        widths[stage + 1],
+                        stride=2 if block == 0 and stage > 0 else 1,
+                    )
+                    for block in range(blocks[stage])
+                )
+            )
+            for stage in range(4)
+        )
+        self.map_head: nn.Conv2d | None = nn.Conv2d(stages[2], 1, 1)
+        self.drop = nn.Dropout(dropout)
+        self.fc = nn.Linear(stages[3], classes)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif isinstance(module, Block):
+                # every block begins as its shortcut: from scratch on few images the first epochs are calmer
+                nn.init.zeros_(module.bn2.weight)
+        for head in (self.map_head, self.fc):
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(cast("Tensor", head.bias))
+
+    def taps(self, images: Tensor) -> Taps:
+        """Logits, the pooled embedding, the features that feed the map, and the map's logits (None once exported)."""
+        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        features = self.layer3(self.layer2(self.layer1(x)))
+        # adaptive_avg_pool2d, not x.mean: the latter leaves a transposition in TFLite files
+        embedding = torch.flatten(nn.functional.adaptive_avg_pool2d(self.layer4(features), 1), 1)
+        map_logits = None if self.map_head is None else self.map_head(features)
+        return Taps(self.fc(self.drop(embedding)), embedding, features, map_logits)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images [n, 3, h, w] to logits [n, classes]."""
+        return self.taps(images).logits
+
+    def for_export(self) -> nn.Module:
+        """A copy without the map head, in eval mode."""
+        shipped = copy.deepcopy(self)
+        shipped.map_head = None
+        return shipped.eval()

@@ -1,0 +1,1 @@
+"""Pruning: widths and their cost, MetaPruning, Meta-MMD, latency tables."""

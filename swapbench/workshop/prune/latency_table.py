@@ -1,0 +1,145 @@
+"""A measured-latency table as the budget of pruning: the time of a structure is the sum of its layers' in the table.
+
+The table is a JSON file that `swapbench latency-table` or somebody else measured on the device that matters; nothing here
+measures. It holds, for each kind of layer that the network has, times on a grid of widths:
+
+    {"format": 1, "measured": "pixel7, onnxruntime 1.24, 1 thread, fp32", "other_ns": 21000,
+     "layers": [{"kind": "dense", "kernel": 1, "stride": 1, "input_px": 20, "linear": true,
+                 "inputs": [16, 64], "outputs": [16, 128], "ns": [[2100, 9800], [6100, 31000]]}, ...]}
+
+`ns` has a row for every input width and a column for every output width; of a depthwise layer one row, and `inputs` is left
+out. `linear` says whether an activation follows (false) or not; left out, the times serve both. Between the widths times are
+interpolated linearly; outside of them they are not guessed. `channel_multiple`, 1 where it is left out, says of what number all
+widths are multiples that the times hold for. `other_ns` is what a run costs besides its layers. A sum of layers leaves out what
+the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and measured; the found network is
+to be measured whole all the same.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from swapbench import units
+from swapbench.cards import first_problem
+from swapbench.errors import UserError
+from swapbench.records import Frozen
+from swapbench.workshop.prune.widths import Budget
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from swapbench.workshop.prune.widths import Channels, Layer, Shape
+
+
+class LayerTimes(Frozen):
+    """Times of one kind of layer on a grid of widths; see the module."""
+
+    kind: Literal["dense", "depthwise"]
+    kernel: int
+    stride: int
+    input_px: int
+    linear: bool | None = None
+    inputs: tuple[int, ...] = (1,)
+    outputs: tuple[int, ...] = Field(min_length=1)
+    ns: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _rectangular(self) -> LayerTimes:
+        if [len(row) for row in self.ns] != [len(self.outputs)] * len(self.inputs):
+            raise ValueError("ns needs a row for every input width and in it a time for every output width")
+        if any(low >= high for widths in (self.inputs, self.outputs) for low, high in pairwise(widths)):
+            raise ValueError("widths must rise")
+        return self
+
+
+class CheckedNetwork(Frozen):
+    """A whole network by the table and by the clock."""
+
+    channels: tuple[int, ...]
+    predicted_ns: float
+    measured_ns: float
+
+
+class LatencyTable(Frozen):
+    """A table as it stands in its file."""
+
+    format: Literal[1]
+    measured: str
+    channel_multiple: int = Field(default=1, ge=1)
+    other_ns: float = Field(default=0.0, ge=0)
+    layers: tuple[LayerTimes, ...]
+    checked: tuple[CheckedNetwork, ...] = ()
+
+
+@dataclass(frozen=True)
+class Latency:
+    """The time of a channel list by a table."""
+
+    table: LatencyTable
+    shape: Shape
+
+    def ns(self, channels: Channels) -> float:
+        """Nanoseconds of one run. Raises UserError for a layer that is not in the table."""
+        return self.table.other_ns + sum(self._layer_ns(layer) for layer in self.shape.layers(channels))
+
+    def budget(self, latency_ms: float) -> Budget:
+        """That time as a limit."""
+        return Budget(latency_ms * 1e6, self.ns, units.duration, "latency_ns")
+
+    def _layer_ns(self, layer: Layer) -> float:
+        wanted = (layer.kind, layer.kernel, layer.stride, layer.input_px)
+        times = next(
+            (
+                one
+                for one in self.table.layers
+                if (one.kind, one.kernel, one.stride, one.input_px) == wanted
+                and one.linear in {None, layer.linear}
+            ),
+            None,
+        )
+        if times is None:
+            raise UserError(f"the latency table has no {_said(layer)}", remedy="Measure it too.")
+        try:
+            rows = [_between(times.outputs, row, layer.outputs) for row in times.ns]
+            return rows[0] if layer.kind == "depthwise" else _between(times.inputs, rows, layer.inputs)
+        except ValueError as error:
+            raise UserError(
+                f"the latency table has no {_said(layer)} from {layer.inputs} to {layer.outputs} channels",
+                remedy="Measure wider and narrower ones.",
+            ) from error
+
+
+def read_latency_table(path: Path) -> LatencyTable:
+    """The table in a file. Raises UserError naming the file and the field."""
+    try:
+        return LatencyTable.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"cannot read the latency table {path}: {error.strerror}") from error
+    except ValidationError as error:
+        raise UserError(f"{path}: {first_problem(error)}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+
+
+def _said(layer: Layer) -> str:
+    followed = "" if layer.linear else " with activation"
+    return f"{layer.kind} layer {layer.kernel}x{layer.kernel}{followed}, stride {layer.stride}, at {layer.input_px} px"
+
+
+def _between(widths: Sequence[int], values: Sequence[float], width: int) -> float:
+    """Linear between the two nearest widths. Raises ValueError outside."""
+    if not widths[0] <= width <= widths[-1]:
+        raise ValueError(width)
+    right = min(bisect_right(widths, width), len(widths) - 1)
+    left = max(right - 1, 0)
+    if right == left:
+        return values[0]
+    part = (width - widths[left]) / (widths[right] - widths[left])
+    return values[left] + part * (values[right] - values[left])

@@ -1,0 +1,1 @@
+"""What is trained, and how much is spent on it, as data."""

@@ -1,0 +1,49 @@
+"""How much is spent on a training, apart from what is trained: a TOML file that is laid over any recipe.
+
+The recipes are the full schedule. A smaller one makes a protocol of many trainings possible on a small machine, or a first try.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, ValidationError
+
+from swapbench.cards import first_problem
+from swapbench.errors import BadCard
+from swapbench.records import Frozen
+from swapbench.workshop.recipes.pruning_recipe import MetaPruning, Search
+from swapbench.workshop.recipes.recipe import TrainRecipe, toml_table
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Schedule(Frozen):
+    """epochs: a factor, of every phase's epochs, of a PruningNet's and of the warm-up; search: takes the recipe's place."""
+
+    epochs: float = Field(default=1.0, gt=0)
+    search: Search | None = None
+
+    def over(self, recipe: TrainRecipe) -> TrainRecipe:
+        """The recipe with this much spent on it."""
+        phases = tuple(
+            phase.model_copy(update={"epochs": max(1, round(phase.epochs * self.epochs))})
+            for phase in recipe.phases
+        )
+        changes = {"phases": phases, "warmup_epochs": recipe.warmup_epochs * self.epochs}
+        if isinstance(recipe.pruning, MetaPruning):
+            pruning = recipe.pruning
+            epochs = pruning.epochs and max(1, round(pruning.epochs * self.epochs))
+            changes["pruning"] = pruning.model_copy(
+                update={"epochs": epochs, "search": self.search or pruning.search}
+            )
+        return recipe.model_copy(update=changes)
+
+
+def read_schedule(path: Path) -> Schedule:
+    """Raises BadCard naming the file and the field."""
+    try:
+        return Schedule.model_validate(toml_table(path))
+    except ValidationError as error:
+        raise BadCard(f"{path}: {first_problem(error)}") from error

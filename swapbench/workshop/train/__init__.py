@@ -1,0 +1,1 @@
+"""Training: one loop, its losses, several processes, the score on the development split."""
