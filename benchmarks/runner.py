@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from swapbench import stats, units
-from swapbench.bench.workers import Subject, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, Worked, time_together
 from swapbench.devices.local import Local
 from swapbench.records import Interval, Plan
 from swapbench.runtimes.litert import LiteRT
@@ -33,7 +33,7 @@ BOUND_ABOVE_NS = 1_000_000
 """The runner is to time what the worker times to 2 %, for models that take more than a millisecond."""
 
 
-def subjects(path: Path, runner: Path) -> list[Subject]:
+def subjects(path: Path, runner: Path) -> list[FileUnderTest]:
     """The file under the Python worker, twice, and under the runner."""
     if path.suffix == ".onnx":
         python, native, package = OnnxRuntime(), NativeOnnxRuntime, "onnxruntime"
@@ -42,7 +42,7 @@ def subjects(path: Path, runner: Path) -> list[Subject]:
     library = str(installed_library(python.name))
     ours = native(runner=str(runner), library=library, flavour="host", package=package)
     return [
-        Subject(name, str(path), runtime)
+        FileUnderTest(name, str(path), runtime)
         for name, runtime in ((WORKER, python), (CONTROL, python), (RUNNER, ours))
     ]
 

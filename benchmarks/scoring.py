@@ -104,7 +104,7 @@ def one_pass(path: Path, frames: int, threads: int) -> dict[str, float]:
         assert not prepared.failures
         normalise = preprocessing.model_dump_json(include={"scale", "mean", "std"})
         options = {"samples": str(prepared.path), "normalise": normalise}
-        subject = bench.Subject(path.name, str(path), runtime, options)
+        subject = bench.FileUnderTest(path.name, str(path), runtime, options)
         ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
         if isinstance(outputs, SwapbenchError):
             raise outputs

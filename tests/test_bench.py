@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from swapbench import bench, stats
-from swapbench.bench import Subject, Timed, doubts, slower_than_float
+from swapbench.bench import FileUnderTest, Timed, doubts, slower_than_float
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Outputs
@@ -28,8 +28,8 @@ MS = 1_000_000
 QUICK = Plan(min_rounds=2, max_rounds=4, slices_per_round=3, slice_ns=10 * MS, time_budget_s=1000)
 
 
-def subjects(*names: str, **options: str) -> list[Subject]:
-    return [Subject(name, f"{name}.onnx", FAKE, options) for name in names]
+def subjects(*names: str, **options: str) -> list[FileUnderTest]:
+    return [FileUnderTest(name, f"{name}.onnx", FAKE, options) for name in names]
 
 
 def fake(**models: FakeModel) -> Fake:
@@ -197,7 +197,7 @@ def test_a_provider_that_changes_between_rounds_is_a_failure() -> None:
 
     moods: list[str] = []
     device = fake(a=FakeModel())
-    subject = Subject("a", "a.onnx", Moody("moody", ("onnx",), "m"))
+    subject = FileUnderTest("a", "a.onnx", Moody("moody", ("onnx",), "m"))
     result = bench.measure_speed([subject], device, QUICK, clock=device.clock.seconds)["a"]
     assert isinstance(result, WorkerFailed)
     assert "in another way in round 2" in str(result)
@@ -264,7 +264,7 @@ class Silent(PythonWorker):
 
 
 def test_a_worker_that_dies_without_a_word_is_told_with_its_last_words() -> None:
-    subject = Subject("a", "import sys; sys.exit('no such library')", Silent("s", ("onnx",), "s"))
+    subject = FileUnderTest("a", "import sys; sys.exit('no such library')", Silent("s", ("onnx",), "s"))
     with pytest.raises(WorkerFailed, match="the worker of a ended with 1: no such library"):
         bench.measure_memory(subject, Local(), QUICK)
     ((_, error),) = bench.measure_scores([subject], Local(), QUICK)
@@ -272,7 +272,7 @@ def test_a_worker_that_dies_without_a_word_is_told_with_its_last_words() -> None
     assert "ended with 1: no such library" in str(error)
 
 
-def scores(subject: Subject, device: Any, plan: Plan) -> Outputs:
+def scores(subject: FileUnderTest, device: Any, plan: Plan) -> Outputs:
     ((of, outputs),) = bench.measure_scores([subject], device, plan)
     assert of == subject
     assert isinstance(outputs, Outputs)
@@ -316,7 +316,7 @@ def test_a_real_worker_of_onnxruntime_goes_through_all_passes(tmp_path: Path) ->
 
     np.save(tmp_path / "s.npy", np.full((3, 4, 6, 3), 7, np.uint8))
     options = {"samples": str(tmp_path / "s.npy"), "normalise": PLAIN}
-    subject = Subject("m", graph(tmp_path / "m.onnx", [1, 3, 4, 6]), OnnxRuntime(), options)
+    subject = FileUnderTest("m", graph(tmp_path / "m.onnx", [1, 3, 4, 6]), OnnxRuntime(), options)
     plan = Plan(min_rounds=1, max_rounds=1, slices_per_round=2, slice_ns=MS, warmup_ns=0)
     result = bench.measure_speed([subject], Local(), plan)["m"]
     assert isinstance(result, Timed)

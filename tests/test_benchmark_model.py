@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from swapbench.bench.passes import Timed, ToolSubject, measure_tool_speed
+from swapbench.bench.passes import Timed, ToolUnderTest, measure_tool_speed
 from swapbench.errors import WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Plan, ToolSummary
@@ -302,7 +302,7 @@ def device(**texts: list[str]) -> ToolDevice:
 
 
 def measured(device: ToolDevice, **plan: Any) -> dict[str, Any]:
-    subjects = [ToolSubject(name, name, BenchmarkModel("./bm")) for name in device.texts]
+    subjects = [ToolUnderTest(name, name, BenchmarkModel("./bm")) for name in device.texts]
     return measure_tool_speed(subjects, device, Plan(**plan), clock=device.clock.seconds)
 
 
@@ -361,6 +361,6 @@ def test_another_coverage_in_a_later_round_is_an_error() -> None:
 
 def test_two_subjects_of_one_name_are_refused() -> None:
     phone = device(a=[TODAY])
-    twice = [ToolSubject("a", "a", BenchmarkModel("./bm"))] * 2
+    twice = [ToolUnderTest("a", "a", BenchmarkModel("./bm"))] * 2
     with pytest.raises(ValueError, match="share a name"):
         measure_tool_speed(twice, phone, Plan())

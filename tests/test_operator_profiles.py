@@ -18,8 +18,8 @@ CONV = Node("c", "Conv", "f 1", "cpu", (2000,))
 ADD = Node("a", "Add", "f 1", "cpu", (1000,))
 
 
-def subject(name: str) -> bench.Subject:
-    return bench.Subject(name, name, RUNTIME)
+def subject(name: str) -> bench.FileUnderTest:
+    return bench.FileUnderTest(name, name, RUNTIME)
 
 
 def measured(device: Fake, *names: str, processes: int = 3, budget_s: float | None = None) -> list[tuple[Profile, ...]]:  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swapbench import bench
-from swapbench.bench import Subject
+from swapbench.bench import FileUnderTest
 from swapbench.errors import DeviceFailed
 from swapbench.records import Absent, Plan, Speed
 from swapbench.runtimes.contract import PythonWorker
@@ -15,8 +15,8 @@ FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000
 
 
-def subjects(*names: str) -> list[Subject]:
-    return [Subject(name, f"{name}.onnx", FAKE) for name in names]
+def subjects(*names: str) -> list[FileUnderTest]:
+    return [FileUnderTest(name, f"{name}.onnx", FAKE) for name in names]
 
 
 def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:

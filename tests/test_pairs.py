@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.bench import Subject
+from swapbench.bench import FileUnderTest
 from swapbench.bench.pairs import (
     CLOCK_LIMIT,
     THROTTLED,
@@ -28,7 +28,7 @@ from swapbench.testing import Fake, FakeModel
 FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000
 PLAN = Plan(slices_per_round=6, slice_ns=10 * MS)
-OLD, NEW = Subject("old", "old.onnx", FAKE), Subject("new", "new.onnx", FAKE)
+OLD, NEW = FileUnderTest("old", "old.onnx", FAKE), FileUnderTest("new", "new.onnx", FAKE)
 
 
 def fake(new: FakeModel, old: FakeModel | None = None, **more: Any) -> Fake:

@@ -243,7 +243,7 @@ def test_rails_as_a_record_idle_busy_idle() -> None:
     found = find_power_rails(lambda _: Finished(text(), "", 0), ["CPU"], lambda: clock.now_ns)
     assert isinstance(found, PowerRails)
     device = Fake({"m": FakeModel(run_ns=10_000_000)}, clock)
-    subject = bench.Subject("m", "m", contract.PythonWorker("fake", ("onnx",), "x"))
+    subject = bench.FileUnderTest("m", "m", contract.PythonWorker("fake", ("onnx",), "x"))
     measured = bench.measure_power(subject, [found], device, Plan(power_window_s=10.0), sleep=clock.sleep)
     assert not isinstance(measured, Absent)
     (power,) = measured
@@ -753,7 +753,7 @@ def measured(
     meters: Sequence[Any], runtime: contract.PythonWorker = WATCHING, device: Fake | None = None
 ) -> tuple[Power, ...] | Absent:
     device = device or WatchingDevice({"m": FakeModel(run_ns=10_000_000)})
-    subject = bench.Subject("m", "m", runtime)
+    subject = bench.FileUnderTest("m", "m", runtime)
     found = bench.measure_power(subject, meters, device, Plan(power_window_s=10.0), sleep=device.clock.sleep)
     assert device.open_workers == 0
     return found

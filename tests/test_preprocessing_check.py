@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.bench import Subject
+from swapbench.bench import FileUnderTest
 from swapbench.bench import preprocessing_check as mistakes
 from swapbench.bench.preprocessing_check import (
     Variation,
@@ -308,9 +308,9 @@ class Answering(Fake):
     lost = 0
 
 
-def subject(**options: str) -> Subject:
+def subject(**options: str) -> FileUnderTest:
     given = {"samples": "elsewhere.npy", "normalise": "{}", "provider": "p", **options}
-    return Subject("net", "net.onnx", PythonWorker("fake", ("onnx",), "fake", python="python"), given)
+    return FileUnderTest("net", "net.onnx", PythonWorker("fake", ("onnx",), "fake", python="python"), given)
 
 
 def test_four_ways_cost_two_workers_and_leave_nothing_behind(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_few_crops_are_not_scored_at_all(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def red_minus_blue(tmp_path: Path) -> Subject:
+def red_minus_blue(tmp_path: Path) -> FileUnderTest:
     """A file whose score is the mean of channel 0 less that of channel 2, 4 deep in a sigmoid."""
     from onnx import helper
     from tiny_files import onnx_bytes
@@ -401,11 +401,11 @@ def red_minus_blue(tmp_path: Path) -> Subject:
     weights = {"w": np.array([[20], [0], [-20]], np.float32), "b": np.array([-4], np.float32)}
     path = tmp_path / "m.onnx"
     path.write_bytes(onnx_bytes(nodes, weights))
-    return Subject("m", str(path), OnnxRuntime(), {})
+    return FileUnderTest("m", str(path), OnnxRuntime(), {})
 
 
 def test_a_real_file_that_looks_at_red_less_blue_is_found_out(
-    tmp_path: Path, red_minus_blue: Subject
+    tmp_path: Path, red_minus_blue: FileUnderTest
 ) -> None:
     dice = np.random.default_rng(1)
     crops = dice.integers(90, 110, (2 * COUNT, 8, 8, 3), dtype=np.uint8)

@@ -238,7 +238,7 @@ def answers(
         for variant in (one for one in made if one.net == card.name):
             runtime = OnnxRuntime() if variant.format == "onnx" else LiteRT()
             assert made[variant].path is not None, made[variant]
-            subjects.append(bench.Subject(variant.file_name, str(made[variant].path), runtime, options))
+            subjects.append(bench.FileUnderTest(variant.file_name, str(made[variant].path), runtime, options))
     said = {}
     for subject, outputs in bench.measure_scores(subjects, Local(), Plan(warmup_ns=0), at_once=2):
         assert isinstance(outputs, Outputs), outputs

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from swapbench import bench
-from swapbench.bench.workers import Subject, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, Worked, time_together
 from swapbench.devices.local import Local
 from swapbench.errors import EnvironmentFailed, MissingPackage, SwapbenchError, WorkerFailed
 from swapbench.records import Plan
@@ -200,7 +200,7 @@ def test_it_serves_slices_as_the_bench_asks_for_them(runner: Runner, tmp_path: P
     path = tmp_path / f"m.{format_}"
     path.write_bytes(tiny_files.small_onnx() if format_ == "onnx" else tiny_files.small_tflite().bytes())
     options = {"samples": saved_samples(tmp_path, 5, (8, 8)), "normalise": IMAGENET}
-    subject = Subject("native", str(path), runner.runtime(str(path)), options)
+    subject = FileUnderTest("native", str(path), runner.runtime(str(path)), options)
     plan = Plan(slices_per_round=3, slice_ns=1_000_000, warmup_ns=0)
     done = time_together([subject], Local(), plan, 7, lambda names: names)["native"]
     assert isinstance(done, Worked)

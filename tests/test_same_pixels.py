@@ -84,7 +84,7 @@ def tflite_identity(path: Path) -> Path:
 def scored(path: Path, runtime: Runtime, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
     """What a real scoring worker answers, in one row an image."""
     options = {"samples": str(prepared.path), "normalise": normalise_json(preprocessing)}
-    subject = bench.Subject(path.name, str(path), runtime, options)
+    subject = bench.FileUnderTest(path.name, str(path), runtime, options)
     ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
     assert isinstance(outputs, Outputs), outputs
     return np.array(outputs.rows, np.float32)

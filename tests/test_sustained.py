@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from swapbench import bench
-from swapbench.bench import Subject
+from swapbench.bench import FileUnderTest
 from swapbench.errors import WorkerFailed
 from swapbench.records import Machine, PhoneState, Plan
 from swapbench.runtimes.contract import PythonWorker
@@ -13,7 +13,7 @@ from swapbench.testing import Fake, FakeModel
 
 FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000
-SUBJECT = Subject("a", "a.onnx", FAKE)
+SUBJECT = FileUnderTest("a", "a.onnx", FAKE)
 
 
 class Warming(Fake):

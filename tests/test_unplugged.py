@@ -13,7 +13,7 @@ import pytest
 from swapbench import store
 from swapbench.bench import experiment
 from swapbench.bench.unplugged import BASIS, Unplugged, UnpluggedEnergy, job_of, windows_of
-from swapbench.bench.workers import Subject
+from swapbench.bench.workers import FileUnderTest
 from swapbench.errors import DeviceFailed, Unreachable, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.ports import Detached, DetachedJob, Samples
@@ -71,7 +71,7 @@ def answers(
 
 
 def test_a_job_rests_before_each_window_and_watches_the_cable_beside_the_battery() -> None:
-    job = job_of(Subject("net", "/net.onnx", RUNTIME), ("/current", CABLE), 100, PLAN)
+    job = job_of(FileUnderTest("net", "/net.onnx", RUNTIME), ("/current", CABLE), 100, PLAN)
     assert job.name == "net"
     assert job.argv[job.argv.index("--watch") + 1] == f"/current,{CABLE}"
     assert job.argv[job.argv.index("--mode") + 1] == "serve"
@@ -80,7 +80,9 @@ def test_a_job_rests_before_each_window_and_watches_the_cable_beside_the_battery
     asked = [json.loads(line) for line in job.requests.splitlines()]
     assert asked == [rest, window, rest, busy, rest, window]
     assert "--fps" not in job.argv
-    paced = job_of(Subject("net", "/net.onnx", RUNTIME), (CABLE,), 100, PLAN.model_copy(update={"fps": 15.0}))
+    paced = job_of(
+        FileUnderTest("net", "/net.onnx", RUNTIME), (CABLE,), 100, PLAN.model_copy(update={"fps": 15.0})
+    )
     assert paced.argv[paced.argv.index("--fps") + 1] == "15.0"
 
 

@@ -21,7 +21,7 @@ from swapbench.bench.pairs import (
 from swapbench.bench.passes import (
     RoundDone,
     Timed,
-    ToolSubject,
+    ToolUnderTest,
     measure_memory,
     measure_power,
     measure_scores,
@@ -32,7 +32,7 @@ from swapbench.bench.preprocessing_check import Findings, check_preprocessing, c
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.sustained import measure_sustained
 from swapbench.bench.unplugged import Unplugged, UnpluggedEnergy
-from swapbench.bench.workers import Subject, normalise_json
+from swapbench.bench.workers import FileUnderTest, normalise_json
 
 __all__ = [
     "BASELINE",
@@ -44,9 +44,9 @@ __all__ = [
     "Round",
     "RoundDone",
     "Statistic",
-    "Subject",
+    "FileUnderTest",
     "Timed",
-    "ToolSubject",
+    "ToolUnderTest",
     "Unplugged",
     "UnpluggedEnergy",
     "at_frame_rate",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.bench.passes import measure_scores
-from swapbench.bench.workers import Subject
+from swapbench.bench.workers import FileUnderTest
 from swapbench.errors import SwapbenchError
 from swapbench.pad.agreement import flip_threshold, parity
 from swapbench.records import Absent
@@ -39,7 +39,7 @@ class Desktop:
 
     def outputs(self, path: Path, runtime: str, samples: Path, normalise: str, plan: Plan) -> Outputs:
         """Raw outputs of a file for every sample. Raises EnvironmentFailed where its worker fails."""
-        subject = Subject(
+        subject = FileUnderTest(
             path.name,
             self.device.push(path),
             self.runtimes[runtime],

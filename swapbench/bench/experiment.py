@@ -227,8 +227,8 @@ class _Sitting:
     sleep: Callable[[float], None]
     energy: bench.UnpluggedEnergy | None = None
     failures: list[tuple[str, SwapbenchError]] = field(default_factory=list)
-    subjects: dict[str, bench.Subject] = field(default_factory=dict)
-    tools: dict[str, bench.ToolSubject] = field(default_factory=dict)
+    subjects: dict[str, bench.FileUnderTest] = field(default_factory=dict)
+    tools: dict[str, bench.ToolUnderTest] = field(default_factory=dict)
     drafts: dict[str, Record] = field(default_factory=dict)
 
     def measure(self) -> list[tuple[str, SwapbenchError]]:
@@ -262,7 +262,7 @@ class _Sitting:
             try:
                 if one.tool is not None:
                     path = self.device.push(one.path)
-                    self.tools[one.record_id] = bench.ToolSubject(one.record_id, path, one.tool)
+                    self.tools[one.record_id] = bench.ToolUnderTest(one.record_id, path, one.tool)
                 else:
                     self.subjects[one.record_id] = scoring_subject(one, self.device, crops)
             except SwapbenchError as error:
@@ -330,7 +330,7 @@ class _Sitting:
             self.drafts[name] = draft.model_copy(update=found)
         self.progress(stage, len(drafts), len(drafts))
 
-    def _power(self, subject: bench.Subject) -> tuple[Power, ...] | Absent:
+    def _power(self, subject: bench.FileUnderTest) -> tuple[Power, ...] | Absent:
         if isinstance(self.meters, Absent):
             return self.meters
         if self.plan.fps is not None:
@@ -408,7 +408,7 @@ def _told(progress: Progress, stage: str, total: float, done: float) -> None:
 
 def _suspicions(
     drafts: Mapping[str, Record],
-    subjects: Mapping[str, bench.Subject],
+    subjects: Mapping[str, bench.FileUnderTest],
     device: Device,
     plan: Plan,
     evaluation: Evaluation | None,
@@ -497,10 +497,12 @@ def _crops(
     return evaluation.prepared([one.card.preprocessing for one in candidates if one.card], progress)
 
 
-def scoring_subject(one: Candidate, device: Device, crops: Mapping[Preprocessing, Prepared]) -> bench.Subject:
+def scoring_subject(
+    one: Candidate, device: Device, crops: Mapping[Preprocessing, Prepared]
+) -> bench.FileUnderTest:
     """A file on the device, with the crops that its card wants, where there are some."""
     options: dict[str, str | int | float] = {}
     if one.card is not None and one.card.preprocessing in crops:
         samples = device.push(crops[one.card.preprocessing].path)
         options = {"samples": samples, "normalise": bench.normalise_json(one.card.preprocessing)}
-    return bench.Subject(one.record_id, device.push(one.path), one.runtime, options)
+    return bench.FileUnderTest(one.record_id, device.push(one.path), one.runtime, options)

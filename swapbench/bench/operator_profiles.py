@@ -16,7 +16,7 @@ from swapbench.operators import identities
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Device, Profile, Progress
     from swapbench.records import Plan
 
@@ -27,7 +27,7 @@ TIMEOUT_S = LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S
 
 
 def measure_operators(
-    subjects: Sequence[Subject],
+    subjects: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     processes: int,
@@ -59,7 +59,7 @@ def measure_operators(
     return [tuple(one) for one in found]
 
 
-def _profiled(subject: Subject, device: Device, plan: Plan, timeout_s: float) -> Profile:
+def _profiled(subject: FileUnderTest, device: Device, plan: Plan, timeout_s: float) -> Profile:
     finished = device.run(subject.command("profile", plan, runs=RUNS), timeout_s)
     try:
         return subject.runtime.parse_profile(finished.stdout)

@@ -10,7 +10,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S, Subject, ask, close_together, said
+from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S, FileUnderTest, ask, close_together, said
 from swapbench.errors import DeviceFailed, EnvironmentFailed
 from swapbench.records import Absent, Speed, WorkerTimes
 
@@ -27,13 +27,13 @@ LEAST_FRAMES: Final = 18
 """Of one slice: a slow camera gets longer slices. All slices together are then more than the 130 runs that a p95 needs."""
 
 
-def at_frame_rate(subject: Subject, fps: float) -> Subject:
+def at_frame_rate(subject: FileUnderTest, fps: float) -> FileUnderTest:
     """The same subject, whose serving worker waits for the frames of a camera before every run."""
     return replace(subject, options={**subject.options, "fps": fps})
 
 
 def measure_paced(
-    subjects: Sequence[Subject],
+    subjects: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     fps: float,
@@ -94,7 +94,9 @@ def _absent(failure: EnvironmentFailed) -> Absent:
 class _Living:
     """One worker of a round, loaded."""
 
-    def __init__(self, subject: Subject, device: Device, plan: Plan, opened: list[Conversation]) -> None:
+    def __init__(
+        self, subject: FileUnderTest, device: Device, plan: Plan, opened: list[Conversation]
+    ) -> None:
         self._runtime = subject.runtime
         self._conversation = device.start(subject.command("serve", plan))
         opened.append(self._conversation)

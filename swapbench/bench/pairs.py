@@ -21,7 +21,7 @@ from swapbench.records import Plan
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Device
     from swapbench.records import Machine, RuntimeUsed, WorkerTimes
 
@@ -70,8 +70,8 @@ class PairedTimes:
 
 
 def measure_rounds(
-    baseline: Subject,
-    candidate: Subject,
+    baseline: FileUnderTest,
+    candidate: FileUnderTest,
     device: Device,
     plan: Plan,
     rounds: int,

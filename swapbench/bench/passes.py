@@ -19,7 +19,7 @@ from swapbench import stats
 from swapbench.bench.workers import (
     ANSWER_TIMEOUT_S,
     LOAD_TIMEOUT_S,
-    Subject,
+    FileUnderTest,
     Worked,
     ask,
     is_answer,
@@ -82,8 +82,8 @@ class RoundDone:
 
 
 @dataclass(frozen=True)
-class ToolSubject:
-    """One file under a tool that times by itself; otherwise as `Subject`."""
+class ToolUnderTest:
+    """One file under a tool that times by itself; otherwise as `FileUnderTest`."""
 
     name: str
     artifact: str
@@ -148,7 +148,7 @@ def _sample(times: WorkerTimes) -> Literal["run", "process median", "process mea
 
 
 def measure_speed(
-    subjects: Sequence[Subject],
+    subjects: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     *,
@@ -173,7 +173,7 @@ def measure_speed(
 
 
 def measure_tool_speed(
-    subjects: Sequence[ToolSubject],
+    subjects: Sequence[ToolUnderTest],
     device: Device,
     plan: Plan,
     *,
@@ -238,7 +238,7 @@ def _worked(worked: Worked | EnvironmentFailed) -> _Round | EnvironmentFailed:
     return _Round(worked.loaded.used, worked.loaded.input, worked.times)
 
 
-def _ran(subject: ToolSubject, device: Device, plan: Plan, number: int) -> _Round | EnvironmentFailed:
+def _ran(subject: ToolUnderTest, device: Device, plan: Plan, number: int) -> _Round | EnvironmentFailed:
     """One process of a tool."""
     try:
         timeout_s = LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S
@@ -272,7 +272,7 @@ def _half_width(workers: Sequence[WorkerTimes], plan: Plan) -> float:
 # ---------------------------------------------------------------------------------------------- memory and scores
 
 
-def measure_memory(subject: Subject, device: Device, plan: Plan) -> PeakMemory:
+def measure_memory(subject: FileUnderTest, device: Device, plan: Plan) -> PeakMemory:
     """Peak memory of one fresh worker that does nothing else. WorkerFailed where it fails."""
     argv = subject.command("time", plan, runs=MEMORY_RUNS)
     finished = device.run(argv, LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S)
@@ -288,20 +288,20 @@ def measure_memory(subject: Subject, device: Device, plan: Plan) -> PeakMemory:
 
 
 def measure_scores(
-    subjects: Sequence[Subject],
+    subjects: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     *,
     at_once: int = 1,
     timeout_s: float = SCORING_TIMEOUT_S,
-) -> Iterator[tuple[Subject, Outputs | EnvironmentFailed]]:
+) -> Iterator[tuple[FileUnderTest, Outputs | EnvironmentFailed]]:
     """Raw outputs for every sample of each subject's options `samples` and `normalise`, or the error in their place.
 
     Scores do not depend on what else runs, so `at_once` workers may run side by side; answers come in the order of the
     subjects. Closing the iterator, or an interrupt, ends all workers.
     """
     waiting = deque(subjects)
-    living: deque[tuple[Subject, Conversation | EnvironmentFailed]] = deque()
+    living: deque[tuple[FileUnderTest, Conversation | EnvironmentFailed]] = deque()
     try:
         while waiting or living:
             while waiting and len(living) < max(at_once, 1):
@@ -322,14 +322,16 @@ def measure_scores(
                 conversation.close(0.0)
 
 
-def _started(subject: Subject, device: Device, plan: Plan) -> Conversation | EnvironmentFailed:
+def _started(subject: FileUnderTest, device: Device, plan: Plan) -> Conversation | EnvironmentFailed:
     try:
         return device.start(subject.command("score", plan))
     except EnvironmentFailed as error:
         return error
 
 
-def _scored(subject: Subject, conversation: Conversation, timeout_s: float) -> Outputs | EnvironmentFailed:
+def _scored(
+    subject: FileUnderTest, conversation: Conversation, timeout_s: float
+) -> Outputs | EnvironmentFailed:
     """Everything that a scoring worker says, up to its last answer."""
     lines: list[str] = []
     try:
@@ -340,7 +342,7 @@ def _scored(subject: Subject, conversation: Conversation, timeout_s: float) -> O
         return error
 
 
-def _died(subject: Subject, finished: Finished) -> WorkerFailed:
+def _died(subject: FileUnderTest, finished: Finished) -> WorkerFailed:
     last = " | ".join(line.strip() for line in finished.stderr.splitlines()[-3:] if line.strip())
     return WorkerFailed(
         f"the worker of {subject.name} ended with {finished.exit_code}{': ' + last if last else ''}"
@@ -351,7 +353,7 @@ def _died(subject: Subject, finished: Finished) -> WorkerFailed:
 
 
 def measure_power(
-    subject: Subject,
+    subject: FileUnderTest,
     meters: Sequence[Meter | SampledMeter],
     device: Device,
     plan: Plan,

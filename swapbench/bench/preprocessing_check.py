@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.data.samples import Sample
     from swapbench.ports import Device
     from swapbench.records import ModelCard, OutputMeaning, Plan, Preprocessing
@@ -80,7 +80,7 @@ class Findings:
 
 
 def check_preprocessing(
-    subject: Subject,
+    subject: FileUnderTest,
     card: ModelCard,
     crops: NDArray[np.uint8],
     bona_fide: Labels,
@@ -125,7 +125,7 @@ def chosen_rows(samples: Sequence[Sample], failures: Container[int]) -> NDArray[
 
 
 def measure_variants(
-    subject: Subject,
+    subject: FileUnderTest,
     crops: NDArray[np.uint8],
     preprocessing: Preprocessing,
     device: Device,

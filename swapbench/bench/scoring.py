@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.bench.desktop_agreement import Desktop
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
@@ -52,10 +52,10 @@ class Judge:
     files: Mapping[str, Path]
 
     def accuracies(
-        self, drafts: Mapping[str, Record], subjects: Mapping[str, Subject]
+        self, drafts: Mapping[str, Record], subjects: Mapping[str, FileUnderTest]
     ) -> Iterator[tuple[str, dict[str, Any] | SwapbenchError]]:
         """The fields of every draft that scores fill in, each as soon as they are known: first those that need no scoring."""
-        to_score: list[Subject] = []
+        to_score: list[FileUnderTest] = []
         for name, draft in drafts.items():
             if draft.card is None:
                 yield name, {"accuracy": NO_CARD}
@@ -79,7 +79,7 @@ class Judge:
             yield subject.name, self._judged(draft, subject, outputs, self.evaluation)
 
     def _judged(
-        self, draft: Record, subject: Subject, outputs: Outputs, evaluation: Evaluation
+        self, draft: Record, subject: FileUnderTest, outputs: Outputs, evaluation: Evaluation
     ) -> dict[str, Any] | SwapbenchError:
         """The error rates of these outputs; the scores of every frame are kept beside the records."""
         from swapbench.pad.score_files import write_score_file
@@ -103,7 +103,7 @@ class Judge:
     def _device_parity(
         self,
         draft: Record,
-        subject: Subject,
+        subject: FileUnderTest,
         folds: tuple[FoldFrames, ...],
         evaluation: Evaluation,
         desktop: Desktop,
@@ -124,7 +124,7 @@ class Judge:
         except SwapbenchError as error:
             return Absent(absent=f"this computer cannot score the file: {error.args[0]}", remedy=error.remedy)
 
-    def _path(self, draft: Record, subject: Subject, evaluation: Evaluation) -> Path:
+    def _path(self, draft: Record, subject: FileUnderTest, evaluation: Evaluation) -> Path:
         """Where the outputs of this file under this runtime for these samples are kept."""
         assert draft.card is not None
         about = {

@@ -12,7 +12,7 @@ from swapbench.records import Sustained, SustainedPoint
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Device
     from swapbench.records import Plan
 
@@ -24,7 +24,7 @@ SLICE_S: Final = 5.0
 
 
 def measure_sustained(
-    subject: Subject,
+    subject: FileUnderTest,
     device: Device,
     plan: Plan,
     duration_s: float,

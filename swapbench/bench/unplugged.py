@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.bench.workers import Subject
+    from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Detached, Device, Progress, Runtime, SampledMeter, Samples, Say
     from swapbench.records import Plan, Power, Record
 
@@ -113,7 +113,7 @@ class UnpluggedEnergy:
         self.unplugged.say("Going on with what the phone measures, or has measured, by itself.")
         return self._collect(device, left)
 
-    def measure(self, subjects: Mapping[str, Subject]) -> list[tuple[str, SwapbenchError]]:
+    def measure(self, subjects: Mapping[str, FileUnderTest]) -> list[tuple[str, SwapbenchError]]:
         """Leave the energy pass of every draft on the phone, have the cable pulled, wait, collect; the failures, by files.
 
         Raises DeviceFailed where the phone does not come back, or keeps the work of another run.
@@ -144,7 +144,7 @@ class UnpluggedEnergy:
 
     # -------------------------------------------------------------------------------------- leaving
 
-    def _leave(self, device: DetachableDevice, subjects: Mapping[str, Subject]) -> _Left:
+    def _leave(self, device: DetachableDevice, subjects: Mapping[str, FileUnderTest]) -> _Left:
         meters = self.unplugged.meters
         if isinstance(meters, Absent):
             raise _Refused(DeviceFailed(meters.absent, remedy=meters.remedy))
@@ -312,7 +312,7 @@ class _Left:
 # ---------------------------------------------------------------------------------------------- jobs and their answers
 
 
-def job_of(subject: Subject, watched: Sequence[str], period_ms: int, plan: Plan) -> DetachedJob:
+def job_of(subject: FileUnderTest, watched: Sequence[str], period_ms: int, plan: Plan) -> DetachedJob:
     """The energy pass of one file as a program with its requests: each window after a moment of rest, whose rows nobody reads."""
     if plan.fps is not None:
         subject = at_frame_rate(subject, plan.fps)

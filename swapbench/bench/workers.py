@@ -30,7 +30,7 @@ ANSWER_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
-class Subject:
+class FileUnderTest:
     """One file under one runtime. artifact: its path on the device; options: flags of the worker, e.g. samples."""
 
     name: str
@@ -79,7 +79,7 @@ def ask(conversation: Conversation, runtime: Runtime, request: Mapping[str, int]
 
 
 def time_together(
-    subjects: Sequence[Subject],
+    subjects: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     number: int,
@@ -142,7 +142,7 @@ def _failing(
 class _Living:
     """One worker of a round: started, loaded, then timed."""
 
-    def __init__(self, subject: Subject, device: Device, plan: Plan, number: int) -> None:
+    def __init__(self, subject: FileUnderTest, device: Device, plan: Plan, number: int) -> None:
         self._runtime = subject.runtime
         # another real image in each round, because latency may depend on what is fed
         options = {"index": number} if "samples" in subject.options else {}

@@ -222,7 +222,7 @@ class _Task:
                 return row
         except (OSError, ValidationError):
             pass
-        subjects = [bench.Subject(one, self.device.push(paths[one]), self.runtime) for one in files]
+        subjects = [bench.FileUnderTest(one, self.device.push(paths[one]), self.runtime) for one in files]
         plan = self.request.plan.model_copy(update={"time_budget_s": SECONDS_A_FILE * len(files)})
         timed = bench.measure_speed(subjects, self.device, plan)
         for one in timed.values():

@@ -109,7 +109,7 @@ class _Sitting:
         self._plan, self._budget_s, self._comparisons = plan, budget_s, comparisons
         self._progress, self._stage = progress, f"timing {pair.model}"
         self._old, self._new = (
-            bench.Subject(one.path.name, device.push(one.path), one.runtime)
+            bench.FileUnderTest(one.path.name, device.push(one.path), one.runtime)
             for one in (pair.baseline, pair.candidate)
         )
         self._began_s = clock()
@@ -176,7 +176,7 @@ class _Sitting:
             return "FAIL" if one.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
         return "PASS" if one.outcome == "PASS" else ""
 
-    def _memory_of(self, subject: bench.Subject) -> PeakMemory | Absent:
+    def _memory_of(self, subject: bench.FileUnderTest) -> PeakMemory | Absent:
         try:
             return bench.measure_memory(subject, self._device, self._plan)
         except WorkerFailed as error:

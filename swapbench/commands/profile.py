@@ -93,7 +93,11 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
 
 
 def _total(
-    baseline: bench.Subject, candidate: bench.Subject, device: Device, plan: Plan, progress: Progress
+    baseline: bench.FileUnderTest,
+    candidate: bench.FileUnderTest,
+    device: Device,
+    plan: Plan,
+    progress: Progress,
 ) -> Spread:
     """The candidate's time as a share of the baseline's, without a profiler, over rounds."""
     times = None
@@ -123,8 +127,8 @@ def _contents(one: Candidate) -> Contents:
     return Contents(one.path.name, graph.file_bytes, graph.params, graph.macs, graph.ops)
 
 
-def _subject(one: Candidate, device: Device) -> bench.Subject:
-    return bench.Subject(one.path.name, device.push(one.path), one.runtime)
+def _subject(one: Candidate, device: Device) -> bench.FileUnderTest:
+    return bench.FileUnderTest(one.path.name, device.push(one.path), one.runtime)
 
 
 def explain(
