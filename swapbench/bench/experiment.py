@@ -276,7 +276,7 @@ class _Sitting:
         def sharing(many: int, before: int) -> tuple[Plan, Callable[[bench.RoundDone], None]]:
             """A plan with the time for so many of them, and what tells the progress after so many others."""
             budget_s, began_s = (plan.time_budget_s * part / count for part in (many, before))
-            return plan.model_copy(update={"time_budget_s": budget_s}), lambda at: self.progress(
+            return plan.replace(time_budget_s=budget_s), lambda at: self.progress(
                 "timing", began_s + min(at.spent_s, budget_s), plan.time_budget_s
             )
 
@@ -308,7 +308,7 @@ class _Sitting:
             progress=lambda share: self.progress(stage, share, 1),
         )
         for name, paced in found.items():
-            self.drafts[name] = drafts[name].model_copy(update={"paced": paced})
+            self.drafts[name] = drafts[name].replace(paced=paced)
 
     def _measure_alone(self, machine: Machine) -> None:
         """Memory and energy, one candidate after the other."""
@@ -326,8 +326,8 @@ class _Sitting:
                 self._fail(draft.variant.file_name, error)
                 continue
             assert isinstance(draft.weight, Weight)
-            found["weight"] = draft.weight.model_copy(update={"peak_memory": memory})
-            self.drafts[name] = draft.model_copy(update=found)
+            found["weight"] = draft.weight.replace(peak_memory=memory)
+            self.drafts[name] = draft.replace(**found)
         self.progress(stage, len(drafts), len(drafts))
 
     def _power(self, subject: bench.FileUnderTest) -> tuple[Power, ...] | Absent:
@@ -357,7 +357,7 @@ class _Sitting:
             except WorkerFailed as error:
                 found = Absent(absent=f"the sustained run failed: {error.args[0]}", remedy=error.remedy)
             self.progress(stage, duration_s, duration_s)
-            self.drafts[name] = draft.model_copy(update={"sustained": found})
+            self.drafts[name] = draft.replace(sustained=found)
 
     def _judge(
         self,
@@ -380,7 +380,7 @@ class _Sitting:
             if isinstance(found, SwapbenchError):
                 self._fail(draft.variant.file_name, found)
             else:
-                record = draft.model_copy(update={"time": datetime.now(UTC), **found})
+                record = draft.replace(**{"time": datetime.now(UTC), **found})
                 doubts = [*bench.doubts(record), *([slow[name]] if name in slow else [])]
                 known = {one.code for one in doubts}
                 doubts += [one for one in unsteady if one.code not in known]
@@ -389,9 +389,9 @@ class _Sitting:
                     doubts += findings.doubts
                     if findings.remark:
                         basis = (*record.accuracy.basis, findings.remark)
-                        accuracy = record.accuracy.model_copy(update={"basis": basis})
-                        record = record.model_copy(update={"accuracy": accuracy})
-                self._keep(record.model_copy(update={"doubts": tuple(doubts)}))
+                        accuracy = record.accuracy.replace(basis=basis)
+                        record = record.replace(accuracy=accuracy)
+                self._keep(record.replace(doubts=tuple(doubts)))
             self.progress("scoring", number, len(self.drafts))
 
     def _keep(self, record: Record) -> None:

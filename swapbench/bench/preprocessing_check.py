@@ -152,7 +152,7 @@ def measure_variants(
                     subject,
                     options={
                         **options,
-                        "normalise": normalise_json(preprocessing.model_copy(update={"scale": scale})),
+                        "normalise": normalise_json(preprocessing.replace(scale=scale)),
                     },
                 )
                 for scale in scales
@@ -186,10 +186,7 @@ def _ways(card: Preprocessing) -> dict[tuple[Field, ...], Preprocessing]:
         ("scale",),
         ("channel_order", "scale"),
     )
-    return {
-        changed: card.model_copy(update={field: other[field] for field in changed})
-        for changed in combinations
-    }
+    return {changed: card.replace(**{field: other[field] for field in changed}) for changed in combinations}
 
 
 # ---------------------------------------------------------------------------------------------- judging

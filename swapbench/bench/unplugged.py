@@ -90,12 +90,12 @@ class UnpluggedEnergy:
             doubts = [*record.doubts, *(doubt for one in found for doubt in power_doubts(one))]
             known = {one.code for one in doubts}
             after = self.device.describe()
-            alone = after.model_copy(update={"state_before": after.state, "start_gate": None})
+            alone = after.replace(state_before=after.state, start_gate=None)
             doubts += [one for one in phone_doubts(alone) if one.code not in known]
-            record = record.model_copy(update={"doubts": tuple(doubts)})
+            record = record.replace(doubts=tuple(doubts))
         else:
             power = attached or Absent(absent=str(found.args[0]), remedy=found.remedy)
-        store.save(record.model_copy(update={"power": power}), self.folder)
+        store.save(record.replace(power=power), self.folder)
         store.drop_draft(record.id, self.folder)
 
     # -------------------------------------------------------------------------------------- the two ways in
@@ -264,7 +264,7 @@ class UnpluggedEnergy:
             before, busy, after = (window.of(columns) for window in windows)
             try:
                 power = meter.power(before, busy, after, runs)
-                found.append(power.model_copy(update={"basis": (*power.basis, BASIS)}))
+                found.append(power.replace(basis=(*power.basis, BASIS)))
             except DeviceFailed as failure:
                 found.append(failure)
         if not found:

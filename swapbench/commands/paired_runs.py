@@ -333,7 +333,7 @@ def _records(
 def _from_elsewhere(record: Record, judged: Judged) -> Absent | None:
     """Why the energy of an earlier record says nothing about the place of this sitting; None where it was the same place."""
     here = {"machine": judged.times.machine, "runtime": judged.times.used[bench.BASELINE]}
-    differ = comparison.differences_of_place(record, record.model_copy(update=here))
+    differ = comparison.differences_of_place(record, record.replace(**here))
     if not differ:
         return None
     return Absent(

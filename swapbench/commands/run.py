@@ -175,9 +175,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         if request.relative_to not in known:
             raise UnknownName("model in this run", request.relative_to, known)
     judged_on = evaluation(folders, found, request.data) if found and request.accuracy else None
-    plan = request.plan.model_copy(
-        update={"time_budget_s": request.budget_s or SECONDS_A_FILE * len(candidates)}
-    )
+    plan = request.plan.replace(time_budget_s=request.budget_s or SECONDS_A_FILE * len(candidates))
     setup = dict(place.setup)
     if request.sustained_s is not None:
         setup["sustained"] = f"{request.sustained_s:g} s"
