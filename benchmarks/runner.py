@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 from swapbench import stats, units
-from swapbench.bench.workers import FileUnderTest, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, TimedWorker, time_together
 from swapbench.devices.local import Local
 from swapbench.records import Interval, Plan
 from swapbench.runtimes.litert import LiteRT
@@ -47,22 +47,22 @@ def subjects(path: Path, runner: Path) -> list[FileUnderTest]:
     ]
 
 
-def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list[Worked]]:
+def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list[TimedWorker]]:
     """`rounds` rounds of fresh processes in alternating slices, by name. Raises the error of one that failed."""
-    taken: dict[str, list[Worked]] = {}
+    taken: dict[str, list[TimedWorker]] = {}
     order = random.Random(plan.seed)
     for number in range(rounds):
         done = time_together(
             subjects(path, runner), Local(), plan, number, lambda names: order.sample(names, len(names))
         )
         for name, worked in done.items():
-            if not isinstance(worked, Worked):
+            if not isinstance(worked, TimedWorker):
                 raise worked
             taken.setdefault(name, []).append(worked)
     return taken
 
 
-def compared(path: Path, taken: dict[str, list[Worked]], name: str, other: str, seed: int) -> str:
+def compared(path: Path, taken: dict[str, list[TimedWorker]], name: str, other: str, seed: int) -> str:
     """One line: the ratio `name` / `other` by slices and by rounds."""
     by_slice, by_round, differences_us = [], [], []
     for one, two in zip(taken[name], taken[other], strict=True):
@@ -86,7 +86,7 @@ def compared(path: Path, taken: dict[str, list[Worked]], name: str, other: str, 
     )
 
 
-def _bound(interval: Interval, taken: dict[str, list[Worked]], name: str) -> str:
+def _bound(interval: Interval, taken: dict[str, list[TimedWorker]], name: str) -> str:
     """Whether the runner keeps to the bound, in words, as far as the interval tells; nothing of the control."""
     if name != RUNNER:
         return ""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from swapbench.bench.passes import Timed, ToolUnderTest, measure_tool_speed
+from swapbench.bench.speed import Timed, ToolUnderTest, measure_tool_speed
 from swapbench.errors import WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Plan, ToolSummary
@@ -356,11 +356,11 @@ def test_another_coverage_in_a_later_round_is_an_error() -> None:
     less = LOGCAT.replace("204 out of 219", "10 out of 219")
     found = measured(device(a=[LOGCAT, less]))["a"]
     assert isinstance(found, WorkerFailed)
-    assert "ran in another way in round 2" in str(found)
+    assert "ran differently in round 2" in str(found)
 
 
 def test_two_subjects_of_one_name_are_refused() -> None:
     phone = device(a=[TODAY])
     twice = [ToolUnderTest("a", "a", BenchmarkModel("./bm"))] * 2
-    with pytest.raises(ValueError, match="share a name"):
+    with pytest.raises(ValueError, match="have the same name"):
         measure_tool_speed(twice, phone, Plan())

@@ -81,7 +81,7 @@ def test_a_worker_that_crashed_says_with_what() -> None:
         def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
             return Finished("", "", -11)
 
-    with pytest.raises(WorkerFailed, match=r"ended before it was done \(it ended with -11\)"):
+    with pytest.raises(WorkerFailed, match=r"ended before it was done \(exit status -11\)"):
         measured(Crashing({"a": FakeModel()}), "a")
 
 
@@ -92,7 +92,7 @@ def test_processes_of_one_file_that_executed_different_nodes_are_refused() -> No
                 self.models = {"a": FakeModel(executed=(CONV, ADD))}
             return super().run(argv, timeout_s)
 
-    with pytest.raises(WorkerFailed, match="a executed other nodes"):
+    with pytest.raises(WorkerFailed, match="a did not execute the same nodes in every process"):
         measured(Moody({"a": FakeModel(executed=(CONV,))}), "a")
 
 

@@ -60,7 +60,7 @@ def test_a_worker_that_fails_is_absent_with_its_reason_and_the_others_go_on() ->
     found = bench.measure_paced(subjects("a", "b", "c"), device, Plan(), 15)
     assert isinstance(found["a"], Speed)
     assert isinstance(found["b"], Absent)
-    assert "the paced runs failed: fake worker ended with 1" in found["b"].absent
+    assert "timing at the frame rate failed: fake worker ended with 1" in found["b"].absent
     assert isinstance(found["c"], Absent)
     assert "there is no model file c.onnx" in found["c"].absent
     assert device.open_workers == 0

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from swapbench import bench
-from swapbench.bench.workers import FileUnderTest, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, TimedWorker, time_together
 from swapbench.devices.local import Local
 from swapbench.errors import EnvironmentFailed, MissingPackage, SwapbenchError, WorkerFailed
 from swapbench.records import Plan
@@ -203,7 +203,7 @@ def test_it_serves_slices_as_the_bench_asks_for_them(runner: Runner, tmp_path: P
     subject = FileUnderTest("native", str(path), runner.runtime(str(path)), options)
     plan = Plan(slices_per_round=3, slice_ns=1_000_000, warmup_ns=0)
     done = time_together([subject], Local(), plan, 7, lambda names: names)["native"]
-    assert isinstance(done, Worked)
+    assert isinstance(done, TimedWorker)
     assert [len(slice_ns) for slice_ns in done.times.slices_ns] == [len(done.times.slices_ns[0])] * 3
     assert all(ns > 0 for ns in done.times.runs_ns)
     used = done.loaded.used

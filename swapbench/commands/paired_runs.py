@@ -198,7 +198,7 @@ def accuracies_of(
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
     found: dict[str, Accuracy | Absent] = dict.fromkeys(files, experiment.NO_CARD)
     subjects = [
-        replace(experiment.scoring_subject(files[digest], device, crops), name=digest) for digest in cards
+        replace(experiment.file_under_test(files[digest], device, crops), name=digest) for digest in cards
     ]
     at_once = max(1, judged_on.processes // plan.threads)
     for number, (subject, outputs) in enumerate(
