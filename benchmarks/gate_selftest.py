@@ -70,8 +70,8 @@ def slowed(path: Path, width: int, out: Path) -> Path:
 
 def measured_change(first: Path, second: Path) -> float:
     """How much longer the second file takes, by the median of paired rounds."""
-    subjects = [bench.FileUnderTest(one.name, str(one), OnnxRuntime()) for one in (first, second)]
-    times = bench.measure_rounds(*subjects, Local(), bench.PAIRED_PLAN, CALIBRATION_ROUNDS)
+    files = [bench.FileUnderTest(one.name, str(one), OnnxRuntime()) for one in (first, second)]
+    times = bench.measure_rounds(*files, Local(), bench.PAIRED_PLAN, CALIBRATION_ROUNDS)
     return math.expm1(statistics.median(bench.log_ratios(times.rounds)[0]))
 
 

@@ -173,8 +173,8 @@ def outside_share(path: Path) -> float | None:
         np.save(samples, np.random.default_rng(0).integers(0, 256, (300, height, width, 3), np.uint8))
         runtime = OnnxRuntime() if form == "onnx" else LiteRT()
         options = {"samples": str(samples), "normalise": PLAIN}
-        subject = bench.FileUnderTest(path.name, str(path), runtime, options)
-        ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+        file = bench.FileUnderTest(path.name, str(path), runtime, options)
+        ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
     if isinstance(outputs, SwapbenchError):
         raise outputs
     return 1 - outputs.invoke_ns / outputs.pass_ns

@@ -33,7 +33,7 @@ BOUND_ABOVE_NS = 1_000_000
 """The runner is to time what the worker times to 2 %, for models that take more than a millisecond."""
 
 
-def subjects(path: Path, runner: Path) -> list[FileUnderTest]:
+def files(path: Path, runner: Path) -> list[FileUnderTest]:
     """The file under the Python worker, twice, and under the runner."""
     if path.suffix == ".onnx":
         python, native, package = OnnxRuntime(), NativeOnnxRuntime, "onnxruntime"
@@ -53,7 +53,7 @@ def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list
     order = random.Random(plan.seed)
     for number in range(rounds):
         done = time_together(
-            subjects(path, runner), Local(), plan, number, lambda names: order.sample(names, len(names))
+            files(path, runner), Local(), plan, number, lambda names: order.sample(names, len(names))
         )
         for name, worked in done.items():
             if not isinstance(worked, TimedWorker):

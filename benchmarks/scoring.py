@@ -104,8 +104,8 @@ def one_pass(path: Path, frames: int, threads: int) -> dict[str, float]:
         assert not prepared.failures
         normalise = preprocessing.model_dump_json(include={"scale", "mean", "std"})
         options = {"samples": str(prepared.path), "normalise": normalise}
-        subject = bench.FileUnderTest(path.name, str(path), runtime, options)
-        ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+        file = bench.FileUnderTest(path.name, str(path), runtime, options)
+        ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
         if isinstance(outputs, SwapbenchError):
             raise outputs
         wall_s = time.perf_counter() - began

@@ -160,8 +160,10 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
     assert (accuracy.frames, accuracy.frames_without_score, accuracy.subjects) == (12, 0, 4)
     assert accuracy.faces == "frame"
     assert accuracy.basis == (
-        "Channel order and scale of the card were not checked: the development split has only 2 usable"
-        " presentations of a class, 8 are needed.",
+        (
+            "Channel order and scale of the card were not checked: the development split has only 2 usable"
+            " presentations of a class, 8 are needed."
+        ),
     )
     assert record.power == NO_METER
     assert "emulated_device" in {doubt.code for doubt in record.doubts}

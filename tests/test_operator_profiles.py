@@ -18,14 +18,14 @@ CONV = Node("c", "Conv", "f 1", "cpu", (2000,))
 ADD = Node("a", "Add", "f 1", "cpu", (1000,))
 
 
-def subject(name: str) -> bench.FileUnderTest:
+def file(name: str) -> bench.FileUnderTest:
     return bench.FileUnderTest(name, name, RUNTIME)
 
 
 def measured(device: Fake, *names: str, processes: int = 3, budget_s: float | None = None) -> list[tuple[Profile, ...]]:  # fmt: skip
     said: list[tuple[str, float, float]] = []
     found = bench.measure_operators(
-        [subject(name) for name in names],
+        [file(name) for name in names],
         device,
         bench.PAIRED_PLAN,
         processes,

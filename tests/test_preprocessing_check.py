@@ -321,7 +321,7 @@ class Answering(Fake):
     lost = 0
 
 
-def subject(**options: str) -> FileUnderTest:
+def file(**options: str) -> FileUnderTest:
     given = {"samples": "elsewhere.npy", "normalise": "{}", "provider": "p", **options}
     return FileUnderTest("net", "net.onnx", PythonWorker("fake", ("onnx",), "fake", python="python"), given)
 
@@ -330,7 +330,7 @@ def test_four_ways_cost_two_workers_and_leave_nothing_behind(tmp_path: Path) -> 
     crops = np.zeros((3, 8, 8, 3), np.uint8)
     crops[...] = [255, 0, 51]
     device = Answering({})
-    found = measure_variations(subject(), crops, card(**STATED).preprocessing, device, PLAN, tmp_path / "new")
+    found = measure_variations(file(), crops, card(**STATED).preprocessing, device, PLAN, tmp_path / "new")
     rows = {one.changed: one.rows for one in found}
     assert list(rows) == [(), ("channel_order",), ("scale",), ("channel_order", "scale")]
     assert {changed: len(one) for changed, one in rows.items()} == dict.fromkeys(rows, 3)
@@ -349,11 +349,11 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
     short = Answering({})
     short.lost = 1
     with pytest.raises(WorkerFailed, match="net gave 79 outputs for 80 crops"):
-        measure_variations(subject(), crops, card().preprocessing, short, PLAN, tmp_path)
+        measure_variations(file(), crops, card().preprocessing, short, PLAN, tmp_path)
     dead = Fake({})
     with pytest.raises(WorkerFailed, match=r"there is no model file net\.onnx"):
-        measure_variations(subject(), crops, card().preprocessing, dead, PLAN, tmp_path)
-    found = check_preprocessing(subject(), card(), crops, BONA_FIDE, dead, PLAN, tmp_path)
+        measure_variations(file(), crops, card().preprocessing, dead, PLAN, tmp_path)
+    found = check_preprocessing(file(), card(), crops, BONA_FIDE, dead, PLAN, tmp_path)
     assert found.doubts == ()
     assert found.remark.endswith("were not checked: there is no model file net.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -362,7 +362,7 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
 def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path) -> None:
     crops = np.zeros((2 * COUNT, 8, 8, 3), np.uint8)
     other = card().model_copy(update={"output": OutputMeaning(kind="logits", bona_fide_index=1)})
-    found = check_preprocessing(subject(), other, crops, BONA_FIDE, Answering({}), PLAN, tmp_path)
+    found = check_preprocessing(file(), other, crops, BONA_FIDE, Answering({}), PLAN, tmp_path)
     assert found.doubts == ()
     assert "the network gives 1 numbers an image" in found.remark
 
@@ -371,7 +371,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFailed, match="could not be written"):
         measure_variations(
-            subject(),
+            file(),
             np.zeros((1, 8, 8, 3), np.uint8),
             card().preprocessing,
             Answering({}),
@@ -384,7 +384,7 @@ def test_few_crops_are_not_scored_at_all(tmp_path: Path) -> None:
     device = Answering({})
     labels = np.arange(30) < 7
     found = check_preprocessing(
-        subject(), card(), np.zeros((30, 8, 8, 3), np.uint8), labels, device, PLAN, tmp_path
+        file(), card(), np.zeros((30, 8, 8, 3), np.uint8), labels, device, PLAN, tmp_path
     )
     assert found == preprocessing_check.PreprocessingCheck(
         remark="Channel order and scale of the card were not checked: the development split has"

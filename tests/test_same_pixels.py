@@ -84,8 +84,8 @@ def tflite_identity(path: Path) -> Path:
 def scored(path: Path, runtime: Runtime, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
     """What a real scoring worker answers, in one row an image."""
     options = {"samples": str(prepared.path), "normalise": normalise_json(preprocessing)}
-    subject = bench.FileUnderTest(path.name, str(path), runtime, options)
-    ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+    file = bench.FileUnderTest(path.name, str(path), runtime, options)
+    ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
     assert isinstance(outputs, Outputs), outputs
     return np.array(outputs.rows, np.float32)
 

@@ -30,8 +30,8 @@ ENERGY_UNCERTAINTY = 0.25
 def doubts(record: Record | Draft) -> tuple[Doubt, ...]:
     """The reasons to distrust a record, each with what to do about it; its own list of doubts is not used.
 
-    An absent quantity carries its own reason and is no doubt about the others, except speed, which every device can
-    measure. Simulated data is a property of the data set, not a doubt.
+    An absent quantity carries its own reason and is no doubt about the others, except speed, which every
+    device can measure. Simulated data is a property of the dataset, not a doubt.
     """
     reasons = [*_run_doubts(record.machine, record.runtime)]
     if isinstance(record.speed, Absent):
@@ -92,19 +92,20 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
         yield Doubt(
             code="emulated_device",
             quantity="run",
-            message="the device is emulated, so its times and energy are not those of a real one",
+            message="the device is emulated, so its times and energy are not those of a real device",
             remedy="Measure on a real device.",
         )
-    load = f"a load of {machine.load_1min:.2g}" if machine.load_1min is not None else ""
+    cores = f"{machine.logical_cores} cores"
+    load = f"a load of {machine.load_1min:.2g} on {cores}" if machine.load_1min is not None else ""
     most, busy = LOAD_A_CORE * machine.logical_cores, machine.load_1min
     if machine.busy_cores is not None:  # the load average still includes our own work of a minute ago
-        load, busy = f"{machine.busy_cores:.2g} busy", machine.busy_cores
+        load, busy = f"{machine.busy_cores:.2g} of {cores} busy", machine.busy_cores
         most = BUSY_A_CORE * machine.logical_cores
     if busy is not None and busy > most:
         yield Doubt(
             code="other_load",
             quantity="run",
-            message=f"other programs were using the machine: {load} on {machine.logical_cores} cores",
+            message=f"other programs were using the machine ({load})",
             remedy="Stop other programs, wait a minute and measure again.",
         )
     yield from phone_doubts(machine)
@@ -119,8 +120,8 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
         yield Doubt(
             code="old_runtime",
             quantity="run",
-            message="tflite_runtime was used, the predecessor of LiteRT, which is no longer developed",
-            remedy="Install its successor: pip install ai-edge-litert",
+            message="tflite_runtime was used, the discontinued predecessor of LiteRT",
+            remedy="Install LiteRT: pip install ai-edge-litert",
         )
     if used.delegated_nodes is not None and used.nodes is not None and used.delegated_nodes < used.nodes:
         yield Doubt(
@@ -128,7 +129,7 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             quantity="speed",
             message=f"the delegate took {used.delegated_nodes} of {used.nodes} nodes; "
             "the others ran in the built-in kernels",
-            remedy="Export the file with operators that the delegate supports, or say that both ran it.",
+            remedy="Export the file with operators that the delegate supports, or state this mixture.",
         )
 
 
@@ -191,7 +192,7 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
             code="few_attacks",
             quantity="accuracy",
             message=f"the protocol has {attacks}, fewer than {FEW_PRESENTATIONS}",
-            remedy="Use a protocol with more presentations, and read the interval, not the rate.",
+            remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
     if accuracy.bpcer.trials < FEW_PRESENTATIONS:
         yield Doubt(
@@ -199,15 +200,15 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
             quantity="accuracy",
             message=f"the protocol has {accuracy.bpcer.trials} bona fide presentations, "
             f"fewer than {FEW_PRESENTATIONS}",
-            remedy="Use a protocol with more presentations, and read the interval, not the rate.",
+            remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
     presented = accuracy.bona_fide + accuracy.attacks + accuracy.failures_to_acquire
     if accuracy.failures_to_acquire > FAILED_SHARE * presented:
         yield Doubt(
             code="failures_to_acquire",
             quantity="accuracy",
-            message=f"no face was found in {accuracy.failures_to_acquire} of {presented} presentations",
-            remedy="Check the face boxes of the data set.",
+            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score",
+            remedy="Check the frames and the face boxes of the dataset.",
         )
 
 
@@ -218,7 +219,7 @@ def power_doubts(power: Power) -> Iterable[Doubt]:
         yield Doubt(
             code="idle_drift",
             quantity="power",
-            message=f"{power.meter}: idle power changed by {units.percent(drift)} from before to after the run",
+            message=f"{power.meter}: idle power changed by {units.percent(drift)} during the run",
             remedy="Let the machine cool down and stop other programs.",
         )
     energy = stats.energy_per_run(power)
@@ -227,15 +228,15 @@ def power_doubts(power: Power) -> Iterable[Doubt]:
             code="energy_unresolved",
             quantity="power",
             message=f"{power.meter}: a run uses less than {units.energy(energy.limit_uj)} above idle, "
-            "the least that could be resolved",
+            "too little to resolve",
             remedy="Use a longer power window or a finer meter.",
         )
     elif energy.uncertainty_uj > ENERGY_UNCERTAINTY * energy.above_idle_uj:
         yield Doubt(
             code="energy_uncertain",
             quantity="power",
-            message=f"{power.meter}: the energy above idle is {units.energy(energy.above_idle_uj)} "
-            f"with a large uncertainty of ±{units.energy(energy.uncertainty_uj)}",
+            message=f"{power.meter}: the energy above idle is only known as "
+            f"{units.energy(energy.above_idle_uj)} ± {units.energy(energy.uncertainty_uj)}",
             remedy="Use a longer power window.",
         )
 
@@ -264,7 +265,7 @@ def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
             code="slower_than_float",
             quantity="speed",
             message=f"int8 takes {units.ratio(ratio)} the time of fp32: {_why_slow(record)}",
-            remedy="Ship the fp32 or fp16 file for this runtime, or quantise as its kernels support it.",
+            remedy="Use the fp32 or fp16 file with this runtime, or a quantisation that its kernels support.",
         )
     return slower
 

@@ -377,7 +377,8 @@ def _not_stated(
             quantity="accuracy",
             message=f"the card does not state {field}, and it matters: (FAR + FRR) / 2 on {bona_fide.size}"
             f" development crops is {units.percent(own_error)} with the default"
-            f" {_toml(card.preprocessing, (field,))}, and {units.percent(errors[field])} at the same threshold"
+            f" {_toml(card.preprocessing, (field,))},"
+            f" and {units.percent(errors[field])} at the same threshold"
             f" with {_toml(other.variation.preprocessing, (field,))}",
             remedy="State channel_order and scale in the preprocessing section of the card,"
             " as the network was trained.",

@@ -178,7 +178,7 @@ def scored_folds(
     if len(outputs.rows) != len(evaluation.samples):
         raise BadModelFile(
             f"{artifact} gave {len(outputs.rows)} scores for {len(evaluation.samples)} images",
-            remedy="Its batch size must be 1: export it again",
+            remedy="Export it again with a batch size of 1",
         )
     return evaluation.fold_frames(outputs, card.output, crops[card.preprocessing].failures)
 

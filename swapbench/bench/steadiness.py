@@ -17,8 +17,8 @@ LOW_BATTERY_PERCENT: Final = 20
 def phone_doubts(machine: Machine) -> Iterator[Doubt]:
     """Reasons to distrust what a phone measured: it was hot, throttled or slowed down, or its state changed.
 
-    None for a machine without a phone's state. What the phone did not report at one of the two moments counts as
-    unchanged.
+    None for a machine without a phone's state. What the phone did not report at one of the two moments counts
+    as unchanged.
     """
     if machine.start_gate is not None and not machine.start_gate.passed:
         yield _gate(machine.start_gate)

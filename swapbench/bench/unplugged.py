@@ -255,7 +255,7 @@ class UnpluggedEnergy:
             else:
                 if seen is None or seen.token != note.token:
                     raise DeviceFailed(
-                        f"{device.name} no longer holds what it was to measure by itself",
+                        f"the jobs that {device.name} was to run by itself are gone",
                         remedy="Run the same command again: only the energy is measured anew.",
                     )
                 plugged_looks = plugged_looks + 1 if seen.begun and not seen.unplugged else 0
@@ -398,7 +398,7 @@ def windows_of(answers: str, runtime: Runtime) -> tuple[tuple[Samples, Samples, 
     if asleep_ns > ASLEEP_NS:
         raise DeviceFailed(
             f"the phone slept for {asleep_ns / 1e9:.1f} s during the measurement",
-            remedy="Keep its screen on (the developer option Stay awake works on a cable only), "
+            remedy="Keep its screen on (the developer option Stay awake works only while it is plugged in), "
             "and measure again.",
         )
     return (before, busy, after), len(runtime.parse_slice(lines[4]).run_ns)
