@@ -22,7 +22,9 @@ def file(name: str) -> bench.FileUnderTest:
     return bench.FileUnderTest(name, name, RUNTIME)
 
 
-def measured(device: Fake, *names: str, processes: int = 3, budget_s: float | None = None) -> list[tuple[Profile, ...]]:  # fmt: skip
+def measured(
+    device: Fake, *names: str, processes: int = 3, budget_s: float | None = None
+) -> list[tuple[Profile, ...]]:
     said: list[tuple[str, float, float]] = []
     found = bench.measure_operators(
         [file(name) for name in names],

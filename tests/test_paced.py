@@ -48,7 +48,8 @@ def test_a_slow_camera_gets_longer_slices() -> None:
 
 
 def test_frames_that_were_lost_are_counted_over_the_slices_of_a_worker() -> None:
-    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs, a worker has four slices
+    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs;
+    # a worker has four slices
     device = Fake({"a.onnx": FakeModel(run_ns=250 * MS)})
     found = bench.measure_paced(files("a"), device, Plan(), 10)["a"]
     assert isinstance(found, Speed)

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.bench import FileUnderTest
-from swapbench.bench import preprocessing_check
+from swapbench.bench import FileUnderTest, preprocessing_check
 from swapbench.bench.preprocessing_check import (
     Variation,
+    check_outputs,
     check_preprocessing,
     chosen_rows,
     measure_variations,
-    check_outputs,
 )
 from swapbench.cards import read_card
 from swapbench.data.samples import Sample
@@ -68,7 +67,10 @@ def findings(
     both: Any = None,
     bona_fide: Any = BONA_FIDE,
 ) -> preprocessing_check.PreprocessingCheck:
-    """What follows from scores as the card says and with changed channel order, scale and both (as the card's, unless told)."""
+    """What follows from scores as the card says and with changed channel order, scale and both.
+
+    Those that are not given are the card's.
+    """
     ways = preprocessing_check._ways(of.preprocessing)
     scores = [own if one is None else one for one in (own, channels, scale, both)]
     variations = [
@@ -162,7 +164,7 @@ def test_a_variation_that_is_only_less_wrong_is_not_recommended() -> None:
     ids=["constant", "inverted", "divided", "multiplied"],
 )
 def test_a_card_that_leaves_a_field_that_matters_to_its_default_is_told_to_state_it(ruined: Any) -> None:
-    """Divided by 255 the scores keep their order and AUC, but all lie below the threshold; times 255 all above it."""
+    """Divided by 255 the scores keep their order and AUC but lie below the threshold; times 255 above it."""
     found = findings(card(channel_order="rgb"), PERFECT, scale=ruined, both=ruined)
     assert codes(found) == ["preprocessing_not_stated"]
     (doubt,) = found.doubts
@@ -188,7 +190,8 @@ def test_each_field_is_judged_by_its_own_variation() -> None:
 
 
 def test_a_few_decisions_more_that_are_wrong_are_no_collapse() -> None:
-    # 8 attacks of 20 cross: the error rises by .2, but 8 against 0 in McNemar's test is p = 2 / 256, twice that by Holm
+    # 8 attacks of 20 cross: the error rises by .2, but 8 against 0 in McNemar's test is p = 2 / 256,
+    # twice that by Holm
     crossed = PERFECT.copy()
     crossed[COUNT : COUNT + 8] = 0.95
     assert codes(findings(card(), PERFECT, channels=crossed, scale=PERFECT)) == []
@@ -215,7 +218,8 @@ def test_a_card_file_that_leaves_fields_out_is_told_apart_from_one_that_writes_t
     tmp_path: Path,
 ) -> None:
     text = (
-        'name = "net"\nsummary = "s"\nfamily = "f"\ncheckpoint = "c"\ncheckpoint_sha256 = "0"\n[architecture]\n'
+        'name = "net"\nsummary = "s"\nfamily = "f"\ncheckpoint = "c"\n'
+        'checkpoint_sha256 = "0"\n[architecture]\n'
         '[output]\nkind = "score"\n[preprocessing]\nwidth_px = 8\nheight_px = 8\ncrop_scale = 1.0\n'
     )
     (tmp_path / "silent.toml").write_text(text)
@@ -226,7 +230,7 @@ def test_a_card_file_that_leaves_fields_out_is_told_apart_from_one_that_writes_t
     assert findings(plain, PERFECT, channels=CONSTANT, scale=CONSTANT).doubts == ()
 
 
-# ------------------------------------------------------------------------------------------ the test by permutation
+# ------------------------------------------------------------------------------------ the test by permutation
 
 
 def test_swapping_by_coins_gives_the_p_of_all_swaps() -> None:
@@ -393,7 +397,7 @@ def test_few_crops_are_not_scored_at_all(tmp_path: Path) -> None:
     assert device.asked == []
 
 
-# ------------------------------------------------------------------------------------------ a real file and a real worker
+# ------------------------------------------------------------------------------ a real file and a real worker
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The energy pass that a device does by itself while its cable is out, on a device that exists in arithmetic only."""
+"""The energy pass that a device makes by itself with its cable unplugged, on a fake device."""
 
 from __future__ import annotations
 
@@ -43,11 +43,22 @@ def answers(
     """What a job of ten-second windows says: current 1 idle and 3 busy, and the cable's file."""
     lines: list[dict[str, Any]] = [
         {
-            "event": "loaded", "runtime": "onnxruntime", "version": "1", "package": "lib.so", "providers": ["CPU"],
-            "settings": {}, "delegated_nodes": None, "nodes": None, "threads": 1, "load_ns": 1, "first_ns": 1,
-            "warmup_runs": 0, "before_load_bytes": 1, "input": "random",
+            "event": "loaded",
+            "runtime": "onnxruntime",
+            "version": "1",
+            "package": "lib.so",
+            "providers": ["CPU"],
+            "settings": {},
+            "delegated_nodes": None,
+            "nodes": None,
+            "threads": 1,
+            "load_ns": 1,
+            "first_ns": 1,
+            "warmup_runs": 0,
+            "before_load_bytes": 1,
+            "input": "random",
         }
-    ]  # fmt: skip
+    ]
     now_ns = 100 * SECOND
     for number, (kind, current) in enumerate(
         (kind, current) for current in power for kind in ("rest", "window")
@@ -63,9 +74,15 @@ def answers(
             "realtime_ns": 0,
         }
         lines.append(
-            {"event": "watched", "what": "slice" if busy else "idle", "begin_ns": begin_ns, "end_ns": end_ns,
-             "rows": rows, "clocks": clocks}
-        )  # fmt: skip
+            {
+                "event": "watched",
+                "what": "slice" if busy else "idle",
+                "begin_ns": begin_ns,
+                "end_ns": end_ns,
+                "rows": rows,
+                "clocks": clocks,
+            }
+        )
         now_ns = end_ns
     return "".join(f"{json.dumps(one)}\n" for one in lines)
 
@@ -132,9 +149,16 @@ class Gauge:
             for one in (idle_before, busy, idle_after)
         ]
         return Power(
-            meter=self.name, scope="all", resolution_uj=1, update_ns=0, idle_before=reads[0], busy=reads[1],
-            idle_after=reads[2], runs=runs, basis=("watts",),
-        )  # fmt: skip
+            meter=self.name,
+            scope="all",
+            resolution_uj=1,
+            update_ns=0,
+            idle_before=reads[0],
+            busy=reads[1],
+            idle_after=reads[2],
+            runs=runs,
+            basis=("watts",),
+        )
 
 
 @dataclass
@@ -186,12 +210,26 @@ def candidate(folder: Path, name: str) -> experiment.Candidate:
     path = folder / f"{name}.onnx"
     path.write_bytes(name.encode())
     graph = Graph(
-        format="onnx", inputs=(Tensor("x", (1, 3, 2, 2), "float32"),), outputs=(Tensor("p", (1, 2), "float32"),),
-        file_bytes=1, params=1, macs=1, ops={}, uncounted_ops=(), precision="fp32", layout="nchw",
-    )  # fmt: skip
+        format="onnx",
+        inputs=(Tensor("x", (1, 3, 2, 2), "float32"),),
+        outputs=(Tensor("p", (1, 2), "float32"),),
+        file_bytes=1,
+        params=1,
+        macs=1,
+        ops={},
+        uncounted_ops=(),
+        precision="fp32",
+        layout="nchw",
+    )
     return experiment.Candidate(
-        Variant(net=name, precision="fp32", format="onnx"), path, "0" * 64, graph, RUNTIME, None, Absent(absent="x")
-    )  # fmt: skip
+        Variant(net=name, precision="fp32", format="onnx"),
+        path,
+        "0" * 64,
+        graph,
+        RUNTIME,
+        None,
+        Absent(absent="x"),
+    )
 
 
 @dataclass
@@ -259,7 +297,8 @@ def test_all_files_are_left_at_once_and_get_their_energy_when_the_phone_is_back(
         assert record.power[0].runs == 5
         assert record.speed.workers
     assert [job.name for job in one.device.kept] == one.ids
-    # 20 s of rest and, for each file, 5 s of loading and three windows of 10.5 s: 93 s, and half a minute in hand
+    # 20 s of rest and, for each file, 5 s of loading and three windows of 10.5 s: 93 s,
+    # and half a minute in hand
     assert [line for line in one.told if line.startswith("Unplug the cable of fake now")] == one.told
     assert "after about 3 minutes" in one.told[0]
     assert one.device.ended == 1
