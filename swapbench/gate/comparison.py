@@ -298,11 +298,11 @@ def _not_measured(
 
 
 def _accuracy_differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    one, other = baseline.accuracy, candidate.accuracy
+    before, after = baseline.accuracy, candidate.accuracy
     return tuple(
-        f"accuracy.{field}: {getattr(one, field)} and {getattr(other, field)}"
+        f"accuracy.{field}: {getattr(before, field)} and {getattr(after, field)}"
         for field in _COMPARABLE_ACCURACY
-        if getattr(one, field) != getattr(other, field)
+        if getattr(before, field) != getattr(after, field)
     )
 
 
