@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,10 +24,11 @@ from swapbench.errors import DeviceFailed, NotValid, SwapbenchError, WorkerFaile
 from swapbench.records import Absent, Accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from swapbench.bench.draft import Draft
+    from swapbench.bench.scoring import ScoringResult
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
@@ -331,29 +333,24 @@ class _Passes:
         self.progress("scoring", 0, len(self.drafts))
         paths = {candidate.record_id: candidate.path for candidate in self.todo}
         scoring = ScoringPass(self.setup, crops, self.folder, paths)
-        done = 0
-
-        def finish(draft: Draft) -> None:
-            check = checks.get(_key(draft.card)) if draft.card is not None else None
-            draft.time = datetime.now(UTC)
-            draft.doubts = _doubts(draft, slow.get(draft.id), unsteady, check)
-            if check is not None and check.remark and isinstance(draft.accuracy, Accuracy):
-                draft.accuracy = draft.accuracy.replace(basis=(*draft.accuracy.basis, check.remark))
-            self._save(draft)
-
-        for draft in [draft for name, draft in self.drafts.items() if name in self.tools]:
-            finish(draft)
-            done += 1
-            self.progress("scoring", done, len(self.drafts))
-        for name, result in scoring.results(self._worker_drafts, self.files):
+        times_only = ((name, None) for name in self.drafts if name in self.tools)
+        results: Iterator[tuple[str, ScoringResult | SwapbenchError | None]] = chain(
+            times_only, scoring.results(self._worker_drafts, self.files)
+        )
+        for number, (name, result) in enumerate(results, 1):
             draft = self.drafts[name]
             if isinstance(result, SwapbenchError):
                 self._fail(draft.variant.file_name, result)
             else:
-                draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
-                finish(draft)
-            done += 1
-            self.progress("scoring", done, len(self.drafts))
+                if result is not None:
+                    draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
+                check = checks.get(_key(draft.card)) if draft.card is not None else None
+                draft.time = datetime.now(UTC)
+                draft.doubts = _doubts(draft, slow.get(name), unsteady, check)
+                if check is not None and check.remark and isinstance(draft.accuracy, Accuracy):
+                    draft.accuracy = draft.accuracy.replace(basis=(*draft.accuracy.basis, check.remark))
+                self._save(draft)
+            self.progress("scoring", number, len(self.drafts))
 
     def _save(self, draft: Draft) -> None:
         """On the disk: as a record, or as a draft where the energy of a worker's file is still to come."""

@@ -55,7 +55,7 @@ ASLEEP_NS: Final = 50_000_000
 BASIS: Final = "the phone measured by itself, its cable unplugged"
 _AGAIN: Final = "Measure again, and leave the cable unplugged until the announced time is over."
 _ANSWERS: Final = 8
-"""Of one job: loaded, four of idle windows, the busy window's slice and samples, the last idle window's."""
+"""Of one job: loaded, one slice, and the samples of three rests and three windows."""
 
 
 @dataclass(frozen=True)
