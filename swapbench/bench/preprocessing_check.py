@@ -237,11 +237,14 @@ def check_outputs(card: ModelCard, variations: Sequence[Variation], bona_fide: L
 
     `preprocessing_suspect`: a variation separates the classes better, by an AUC of .05 with p < .01 in a
     paired permutation test (see `better_by_chance`), adjusted for the number of variations (Holm), and itself
-    better than chance. `preprocessing_not_stated`: otherwise, where the card leaves a field to its default
-    and changing it raises (FAR + FRR) / 2 by .1 at the EER threshold of the card's own scores, with p < .01
-    (exact McNemar test of the decisions, Holm). Scores that become constant or fall on one side of the
-    threshold do that even where their order, and so the AUC, survives. A remark and no doubt where the card's
-    own scores are no better than chance and no variation is better.
+    better than chance.
+
+    `preprocessing_not_stated`: otherwise, where the card leaves a field to its default and changing it raises
+    (FAR + FRR) / 2 by .1 at the EER threshold of the card's own scores, with p < .01 (exact McNemar test of
+    the decisions, Holm). Scores that become constant or fall on one side of the threshold do that even where
+    their order, and so the AUC, survives.
+
+    A remark and no doubt where the card's own scores are no better than chance and no variation is better.
 
     Args:
         card: the card.

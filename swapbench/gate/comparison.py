@@ -239,8 +239,8 @@ def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[
     """Everything in two records that needs no paired rounds, compared with its budget.
 
     Sizes, counts, errors and shares are compared as they are, energy with its uncertainty. Where
-    `differences` finds something, one INVALID check stands for all; a quantity that one side lacks, or that
-    the policy asks for, is INVALID.
+    `differences` finds something, one INVALID check stands for all. A quantity is INVALID where one side
+    lacks it, or where both do and the policy asks for it.
     """
     model = candidate.variant.file_name
     differ = differences(baseline, candidate)
