@@ -1,11 +1,12 @@
-"""Is the gate right on this machine? Whole gates of a real file against itself and against slowed copies of it.
+"""Is the gate right on this machine? Whole gates of a real file against itself and slowed copies of it.
 
     python benchmarks/gate_selftest.py FILE.onnx [--gates 30] [--slower 0.05 0.02]
 
-The slowed copies compute the same scores and a convolution besides, whose width is set by a longer paired measurement until it costs
-the wanted share of time. Three questions: how often does a gate of a file against itself FAIL; how often while a
-competing load is switched on and off; how often does a gate see the slowed copy. Only the timings' verdicts are counted: more
-parameters and a larger file would give the copy away. Ends with 1 where a file against itself fails.
+The slowed copies compute the same scores and a convolution besides, whose width is set by a longer paired
+measurement until it costs the wanted share of time. Three questions: how often does a gate of a file against
+itself FAIL; how often while a competing load is switched on and off; how often does a gate see the slowed
+copy. Only the timings' verdicts are counted: more parameters and a larger file would give the copy away. Ends
+with 1 where a file against itself fails.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ TOGGLE_S = 3.0
 
 
 def slowed(path: Path, width: int, out: Path) -> Path:
-    """A copy whose first output is the same and that computes a 3x3 convolution of `width` channels besides."""
+    """A copy with the same first output that also computes a 3x3 convolution of `width` channels."""
     model = onnx.load(path)
     graph = model.graph
     given, output = graph.input[0], graph.output[0].name
@@ -70,8 +71,8 @@ def slowed(path: Path, width: int, out: Path) -> Path:
 
 def measured_change(first: Path, second: Path) -> float:
     """How much longer the second file takes, by the median of paired rounds."""
-    subjects = [bench.FileUnderTest(one.name, str(one), OnnxRuntime()) for one in (first, second)]
-    times = bench.measure_rounds(*subjects, Local(), bench.PAIRED_PLAN, CALIBRATION_ROUNDS)
+    files = [bench.FileUnderTest(one.name, str(one), OnnxRuntime()) for one in (first, second)]
+    times = bench.measure_rounds(*files, Local(), bench.PAIRED_PLAN, CALIBRATION_ROUNDS)
     return math.expm1(statistics.median(bench.log_ratios(times.rounds)[0]))
 
 
@@ -143,7 +144,8 @@ def main() -> int:
         outcomes, seconds = found
         shares = ", ".join(f"{name} {outcomes[name]}" for name in ("PASS", "INCONCLUSIVE", "FAIL", "INVALID"))
         print(
-            f"{what}: {shares} of {options.gates}; {statistics.median(seconds):.1f} s a gate, at most {max(seconds):.1f} s",
+            f"{what}: {shares} of {options.gates};"
+            f" {statistics.median(seconds):.1f} s a gate, at most {max(seconds):.1f} s",
             flush=True,
         )
 

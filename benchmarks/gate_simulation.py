@@ -1,18 +1,23 @@
-"""How often does a gate cry wolf, and how often does it see a real slowdown? Seeded noise, several rules, the same samples.
+"""How often does a gate raise a false alarm or miss a slowdown? Several rules on the same samples.
 
     python benchmarks/gate_simulation.py [--trials N] [--seed N]
 
-One *slot* is one slice of one worker. Log latency of a run = job + drift of the slot + the worker process + contamination of the
-slot + burst + the run itself. Two kinds of noise:
+One *slot* is one slice of one worker. Log latency of a run = job + drift of the slot + the worker process +
+contamination of the slot + burst + the run itself. Two kinds of noise, seeded:
 
-- ASSUMED, a hosted runner: jobs differ by 10 % (sd); within a job an AR(1) drift of 6 % sd over 12 slots and a trend of
-  -3 to +8 %; processes 1 %; runs 3 %; 5 % of the slots are slower by 10 to 60 %; 2 % of the runs by 20 to 100 %; bursts.
-- MEASURED, set so that the median of six A/A rounds spreads (sd) as it did on a shared machine with two cores: p05 0.4 % (there
-  0.3 %), median 5 % (6 %), mean 4 % (3 %). Processes hardly differ, and bursts of other work, longer than a slice, take half the time.
+- ASSUMED, a hosted runner: jobs differ by 10 % (sd); within a job an AR(1) drift of 6 % sd over 12 slots and
+a
+  trend of -3 to +8 %; processes 1 %; runs 3 %; 5 % of the slots are slower by 10 to 60 %; 2 % of the runs by
+  20 to 100 %; bursts.
+- MEASURED, set so that the median of six A/A rounds spreads (sd) as it did on a shared machine with two
+cores: p05
+  0.4 % (there 0.3 %), median 5 % (6 %), mean 4 % (3 %). Processes hardly differ, and bursts of other work,
+  longer than a slice, take half the time.
 
-Each round has three fresh workers (baseline, candidate, control) in alternating slots, as the gate measures them. The rules
-beside the gate get the same samples of baseline and candidate; "stored baseline" takes its baseline from another job.
-A slowdown only shifts the candidate's log latencies, so every trial is judged at every slowdown with the same noise.
+Each round has three fresh workers (baseline, candidate, control) in alternating slots, as the gate measures
+them. The other rules get the same samples of baseline and candidate; "stored baseline" takes its baseline
+from another job. A slowdown only shifts the candidate's log latencies, so every trial is judged at every
+slowdown with the same noise.
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ BUDGETS = {"p05": 0.01, "p50": 0.10, "p90": 0.25}
 
 @dataclass(frozen=True)
 class Noise:
-    """Standard deviations and sizes of log latency; bursts begin in a share of the slots and last some slots on average."""
+    """Standard deviations and sizes of log latency; bursts begin in a share of slots and last some slots."""
 
     job_sd: float
     drift_sd: float
@@ -61,20 +66,40 @@ class Noise:
 
 
 ASSUMED = Noise(
-    job_sd=0.10, drift_sd=0.06, drift_slots=12, trend=(-0.03, 0.08), process_sd=0.01, run_sd=0.03,
-    contaminated=0.05, contamination=(0.1, 0.6), spiked=0.02, spike=(0.2, 1.0),
-    burst_begins=0.01, burst_slots=10, burst=(0.2, 0.8),
-)  # fmt: skip
+    job_sd=0.10,
+    drift_sd=0.06,
+    drift_slots=12,
+    trend=(-0.03, 0.08),
+    process_sd=0.01,
+    run_sd=0.03,
+    contaminated=0.05,
+    contamination=(0.1, 0.6),
+    spiked=0.02,
+    spike=(0.2, 1.0),
+    burst_begins=0.01,
+    burst_slots=10,
+    burst=(0.2, 0.8),
+)
 MEASURED = Noise(
-    job_sd=0.10, drift_sd=0.005, drift_slots=150, trend=(-0.01, 0.01), process_sd=0.002, run_sd=0.02,
-    contaminated=0.02, contamination=(0.1, 0.6), spiked=0.02, spike=(0.2, 1.0),
-    burst_begins=0.2, burst_slots=5, burst=(0.3, 0.6),
-)  # fmt: skip
+    job_sd=0.10,
+    drift_sd=0.005,
+    drift_slots=150,
+    trend=(-0.01, 0.01),
+    process_sd=0.002,
+    run_sd=0.02,
+    contaminated=0.02,
+    contamination=(0.1, 0.6),
+    spiked=0.02,
+    spike=(0.2, 1.0),
+    burst_begins=0.2,
+    burst_slots=5,
+    burst=(0.3, 0.6),
+)
 KINDS = {"assumed": ASSUMED, "measured": MEASURED}
 
 
 def sittings(noise: Noise, trials: int, rounds: int, rng: np.random.Generator) -> Floats:
-    """Log latencies of independent sittings with no slowdown: [trials, rounds, worker, runs of all slices in turn]."""
+    """Log latencies of independent trials without slowdown: [trials, rounds, worker, runs of all slices]."""
     a_round = 3 * SLICES
     slots = rounds * (a_round + GAP_SLOTS)
     level = rng.normal(0, noise.job_sd, (trials, 1)) + np.linspace(0, 1, slots) * rng.uniform(
@@ -143,7 +168,13 @@ def in_looks(
 ) -> verdict.Verdict:
     """One batch [rounds, worker] as the gate judges it: more rounds while it is neither PASS nor a sure FAIL.
 
-    before: the rounds of the first batch, where this is the one that confirms it. fixed: so many rounds and one look instead.
+    Args:
+        of_workers: log latencies.
+        slowdown: of the candidate.
+        budget: of the gate.
+        before: the rounds of the first batch, where this is the one that confirms it.
+        comparisons: in the gate.
+        fixed: so many rounds and one look instead.
     """
     changes = (
         of_workers[:, CANDIDATE] - of_workers[:, [BASELINE, CONTROL]].mean(axis=1) + math.log1p(slowdown)
@@ -173,7 +204,7 @@ def gate(
     models: int = 1,
     fixed: int | None = None,
 ) -> verdict.Verdict:
-    """Two batches and the rules of the gate; the other comparisons of the family (three a model) are taken to be unchanged."""
+    """Two batches and the gate's rules; the family's other comparisons (three a model) are unchanged."""
     comparisons = len(QUANTILES) * models
     found = in_looks(first, slowdown, budget, comparisons=comparisons, fixed=fixed)
     if found.outcome == "FAIL":
@@ -221,8 +252,14 @@ TRIALS_AT_ONCE = 50
 class Table:
     """Shares of the trials, by rule and in the order of the slowdowns.
 
-    rounds: mean rounds of the gate by p05. fixed_rounds: of the shortest design with one look at a number of rounds fixed beforehand
-    (and as many to confirm) that ends in the right verdict as often; None where even the gate's most rounds are not enough.
+    Attributes:
+        slowdowns: of the candidate.
+        failed: share of FAIL.
+        passed: share of PASS.
+        rounds: mean rounds of the gate by p05.
+        fixed_rounds: of the shortest design with one look at a number of rounds fixed beforehand (and as many
+            to confirm) that ends in the right verdict as often; None where even the gate's most rounds are
+            not enough.
     """
 
     slowdowns: Sequence[float]
@@ -312,7 +349,7 @@ def markdown(table: Table) -> str:
 
 
 def coverage(rounds: int, trials: int, true_median: float, rng: np.random.Generator) -> tuple[float, float]:
-    """How often a 95 % interval holds the true median of skewed, contaminated rounds: (ours, percentile bootstrap)."""
+    """Coverage of the median of skewed, contaminated rounds at 95 %: (our interval, percentile bootstrap)."""
     held = np.zeros(2)
     for _ in range(trials):
         values = rng.normal(0, 0.01, rounds) + (rng.random(rounds) < 0.3) * rng.exponential(0.1, rounds)
@@ -332,7 +369,7 @@ def true_median_of_rounds() -> float:
 
 
 def spread(noise: Noise, gates: int, seed: int) -> dict[str, float]:
-    """Standard deviation over gates of the median over six A/A rounds, by statistic: what the measured noise is set by."""
+    """Standard deviation over gates of the median of six A/A rounds, by statistic; MEASURED is set by it."""
     logs = sittings(noise, gates, 6, np.random.default_rng(seed))
     of = {name: per_worker(logs, q) for name, q in QUANTILES.items()}
     of["mean"] = np.log(np.exp(logs).mean(axis=-1))

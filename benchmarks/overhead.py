@@ -1,11 +1,11 @@
-"""What does measuring cost? Swapbench's own times against a bare loop around the same runtime on the same file.
+"""What does measuring cost? Swapbench's times against a bare loop around the same runtime on the same file.
 
     python benchmarks/overhead.py [FILE.onnx | FILE.tflite ...] [--rounds N]
 
-In every round a fresh worker of swapbench and a fresh process with nothing but the runtime in it stay loaded and take
-turns in short slices; the ratio is the median over slices of (median of the worker's slice / median of the loop's).
-It also tells which share of a scoring pass is spent outside the runtime. Without a file, a small convolutional network is made
-for onnxruntime.
+In every round a fresh worker of swapbench and a fresh process with nothing but the runtime in it stay loaded
+and take turns in short slices; the ratio is the median over slices of (median of the worker's slice / median
+of the loop's). It also tells which share of a scoring pass is spent outside the runtime. Without a file, a
+small convolutional network is made for onnxruntime.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def outside_share(path: Path) -> float | None:
         np.save(samples, np.random.default_rng(0).integers(0, 256, (300, height, width, 3), np.uint8))
         runtime = OnnxRuntime() if form == "onnx" else LiteRT()
         options = {"samples": str(samples), "normalise": PLAIN}
-        subject = bench.FileUnderTest(path.name, str(path), runtime, options)
-        ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+        file = bench.FileUnderTest(path.name, str(path), runtime, options)
+        ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
     if isinstance(outputs, SwapbenchError):
         raise outputs
     return 1 - outputs.invoke_ns / outputs.pass_ns
@@ -194,12 +194,14 @@ def main() -> int:
             interval = stats.hierarchical_interval(taken.slice_ratios, seed=options.seed)
             low = taken.undisturbed_ratios
             share = outside_share(path.resolve())
+            outside = "no image input" if share is None else units.percent(share)
             print(
                 f"{path.name}: bare loop {units.duration(stats.median(taken.bare_ns))}, "
                 f"swapbench {units.duration(stats.median(taken.ours_ns))}\n"
-                f"  ratio of medians {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}], {interval.method}\n"
+                f"  ratio of medians {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}],"
+                f" {interval.method}\n"
                 f"  ratio of 5 % quantiles {stats.median(low):.4f}, rounds {min(low):.4f} to {max(low):.4f}\n"
-                f"  scoring outside the runtime: {'no image input' if share is None else units.percent(share)}"
+                f"  scoring outside the runtime: {outside}"
             )
     return 0
 

@@ -1,13 +1,15 @@
-"""Does the native runner time what the Python worker times? Both on the same file, the same library version, in turn.
+"""Does the native runner time what the Python worker times? Both on the same file and library, in turn.
 
     python benchmarks/runner.py FILE.onnx FILE.tflite ... [--rounds N]
 
-In every round a fresh Python worker and a fresh runner stay loaded and take turns in short slices, in an order drawn anew each
-time. Printed is runner / worker: of the medians slice by slice, with an interval over rounds, and of the 5 % quantiles of whole
-rounds, which leave the bursts of a shared machine out. Beside it stands worker / worker, the same ratio for a second Python
-worker in the same rounds: what it shows is noise. The difference in microseconds tells a constant cost a run, such as that of
-Python's own calls, from one that grows with the model. onnxruntime's wheel holds two builds, one inside Python's module and the shared library that
-the runner loads: that the same nodes take a little longer in the first is no difference of the timing. Building the runner needs the package ziglang.
+In every round a fresh Python worker and a fresh runner stay loaded and take turns in short slices, in an
+order drawn anew each time. Printed is runner / worker: of the medians slice by slice, with an interval over
+rounds, and of the 5 % quantiles of whole rounds, which leave the bursts of a shared machine out. Beside it
+stands worker / worker, the same ratio for a second Python worker in the same rounds: what it shows is noise.
+The difference in microseconds tells a constant cost a run, such as that of Python's own calls, from one that
+grows with the model. onnxruntime's wheel holds two builds, one inside Python's module and the shared library
+that the runner loads: that the same nodes take a little longer in the first is no difference of the timing.
+Building the runner needs the package ziglang.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import tempfile
 from pathlib import Path
 
 from swapbench import stats, units
-from swapbench.bench.workers import FileUnderTest, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, TimedWorker, time_together
 from swapbench.devices.local import Local
 from swapbench.records import Interval, Plan
 from swapbench.runtimes.litert import LiteRT
@@ -33,7 +35,7 @@ BOUND_ABOVE_NS = 1_000_000
 """The runner is to time what the worker times to 2 %, for models that take more than a millisecond."""
 
 
-def subjects(path: Path, runner: Path) -> list[FileUnderTest]:
+def files(path: Path, runner: Path) -> list[FileUnderTest]:
     """The file under the Python worker, twice, and under the runner."""
     if path.suffix == ".onnx":
         python, native, package = OnnxRuntime(), NativeOnnxRuntime, "onnxruntime"
@@ -47,22 +49,22 @@ def subjects(path: Path, runner: Path) -> list[FileUnderTest]:
     ]
 
 
-def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list[Worked]]:
-    """`rounds` rounds of fresh processes in alternating slices, by name. Raises the error of one that failed."""
-    taken: dict[str, list[Worked]] = {}
+def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list[TimedWorker]]:
+    """Rounds of fresh processes in alternating slices, by name; raises the error of a process that failed."""
+    taken: dict[str, list[TimedWorker]] = {}
     order = random.Random(plan.seed)
     for number in range(rounds):
         done = time_together(
-            subjects(path, runner), Local(), plan, number, lambda names: order.sample(names, len(names))
+            files(path, runner), Local(), plan, number, lambda names: order.sample(names, len(names))
         )
-        for name, worked in done.items():
-            if not isinstance(worked, Worked):
-                raise worked
-            taken.setdefault(name, []).append(worked)
+        for name, worker in done.items():
+            if not isinstance(worker, TimedWorker):
+                raise worker
+            taken.setdefault(name, []).append(worker)
     return taken
 
 
-def compared(path: Path, taken: dict[str, list[Worked]], name: str, other: str, seed: int) -> str:
+def compared(path: Path, taken: dict[str, list[TimedWorker]], name: str, other: str, seed: int) -> str:
     """One line: the ratio `name` / `other` by slices and by rounds."""
     by_slice, by_round, differences_us = [], [], []
     for one, two in zip(taken[name], taken[other], strict=True):
@@ -80,14 +82,15 @@ def compared(path: Path, taken: dict[str, list[Worked]], name: str, other: str, 
         for side in (name, other)
     ]
     return (
-        f"{path.name}: {name} / {other} {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}]{_bound(interval, taken, name)}, "
-        f"{stats.median(differences_us):+.0f} µs a run; 5 % quantiles {times[0]} / {times[1]}, ratio {stats.median(by_round):.4f}, "
+        f"{path.name}: {name} / {other} {middle:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
+        f"{_bound(interval, taken, name)}, {stats.median(differences_us):+.0f} µs a run; "
+        f"5 % quantiles {times[0]} / {times[1]}, ratio {stats.median(by_round):.4f}, "
         f"rounds {min(by_round):.4f} to {max(by_round):.4f}"
     )
 
 
-def _bound(interval: Interval, taken: dict[str, list[Worked]], name: str) -> str:
-    """Whether the runner keeps to the bound, in words, as far as the interval tells; nothing of the control."""
+def _bound(interval: Interval, taken: dict[str, list[TimedWorker]], name: str) -> str:
+    """Whether the runner keeps to the bound, in words, as far as the interval tells; "" for the control."""
     if name != RUNNER:
         return ""
     if stats.quantile([ns for one in taken[WORKER] for ns in one.times.runs_ns], 0.05) < BOUND_ABOVE_NS:

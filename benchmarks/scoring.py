@@ -2,12 +2,14 @@
 
     python benchmarks/scoring.py FILE.onnx | FILE.tflite [--frames N] [--threads T]
 
-Writes short videos (640x480 px, Motion JPEG, 40 frames) with a face box for every frame, prepares all their frames and scores
-them in a real worker, once N frames and once 2 N, each in a fresh process. Prints the share of wall time in the runtime's
-invoke, in reading and decoding, in finding face boxes, in cropping and resizing, and in all the rest (the workers' start, Python,
-digests, writing crops), and the peak memory of both processes. Parts that run in T threads count with a T-th of their time.
+Writes short videos (640x480 px, Motion JPEG, 40 frames) with a face box for every frame, prepares all their
+frames and scores them in a real worker, once N frames and once 2 N, each in a fresh process. Prints the share
+of wall time in the runtime's invoke, in reading and decoding, in finding face boxes, in cropping and
+resizing, and in all the rest (the workers' start, Python, digests, writing crops), and the peak memory of
+both processes. Parts that run in T threads count with a T-th of their time.
 
-The videos are hard links to a few different ones and were just written: reading from a cold disk is not measured.
+The videos are hard links to a few different ones and were just written: reading from a cold disk is not
+measured.
 """
 
 from __future__ import annotations
@@ -104,8 +106,8 @@ def one_pass(path: Path, frames: int, threads: int) -> dict[str, float]:
         assert not prepared.failures
         normalise = preprocessing.model_dump_json(include={"scale", "mean", "std"})
         options = {"samples": str(prepared.path), "normalise": normalise}
-        subject = bench.FileUnderTest(path.name, str(path), runtime, options)
-        ((_, outputs),) = bench.measure_scores([subject], Local(), Plan())
+        file = bench.FileUnderTest(path.name, str(path), runtime, options)
+        ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
         if isinstance(outputs, SwapbenchError):
             raise outputs
         wall_s = time.perf_counter() - began
@@ -162,9 +164,12 @@ def main() -> int:
             for part in ("invoke", "decode", "faces", "resize", "rest")
         )
         print(
-            f"{found['frames']} frames in {found['wall']:.1f} s, {found['frames'] / found['wall']:.0f} a second: {shares}\n"
-            f"  rest: {found['rest_of_preparing']:.2f} s of preparing, {found['rest_of_scoring']:.2f} s of scoring\n"
-            f"  peak memory {units.size(found['peak_bytes'])}, {units.size(found['before_bytes'])} before preparing; "
+            f"{found['frames']} frames in {found['wall']:.1f} s,"
+            f" {found['frames'] / found['wall']:.0f} a second: {shares}\n"
+            f"  rest: {found['rest_of_preparing']:.2f} s of preparing,"
+            f" {found['rest_of_scoring']:.2f} s of scoring\n"
+            f"  peak memory {units.size(found['peak_bytes'])},"
+            f" {units.size(found['before_bytes'])} before preparing; "
             f"of the worker {units.size(found['worker_peak_bytes'])}, with the crops that it maps from disk"
         )
     small, large = passes

@@ -7,7 +7,7 @@ with its reason, never 0. What can be computed from the raw numbers is computed 
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 - pydantic needs the real type at run time
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -32,6 +32,16 @@ class Frozen(BaseModel):
     """A value: immutable, equal by content, refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with some fields changed, which is validated; pydantic's `model_copy` would not do that.
+
+        Fields left to their defaults stay unset in the copy.
+
+        Raises:
+            pydantic.ValidationError: a changed value is not valid, or there is no such field.
+        """
+        return type(self)(**{**{name: getattr(self, name) for name in self.model_fields_set}, **changes})
 
 
 class Absent(Frozen):

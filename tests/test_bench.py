@@ -28,7 +28,7 @@ MS = 1_000_000
 QUICK = Plan(min_rounds=2, max_rounds=4, slices_per_round=3, slice_ns=10 * MS, time_budget_s=1000)
 
 
-def subjects(*names: str, **options: str) -> list[FileUnderTest]:
+def files(*names: str, **options: str) -> list[FileUnderTest]:
     return [FileUnderTest(name, f"{name}.onnx", FAKE, options) for name in names]
 
 
@@ -38,7 +38,7 @@ def fake(**models: FakeModel) -> Fake:
 
 def timed(device: Fake, plan: Plan = QUICK, **more: Any) -> dict[str, Any]:
     names = [name.removesuffix(".onnx") for name in device.models]
-    return bench.measure_speed(subjects(*names), device, plan, clock=device.clock.seconds, **more)
+    return bench.measure_speed(files(*names), device, plan, clock=device.clock.seconds, **more)
 
 
 # ------------------------------------------------------------------------------------------ speed
@@ -64,7 +64,7 @@ def test_a_slice_has_at_least_two_runs_and_at_most_two_hundred(run_ns: int, runs
     assert {len(one) for worker in result.speed.workers for one in worker.slices_ns} == {runs}
 
 
-def test_every_round_has_a_fresh_worker_of_every_subject_and_all_end() -> None:
+def test_every_round_has_a_fresh_worker_of_every_file_and_all_end() -> None:
     device = fake(a=FakeModel(), b=FakeModel())
     timed(device)
     started = [argv[argv.index("--artifact") + 1] for argv in device.asked]
@@ -158,7 +158,7 @@ def test_progress_tells_rounds_widths_and_time() -> None:
     ],
     ids=["error line", "dies", "slow"],
 )
-def test_a_worker_that_fails_takes_its_subject_out_and_leaves_the_others_in(
+def test_a_worker_that_fails_takes_its_file_out_and_leaves_the_others_in(
     fault: dict[str, Any], message: str
 ) -> None:
     device = fake(good=FakeModel(), bad=FakeModel(**fault))
@@ -171,7 +171,7 @@ def test_a_worker_that_fails_takes_its_subject_out_and_leaves_the_others_in(
 
 def test_a_file_that_no_worker_can_load_is_one_failure() -> None:
     device = fake(good=FakeModel())
-    result = bench.measure_speed(subjects("good", "missing"), device, QUICK, clock=device.clock.seconds)
+    result = bench.measure_speed(files("good", "missing"), device, QUICK, clock=device.clock.seconds)
     assert isinstance(result["good"], Timed)
     assert str(result["missing"]) == "there is no model file missing.onnx"
 
@@ -197,10 +197,10 @@ def test_a_provider_that_changes_between_rounds_is_a_failure() -> None:
 
     moods: list[str] = []
     device = fake(a=FakeModel())
-    subject = FileUnderTest("a", "a.onnx", Moody("moody", ("onnx",), "m"))
-    result = bench.measure_speed([subject], device, QUICK, clock=device.clock.seconds)["a"]
+    file = FileUnderTest("a", "a.onnx", Moody("moody", ("onnx",), "m"))
+    result = bench.measure_speed([file], device, QUICK, clock=device.clock.seconds)["a"]
     assert isinstance(result, WorkerFailed)
-    assert "in another way in round 2" in str(result)
+    assert "ran differently in round 2" in str(result)
 
 
 def test_an_interrupt_ends_all_workers_and_goes_on() -> None:
@@ -218,7 +218,7 @@ def test_an_interrupt_ends_all_workers_and_goes_on() -> None:
 def test_the_plan_and_the_options_reach_the_worker_and_each_round_feeds_another_image() -> None:
     device = fake(a=FakeModel())
     plan = QUICK.model_copy(update={"threads": 2, "warmup_runs": 9, "seed": 4})
-    bench.measure_speed(subjects("a", samples="s.npy"), device, plan, clock=device.clock.seconds)
+    bench.measure_speed(files("a", samples="s.npy"), device, plan, clock=device.clock.seconds)
     first, second = (" ".join(argv) for argv in device.asked)
     assert "--mode serve --artifact a.onnx --threads 2 --warmup-runs 9" in first
     assert "--seed 4" in first
@@ -234,9 +234,9 @@ def fake_without_samples() -> Fake:
     return device
 
 
-def test_two_subjects_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="share a name"):
-        bench.measure_speed(subjects("a", "a"), fake(a=FakeModel()), QUICK)
+def test_two_files_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="have the same name"):
+        bench.measure_speed(files("a", "a"), fake(a=FakeModel()), QUICK)
 
 
 # ------------------------------------------------------------------------------------------ memory and scores
@@ -244,7 +244,7 @@ def test_two_subjects_of_one_name_are_refused() -> None:
 
 def test_memory_comes_from_a_process_of_its_own() -> None:
     device = fake(a=FakeModel(before_load_bytes=40, peak_rss_bytes=70))
-    memory = bench.measure_memory(subjects("a")[0], device, QUICK)
+    memory = bench.measure_memory(files("a")[0], device, QUICK)
     assert (memory.before_load_bytes, memory.peak_bytes) == (40, 70)
     assert "VmHWM" in memory.kind
     assert "--mode time" in " ".join(device.asked[0])
@@ -253,7 +253,7 @@ def test_memory_comes_from_a_process_of_its_own() -> None:
 def test_a_failure_in_the_memory_pass_is_told_with_its_reason() -> None:
     device = fake(a=FakeModel(error_in=frozenset({0})))
     with pytest.raises(WorkerFailed, match="programmed failure"):
-        bench.measure_memory(subjects("a")[0], device, QUICK)
+        bench.measure_memory(files("a")[0], device, QUICK)
 
 
 class Silent(PythonWorker):
@@ -264,24 +264,24 @@ class Silent(PythonWorker):
 
 
 def test_a_worker_that_dies_without_a_word_is_told_with_its_last_words() -> None:
-    subject = FileUnderTest("a", "import sys; sys.exit('no such library')", Silent("s", ("onnx",), "s"))
-    with pytest.raises(WorkerFailed, match="the worker of a ended with 1: no such library"):
-        bench.measure_memory(subject, Local(), QUICK)
-    ((_, error),) = bench.measure_scores([subject], Local(), QUICK)
+    file = FileUnderTest("a", "import sys; sys.exit('no such library')", Silent("s", ("onnx",), "s"))
+    with pytest.raises(WorkerFailed, match="the worker of a ended with exit status 1: no such library"):
+        bench.measure_memory(file, Local(), QUICK)
+    ((_, error),) = bench.measure_scores([file], Local(), QUICK)
     assert isinstance(error, WorkerFailed)
     assert "ended with 1: no such library" in str(error)
 
 
-def scores(subject: FileUnderTest, device: Any, plan: Plan) -> Outputs:
-    ((of, outputs),) = bench.measure_scores([subject], device, plan)
-    assert of == subject
+def scores(file: FileUnderTest, device: Any, plan: Plan) -> Outputs:
+    ((of, outputs),) = bench.measure_scores([file], device, plan)
+    assert of == file
     assert isinstance(outputs, Outputs)
     return outputs
 
 
 def test_scores_are_the_rows_of_the_worker() -> None:
     device = fake(a=FakeModel(rows=((0.25, 0.75), (1, 0)), run_ns=3 * MS))
-    outputs = scores(subjects("a")[0], device, QUICK)
+    outputs = scores(files("a")[0], device, QUICK)
     assert outputs.rows == ((0.25, 0.75), (1.0, 0.0))
     assert outputs.invoke_ns == 6 * MS
 
@@ -293,15 +293,15 @@ def test_scoring_side_by_side_answers_in_order_and_one_that_fails_stops_nobody(a
         name: FakeModel(rows=rows[name], error_in=frozenset({0} if name == "b" else ())) for name in "abc"
     }
     device = fake(**models)
-    found = list(bench.measure_scores(subjects("a", "b", "c"), device, QUICK, at_once=at_once))
-    assert [subject.name for subject, _ in found] == ["a", "b", "c"]
+    found = list(bench.measure_scores(files("a", "b", "c"), device, QUICK, at_once=at_once))
+    assert [file.name for file, _ in found] == ["a", "b", "c"]
     assert [isinstance(one, WorkerFailed) for _, one in found] == [False, True, False]
     assert device.open_workers == 0
 
 
 def test_scoring_that_is_given_up_ends_its_workers() -> None:
     device = fake(a=FakeModel(rows=((1.0,),)), b=FakeModel(rows=((1.0,),)))
-    answers = bench.measure_scores(subjects("a", "b"), device, QUICK, at_once=2)
+    answers = bench.measure_scores(files("a", "b"), device, QUICK, at_once=2)
     next(answers)
     assert device.open_workers == 1
     answers.close()
@@ -316,14 +316,14 @@ def test_a_real_worker_of_onnxruntime_goes_through_all_passes(tmp_path: Path) ->
 
     np.save(tmp_path / "s.npy", np.full((3, 4, 6, 3), 7, np.uint8))
     options = {"samples": str(tmp_path / "s.npy"), "normalise": PLAIN}
-    subject = FileUnderTest("m", graph(tmp_path / "m.onnx", [1, 3, 4, 6]), OnnxRuntime(), options)
+    file = FileUnderTest("m", graph(tmp_path / "m.onnx", [1, 3, 4, 6]), OnnxRuntime(), options)
     plan = Plan(min_rounds=1, max_rounds=1, slices_per_round=2, slice_ns=MS, warmup_ns=0)
-    result = bench.measure_speed([subject], Local(), plan)["m"]
+    result = bench.measure_speed([file], Local(), plan)["m"]
     assert isinstance(result, Timed)
     assert (result.speed.input, len(result.speed.workers[0].slices_ns)) == ("sample", 2)
-    memory = bench.measure_memory(subject, Local(), plan)
+    memory = bench.measure_memory(file, Local(), plan)
     assert memory.peak_bytes > memory.before_load_bytes > 10_000_000
-    assert scores(subject, Local(), plan).rows == ((7.0, 7.0, 7.0),) * 3
+    assert scores(file, Local(), plan).rows == ((7.0, 7.0, 7.0),) * 3
 
 
 # ------------------------------------------------------------------------------------------ power
@@ -331,7 +331,7 @@ def test_a_real_worker_of_onnxruntime_goes_through_all_passes(tmp_path: Path) ->
 
 def powers(device: Fake, *meters: Any, **plan: float) -> Any:
     return bench.measure_power(
-        subjects("a")[0], meters, device, QUICK.model_copy(update=plan), sleep=device.clock.sleep
+        files("a")[0], meters, device, QUICK.model_copy(update=plan), sleep=device.clock.sleep
     )
 
 
@@ -538,7 +538,9 @@ def test_a_wide_interval_says_how_wide_and_why_it_stopped() -> None:
     wide = speed(*((level,) * 20 for level in (1000, 1100, 1000, 1100)), stopped="budget")
     record = quiet().model_copy(update={"speed": wide})
     (doubt,) = [one for one in doubts(record) if one.code == "wide_interval"]
-    assert doubt.message == "the median is known to ±4.8 % when the time was spent, ±2.0 % was wanted"
+    assert doubt.message == (
+        "the interval of the median was still ±4.8 % when the time was up; the target is ±2.0 %"
+    )
     assert doubt.remedy
 
 
@@ -561,7 +563,7 @@ def test_the_data_is_doubted(accuracy: Any, expected: list[str]) -> None:
 def test_operators_that_the_count_leaves_out_are_doubted() -> None:
     weight = made_records.weight(1, 1, 1).model_copy(update={"uncounted_ops": ("Mystery",)})
     (doubt,) = doubts(quiet(weight=weight))
-    assert (doubt.code, doubt.message) == ("uncounted_ops", "MACs leave out Mystery")
+    assert (doubt.code, doubt.message) == ("uncounted_ops", "the MACs do not include Mystery")
 
 
 def power(before_uj: int, busy_uj: int, after_uj: int, **more: Any) -> tuple[Power, ...]:

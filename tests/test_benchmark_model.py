@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from swapbench.bench.passes import Timed, ToolUnderTest, measure_tool_speed
+from swapbench.bench.speed import Timed, ToolUnderTest, measure_tool_speed
 from swapbench.errors import WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Plan, ToolSummary
@@ -302,8 +302,8 @@ def device(**texts: list[str]) -> ToolDevice:
 
 
 def measured(device: ToolDevice, **plan: Any) -> dict[str, Any]:
-    subjects = [ToolUnderTest(name, name, BenchmarkModel("./bm")) for name in device.texts]
-    return measure_tool_speed(subjects, device, Plan(**plan), clock=device.clock.seconds)
+    files = [ToolUnderTest(name, name, BenchmarkModel("./bm")) for name in device.texts]
+    return measure_tool_speed(files, device, Plan(**plan), clock=device.clock.seconds)
 
 
 def test_the_median_of_every_process_is_one_sample() -> None:
@@ -337,7 +337,7 @@ def test_processes_that_disagree_are_repeated_until_the_rounds_are_done() -> Non
     assert (len(found.speed.workers), found.speed.stopped) == (8, "rounds")
 
 
-def test_every_round_runs_each_subject_once_in_an_order_of_its_own() -> None:
+def test_every_round_runs_each_file_once_in_an_order_of_its_own() -> None:
     phone = device(a=[TODAY], b=[TODAY], c=[TODAY])
     measured(phone)
     graphs = [argv[1].removeprefix("--graph=") for argv in phone.asked]
@@ -346,7 +346,7 @@ def test_every_round_runs_each_subject_once_in_an_order_of_its_own() -> None:
     assert len({tuple(one) for one in rounds}) > 1
 
 
-def test_a_subject_that_fails_is_an_error_and_the_others_go_on() -> None:
+def test_a_file_that_fails_is_an_error_and_the_others_go_on() -> None:
     found = measured(device(good=[TODAY], bad=[TODAY, ""]))
     assert isinstance(found["bad"], WorkerFailed)
     assert len(found["good"].speed.workers) == 4
@@ -356,11 +356,11 @@ def test_another_coverage_in_a_later_round_is_an_error() -> None:
     less = LOGCAT.replace("204 out of 219", "10 out of 219")
     found = measured(device(a=[LOGCAT, less]))["a"]
     assert isinstance(found, WorkerFailed)
-    assert "ran in another way in round 2" in str(found)
+    assert "ran differently in round 2" in str(found)
 
 
-def test_two_subjects_of_one_name_are_refused() -> None:
+def test_two_files_of_one_name_are_refused() -> None:
     phone = device(a=[TODAY])
     twice = [ToolUnderTest("a", "a", BenchmarkModel("./bm"))] * 2
-    with pytest.raises(ValueError, match="share a name"):
+    with pytest.raises(ValueError, match="have the same name"):
         measure_tool_speed(twice, phone, Plan())

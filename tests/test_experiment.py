@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
 
 from swapbench import bench, store
 from swapbench.bench import experiment
+from swapbench.bench.draft import Draft, set_aside_drafts
 from swapbench.data.dataset import COLUMNS, Dataset
-from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.errors import DeviceFailed, NotValid, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation
 from swapbench.pad.score_files import read_score_file
@@ -27,6 +30,7 @@ from swapbench.records import (
     PhoneState,
     Plan,
     Preprocessing,
+    Record,
     Variant,
 )
 from swapbench.runtimes.ort import OnnxRuntime
@@ -131,8 +135,9 @@ def run(
     folder: Path,
     **more: Any,
 ) -> experiment.Outcome:
-    meters = more.pop("meters", NO_METER)
-    return experiment.run(candidates, device, meters, PLAN, evaluation, folder, progress=quiet, **more)
+    sleep = more.pop("sleep", time.sleep)
+    setup = experiment.Setup(device, more.pop("meters", NO_METER), PLAN, evaluation, **more)
+    return experiment.run(candidates, setup, folder, progress=quiet, sleep=sleep)
 
 
 def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluation) -> None:
@@ -155,7 +160,10 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
     assert (accuracy.frames, accuracy.frames_without_score, accuracy.subjects) == (12, 0, 4)
     assert accuracy.faces == "frame"
     assert accuracy.basis == (
-        "Channel order and scale of the card were not checked: the development split has 2 usable presentations of a class, fewer than 8.",
+        (
+            "Channel order and scale of the card were not checked: the development split has only 2 usable"
+            " presentations of a class, 8 are needed."
+        ),
     )
     assert record.power == NO_METER
     assert "emulated_device" in {doubt.code for doubt in record.doubts}
@@ -257,7 +265,7 @@ def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
     kept = store.load_run(folder)
     assert interrupted.open_workers == 0
     assert [record.variant.net for record in kept] == ["a"]
-    wanted = experiment.description(candidates, PLAN, "fake", evaluation)
+    wanted = experiment.description(candidates, experiment.Setup(Fake({}), NO_METER, PLAN, evaluation))
     assert experiment.unfinished(folder, wanted)
     device = Fake(models)
     outcome = run(candidates, device, evaluation, folder)
@@ -405,10 +413,14 @@ def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None
     device = Fake({"net.onnx": FakeModel(run_ns=10_000_000)})
     plan = PLAN.model_copy(update={"fps": 15.0})
     meter = FakeMeter(device.clock)
+    setup = experiment.Setup(device, [meter], plan, sustained_s=2.0)
     outcome = experiment.run(
-        [candidate(tmp_path, "net", None)], device, [meter], plan, None, tmp_path / "run",
-        sustained_s=2.0, progress=quiet, sleep=device.clock.sleep,
-    )  # fmt: skip
+        [candidate(tmp_path, "net", None)],
+        setup,
+        tmp_path / "run",
+        progress=quiet,
+        sleep=device.clock.sleep,
+    )
     (record,) = outcome.records
     assert len(record.paced.workers) == 2
     assert record.sustained.points[0].p50_ns == 10_000_000
@@ -419,9 +431,64 @@ def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None
 
 def test_another_setup_is_another_run(tmp_path: Path) -> None:
     one = [candidate(tmp_path, "net")]
-    plain = experiment.description(one, PLAN, "pixel7", None)
-    assert experiment.description(one, PLAN, "pixel7", None, {}) == plain
+    phone = experiment.Setup(Fake({}, name="pixel7"), NO_METER, PLAN)
+    plain = experiment.description(one, phone)
+    assert plain == {"artifacts": plain["artifacts"], "plan": plain["plan"], "device": "pixel7", "data": None}
     big, little = (
-        experiment.description(one, PLAN, "pixel7", None, {"cores": which}) for which in ("big", "little")
+        experiment.description(one, dataclasses.replace(phone, settings={"cores": which}))
+        for which in ("big", "little")
     )
     assert len({json.dumps(found) for found in (plain, big, little)}) == 3
+
+
+def test_an_invalid_value_is_refused_before_it_reaches_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Fake({"good.onnx": FakeModel(), "bad.onnx": FakeModel()})
+    good, bad = (candidate(tmp_path, name, None) for name in ("good", "bad"))
+
+    def sustained(file: bench.FileUnderTest, *_: object, **__: object) -> object:
+        return Absent(absent="tired") if file.name == good.record_id else "fast"
+
+    monkeypatch.setattr("swapbench.bench.experiment.bench.measure_sustained", sustained)
+    outcome = run([bad, good], device, None, tmp_path / "run", sustained_s=1.0)
+    assert [record.variant.net for record in outcome.records] == ["good"]
+    ((name, failure),) = outcome.failures
+    assert name == "bad.fp32.onnx"
+    assert isinstance(failure, NotValid)
+    assert str(failure).startswith("the record of bad.onnx is not valid at sustained")
+    assert [path.stem for path in (tmp_path / "run" / "records").iterdir()] == [good.record_id]
+    assert experiment.read_about(tmp_path / "run")["finished"] is False
+
+
+def test_a_changed_copy_is_validated_and_keeps_what_was_not_stated() -> None:
+    assert Plan(fps=15.0).replace(threads=2) == Plan(fps=15.0, threads=2)
+    stated = CARD.preprocessing.model_fields_set
+    assert CARD.preprocessing.replace(width_px=32).model_fields_set == stated
+    with pytest.raises(ValidationError, match="fps"):
+        Plan().replace(fps=-1.0)
+    with pytest.raises(ValidationError, match="no_such_field"):
+        Plan().replace(no_such_field=1)
+
+
+def test_no_module_copies_a_value_without_validating_it() -> None:
+    sources = Path(experiment.__file__).parents[1].rglob("*.py")
+    copying = [path.name for path in sources if ".model_copy(" in path.read_text(encoding="utf-8")]
+    assert copying == []
+
+
+def test_a_draft_that_was_set_aside_comes_back_as_it_was(tmp_path: Path) -> None:
+    (record,) = run(
+        [candidate(tmp_path, "net")], Fake({"net.onnx": FakeModel()}), None, tmp_path / "run"
+    ).records
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(Draft)}
+    draft = Draft(**values)
+    assert draft.record() == record
+    draft.set_aside(tmp_path / "another")
+    assert set_aside_drafts(tmp_path / "another") == {record.id: draft}
+    draft.save(tmp_path / "another")
+    assert store.load_run(tmp_path / "another") == (record,)
+    assert set_aside_drafts(tmp_path / "another") == {}
+    assert {field.name for field in dataclasses.fields(Draft)} == Record.model_fields.keys() - {
+        "schema_version"
+    }

@@ -1,4 +1,4 @@
-"""What a terminal, a forge, a program, a CI service and GitHub are told of a gate: exactly the golden texts."""
+"""A gate's result as text for a terminal, Markdown, JSON, JUnit XML and GitHub: exactly the golden texts."""
 
 from __future__ import annotations
 
@@ -75,22 +75,56 @@ def made() -> GateResult:
     return result(
         timing("latency_p05", small, 0.07),
         timing("latency_p50", small, 0.0),
-        timing_check("load", small, invalid("charging began: 90 % full"), Policy(), baseline_ns=1, candidate_ns=1),
-        Check("file_bytes", small, "PASS", hard=True, text="1.000 MB to 1.000 MB (+0.0 %, +1.0 % allowed)",
-              baseline=1e6, candidate=1e6, change=0.0, budget=0.01),
+        timing_check(
+            "load", small, invalid("charging began: 90 % full"), Policy(), baseline_ns=1, candidate_ns=1
+        ),
+        Check(
+            "file_bytes",
+            small,
+            "PASS",
+            hard=True,
+            text="1.000 MB to 1.000 MB (+0.0 %, +1.0 % allowed)",
+            baseline=1e6,
+            candidate=1e6,
+            change=0.0,
+            budget=0.01,
+        ),
         Check("energy", small, "ABSENT", hard=False, text="this machine has no energy counter"),
-        Check("apcer/replay", odd, "FAIL", hard=False, text="2.00 % to 4.00 % (+2.00 %, +1.00 % allowed)",
-              baseline=0.02, candidate=0.04, change=0.02, budget=0.01, absolute=True),
-        Check("latency_p90", odd, "PASS", hard=True, text="1.900 ms, at most 2.000 ms allowed on local", rule="ceiling",
-              candidate=1.9e6, budget=2e6, absolute=True),
+        Check(
+            "apcer/replay",
+            odd,
+            "FAIL",
+            hard=False,
+            text="2.00 % to 4.00 % (+2.00 %, +1.00 % allowed)",
+            baseline=0.02,
+            candidate=0.04,
+            change=0.02,
+            budget=0.01,
+            absolute=True,
+        ),
+        Check(
+            "latency_p90",
+            odd,
+            "PASS",
+            hard=True,
+            text="1.900 ms, at most 2.000 ms allowed on local",
+            rule="ceiling",
+            candidate=1.9e6,
+            budget=2e6,
+            absolute=True,
+        ),
         timing("latency_p05", odd, 0.01),
         did_not_run("broken.onnx", "no operator: Foo,\nBar 100%"),
         explanations=(
-            explained(small, grown("Conv (NHWC, F32)", 0.61, 0.68, (3, 4)), grown("SIN", 0.0, 0.03, (0, 1)),
-                      moved=(Moved("ADD", "xnnpack", "builtin", ("a", "b|c")),)),
+            explained(
+                small,
+                grown("Conv (NHWC, F32)", 0.61, 0.68, (3, 4)),
+                grown("SIN", 0.0, 0.03, (0, 1)),
+                moved=(Moved("ADD", "xnnpack", "builtin", ("a", "b|c")),),
+            ),
             Explanation(odd, reason="the profiler is not there"),
         ),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("name", SKINS)
@@ -165,8 +199,10 @@ def test_json_says_the_verdict_the_units_and_null_for_what_is_not_finite() -> No
 # ---- which operators grew ----
 
 TOLD = (
-    "operators that grew, in shares of the baseline's time: Conv (NHWC, F32) 61.0 % to 68.0 % (+6.0 to +8.0 points, 3 to 4 nodes), "
-    "SIN 3.0 % (new); all together take 107.0 % (106.0 % to 108.0 %); 2 ADD fell back from xnnpack to builtin (a, b|c)"
+    "operators that grew, in shares of the baseline's time: "
+    "Conv (NHWC, F32) 61.0 % to 68.0 % (+6.0 to +8.0 points, 3 to 4 nodes), SIN 3.0 % (new); "
+    "the total is 107.0 % (106.0 % to 108.0 %) of the baseline's time; "
+    "2 ADD fell back from xnnpack to builtin (a, b|c)"
 )
 
 
@@ -187,18 +223,27 @@ def test_what_grew_stands_in_every_output() -> None:
     assert [one["op"] for one in said[0]["grew"]] == ["Conv (NHWC, F32)", "SIN"]
     assert said[0]["grew"][0]["change"]["median"] == pytest.approx(0.07)
     assert said[0]["moved"][0]["after"] == "builtin"
-    assert said[1] == {"model": "a|b_<i>.onnx", "total": None, "grew": [], "moved": [], "reason": "the profiler is not there"}  # fmt: skip
+    assert said[1] == {
+        "model": "a|b_<i>.onnx",
+        "total": None,
+        "grew": [],
+        "moved": [],
+        "reason": "the profiler is not there",
+    }
 
 
 def test_where_nothing_grew_by_more_than_its_range_that_is_said() -> None:
     one = result(timing("latency_p05", "a.onnx", 0.07), explanations=(explained("a.onnx"),))
-    assert "no operator grew by more than its range in the profiled processes; all together take 107.0 %" in outputs.terminal(one)  # fmt: skip
+    assert (
+        "no operator grew by more than its range in the profiled processes; the total is 107.0 %"
+        in outputs.terminal(one)
+    )
 
 
 def test_a_long_list_is_cut_in_a_line_and_whole_in_json() -> None:
     many = explained("a.onnx", *(grown(f"Op{number}", 0.01, 0.09) for number in range(6)))
     one = result(timing("latency_p05", "a.onnx", 0.07), explanations=(many,))
-    assert "Op3 1.0 % to 9.0 % (+7.0 to +9.0 points), 2 more; all" in outputs.terminal(one)
+    assert "Op3 1.0 % to 9.0 % (+7.0 to +9.0 points), 2 more; the total" in outputs.terminal(one)
     assert len(json.loads(outputs.json_text(one))["explanations"][0]["grew"]) == 6
 
 
@@ -223,7 +268,16 @@ def test_an_explanation_changes_no_verdict() -> None:
 def test_the_worst_stands_first_and_a_name_cannot_break_the_table() -> None:
     rows = [line for line in outputs.markdown(made()).splitlines() if line.startswith("| ")][2:]
     words = [row.split(" | ")[0].lstrip("| ") for row in rows]
-    assert words == ["**FAIL**", "**FAIL**", "FAIL (advisory)", "INVALID (advisory)", "**INCONCLUSIVE**", "PASS", "PASS", "PASS"]  # fmt: skip
+    assert words == [
+        "**FAIL**",
+        "**FAIL**",
+        "FAIL (advisory)",
+        "INVALID (advisory)",
+        "**INCONCLUSIVE**",
+        "PASS",
+        "PASS",
+        "PASS",
+    ]
     assert r"a\|b\_\<i\>.onnx" in rows[2]
 
 

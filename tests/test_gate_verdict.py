@@ -257,7 +257,9 @@ def test_the_false_alarms_of_several_models_are_held_together_by_holm() -> None:
         [made(p=0.002), made(p=0.001), made("PASS", p=0.7), made("PASS", p=0.9)], false_alarm=0.005
     )
     assert [one.outcome for one in found] == ["INCONCLUSIVE", "FAIL", "PASS", "PASS"]
-    assert "not sure enough among 4 comparisons (adjusted p 0.006, 0.005 needed)" in found[0].reason
+    assert (
+        "not significant among 4 comparisons (adjusted p 0.006, at most 0.005 is needed)" in found[0].reason
+    )
 
 
 def test_a_verdict_that_is_invalid_is_no_comparison() -> None:
@@ -310,8 +312,14 @@ def test_simulated_noise_without_bursts_drift_or_processes_is_that_of_the_runs(
 ) -> None:
     quiet = replace(
         simulation.ASSUMED,
-        job_sd=0.0, drift_sd=0.0, trend=(0.0, 0.0), process_sd=0.0, contaminated=0.0, spiked=0.0, burst_begins=0.0,
-    )  # fmt: skip
+        job_sd=0.0,
+        drift_sd=0.0,
+        trend=(0.0, 0.0),
+        process_sd=0.0,
+        contaminated=0.0,
+        spiked=0.0,
+        burst_begins=0.0,
+    )
     logs_drawn = simulation.sittings(quiet, 4, 6, simulation.np.random.default_rng(0))
     assert logs_drawn.shape == (4, 6, 3, simulation.SLICES * simulation.RUNS)
     assert logs_drawn.std() == pytest.approx(0.03, rel=0.03)

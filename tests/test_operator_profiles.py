@@ -18,14 +18,16 @@ CONV = Node("c", "Conv", "f 1", "cpu", (2000,))
 ADD = Node("a", "Add", "f 1", "cpu", (1000,))
 
 
-def subject(name: str) -> bench.FileUnderTest:
+def file(name: str) -> bench.FileUnderTest:
     return bench.FileUnderTest(name, name, RUNTIME)
 
 
-def measured(device: Fake, *names: str, processes: int = 3, budget_s: float | None = None) -> list[tuple[Profile, ...]]:  # fmt: skip
+def measured(
+    device: Fake, *names: str, processes: int = 3, budget_s: float | None = None
+) -> list[tuple[Profile, ...]]:
     said: list[tuple[str, float, float]] = []
     found = bench.measure_operators(
-        [subject(name) for name in names],
+        [file(name) for name in names],
         device,
         bench.PAIRED_PLAN,
         processes,
@@ -81,7 +83,7 @@ def test_a_worker_that_crashed_says_with_what() -> None:
         def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
             return Finished("", "", -11)
 
-    with pytest.raises(WorkerFailed, match=r"ended before it was done \(it ended with -11\)"):
+    with pytest.raises(WorkerFailed, match=r"ended before it was done \(exit status -11\)"):
         measured(Crashing({"a": FakeModel()}), "a")
 
 
@@ -92,7 +94,7 @@ def test_processes_of_one_file_that_executed_different_nodes_are_refused() -> No
                 self.models = {"a": FakeModel(executed=(CONV, ADD))}
             return super().run(argv, timeout_s)
 
-    with pytest.raises(WorkerFailed, match="a executed other nodes"):
+    with pytest.raises(WorkerFailed, match="a did not execute the same nodes in every process"):
         measured(Moody({"a": FakeModel(executed=(CONV,))}), "a")
 
 

@@ -15,14 +15,14 @@ FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000
 
 
-def subjects(*names: str) -> list[FileUnderTest]:
+def files(*names: str) -> list[FileUnderTest]:
     return [FileUnderTest(name, f"{name}.onnx", FAKE) for name in names]
 
 
 def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
     device = Fake({"a.onnx": FakeModel(run_ns=10 * MS), "b.onnx": FakeModel(run_ns=20 * MS)})
     shares: list[float] = []
-    found = bench.measure_paced(subjects("a", "b"), device, Plan(), 15, progress=shares.append)
+    found = bench.measure_paced(files("a", "b"), device, Plan(), 15, progress=shares.append)
     assert shares == [number / 8 for number in range(1, 9)]
     assert all(argv[argv.index("--fps") + 1] == "15" for argv in device.asked)
     assert len(device.asked) == 4  # a worker of each in each round
@@ -42,25 +42,26 @@ def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
 
 def test_a_slow_camera_gets_longer_slices() -> None:
     device = Fake({"a.onnx": FakeModel(run_ns=100 * MS)})
-    found = bench.measure_paced(subjects("a"), device, Plan(), 2)["a"]
+    found = bench.measure_paced(files("a"), device, Plan(), 2)["a"]
     assert isinstance(found, Speed)
     assert len(found.workers[0].slices_ns[0]) == 90  # nine seconds, in which eighteen frames come
 
 
 def test_frames_that_were_lost_are_counted_over_the_slices_of_a_worker() -> None:
-    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs, a worker has four slices
+    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs;
+    # a worker has four slices
     device = Fake({"a.onnx": FakeModel(run_ns=250 * MS)})
-    found = bench.measure_paced(subjects("a"), device, Plan(), 10)["a"]
+    found = bench.measure_paced(files("a"), device, Plan(), 10)["a"]
     assert isinstance(found, Speed)
     assert [worker.late_frames for worker in found.workers] == [4 * 8 * 2] * 2
 
 
 def test_a_worker_that_fails_is_absent_with_its_reason_and_the_others_go_on() -> None:
     device = Fake({"a.onnx": FakeModel(), "b.onnx": FakeModel(dies_in=frozenset({1}))})
-    found = bench.measure_paced(subjects("a", "b", "c"), device, Plan(), 15)
+    found = bench.measure_paced(files("a", "b", "c"), device, Plan(), 15)
     assert isinstance(found["a"], Speed)
     assert isinstance(found["b"], Absent)
-    assert "the paced runs failed: fake worker ended with 1" in found["b"].absent
+    assert "timing at the frame rate failed: fake worker ended with 1" in found["b"].absent
     assert isinstance(found["c"], Absent)
     assert "there is no model file c.onnx" in found["c"].absent
     assert device.open_workers == 0
@@ -75,5 +76,5 @@ def test_a_device_that_goes_away_ends_it_for_all() -> None:
 
     device = Leaving({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
     with pytest.raises(DeviceFailed, match="the cable was pulled"):
-        bench.measure_paced(subjects("a", "b"), device, Plan(), 15)
+        bench.measure_paced(files("a", "b"), device, Plan(), 15)
     assert device.open_workers == 0

@@ -155,13 +155,13 @@ def test_a_provider_that_changes_between_rounds_makes_it_invalid(role: str) -> N
     old = dataclasses.replace(OLD, runtime=moody) if role == "baseline" else OLD
     new = dataclasses.replace(NEW, runtime=moody) if role == "candidate" else NEW
     done = measure_rounds(old, new, fake(FakeModel()), PLAN, 9)
-    assert done.invalid.startswith(f"the {role} ran in another way in round 3 than before: providers")
+    assert done.invalid.startswith(f"the {role} ran differently in round 3 than before: providers")
     assert len(done.rounds) == 3
 
 
 def test_a_control_on_another_provider_than_its_twin_makes_it_invalid() -> None:
     done = measure_rounds(dataclasses.replace(OLD, runtime=Moody(2)), NEW, fake(FakeModel()), PLAN, 3)
-    assert "ran in another way in round 1" in done.invalid
+    assert "ran differently in round 1" in done.invalid
 
 
 class Changing(Fake):

@@ -811,4 +811,4 @@ def test_a_worker_that_cannot_sample_makes_only_sampled_meters_absent() -> None:
     (power,) = found_by([current, FakeMeter(device.clock)], runtime=plain, device=device)
     assert power.meter == "fake"
     assert "--watch" not in device.asked[0]
-    assert "the worker of plain cannot sample battery-current" in absent(measured([current], plain)).absent
+    assert "the plain worker cannot sample battery-current" in absent(measured([current], plain)).absent

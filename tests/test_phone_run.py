@@ -299,7 +299,7 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
         truths.append((before, phone.truth()))
         return answer
 
-    monkeypatch.setattr("swapbench.bench.passes.ask", asking)
+    monkeypatch.setattr("swapbench.bench.energy.ask", asking)
     monkeypatch.setattr(devices, "phone_meters", PHONE_METERS)
     assert run(heavy("net.onnx"), "--window", "8") == 3
     power = {one.meter: one for one in records()["net.onnx"].power}
@@ -623,7 +623,7 @@ def test_delegates_are_timed_by_benchmark_model_beside_the_runtimes(
     assert {worker.slices_ns for worker in record.speed.workers} == {((3_040_000,),)}
     assert (record.runtime.delegated_nodes, record.runtime.nodes) == (3, 4)
     assert "partial_delegate" in codes(record)
-    assert record.accuracy.absent == record.power.absent == "the tool tells times and nothing else"
+    assert record.accuracy.absent == record.power.absent == "the tool reports times only"
     error(capsys)
     assert run("net.tflite", "--delegate", "gpu", "--require-full-delegation", name="whole") == 4
     assert "the whole graph is required" in error(capsys)

@@ -69,7 +69,7 @@ def plugged(phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Phone:
 
     def say(text: str) -> None:
         honest(text)
-        if text.startswith("Pull the cable"):
+        if text.startswith("Unplug the cable"):
             TOLD.set()
 
     honest = terminal.say
@@ -204,7 +204,7 @@ def test_energy_with_the_cable_out_is_within_five_percent_of_the_truth(
     assert unplugged.BASIS in power.basis
     assert isinstance(record.speed, Speed)
     said = capsys.readouterr().err
-    assert "Pull the cable of emulated-x86 now, and plug it in again after about 1 minute." in said
+    assert "Unplug the cable of emulated-x86 now, and plug it in again after about 1 minute." in said
     assert left_running(plugged) == []
     assert plugged.shell(f"ls {LEFT}").status != 0
     assert list(Path("reports/r/waiting").iterdir()) == []
@@ -225,12 +225,12 @@ def test_the_cable_is_pulled_once_for_all_files_and_what_was_done_before_it_came
     assert sorted(by_name) == files
     assert [isinstance(by_name[name].power, tuple) for name in files] == [True, True, False]
     assert isinstance(lost := by_name["d.onnx"].power, Absent)
-    assert lost.absent == "the cable of emulated-x86 came back too early"
+    assert lost.absent == "the cable of emulated-x86 was plugged in again too early"
     assert isinstance(by_name["d.onnx"].speed, Speed)
     said = capsys.readouterr().err
-    assert said.count("Pull the cable") == 1
+    assert said.count("Unplug the cable") == 1
     assert (
-        "failed: energy of d.onnx: the cable of emulated-x86 came back too early. Measure again, and" in said
+        "failed: energy of d.onnx: the cable of emulated-x86 was plugged in again too early. Measure again, and" in said
     )
     assert left_running(plugged) == []
 
@@ -272,7 +272,7 @@ def test_an_interrupt_loses_nothing_and_the_same_command_collects_what_the_phone
     assert record.speed == timed
     said = capsys.readouterr().err
     assert "Going on with what the phone measures, or has measured, by itself." in said
-    assert "Pull the cable" not in said
+    assert "Unplug the cable" not in said
     assert "timing" not in said
     assert left_running(plugged) == []
     assert plugged.shell("settings get system screen_off_timeout").stdout == "30000\n"
@@ -288,10 +288,10 @@ def test_a_phone_that_restarts_has_no_energy_and_the_rest_of_the_record_is_kept(
         assert run("net.onnx", window_s=30) == 4
     record = records()["net.onnx"]
     assert isinstance(record.power, Absent)
-    assert record.power.absent == "emulated-x86 was restarted while it measured"
+    assert record.power.absent == "emulated-x86 was restarted during the measurement"
     assert isinstance(record.speed, Speed)
     assert (
-        "failed: energy of net.onnx: emulated-x86 was restarted while it measured" in capsys.readouterr().err
+        "failed: energy of net.onnx: emulated-x86 was restarted during the measurement" in capsys.readouterr().err
     )
 
 
@@ -304,7 +304,7 @@ def test_a_measurement_that_somebody_ends_on_the_phone_is_told(
     with somebody(plugged, pulls(plugged), kills):
         assert run("net.onnx", window_s=30) == 4
     assert isinstance(records()["net.onnx"].power, Absent)
-    assert "was ended before it was done" in capsys.readouterr().err
+    assert "was killed before it was done" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -315,7 +315,7 @@ def test_nobody_pulls_the_cable(
     assert run(heavy("net.onnx")) == 4
     record = records()["net.onnx"]
     assert isinstance(record.power, Absent)
-    assert "nobody pulled the cable of emulated-x86" in record.power.absent
+    assert "nobody unplugged the cable of emulated-x86" in record.power.absent
     assert left_running(plugged) == []
     capsys.readouterr()
 

@@ -12,14 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.bench import FileUnderTest
-from swapbench.bench import preprocessing_check as mistakes
+from swapbench.bench import FileUnderTest, preprocessing_check
 from swapbench.bench.preprocessing_check import (
     Variation,
+    check_outputs,
     check_preprocessing,
     chosen_rows,
-    measure_variants,
-    suspicions,
+    measure_variations,
 )
 from swapbench.cards import read_card
 from swapbench.data.samples import Sample
@@ -67,18 +66,21 @@ def findings(
     scale: Any = None,
     both: Any = None,
     bona_fide: Any = BONA_FIDE,
-) -> mistakes.Findings:
-    """What follows from scores as the card says and with changed channel order, scale and both (as the card's, unless told)."""
-    ways = mistakes._ways(of.preprocessing)
+) -> preprocessing_check.PreprocessingCheck:
+    """What follows from scores as the card says and with changed channel order, scale and both.
+
+    Those that are not given are the card's.
+    """
+    ways = preprocessing_check._ways(of.preprocessing)
     scores = [own if one is None else one for one in (own, channels, scale, both)]
     variations = [
         Variation(changed, way, tuple((float(value),) for value in one))
         for (changed, way), one in zip(ways.items(), scores, strict=True)
     ]
-    return suspicions(of, variations, bona_fide)
+    return check_outputs(of, variations, bona_fide)
 
 
-def codes(found: mistakes.Findings) -> list[str]:
+def codes(found: preprocessing_check.PreprocessingCheck) -> list[str]:
     assert all(doubt.quantity == "accuracy" for doubt in found.doubts)
     return [doubt.code for doubt in found.doubts]
 
@@ -87,7 +89,9 @@ def codes(found: mistakes.Findings) -> list[str]:
 
 
 def test_the_ways_change_one_field_each_and_then_both() -> None:
-    ways = mistakes._ways(Preprocessing(width_px=8, height_px=8, crop_scale=1.0, mean=(0.5, 0.4, 0.3)))
+    ways = preprocessing_check._ways(
+        Preprocessing(width_px=8, height_px=8, crop_scale=1.0, mean=(0.5, 0.4, 0.3))
+    )
     assert {changed: (way.channel_order, way.scale) for changed, way in ways.items()} == {
         (): ("rgb", 1 / 255),
         ("channel_order",): ("bgr", 1 / 255),
@@ -99,12 +103,16 @@ def test_the_ways_change_one_field_each_and_then_both() -> None:
 
 @pytest.mark.parametrize(("scale", "other"), [(1.0, 1 / 255), (1 / 127.5, 2.0), (0.5, 0.5 / 255), (0.0, 0.0)])
 def test_the_other_scale_is_the_one_with_or_without_the_division(scale: float, other: float) -> None:
-    ways = mistakes._ways(Preprocessing(width_px=8, height_px=8, crop_scale=1.0, scale=scale))
+    ways = preprocessing_check._ways(Preprocessing(width_px=8, height_px=8, crop_scale=1.0, scale=scale))
     assert ways["scale",].scale == pytest.approx(other)
 
 
 def test_a_network_that_does_not_mind_raises_no_doubt_whatever_the_card_states() -> None:
-    assert findings(card(), PERFECT) == findings(card(**STATED), PERFECT) == mistakes.Findings()
+    assert (
+        findings(card(), PERFECT)
+        == findings(card(**STATED), PERFECT)
+        == preprocessing_check.PreprocessingCheck()
+    )
 
 
 def test_a_variation_that_separates_where_the_card_s_way_does_not_makes_the_card_suspect() -> None:
@@ -116,33 +124,33 @@ def test_a_variation_that_separates_where_the_card_s_way_does_not_makes_the_card
         '40 development crops separate better with channel_order = "bgr" (AUC 1.00) than with the card\'s'
         ' channel_order = "rgb" (AUC 0.53), p = 0.001'
     )
-    assert doubt.remedy == 'Correct the card, if the network was trained so: channel_order = "bgr"'
+    assert doubt.remedy == 'Correct the card if the network was trained with channel_order = "bgr".'
     (silent,) = findings(card(scale=1 / 255), BY_TURNS, channels=PERFECT, scale=CONSTANT).doubts
     assert 'than with the default channel_order = "rgb"' in silent.message
 
 
 def test_both_fields_are_named_only_where_both_are_needed() -> None:
     (one,) = findings(card(**STATED), BY_TURNS, scale=PERFECT, both=PERFECT).doubts
-    assert one.remedy.endswith("so: scale = 1.0")
+    assert one.remedy.endswith("the network was trained with scale = 1.0.")
     (two,) = findings(card(**STATED), BY_TURNS, both=PERFECT).doubts
-    assert two.remedy.endswith('so: channel_order = "bgr" and scale = 1.0')
+    assert two.remedy.endswith('was trained with channel_order = "bgr" and scale = 1.0.')
     # the scale alone helps already: 4 attacks among the bona fide; the channels besides put all in order
     helps = PERFECT.copy()
     helps[COUNT : COUNT + 8] = 0.95
     (three,) = findings(card(**STATED), BY_TURNS, scale=helps, both=PERFECT).doubts
-    assert three.remedy.endswith('so: channel_order = "bgr" and scale = 1.0')
+    assert three.remedy.endswith('was trained with channel_order = "bgr" and scale = 1.0.')
 
 
 def test_a_gain_that_is_small_or_may_be_chance_is_no_doubt() -> None:
     nearly = PERFECT.copy()
     nearly[COUNT] = 0.7  # one attack above about half of the bona fide: AUC .975
-    assert findings(card(**STATED), nearly, channels=PERFECT) == mistakes.Findings()
+    assert findings(card(**STATED), nearly, channels=PERFECT) == preprocessing_check.PreprocessingCheck()
     # 8 against 8: 7 + 6 + 5 + 1 of 64 pairs out of order against none is a gain of .30, which may be chance
     few = np.arange(16) < 8
     own = np.array([8, 7, 6, 5, 4, 3, 2, 1, 7.5, 6.5, 5.5, 1.5, 0.5, 0.4, 0.3, 0.2])
     other = np.array([9, 9, 9, 9, 9, 9, 9, 8.9, 0, 0, 0, 0, 0, 0, 0, 0.0])
-    assert mistakes.auc(own[few], own[~few]) == 45 / 64
-    assert mistakes.better_by_chance(own, other, few) > 0.01 / 3
+    assert preprocessing_check.auc(own[few], own[~few]) == 45 / 64
+    assert preprocessing_check.better_by_chance(own, other, few) > 0.01 / 3
     assert codes(findings(card(**STATED), own, channels=other, bona_fide=few)) == []
 
 
@@ -156,15 +164,20 @@ def test_a_variation_that_is_only_less_wrong_is_not_recommended() -> None:
     ids=["constant", "inverted", "divided", "multiplied"],
 )
 def test_a_card_that_leaves_a_field_that_matters_to_its_default_is_told_to_state_it(ruined: Any) -> None:
-    """Divided by 255 the scores keep their order and AUC, but all lie below the threshold; times 255 all above it."""
+    """Divided by 255 the scores keep their order and AUC but lie below the threshold; times 255 above it."""
     found = findings(card(channel_order="rgb"), PERFECT, scale=ruined, both=ruined)
     assert codes(found) == ["preprocessing_not_stated"]
     (doubt,) = found.doubts
     assert "the card does not state scale, and it matters" in doubt.message
-    assert "of 40 development crops is 0.0 % with the default scale = 0.0039" in doubt.message
-    assert doubt.message.endswith(("50.0 % with scale = 1.0", "100.0 % with scale = 1.0"))
+    assert "on 40 development crops is 0.0 % with the default scale = 0.0039" in doubt.message
+    assert doubt.message.endswith(
+        (" 50.0 % at the same threshold with scale = 1.0", " 100.0 % at the same threshold with scale = 1.0")
+    )
     assert doubt.remedy.startswith("State channel_order and scale")
-    assert findings(card(**STATED), PERFECT, scale=ruined, both=ruined) == mistakes.Findings()
+    assert (
+        findings(card(**STATED), PERFECT, scale=ruined, both=ruined)
+        == preprocessing_check.PreprocessingCheck()
+    )
 
 
 def test_each_field_is_judged_by_its_own_variation() -> None:
@@ -173,11 +186,12 @@ def test_each_field_is_judged_by_its_own_variation() -> None:
     assert "state channel_order" in found.doubts[0].message
     assert "state scale" in found.doubts[1].message
     only_both = findings(card(), PERFECT, both=CONSTANT)
-    assert only_both == mistakes.Findings()
+    assert only_both == preprocessing_check.PreprocessingCheck()
 
 
 def test_a_few_decisions_more_that_are_wrong_are_no_collapse() -> None:
-    # 8 attacks of 20 cross: the error rises by .2, but 8 against 0 in McNemar's test is p = 2 / 256, twice that by Holm
+    # 8 attacks of 20 cross: the error rises by .2, but 8 against 0 in McNemar's test is p = 2 / 256,
+    # twice that by Holm
     crossed = PERFECT.copy()
     crossed[COUNT : COUNT + 8] = 0.95
     assert codes(findings(card(), PERFECT, channels=crossed, scale=PERFECT)) == []
@@ -204,7 +218,8 @@ def test_a_card_file_that_leaves_fields_out_is_told_apart_from_one_that_writes_t
     tmp_path: Path,
 ) -> None:
     text = (
-        'name = "net"\nsummary = "s"\nfamily = "f"\ncheckpoint = "c"\ncheckpoint_sha256 = "0"\n[architecture]\n'
+        'name = "net"\nsummary = "s"\nfamily = "f"\ncheckpoint = "c"\n'
+        'checkpoint_sha256 = "0"\n[architecture]\n'
         '[output]\nkind = "score"\n[preprocessing]\nwidth_px = 8\nheight_px = 8\ncrop_scale = 1.0\n'
     )
     (tmp_path / "silent.toml").write_text(text)
@@ -215,16 +230,18 @@ def test_a_card_file_that_leaves_fields_out_is_told_apart_from_one_that_writes_t
     assert findings(plain, PERFECT, channels=CONSTANT, scale=CONSTANT).doubts == ()
 
 
-# ------------------------------------------------------------------------------------------ the test by permutation
+# ------------------------------------------------------------------------------------ the test by permutation
 
 
 def test_swapping_by_coins_gives_the_p_of_all_swaps() -> None:
     labels = np.array([True, True, False, False])
     right = np.array([0.9, 0.8, 0.2, 0.1])
     # of the 16 ways to swap, only the one that swaps nothing gains as much as 1 - 0
-    assert mistakes.better_by_chance(1 - right, right, labels, draws=4000) == pytest.approx(1 / 16, abs=0.015)
-    assert mistakes.better_by_chance(right, right, labels) == 1.0
-    assert mistakes.better_by_chance(right, 1 - right, labels) == 1.0
+    assert preprocessing_check.better_by_chance(1 - right, right, labels, draws=4000) == pytest.approx(
+        1 / 16, abs=0.015
+    )
+    assert preprocessing_check.better_by_chance(right, right, labels) == 1.0
+    assert preprocessing_check.better_by_chance(right, 1 - right, labels) == 1.0
 
 
 def test_two_ways_that_are_equally_good_seldom_differ() -> None:
@@ -233,7 +250,7 @@ def test_two_ways_that_are_equally_good_seldom_differ() -> None:
     for _ in range(150):
         common = dice.normal(BONA_FIDE * 1.0, 1)
         one, other = (common + dice.normal(0, 0.7, common.size) for _ in range(2))
-        hits += mistakes.better_by_chance(one, other, BONA_FIDE, draws=99) <= 0.05
+        hits += preprocessing_check.better_by_chance(one, other, BONA_FIDE, draws=99) <= 0.05
     assert hits <= 15  # 7.5 are due; 16 and more come in 4 of 1000 such tests
 
 
@@ -241,9 +258,9 @@ def test_two_ways_that_are_equally_good_seldom_differ() -> None:
 def test_the_test_looks_at_ranks_alone(one: list[float], other: list[float]) -> None:
     labels = np.array([True, False] * 3)
     first, second = np.array(one), np.array(other)
-    p = mistakes.better_by_chance(first, second, labels, draws=20)
+    p = preprocessing_check.better_by_chance(first, second, labels, draws=20)
     assert 1 / 21 <= p <= 1
-    assert mistakes.better_by_chance(first * 2, second * 8, labels, draws=20) == p
+    assert preprocessing_check.better_by_chance(first * 2, second * 8, labels, draws=20) == p
 
 
 # ------------------------------------------------------------------------------------------ choosing crops
@@ -308,7 +325,7 @@ class Answering(Fake):
     lost = 0
 
 
-def subject(**options: str) -> FileUnderTest:
+def file(**options: str) -> FileUnderTest:
     given = {"samples": "elsewhere.npy", "normalise": "{}", "provider": "p", **options}
     return FileUnderTest("net", "net.onnx", PythonWorker("fake", ("onnx",), "fake", python="python"), given)
 
@@ -317,7 +334,7 @@ def test_four_ways_cost_two_workers_and_leave_nothing_behind(tmp_path: Path) -> 
     crops = np.zeros((3, 8, 8, 3), np.uint8)
     crops[...] = [255, 0, 51]
     device = Answering({})
-    found = measure_variants(subject(), crops, card(**STATED).preprocessing, device, PLAN, tmp_path / "new")
+    found = measure_variations(file(), crops, card(**STATED).preprocessing, device, PLAN, tmp_path / "new")
     rows = {one.changed: one.rows for one in found}
     assert list(rows) == [(), ("channel_order",), ("scale",), ("channel_order", "scale")]
     assert {changed: len(one) for changed, one in rows.items()} == dict.fromkeys(rows, 3)
@@ -335,12 +352,12 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
     crops = np.zeros((2 * COUNT, 8, 8, 3), np.uint8)
     short = Answering({})
     short.lost = 1
-    with pytest.raises(WorkerFailed, match="net gave 79 answers to 80 crops"):
-        measure_variants(subject(), crops, card().preprocessing, short, PLAN, tmp_path)
+    with pytest.raises(WorkerFailed, match="net gave 79 outputs for 80 crops"):
+        measure_variations(file(), crops, card().preprocessing, short, PLAN, tmp_path)
     dead = Fake({})
     with pytest.raises(WorkerFailed, match=r"there is no model file net\.onnx"):
-        measure_variants(subject(), crops, card().preprocessing, dead, PLAN, tmp_path)
-    found = check_preprocessing(subject(), card(), crops, BONA_FIDE, dead, PLAN, tmp_path)
+        measure_variations(file(), crops, card().preprocessing, dead, PLAN, tmp_path)
+    found = check_preprocessing(file(), card(), crops, BONA_FIDE, dead, PLAN, tmp_path)
     assert found.doubts == ()
     assert found.remark.endswith("were not checked: there is no model file net.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -349,7 +366,7 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
 def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path) -> None:
     crops = np.zeros((2 * COUNT, 8, 8, 3), np.uint8)
     other = card().model_copy(update={"output": OutputMeaning(kind="logits", bona_fide_index=1)})
-    found = check_preprocessing(subject(), other, crops, BONA_FIDE, Answering({}), PLAN, tmp_path)
+    found = check_preprocessing(file(), other, crops, BONA_FIDE, Answering({}), PLAN, tmp_path)
     assert found.doubts == ()
     assert "the network gives 1 numbers an image" in found.remark
 
@@ -357,8 +374,8 @@ def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFailed, match="could not be written"):
-        measure_variants(
-            subject(),
+        measure_variations(
+            file(),
             np.zeros((1, 8, 8, 3), np.uint8),
             card().preprocessing,
             Answering({}),
@@ -371,16 +388,16 @@ def test_few_crops_are_not_scored_at_all(tmp_path: Path) -> None:
     device = Answering({})
     labels = np.arange(30) < 7
     found = check_preprocessing(
-        subject(), card(), np.zeros((30, 8, 8, 3), np.uint8), labels, device, PLAN, tmp_path
+        file(), card(), np.zeros((30, 8, 8, 3), np.uint8), labels, device, PLAN, tmp_path
     )
-    assert found == mistakes.Findings(
+    assert found == preprocessing_check.PreprocessingCheck(
         remark="Channel order and scale of the card were not checked: the development split has"
-        " 7 usable presentations of a class, fewer than 8."
+        " only 7 usable presentations of a class, 8 are needed."
     )
     assert device.asked == []
 
 
-# ------------------------------------------------------------------------------------------ a real file and a real worker
+# ------------------------------------------------------------------------------ a real file and a real worker
 
 
 @pytest.fixture
@@ -413,11 +430,11 @@ def test_a_real_file_that_looks_at_red_less_blue_is_found_out(
     crops[BONA_FIDE, :, :, 0] += 100
     crops[~BONA_FIDE, :, :, 0] += 25
 
-    def check(of: ModelCard) -> mistakes.Findings:
+    def check(of: ModelCard) -> preprocessing_check.PreprocessingCheck:
         own = np.ascontiguousarray(crops if of.preprocessing.channel_order == "rgb" else crops[..., ::-1])
         return check_preprocessing(red_minus_blue, of, own, BONA_FIDE, Local(), PLAN, tmp_path / "temporary")
 
-    assert check(card(**STATED)) == mistakes.Findings()
+    assert check(card(**STATED)) == preprocessing_check.PreprocessingCheck()
     silent = check(card())
     assert (
         codes(silent) == ["preprocessing_not_stated"] * 2

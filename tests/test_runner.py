@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from swapbench import bench
-from swapbench.bench.workers import FileUnderTest, Worked, time_together
+from swapbench.bench.workers import FileUnderTest, TimedWorker, time_together
 from swapbench.devices.local import Local
 from swapbench.errors import EnvironmentFailed, MissingPackage, SwapbenchError, WorkerFailed
 from swapbench.records import Plan
@@ -200,10 +200,10 @@ def test_it_serves_slices_as_the_bench_asks_for_them(runner: Runner, tmp_path: P
     path = tmp_path / f"m.{format_}"
     path.write_bytes(tiny_files.small_onnx() if format_ == "onnx" else tiny_files.small_tflite().bytes())
     options = {"samples": saved_samples(tmp_path, 5, (8, 8)), "normalise": IMAGENET}
-    subject = FileUnderTest("native", str(path), runner.runtime(str(path)), options)
+    file = FileUnderTest("native", str(path), runner.runtime(str(path)), options)
     plan = Plan(slices_per_round=3, slice_ns=1_000_000, warmup_ns=0)
-    done = time_together([subject], Local(), plan, 7, lambda names: names)["native"]
-    assert isinstance(done, Worked)
+    done = time_together([file], Local(), plan, 7, lambda names: names)["native"]
+    assert isinstance(done, TimedWorker)
     assert [len(slice_ns) for slice_ns in done.times.slices_ns] == [len(done.times.slices_ns[0])] * 3
     assert all(ns > 0 for ns in done.times.runs_ns)
     used = done.loaded.used
@@ -216,10 +216,10 @@ def test_it_serves_slices_as_the_bench_asks_for_them(runner: Runner, tmp_path: P
     assert used.providers == (("CPUExecutionProvider",) if format_ == "onnx" else ("xnnpack",))
     if format_ == "tflite":
         assert (used.delegated_nodes, used.nodes) == (4, 4)
-    ((_, scored),) = bench.measure_scores([subject], Local(), plan)
+    ((_, scored),) = bench.measure_scores([file], Local(), plan)
     assert not isinstance(scored, SwapbenchError)
     assert len(scored.rows) == 5
-    memory = bench.measure_memory(subject, Local(), plan)
+    memory = bench.measure_memory(file, Local(), plan)
     assert 0 < memory.before_load_bytes < memory.peak_bytes
 
 

@@ -64,10 +64,18 @@ def test_what_a_phone_does_not_tell_is_no_change() -> None:
         (state(plugged=()), "charging_changed", "usb, charging before, no cable, charging after"),
         (state(charging=False), "charging_changed", "usb, charging before, usb, not charging after"),
         (state(screen_on=False), "screen_changed", "on before and off after"),
-        (state(clusters=cluster(allowed_khz=1500000)), "frequency_cap_moved", "cores 2,3 .* 2401 MHz before and 1500 MHz after"),
-        (state(clusters=cluster(governor="performance")), "governor_changed", "cores 2,3 .* walt before and performance after"),
+        (
+            state(clusters=cluster(allowed_khz=1500000)),
+            "frequency_cap_moved",
+            "cores 2,3 .* 2401 MHz before and 1500 MHz after",
+        ),
+        (
+            state(clusters=cluster(governor="performance")),
+            "governor_changed",
+            "cores 2,3 .* walt before and performance after",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_change_while_measuring_is_a_doubt_whichever_way_it_goes(
     after: PhoneState, code: str, message: str
 ) -> None:
@@ -86,10 +94,10 @@ def test_a_change_while_measuring_is_a_doubt_whichever_way_it_goes(
         (
             {"surface_c": 39.24, "waited_s": 600.0},
             "hot_start",
-            "began at 39.2 °C, above 35.0 °C, after 600 s",
+            "started at 39.2 °C, above the limit of 35.0 °C, after a wait of 600 s",
         ),
         ({"surface_c": 31.5, "waited_s": 600.0}, "hot_start", "still throttled at 31.5 °C"),
-        ({"surface_c": None}, "start_temperature_unknown", "tells no temperature"),
+        ({"surface_c": None}, "start_temperature_unknown", "reports no temperature"),
     ],
 )
 def test_a_start_gate_that_was_not_passed_is_a_doubt(gate: dict[str, Any], code: str, message: str) -> None:

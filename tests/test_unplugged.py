@@ -1,4 +1,4 @@
-"""The energy pass that a device does by itself while its cable is out, on a device that exists in arithmetic only."""
+"""The energy pass that a device makes by itself with its cable unplugged, on a fake device."""
 
 from __future__ import annotations
 
@@ -43,11 +43,22 @@ def answers(
     """What a job of ten-second windows says: current 1 idle and 3 busy, and the cable's file."""
     lines: list[dict[str, Any]] = [
         {
-            "event": "loaded", "runtime": "onnxruntime", "version": "1", "package": "lib.so", "providers": ["CPU"],
-            "settings": {}, "delegated_nodes": None, "nodes": None, "threads": 1, "load_ns": 1, "first_ns": 1,
-            "warmup_runs": 0, "before_load_bytes": 1, "input": "random",
+            "event": "loaded",
+            "runtime": "onnxruntime",
+            "version": "1",
+            "package": "lib.so",
+            "providers": ["CPU"],
+            "settings": {},
+            "delegated_nodes": None,
+            "nodes": None,
+            "threads": 1,
+            "load_ns": 1,
+            "first_ns": 1,
+            "warmup_runs": 0,
+            "before_load_bytes": 1,
+            "input": "random",
         }
-    ]  # fmt: skip
+    ]
     now_ns = 100 * SECOND
     for number, (kind, current) in enumerate(
         (kind, current) for current in power for kind in ("rest", "window")
@@ -63,9 +74,15 @@ def answers(
             "realtime_ns": 0,
         }
         lines.append(
-            {"event": "watched", "what": "slice" if busy else "idle", "begin_ns": begin_ns, "end_ns": end_ns,
-             "rows": rows, "clocks": clocks}
-        )  # fmt: skip
+            {
+                "event": "watched",
+                "what": "slice" if busy else "idle",
+                "begin_ns": begin_ns,
+                "end_ns": end_ns,
+                "rows": rows,
+                "clocks": clocks,
+            }
+        )
         now_ns = end_ns
     return "".join(f"{json.dumps(one)}\n" for one in lines)
 
@@ -106,7 +123,7 @@ def test_answers_that_break_off_or_are_an_error_are_told() -> None:
 
 def test_a_phone_that_slept_is_refused() -> None:
     windows_of(answers(asleep_ns=10_000_000), RUNTIME)  # clocks are read one after the other
-    with pytest.raises(DeviceFailed, match=r"slept for 2\.5 s while it measured"):
+    with pytest.raises(DeviceFailed, match=r"slept for 2\.5 s during the measurement"):
         windows_of(answers(asleep_ns=2_500_000_000), RUNTIME)
 
 
@@ -132,9 +149,16 @@ class Gauge:
             for one in (idle_before, busy, idle_after)
         ]
         return Power(
-            meter=self.name, scope="all", resolution_uj=1, update_ns=0, idle_before=reads[0], busy=reads[1],
-            idle_after=reads[2], runs=runs, basis=("watts",),
-        )  # fmt: skip
+            meter=self.name,
+            scope="all",
+            resolution_uj=1,
+            update_ns=0,
+            idle_before=reads[0],
+            busy=reads[1],
+            idle_after=reads[2],
+            runs=runs,
+            basis=("watts",),
+        )
 
 
 @dataclass
@@ -186,12 +210,26 @@ def candidate(folder: Path, name: str) -> experiment.Candidate:
     path = folder / f"{name}.onnx"
     path.write_bytes(name.encode())
     graph = Graph(
-        format="onnx", inputs=(Tensor("x", (1, 3, 2, 2), "float32"),), outputs=(Tensor("p", (1, 2), "float32"),),
-        file_bytes=1, params=1, macs=1, ops={}, uncounted_ops=(), precision="fp32", layout="nchw",
-    )  # fmt: skip
+        format="onnx",
+        inputs=(Tensor("x", (1, 3, 2, 2), "float32"),),
+        outputs=(Tensor("p", (1, 2), "float32"),),
+        file_bytes=1,
+        params=1,
+        macs=1,
+        ops={},
+        uncounted_ops=(),
+        precision="fp32",
+        layout="nchw",
+    )
     return experiment.Candidate(
-        Variant(net=name, precision="fp32", format="onnx"), path, "0" * 64, graph, RUNTIME, None, Absent(absent="x")
-    )  # fmt: skip
+        Variant(net=name, precision="fp32", format="onnx"),
+        path,
+        "0" * 64,
+        graph,
+        RUNTIME,
+        None,
+        Absent(absent="x"),
+    )
 
 
 @dataclass
@@ -214,10 +252,11 @@ class Sitting:
             assert 0 <= done <= total, (stage, done, total)
             self.stages.append(stage)
 
+        unplugged = Unplugged(self.meters, self.told.append)
+        setup = experiment.Setup(self.device, Absent(absent="on a cable"), PLAN, unplugged=unplugged)
         return experiment.run(
-            self.candidates, self.device, Absent(absent="on a cable"), PLAN, None, self.folder / "run",
-            unplugged=Unplugged(self.meters, self.told.append), progress=progress, sleep=self.device.clock.sleep,
-        )  # fmt: skip
+            self.candidates, setup, self.folder / "run", progress=progress, sleep=self.device.clock.sleep
+        )
 
     def energies_uj(self) -> list[float | str]:
         return [
@@ -258,8 +297,9 @@ def test_all_files_are_left_at_once_and_get_their_energy_when_the_phone_is_back(
         assert record.power[0].runs == 5
         assert record.speed.workers
     assert [job.name for job in one.device.kept] == one.ids
-    # 20 s of rest and, for each file, 5 s of loading and three windows of 10.5 s: 93 s, and half a minute in hand
-    assert [line for line in one.told if line.startswith("Pull the cable of fake now")] == one.told
+    # 20 s of rest and, for each file, 5 s of loading and three windows of 10.5 s: 93 s,
+    # and half a minute in hand
+    assert [line for line in one.told if line.startswith("Unplug the cable of fake now")] == one.told
     assert "after about 3 minutes" in one.told[0]
     assert one.device.ended == 1
     assert one.finished
@@ -304,17 +344,20 @@ def test_a_line_that_breaks_while_answers_are_fetched_throws_nothing_away(
 @pytest.mark.parametrize(
     ("last", "reason"),
     [
-        (replace(WAITS, alive=False, ended="waited"), "nobody pulled the cable of fake within 15 minutes"),
+        (replace(WAITS, alive=False, ended="waited"), "nobody unplugged the cable of fake within 15 minutes"),
         (
             replace(WAITS, alive=False, begun=True, ended="plugged"),
-            "the cable of fake came back too early",
+            "the cable of fake was plugged in again too early",
         ),
         # the script has not seen it yet, or cannot: three looks are enough
-        (replace(WAITS, begun=True), "the cable of fake came back too early"),
-        (replace(WAITS, alive=False, begun=True, restarted=True), "fake was restarted while it measured"),
+        (replace(WAITS, begun=True), "the cable of fake was plugged in again too early"),
+        (
+            replace(WAITS, alive=False, begun=True, restarted=True),
+            "fake was restarted during the measurement",
+        ),
         (
             replace(WAITS, alive=False, begun=True),
-            "what fake measured by itself was ended before it was done",
+            "the measurement that fake made by itself was killed before it was done",
         ),
     ],
 )
@@ -336,7 +379,7 @@ def test_a_file_without_answers_has_no_energy_with_the_reason_and_the_others_kee
 @pytest.mark.parametrize(
     ("said", "reason"),
     [
-        (answers(cable=1), "the cable was in for a moment"),
+        (answers(cable=1), "the cable was plugged in during the measurement"),
         (answers(asleep_ns=SECOND), "the phone slept for 1.0 s"),
         ("", "gave 0 of 8 answers"),
     ],
@@ -404,13 +447,15 @@ def test_what_was_ended_by_hand_is_measured_anew_without_the_other_passes(
     one.device.course = [measured(*one.ids)]
     assert one.run().failures == ()
     assert len(one.device.asked) == asked
-    assert len([line for line in one.told if line.startswith("Pull")]) == 2
+    assert len([line for line in one.told if line.startswith("Unplug")]) == 2
 
 
 def test_what_the_phone_keeps_for_another_run_is_not_thrown_away(make: Callable[..., Sitting]) -> None:
     one = make("a", course=[replace(measured("other"), token="theirs")])
     one.device.token = "theirs"
-    with pytest.raises(DeviceFailed, match="keeps what it measured by itself for another run") as failure:
+    with pytest.raises(
+        DeviceFailed, match="still holds results that it measured by itself for another run"
+    ) as failure:
         one.run()
     assert "swapbench device end fake" in failure.value.remedy
     assert one.device.ended == 0
@@ -452,6 +497,13 @@ def test_a_damaged_draft_is_measured_again(make: Callable[..., Sitting]) -> None
 def test_a_device_that_cannot_work_alone_says_so(tmp_path: Path) -> None:
     with pytest.raises(DeviceFailed, match="fake cannot measure by itself"):
         experiment.run(
-            [candidate(tmp_path, "a")], Fake({"a.onnx": FakeModel()}), Absent(absent="x"), PLAN, None, tmp_path / "run",
-            unplugged=Unplugged(GAUGES, print), progress=lambda *_: None,
-        )  # fmt: skip
+            [candidate(tmp_path, "a")],
+            experiment.Setup(
+                Fake({"a.onnx": FakeModel()}),
+                Absent(absent="x"),
+                PLAN,
+                unplugged=Unplugged(GAUGES, print),
+            ),
+            tmp_path / "run",
+            progress=lambda *_: None,
+        )

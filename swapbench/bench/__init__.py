@@ -1,11 +1,14 @@
-"""The bench: the passes that measure, and the doubts about what was measured.
+"""The bench: the passes that measure, and the doubts about what they measured.
 
 It talks to devices, runtimes and meters only through `swapbench.ports`.
 """
 
 from swapbench.bench.desktop_agreement import Desktop, device_parity
 from swapbench.bench.doubt import doubts, slower_than_float
+from swapbench.bench.energy import measure_power
+from swapbench.bench.memory import measure_memory
 from swapbench.bench.operator_profiles import measure_operators
+from swapbench.bench.outputs import measure_scores
 from swapbench.bench.paced import at_frame_rate, measure_paced
 from swapbench.bench.pairs import (
     BASELINE,
@@ -18,17 +21,8 @@ from swapbench.bench.pairs import (
     measure_rounds,
     statistic_ns,
 )
-from swapbench.bench.passes import (
-    RoundDone,
-    Timed,
-    ToolUnderTest,
-    measure_memory,
-    measure_power,
-    measure_scores,
-    measure_speed,
-    measure_tool_speed,
-)
-from swapbench.bench.preprocessing_check import Findings, check_preprocessing, chosen_rows
+from swapbench.bench.preprocessing_check import PreprocessingCheck, check_preprocessing, chosen_rows
+from swapbench.bench.speed import RoundDone, Timed, ToolUnderTest, measure_speed, measure_tool_speed
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.sustained import measure_sustained
 from swapbench.bench.unplugged import Unplugged, UnpluggedEnergy
@@ -39,12 +33,12 @@ __all__ = [
     "CANDIDATE",
     "PAIRED_PLAN",
     "Desktop",
-    "Findings",
+    "FileUnderTest",
     "PairedTimes",
+    "PreprocessingCheck",
     "Round",
     "RoundDone",
     "Statistic",
-    "FileUnderTest",
     "Timed",
     "ToolUnderTest",
     "Unplugged",

@@ -1,4 +1,4 @@
-"""Why a record should be distrusted, and what to do about it: pure functions of finished records."""
+"""Reasons to distrust a record, and what to do about them: pure functions of what was measured."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from swapbench.records import Absent, Doubt, Speed
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from swapbench.bench.draft import Draft
     from swapbench.records import Accuracy, Machine, Parity, Plan, Power, Record, RuntimeUsed
 
 LOAD_A_CORE = 0.5
@@ -26,37 +27,37 @@ IDLE_DRIFT = 0.1
 ENERGY_UNCERTAINTY = 0.25
 
 
-def doubts(record: Record) -> tuple[Doubt, ...]:
-    """The reasons to distrust a record, each with what to do about it; those that it already lists are not looked at.
+def doubts(record: Record | Draft) -> tuple[Doubt, ...]:
+    """The reasons to distrust a record, each with what to do about it; its own list of doubts is not used.
 
-    A quantity that is Absent carries its own reason and is no doubt about the others, except speed, which every device can
-    measure. Simulated data is a property of the data set, not a doubt.
+    An absent quantity carries its own reason and is no doubt about the others, except speed, which every
+    device can measure. Simulated data is a property of the dataset, not a doubt.
     """
-    found = [*_run_doubts(record.machine, record.runtime)]
+    reasons = [*_run_doubts(record.machine, record.runtime)]
     if isinstance(record.speed, Absent):
         absent = record.speed
-        found.append(Doubt(code="no_speed", quantity="speed", message=absent.absent, remedy=absent.remedy))
+        reasons.append(Doubt(code="no_speed", quantity="speed", message=absent.absent, remedy=absent.remedy))
     else:
-        found += _speed_doubts(record.plan, record.speed)
+        reasons += _speed_doubts(record.plan, record.speed)
     if not isinstance(record.weight, Absent) and record.weight.uncounted_ops:
-        found.append(
+        reasons.append(
             Doubt(
                 code="uncounted_ops",
                 quantity="weight",
-                message=f"MACs leave out {', '.join(record.weight.uncounted_ops)}",
-                remedy="Take the MACs as a lower bound.",
+                message=f"the MACs do not include {', '.join(record.weight.uncounted_ops)}",
+                remedy="Read the MACs as a lower bound.",
             )
         )
     if not isinstance(record.accuracy, Absent):
-        found += _accuracy_doubts(record.accuracy)
+        reasons += _accuracy_doubts(record.accuracy)
     if not isinstance(record.parity, Absent):
-        found += _parity_doubts(record.parity)
+        reasons += _parity_doubts(record.parity)
     if not isinstance(record.device_parity, Absent):
-        found += _device_parity_doubts(record.device_parity)
+        reasons += _device_parity_doubts(record.device_parity)
     if not isinstance(record.power, Absent):
-        for one in record.power:
-            found += power_doubts(one)
-    return tuple(found)
+        for power in record.power:
+            reasons += power_doubts(power)
+    return tuple(reasons)
 
 
 def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
@@ -65,9 +66,10 @@ def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
         yield Doubt(
             code="decisions_flipped",
             quantity="accuracy",
-            message=f"{units.percent(share)} of the decisions differ from the PyTorch network's at its threshold"
-            f" ({parity.decision_flips} of {parity.samples})",
-            remedy="Freeze the threshold on this file's own scores, as was done here, and compare its error rates with fp32's.",
+            message=f"{units.percent(share)} of the decisions differ from those of the PyTorch network"
+            f" at its threshold ({parity.decision_flips} of {parity.samples})",
+            remedy="Freeze the threshold on this file's own scores, as was done here, "
+            "and compare its error rates with those of fp32.",
         )
 
 
@@ -79,8 +81,9 @@ def _device_parity_doubts(parity: Parity) -> Iterable[Doubt]:
         yield Doubt(
             code="differs_from_desktop",
             quantity="accuracy",
-            message=f"the device scores the file otherwise than this computer does: {'; '.join(broken)}",
-            remedy="Try another version of the runtime on the device, or another precision; trust the error rates of each for itself.",
+            message=f"the device's scores differ from this computer's: {'; '.join(broken)}",
+            remedy="Try another version of the runtime on the device, or another precision. "
+            "The error rates hold for this device only.",
         )
 
 
@@ -89,42 +92,44 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
         yield Doubt(
             code="emulated_device",
             quantity="run",
-            message="the device is emulated; its times and energy are not those of the real one",
-            remedy="Measure on the real device.",
+            message="the device is emulated, so its times and energy are not those of a real device",
+            remedy="Measure on a real device.",
         )
-    load = f"load {machine.load_1min:.2g}" if machine.load_1min is not None else ""
+    cores = f"{machine.logical_cores} cores"
+    load = f"a load of {machine.load_1min:.2g} on {cores}" if machine.load_1min is not None else ""
     most, busy = LOAD_A_CORE * machine.logical_cores, machine.load_1min
-    if machine.busy_cores is not None:  # the load average still holds what we did ourselves a minute ago
-        load, busy = f"{machine.busy_cores:.2g} busy", machine.busy_cores
+    if machine.busy_cores is not None:  # the load average still includes our own work of a minute ago
+        load, busy = f"{machine.busy_cores:.2g} of {cores} busy", machine.busy_cores
         most = BUSY_A_CORE * machine.logical_cores
     if busy is not None and busy > most:
         yield Doubt(
             code="other_load",
             quantity="run",
-            message=f"other work ran on the machine: {load} on {machine.logical_cores} cores",
-            remedy="Stop other programs, wait a minute and run again.",
+            message=f"other programs were using the machine ({load})",
+            remedy="Stop other programs, wait a minute and measure again.",
         )
     yield from phone_doubts(machine)
-    if machine.on_battery and machine.state is None:  # a phone may be on its battery, and says so itself
+    if machine.on_battery and machine.state is None:  # a phone may be, and `phone_doubts` looks at its supply
         yield Doubt(
             code="on_battery",
             quantity="run",
-            message="the machine ran on its battery and may have held its clock back",
-            remedy="Plug it in; a phone under an energy measurement must stay unplugged.",
+            message="the machine ran on its battery and may have lowered its clock frequency",
+            remedy="Plug it in.",
         )
     if used.package == "tflite_runtime":
         yield Doubt(
             code="old_runtime",
             quantity="run",
-            message="tflite_runtime, the frozen predecessor of LiteRT, was used",
-            remedy="pip install ai-edge-litert",
+            message="tflite_runtime was used, the discontinued predecessor of LiteRT",
+            remedy="Install LiteRT: pip install ai-edge-litert",
         )
     if used.delegated_nodes is not None and used.nodes is not None and used.delegated_nodes < used.nodes:
         yield Doubt(
             code="partial_delegate",
             quantity="speed",
-            message=f"the delegate took {used.delegated_nodes} of {used.nodes} nodes; the rest ran in the built-in kernels",
-            remedy="Export the file so that the delegate knows every operator, or say that you mean this mixture.",
+            message=f"the delegate took {used.delegated_nodes} of {used.nodes} nodes; "
+            "the others ran in the built-in kernels",
+            remedy="Export the file with operators that the delegate supports, or state this mixture.",
         )
 
 
@@ -133,19 +138,19 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
         yield Doubt(
             code="too_few_workers",
             quantity="speed",
-            message=f"{len(speed.workers)} worker processes were measured, {plan.min_rounds} are the least",
-            remedy="Let the run go on to its end.",
+            message=f"only {len(speed.workers)} of at least {plan.min_rounds} worker processes were timed",
+            remedy="Let the run finish.",
         )
     slices_ns = [worker.slices_ns for worker in speed.workers]
     interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
     width = stats.relative_half_width(interval)
     if width > plan.target_relative_half_width:
-        why = {"budget": " when the time was spent", "rounds": " after the last round"}.get(speed.stopped, "")
+        why = {"budget": " when the time was up", "rounds": " after the last round"}.get(speed.stopped, "")
         yield Doubt(
             code="wide_interval",
             quantity="speed",
-            message=f"the median is known to ±{units.percent(width)}{why}, "
-            f"±{units.percent(plan.target_relative_half_width)} was wanted",
+            message=f"the interval of the median was still ±{units.percent(width)}{why}; "
+            f"the target is ±{units.percent(plan.target_relative_half_width)}",
             remedy="Allow more time or rounds, or measure on a quieter machine.",
         )
     medians = [stats.median(worker.runs_ns) for worker in speed.workers]
@@ -153,7 +158,8 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
         yield Doubt(
             code="workers_disagree",
             quantity="speed",
-            message=f"the median of one process is {units.ratio(max(medians) / min(medians))} that of another",
+            message=f"the median of the slowest process is {units.ratio(max(medians) / min(medians))}"
+            " that of the fastest",
             remedy="Fix the clock frequency, stop other programs, or measure more rounds.",
         )
     runs = speed.runs_ns
@@ -163,7 +169,7 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
             code="heavy_tail",
             quantity="speed",
             message=f"one run in ten takes more than {units.ratio(tail)} the median",
-            remedy="Look for other work or throttling; quote a low quantile beside the median.",
+            remedy="Look for other programs or throttling, and report a low quantile beside the median.",
         )
     cpu_ns = [worker.cpu_ns for worker in speed.workers if worker.cpu_ns is not None]
     share = sum(cpu_ns) / sum(runs)
@@ -171,8 +177,8 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
         yield Doubt(
             code="waited_for_cpu",
             quantity="speed",
-            message=f"the worker had the processor for only {units.percent(share)} of its runs",
-            remedy="Stop other programs, or the work is done by an accelerator and this can be ignored.",
+            message=f"the worker was on the CPU for only {units.percent(share)} of its run time",
+            remedy="Stop other programs. Ignore this if an accelerator does the work.",
         )
 
 
@@ -181,38 +187,39 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         accuracy.apcer_by_species.items(), key=lambda item: item[1].trials, default=("", None)
     )
     if fewest is None or fewest.trials < FEW_PRESENTATIONS:
-        number = f"{fewest.trials} attacks of species {species}" if fewest else "no attacks at all"
+        attacks = f"{fewest.trials} attacks of species {species}" if fewest else "no attacks"
         yield Doubt(
             code="few_attacks",
             quantity="accuracy",
-            message=f"the protocol has {number}, fewer than {FEW_PRESENTATIONS}",
-            remedy="Use a protocol with more presentations; read the interval, not the rate.",
+            message=f"the protocol has {attacks}, fewer than {FEW_PRESENTATIONS}",
+            remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
     if accuracy.bpcer.trials < FEW_PRESENTATIONS:
         yield Doubt(
             code="few_bona_fide",
             quantity="accuracy",
-            message=f"the protocol has {accuracy.bpcer.trials} bona fide presentations, fewer than {FEW_PRESENTATIONS}",
-            remedy="Use a protocol with more presentations; read the interval, not the rate.",
+            message=f"the protocol has {accuracy.bpcer.trials} bona fide presentations, "
+            f"fewer than {FEW_PRESENTATIONS}",
+            remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
     presented = accuracy.bona_fide + accuracy.attacks + accuracy.failures_to_acquire
     if accuracy.failures_to_acquire > FAILED_SHARE * presented:
         yield Doubt(
             code="failures_to_acquire",
             quantity="accuracy",
-            message=f"{accuracy.failures_to_acquire} of {presented} presentations gave no face to score",
-            remedy="Check the face boxes of the data set.",
+            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score",
+            remedy="Check the frames and the face boxes of the dataset.",
         )
 
 
 def power_doubts(power: Power) -> Iterable[Doubt]:
-    """The reasons to distrust what one meter showed."""
+    """The reasons to distrust what one meter measured."""
     drift = stats.idle_drift(power)
     if drift > IDLE_DRIFT:
         yield Doubt(
             code="idle_drift",
             quantity="power",
-            message=f"{power.meter}: idle power moved by {units.percent(drift)} from before to after",
+            message=f"{power.meter}: idle power changed by {units.percent(drift)} during the run",
             remedy="Let the machine cool down and stop other programs.",
         )
     energy = stats.energy_per_run(power)
@@ -220,51 +227,51 @@ def power_doubts(power: Power) -> Iterable[Doubt]:
         yield Doubt(
             code="energy_unresolved",
             quantity="power",
-            message=f"{power.meter}: a run uses less than {units.energy(energy.limit_uj)} above idle; "
-            "more cannot be told",
+            message=f"{power.meter}: a run uses less than {units.energy(energy.limit_uj)} above idle, "
+            "too little to resolve",
             remedy="Use a longer power window or a finer meter.",
         )
     elif energy.uncertainty_uj > ENERGY_UNCERTAINTY * energy.above_idle_uj:
         yield Doubt(
             code="energy_uncertain",
             quantity="power",
-            message=f"{power.meter}: {units.energy(energy.above_idle_uj)} above idle "
-            f"is known to ±{units.energy(energy.uncertainty_uj)} only",
+            message=f"{power.meter}: the energy above idle is only known as "
+            f"{units.energy(energy.above_idle_uj)} ± {units.energy(energy.uncertainty_uj)}",
             remedy="Use a longer power window.",
         )
 
 
-def slower_than_float(records: Iterable[Record]) -> dict[str, Doubt]:
-    """By record id: the int8 files whose median is above that of the fp32 file of the same net on the same machine.
+def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
+    """By record id, a doubt about int8 files that are slower than the fp32 file of the same net and machine.
 
-    Only where the two intervals do not overlap. The message names what the record shows as the likely reason.
+    Only where the intervals of the two medians do not overlap. The message names the likely reason.
     """
     timed = [(record, record.speed) for record in records if isinstance(record.speed, Speed)]
-    floats = {_kind(record): speed for record, speed in timed if record.variant.precision == "fp32"}
-    found = {}
+    floats = {_pairing(record): speed for record, speed in timed if record.variant.precision == "fp32"}
+    slower = {}
     for record, speed in timed:
-        other = floats.get(_kind(record))
-        if record.variant.precision != "int8" or other is None:
+        float_speed = floats.get(_pairing(record))
+        if record.variant.precision != "int8" or float_speed is None:
             continue
         confidence = record.plan.confidence
-        quantised, real = (
-            stats.hierarchical_interval([w.slices_ns for w in one.workers], confidence=confidence)
-            for one in (speed, other)
+        int8, fp32 = (
+            stats.hierarchical_interval([worker.slices_ns for worker in times.workers], confidence=confidence)
+            for times in (speed, float_speed)
         )
-        if quantised.low <= real.high:
+        if int8.low <= fp32.high:
             continue
-        ratio = stats.median(speed.runs_ns) / stats.median(other.runs_ns)
-        found[record.id] = Doubt(
+        ratio = stats.median(speed.runs_ns) / stats.median(float_speed.runs_ns)
+        slower[record.id] = Doubt(
             code="slower_than_float",
             quantity="speed",
             message=f"int8 takes {units.ratio(ratio)} the time of fp32: {_why_slow(record)}",
-            remedy="Ship the fp32 or fp16 file for this runtime, or quantise in a way that its kernels take.",
+            remedy="Use the fp32 or fp16 file with this runtime, or a quantisation that its kernels support.",
         )
-    return found
+    return slower
 
 
-def _kind(record: Record) -> tuple[object, ...]:
-    """What must be alike for the times of two files to be compared."""
+def _pairing(record: Record | Draft) -> tuple[object, ...]:
+    """What must be the same for the times of an int8 and an fp32 file to be compared."""
     variant, used = record.variant, record.runtime
     return (
         variant.net,
@@ -278,7 +285,7 @@ def _kind(record: Record) -> tuple[object, ...]:
     )
 
 
-def _why_slow(record: Record) -> str:
+def _why_slow(record: Record | Draft) -> str:
     used = record.runtime
     if used.delegated_nodes is not None and used.nodes is not None and used.delegated_nodes < used.nodes:
         return f"the delegate took only {used.delegated_nodes} of {used.nodes} nodes"
@@ -289,4 +296,4 @@ def _why_slow(record: Record) -> str:
         )
         if casts:
             return f"{casts} of {sum(ops.values())} operators only convert between integer and float"
-    return f"{used.runtime} has no faster integer kernels for this net on {record.machine.soc}, as far as the record shows"
+    return f"{used.runtime} seems to have no faster integer kernels for this net on {record.machine.soc}"

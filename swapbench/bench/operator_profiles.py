@@ -1,7 +1,7 @@
 """Where the time of a run goes: fresh processes that run one file under its runtime's own profiler.
 
-Two files take turns, A B, B A, A B, so that a drift of the machine's clock falls on both alike. A profile is a pass of its own:
-no other number of a record comes from it, because a profiler slows down what it watches.
+Files take turns, A B, B A, A B, so that a drift of the machine's clock affects all alike. Profiling is a pass
+of its own: no other number of a record comes from it, because a profiler slows down what it watches.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from swapbench.records import Plan
 
 RUNS = 50
-"""At most so many runs a process; see runtimes.worker.PROFILED_NS for how many fit."""
+"""Of a process, at most; runtimes.worker.PROFILED_NS says how many fit."""
 
 TIMEOUT_S = LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S
 
 
 def measure_operators(
-    subjects: Sequence[FileUnderTest],
+    files: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     processes: int,
@@ -36,37 +36,50 @@ def measure_operators(
     budget_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[tuple[Profile, ...]]:
-    """Profiles of each subject, as many of each: result[subject][process].
+    """Profile files in turn.
 
-    With a budget it ends before a turn that would not fit, at least one is measured, and a process that alone takes longer
-    is ended. Raises WorkerFailed, naming the subject, where one fails or executes other nodes than before, and
-    DeviceFailed where the device goes away.
+    Args:
+        files: what to profile.
+        device: where.
+        plan: for its threads and warm-up.
+        processes: how many of each file.
+        progress: told the turns that are done.
+        budget_s: the pass ends before a turn that would not fit, but not before one is done; a process that
+            alone takes longer is killed. None for no limit.
+        clock: in seconds.
+
+    Returns:
+        The profiles of each file, of as many processes each: [file][process].
+
+    Raises:
+        WorkerFailed: a file could not be profiled, or executed different nodes than before.
+        DeviceFailed: the device is gone.
     """
     began_s, timeout_s = clock(), min(TIMEOUT_S, budget_s or TIMEOUT_S)
-    found: list[list[Profile]] = [[] for _ in subjects]
+    profiles: list[list[Profile]] = [[] for _ in files]
     for turn in range(processes):
         spent_s = clock() - began_s
         if budget_s is not None and turn and spent_s * (turn + 1) / turn > budget_s:
             progress("profiling", processes, processes)
             break
-        order = range(len(subjects))
+        order = range(len(files))
         for place in order if turn % 2 == 0 else reversed(order):
-            profile = _profiled(subjects[place], device, plan, timeout_s)
-            if found[place] and _executed(profile) != _executed(found[place][0]):
-                raise WorkerFailed(f"{subjects[place].name} executed other nodes in another process")
-            found[place].append(profile)
+            profile = _profile(files[place], device, plan, timeout_s)
+            if profiles[place] and _executed(profile) != _executed(profiles[place][0]):
+                raise WorkerFailed(f"{files[place].name} did not execute the same nodes in every process")
+            profiles[place].append(profile)
         progress("profiling", turn + 1, processes)
-    return [tuple(one) for one in found]
+    return [tuple(of_file) for of_file in profiles]
 
 
-def _profiled(subject: FileUnderTest, device: Device, plan: Plan, timeout_s: float) -> Profile:
-    finished = device.run(subject.command("profile", plan, runs=RUNS), timeout_s)
+def _profile(file: FileUnderTest, device: Device, plan: Plan, timeout_s: float) -> Profile:
+    finished = device.run(file.command("profile", plan, runs=RUNS), timeout_s)
     try:
-        return subject.runtime.parse_profile(finished.stdout)
+        return file.runtime.parse_profile(finished.stdout)
     except WorkerFailed as failure:
-        ended = "" if finished.exit_code in {0, 1} else f" (it ended with {finished.exit_code})"
+        ended = "" if finished.exit_code in {0, 1} else f" (exit status {finished.exit_code})"
         raise WorkerFailed(
-            f"{subject.name} could not be profiled: {failure.args[0]}{ended}", remedy=failure.remedy
+            f"{file.name} could not be profiled: {failure.args[0]}{ended}", remedy=failure.remedy
         ) from failure
 
 

@@ -1,9 +1,9 @@
-"""Paired times: a baseline, a candidate and the baseline once more (the control), side by side in every round.
+"""Paired times: a baseline, a candidate and the baseline again (the control), side by side in every round.
 
-Disturbance on shared machines is one-sided and comes in bursts that are longer than a slice. Short alternating slices of
-living workers let a burst or a drift of the clock hit all three alike; a low quantile of each worker's runs leaves the bursts
-out; fresh processes in every round keep the differences between processes in the spread over rounds.
-The control is the same file as the baseline: what it shows is noise.
+Disturbance on shared machines is one-sided and comes in bursts that are longer than a slice. Short
+alternating slices of living workers let a burst or a drift of the clock hit all three alike; a low quantile
+of each worker's runs leaves the bursts out; fresh processes in every round keep the differences between
+processes in the spread over rounds. The control is the same file as the baseline: what it shows is noise.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from swapbench import stats
-from swapbench.bench.workers import Worked, time_together
+from swapbench.bench.workers import TimedWorker, time_together
 from swapbench.errors import DeviceFailed, EnvironmentFailed, WorkerFailed
 from swapbench.records import Plan
 
@@ -34,7 +34,7 @@ THROTTLED = "/sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_coun
 
 
 PAIRED_PLAN: Final = Plan(slices_per_round=12, slice_ns=10_000_000)
-"""Twelve turns hold each order of three twice; 10 ms slices are shorter than the bursts of a shared machine."""
+"""Twelve turns hold each order of three twice; 10 ms slices are shorter than a shared machine's bursts."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,16 @@ class Round:
 class PairedTimes:
     """All rounds of one baseline and one candidate so far, and what ran where.
 
-    machine: before the first round; conditions: what must not change between rounds; used: what really ran, by role.
-    failure: why the candidate did not run (the baseline did); invalid: what changed in the middle, "" where nothing did.
     After a failure or a change no more rounds are measured.
+
+    Attributes:
+        machine: before the first round.
+        conditions: what must not change between rounds.
+        rounds: that were measured.
+        used: the runtime that really ran, by role.
+        input: what was fed, as in records.Speed.
+        failure: why the candidate did not run, although the baseline did.
+        invalid: what changed between rounds, "" where nothing did.
     """
 
     machine: Machine
@@ -65,7 +72,7 @@ class PairedTimes:
 
     @property
     def over(self) -> bool:
-        """True where more rounds would tell nothing."""
+        """True where more rounds would add nothing."""
         return self.failure is not None or bool(self.invalid)
 
 
@@ -80,43 +87,52 @@ def measure_rounds(
 ) -> PairedTimes:
     """Measure `rounds` rounds, or as many more after `before`.
 
-    Each round starts three fresh workers in a drawn order; the slices go round so that each of the three comes equally often
-    in each place and after each other. A candidate that fails while the baseline runs is a finding (`failure`). Power source,
-    governor, clock limit and throttle events are looked at after every round, and so is what each worker says that it ran
-    on: a change is `invalid`. Raises EnvironmentFailed where the baseline fails or the device goes away. Whatever
-    interrupts it, all workers have ended when it is left.
+    Each round starts three fresh workers in a drawn order; the slices alternate so that each of the three
+    comes equally often in each place and after each other. A candidate that fails while the baseline runs is
+    a result (`failure`). Power source, governor, clock limit and throttle events are read after every round,
+    and so is what each worker reports that it ran on: a change is `invalid`. Whatever interrupts the
+    measurement, all workers have ended when it is left.
+
+    Raises:
+        EnvironmentFailed: the baseline failed, or the device is gone.
     """
     if before is None:
         machine = device.describe()
         before = PairedTimes(machine, _conditions(device, machine))
-    subjects = [
-        replace(subject, name=role)
-        for role, subject in ((BASELINE, baseline), (CANDIDATE, candidate), (CONTROL, baseline))
+    files = [
+        replace(file, name=role)
+        for role, file in ((BASELINE, baseline), (CANDIDATE, candidate), (CONTROL, baseline))
     ]
-    done = before
+    times = before
     for number in range(len(before.rounds), len(before.rounds) + rounds):
-        if done.over:
+        if times.over:
             break
         order = _Turns(random.Random(f"{plan.seed} {number}"))  # noqa: S311 - an order, no secret
-        worked = time_together(subjects, device, plan, number, order, load_at_once=True)
-        done = _with_round(done, worked, _conditions(device, device.describe()))
-    return done
+        workers = time_together(files, device, plan, number, order, load_at_once=True)
+        times = _with_round(times, workers, _conditions(device, device.describe()))
+    return times
 
 
 def log_ratios(rounds: Sequence[Round], statistic: Statistic = "p05") -> tuple[list[float], list[float]]:
-    """(changes, controls), one a round: log(candidate / both baselines) and log(control / baseline) of a statistic.
+    """Changes and controls of a statistic, one a round.
 
-    p05, p50, p90: that quantile of a worker's runs; load: from the file to a loaded model, while the other two load too.
-    The candidate is held against the geometric mean of baseline and control, two processes of the same file: a quarter
-    less variance than against one of them. A change of +0.0953 is 10 % slower.
+    A change is log(candidate / both baselines), a control is log(control / baseline). The candidate is
+    compared with the geometric mean of baseline and control, two processes of the same file, which has a
+    quarter less variance than a comparison with one of them. A change of +0.0953 is 10 % slower.
+
+    Args:
+        rounds: paired rounds.
+        statistic: p05, p50, p90: that quantile of a worker's runs; load: from the file to a loaded model,
+            while the other two load too.
     """
     changes, controls = [], []
-    for one in rounds:
-        base, control, candidate = (
-            math.log(statistic_ns(worker, statistic)) for worker in (one.baseline, one.control, one.candidate)
+    for paired in rounds:
+        baseline, control, candidate = (
+            math.log(statistic_ns(times, statistic))
+            for times in (paired.baseline, paired.control, paired.candidate)
         )
-        changes.append(candidate - (base + control) / 2)
-        controls.append(control - base)
+        changes.append(candidate - (baseline + control) / 2)
+        controls.append(control - baseline)
     return changes, controls
 
 
@@ -130,10 +146,10 @@ def statistic_ns(times: WorkerTimes, statistic: Statistic) -> float:
 
 
 class _Turns:
-    """Orders that turn round at every turn and rotate after every second.
+    """Orders that are reversed at every turn and rotated after every second.
 
-    Six turns of three names are all six orders: each name is equally often in each place and after each other one
-    (a Williams square; Williams 1949). Two names are A B, B A, B A, A B.
+    Six turns of three names are all six orders: each name is equally often in each place and after each other
+    one (a Williams square; Williams 1949). Two names are A B, B A, B A, A B.
     """
 
     def __init__(self, draw: random.Random) -> None:
@@ -151,64 +167,67 @@ class _Turns:
 
 
 def _with_round(
-    done: PairedTimes, worked: Mapping[str, Worked | EnvironmentFailed], conditions: Mapping[str, str]
+    times: PairedTimes,
+    workers: Mapping[str, TimedWorker | EnvironmentFailed],
+    conditions: Mapping[str, str],
 ) -> PairedTimes:
-    """`done` and one round more, or what ended it."""
+    """`times` and one round more, or what ended it."""
     for role in (BASELINE, CONTROL, CANDIDATE):
-        one = worked[role]
-        if isinstance(one, DeviceFailed):
-            raise one
-        if isinstance(one, EnvironmentFailed) and role != CANDIDATE:
-            raise WorkerFailed(f"the baseline itself failed: {one.args[0]}", remedy=one.remedy) from one
-    candidate = worked[CANDIDATE]
+        worker = workers[role]
+        if isinstance(worker, DeviceFailed):
+            raise worker
+        if isinstance(worker, EnvironmentFailed) and role != CANDIDATE:
+            raise WorkerFailed(
+                f"the baseline itself failed: {worker.args[0]}", remedy=worker.remedy
+            ) from worker
+    candidate = workers[CANDIDATE]
     if isinstance(candidate, WorkerFailed):
-        return replace(done, failure=candidate)
+        return replace(times, failure=candidate)
     if isinstance(candidate, EnvironmentFailed):
         raise candidate
-    found = {role: one for role, one in worked.items() if isinstance(one, Worked)}
-    used = done.used or {role: one.loaded.used for role, one in found.items()}
-    times = {role: one.times for role, one in found.items()}
+    timed = {role: worker for role, worker in workers.items() if isinstance(worker, TimedWorker)}
+    used = times.used or {role: worker.loaded.used for role, worker in timed.items()}
+    paired = Round(timed[BASELINE].times, timed[CANDIDATE].times, timed[CONTROL].times)
     return replace(
-        done,
-        rounds=(*done.rounds, Round(times[BASELINE], times[CANDIDATE], times[CONTROL])),
+        times,
+        rounds=(*times.rounds, paired),
         used=used,
-        input=found[CANDIDATE].loaded.input,
-        invalid=_changed(done.conditions, conditions) or _ran_otherwise(used, found),
+        input=candidate.loaded.input,
+        invalid=_changed(times.conditions, conditions) or _runtime_change(used, timed),
     )
 
 
-def _ran_otherwise(used: Mapping[str, RuntimeUsed], found: Mapping[str, Worked]) -> str:
-    """How a worker ran otherwise than before, or the control otherwise than the baseline; "" where none did."""
-    for role, one in found.items():
-        known = used[BASELINE] if role == CONTROL else used[role]
-        if one.loaded.used != known:
-            fields = known.model_dump()
-            now = one.loaded.used.model_dump()
-            which = next(name for name in fields if fields[name] != now[name])
+def _runtime_change(used: Mapping[str, RuntimeUsed], workers: Mapping[str, TimedWorker]) -> str:
+    """How a worker ran differently than before, or the control than the baseline; "" where none did."""
+    for role, worker in workers.items():
+        expected = used[BASELINE] if role == CONTROL else used[role]
+        if worker.loaded.used != expected:
+            before, now = expected.model_dump(), worker.loaded.used.model_dump()
+            field_name = next(name for name in before if before[name] != now[name])
             return (
-                f"the {role} ran in another way in round {one.times.round + 1} than before: "
-                f"{which} {now[which]}, was {fields[which]}"
+                f"the {role} ran differently in round {worker.times.round + 1} than before: "
+                f"{field_name} is {now[field_name]}, was {before[field_name]}"
             )
     return ""
 
 
 def _conditions(device: Device, machine: Machine) -> dict[str, str]:
     """What must stay as it is while rounds are compared; what cannot be read is left out."""
-    found = {}
+    conditions = {}
     if machine.on_battery is not None:
-        found["power source"] = "battery" if machine.on_battery else "mains"
+        conditions["power source"] = "battery" if machine.on_battery else "mains"
     if machine.governor is not None:
-        found["clock governor"] = machine.governor
+        conditions["clock governor"] = machine.governor
     for name, path in (("clock limit in kHz", CLOCK_LIMIT), ("count of thermal throttling", THROTTLED)):
         try:
-            found[name] = device.read(path).strip()
+            conditions[name] = device.read(path).strip()
         except DeviceFailed:
             continue
-    return found
+    return conditions
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What is different, as a sentence without its full stop; "" where nothing is or it cannot be read any more."""
+    """What is different, as a sentence without its full stop; "" where nothing is, or it cannot be read."""
     return "; ".join(
         f"the {name} changed from {value} to {now[name]}"
         for name, value in before.items()

@@ -1,10 +1,11 @@
-"""The classic mistakes of preprocessing: a division by 255 too many or missing, and red and blue swapped.
+"""A check for the classic preprocessing mistakes: a wrong division by 255, and red and blue swapped.
 
-A network that is fed so still answers, and its users report that everybody is an attack (minivision-ai/Silent-Face-Anti-Spoofing,
-issue 69, for the division; kprokofi/light-weight-face-anti-spoofing, issue 13, for the channels). So the same file scores some
-development crops as its card says and in every variation of channel order and scale, and two questions are asked of the scores.
-Does a variation separate the classes clearly better? Then the card is suspect. Does a variation ruin the decisions, and the card
-left that field to its default? Then the card should say which is right.
+A network with such an input still gives scores, and its users report that everybody is an attack (for the
+division: minivision-ai/Silent-Face-Anti-Spoofing, issue 69; for the channels:
+kprokofi/light-weight-face-anti-spoofing, issue 13). So the same file scores some development crops as its
+card says and in every variation of channel order and scale. Does a variation separate the classes clearly
+better? Then the card is suspect. Does a variation ruin the decisions, and the card leaves that field to its
+default? Then the card should state it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from swapbench import units
-from swapbench.bench.passes import measure_scores
+from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import EnvironmentFailed, NotValid, SwapbenchError, WorkerFailed
 from swapbench.files import disk_failure
@@ -44,26 +45,29 @@ Field = Literal["channel_order", "scale"]
 
 MOST_OF_A_CLASS = 48
 LEAST_OF_A_CLASS = 8
-"""Eight against eight are ordered without a fault by chance in 1 of 12870 cases; with four, in 1 of 70."""
+"""Chance alone separates eight from eight without an error in 1 of 12870 cases, four from four in 1 of 70."""
 
 SIGNIFICANCE = 0.01
 NOISE_DEVIATIONS = 2.576
-"""99 % of the AUCs of scores that know nothing lie within so many standard deviations of 1/2."""
+"""99 % of the AUCs of random scores lie within so many standard deviations of 1/2."""
 
 CLEAR_GAIN = 0.05
-"""A variation that gains less AUC than that may be significant on these crops and still no reason to doubt the card."""
+"""In AUC. A variation that gains less may do so significantly and still be no reason to doubt the card."""
 
 COLLAPSE = 0.1
-"""By how much more (FAR + FRR) / 2 must rise at the threshold of the scores as the card says."""
+"""By how much a variation must raise (FAR + FRR) / 2 to matter."""
 
 DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class Variation:
-    """What a file answered to the same crops, prepared in one way: raw outputs, a row a crop.
+    """Raw outputs of a file for the same crops, preprocessed in one way.
 
-    changed: the fields in which `preprocessing` is not what the card says; none for the card's own way.
+    Attributes:
+        changed: the fields in which `preprocessing` differs from the card; none for the card's own.
+        preprocessing: that way.
+        rows: outputs [crops, classes].
     """
 
     changed: tuple[Field, ...]
@@ -72,45 +76,62 @@ class Variation:
 
 
 @dataclass(frozen=True)
-class Findings:
-    """Doubts about a card's preprocessing, and where they could not be looked for, why: a sentence for the reader."""
+class PreprocessingCheck:
+    """What the check of a card's preprocessing found.
+
+    Attributes:
+        doubts: about the card.
+        remark: why it could not be checked, in one sentence; "" where it was.
+    """
 
     doubts: tuple[Doubt, ...] = ()
     remark: str = ""
 
 
 def check_preprocessing(
-    subject: FileUnderTest,
+    file: FileUnderTest,
     card: ModelCard,
     crops: NDArray[np.uint8],
     bona_fide: Labels,
     device: Device,
     plan: Plan,
     folder: Path,
-) -> Findings:
-    """Score crops [n, height, width, 3] in all variations and judge the card by it; costs two worker processes.
+) -> PreprocessingCheck:
+    """Score crops in all variations and judge the card by the scores; takes two worker processes.
 
-    crops: in the card's own channel order, one a presentation, as `chosen_rows` picks them; bona_fide: [n]. subject: any
-    file of the card. Never raises what is the scoring pass's to report: fewer than 8 crops of a class, a worker that fails
-    and outputs of another shape than the card says become a remark.
+    Errors that the scoring pass reports anyway become a remark here: fewer than 8 crops of a class, a worker
+    that fails, outputs of another shape than the card says.
+
+    Args:
+        file: any file of the card.
+        card: the card to check.
+        crops: [n, height, width, 3] in the card's own channel order, one a presentation, see `chosen_rows`.
+        bona_fide: [n].
+        device: where the file runs.
+        plan: for its threads.
+        folder: for temporary files.
     """
     fewest = min(int(np.sum(bona_fide)), int(np.sum(~bona_fide)))
     if fewest < LEAST_OF_A_CLASS:
-        return Findings(
+        return PreprocessingCheck(
             remark="Channel order and scale of the card were not checked: the development split has"
-            f" {fewest} usable presentations of a class, fewer than {LEAST_OF_A_CLASS}."
+            f" only {fewest} usable presentations of a class, {LEAST_OF_A_CLASS} are needed."
         )
     try:
-        variations = measure_variants(subject, crops, card.preprocessing, device, plan, folder)
-        return suspicions(card, variations, bona_fide)
+        variations = measure_variations(file, crops, card.preprocessing, device, plan, folder)
+        return check_outputs(card, variations, bona_fide)
     except SwapbenchError as error:
-        return Findings(remark=f"Channel order and scale of the card were not checked: {error}")
+        return PreprocessingCheck(remark=f"Channel order and scale of the card were not checked: {error}")
 
 
 def chosen_rows(samples: Sequence[Sample], failures: Container[int]) -> NDArray[np.intp]:
-    """The rows to check a card with: up to 48 of each class, spread evenly over the samples, one of each presentation.
+    """The rows to check a card with: up to 48 of each class, spread evenly, one of each presentation.
 
-    failures: rows without a crop. Frames of one presentation are not independent, so the first usable one stands for all.
+    Frames of one presentation are not independent, so the first usable one stands for all.
+
+    Args:
+        samples: the development split.
+        failures: rows without a crop.
     """
     first: dict[str, int] = {}
     for row, sample in enumerate(samples):
@@ -124,53 +145,63 @@ def chosen_rows(samples: Sequence[Sample], failures: Container[int]) -> NDArray[
     return np.array(sorted(picked), dtype=np.intp)
 
 
-def measure_variants(
-    subject: FileUnderTest,
+def measure_variations(
+    file: FileUnderTest,
     crops: NDArray[np.uint8],
     preprocessing: Preprocessing,
     device: Device,
     plan: Plan,
     folder: Path,
 ) -> tuple[Variation, ...]:
-    """What a file answers to crops [n, height, width, 3] as the card says (first), and in the three other ways.
+    """Raw outputs of a file for the same crops as the card says (first), and in the three other ways.
 
-    Both channel orders are in one samples file, so that a worker for each scale is enough; the two run side by side. Only
-    `scale` and `channel_order` change: mean and std stay with the input's channels. The samples lie in `folder` for as
-    long as it takes. Raises EnvironmentFailed where a worker fails or the folder cannot be written.
+    Both channel orders are in one samples file, so that one worker a scale is enough; the two run side by
+    side. Only `scale` and `channel_order` change: mean and std stay with the input's channels.
+
+    Args:
+        file: what to run.
+        crops: [n, height, width, 3] in the card's own channel order.
+        preprocessing: the card's.
+        device: where the file runs.
+        plan: for its threads.
+        folder: holds the samples meanwhile.
+
+    Raises:
+        EnvironmentFailed: a worker failed, or the folder cannot be written.
     """
     ways = _ways(preprocessing)
     scales = tuple(dict.fromkeys(way.scale for way in ways.values()))
-    answers: dict[float, tuple[tuple[float, ...], ...]] = {}
+    outputs: dict[float, tuple[tuple[float, ...], ...]] = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".variations-", dir=folder) as temporary:
             samples = Path(temporary) / "crops.npy"
             np.save(samples, np.concatenate([crops, crops[..., ::-1]]), allow_pickle=False)
-            options = {**subject.options, "samples": device.push(samples)}
-            asked = [
+            options = {**file.options, "samples": device.push(samples)}
+            files = [
                 replace(
-                    subject,
+                    file,
                     options={
                         **options,
-                        "normalise": normalise_json(preprocessing.model_copy(update={"scale": scale})),
+                        "normalise": normalise_json(preprocessing.replace(scale=scale)),
                     },
                 )
                 for scale in scales
             ]
-            scored = list(measure_scores(asked, device, plan, at_once=len(asked)))
-            for scale, (_, found) in zip(scales, scored, strict=True):
-                if isinstance(found, EnvironmentFailed):
-                    raise found
-                if len(found.rows) != 2 * len(crops):
+            scored = list(measure_scores(files, device, plan, at_once=len(files)))
+            for scale, (_, result) in zip(scales, scored, strict=True):
+                if isinstance(result, EnvironmentFailed):
+                    raise result
+                if len(result.rows) != 2 * len(crops):
                     raise WorkerFailed(
-                        f"{subject.name} gave {len(found.rows)} answers to {2 * len(crops)} crops"
+                        f"{file.name} gave {len(result.rows)} outputs for {2 * len(crops)} crops"
                     )
-                answers[scale] = found.rows
+                outputs[scale] = result.rows
     except OSError as error:
         raise disk_failure(error, folder) from error
-    part = {False: slice(len(crops)), True: slice(len(crops), None)}
+    half = {False: slice(len(crops)), True: slice(len(crops), None)}
     return tuple(
-        Variation(changed, way, answers[way.scale][part["channel_order" in changed]])
+        Variation(changed, way, outputs[way.scale][half["channel_order" in changed]])
         for changed, way in ways.items()
     )
 
@@ -186,85 +217,99 @@ def _ways(card: Preprocessing) -> dict[tuple[Field, ...], Preprocessing]:
         ("scale",),
         ("channel_order", "scale"),
     )
-    return {
-        changed: card.model_copy(update={field: other[field] for field in changed})
-        for changed in combinations
-    }
+    return {changed: card.replace(**{field: other[field] for field in changed}) for changed in combinations}
 
 
 # ---------------------------------------------------------------------------------------------- judging
 
 
 @dataclass(frozen=True, eq=False)
-class _Seen:
-    """The scores of one variation, and how well they separate."""
+class _ScoredVariation:
+    """The scores of one variation [n], and how well they separate the classes."""
 
     variation: Variation
     scores: Scores
     auc: float
 
 
-def suspicions(card: ModelCard, variations: Sequence[Variation], bona_fide: Labels) -> Findings:
-    """What the answers to the same crops in several ways say about the card; the first variation is the card's own.
+def check_outputs(card: ModelCard, variations: Sequence[Variation], bona_fide: Labels) -> PreprocessingCheck:
+    """What the outputs for the same crops in several ways say about the card.
 
-    `preprocessing_suspect`: a variation separates better: by an AUC of .05, p < .01 in a paired permutation test (see
-    `better_by_chance`), adjusted for the number of variations (Holm), and itself beyond what chance gives.
-    `preprocessing_not_stated`: else, where the card leaves a field to its default and changing it raises (FAR + FRR) / 2 at
-    the EER threshold of the scores as the card says by .1, p < .01 (exact McNemar test of the decisions, Holm). Scores that
-    become constant or fall on one side of the threshold do that even where their order, and so the AUC, survives.
-    A remark and no doubt where the scores as the card says tell nothing and no variation does better. Raises BadDataset
-    as `bona_fide_scores` does. Outputs that are not finite count as scores that are all equal.
+    `preprocessing_suspect`: a variation separates the classes better, by an AUC of .05 with p < .01 in a
+    paired permutation test (see `better_by_chance`), adjusted for the number of variations (Holm), and itself
+    better than chance.
+
+    `preprocessing_not_stated`: otherwise, where the card leaves a field to its default and changing it raises
+    (FAR + FRR) / 2 by .1 at the EER threshold of the card's own scores, with p < .01 (exact McNemar test of
+    the decisions, Holm). Scores that become constant or fall on one side of the threshold do that even where
+    their order, and so the AUC, survives.
+
+    A remark and no doubt where the card's own scores are no better than chance and no variation is better.
+
+    Args:
+        card: the card.
+        variations: the card's own first. Outputs that are not finite count as scores that are all equal.
+        bona_fide: [n].
+
+    Raises:
+        BadDataset: as `bona_fide_scores` raises it.
     """
-    own, *others = (_seen(one, card.output, bona_fide) for one in variations)
+    own, *others = (_scored(variation, card.output, bona_fide) for variation in variations)
     noise = NOISE_DEVIATIONS * _auc_deviation(bona_fide)
     better = _best(_clearly_better(others, own, bona_fide, noise), bona_fide)
     if better is not None:
-        return Findings((_suspect(card, own, *better, bona_fide.size),))
+        return PreprocessingCheck((_suspect(card, own, *better, bona_fide.size),))
     if abs(own.auc - 0.5) <= noise:
-        return Findings(
-            remark="Channel order and scale of the card could not be checked: as the card says, the scores of"
-            f" {bona_fide.size} development crops do not tell the classes apart (AUC {own.auc:.2f},"
-            f" chance alone gives up to {0.5 + noise:.2f}), and no other way does better."
+        return PreprocessingCheck(
+            remark="Channel order and scale of the card could not be checked: the scores of"
+            f" {bona_fide.size} development crops do not separate the classes (AUC {own.auc:.2f},"
+            f" chance alone gives up to {0.5 + noise:.2f}), and no other preprocessing does better."
         )
-    return Findings(tuple(_not_stated(card, own, others, bona_fide)))
+    return PreprocessingCheck(tuple(_not_stated(card, own, others, bona_fide)))
 
 
-def _seen(variation: Variation, meaning: OutputMeaning, bona_fide: Labels) -> _Seen:
+def _scored(variation: Variation, meaning: OutputMeaning, bona_fide: Labels) -> _ScoredVariation:
     try:
         scores = bona_fide_scores(variation.rows, meaning)
     except NotValid:
         scores = np.zeros(len(variation.rows))
-    return _Seen(variation, scores, auc(scores[bona_fide], scores[~bona_fide]))
+    return _ScoredVariation(variation, scores, auc(scores[bona_fide], scores[~bona_fide]))
 
 
 def _auc_deviation(bona_fide: Labels) -> float:
-    """Standard deviation of the AUC of scores without ties that know nothing (Mann and Whitney 1947)."""
-    real, fake = int(np.sum(bona_fide)), int(np.sum(~bona_fide))
-    return float(np.sqrt((real + fake + 1) / (12 * real * fake)))
+    """Standard deviation of the AUC of random scores without ties (Mann and Whitney 1947)."""
+    positives, negatives = int(np.sum(bona_fide)), int(np.sum(~bona_fide))
+    return float(np.sqrt((positives + negatives + 1) / (12 * positives * negatives)))
 
 
 def better_by_chance(scores: Scores, other: Scores, bona_fide: Labels, draws: int = DRAWS) -> float:
-    """One-sided p that `other` [n] has so much more AUC than `scores` [n] of the same presentations by chance.
+    """One-sided p of the hypothesis that `other` has no higher AUC than `scores` but by chance.
 
-    Paired permutation test of Bandos, Rockette and Gur ("A permutation test sensitive to differences in areas for comparing
-    ROC curves from a paired design", Statistics in Medicine 24, 2005): both are ranked, and each presentation's two ranks are
-    swapped or not by a coin. Needs no assumption on how scores are distributed. From 1 / (draws + 1) up; the seed is fixed.
+    Paired permutation test of Bandos, Rockette and Gur ("A permutation test sensitive to differences in areas
+    for comparing ROC curves from a paired design", Statistics in Medicine 24, 2005): both are ranked, and
+    each presentation's two ranks are swapped or not at random. It assumes no distribution of scores.
+
+    Args:
+        scores: [n].
+        other: [n], of the same presentations.
+        bona_fide: [n].
+        draws: permutations, with a fixed seed; the least p is 1 / (draws + 1).
     """
     first, second = _ranks(scores), _ranks(other)
 
     def gain(swapped: Labels) -> float:
-        one, two = np.where(swapped, second, first), np.where(swapped, first, second)
-        return auc(two[bona_fide], two[~bona_fide]) - auc(one[bona_fide], one[~bona_fide])
+        ranks, others = np.where(swapped, second, first), np.where(swapped, first, second)
+        return auc(others[bona_fide], others[~bona_fide]) - auc(ranks[bona_fide], ranks[~bona_fide])
 
-    found = gain(np.zeros(bona_fide.size, np.bool_))
-    coins = np.random.default_rng(0).integers(0, 2, (draws, bona_fide.size)).astype(np.bool_)
+    observed = gain(np.zeros(bona_fide.size, np.bool_))
+    permutations = np.random.default_rng(0).integers(0, 2, (draws, bona_fide.size)).astype(np.bool_)
     # a difference of AUCs is a sum of halves over pairs: equal ones may differ in the last bit
-    reached = sum(gain(swapped) >= found - 1e-9 for swapped in coins)
+    reached = sum(gain(swapped) >= observed - 1e-9 for swapped in permutations)
     return (1 + reached) / (1 + draws)
 
 
 def _ranks(scores: Scores) -> Scores:
-    """Twice the average rank: ties alike."""
+    """Twice the average rank, the same for ties."""
     order = np.sort(scores)
     return (np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right")).astype(
         np.float64
@@ -272,78 +317,85 @@ def _ranks(scores: Scores) -> Scores:
 
 
 def _clearly_better(
-    others: Sequence[_Seen], own: _Seen, bona_fide: Labels, noise: float
-) -> list[tuple[_Seen, float]]:
-    """The variations that separate clearly better than the card's way, with their adjusted p."""
+    others: Sequence[_ScoredVariation], own: _ScoredVariation, bona_fide: Labels, noise: float
+) -> list[tuple[_ScoredVariation, float]]:
+    """The variations that separate clearly better than the card's own way, with their adjusted p."""
     p_values = [
-        better_by_chance(own.scores, one.scores, bona_fide) if one.auc >= own.auc + CLEAR_GAIN else 1.0
-        for one in others
+        better_by_chance(own.scores, other.scores, bona_fide) if other.auc >= own.auc + CLEAR_GAIN else 1.0
+        for other in others
     ]
     return [
-        (one, p)
-        for one, p in zip(others, holm(p_values), strict=True)
-        if p < SIGNIFICANCE and one.auc > 0.5 + noise
+        (other, p)
+        for other, p in zip(others, holm(p_values), strict=True)
+        if p < SIGNIFICANCE and other.auc > 0.5 + noise
     ]
 
 
-def _best(better: Sequence[tuple[_Seen, float]], bona_fide: Labels) -> tuple[_Seen, float] | None:
-    """The variation to name, and its p: of those with one change the one that separates best.
+def _best(
+    better: Sequence[tuple[_ScoredVariation, float]], bona_fide: Labels
+) -> tuple[_ScoredVariation, float] | None:
+    """The variation to report, and its p: of those with one change the one that separates best.
 
-    Both changes are named only where they separate clearly better again: else the second one is a guess.
+    Both changes are reported only where they separate clearly better again: otherwise the second one is a
+    guess.
     """
-    best: tuple[_Seen, float] | None = None
-    for one, p in sorted(better, key=lambda pair: (len(pair[0].variation.changed), -pair[0].auc)):
+    best: tuple[_ScoredVariation, float] | None = None
+    for candidate, p in sorted(better, key=lambda pair: (len(pair[0].variation.changed), -pair[0].auc)):
         if best is None or (
-            one.auc >= best[0].auc + CLEAR_GAIN
-            and better_by_chance(best[0].scores, one.scores, bona_fide) < SIGNIFICANCE
+            candidate.auc >= best[0].auc + CLEAR_GAIN
+            and better_by_chance(best[0].scores, candidate.scores, bona_fide) < SIGNIFICANCE
         ):
-            best = one, p
+            best = candidate, p
     return best
 
 
-def _suspect(card: ModelCard, own: _Seen, best: _Seen, p: float, crops: int) -> Doubt:
+def _suspect(card: ModelCard, own: _ScoredVariation, best: _ScoredVariation, p: float, crops: int) -> Doubt:
     changed = best.variation.changed
     whose = "the card's" if card.preprocessing.model_fields_set.issuperset(changed) else "the default"
-    says, instead = (_toml(one.variation.preprocessing, changed) for one in (own, best))
+    stated, instead = (_toml(scored.variation.preprocessing, changed) for scored in (own, best))
     return Doubt(
         code="preprocessing_suspect",
         quantity="accuracy",
         message=f"{crops} development crops separate better with {instead} (AUC {best.auc:.2f}) than with"
-        f" {whose} {says} (AUC {own.auc:.2f}), p = {units.significant(p, 1)}",
-        remedy=f"Correct the card, if the network was trained so: {instead}",
+        f" {whose} {stated} (AUC {own.auc:.2f}), p = {units.significant(p, 1)}",
+        remedy=f"Correct the card if the network was trained with {instead}.",
     )
 
 
-def _not_stated(card: ModelCard, own: _Seen, others: Sequence[_Seen], bona_fide: Labels) -> list[Doubt]:
+def _not_stated(
+    card: ModelCard, own: _ScoredVariation, others: Sequence[_ScoredVariation], bona_fide: Labels
+) -> list[Doubt]:
     """A doubt for each field that matters and that the card leaves to its default."""
-    frozen = eer_threshold(own.scores[bona_fide], own.scores[~bona_fide]).threshold
-    single = {one.variation.changed[0]: one for one in others if len(one.variation.changed) == 1}
-    own_right, own_error = _decisions(own, frozen, bona_fide)
+    threshold = eer_threshold(own.scores[bona_fide], own.scores[~bona_fide]).threshold
+    single = {other.variation.changed[0]: other for other in others if len(other.variation.changed) == 1}
+    own_right, own_error = _decisions(own, threshold, bona_fide)
     errors: dict[Field, float] = {}
     p_values: list[float] = []
-    for field, one in single.items():
-        right, errors[field] = _decisions(one, frozen, bona_fide)
+    for field, other in single.items():
+        right, errors[field] = _decisions(other, threshold, bona_fide)
         p_values.append(mcnemar(int(np.sum(own_right & ~right)), int(np.sum(right & ~own_right))))
     return [
         Doubt(
             code="preprocessing_not_stated",
             quantity="accuracy",
-            message=f"the card does not state {field}, and it matters: at the same threshold (FAR + FRR) / 2 of"
-            f" {bona_fide.size} development crops is {units.percent(own_error)} with the default"
-            f" {_toml(card.preprocessing, (field,))}, {units.percent(errors[field])} with"
-            f" {_toml(one.variation.preprocessing, (field,))}",
-            remedy="State channel_order and scale in the preprocessing section of the card, as the network was trained.",
+            message=f"the card does not state {field}, and it matters: (FAR + FRR) / 2 on {bona_fide.size}"
+            f" development crops is {units.percent(own_error)} with the default"
+            f" {_toml(card.preprocessing, (field,))},"
+            f" and {units.percent(errors[field])} at the same threshold"
+            f" with {_toml(other.variation.preprocessing, (field,))}",
+            remedy="State channel_order and scale in the preprocessing section of the card,"
+            " as the network was trained.",
         )
-        for (field, one), p in zip(single.items(), holm(p_values), strict=True)
+        for (field, other), p in zip(single.items(), holm(p_values), strict=True)
         if field not in card.preprocessing.model_fields_set
         and errors[field] >= own_error + COLLAPSE
         and p < SIGNIFICANCE
     ]
 
 
-def _decisions(seen: _Seen, threshold: float, bona_fide: Labels) -> tuple[Labels, float]:
-    """Which crops are decided right at a threshold, and (FAR + FRR) / 2."""
-    right = accepted(seen.scores, threshold) == bona_fide
+def _decisions(scored: _ScoredVariation, threshold: float, bona_fide: Labels) -> tuple[Labels, float]:
+    """Which crops are classified correctly at a threshold [n], and (FAR + FRR) / 2."""
+    right = accepted(scored.scores, threshold) == bona_fide
     return right, float(np.mean(~right[bona_fide]) + np.mean(~right[~bona_fide])) / 2
 
 

@@ -1,6 +1,6 @@
-"""What the scores of files say: scored on the device unless that was done before, then judged by an evaluation.
+"""The scoring pass: raw outputs of files, kept from an earlier run or measured now, and their error rates.
 
-Outputs are kept by the digests of file, runtime and data, so that a file is scored once on a device.
+Outputs are cached by the digests of file, runtime and data, so that a file is scored once on a device.
 """
 
 from __future__ import annotations
@@ -8,131 +8,153 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
 from swapbench import store
 from swapbench.bench.desktop_agreement import device_parity
-from swapbench.bench.passes import measure_scores
+from swapbench.bench.outputs import measure_scores
+from swapbench.bench.workers import normalise_json
 from swapbench.errors import BadModelFile, NotValid, SwapbenchError
 from swapbench.files import write_atomically
 from swapbench.ports import Outputs
-from swapbench.records import Absent
+from swapbench.records import NOT_ELSEWHERE, Absent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from swapbench.bench.desktop_agreement import Desktop
+    from swapbench.bench.draft import Draft
+    from swapbench.bench.setup import Setup
     from swapbench.bench.workers import FileUnderTest
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
-    from swapbench.ports import Device
-    from swapbench.records import ModelCard, Parity, Plan, Preprocessing, Record
+    from swapbench.records import Accuracy, ModelCard, Parity, Preprocessing
 
-NO_DATA = Absent(
-    absent="no data was given to score", remedy="Give a dataset with --data, or leave out --no-accuracy"
+NO_DATA: Final = Absent(
+    absent="there was no data to score", remedy="Give a dataset with --data, or leave out --no-accuracy"
 )
-NO_CARD = Absent(
-    absent="the file has no model card, so how to feed and read it is not known",
+NO_CARD: Final = Absent(
+    absent="the file has no model card, so its input and output are not known",
     remedy="Give the card with --card, or export the file with swapbench, which writes the card into it",
 )
 
 
 @dataclass(frozen=True)
-class Judge:
-    """From drafts to what their scores say."""
+class ScoringResult:
+    """What the scores of a file give.
 
-    device: Device
-    plan: Plan
-    evaluation: Evaluation | None
+    Attributes:
+        accuracy: its error rates, or why it has none.
+        device_parity: how far its scores are from this computer's, where they were compared.
+    """
+
+    accuracy: Accuracy | Absent
+    device_parity: Parity | Absent = NOT_ELSEWHERE
+
+
+@dataclass(frozen=True)
+class ScoringPass:
+    """Scores every file of a run that has a card, where there is data.
+
+    Attributes:
+        setup: the run's.
+        crops: the data, prepared as each card asks for.
+        folder: the run's; the scores of every frame are kept there.
+        paths: the files on this computer, by record id.
+    """
+
+    setup: Setup
     crops: Mapping[Preprocessing, Prepared]
     folder: Path
-    desktop: Desktop | None
-    files: Mapping[str, Path]
+    paths: Mapping[str, Path]
 
-    def accuracies(
-        self, drafts: Mapping[str, Record], subjects: Mapping[str, FileUnderTest]
-    ) -> Iterator[tuple[str, dict[str, Any] | SwapbenchError]]:
-        """The fields of every draft that scores fill in, each as soon as they are known: first those that need no scoring."""
+    def results(
+        self, drafts: Mapping[str, Draft], files: Mapping[str, FileUnderTest]
+    ) -> Iterator[tuple[str, ScoringResult | SwapbenchError]]:
+        """The result of every draft by record id, as soon as it is known: first those that need no worker."""
+        evaluation = self.setup.evaluation
         to_score: list[FileUnderTest] = []
         for name, draft in drafts.items():
             if draft.card is None:
-                yield name, {"accuracy": NO_CARD}
-            elif self.evaluation is None:
-                yield name, {"accuracy": NO_DATA}
+                yield name, ScoringResult(NO_CARD)
+            elif evaluation is None:
+                yield name, ScoringResult(NO_DATA)
             else:
-                kept = _kept_outputs(self._path(draft, subjects[name], self.evaluation))
-                if kept is None:
-                    to_score.append(subjects[name])
+                outputs = _cached_outputs(self._path(draft, draft.card, files[name], evaluation))
+                if outputs is None:
+                    to_score.append(files[name])
                 else:
-                    yield name, self._judged(draft, subjects[name], kept, self.evaluation)
-        if self.evaluation is None:
+                    yield name, self._result(draft, draft.card, outputs, evaluation)
+        if evaluation is None:
             return
-        at_once = max(1, self.evaluation.processes // self.plan.threads)
-        for subject, outputs in measure_scores(to_score, self.device, self.plan, at_once=at_once):
-            draft = drafts[subject.name]
-            if isinstance(outputs, SwapbenchError):
-                yield subject.name, outputs
+        plan = self.setup.plan
+        at_once = max(1, evaluation.processes // plan.threads)
+        for file, scored in measure_scores(to_score, self.setup.device, plan, at_once=at_once):
+            draft = drafts[file.name]
+            assert draft.card is not None
+            if isinstance(scored, SwapbenchError):
+                yield file.name, scored
                 continue
-            _keep_outputs(self._path(draft, subject, self.evaluation), outputs)
-            yield subject.name, self._judged(draft, subject, outputs, self.evaluation)
+            _cache_outputs(self._path(draft, draft.card, file, evaluation), scored)
+            yield file.name, self._result(draft, draft.card, scored, evaluation)
 
-    def _judged(
-        self, draft: Record, subject: FileUnderTest, outputs: Outputs, evaluation: Evaluation
-    ) -> dict[str, Any] | SwapbenchError:
+    def _result(
+        self, draft: Draft, card: ModelCard, outputs: Outputs, evaluation: Evaluation
+    ) -> ScoringResult | SwapbenchError:
         """The error rates of these outputs; the scores of every frame are kept beside the records."""
         from swapbench.pad.score_files import write_score_file
 
-        assert draft.card is not None
+        plan = self.setup.plan
         try:
-            folds = scored_folds(draft.artifact, draft.card, outputs, evaluation, self.crops)
+            folds = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             accuracy = evaluation.accuracy(
-                folds, outputs, draft.card.preprocessing, confidence=self.plan.confidence, seed=self.plan.seed
+                folds, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
             )
             write_score_file(store.scores_path(self.folder, draft.id), folds, evaluation.data)
         except NotValid as error:  # an overflowing file: its speed and weight are still worth a record
-            return {"accuracy": Absent(absent=error.args[0], remedy=error.remedy)}
+            return ScoringResult(Absent(absent=error.args[0], remedy=error.remedy))
         except SwapbenchError as error:
             return error
-        found: dict[str, Any] = {"accuracy": accuracy}
-        if self.desktop is not None:
-            found["device_parity"] = self._device_parity(draft, subject, folds, evaluation, self.desktop)
-        return found
+        if self.setup.desktop is None:
+            return ScoringResult(accuracy)
+        return ScoringResult(
+            accuracy, self._device_parity(draft, card, folds, evaluation, self.setup.desktop)
+        )
 
     def _device_parity(
         self,
-        draft: Record,
-        subject: FileUnderTest,
+        draft: Draft,
+        card: ModelCard,
         folds: tuple[FoldFrames, ...],
         evaluation: Evaluation,
         desktop: Desktop,
     ) -> Parity | Absent:
         """How far these scores are from this computer's of the same file; Absent where it cannot score it."""
-        assert draft.card is not None
-        samples, normalise = self.crops[draft.card.preprocessing].path, str(subject.options["normalise"])
+        samples, normalise = self.crops[card.preprocessing].path, normalise_json(card.preprocessing)
         runtime = draft.runtime.runtime
         try:
             key = desktop.key(draft.artifact_sha256, runtime, samples, normalise)
             path = evaluation.cache / "scores" / f"{key}.json"
-            outputs = _kept_outputs(path)
+            outputs = _cached_outputs(path)
             if outputs is None:
-                outputs = desktop.outputs(self.files[draft.id], runtime, samples, normalise, self.plan)
-                _keep_outputs(path, outputs)
-            reference = scored_folds(draft.artifact, draft.card, outputs, evaluation, self.crops)
+                file = self.paths[draft.id]
+                outputs = desktop.outputs(file, runtime, samples, normalise, self.setup.plan)
+                _cache_outputs(path, outputs)
+            reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             return device_parity(reference, folds, draft.variant.precision)
         except SwapbenchError as error:
             return Absent(absent=f"this computer cannot score the file: {error.args[0]}", remedy=error.remedy)
 
-    def _path(self, draft: Record, subject: FileUnderTest, evaluation: Evaluation) -> Path:
-        """Where the outputs of this file under this runtime for these samples are kept."""
-        assert draft.card is not None
+    def _path(self, draft: Draft, card: ModelCard, file: FileUnderTest, evaluation: Evaluation) -> Path:
+        """Where the outputs of this file under this runtime for these samples are cached."""
         about = {
             "artifact": draft.artifact_sha256,
             "runtime": draft.runtime.model_dump(mode="json"),
             "device": draft.machine.name,
-            "samples": self.crops[draft.card.preprocessing].path.name,
-            "normalise": subject.options["normalise"],
+            "samples": self.crops[card.preprocessing].path.name,
+            "normalise": file.options["normalise"],
         }
         if draft.machine.build is not None:  # phones of one profile are not all alike
             about["build"] = draft.machine.build
@@ -147,24 +169,30 @@ def scored_folds(
     evaluation: Evaluation,
     crops: Mapping[Preprocessing, Prepared],
 ) -> tuple[FoldFrames, ...]:
-    """Scores of every frame of every fold from a scoring pass. BadModelFile where the file does not answer image by image."""
+    """Scores of every frame of every fold, from the raw outputs of a file.
+
+    Raises:
+        BadModelFile: the file does not give one output for each image.
+        BadDataset, NotValid: as `Evaluation.fold_frames` raises them.
+    """
     if len(outputs.rows) != len(evaluation.samples):
         raise BadModelFile(
             f"{artifact} gave {len(outputs.rows)} scores for {len(evaluation.samples)} images",
-            remedy="Its batch size must be 1: export it again",
+            remedy="Export it again with a batch size of 1",
         )
     return evaluation.fold_frames(outputs, card.output, crops[card.preprocessing].failures)
 
 
-def _keep_outputs(path: Path, outputs: Outputs) -> None:
-    answers = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
-    write_atomically(path, json.dumps(answers) + "\n")
+def _cache_outputs(path: Path, outputs: Outputs) -> None:
+    content = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
+    write_atomically(path, json.dumps(content) + "\n")
 
 
-def _kept_outputs(path: Path) -> Outputs | None:
-    """Outputs of an earlier scoring pass; None where there is none or it is damaged: then the file is scored again."""
+def _cached_outputs(path: Path) -> Outputs | None:
+    """Outputs of an earlier scoring pass; None where there are none, or they are damaged."""
     try:
-        kept = json.loads(path.read_bytes())
-        return Outputs(tuple(tuple(row) for row in kept["rows"]), kept["invoke_ns"], kept["pass_ns"])
+        content = json.loads(path.read_bytes())
+        rows = tuple(tuple(row) for row in content["rows"])
+        return Outputs(rows, content["invoke_ns"], content["pass_ns"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Whether a phone held still while it was measured: a pure function of what was written down before and after."""
+"""Whether a phone was in a steady state while it was measured, from its state before and after."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ LOW_BATTERY_PERCENT: Final = 20
 
 
 def phone_doubts(machine: Machine) -> Iterator[Doubt]:
-    """Reasons to distrust what a phone measured: hot, throttled, held back, or changed meanwhile.
+    """Reasons to distrust what a phone measured: it was hot, throttled or slowed down, or its state changed.
 
-    Nothing for a machine without a phone's state. What the phone did not tell at one of the two moments is no change.
+    None for a machine without a phone's state. What the phone did not report at one of the two moments counts
+    as unchanged.
     """
     if machine.start_gate is not None and not machine.start_gate.passed:
         yield _gate(machine.start_gate)
@@ -29,26 +30,26 @@ def phone_doubts(machine: Machine) -> Iterator[Doubt]:
     if before.battery_saver or after.battery_saver:
         yield _doubt(
             "battery_saver",
-            "battery saver was on, which holds the processor back",
+            "battery saver was on, which slows the processor down",
             "Turn it off: adb shell settings put global low_power 0",
         )
     if after.battery_percent is not None and after.battery_percent < LOW_BATTERY_PERCENT:
         yield _doubt(
             "battery_low",
-            f"the battery was at {after.battery_percent} %; phones hold back when it is low",
+            f"the battery was at {after.battery_percent} %, and phones slow down when it is low",
             "Charge it to between 20 and 95 %.",
         )
     if _changed(before.plugged, after.plugged) or _changed(before.charging, after.charging):
         yield _doubt(
             "charging_changed",
-            f"charging changed meanwhile: {_supply(before)} before, {_supply(after)} after",
-            "Leave the cable as it is while measuring; begin below 95 % so that it does not fill up.",
+            f"charging changed during the measurement: {_supply(before)} before, {_supply(after)} after",
+            "Leave the cable as it is, and start below 95 % so that the battery does not fill up.",
         )
     if _changed(before.screen_on, after.screen_on):
         yield _doubt(
             "screen_changed",
             f"the screen was {_on(before.screen_on)} before and {_on(after.screen_on)} after",
-            "Leave the phone alone while measuring.",
+            "Do not touch the phone during the measurement.",
         )
 
 
@@ -56,18 +57,19 @@ def _gate(gate: StartGate) -> Doubt:
     if gate.surface_c is None:
         return _doubt(
             "start_temperature_unknown",
-            "the phone tells no temperature, so it may have begun hot",
-            "Let it lie for ten minutes before measuring.",
+            "the phone reports no temperature, so it may have started hot",
+            "Leave it idle for ten minutes before measuring.",
         )
     if gate.surface_c <= gate.limit_c:
         return _doubt(
             "hot_start",
-            f"the phone still throttled at {gate.surface_c:.1f} °C after {gate.waited_s:.0f} s of waiting",
+            f"the phone still throttled at {gate.surface_c:.1f} °C after a wait of {gate.waited_s:.0f} s",
             "Let it cool down, out of its case and off the charger.",
         )
     return _doubt(
         "hot_start",
-        f"the phone began at {gate.surface_c:.1f} °C, above {gate.limit_c:.1f} °C, after {gate.waited_s:.0f} s of waiting",
+        f"the phone started at {gate.surface_c:.1f} °C, above the limit of {gate.limit_c:.1f} °C,"
+        f" after a wait of {gate.waited_s:.0f} s",
         "Let it cool down, out of its case and off the charger.",
     )
 
@@ -78,25 +80,26 @@ def _throttling(before: PhoneState, after: PhoneState) -> Iterator[Doubt]:
         yield _doubt(
             "throttled",
             f"the phone throttled: thermal status {THERMAL_STATUSES[min(worst, len(THERMAL_STATUSES) - 1)]}",
-            "Let it cool down and measure for a shorter time, or measure heat on purpose with --sustained.",
+            "Let it cool down and measure for less time, or measure the effect of heat with --sustained.",
         )
-    earlier = {one.cores: one for one in before.clusters}
-    for one in after.clusters:
-        was = earlier.get(one.cores)
+    earlier = {cluster.cores: cluster for cluster in before.clusters}
+    for cluster in after.clusters:
+        was = earlier.get(cluster.cores)
         if was is None:
             continue
-        cores = ",".join(str(core) for core in one.cores)
-        if was.allowed_khz and one.allowed_khz and was.allowed_khz != one.allowed_khz:
+        cores = ",".join(str(core) for core in cluster.cores)
+        if was.allowed_khz and cluster.allowed_khz and was.allowed_khz != cluster.allowed_khz:
+            was_mhz, now_mhz = was.allowed_khz / 1000, cluster.allowed_khz / 1000
             yield _doubt(
                 "frequency_cap_moved",
-                f"cores {cores} might run at up to {was.allowed_khz / 1000:.0f} MHz before and {one.allowed_khz / 1000:.0f} MHz after",
-                "Let the phone cool down, and close game and performance modes on it.",
+                f"the clock limit of cores {cores} was {was_mhz:.0f} MHz before and {now_mhz:.0f} MHz after",
+                "Let the phone cool down, and turn off its game and performance modes.",
             )
-        if _changed(was.governor, one.governor):
+        if _changed(was.governor, cluster.governor):
             yield _doubt(
                 "governor_changed",
-                f"cores {cores} had the frequency governor {was.governor} before and {one.governor} after",
-                "Close game and performance modes on the phone, or leave them as they are.",
+                f"the governor of cores {cores} was {was.governor} before and {cluster.governor} after",
+                "Turn off game and performance modes on the phone, or leave them as they are.",
             )
 
 

@@ -1,4 +1,4 @@
-"""One file for minutes: what its latency becomes once the device is warm."""
+"""Sustained runs: one file for minutes, to see its latency once the device is warm."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from swapbench import stats
-from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S, ask, said
+from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S, ask, read_answer
 from swapbench.records import Sustained, SustainedPoint
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ STRETCH_S: Final = 60.0
 FEWEST_STRETCHES: Final = 5
 LEAST_S: Final = 1e-3
 SLICE_S: Final = 5.0
-"""A worker tells every run of a slice at once, so slices are short; between two of them some milliseconds pass."""
+"""A worker reports all runs of a slice at once, so slices are short; the gaps are some milliseconds."""
 
 
 def measure_sustained(
-    subject: FileUnderTest,
+    file: FileUnderTest,
     device: Device,
     plan: Plan,
     duration_s: float,
@@ -32,25 +32,37 @@ def measure_sustained(
     progress: Callable[[float], None] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Sustained:
-    """Run a file without a pause for `duration_s`, one point a minute (five points where it is shorter than five minutes).
+    """Run a file without a pause for `duration_s`: one point a minute, but at least five.
 
-    At the end of every point the device is asked how warm it is, which takes a phone some tenths of a second. progress: told the
-    seconds that are done. Raises WorkerFailed where the worker fails, DeviceFailed where the device goes away.
+    At the end of every point the device is asked for its temperature, which takes some tenths of a second on
+    a phone.
+
+    Args:
+        file: what to run.
+        device: where.
+        plan: for its threads and warm-up.
+        duration_s: for how long.
+        progress: told the seconds that are done.
+        clock: in seconds.
+
+    Raises:
+        WorkerFailed: the worker failed.
+        DeviceFailed: the device is gone.
     """
     stretch_s = min(STRETCH_S, duration_s / FEWEST_STRETCHES)
     points: list[SustainedPoint] = []
-    conversation = device.start(subject.command("serve", plan))
+    conversation = device.start(file.command("serve", plan))
     try:
-        subject.runtime.parse_loaded(said(conversation, LOAD_TIMEOUT_S))
+        file.runtime.parse_loaded(read_answer(conversation, LOAD_TIMEOUT_S))
         began_s = clock()
         while (start_s := clock() - began_s) < duration_s - stretch_s / 2:
-            # later points begin where they should, although the question before took time
+            # later points begin on time, although reading the temperature before took some
             end_s = min((len(points) + 1) * stretch_s, duration_s)
             runs_ns: list[int] = []
             while (left_s := end_s - (clock() - began_s)) > LEAST_S or not runs_ns:
                 request = {"slice_ns": round(min(SLICE_S, max(left_s, LEAST_S)) * 1e9), "wake_runs": 0}
-                one = ask(conversation, subject.runtime, request, SLICE_S + ANSWER_TIMEOUT_S)
-                runs_ns += one.run_ns
+                timed = ask(conversation, file.runtime, request, SLICE_S + ANSWER_TIMEOUT_S)
+                runs_ns += timed.run_ns
                 if progress is not None:
                     progress(min(clock() - began_s, duration_s))
             machine = device.describe()

@@ -1,11 +1,12 @@
-"""Energy from a phone's battery while its cable is out, measured by the phone itself.
+"""Energy from a phone's battery while its cable is unplugged, measured by the phone itself.
 
-Most phones charge over the cable that carries adb. So the energy pass of all files is left on the phone as jobs, a person
-pulls the cable once, and the answers are collected when it is back. What the other passes found waits meanwhile as drafts
-beside the records: an interrupt loses nothing, and the same run goes on by collecting.
+Most phones charge over the cable that carries adb. So the energy pass of all files is left on the phone as
+jobs, a person unplugs the cable once, and the answers are collected when it is back. What the other passes
+have measured is set aside meanwhile as drafts: an interrupt loses nothing, and the same command goes on by
+collecting.
 
-A job is a serving worker whose requests are known beforehand: idle, busy and idle windows as in `passes.measure_power`, with the
-files of the meters and of the cable watched in all of them.
+A job is a serving worker whose requests are known beforehand: idle, busy and idle windows as in
+`energy.measure_power`, with the files of the meters and of the cable sampled in all of them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import store
 from swapbench.bench.doubt import power_doubts
+from swapbench.bench.draft import set_aside_drafts
+from swapbench.bench.energy import SETTLE_S as REST_S
+from swapbench.bench.energy import readable_powers
 from swapbench.bench.paced import at_frame_rate
-from swapbench.bench.passes import SETTLE_S as BETWEEN_S
-from swapbench.bench.passes import measured
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.workers import is_answer
 from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, Unreachable, WorkerFailed
@@ -30,29 +32,40 @@ from swapbench.ports import DetachableDevice, DetachedJob, WatchingRuntime
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.bench.draft import Draft
     from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Detached, Device, Progress, Runtime, SampledMeter, Samples, Say
-    from swapbench.records import Plan, Power, Record
+    from swapbench.records import Plan, Power
 
 SETTLE_S: Final = 20.0
-"""After the cable went a charger circuit, a gauge and a screen that lights up come to rest."""
+"""Once the cable is out, the charging circuit, fuel gauge and screen need so long to settle."""
 PATIENCE_S: Final = 900.0
+"""How long the phone waits for its cable to be unplugged."""
 LOAD_S: Final = 5.0
-"""What loading and warming up one file takes at most, for the time that is told."""
+"""What loading and warming up one file takes at most, for the time that the person is told."""
 RETURN_S: Final = 3600.0
+"""How long after the last window the phone may come back."""
 POLL_S: Final = 2.0
 GRACE_POLLS: Final = 2
+"""How many looks in a row may find the cable plugged in before the jobs count as spoiled."""
 ASLEEP_NS: Final = 50_000_000
-BASIS: Final = "the phone measured by itself, its cable out"
-_AGAIN: Final = "Measure again, and leave the cable out until the time that is told is over."
+BASIS: Final = "the phone measured by itself, its cable unplugged"
+_AGAIN: Final = "Measure again, and leave the cable unplugged until the announced time is over."
+_ANSWERS: Final = 8
+"""Of one job: loaded, one slice, and the samples of three rests and three windows."""
 
 
 @dataclass(frozen=True)
 class Unplugged:
-    """What a run without the cable needs: what makes energy of the battery's files, or why nothing can; and what tells a person."""
+    """What a run without the cable needs.
+
+    Attributes:
+        meters: what makes energy of the battery's files, or why nothing can.
+        say: what tells the person what to do.
+    """
 
     meters: tuple[SampledMeter, ...] | Absent
     say: Say
@@ -60,7 +73,18 @@ class Unplugged:
 
 @dataclass(frozen=True)
 class UnpluggedEnergy:
-    """The energy pass of one run. runtimes: what reads the answers about each record, by its id."""
+    """The energy pass of one run.
+
+    Attributes:
+        device: the phone.
+        unplugged: its meters, and what tells the person what to do.
+        runtimes: what reads the answers about each record, by its id.
+        plan: how to measure.
+        folder: the run's folder.
+        progress: told how far it is.
+        sleep: waits some seconds.
+        clock: in seconds.
+    """
 
     device: Device
     unplugged: Unplugged
@@ -73,50 +97,52 @@ class UnpluggedEnergy:
 
     # -------------------------------------------------------------------------------------- drafts
 
-    def keep(self, record: Record) -> None:
-        """A record whose energy is still to come."""
-        store.save_draft(record, self.folder)
+    def drafts(self) -> dict[str, Draft]:
+        """The drafts of this run whose energy is still to come, by id; unreadable ones are measured again."""
+        drafts = set_aside_drafts(self.folder)
+        return {name: draft for name, draft in drafts.items() if name in self.runtimes}
 
-    def drafts(self) -> dict[str, Record]:
-        """The records of this run whose energy is still to come, by id; those that cannot be read are measured again."""
-        return {name: one for name, one in store.drafts(self.folder).items() if name in self.runtimes}
-
-    def _finish(self, record: Record, found: tuple[Power, ...] | EnvironmentFailed) -> None:
-        """The record with its energy, or with the reason why it has none; what was measured on the cable stays beside it."""
-        attached = () if isinstance(record.power, Absent) else record.power
-        power: tuple[Power, ...] | Absent
-        if isinstance(found, tuple):
-            power = (*attached, *found)
-            doubts = [*record.doubts, *(doubt for one in found for doubt in power_doubts(one))]
-            known = {one.code for one in doubts}
-            after = self.device.describe()
-            alone = after.model_copy(update={"state_before": after.state, "start_gate": None})
-            doubts += [one for one in phone_doubts(alone) if one.code not in known]
-            record = record.model_copy(update={"doubts": tuple(doubts)})
+    def _finish(self, draft: Draft, outcome: tuple[Power, ...] | EnvironmentFailed) -> None:
+        """Save with its energy, or why it has none, beside what was measured with the cable plugged in."""
+        attached = () if isinstance(draft.power, Absent) else draft.power
+        if isinstance(outcome, tuple):
+            draft.power = (*attached, *outcome)
+            doubts = [*draft.doubts, *(doubt for power in outcome for doubt in power_doubts(power))]
+            codes = {doubt.code for doubt in doubts}
+            machine = self.device.describe()
+            now = machine.replace(state_before=machine.state, start_gate=None)
+            doubts += [doubt for doubt in phone_doubts(now) if doubt.code not in codes]
+            draft.doubts = tuple(doubts)
         else:
-            power = attached or Absent(absent=str(found.args[0]), remedy=found.remedy)
-        store.save(record.model_copy(update={"power": power}), self.folder)
-        store.drop_draft(record.id, self.folder)
+            draft.power = attached or Absent(absent=str(outcome.args[0]), remedy=outcome.remedy)
+        draft.save(self.folder)
 
     # -------------------------------------------------------------------------------------- the two ways in
 
     def collect_earlier(self) -> list[tuple[str, SwapbenchError]]:
-        """Wait for and collect what an earlier command left on the phone for this run, if it did; the failures, by files."""
-        left = _Left.read(self.folder)
-        if left is None:
+        """Wait for and collect what an earlier command left on the phone for this run; the failures."""
+        note = _JobsNote.read(self.folder)
+        if note is None:
             return []
         device = self._device()
-        kept = device.detached()
-        if kept is None or kept.token != left.token:
-            left.forget(self.folder)  # it was ended by hand, or never began
+        detached = device.detached()
+        if detached is None or detached.token != note.token:
+            note.delete(self.folder)  # it was ended by hand, or never began
             return []
         self.unplugged.say("Going on with what the phone measures, or has measured, by itself.")
-        return self._collect(device, left)
+        return self._collect(device, note)
 
-    def measure(self, subjects: Mapping[str, FileUnderTest]) -> list[tuple[str, SwapbenchError]]:
-        """Leave the energy pass of every draft on the phone, have the cable pulled, wait, collect; the failures, by files.
+    def measure(self, files: Mapping[str, FileUnderTest]) -> list[tuple[str, SwapbenchError]]:
+        """Leave the energy pass of every draft on the phone, have the cable unplugged, wait and collect.
 
-        Raises DeviceFailed where the phone does not come back, or keeps the work of another run.
+        Args:
+            files: the file of every draft, by record id.
+
+        Returns:
+            The failures, by files.
+
+        Raises:
+            DeviceFailed: the phone does not come back, or keeps the results of another run.
         """
         drafts = self.drafts()
         if not drafts:
@@ -124,18 +150,19 @@ class UnpluggedEnergy:
         device = self._device()
         try:
             with self.device.quiet(self.plan):
-                left = self._leave(device, {name: subjects[name] for name in drafts})
-                minutes = math.ceil((left.expected_s + 30) / 60)
+                note = self._leave(device, [files[name] for name in drafts])
+                minutes = math.ceil((note.expected_s + 30) / 60)
                 self.unplugged.say(
-                    f"Pull the cable of {device.name} now, and plug it in again after about {minutes} "
-                    f"minute{'s' * (minutes != 1)}. Leave the phone alone meanwhile. Ctrl-C loses nothing: the same command goes on."
+                    f"Unplug the cable of {device.name} now, and plug it in again after about {minutes} "
+                    f"minute{'s' * (minutes != 1)}. Do not touch the phone meanwhile. "
+                    "Ctrl-C loses nothing: run the same command again to go on."
                 )
-                return self._collect(device, left)
-        except _Refused as refusal:
+                return self._collect(device, note)
+        except _CannotDetach as refusal:
             self.device.describe()  # raises where the device is gone: then nothing is final
-            for record in drafts.values():
-                self._finish(record, refusal.why)
-            return [(_names(drafts.values()), refusal.why)]
+            for draft in drafts.values():
+                self._finish(draft, refusal.reason)
+            return [(_names(drafts.values()), refusal.reason)]
 
     def _device(self) -> DetachableDevice:
         if not isinstance(self.device, DetachableDevice):
@@ -144,15 +171,16 @@ class UnpluggedEnergy:
 
     # -------------------------------------------------------------------------------------- leaving
 
-    def _leave(self, device: DetachableDevice, subjects: Mapping[str, FileUnderTest]) -> _Left:
+    def _leave(self, device: DetachableDevice, files: Sequence[FileUnderTest]) -> _JobsNote:
         meters = self.unplugged.meters
         if isinstance(meters, Absent):
-            raise _Refused(DeviceFailed(meters.absent, remedy=meters.remedy))
-        kept = device.detached()
-        if kept is not None and kept.finished:
+            raise _CannotDetach(DeviceFailed(meters.absent, remedy=meters.remedy))
+        detached = device.detached()
+        if detached is not None and detached.finished:
             raise DeviceFailed(
-                f"{device.name} keeps what it measured by itself for another run",
-                remedy=f"Collect it with the command that began it, or throw it away with: swapbench device end {device.name}",
+                f"{device.name} still holds results that it measured by itself for another run",
+                remedy="Collect them with the command that began that run, "
+                f"or delete them with: swapbench device end {device.name}",
             )
         try:
             for meter in meters:
@@ -160,47 +188,55 @@ class UnpluggedEnergy:
             cable = device.cable_files()
             watched = tuple(dict.fromkeys((*(file for meter in meters for file in meter.files), *cable)))
             period_ms = min(meter.period_ms for meter in meters)
-            jobs = [job_of(one, watched, period_ms, self.plan) for one in subjects.values()]
-            each_s = LOAD_S + 3 * (self.plan.power_window_s + BETWEEN_S)
-            left = _Left(secrets.token_hex(8), watched, cable, SETTLE_S + len(jobs) * each_s)
-            left.write(self.folder)
-            device.detach(left.token, jobs, patience_s=PATIENCE_S, settle_s=SETTLE_S)
+            jobs = [job_of(file, watched, period_ms, self.plan) for file in files]
+            each_s = LOAD_S + 3 * (self.plan.power_window_s + REST_S)
+            note = _JobsNote(secrets.token_hex(8), watched, cable, SETTLE_S + len(jobs) * each_s)
+            note.write(self.folder)
+            device.detach(note.token, jobs, patience_s=PATIENCE_S, settle_s=SETTLE_S)
         except Unreachable:
             raise
         except DeviceFailed as failure:
-            raise _Refused(failure) from None
-        return left
+            raise _CannotDetach(failure) from None
+        return note
 
-    # -------------------------------------------------------------------------------------- waiting and collecting
+    # --------------------------------------------------------------------------------- waiting and collecting
 
-    def _collect(self, device: DetachableDevice, left: _Left) -> list[tuple[str, SwapbenchError]]:
-        """Raises DeviceFailed where the phone stays away or goes again: nothing is thrown away before all is here."""
-        seen = self._wait(device, left)
+    def _collect(self, device: DetachableDevice, note: _JobsNote) -> list[tuple[str, SwapbenchError]]:
+        """Finish all drafts with what the phone measured. Nothing there is deleted before all of it is here.
+
+        Raises:
+            DeviceFailed: the phone stays away or goes again.
+        """
+        detached = self._wait(device, note)
         meters = self.unplugged.meters
         if isinstance(meters, Absent):
             raise DeviceFailed(meters.absent, remedy=meters.remedy)
-        failures: dict[str, tuple[list[Record], EnvironmentFailed]] = {}
-        for name, record in self.drafts().items():
-            found: tuple[Power, ...] | EnvironmentFailed
-            if name in seen.finished:
+        failures: dict[str, tuple[list[Draft], EnvironmentFailed]] = {}
+        for name, draft in self.drafts().items():
+            outcome: tuple[Power, ...] | EnvironmentFailed
+            if name in detached.finished:
                 try:
                     answers: str | WorkerFailed = device.detached_answers(name)
                 except WorkerFailed as failure:
                     answers = failure
-                found = self._power(name, answers, meters, left)
+                outcome = self._power(name, answers, meters, note)
             else:
-                found = _unfinished(seen, device.name)
-            if isinstance(found, EnvironmentFailed):
-                failures.setdefault(str(found), ([], found))[0].append(record)
-            self._finish(record, found)
+                outcome = _unfinished(detached, device.name)
+            if isinstance(outcome, EnvironmentFailed):
+                failures.setdefault(str(outcome), ([], outcome))[0].append(draft)
+            self._finish(draft, outcome)
         device.end_detached()
-        left.forget(self.folder)
-        return [(_names(records), failure) for records, failure in failures.values()]
+        note.delete(self.folder)
+        return [(_names(drafts), failure) for drafts, failure in failures.values()]
 
-    def _wait(self, device: DetachableDevice, left: _Left) -> Detached:
-        """Until the jobs have ended, or can no more be done. DeviceFailed where the phone stays away."""
-        began_s, spoiled, trouble = self.clock(), 0, ""
-        pulled_s: float | None = None
+    def _wait(self, device: DetachableDevice, note: _JobsNote) -> Detached:
+        """Wait until the jobs have ended, or can no longer be done.
+
+        Raises:
+            DeviceFailed: the phone stays away.
+        """
+        began_s, plugged_looks, trouble = self.clock(), 0, ""
+        unplugged_s: float | None = None
         reminded = undisturbed = False
         seen: Detached | None = None
         while True:
@@ -209,37 +245,38 @@ class UnpluggedEnergy:
                 seen = seen if undisturbed else device.detached()
             except DeviceFailed as failure:
                 seen = None
-                # one that is not away but does not trust us any more has to be told; a line that breaks as it is pulled has not
+                # a phone that is there but no longer trusts this computer has to be reported,
+                # a connection that breaks as the cable is unplugged has not
                 if str(failure) == trouble and not isinstance(failure, Unreachable):
                     self.unplugged.say(f"{failure}")
-                    trouble = "told"
-                elif trouble != "told":
+                    trouble = "reported"
+                elif trouble != "reported":
                     trouble = str(failure)
             else:
-                if seen is None or seen.token != left.token:
+                if seen is None or seen.token != note.token:
                     raise DeviceFailed(
-                        f"{device.name} keeps nothing any more of what it should measure by itself",
+                        f"the jobs that {device.name} was to run by itself are gone",
                         remedy="Run the same command again: only the energy is measured anew.",
                     )
-                spoiled = spoiled + 1 if seen.begun and not seen.unplugged else 0
-                if seen.ended or not seen.alive or spoiled > GRACE_POLLS:
+                plugged_looks = plugged_looks + 1 if seen.begun and not seen.unplugged else 0
+                if seen.ended or not seen.alive or plugged_looks > GRACE_POLLS:
                     return seen
             now_s = self.clock()
-            if pulled_s is None and (seen is None or seen.begun):
-                pulled_s = now_s
-            if pulled_s is None:
+            if unplugged_s is None and (seen is None or seen.begun):
+                unplugged_s = now_s
+            if unplugged_s is None:
                 waited_s = min(now_s - began_s, PATIENCE_S)
-                self.progress("waiting for the cable to be pulled", waited_s, PATIENCE_S)
+                self.progress("waiting for the cable to be unplugged", waited_s, PATIENCE_S)
             else:
-                spent_s = now_s - pulled_s
-                undisturbed = seen is not None and seen.unplugged and spent_s < left.expected_s
+                spent_s = now_s - unplugged_s
+                undisturbed = seen is not None and seen.unplugged and spent_s < note.expected_s
                 self.progress(
-                    "the phone measures without its cable", min(spent_s, left.expected_s), left.expected_s
+                    "the phone measures without its cable", min(spent_s, note.expected_s), note.expected_s
                 )
-                if seen is None and spent_s > left.expected_s and not reminded:
+                if seen is None and spent_s > note.expected_s and not reminded:
                     self.unplugged.say(f"{device.name} should be done: plug it in again.")
                     reminded = True
-            if now_s - began_s > PATIENCE_S + left.expected_s + RETURN_S:
+            if now_s - began_s > PATIENCE_S + note.expected_s + RETURN_S:
                 raise DeviceFailed(
                     f"{device.name} has not come back for {(now_s - began_s) / 60:.0f} minutes",
                     remedy="Plug it in and run the same command again: it keeps what it measured.",
@@ -247,43 +284,50 @@ class UnpluggedEnergy:
             self.sleep(POLL_S)
 
     def _power(
-        self, name: str, answers: str | WorkerFailed, meters: Sequence[SampledMeter], left: _Left
+        self, name: str, answers: str | WorkerFailed, meters: Sequence[SampledMeter], note: _JobsNote
     ) -> tuple[Power, ...] | EnvironmentFailed:
         if isinstance(answers, WorkerFailed):
             return answers
         try:
             windows, runs = windows_of(answers, self.runtimes[name])
-            refuse_unless_unplugged(windows, [left.watched.index(file) for file in left.cable])
+            refuse_unless_unplugged(windows, [note.watched.index(file) for file in note.cable])
         except EnvironmentFailed as failure:
             return failure
-        found: list[Power | DeviceFailed] = []
+        outcomes: list[Power | DeviceFailed] = []
         for meter in meters:
-            columns = [left.watched.index(file) for file in meter.files if file in left.watched]
+            columns = [note.watched.index(file) for file in meter.files if file in note.watched]
             if len(columns) < len(meter.files):
                 continue
             before, busy, after = (window.of(columns) for window in windows)
             try:
                 power = meter.power(before, busy, after, runs)
-                found.append(power.model_copy(update={"basis": (*power.basis, BASIS)}))
+                outcomes.append(power.replace(basis=(*power.basis, BASIS)))
             except DeviceFailed as failure:
-                found.append(failure)
-        if not found:
-            return DeviceFailed("the files that were watched are no longer those of a meter", remedy=_AGAIN)
-        powers = measured(found)
+                outcomes.append(failure)
+        if not outcomes:
+            return DeviceFailed("none of the phone's meters reads the files that were sampled", remedy=_AGAIN)
+        powers = readable_powers(outcomes)
         return DeviceFailed(powers.absent, remedy=powers.remedy) if isinstance(powers, Absent) else powers
 
 
-class _Refused(Exception):
-    """The jobs cannot be left on the phone, and trying again would not help: records are final without them."""
+class _CannotDetach(Exception):
+    """The jobs cannot be left on the phone, and a retry would not help: records are final without them."""
 
-    def __init__(self, why: DeviceFailed) -> None:
-        super().__init__(str(why))
-        self.why = why
+    def __init__(self, reason: DeviceFailed) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 @dataclass(frozen=True)
-class _Left:
-    """What is noted here of the jobs on the phone, to know them again: their token, the files that they watch, how long it takes."""
+class _JobsNote:
+    """What this computer notes about the jobs on the phone, to recognise them later.
+
+    Attributes:
+        token: of the jobs.
+        watched: the files that they sample, in the order of the columns.
+        cable: those of them that tell whether the cable is plugged in.
+        expected_s: how long the jobs take once the cable is out.
+    """
 
     token: str
     watched: tuple[str, ...]
@@ -295,87 +339,106 @@ class _Left:
         return store.drafts_folder(folder) / "left.txt"
 
     @classmethod
-    def read(cls, folder: Path) -> _Left | None:
+    def read(cls, folder: Path) -> _JobsNote | None:
         try:
-            told = json.loads(cls._path(folder).read_bytes())
-            return cls(told["token"], tuple(told["watched"]), tuple(told["cable"]), float(told["expected_s"]))
+            note = json.loads(cls._path(folder).read_bytes())
+            return cls(note["token"], tuple(note["watched"]), tuple(note["cable"]), float(note["expected_s"]))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def write(self, folder: Path) -> None:
         write_atomically(self._path(folder), json.dumps(vars(self), indent=1) + "\n")
 
-    def forget(self, folder: Path) -> None:
+    def delete(self, folder: Path) -> None:
         self._path(folder).unlink(missing_ok=True)
 
 
-# ---------------------------------------------------------------------------------------------- jobs and their answers
+# ------------------------------------------------------------------------------------- jobs and their answers
 
 
-def job_of(subject: FileUnderTest, watched: Sequence[str], period_ms: int, plan: Plan) -> DetachedJob:
-    """The energy pass of one file as a program with its requests: each window after a moment of rest, whose rows nobody reads."""
+def job_of(file: FileUnderTest, watched: Sequence[str], period_ms: int, plan: Plan) -> DetachedJob:
+    """The energy pass of one file as a program with its requests.
+
+    Before each window it rests for a moment, whose samples are not used.
+
+    Args:
+        file: what to run.
+        watched: the files to sample.
+        period_ms: how often.
+        plan: how long the windows are, and at which frame rate the file runs.
+    """
     if plan.fps is not None:
-        subject = at_frame_rate(subject, plan.fps)
-    argv = subject.command("serve", plan, watch=",".join(watched), period_ms=period_ms)
-    window_ns, rest = round(plan.power_window_s * 1e9), {"idle_ns": round(BETWEEN_S * 1e9)}
+        file = at_frame_rate(file, plan.fps)
+    argv = file.command("serve", plan, watch=",".join(watched), period_ms=period_ms)
+    window_ns, rest = round(plan.power_window_s * 1e9), {"idle_ns": round(REST_S * 1e9)}
     idle, busy = {"idle_ns": window_ns}, {"slice_ns": window_ns, "wake_runs": 0}
     requests: list[Mapping[str, Any]] = [rest, idle, rest, busy, rest, idle]
-    return DetachedJob(subject.name, tuple(argv), "".join(f"{json.dumps(one)}\n" for one in requests))
+    lines = "".join(f"{json.dumps(request)}\n" for request in requests)
+    return DetachedJob(file.name, tuple(argv), lines)
 
 
 def windows_of(answers: str, runtime: Runtime) -> tuple[tuple[Samples, Samples, Samples], int]:
-    """The idle, busy and idle window that a job of `job_of` told of, and the runs in the busy one.
+    """The idle, busy and idle window of a job's answers (see `job_of`), and the runs in the busy one.
 
-    WorkerFailed where the worker failed or said less; DeviceFailed where the phone slept in between: what its battery lost
-    then is in no window's time.
+    Raises:
+        WorkerFailed: the worker failed or gave fewer answers.
+        DeviceFailed: the phone slept in between; what its battery lost then is in no window's time.
     """
     if not isinstance(runtime, WatchingRuntime):
-        raise WorkerFailed(
-            f"the worker of {runtime.name} cannot watch files", remedy="Use the native runner."
-        )
+        raise WorkerFailed(f"the {runtime.name} worker cannot sample files", remedy="Use the native runner.")
     lines = [line for line in answers.splitlines() if is_answer(line)]
     for line in lines:
         if '"event":"error"' in line.replace('": "', '":"'):
             runtime.parse_loaded(line)
-    if len(lines) != 8:
-        raise WorkerFailed(f"the worker on the phone gave {len(lines)} of 8 answers", remedy=_AGAIN)
+    if len(lines) != _ANSWERS:
+        raise WorkerFailed(f"the worker on the phone gave {len(lines)} of {_ANSWERS} answers", remedy=_AGAIN)
     runtime.parse_loaded(lines[0])
     first, before, _, busy, _, after = (runtime.parse_samples(lines[place]) for place in (1, 2, 3, 5, 6, 7))
     asleep_ns = after.asleep_ns - first.asleep_ns
     if asleep_ns > ASLEEP_NS:
         raise DeviceFailed(
-            f"the phone slept for {asleep_ns / 1e9:.1f} s while it measured",
-            remedy="Keep its screen on (developer options: Stay awake helps on a cable only), and measure again.",
+            f"the phone slept for {asleep_ns / 1e9:.1f} s during the measurement",
+            remedy="Keep its screen on (the developer option Stay awake works only while it is plugged in), "
+            "and measure again.",
         )
     return (before, busy, after), len(runtime.parse_slice(lines[4]).run_ns)
 
 
 def refuse_unless_unplugged(windows: Sequence[Samples], columns: Sequence[int]) -> None:
-    """DeviceFailed where one of the cable's files, which read 0 while it is out, showed anything else in a window."""
+    """Refuse windows in which the cable was plugged in.
+
+    Args:
+        windows: the samples.
+        columns: of the cable's files, which read 0 while it is unplugged.
+
+    Raises:
+        DeviceFailed: one of the files read anything else.
+    """
     for window in windows:
         for row in window.values:
             if any(row[column] not in {0, None} for column in columns):
-                raise DeviceFailed("the cable was in for a moment while the phone measured", remedy=_AGAIN)
+                raise DeviceFailed("the cable was plugged in during the measurement", remedy=_AGAIN)
 
 
-def _unfinished(seen: Detached, device: str) -> DeviceFailed:
+def _unfinished(detached: Detached, device: str) -> DeviceFailed:
     """Why a job has no answers."""
-    if seen.ended == "waited":
+    if detached.ended == "waited":
         return DeviceFailed(
-            f"nobody pulled the cable of {device} within {PATIENCE_S / 60:.0f} minutes",
-            remedy="Measure again, and pull it when that is asked for; "
-            "where it was pulled, this phone's files do not tell: use adb over Wi-Fi without --detached.",
+            f"nobody unplugged the cable of {device} within {PATIENCE_S / 60:.0f} minutes",
+            remedy="Measure again, and unplug it when you are asked to. If you did, the phone does not "
+            "report its cable: use adb over Wi-Fi without --detached.",
         )
-    if seen.ended == "plugged" or (seen.alive and seen.begun):
-        return DeviceFailed(f"the cable of {device} came back too early", remedy=_AGAIN)
-    if seen.restarted:
-        return DeviceFailed(f"{device} was restarted while it measured", remedy=_AGAIN)
+    if detached.ended == "plugged" or (detached.alive and detached.begun):
+        return DeviceFailed(f"the cable of {device} was plugged in again too early", remedy=_AGAIN)
+    if detached.restarted:
+        return DeviceFailed(f"{device} was restarted during the measurement", remedy=_AGAIN)
     return DeviceFailed(
-        f"what {device} measured by itself was ended before it was done",
-        remedy="Phones end what runs in the background when memory is short: close its apps, and measure again.",
+        f"the measurement that {device} made by itself was killed before it was done",
+        remedy="Phones kill background work when memory is short: close the apps on it, and measure again.",
     )
 
 
-def _names(records: Any) -> str:
-    names = [one.artifact for one in records]
-    return f"energy of {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+def _names(drafts: Iterable[Draft]) -> str:
+    names = [draft.artifact for draft in drafts]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"energy of {', '.join(names[:3])}{more}"

@@ -1,6 +1,7 @@
-"""Talking with workers that are timed: one fresh process, one loaded model, short slices when asked.
+"""Talking to workers: one fresh process, one loaded model, short slices on request.
 
-`time_together` is the building block of every comparison: one fresh worker of each subject, all loaded, slices in turn.
+`time_together` is the building block of every comparison: one fresh worker of each file, all loaded, slices
+in turn.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ ANSWER_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class FileUnderTest:
-    """One file under one runtime. artifact: its path on the device; options: flags of the worker, e.g. samples."""
+    """One file under one runtime, on the device.
+
+    Attributes:
+        name: tells files that are measured together apart.
+        artifact: the file's path on the device.
+        runtime: what runs it.
+        options: flags of the worker, e.g. samples.
+    """
 
     name: str
     artifact: str
@@ -40,26 +48,26 @@ class FileUnderTest:
 
     def command(self, mode: Mode, plan: Plan, **options: str | float) -> list[str]:
         """The worker's command line under a plan."""
-        given = {"warmup_runs": plan.warmup_runs, "warmup_ns": plan.warmup_ns, "seed": plan.seed}
+        defaults = {"warmup_runs": plan.warmup_runs, "warmup_ns": plan.warmup_ns, "seed": plan.seed}
         return self.runtime.command(
-            self.artifact, mode=mode, threads=plan.threads, options={**given, **options, **self.options}
+            self.artifact, mode=mode, threads=plan.threads, options={**defaults, **options, **self.options}
         )
 
 
 @dataclass(frozen=True)
-class Worked:
-    """One fresh worker that was timed: what it said when it had loaded, and its times."""
+class TimedWorker:
+    """One fresh worker that was timed: what it reported once loaded, and its times."""
 
     loaded: Loaded
     times: WorkerTimes
 
 
 def normalise_json(preprocessing: Preprocessing) -> str:
-    """What a worker is told of the arithmetic between a pixel and the network's input."""
+    """The arithmetic between a pixel and the network's input, as a worker's option."""
     return json.dumps(preprocessing.model_dump(mode="json", include={"scale", "mean", "std"}), sort_keys=True)
 
 
-def said(conversation: Conversation, timeout_s: float) -> str:
+def read_answer(conversation: Conversation, timeout_s: float) -> str:
     """The worker's next answer; what libraries print in between is skipped."""
     while True:
         line = conversation.read_line(timeout_s)
@@ -68,42 +76,54 @@ def said(conversation: Conversation, timeout_s: float) -> str:
 
 
 def is_answer(line: str) -> bool:
-    """Whether a worker's line is one of its answers."""
+    """Whether a worker's line is one of its answers, in contrast to what libraries print."""
     return line.lstrip().startswith("{") and '"event"' in line
 
 
 def ask(conversation: Conversation, runtime: Runtime, request: Mapping[str, int], timeout_s: float) -> Slice:
     """Have a serving worker time one slice."""
     conversation.write_line(json.dumps(request))
-    return runtime.parse_slice(said(conversation, timeout_s))
+    return runtime.parse_slice(read_answer(conversation, timeout_s))
 
 
 def time_together(
-    subjects: Sequence[FileUnderTest],
+    files: Sequence[FileUnderTest],
     device: Device,
     plan: Plan,
     number: int,
     order: Callable[[Sequence[str]], Sequence[str]],
     *,
     load_at_once: bool = False,
-) -> dict[str, Worked | EnvironmentFailed]:
-    """One round: a fresh worker of each subject, all loaded, plan.slices_per_round slices of each in turn; by name.
+) -> dict[str, TimedWorker | EnvironmentFailed]:
+    """One round: a fresh worker of each file, all loaded, plan.slices_per_round slices of each in turn.
 
-    order: puts names in an order; asked once for loading and once for every turn. load_at_once: start all before the first
-    has loaded, which halves the time of a short round; load and first-run times are then those of a machine that loads
-    them all. A worker that fails is an error in its place and the others go on; DeviceFailed, the device gone, ends it for all.
-    Whatever interrupts it, all workers have ended when it is left.
+    Whatever interrupts the round, all its workers have ended when it is left.
+
+    Args:
+        files: what to time, with different names.
+        device: where.
+        plan: how.
+        number: of the round, from 0.
+        order: puts names in an order; called once for loading and once for every turn.
+        load_at_once: start all workers before the first has loaded, which halves the time of a short round;
+            load and first-run times are then those of a machine that loads them all.
+
+    Returns:
+        By name the worker, or its error: the other workers go on.
+
+    Raises:
+        DeviceFailed: the device is gone.
     """
-    by_name = {subject.name: subject for subject in subjects}
+    by_name = {file.name: file for file in files}
     failed: dict[str, EnvironmentFailed] = {}
-    living: dict[str, _Living] = {}
+    living: dict[str, _LiveWorker] = {}
     try:
         loading = order(list(by_name))
-        for together in [loading] if load_at_once else [[name] for name in loading]:
-            for name in together:
+        for batch in [loading] if load_at_once else [[name] for name in loading]:
+            for name in batch:
                 with _failing(name, living, failed):
-                    living[name] = _Living(by_name[name], device, plan, number)
-            for name in [name for name in together if name in living]:
+                    living[name] = _LiveWorker(by_name[name], device, plan, number)
+            for name in [name for name in batch if name in living]:
                 with _failing(name, living, failed):
                     living[name].load()
         for _ in range(plan.slices_per_round):
@@ -111,13 +131,13 @@ def time_together(
                 with _failing(name, living, failed):
                     living[name].measure_slice()
     finally:
-        close_together([one.conversation for one in living.values()])
-    return {name: living[name].worked(number) if name in living else failed[name] for name in by_name}
+        close_together([worker.conversation for worker in living.values()])
+    return {name: living[name].result(number) if name in living else failed[name] for name in by_name}
 
 
 def close_together(conversations: Sequence[Conversation]) -> None:
     """End all of them at once: a worker takes longer to shut down than a slice takes."""
-    threads = [threading.Thread(target=one.close) for one in conversations]
+    threads = [threading.Thread(target=conversation.close) for conversation in conversations]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -126,9 +146,9 @@ def close_together(conversations: Sequence[Conversation]) -> None:
 
 @contextlib.contextmanager
 def _failing(
-    name: str, living: dict[str, _Living], failed: dict[str, EnvironmentFailed]
+    name: str, living: dict[str, _LiveWorker], failed: dict[str, EnvironmentFailed]
 ) -> Generator[None, None, None]:
-    """Whatever fails inside takes the worker of that name out of the round, unless the device itself failed."""
+    """A failure inside takes the worker of that name out of the round, unless the device itself failed."""
     try:
         yield
     except DeviceFailed:
@@ -139,20 +159,20 @@ def _failing(
             living.pop(name).conversation.close()
 
 
-class _Living:
+class _LiveWorker:
     """One worker of a round: started, loaded, then timed."""
 
-    def __init__(self, subject: FileUnderTest, device: Device, plan: Plan, number: int) -> None:
-        self._runtime = subject.runtime
+    def __init__(self, file: FileUnderTest, device: Device, plan: Plan, number: int) -> None:
+        self._runtime = file.runtime
         # another real image in each round, because latency may depend on what is fed
-        options = {"index": number} if "samples" in subject.options else {}
-        self.conversation = device.start(subject.command("serve", plan, **options))
+        options = {"index": number} if "samples" in file.options else {}
+        self.conversation = device.start(file.command("serve", plan, **options))
         self._slice_ns = plan.slice_ns
         self._slices: list[Slice] = []
 
     def load(self) -> None:
-        """Wait until it is loaded; find out how many runs make a slice."""
-        self._loaded = self._runtime.parse_loaded(said(self.conversation, LOAD_TIMEOUT_S))
+        """Wait until the model is loaded; find out how many runs make a slice."""
+        self._loaded = self._runtime.parse_loaded(read_answer(self.conversation, LOAD_TIMEOUT_S))
         probe = self._ask(PROBE_RUNS, wake_runs=0)
         typical_ns = max(1.0, stats.median(probe.run_ns))
         fitting = round(self._slice_ns / typical_ns)
@@ -166,13 +186,13 @@ class _Living:
     def measure_slice(self) -> None:
         self._slices.append(self._ask(self._runs, self._wake_runs))
 
-    def worked(self, number: int) -> Worked:
+    def result(self, number: int) -> TimedWorker:
         times = WorkerTimes(
             round=number,
             load_ns=self._loaded.load_ns,
             first_ns=self._loaded.first_ns,
             warmup_runs=self._loaded.warmup_runs + PROBE_RUNS,
-            slices_ns=tuple(one.run_ns for one in self._slices),
-            cpu_ns=sum(one.cpu_ns for one in self._slices),
+            slices_ns=tuple(timed.run_ns for timed in self._slices),
+            cpu_ns=sum(timed.cpu_ns for timed in self._slices),
         )
-        return Worked(self._loaded, times)
+        return TimedWorker(self._loaded, times)

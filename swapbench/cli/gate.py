@@ -211,7 +211,7 @@ def _request(
     from swapbench.bench import PAIRED_PLAN
     from swapbench.commands.gate import GateRequest
 
-    plan = PAIRED_PLAN.model_copy(update={"threads": threads, "seed": seed})
+    plan = PAIRED_PLAN.replace(threads=threads, seed=seed)
     return GateRequest(
         tuple(baseline), tuple(candidate), runtimes=tuple(runtimes), data=data, plan=plan, **rest
     )

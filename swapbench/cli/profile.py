@@ -43,7 +43,7 @@ def profile(
 
     request = commands.ProfileRequest(
         one, other, device, tuple(runtime or ()), timed=not graph, processes=processes,
-        plan=PAIRED_PLAN.model_copy(update={"threads": threads}),
+        plan=PAIRED_PLAN.replace(threads=threads),
     )  # fmt: skip
     with terminal.progress() as progress:
         found = commands.profile(terminal.folders(), request, progress=progress)

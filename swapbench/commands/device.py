@@ -251,7 +251,7 @@ def unplugged_meters(phone: Android) -> Mapping[str, Callable[[], SampledMeter |
     from swapbench.meters.battery import find_battery_charge, find_battery_current
 
     def then() -> PhoneState:
-        return phone.state().model_copy(update={"plugged": (), "charging": False})
+        return phone.state().replace(plugged=(), charging=False)
 
     return {
         "battery-charge": lambda: find_battery_charge(phone.read, then, now=False),

@@ -147,7 +147,7 @@ def latency_table(
         CheckedNetwork(channels=channels, predicted_ns=latency.ns(channels), measured_ns=ns)
         for channels, ns in zip(whole.values(), last.ns[1:], strict=True)
     )
-    table = table.model_copy(update={"checked": checked})
+    table = table.replace(checked=checked)
     write_atomically(task.out, table.model_dump_json(indent=1) + "\n")
     shutil.rmtree(task.rows, ignore_errors=True)
     return LatencyResult(task.out, table, *agreement(checked))
@@ -223,17 +223,14 @@ class _Task:
         except (OSError, ValidationError):
             pass
         subjects = [bench.FileUnderTest(one, self.device.push(paths[one]), self.runtime) for one in files]
-        plan = self.request.plan.model_copy(update={"time_budget_s": SECONDS_A_FILE * len(files)})
+        plan = self.request.plan.replace(time_budget_s=SECONDS_A_FILE * len(files))
         timed = bench.measure_speed(subjects, self.device, plan)
         for one in timed.values():
             if isinstance(one, EnvironmentFailed):
                 raise one
         good = cast("dict[str, bench.Timed]", timed)
         # how many nodes a delegate took differs between files, and says nothing of the way they ran
-        used = {
-            one.used.model_copy(update={"delegated_nodes": None, "nodes": None}).model_dump_json()
-            for one in good.values()
-        }
+        used = {one.used.replace(delegated_nodes=None, nodes=None).model_dump_json() for one in good.values()}
         if len(used) > 1:
             raise WorkerFailed("files of one sitting ran in different ways", remedy="Measure again.")
         speeds = {key: one.speed for key, one in good.items()}
@@ -255,7 +252,7 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
     recipe = read_recipe(named_file("recipe", request.recipe, catalog.recipe_files(folders)))
     pruning = recipe.pruning or MetaPruning(method="metapruning")
     if request.channel_multiple is not None:
-        pruning = pruning.model_copy(update={"channel_multiple": request.channel_multiple})
+        pruning = pruning.replace(channel_multiple=request.channel_multiple)
     space = width_space(recipe, pruning)
     multiples = f".x{space.multiple}" if space.multiple > 1 else ""
     name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t{multiples}.{request.device.name}.json"

@@ -198,7 +198,7 @@ def accuracies_of(
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
     found: dict[str, Accuracy | Absent] = dict.fromkeys(files, experiment.NO_CARD)
     subjects = [
-        replace(experiment.scoring_subject(files[digest], device, crops), name=digest) for digest in cards
+        replace(experiment.file_under_test(files[digest], device, crops), name=digest) for digest in cards
     ]
     at_once = max(1, judged_on.processes // plan.threads)
     for number, (subject, outputs) in enumerate(
@@ -333,7 +333,7 @@ def _records(
 def _from_elsewhere(record: Record, judged: Judged) -> Absent | None:
     """Why the energy of an earlier record says nothing about the place of this sitting; None where it was the same place."""
     here = {"machine": judged.times.machine, "runtime": judged.times.used[bench.BASELINE]}
-    differ = comparison.differences_of_place(record, record.model_copy(update=here))
+    differ = comparison.differences_of_place(record, record.replace(**here))
     if not differ:
         return None
     return Absent(

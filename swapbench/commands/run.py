@@ -175,27 +175,22 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         if request.relative_to not in known:
             raise UnknownName("model in this run", request.relative_to, known)
     judged_on = evaluation(folders, found, request.data) if found and request.accuracy else None
-    plan = request.plan.model_copy(
-        update={"time_budget_s": request.budget_s or SECONDS_A_FILE * len(candidates)}
-    )
+    plan = request.plan.replace(time_budget_s=request.budget_s or SECONDS_A_FILE * len(candidates))
     setup = dict(place.setup)
     if request.sustained_s is not None:
         setup["sustained"] = f"{request.sustained_s:g} s"
-    wanted = experiment.description(candidates, plan, device.name, judged_on, setup)
-    folder = _run_folder(folders, request, wanted, say)
-    outcome = experiment.run(
-        candidates,
+    measured_with = experiment.Setup(
         device,
         found_meters(place.meters),
         plan,
         judged_on,
-        folder,
-        setup=setup,
         desktop=_desktop(folders, runtimes) if place.setup else None,
         sustained_s=request.sustained_s,
         unplugged=bench.Unplugged(found_meters(place.unplugged), say) if request.device.detached else None,
-        progress=progress,
+        settings=setup,
     )
+    folder = _run_folder(folders, request, experiment.description(candidates, measured_with), say)
+    outcome = experiment.run(candidates, measured_with, folder, progress=progress)
     notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
     if outcome.resumed:
         notes.append(f"{outcome.resumed} of {len(candidates)} records were there already and were kept.")

@@ -138,8 +138,8 @@ def train(
     if recipe.pruning is not None:
         require_feasible(recipe)
     if request.faces is not None:
-        where = recipe.preprocessing.model_copy(update={"face_box": request.faces})
-        recipe = recipe.model_copy(update={"preprocessing": where})
+        where = recipe.preprocessing.replace(face_box=request.faces)
+        recipe = recipe.replace(preprocessing=where)
     said = {
         "--recipe": method,
         "--macs": macs,
@@ -232,7 +232,7 @@ def _pruned(recipe: TrainRecipe, option: str, **changes: float | str | None) -> 
             f"recipe {recipe.stem} prunes nothing, so {option} says nothing to it",
             remedy="Add a method, as in --recipe uniform.",
         )
-    return recipe.model_copy(update={"pruning": recipe.pruning.model_copy(update=changes)})
+    return recipe.replace(pruning=recipe.pruning.replace(**changes))
 
 
 def _taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
@@ -243,9 +243,7 @@ def _taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
             remedy="Add a method, as in --recipe distill.",
         )
     shares = {name: recipe.distillation.teachers.get(name, 1.0) for name in teachers}
-    return recipe.model_copy(
-        update={"distillation": recipe.distillation.model_copy(update={"teachers": shares})}
-    )
+    return recipe.replace(distillation=recipe.distillation.replace(teachers=shares))
 
 
 def _teacher_files(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[str, Path]:

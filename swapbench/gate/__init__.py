@@ -1,1 +1,4 @@
-"""The regression gate: from paired rounds and records to checks, one verdict and what a CI service reads. Pure."""
+"""The regression gate: from paired rounds and records to checks, one verdict, and reports for CI services.
+
+Pure functions.
+"""

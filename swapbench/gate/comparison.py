@@ -1,7 +1,7 @@
 """From verdicts and records to checks, and from checks to the result of a gate and its exit status.
 
-Timings are judged over paired rounds (gate.verdict) and only wrapped here; everything else that a record holds is
-compared as it is. Records that must not be compared are refused with what differs between them.
+Timings are judged over paired rounds (gate.verdict) and only wrapped here; everything else that a record
+holds is compared as it is. Records that cannot be compared are refused with what differs between them.
 """
 
 from __future__ import annotations
@@ -52,12 +52,24 @@ RUNS = "runs"
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity of one model held against its budget or ceiling.
+    """One quantity of one model, compared with its budget or ceiling.
 
-    metric: a name of policy.METRICS, with `/species` behind it for apcer, or RUNS. baseline, candidate: in the base unit of
-    the metric. change and budget: relative (candidate / baseline - 1) where `absolute` is False, else in the unit of the metric;
-    change is positive where candidate is more, whichever is better. None: not known. ABSENT: not measured on either
-    side, and nobody asked for it. text: one line for a person.
+    Numbers are None where they are not known.
+
+    Attributes:
+        metric: a name of policy.METRICS, followed by `/species` for apcer, or RUNS.
+        model: the candidate's file name.
+        outcome: ABSENT where the quantity was measured on neither side and nobody asked for it.
+        hard: False only warns.
+        text: one line for the reader.
+        rule: what it was compared with.
+        baseline: in the metric's base unit.
+        candidate: in the metric's base unit.
+        change: candidate / baseline - 1, or the difference in the metric's base unit where `absolute`;
+            positive where the candidate is more, whichever is better.
+        budget: the allowed change, in the same way; of a ceiling its limit.
+        absolute: whether `change` and `budget` are in the metric's base unit.
+        verdict: over paired rounds, for timings.
     """
 
     metric: str
@@ -75,16 +87,20 @@ class Check:
 
     @property
     def measured(self) -> bool:
-        """True where something was measured and judged."""
+        """Whether something was measured and judged."""
         return self.outcome in {"PASS", "FAIL", "INCONCLUSIVE"}
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which operators of a model that failed on a timing grew. It judges nothing.
+    """Which operators grew in a model that failed on a timing; it affects no verdict.
 
-    total: the candidate's time as a share of the baseline's; grew: operator types, the most first; moved: nodes that
-    something else runs now; reason: why all this is not known, "" where it is.
+    Attributes:
+        model: the candidate's file name.
+        total: the candidate's time as a share of the baseline's.
+        grew: operator types, the largest growth first.
+        moved: nodes that another provider or delegate runs now.
+        reason: why all this is not known, "" where it is.
     """
 
     model: str
@@ -94,16 +110,19 @@ class Explanation:
     reason: str = ""
 
 
-def explanation(model: str, found: Difference) -> Explanation:
-    """What a difference of two profiles says about a failed timing."""
-    return Explanation(model, found.total, found.grew, found.moved, found.absent)
+def explanation(model: str, difference: Difference) -> Explanation:
+    """What the difference of two profiles says about a failed timing."""
+    return Explanation(model, difference.total, difference.grew, difference.moved, difference.absent)
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """All checks of a gate. What it says is computed from them, so that it cannot say anything else.
+    """All checks of a gate; its verdict is computed from them.
 
-    explanations: of models that failed on a timing, for the reader only.
+    Attributes:
+        checks: of all models.
+        notes: for the reader.
+        explanations: of models that failed on a timing, for the reader.
     """
 
     checks: tuple[Check, ...]
@@ -112,7 +131,7 @@ class GateResult:
 
     @property
     def verdict(self) -> Outcome:
-        """FAIL where a hard check failed, else INVALID or INCONCLUSIVE where a hard check is or a model was not measured."""
+        """The worst of the hard checks; INVALID also where a model was not measured."""
         hard = {check.outcome for check in self.checks if check.hard}
         if "FAIL" in hard:
             return "FAIL"
@@ -122,7 +141,7 @@ class GateResult:
 
     @property
     def exit_status(self) -> int:
-        """0 where all hard checks passed, 1 where one failed, 3 where the gate cannot tell or measured nothing."""
+        """0: all hard checks passed; 1: one failed; 3: the gate is undecided or measured nothing."""
         return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "INVALID": 3}[self.verdict]
 
     @property
@@ -132,20 +151,21 @@ class GateResult:
 
     @property
     def unmeasured_models(self) -> tuple[str, ...]:
-        """Models of which no check measured anything."""
+        """Models for which no check measured anything."""
         measured = {check.model for check in self.checks if check.measured}
         return tuple(model for model in self.models if model not in measured)
 
 
-# ---------------------------------------------------------------------------------------------- may they be compared?
+# -------------------------------------------------------------------------------------- may they be compared?
 
 
 def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """Why two records must not be compared, one line each: device, runtime flavour and settings, threads, plan.
+    """Why two records cannot be compared, one line each: device, runtime flavour and settings, threads, plan.
 
-    Runtime versions are left out, because a new version of the runtime is a change that a gate is there to judge; so
-    are states such as load and temperature (they are doubts), and how many rounds were measured. A delegate that takes less of
-    a file than before is a change to be judged too (`delegate_coverage`); one that takes nothing any more is another flavour.
+    Runtime versions are left out, because a new version of the runtime is a change that a gate is there to
+    judge; so are states such as load and temperature (they are doubts), and how many rounds were measured. A
+    delegate that takes less of a file than before is a change to be judged too (`delegate_coverage`); one
+    that takes nothing any more is another flavour.
     """
     return (
         *differences_of_place(baseline, candidate),
@@ -169,7 +189,7 @@ def _differ(what: str, one: object, other: object, names: Iterable[str]) -> Iter
 
 
 def _compared_part(value: Any, field: str) -> object:
-    """Of the providers the first one; of the settings those that were chosen, not how much a delegate took."""
+    """Of the providers the first; of the settings those that were chosen, not how much a delegate took."""
     if field == "settings":
         return {name: text for name, text in value.items() if name not in OUTCOMES}
     return value[:1] if field == "providers" else value
@@ -189,46 +209,46 @@ def timing_check(
 ) -> Check:
     """The verdict over paired rounds as a check; baseline_ns and candidate_ns are for the reader only."""
     budget = policy.budget(metric, model)
-    known = verdict.outcome != "INVALID"
+    valid = verdict.outcome != "INVALID"
     return Check(
         metric,
         model,
         verdict.outcome,
         budget.hard,
         verdict.reason,
-        baseline=baseline_ns if known else None,
-        candidate=candidate_ns if known else None,
-        change=verdict.change if known else None,
+        baseline=baseline_ns if valid else None,
+        candidate=candidate_ns if valid else None,
+        change=verdict.change if valid else None,
         budget=budget.relative,
         verdict=verdict,
     )
 
 
 def did_not_run(model: str, error: str) -> Check:
-    """A candidate that does not load or ends with an error while the baseline runs: that is a FAIL."""
+    """A candidate that does not load or fails while the baseline runs: a FAIL."""
     return Check(RUNS, model, "FAIL", hard=True, text=f"the candidate does not run: {error}", rule="runs")
 
 
 def must_not_compare(model: str, reasons: Iterable[str]) -> Check:
-    """What stands in place of all comparisons of two records that differ in more than the model."""
-    return Check(
-        RUNS, model, "INVALID", hard=True, text=f"must not be compared: {'; '.join(reasons)}", rule="runs"
-    )
+    """The one check of two records that differ in more than the model."""
+    text = f"cannot be compared: {'; '.join(reasons)}"
+    return Check(RUNS, model, "INVALID", hard=True, text=text, rule="runs")
 
 
 def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[Check, ...]:
-    """Everything in two records that needs no paired rounds, held against its budget; named by the candidate's file.
+    """Everything in two records that needs no paired rounds, compared with its budget.
 
-    Sizes, counts, errors and shares are compared as they are; energy with its uncertainty. One INVALID check in place of all
-    where `differences` names something; INVALID where one side lacks a quantity or the policy asks for it.
+    Sizes, counts, errors and shares are compared as they are, energy with its uncertainty. Where
+    `differences` finds something, one INVALID check stands for all. A quantity is INVALID where one side
+    lacks it, or where both do and the policy asks for it.
     """
     model = candidate.variant.file_name
     differ = differences(baseline, candidate)
     if differ:
         return (must_not_compare(model, differ),)
     checks: list[Check] = []
-    for metric, kind in METRICS.items():
-        if not kind.paired:
+    for metric, properties in METRICS.items():
+        if not properties.paired:
             checks += _compared(metric, model, baseline, candidate, policy)
     return tuple(checks)
 
@@ -244,13 +264,13 @@ def _compared(
     if metric in {"acer", "apcer"}:
         differ = _accuracy_differences(baseline, candidate)
         if differ:
-            yield Check(metric, model, "INVALID", budget.hard, f"must not be compared: {'; '.join(differ)}")
+            yield Check(metric, model, "INVALID", budget.hard, f"cannot be compared: {'; '.join(differ)}")
             return
     for part in dict.fromkeys((*before, *after)):
         name = f"{metric}/{part}" if part else metric
         if part not in before or part not in after:
-            side_name = "baseline" if part not in before else "candidate"
-            yield Check(name, model, "INVALID", budget.hard, f"the {side_name} has no {part}")
+            side = "baseline" if part not in before else "candidate"
+            yield Check(name, model, "INVALID", budget.hard, f"the {side} has no {part}")
         elif metric == "energy":
             yield _energy_check(name, model, budget, baseline, candidate)
         else:
@@ -264,11 +284,11 @@ def _not_measured(
     after: Mapping[str, float] | Absent,
     policy: Policy,
 ) -> Check:
-    """Missing on both sides it is ABSENT unless the policy asks for it; missing on one side something broke."""
+    """ABSENT where both sides lack it and the policy does not ask for it; otherwise INVALID."""
     reasons = {
-        side: f"{found.absent}{f'. {found.remedy}' if found.remedy else ''}"
-        for side, found in (("baseline", before), ("candidate", after))
-        if isinstance(found, Absent)
+        side: f"{amount.absent}{f'. {amount.remedy}' if amount.remedy else ''}"
+        for side, amount in (("baseline", before), ("candidate", after))
+        if isinstance(amount, Absent)
     }
     text = "; ".join(f"{side}: {reason}" for side, reason in reasons.items())
     if len(set(reasons.values())) == 1 and len(reasons) == 2:
@@ -278,34 +298,34 @@ def _not_measured(
 
 
 def _accuracy_differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    one, other = baseline.accuracy, candidate.accuracy
+    before, after = baseline.accuracy, candidate.accuracy
     return tuple(
-        f"accuracy.{field}: {getattr(one, field)} and {getattr(other, field)}"
+        f"accuracy.{field}: {getattr(before, field)} and {getattr(after, field)}"
         for field in _COMPARABLE_ACCURACY
-        if getattr(one, field) != getattr(other, field)
+        if getattr(before, field) != getattr(after, field)
     )
 
 
 def _exact_check(name: str, metric: str, model: str, budget: Budget, before: float, after: float) -> Check:
-    kind = METRICS[metric]
-    worse = before - after if kind.more_is_better else after - before
+    properties = METRICS[metric]
+    worse = before - after if properties.more_is_better else after - before
     allowed = budget.absolute if budget.absolute is not None else (budget.relative or 0.0) * before
     within = worse <= allowed or math.isclose(worse, allowed, rel_tol=1e-9, abs_tol=1e-12)
     change: float | None = after - before
     if budget.absolute is None:
         change = after / before - 1 if before else None if after else 0.0
-        told = "new" if change is None else changed(change)
+        difference = "new" if change is None else changed(change)
         limit = f"{changed(budget.relative or 0.0)} allowed"
     else:
-        told = f"{'-' if after < before else '+'}{kind.text(abs(after - before))}"
-        sign = "-" if kind.more_is_better else "+"
-        limit = f"{sign}{kind.text(budget.absolute)} allowed" if budget.absolute else "none allowed"
+        difference = f"{'-' if after < before else '+'}{properties.text(abs(after - before))}"
+        sign = "-" if properties.more_is_better else "+"
+        limit = f"{sign}{properties.text(budget.absolute)} allowed" if budget.absolute else "none allowed"
     return Check(
         name,
         model,
         "PASS" if within else "FAIL",
         budget.hard,
-        f"{kind.text(before)} to {kind.text(after)} ({told}, {limit})",
+        f"{properties.text(before)} to {properties.text(after)} ({difference}, {limit})",
         baseline=before,
         candidate=after,
         change=change,
@@ -315,55 +335,57 @@ def _exact_check(name: str, metric: str, model: str, budget: Budget, before: flo
 
 
 def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candidate: Record) -> Check:
-    """Energy above idle with its worst-case uncertainty: a verdict only where all of the interval lies on one side."""
+    """Energy above idle with its worst-case uncertainty: decided where the whole interval is on one side."""
     meter = name.partition("/")[2]
-    one, other = (stats.energy_per_run(_power_of(record, meter)) for record in (baseline, candidate))
-    least = (other.above_idle_uj - other.uncertainty_uj) - (one.above_idle_uj + one.uncertainty_uj)
-    most = (other.above_idle_uj + other.uncertainty_uj) - (one.above_idle_uj - one.uncertainty_uj)
-    allowed = budget.absolute if budget.absolute is not None else (budget.relative or 0.0) * one.above_idle_uj
+    before, after = (stats.energy_per_run(_power_of(record, meter)) for record in (baseline, candidate))
+    least = (after.above_idle_uj - after.uncertainty_uj) - (before.above_idle_uj + before.uncertainty_uj)
+    most = (after.above_idle_uj + after.uncertainty_uj) - (before.above_idle_uj - before.uncertainty_uj)
+    allowed = (budget.relative or 0.0) * before.above_idle_uj if budget.absolute is None else budget.absolute
     outcome: Outcome = "FAIL" if least > allowed else "PASS" if most <= allowed else "INCONCLUSIVE"
     text = METRICS["energy"].text
-    told = f"{text(one.above_idle_uj)} ± {text(one.uncertainty_uj)} to {text(other.above_idle_uj)} ± {text(other.uncertainty_uj)}"
+    amounts_text = " to ".join(
+        f"{text(energy.above_idle_uj)} ± {text(energy.uncertainty_uj)}" for energy in (before, after)
+    )
     absolute = budget.absolute is not None
-    difference = other.above_idle_uj - one.above_idle_uj
+    difference = after.above_idle_uj - before.above_idle_uj
     return Check(
         name,
         model,
         outcome,
         budget.hard,
-        f"{told} ({text(allowed)} more allowed)",
-        baseline=one.above_idle_uj,
-        candidate=other.above_idle_uj,
-        change=difference if absolute else difference / one.above_idle_uj,
+        f"{amounts_text} ({text(allowed)} more allowed)",
+        baseline=before.above_idle_uj,
+        candidate=after.above_idle_uj,
+        change=difference if absolute else difference / before.above_idle_uj,
         budget=budget.absolute if absolute else budget.relative,
         absolute=absolute,
     )
 
 
 def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
-    """The absolute ceilings of the policy that hold for a record's model and device; exactly on the ceiling passes.
+    """The policy's ceilings that apply to a record's model and device; exactly on the ceiling passes.
 
-    A ceiling on a latency percentile is held against an upper estimate of it (stats.early_stopping_percentile), for p05 and p50
-    against the quantile. INVALID where the quantity was not measured.
+    A ceiling on p90 is compared with an upper estimate of it (stats.early_stopping_percentile), one on p05 or
+    p50 with the quantile. INVALID where the quantity was not measured.
     """
     model, checks = candidate.variant.file_name, []
     for ceiling in policy.ceilings_of(model, candidate.machine.name):
-        found = amounts(candidate, ceiling.metric)
+        measured = amounts(candidate, ceiling.metric)
         text = METRICS[ceiling.metric].text
-        if isinstance(found, Absent):
+        if isinstance(measured, Absent):
             checks.append(
                 Check(
                     ceiling.metric,
                     model,
                     "INVALID",
                     ceiling.hard,
-                    found.absent,
+                    measured.absent,
                     "ceiling",
                     budget=ceiling.at_most,
                 )
             )
             continue
-        for part, amount in found.items():
+        for part, amount in measured.items():
             checks.append(
                 Check(
                     f"{ceiling.metric}/{part}" if part else ceiling.metric,
@@ -381,13 +403,14 @@ def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
 
 
 def elsewhere(policy: Policy, device: str, models: Iterable[str]) -> tuple[str, ...]:
-    """One note for each ceiling that holds for a model but on another device than this one: it was not checked."""
+    """One note for each ceiling on a model that applies to other devices only, and so was not checked."""
     names = tuple(models)
     return tuple(
-        f"not checked here: {one.metric} at most {METRICS[one.metric].text(one.at_most)} on {one.device} "
-        f"(this is {device})"
-        for one in policy.ceilings
-        if any(fnmatchcase(model, one.models) for model in names) and not fnmatchcase(device, one.device)
+        f"not checked here: {ceiling.metric} at most {METRICS[ceiling.metric].text(ceiling.at_most)}"
+        f" on {ceiling.device} (this is {device})"
+        for ceiling in policy.ceilings
+        if any(fnmatchcase(model, ceiling.models) for model in names)
+        and not fnmatchcase(device, ceiling.device)
     )
 
 
@@ -395,7 +418,7 @@ def elsewhere(policy: Policy, device: str, models: Iterable[str]) -> tuple[str, 
 
 
 def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
-    """A metric of a record in its base unit, by part: species of apcer, meters of energy, "" where there are no parts."""
+    """A metric of a record in its base unit, by part: apcer by species, energy by meter, otherwise ""."""
     if metric.startswith("latency_"):
         return record.speed if isinstance(record.speed, Absent) else _latency(record.speed, metric)
     if metric == "load":
@@ -413,7 +436,7 @@ def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
     if metric == "delegate_coverage":
         taken, nodes = record.runtime.delegated_nodes, record.runtime.nodes
         if taken is None or not nodes:
-            return Absent(absent=f"{record.runtime.runtime} does not say how many nodes its delegate took")
+            return Absent(absent=f"{record.runtime.runtime} does not report how many nodes its delegate took")
         return {"": taken / nodes}
     raise ValueError(f"there is no metric {metric!r}")
 
@@ -422,10 +445,10 @@ def _latency(speed: Speed, metric: str) -> Mapping[str, float] | Absent:
     runs_ns = speed.runs_ns
     if metric != "latency_p90":
         return {"": stats.quantile(runs_ns, {"latency_p05": 0.05, "latency_p50": 0.5}[metric])}
-    found = stats.early_stopping_percentile(runs_ns, 0.9)
-    if found.value is None:
-        return Absent(absent=f"{len(runs_ns)} runs do not support p90: it needs {found.least_samples}")
-    return {"": found.value}
+    estimate = stats.early_stopping_percentile(runs_ns, 0.9)
+    if estimate.value is None:
+        return Absent(absent=f"{len(runs_ns)} runs are too few for p90, which needs {estimate.least_samples}")
+    return {"": estimate.value}
 
 
 def _weight(weight: Weight, metric: str) -> Mapping[str, float] | Absent:
@@ -438,7 +461,7 @@ def _weight(weight: Weight, metric: str) -> Mapping[str, float] | Absent:
 def _errors(accuracy: Accuracy, metric: str) -> Mapping[str, float]:
     if metric == "acer":
         return {"": accuracy.acer}
-    return {species: one.rate for species, one in accuracy.apcer_by_species.items()}
+    return {species: errors.rate for species, errors in accuracy.apcer_by_species.items()}
 
 
 def _flips(parity: Parity) -> Mapping[str, float] | Absent:
@@ -448,9 +471,9 @@ def _flips(parity: Parity) -> Mapping[str, float] | Absent:
 
 
 def _energies(powers: tuple[Power, ...]) -> Mapping[str, float] | Absent:
-    """Energy above idle by meter, of the meters that can tell it from nothing."""
-    found = {power.meter: stats.energy_per_run(power) for power in powers}
-    resolved = {meter: energy.above_idle_uj for meter, energy in found.items() if energy.resolved}
+    """Energy above idle by meter, of the meters that can resolve it."""
+    energies = {power.meter: stats.energy_per_run(power) for power in powers}
+    resolved = {meter: energy.above_idle_uj for meter, energy in energies.items() if energy.resolved}
     return resolved or Absent(absent="the energy above idle is smaller than its uncertainty")
 
 

@@ -1,4 +1,7 @@
-"""The result of a gate as text: for a terminal, Markdown, JSON, JUnit XML and GitHub annotations. Nothing is decided here."""
+"""The result of a gate as text for a terminal, and as Markdown, JSON, JUnit XML and GitHub annotations.
+
+Nothing is decided here.
+"""
 
 from __future__ import annotations
 
@@ -26,19 +29,19 @@ SUITE: Final = "swapbench gate"
 _SENTENCES: Final = {
     "PASS": "nothing got worse than its budget allows",
     "FAIL": "something got worse than its budget allows",
-    "INCONCLUSIVE": "the rounds that were measured do not tell",
-    "INVALID": "what was measured must not be used, or nothing was measured",
+    "INCONCLUSIVE": "the rounds that were measured do not decide it",
+    "INVALID": "the measurement cannot be used, or there is none",
 }
 _LISTED: Final = 4
-"""Operators and nodes that a line names; JSON names all."""
+"""Operators and nodes that a line names, at most; JSON names all."""
 _ORDER: Final = ("FAIL", "INVALID", "INCONCLUSIVE", "PASS", "ABSENT")
 
 
-# ---------------------------------------------------------------------------------------------- what all of them say
+# ---------------------------------------------------------------------------------------------- common to all
 
 
 def _sorted(checks: Iterable[Check]) -> list[Check]:
-    """The worst first, hard ones before advisory ones, otherwise in the order given."""
+    """The worst first, hard checks before advisory ones, otherwise in the given order."""
     return sorted(checks, key=lambda check: (_ORDER.index(check.outcome), not check.hard))
 
 
@@ -55,18 +58,16 @@ def _sentence(result: GateResult) -> str:
         if (count := sum(check.hard and check.outcome == outcome for check in result.checks))
     ]
     passed = sum(check.outcome == "PASS" for check in result.checks)
-    told = [*counted, f"{passed} of {sum(check.measured for check in result.checks)} checks passed"]
-    unmeasured = [f"nothing was measured of {', '.join(result.unmeasured_models)}"] * bool(
-        result.unmeasured_models
-    )
-    return f"{_SENTENCES[result.verdict]} ({', '.join([*told, *unmeasured])})"
+    counts = [*counted, f"{passed} of {sum(check.measured for check in result.checks)} checks passed"]
+    if result.unmeasured_models:
+        counts.append(f"nothing was measured for {', '.join(result.unmeasured_models)}")
+    return f"{_SENTENCES[result.verdict]} ({', '.join(counts)})"
 
 
 def _word(check: Check) -> str:
-    """The outcome; what only warns is named so."""
-    return (
-        check.outcome if check.hard or check.outcome in {"PASS", "ABSENT"} else f"{check.outcome} (advisory)"
-    )
+    """The outcome, marked where it is advisory."""
+    plain = check.hard or check.outcome in {"PASS", "ABSENT"}
+    return check.outcome if plain else f"{check.outcome} (advisory)"
 
 
 def _amount(check: Check, amount: float | None) -> str:
@@ -78,22 +79,23 @@ def _name(check: Check) -> str:
     return f"{check.metric} ceiling" if check.rule == "ceiling" else check.metric
 
 
-def _explained(one: Explanation) -> str:
-    """What an explanation says, on one line."""
-    if one.reason:
-        told = [f"which operators grew is not known: {one.reason}"]
-    elif one.grew:
-        grew = [_grown(change) for change in one.grew[:_LISTED]] + _more(len(one.grew))
-        told = [f"operators that grew, in shares of the baseline's time: {', '.join(grew)}"]
+def _explained(explanation: Explanation) -> str:
+    """An explanation on one line."""
+    if explanation.reason:
+        parts = [f"which operators grew is not known: {explanation.reason}"]
+    elif explanation.grew:
+        grew = [_growth(change) for change in explanation.grew[:_LISTED]] + _more(len(explanation.grew))
+        parts = [f"operators that grew, in shares of the baseline's time: {', '.join(grew)}"]
     else:
-        told = ["no operator grew by more than its range in the profiled processes"]
-    if one.total is not None:
-        low, high = percent(one.total.low), percent(one.total.high)
-        told.append(f"all together take {percent(one.total.median)} ({low} to {high})")
-    return "; ".join([*told, *map(_moved, one.moved)])
+        parts = ["no operator grew by more than its range in the profiled processes"]
+    if explanation.total is not None:
+        low, high = percent(explanation.total.low), percent(explanation.total.high)
+        total = percent(explanation.total.median)
+        parts.append(f"the total is {total} ({low} to {high}) of the baseline's time")
+    return "; ".join([*parts, *map(_move, explanation.moved)])
 
 
-def _grown(change: Change) -> str:
+def _growth(change: Change) -> str:
     if not change.nodes[0]:
         return f"{change.op} {percent(change.after.median)} (new)"
     nodes = f", {change.nodes[0]} to {change.nodes[1]} nodes" if change.nodes[0] != change.nodes[1] else ""
@@ -101,12 +103,11 @@ def _grown(change: Change) -> str:
     return f"{change.op} {percent(change.before.median)} to {percent(change.after.median)} ({by}{nodes})"
 
 
-def _moved(one: Moved) -> str:
-    names = ", ".join([*filter(None, one.names[:_LISTED]), *_more(len(one.names))])
-    what = "fell back" if one.fell_back else "moved"
-    return (
-        f"{len(one.names)} {one.op} {what} from {one.before} to {one.after}{f' ({names})' if names else ''}"
-    )
+def _move(moved: Moved) -> str:
+    names = ", ".join([*filter(None, moved.names[:_LISTED]), *_more(len(moved.names))])
+    verb = "fell back" if moved.fell_back else "moved"
+    listed = f" ({names})" if names else ""
+    return f"{len(moved.names)} {moved.op} {verb} from {moved.before} to {moved.after}{listed}"
 
 
 def _more(count: int) -> list[str]:
@@ -119,27 +120,32 @@ def _explanation_of(check: Check, result: GateResult) -> str:
     refused = check.outcome == "INVALID" and check.metric == RUNS
     if not check.hard or not (failed or refused):
         return ""
-    return "; ".join(_explained(one) for one in result.explanations if one.model == check.model)
+    explanations = [explained for explained in result.explanations if explained.model == check.model]
+    return "; ".join(map(_explained, explanations))
 
 
 # ---------------------------------------------------------------------------------------------- terminal
 
 
 def terminal(result: GateResult) -> str:
-    """Plain text, one line a check, the worst first; what was not measured and nobody asked for is left out."""
+    """Plain text, one line a check, the worst first; without what was neither measured nor asked for."""
     shown = [check for check in _sorted(result.checks) if check.outcome != "ABSENT"]
     rows = [(_word(check), *map(_one_line, (check.model, _name(check), check.text))) for check in shown]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
-    explained = [f"{one.model}: {_explained(one)}" for one in result.explanations]
-    return "\n".join([*lines, *map(_one_line, (*explained, *result.notes)), _head(result)]) + "\n"
+    notes = [*_explanation_lines(result), *result.notes]
+    return "\n".join([*lines, *map(_one_line, notes), _head(result)]) + "\n"
+
+
+def _explanation_lines(result: GateResult) -> list[str]:
+    return [f"{explanation.model}: {_explained(explanation)}" for explanation in result.explanations]
 
 
 # ---------------------------------------------------------------------------------------------- Markdown
 
 
 def markdown(result: GateResult) -> str:
-    """A heading, one table with the worst first, and the notes; legible on a forge and safe for any file name."""
+    """A heading, one table with the worst first, and the notes; any file name is escaped."""
     lines = [f"## {SUITE}: {result.verdict}", "", _markdown(_sentence(result)), ""]
     shown = [check for check in _sorted(result.checks) if check.outcome != "ABSENT"]
     if shown:
@@ -154,7 +160,7 @@ def markdown(result: GateResult) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     absent = [check for check in result.checks if check.outcome == "ABSENT"]
     if absent:
-        lines += ["", "Not measured, and not asked for:", ""]
+        lines += ["", "Neither measured nor asked for:", ""]
         grouped: dict[tuple[str, str], list[str]] = {}
         for check in absent:
             grouped.setdefault((check.metric, check.text), []).append(check.model)
@@ -162,14 +168,18 @@ def markdown(result: GateResult) -> str:
             f"- {_markdown(metric)} of {_markdown(', '.join(models))}: {_markdown(text)}"
             for (metric, text), models in grouped.items()
         ]
-    explained = [f"{one.model}: {_explained(one)}" for one in result.explanations]
-    if explained or result.notes:
-        lines += ["", *[f"- {_markdown(note)}" for note in (*explained, *result.notes)]]
+    notes = [*_explanation_lines(result), *result.notes]
+    if notes:
+        lines += ["", *[f"- {_markdown(note)}" for note in notes]]
     return "\n".join(lines) + "\n"
 
 
 def append_summary(path: Path, result: GateResult) -> None:
-    """Append the Markdown to the file that GITHUB_STEP_SUMMARY names. Raises EnvironmentFailed where it cannot be written."""
+    """Append the Markdown to the file that GITHUB_STEP_SUMMARY names.
+
+    Raises:
+        EnvironmentFailed: it cannot be written.
+    """
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(markdown(result) + "\n")
@@ -178,7 +188,7 @@ def append_summary(path: Path, result: GateResult) -> None:
 
 
 def _markdown(text: str) -> str:
-    """`text` as it is, on one line: nothing in a model's name may end a cell or begin markup."""
+    """Text on one line in which nothing ends a table cell or begins markup."""
     return re.sub(r"([\\`*_|~$<>\[\]&])", r"\\\1", _one_line(text))
 
 
@@ -190,7 +200,7 @@ def _one_line(text: str) -> str:
 
 
 def json_text(result: GateResult) -> str:
-    """Everything in the result; amounts in base units, with the unit beside them; null for what is not finite."""
+    """Everything in the result; amounts in base units, with their unit; null for what is not finite."""
     return (
         json.dumps(
             {
@@ -198,7 +208,7 @@ def json_text(result: GateResult) -> str:
                 "exit_status": result.exit_status,
                 "checks": [_plain({**asdict(check), "unit": _unit(check)}) for check in result.checks],
                 "unmeasured_models": list(result.unmeasured_models),
-                "explanations": [_plain(asdict(one)) for one in result.explanations],
+                "explanations": [_plain(asdict(explained)) for explained in result.explanations],
                 "notes": list(result.notes),
             },
             indent=1,
@@ -226,20 +236,22 @@ def _plain(value: Any) -> Any:
 
 
 def junit(result: GateResult) -> str:
-    """JUnit XML: a suite a model, a case a check. A hard FAIL is a failure; a hard check that cannot tell is an error.
+    """JUnit XML, with a suite a model and a case a check.
 
-    Advisory checks that did not pass and what was not measured are skipped cases with their reason, so that no service counts them
-    as red. A gate without checks, or a model of which nothing was measured, is an error too.
+    A hard FAIL is a failure, a hard check that is undecided an error. Advisory checks that did not pass and
+    what was not measured are skipped cases with their reason, so that no service counts them as failures. A
+    gate without checks, or a model for which nothing was measured, is an error too.
     """
     root = ET.Element("testsuites", name=SUITE)
     suites = [
-        _suite(model, [one for one in result.checks if one.model == model], result) for model in result.models
+        _suite(model, [check for check in result.checks if check.model == model], result)
+        for model in result.models
     ]
     for model in result.unmeasured_models:
-        _measured_nothing(suites[result.models.index(model)], model)
+        _add_unmeasured(suites[result.models.index(model)], model)
     if not suites:
         suites.append(ET.Element("testsuite", name=SUITE))
-        _measured_nothing(suites[0], SUITE)
+        _add_unmeasured(suites[0], SUITE)
     for suite in suites:
         cases = suite.findall("testcase")
         suite.set("tests", str(len(cases)))
@@ -263,34 +275,35 @@ def _suite(model: str, checks: Sequence[Check], result: GateResult) -> ET.Elemen
             ET.SubElement(case, "skipped", message=f"{_word(check)}: {text}")
         else:
             tag = "failure" if check.outcome == "FAIL" else "error"
-            more = _xml(_explanation_of(check, result))
-            ET.SubElement(case, tag, type=check.outcome, message=text).text = "\n".join(
-                filter(None, (text, more))
-            )
+            explained = _xml(_explanation_of(check, result))
+            body = "\n".join(filter(None, (text, explained)))
+            ET.SubElement(case, tag, type=check.outcome, message=text).text = body
     return suite
 
 
-def _measured_nothing(suite: ET.Element, name: str) -> None:
+def _add_unmeasured(suite: ET.Element, name: str) -> None:
     case = ET.SubElement(suite, "testcase", classname=_xml(name), name="measured")
     ET.SubElement(case, "error", type="INVALID", message="nothing was measured")
 
 
 def _xml(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold, not even escaped."""
+    """Text without the characters that XML 1.0 cannot hold, not even escaped."""
     return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
 
 
-# ---------------------------------------------------------------------------------------------- GitHub annotations
+# ----------------------------------------------------------------------------------------- GitHub annotations
 
 
 def github_annotations(result: GateResult) -> tuple[str, ...]:
-    """Workflow commands that GitHub shows beside the job: errors for what makes the gate red, warnings for advisory findings."""
-    lines = [
-        f"::{'error' if check.hard else 'warning'} title={_property(f'{SUITE}: {_word(check)}: {check.model} {_name(check)}')}"
-        f"::{_data('; '.join(filter(None, (check.text, _explanation_of(check, result)))))}"
-        for check in _sorted(result.checks)
-        if check.outcome not in {"PASS", "ABSENT"}
-    ]
+    """Workflow commands that GitHub shows with the job: errors of hard checks, warnings of advisory ones."""
+    lines = []
+    for check in _sorted(result.checks):
+        if check.outcome in {"PASS", "ABSENT"}:
+            continue
+        level = "error" if check.hard else "warning"
+        title = f"{SUITE}: {_word(check)}: {check.model} {_name(check)}"
+        text = "; ".join(filter(None, (check.text, _explanation_of(check, result))))
+        lines.append(f"::{level} title={_property(title)}::{_data(text)}")
     if not result.checks or result.unmeasured_models:
         lines.append(
             f"::error title={_property(_head(result).partition(' (')[0])}::{_data(_sentence(result))}"
@@ -299,10 +312,10 @@ def github_annotations(result: GateResult) -> tuple[str, ...]:
 
 
 def _data(text: str) -> str:
-    """The message of a workflow command, escaped as GitHub's own toolkit does (actions/toolkit, core/src/command.ts)."""
+    """The message of a workflow command, escaped as in actions/toolkit, core/src/command.ts."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    """A property of a workflow command: its message's escapes, and the two characters that end a property."""
+    """A property of a workflow command: escaped as a message, and the characters that end a property."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -1,4 +1,4 @@
-"""What a gate allows: budgets by metric and model, absolute ceilings, and which of them are hard. Read from gate.toml.
+"""What a gate allows: budgets by metric and model, absolute ceilings, and which are hard; from gate.toml.
 
     [[budget]]                    # how much worse than the baseline; the last entry that matches counts
     metric = "latency_p05"
@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 class Metric:
     """A quantity with a budget.
 
-    paired: judged over paired rounds by gate.verdict; the others are compared as they are. more_is_better: worse is less.
+    Attributes:
+        kind: of its unit.
+        paired: judged over paired rounds by gate.verdict; the others are compared as they are.
+        more_is_better: less is worse.
     """
 
     kind: units.Kind
@@ -48,10 +51,10 @@ class Metric:
         return {"time": "ns", "size": "bytes", "energy": "uj", "count": "", "share": ""}[self.kind]
 
     def text(self, amount: float) -> str:
-        """An amount of it for a person."""
+        """An amount of it, as text."""
         if self.kind == "share":
             return units.percent(amount, 2)
-        if self.kind == "count":  # rounded, two counts that differ could look the same
+        if self.kind == "count":  # rounded, two different counts could look the same
             return f"{amount:,.0f}".replace(",", " ")
         return {"time": units.duration, "size": units.size, "energy": units.energy}[self.kind](amount, 4)
 
@@ -71,11 +74,19 @@ METRICS: Final[Mapping[str, Metric]] = {
     "parity_flips": Metric("share"),
     "delegate_coverage": Metric("share", more_is_better=True),
 }
-"""apcer is judged species by species; parity_flips and delegate_coverage are shares of samples and of graph nodes."""
+"""apcer is judged by species; parity_flips and delegate_coverage are shares of samples and of graph nodes."""
 
 
 class Budget(Frozen):
-    """How much worse than the baseline a metric may be: by `relative` of the baseline or by `absolute`, never both."""
+    """How much worse than the baseline a metric may be.
+
+    Attributes:
+        metric: a name of METRICS.
+        models: glob over file names.
+        relative: to the baseline, 0.01 is 1 %; None where `absolute` is given.
+        absolute: in the metric's base unit; None where `relative` is given.
+        hard: False only warns.
+    """
 
     metric: str
     models: str = "*"
@@ -85,7 +96,15 @@ class Budget(Frozen):
 
 
 class Ceiling(Frozen):
-    """The most that a metric may be on the devices that `device` matches, whatever the baseline was."""
+    """The most that a metric may be, whatever the baseline was.
+
+    Attributes:
+        metric: a name of METRICS.
+        at_most: in the metric's base unit.
+        models: glob over file names.
+        device: glob over device names.
+        hard: False only warns.
+    """
 
     metric: str
     at_most: float
@@ -123,35 +142,44 @@ class Policy(Frozen):
 
     def budget(self, metric: str, model: str) -> Budget:
         """The budget of a metric for a model: the last entry that matches, else the default."""
-        return self._asked(metric, model) or DEFAULTS[metric]
+        return self._entry(metric, model) or DEFAULTS[metric]
 
     def asks_for(self, metric: str, model: str) -> bool:
-        """True where the file names this metric for this model: then it must be measured, or the gate is not valid."""
-        return self._asked(metric, model) is not None
+        """Whether the file names this metric for this model: then the gate is INVALID without it."""
+        return self._entry(metric, model) is not None
 
-    def _asked(self, metric: str, model: str) -> Budget | None:
-        found = (one for one in self.budgets if one.metric == metric and fnmatchcase(model, one.models))
-        return next(iter(reversed(list(found))), None)
+    def _entry(self, metric: str, model: str) -> Budget | None:
+        """The last entry for a metric and a model."""
+        for budget in reversed(self.budgets):
+            if budget.metric == metric and fnmatchcase(model, budget.models):
+                return budget
+        return None
 
     def ceilings_of(self, model: str, device: str) -> tuple[Ceiling, ...]:
         """The ceilings that hold for a model on a device."""
         return tuple(
-            one for one in self.ceilings if fnmatchcase(model, one.models) and fnmatchcase(device, one.device)
+            ceiling
+            for ceiling in self.ceilings
+            if fnmatchcase(model, ceiling.models) and fnmatchcase(device, ceiling.device)
         )
 
     def require_matches(self, models: Sequence[str]) -> None:
-        """Raises UserError where there is no model, or an entry matches none: a gate that checks nothing is no gate."""
+        """Refuse a gate that would check nothing.
+
+        Raises:
+            UserError: there is no model, or an entry matches none.
+        """
         if not models:
             raise UserError(
-                "there is no model to compare", remedy="Give files that both baseline and candidate have"
+                "there is no model to compare", remedy="Give files that exist in both baseline and candidate"
             )
         entries: tuple[Budget | Ceiling, ...] = (*self.budgets, *self.ceilings)
         for entry in entries:
             if not any(fnmatchcase(model, entry.models) for model in models):
                 kind = "budget" if isinstance(entry, Budget) else "ceiling"
                 raise UserError(
-                    f"{self.source}: models = {entry.models!r} of a [[{kind}]] for {entry.metric} matches none of "
-                    f"{', '.join(models)}",
+                    f"{self.source}: models = {entry.models!r} of a [[{kind}]] for {entry.metric} "
+                    f"matches none of {', '.join(models)}",
                     remedy=suggestion(entry.models, models),
                 )
 
@@ -159,7 +187,9 @@ class Policy(Frozen):
 def read_policy(path: Path | None) -> Policy:
     """The policy in a TOML file; the defaults where no path is given.
 
-    Raises UserError naming file, line and key: unreadable, not TOML, an unknown key, metric or unit, a wrong type.
+    Raises:
+        UserError: the file cannot be read, is not TOML, or has an unknown key, metric or unit, or a value of
+            the wrong type; with file, line and key.
     """
     if path is None:
         return Policy()
@@ -181,7 +211,7 @@ def read_policy(path: Path | None) -> Policy:
 def _entries(
     raw: Mapping[str, Any], kind: str, text: str, path: Path
 ) -> Iterable[tuple[Mapping[str, Any], str]]:
-    """Every [[kind]] table and where it stands."""
+    """Every [[kind]] table, and where it is."""
     tables = raw.get(kind, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise UserError(
@@ -203,8 +233,8 @@ def _budget(entry: Mapping[str, Any], where: str) -> Budget:
     paired = METRICS[metric].paired
     if paired and relative is None:
         raise UserError(
-            f"{where}: {metric} is compared in pairs, as a ratio: it takes relative, not absolute",
-            remedy='For example: relative = "5 %"; an absolute limit is a [[ceiling]]',
+            f"{where}: {metric} is compared as a ratio, so its budget must be relative, not absolute",
+            remedy='For example: relative = "5 %"; for an absolute limit use a [[ceiling]]',
         )
     allowed = None if relative is None else units.amount(relative, "share", f"{where}: relative")
     if isinstance(relative, (int, float)) and relative >= 1:
@@ -232,7 +262,9 @@ def _ceiling(entry: Mapping[str, Any], where: str) -> Ceiling:
     if "at_most" not in entry:
         raise UserError(f"{where} has no at_most", remedy='For example: at_most = "30 ms"')
     if METRICS[metric].more_is_better:
-        raise UserError(f"{where}: more {metric} is better, so it has no ceiling", remedy="Use a [[budget]]")
+        raise UserError(
+            f"{where}: {metric} has no ceiling, because more is better", remedy="Use a [[budget]]"
+        )
     return Ceiling(
         metric=metric,
         at_most=units.amount(entry["at_most"], METRICS[metric].kind, f"{where}: at_most"),

@@ -1,8 +1,9 @@
-"""From paired rounds to a verdict: is the candidate worse than its budget allows, as far as this machine can tell.
+"""From paired rounds to a verdict: is the candidate worse than its budget allows, as far as they can tell?
 
-Every round gives two log ratios: candidate over baseline (the change) and a second baseline over the baseline (the
-control, an A/A pair). What is asked for is the median change; rounds are taken to be independent, nothing is assumed
-about the shape of the noise. Pure functions of numbers: what is measured, and how, is not known here.
+Every round gives two log ratios: candidate over baseline (the change) and a second baseline over the baseline
+(the control, an A/A pair). The quantity is the median change; rounds are taken to be independent, and nothing
+is assumed about the distribution of the noise. Pure functions of numbers, which know nothing of what is
+measured, or how.
 """
 
 from __future__ import annotations
@@ -20,35 +21,45 @@ if TYPE_CHECKING:
 Outcome = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 
 LOOKS = (6, 7, 8, 9, 10, 12, 14, 16, 20, 24)
-"""Rounds after which a first batch is judged: it goes on only while the verdict is INCONCLUSIVE."""
+"""Rounds after which a first batch is judged; it goes on only while the verdict is INCONCLUSIVE."""
 
 CONFIRMING_LOOKS = (5, *LOOKS)
-"""Rounds after which a second batch is judged, which only has to confirm: five are enough at its confidence."""
+"""Rounds after which a second batch is judged; it only has to confirm, so five are enough."""
 
 FALSE_ALARM = 0.005
-"""How often, at most, a whole gate may report a FAIL although every change is within its margin."""
+"""The probability, at most, that a whole gate reports a FAIL although every change is within its margin."""
 
 HIDEABLE = 3.0
-"""A PASS rules out a change of this many budgets however noisy the machine is."""
+"""A PASS rules out a change of this many budgets, however noisy the machine is."""
 
 CONFIDENCE = 0.95
 CONFIRMING_CONFIDENCE = 0.90
 """Two-sided confidence of the intervals of a first and of a second batch."""
 
 FLOOR_CONFIDENCE = 0.80
-"""Confidence of the controls' interval. The interval of the change holds the same noise once more, so this one need not."""
+"""Confidence of the controls' interval; lower, as the change's interval contains the same noise again."""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the rounds say about one quantity of one model.
 
-    change, low, high: the median change and its two-sided interval, as candidate / baseline - 1; positive is worse.
-    margin: the larger of budget and noise_floor, which the whole interval must exceed for a FAIL; noise_floor: how far
-    from 0 the interval of the controls reaches. detectable: the smallest true change that would have been a FAIL with
-    about the confidence of the interval. rounds: how many were measured for this verdict. p_value: of the hypothesis that the
-    true change is within the margin, one-sided, for a number of rounds fixed beforehand.
-    Not a number where nothing was measured, infinite where the rounds are too few for an interval.
+    Changes are candidate / baseline - 1, positive is worse. Numbers are NaN where nothing was measured, and
+    infinite where the rounds are too few for an interval.
+
+    Attributes:
+        outcome: the verdict.
+        change: the median change.
+        low: of its two-sided interval.
+        high: of its two-sided interval.
+        margin: the larger of budget and noise floor; the whole interval must exceed it for a FAIL.
+        noise_floor: how far from 0 the interval of the controls reaches.
+        rounds: how many were measured for this verdict.
+        detectable: the smallest true change that would have been a FAIL, with about the interval's
+            confidence.
+        reason: in words.
+        p_value: of the hypothesis that the true change is within the margin; one-sided, for a number of
+            rounds fixed beforehand.
     """
 
     outcome: Outcome
@@ -64,7 +75,7 @@ class Verdict:
 
 
 def invalid(reason: str, rounds: int = 0) -> Verdict:
-    """The verdict where what was measured must not be used: throttling, another delegate, a worker that died."""
+    """The verdict where a measurement cannot be used: throttling, another delegate, a worker that died."""
     nan = math.nan
     return Verdict("INVALID", nan, nan, nan, nan, nan, rounds, nan, reason)
 
@@ -76,14 +87,22 @@ def decide(
     *,
     confidence: float = CONFIDENCE,
 ) -> Verdict:
-    """The verdict over rounds; `changes` and `controls` are natural logs of ratios, a change a round.
+    """The verdict over rounds.
 
-    A second batch may bring the controls of the first as well: they are independent of what it asks, and more of them tell
-    the noise floor better.
-    FAIL where the interval of the median change lies above the margin, PASS where it lies below, else INCONCLUSIVE.
-    The margin is log(1 + budget) or, where the controls reach further, the noise floor; but noise never makes a PASS of a
-    change above HIDEABLE budgets. Fewer rounds than `least_rounds` are INCONCLUSIVE, none at all INVALID.
-    Raises ValueError for fewer controls than changes, a value that is not finite, or a budget that is not above 0.
+    FAIL where the interval of the median change lies above the margin, PASS where it lies below, otherwise
+    INCONCLUSIVE. The margin is log(1 + budget) or, where the controls reach further, the noise floor; but
+    noise never makes a PASS of a change above HIDEABLE budgets. Fewer rounds than `least_rounds` are
+    INCONCLUSIVE, none at all INVALID.
+
+    Args:
+        changes: natural logs of ratios, one a round.
+        controls: likewise. A second batch may bring those of the first as well: they are independent of its
+            changes, and more of them give a better noise floor.
+        budget: the allowed change, above 0; 0.01 is 1 %.
+        confidence: of the change's interval, two-sided.
+
+    Raises:
+        ValueError: fewer controls than changes, a value that is not finite, or a budget that is not above 0.
     """
     if len(changes) > len(controls):
         raise ValueError(f"{len(changes)} changes and only {len(controls)} controls")
@@ -123,15 +142,15 @@ def _reason(verdict: Verdict, budget: float, confidence: float) -> str:
     limit = f"the budget of {units.percent(budget)}"
     if verdict.noise_floor > budget:
         limit = f"the noise floor of {units.percent(verdict.noise_floor)} ({limit})"
-    found = f"{changed(verdict.change)} [{changed(verdict.low)}, {changed(verdict.high)}]"
+    change = f"{changed(verdict.change)} [{changed(verdict.low)}, {changed(verdict.high)}]"
     if verdict.outcome == "FAIL":
-        return f"{found} is above {limit}"
+        return f"{change} is above {limit}"
     if verdict.outcome == "PASS":
-        return f"{found} is within {limit}"
-    sees = f"{verdict.rounds} rounds would have shown {changed(verdict.detectable)}"
+        return f"{change} is within {limit}"
+    detectable = f"{verdict.rounds} rounds would have shown {changed(verdict.detectable)}"
     if verdict.high < verdict.margin:
-        return f"{found}: this machine is too noisy for a budget of {units.percent(budget)}; {sees}"
-    return f"{found} is on both sides of {limit}; {sees}"
+        return f"{change}: this machine is too noisy for a budget of {units.percent(budget)}; {detectable}"
+    return f"{change} includes {limit}; {detectable}"
 
 
 def changed(change: float) -> str:
@@ -145,9 +164,13 @@ def changed(change: float) -> str:
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Interval of the median from order statistics: the sign test, interpolated between neighbouring depths.
 
-    Distribution-free; Hettmansperger and Sheather (1986), Statistics and Probability Letters 4, 75-79. Unlike a percentile
-    bootstrap of the median it holds its confidence for few rounds (measured in benchmarks/gate_simulation.py). Of six
-    values at 95 % the lower end lies 0.357 of the way from the least to the second least. (-inf, inf) for too few values.
+    Distribution-free; Hettmansperger and Sheather (1986), Statistics and Probability Letters 4, 75-79. Unlike
+    a percentile bootstrap of the median it holds its confidence for few rounds (measured in
+    benchmarks/gate_simulation.py). Of six values at 95 % the lower end lies 0.357 of the way from the
+    smallest to the second smallest.
+
+    Returns:
+        (low, high); (-inf, inf) for too few values.
     """
     ordered = sorted(values)
     count, error = len(ordered), (1 - confidence) / 2
@@ -164,10 +187,10 @@ def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> 
 
 
 def exceedance_p(values: Sequence[float], limit: float) -> float:
-    """One-sided p of the hypothesis that the median is at most `limit`: where the interval's lower end reaches it.
+    """One-sided p of the hypothesis that the median is at most `limit`.
 
-    The sign test, interpolated as in `median_interval`: below (1 - confidence) / 2 exactly where its lower end is above
-    `limit`. Eight values above the limit give 1/256.
+    The sign test, interpolated as in `median_interval`: below (1 - confidence) / 2 exactly where that
+    interval's lower end is above `limit`. Eight values above the limit give 1/256.
     """
     ordered = sorted(values)
     count = len(ordered)
@@ -184,13 +207,13 @@ def exceedance_p(values: Sequence[float], limit: float) -> float:
 
 @functools.cache
 def least_rounds(confidence: float = CONFIDENCE) -> int:
-    """Fewest values whose least and greatest enclose the median with this confidence: 6 for 95 %, 8 for 99 %."""
+    """Fewest values whose range contains the median with this confidence: 6 for 95 %, 8 for 99 %."""
     return math.ceil(math.log2(2 / (1 - confidence)) - 1e-9)
 
 
 @functools.cache
 def _tails(count: int) -> tuple[float, ...]:
-    """P(Binomial(count, 1/2) < depth) for depth = 0..count: how often the median is below the depth-th least value."""
+    """P(Binomial(count, 1/2) < depth), depth 0..count: that the median is below the depth-th smallest."""
     total, tails = 0, []
     for depth in range(count + 1):
         tails.append(total / 2**count)
@@ -199,20 +222,21 @@ def _tails(count: int) -> tuple[float, ...]:
 
 
 def _middle(values: Sequence[float]) -> float:
-    """The median; between the middle two of an even number, so that it lies in the middle of its interval."""
+    """The median; of an even number the mean of the middle two, so that it is the middle of its interval."""
     ordered = sorted(values)
     return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
-# ---------------------------------------------------------------------------------------------- several verdicts
+# ------------------------------------------------------------------------------------------- several verdicts
 
 
 def confirmed(first: Verdict, second: Verdict) -> Verdict:
     """`first`, or where it is a FAIL what a second, independent batch of rounds makes of it.
 
-    Both FAIL: a FAIL with the numbers of the second batch, because the first was chosen for being large. Its p: under the hypothesis
-    a first batch is below t and an independent second one below 2 t no more often than 2 t squared. Otherwise INCONCLUSIVE,
-    or INVALID where the second batch is.
+    Where both FAIL the result is a FAIL with the numbers of the second batch, because the first was chosen
+    for being large. Its p: under the hypothesis a first batch is below t and an independent second one below
+    2 t with a probability of at most 2 t squared. Otherwise the result is INCONCLUSIVE, or INVALID where the
+    second batch is.
     """
     if first.outcome != "FAIL" or second.outcome == "INVALID":
         return first if first.outcome != "FAIL" else second
@@ -236,16 +260,16 @@ def confirmed(first: Verdict, second: Verdict) -> Verdict:
 
 
 def sure_p(comparisons: int) -> tuple[float, float]:
-    """(first, second): with these p in both batches a confirmed FAIL stands among so many comparisons; see `family`."""
+    """The p of a first and a second batch that a FAIL needs among so many comparisons; see `family`."""
     first = math.sqrt(FALSE_ALARM / (2 * max(comparisons, 1)))
     return first, 2 * first
 
 
 def family(verdicts: Sequence[Verdict], *, false_alarm: float = FALSE_ALARM) -> tuple[Verdict, ...]:
-    """The verdicts of one gate, in their order, with the false alarms of all of them together held to `false_alarm`.
+    """The verdicts of one gate, in their order, with a family-wise error rate of `false_alarm`.
 
-    Holm's step-down method (1979) over all verdicts that rest on a measurement: a FAIL whose adjusted p is above
-    `false_alarm` becomes INCONCLUSIVE. A FAIL must have been confirmed before.
+    Holm's step-down method (1979) over all verdicts that rest on a measurement: a FAIL whose adjusted p is
+    above `false_alarm` becomes INCONCLUSIVE. Every FAIL must have been confirmed before.
     """
     measured = [place for place, verdict in enumerate(verdicts) if verdict.outcome != "INVALID"]
     adjusted = dict(zip(measured, stats.holm([verdicts[place].p_value for place in measured]), strict=True))
@@ -253,8 +277,8 @@ def family(verdicts: Sequence[Verdict], *, false_alarm: float = FALSE_ALARM) -> 
         replace(
             verdict,
             outcome="INCONCLUSIVE",
-            reason=f"{verdict.reason}; not sure enough among {len(measured)} comparisons "
-            f"(adjusted p {adjusted[place]:.2g}, {false_alarm:g} needed)",
+            reason=f"{verdict.reason}; not significant among {len(measured)} comparisons "
+            f"(adjusted p {adjusted[place]:.2g}, at most {false_alarm:g} is needed)",
         )
         if verdict.outcome == "FAIL" and adjusted[place] > false_alarm
         else verdict

@@ -95,7 +95,7 @@ class Evaluation:
 
     def preprocessing(self, card: Preprocessing) -> Preprocessing:
         """The card's preprocessing with this evaluation's source of face boxes."""
-        return card if self.faces is None else card.model_copy(update={"face_box": self.faces})
+        return card if self.faces is None else card.replace(face_box=self.faces)
 
     def prepared(
         self, cards: Iterable[Preprocessing], progress: Progress | None = None

@@ -124,7 +124,7 @@ class Resampling:
             return None
         estimate = fmean(estimates)
         held = {"low": min(found.low, estimate), "high": max(found.high, estimate)}
-        return found.model_copy(update=held)
+        return found.replace(**held)
 
     def _exact_bounds(self, decided: Sequence[ThresholdErrors]) -> tuple[Interval, Interval]:
         """Bounds of ACER and HTER from exact intervals at a confidence raised for their number (Bonferroni).

@@ -475,7 +475,7 @@ def _summed(folds: Sequence[Proportion], confidence: float, repeats: int) -> Pro
     method = (
         f"{total.interval.method} as if {repeats} repeats of presentations in several folds were new ones"
     )
-    return total.model_copy(update={"interval": total.interval.model_copy(update={"method": method})})
+    return total.replace(interval=total.interval.replace(method=method))
 
 
 def _bpcer_of_folds(
@@ -487,7 +487,7 @@ def _bpcer_of_folds(
         known = fold.test.acquired
         one = bpcer_at_apcer(target, known.bona_fide, known.attacks_by_species, confidence)
         if isinstance(one, Absent):
-            return one.model_copy(update={"absent": f"fold {fold.name}: {one.absent}"}) if fold.name else one
+            return one.replace(absent=f"fold {fold.name}: {one.absent}") if fold.name else one
         found.append(one)
     return _summed(found, confidence, repeats)
 

@@ -132,7 +132,7 @@ class NativeWorker:
                 **({"cores": self.cores} if self.cores else {}),
             },
         }
-        return replace(loaded, used=used.model_copy(update=told))
+        return replace(loaded, used=used.replace(**told))
 
     def parse_slice(self, line: str) -> Slice:
         """See `contract.parse_slice`."""

@@ -28,17 +28,14 @@ class Schedule(Frozen):
     def over(self, recipe: TrainRecipe) -> TrainRecipe:
         """The recipe with this much spent on it."""
         phases = tuple(
-            phase.model_copy(update={"epochs": max(1, round(phase.epochs * self.epochs))})
-            for phase in recipe.phases
+            phase.replace(epochs=max(1, round(phase.epochs * self.epochs))) for phase in recipe.phases
         )
         changes = {"phases": phases, "warmup_epochs": recipe.warmup_epochs * self.epochs}
         if isinstance(recipe.pruning, MetaPruning):
             pruning = recipe.pruning
             epochs = pruning.epochs and max(1, round(pruning.epochs * self.epochs))
-            changes["pruning"] = pruning.model_copy(
-                update={"epochs": epochs, "search": self.search or pruning.search}
-            )
-        return recipe.model_copy(update=changes)
+            changes["pruning"] = pruning.replace(epochs=epochs, search=self.search or pruning.search)
+        return recipe.replace(**changes)
 
 
 def read_schedule(path: Path) -> Schedule:

@@ -422,7 +422,7 @@ def _begin_with(weights: Mapping[str, Tensor], network: nn.Module, recipe: Train
 
 
 def _at_size(preprocessing: Preprocessing, size_px: int) -> Preprocessing:
-    return preprocessing.model_copy(update={"width_px": size_px, "height_px": size_px})
+    return preprocessing.replace(width_px=size_px, height_px=size_px)
 
 
 def _learning_rate(recipe: TrainRecipe, epochs: float) -> float:

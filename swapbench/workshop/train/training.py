@@ -150,7 +150,7 @@ def train(
     found = run.scores(stored, "dev", recipe.preprocessing, bfloat16=False)
     results = {**dev_results(dataset.samples("dev"), found), "epoch": float(run.best_epoch + 1)}
     assert card.training is not None
-    card = card.model_copy(update={"training": card.training.model_copy(update={"dev_results": results})})
+    card = card.replace(training=card.training.replace(dev_results=results))
     write_atomically(path.with_suffix(".curve.csv"), curve_csv(run.curve))
     write_card(card, path.with_suffix(".toml"))
     write_atomically(run.finished_path, json.dumps({"checkpoint_sha256": card.checkpoint_sha256}) + "\n")

@@ -1,0 +1,114 @@
+"""What a run is handed to measure: files, each under one runtime or tool."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from swapbench.bench.draft import Draft
+from swapbench.bench.workers import FileUnderTest, normalise_json
+from swapbench.records import Absent, Weight
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from swapbench.bench.speed import Timed
+    from swapbench.data.preprocess import Prepared
+    from swapbench.modelfile import Graph
+    from swapbench.pad.evaluation import Evaluation
+    from swapbench.ports import Device, Progress, Runtime, Tool
+    from swapbench.records import Machine, ModelCard, Parity, PeakMemory, Plan, Preprocessing, Variant
+
+TIMES_ONLY: Final = Absent(
+    absent="the tool reports times only", remedy="Measure the same file under litert for the rest"
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One file under one runtime, and what is known about it.
+
+    Attributes:
+        variant: which network the file holds.
+        path: the file on this computer.
+        sha256: of the file.
+        graph: what the file holds, counted.
+        runtime: what runs the file.
+        card: None for a file from elsewhere; it gets no accuracy.
+        parity: of the file with its PyTorch network.
+        tool: what times the file by itself, in place of the runtime's worker.
+        cores: the kind of a phone's cores that the file runs on, "" where the system chooses.
+    """
+
+    variant: Variant
+    path: Path
+    sha256: str
+    graph: Graph
+    runtime: Runtime
+    card: ModelCard | None
+    parity: Parity | Absent
+    tool: Tool | None = None
+    cores: str = ""
+
+    @property
+    def record_id(self) -> str:
+        """A file name that sorts by model and tells equal names with different content apart."""
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.variant.file_name).lstrip(".")
+        cores = f"-{self.cores}" if self.cores else ""
+        return f"{readable}-{(self.tool or self.runtime).name}{cores}-{self.sha256[:8]}"
+
+    def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
+        """What was counted in the file's graph, with the memory that was measured."""
+        return Weight(
+            file_bytes=self.graph.file_bytes,
+            params=self.graph.params,
+            macs=self.graph.macs,
+            uncounted_ops=self.graph.uncounted_ops,
+            ops=dict(self.graph.ops),
+            peak_memory=peak_memory,
+        )
+
+    def draft(self, timed: Timed, machine: Machine, plan: Plan, run_name: str) -> Draft:
+        """What is known once all candidates are timed together; the passes of each alone are to come."""
+        to_come = TIMES_ONLY if self.tool is not None else Absent(absent="not measured yet")
+        return Draft(
+            id=self.record_id,
+            time=datetime.now(UTC),
+            run=run_name,
+            variant=self.variant,
+            artifact=self.path.name,
+            artifact_sha256=self.sha256,
+            card=self.card,
+            runtime=timed.used,
+            plan=plan,
+            machine=machine,
+            speed=timed.speed,
+            weight=self.weight(to_come),
+            accuracy=to_come,
+            power=to_come,
+            parity=self.parity,
+        )
+
+
+def prepared_crops(
+    candidates: Sequence[Candidate], evaluation: Evaluation | None, progress: Progress
+) -> dict[Preprocessing, Prepared]:
+    """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
+    if evaluation is None:
+        return {}
+    cards = [candidate.card for candidate in candidates if candidate.card is not None]
+    return evaluation.prepared([card.preprocessing for card in cards], progress)
+
+
+def file_under_test(
+    candidate: Candidate, device: Device, crops: Mapping[Preprocessing, Prepared]
+) -> FileUnderTest:
+    """The candidate's file on the device, with the crops that its card asks for, where there are any."""
+    options: dict[str, str | int | float] = {}
+    if candidate.card is not None and candidate.card.preprocessing in crops:
+        samples = device.push(crops[candidate.card.preprocessing].path)
+        options = {"samples": samples, "normalise": normalise_json(candidate.card.preprocessing)}
+    return FileUnderTest(candidate.record_id, device.push(candidate.path), candidate.runtime, options)
