@@ -1,4 +1,4 @@
-"""The simulated tree in the layout of OULU-NPU: names, lists, eyes, bytes, and that the real reader reads it."""
+"""The simulated tree in the layout of OULU-NPU: names, lists, eyes, bytes; the real reader reads it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.simulate import dataset as simulate
 from swapbench.simulate import oulu_tree as subject_under_test
 from swapbench.simulate import presentation, simulator
+from swapbench.simulate.camera import SUPERSAMPLING
+from swapbench.simulate.instruments import Sheet
 from swapbench.simulate.oulu_tree import (
     FILES,
     OuluRecipe,
@@ -37,7 +39,7 @@ from swapbench.simulate.oulu_tree import (
     simulate_oulu,
     videos,
 )
-from swapbench.simulate.recapture import SUPERSAMPLING, Framing, Sheet, bona_fide
+from swapbench.simulate.recapture import Framing, bona_fide
 
 TINY = OuluRecipe(seed=5, frame_px=48, source_px=96, frames=2, train_users=1, dev_users=1, test_users=1)
 FULL = OuluRecipe(train_users=20, dev_users=15, test_users=20)
@@ -369,7 +371,9 @@ def test_a_full_folder_for_temporary_files_is_noticed_although_the_encoder_is_si
     lost = copy / "Test_files/2_1_36_4.avi"
     lost.unlink()
     monkeypatch.setattr(cv2, "VideoWriter", OnAFullDisk)
-    with pytest.raises(EnvironmentFailed, match=r"could not be written whole below .* Free some space there"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"could not be written completely in .* Free some space there"
+    ):
         simulate_oulu(copy, TINY, 1)
     assert not lost.exists()
 

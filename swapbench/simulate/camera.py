@@ -56,17 +56,17 @@ class Camera:
     def photograph(
         self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
     ) -> bytes:
-        """JPEG bytes of a radiance ``(n*s, n*s, 3)`` in linear RGB, on a sensor of ``n`` x ``n`` pixels.
+        """JPEG bytes of a radiance `(n*s, n*s, 3)` in linear RGB, on a sensor of `n` x `n` pixels.
 
         Raises:
-            ValueError: the radiance is not RGB with sides that are even multiples of ``supersampling``.
+            ValueError: the radiance is not RGB with sides that are even multiples of `supersampling`.
         """
         return jpeg(self.develop(radiance, shot, rng, supersampling), shot.quality)
 
     def develop(
         self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
     ) -> Pixels:
-        """The photograph before compression, sRGB bytes ``(n, n, 3)``."""
+        """The photograph before compression, sRGB bytes `(n, n, 3)`."""
         if (
             radiance.ndim != 3
             or radiance.shape[2] != 3

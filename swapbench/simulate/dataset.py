@@ -17,8 +17,10 @@ from swapbench.data.dataset import COLUMNS, SPLITS, Dataset, manifest_path
 from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.files import disk_failure, write_atomically
 from swapbench.simulate import simulator
+from swapbench.simulate.camera import Shot
 from swapbench.simulate.domains import DOMAINS
 from swapbench.simulate.faces import Identity, face_box
+from swapbench.simulate.instruments import Sheet, Showing
 from swapbench.simulate.presentation import (
     Photograph,
     Presentation,
@@ -29,7 +31,7 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.recapture import Framing, Sheet, Shot, Showing
+from swapbench.simulate.recapture import Framing
 from swapbench.simulate.simulator import Simulation, Stage, draw_contact_sheet, process_count
 
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swapbench.simulate.camera import Camera
 from swapbench.simulate.faces import Scene
-from swapbench.simulate.recapture import Camera, Display, Printer
+from swapbench.simulate.instruments import Display, Printer
 
 if TYPE_CHECKING:
     import numpy as np

@@ -28,8 +28,10 @@ from swapbench.data.layouts import oulu
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.files import disk_failure, write_atomically
 from swapbench.simulate import simulator
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels, Shot
 from swapbench.simulate.domains import Light
 from swapbench.simulate.faces import Identity, Scene, eye_positions, face_box
+from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
 from swapbench.simulate.presentation import (
     Photograph,
     Presentation,
@@ -40,17 +42,7 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.recapture import (
-    SUPERSAMPLING,
-    Camera,
-    Display,
-    Framing,
-    Pixels,
-    Printer,
-    Sheet,
-    Shot,
-    Showing,
-)
+from swapbench.simulate.recapture import Framing
 from swapbench.simulate.simulator import DESCRIPTION, Simulation, Stage, draw_contact_sheet, process_count
 
 if TYPE_CHECKING:
@@ -332,7 +324,7 @@ def _avi(pictures: Sequence[Pixels], quality: int) -> bytes:
     # The writer is silent about a full disk, but the file is then shorter than its header says.
     if len(data) < 12 or int.from_bytes(data[4:8], "little") != len(data) - 8:
         raise EnvironmentFailed(
-            f"a video could not be written whole below {temporary}",
+            f"a video could not be written completely in {temporary}",
             remedy="Free some space there, or set TMPDIR to another folder, and run the same command again",
         )
     return data
@@ -371,7 +363,7 @@ def _description(recipe: OuluRecipe) -> str:
 
 
 def _check_folder(root: Path, recipe: OuluRecipe) -> None:
-    """Refuse a folder that holds anything but data of this recipe; make one that is missing."""
+    """Create the folder if it is missing, and refuse one that holds anything but data of this recipe."""
     about = root / DESCRIPTION
     try:
         root.mkdir(parents=True, exist_ok=True)

@@ -13,21 +13,13 @@ import cv2
 import numpy as np
 
 from swapbench.simulate import recapture
+from swapbench.simulate.camera import STUDIO, Camera, Pixels, Shot
 from swapbench.simulate.faces import Identity, Scene, render
-from swapbench.simulate.recapture import (
-    STUDIO,
-    Camera,
-    Display,
-    Framing,
-    Pixels,
-    Printer,
-    Sheet,
-    Shot,
-    Showing,
-)
 
 if TYPE_CHECKING:
     from swapbench.simulate.face_canvas import Image
+    from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+    from swapbench.simulate.recapture import Framing
 
 
 def stream(*words: int) -> np.random.Generator:
