@@ -61,7 +61,7 @@ class Printer:
     streaks: float = 0.02
 
     def plates(self, photo: Pixels) -> Pixels:
-        """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces some grey."""
+        """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces grey."""
         area = np.clip(1 - np.power(_LIGHT_OF_BYTES, self.tone), 0, 1).astype(np.float32)
         cmy = np.asarray(area[photo])
         black = cmy.min(axis=2, keepdims=True)
