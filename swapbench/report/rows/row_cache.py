@@ -83,8 +83,8 @@ def _digest(data: bytes) -> str:
 
 def _code_digest() -> str:
     """Of everything that a row depends on besides its record."""
-    files = [Path(module.__file__) for module in (stats, summary, places) if module.__file__]
-    files += sorted(Path(records.__path__[0]).glob("*.py"))
+    files = [Path(module.__file__) for module in (summary, places) if module.__file__]
+    files += [path for package in (records, stats) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
     return _digest(b"".join(path.read_bytes() for path in files))
 
 
