@@ -1,4 +1,4 @@
-"""Atomic files: written beside their place, flushed, then renamed. Nothing else writes results."""
+"""Atomic files: written next to the target, flushed, then renamed. Nothing else writes results."""
 
 from __future__ import annotations
 

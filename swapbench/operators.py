@@ -208,14 +208,14 @@ def breakdown(profiles: Sequence[Profile]) -> Breakdown:
     whole = times.sum(axis=1)
     shares, operators_ns = times / whole[:, None], float(whole.min())
 
-    def shared(op: str, name: str, output: str, places: Sequence[int]) -> OperatorShare:
-        nodes = [first.nodes[place] for place in places]
-        share = _spread(shares[:, places].sum(axis=1))
+    def shared(op: str, name: str, output: str, indices: Sequence[int]) -> OperatorShare:
+        nodes = [first.nodes[index] for index in indices]
+        share = _spread(shares[:, indices].sum(axis=1))
         count = sum(node.count for node in nodes)
         return OperatorShare(op, name, output, count, _providers(nodes), share, share.median * operators_ns)
 
-    nodes = [shared(node.op, node.name, node.output, [place]) for place, node in enumerate(first.nodes)]
-    operators = [shared(op, "", "", places) for op, places in _by_op(first.nodes).items()]
+    nodes = [shared(node.op, node.name, node.output, [index]) for index, node in enumerate(first.nodes)]
+    operators = [shared(op, "", "", indices) for op, indices in _by_op(first.nodes).items()]
 
     def weight(operator: OperatorShare) -> float:
         return -operator.share.median
@@ -267,11 +267,11 @@ def _absent(profiles: Sequence[Profile]) -> str:
 
 
 def _by_op(nodes: Sequence[Node]) -> dict[str, list[int]]:
-    """Operator -> places of its nodes."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for place, node in enumerate(nodes):
-        places[node.op].append(place)
-    return dict(places)
+    """Operator -> indices of its nodes."""
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        indices[node.op].append(index)
+    return dict(indices)
 
 
 def _providers(nodes: Iterable[Node]) -> str:
@@ -315,7 +315,7 @@ def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total:
     )
 
     def change(name: str, output: str, before: list[int], after: list[int]) -> Change:
-        sides = ([old[place] for place in before], [new[place] for place in after])
+        sides = ([old[index] for index in before], [new[index] for index in after])
         old_share, new_share = old_shares[:, before].sum(axis=1), new_shares[:, after].sum(axis=1)
         return Change(
             op=" → ".join(dict.fromkeys(node.op for side in sides for node in side)),
@@ -338,9 +338,9 @@ def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total:
     ]
     nodes = []
     for before, after in matched(old, new):
-        places = ([] if before is None else [before], [] if after is None else [after])
-        *_, node = [*(old[place] for place in places[0]), *(new[place] for place in places[1])]
-        nodes.append(change(node.name, node.output, *places))
+        indices = ([] if before is None else [before], [] if after is None else [after])
+        *_, node = [*(old[index] for index in indices[0]), *(new[index] for index in indices[1])]
+        nodes.append(change(node.name, node.output, *indices))
 
     def size(change: Change) -> float:
         return -abs(change.change.median)
@@ -364,21 +364,21 @@ def matched(old: Sequence[Node], new: Sequence[Node]) -> list[tuple[int | None, 
     def match(key: Callable[[Node], object], *, single: bool) -> None:
         waiting: dict[object, deque[int]] = defaultdict(deque)
         taken = set(pairs.values())
-        left = [place for place in range(len(new)) if place not in pairs]
-        for place, node in enumerate(old):
-            if place not in taken:
-                waiting[key(node)].append(place)
-        counted = Counter(key(new[place]) for place in left)
-        for place in left:
-            wanted = key(new[place])
-            places = waiting.get(wanted)
-            if places and wanted and (not single or (len(places) == 1 and counted[wanted] == 1)):
-                pairs[place] = places.popleft()
+        left = [index for index in range(len(new)) if index not in pairs]
+        for index, node in enumerate(old):
+            if index not in taken:
+                waiting[key(node)].append(index)
+        counted = Counter(key(new[index]) for index in left)
+        for index in left:
+            wanted = key(new[index])
+            indices = waiting.get(wanted)
+            if indices and wanted and (not single or (len(indices) == 1 and counted[wanted] == 1)):
+                pairs[index] = indices.popleft()
 
     match(lambda node: node.name, single=True)
     match(lambda node: (node.op, node.output), single=False)
     alone = sorted(set(range(len(old))) - set(pairs.values()))
-    return [(pairs.get(place), place) for place in range(len(new))] + [(place, None) for place in alone]
+    return [(pairs.get(index), index) for index in range(len(new))] + [(index, None) for index in alone]
 
 
 def _moved(old: Sequence[Node], new: Sequence[Node]) -> tuple[Moved, ...]:

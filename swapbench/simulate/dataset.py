@@ -105,7 +105,7 @@ class Capture(Presentation):
         path: of the image, relative to the folder.
         subject: the person's name.
         species: attack instrument species, empty for bona fide.
-        domain: name of the place.
+        domain: name of the site.
         split: train, dev or test.
         light: name of the session's light.
         noise: words of the stream of the sensor noise.

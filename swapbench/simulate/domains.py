@@ -1,4 +1,4 @@
-"""Places where simulated data is collected: their cameras, lights, printers and displays."""
+"""Sites where simulated data is collected: their cameras, lights, printers and displays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Light:
 
 @dataclass(frozen=True)
 class Domain:
-    """A place where data was collected. The last printer and the last display are for the test split only."""
+    """A site where data was collected. The last printer and the last display are for the test split only."""
 
     name: str
     cameras: tuple[Camera, ...]
@@ -133,4 +133,4 @@ DOMAINS = (
         ),
     ),
 )
-"""Four places with different cameras, lights, printers and displays."""
+"""Four sites with different cameras, lights, printers and displays."""

@@ -1,4 +1,4 @@
-"""What surrounds a procedural face: the place behind it, the neck below it and the clothes."""
+"""What surrounds a procedural face: the backdrop behind it, the neck below it and the clothes."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ Knows that layout: `{Train,Dev,Test}_files/P_S_UU_F.avi` with phone P, session S
 file beside each video, and 42 lists below `Protocols/`. Faces, instruments and cameras come from the modules
 that know them. So the code that reads the real data can be run from end to end without a licence for it.
 
-Six simulated phones, three sessions with a light and a place of their own, two printers and two displays.
+Six simulated phones, three sessions with a light and a backdrop of their own, two printers and two displays.
 What differs from the real thing: an attack copies a still photograph, even where a video is replayed; a video
 is a few small square frames a second apart, still but for the trembling of a hand; there are fewer people.
 
@@ -76,7 +76,7 @@ SESSIONS = (
     (Light("window", (-75, 75), (0, 30), (0.30, 0.60), (5500, 8000)), 6),
     (Light("lamp", (-60, 60), (10, 50), (0.30, 0.60), (2900, 4300)), 24),
 )
-"""Light of each session, and the number of the place behind the person: shelves, a window, a curtain."""
+"""Light of each session, and the number of the backdrop: shelves, a window, a curtain."""
 
 PRINTERS = (
     Printer("printer-1", 1.85, False, 0.24, 0.84, 0.78, paper=(0.84, 0.84, 0.82)),

@@ -87,7 +87,7 @@ class Simulation:
         Args:
             name: of the data set.
             version: of its generator.
-            conditions: names of cameras, places or instruments.
+            conditions: names of cameras, sites or instruments.
             layout: the published data set that the folder is laid out like; None for manifests.
         """
         content = {

@@ -52,8 +52,8 @@ def hierarchical_draws(
     for start in range(0, draws, at_once):
         weight = np.cumsum(times[start : start + at_once, owner], axis=1, dtype=np.int32)
         due = np.maximum(np.ceil(q * weight[:, -1] - 1e-9), 1)
-        place = [int(np.searchsorted(row, want)) for row, want in zip(weight, due, strict=True)]
-        replicates[start : start + at_once] = values[place]
+        index = [int(np.searchsorted(row, want)) for row, want in zip(weight, due, strict=True)]
+        replicates[start : start + at_once] = values[index]
     return replicates
 
 
@@ -113,9 +113,9 @@ def hierarchical_interval(
     times = drawn.astype(np.float64)
     due = np.maximum(np.ceil(q * (times @ np.bincount(owner)) - 1e-9), 1)
 
-    def draws_at_most(place: int) -> int:
-        """How many replicates are `values[place]` or less."""
-        runs = np.bincount(owner[: place + 1], minlength=times.shape[1])
+    def draws_at_most(index: int) -> int:
+        """How many replicates are `values[index]` or less."""
+        runs = np.bincount(owner[: index + 1], minlength=times.shape[1])
         return int(np.count_nonzero(times @ runs >= due))
 
     tail = (1 - confidence) / 2
@@ -182,8 +182,8 @@ def clustered_totals(
     for first in range(0, groups, at_once):
         last = min(first + at_once, groups)
         start, end = np.searchsorted(group, (first, last))
-        place = (group[start:end] - first) * cells + cell[start:end]
-        count = np.bincount(place, minlength=(last - first) * cells).reshape(last - first, cells)
+        index = (group[start:end] - first) * cells + cell[start:end]
+        count = np.bincount(index, minlength=(last - first) * cells).reshape(last - first, cells)
         # whole numbers below 2**24 are exact in float32, and a float32 product takes half the time
         totals += times[:, first:last] @ count.astype(np.float32)
     return totals

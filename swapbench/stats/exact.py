@@ -112,9 +112,9 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """The p values adjusted for their number by Holm's step-down method (1979), in the order given."""
     adjusted = [0.0] * len(p_values)
     running = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        running = max(running, (len(p_values) - rank) * p_values[place])
-        adjusted[place] = min(1.0, running)
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        running = max(running, (len(p_values) - rank) * p_values[index])
+        adjusted[index] = min(1.0, running)
     return tuple(adjusted)
 
 
@@ -138,6 +138,6 @@ def spearman(first: ArrayLike, second: ArrayLike) -> float | None:
 
 
 def _average_ranks(values: Floats) -> Floats:
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    average: Floats = (np.cumsum(count) - (count - 1) / 2)[place]
+    _, index, count = np.unique(values, return_inverse=True, return_counts=True)
+    average: Floats = (np.cumsum(count) - (count - 1) / 2)[index]
     return average
