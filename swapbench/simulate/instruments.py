@@ -138,7 +138,20 @@ def _equalised(wave: NDArray[np.int32], levels: int) -> Pixels:
 
 @dataclass(frozen=True)
 class Sheet:
-    """How a print is held and lit, once."""
+    """How a print is held and lit, once.
+
+    Attributes:
+        bend: curl in shares of the sheet.
+        bend_deg: its direction.
+        shade: darkening across the sheet.
+        shade_deg: its direction.
+        gloss: strength of a reflection, times that of the paper.
+        gloss_at: its centre in shares of the frame.
+        zoom: factor of the period of the screens.
+        phase_px: offset of the screens.
+        fidelity: 0..1, how much of the halftone gives way to continuous tone.
+        light: colour of the light on the sheet.
+    """
 
     bend: float = 0.0
     bend_deg: float = 0.0
@@ -238,7 +251,23 @@ class Display:
 
 @dataclass(frozen=True)
 class Showing:
-    """How a display is held and lit, once."""
+    """How a display is held and lit, once.
+
+    Attributes:
+        zoom: factor of the pixel pitch.
+        grid: factor of the contrast of the subpixel grid.
+        turn_deg: of the grid against the sensor.
+        flicker: factor of the display's.
+        flicker_phase: of the bands, in radians.
+        flicker_cycles: bands over half a frame.
+        glare: strength of a reflection, times the gloss of the display.
+        glare_at: its centre in shares of the frame.
+        glare_size: its radius in shares of half a frame.
+        pane: reflected window: left, top, width and height in shares of the frame; None: no window.
+        falloff: darkening across the display.
+        falloff_deg: its direction.
+        veil: light of the room that is added everywhere.
+    """
 
     zoom: float = 1.0
     grid: float = 1.0
