@@ -320,9 +320,7 @@ class CounterValue:
                 that changed, or a counter that went backwards without a range.
         """
         if self.counter != before.counter:
-            raise DeviceFailed(
-                f"readings of two different counters were compared: {before.counter} and {self.counter}"
-            )
+            raise DeviceFailed(f"readings of two counters were compared: {before.counter} and {self.counter}")
         if self.range_uj != before.range_uj:
             raise DeviceFailed(f"energy counter {self.counter} changed its range during the window")
         for value_uj in (before.value_uj, self.value_uj):
