@@ -1,16 +1,17 @@
-"""What does our training loop cost? Images a second against a bare PyTorch loop; and what each term of distillation adds.
+"""What does the training loop cost, against a bare PyTorch loop, and each term of distillation?
 
     python benchmarks/training.py [RECIPE.toml] [--rounds N] [--terms]
 
-Both loops train the same network from the same weights on the same batches in one process and take turns, an epoch of a few
-batches each. The bare loop has its normalised batches in memory and does nothing but forward, cross entropy, backward and step;
-ours also cuts and recolours every image anew, adds up the loss's terms, clips gradients and tells progress. The ratio is the
-median over rounds of (bare time / our time); beside it stands the ratio of the fastest tenth of all steps, which other work on
-the machine disturbs less. The exit status is 1 where both are below the limit.
+Both loops train the same network from the same weights on the same batches in one process and take turns, an
+epoch of a few batches each. The bare loop has its normalised batches in memory and does nothing but forward,
+cross entropy, backward and step; ours also crops and augments every image anew, adds up the terms of the
+loss, clips gradients and reports progress. The ratio is the median over rounds of (bare time / our time);
+beside it stands the ratio of the fastest tenth of all steps, which other work on the machine disturbs less.
+The exit status is 1 where both are below the limit.
 
---terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once, and the teacher
-itself, whose answers are kept on disk: a ResNet-18 with a map, with drawn weights, since time does not depend on them. Frames
-are noise.
+--terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once,
+and the teacher itself, whose outputs are cached on disk: a ResNet-18 with a map, with random weights, since
+time does not depend on them. Frames are noise.
 """
 
 from __future__ import annotations
@@ -127,8 +128,8 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
     learner, optimiser = Learner.of(recipe, ours), Learner.of(recipe, bare).optimiser
     last = recipe.epochs - 1
     ready = [
-        (normalised(one.images.pixels(run.device), size), one.bona_fide.to(run.device))
-        for one in batches(recipe, last, regions, size, np.random.default_rng([0, last]))
+        (normalised(batch.images.pixels(run.device), size), batch.bona_fide.to(run.device))
+        for batch in batches(recipe, last, regions, size, np.random.default_rng([0, last]))
     ]
 
     def bare_epoch(heard: Callable[[float], None]) -> None:
@@ -149,13 +150,13 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
     taken = Taken(), Taken()
     for number in range(rounds):
         turns = list(zip(taken, (our_epoch, bare_epoch), strict=True))
-        for one, task in turns if number % 2 else turns[::-1]:
-            one.epoch(task)
+        for times, task in turns if number % 2 else turns[::-1]:
+            times.epoch(task)
     return taken
 
 
 def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
-    """Print what a step takes with each term, and what a teacher's answer takes."""
+    """Print what a step takes with each term, and what the teacher takes for an image."""
     recipe = run.recipe
     plain = read_recipe(RECIPES / "resnet18_map.toml")
     card = ModelCard(
@@ -182,7 +183,7 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
     every = dict.fromkeys(TERMS, 0.5)
     for name, weights in {
         "labels alone": {},
-        **{f"+ {one}": {one: 0.5} for one in TERMS},
+        **{f"+ {term}": {term: 0.5} for term in TERMS},
         "all": every,
     }.items():
         made = taught(**weights)
@@ -206,7 +207,7 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
                     last, learner, regions, recipe.preprocessing, kept, heard
                 )
             )
-    fastest = {name: stats.quantile(one.steps, 0.1) for name, one in taken.items()}
+    fastest = {name: stats.quantile(times.steps, 0.1) for name, times in taken.items()}
     for name, step_s in fastest.items():
         more = step_s - fastest["labels alone"]
         print(f"  {name:<18} {units.duration(round(1e9 * step_s))} a step, {1e3 * more:+.1f} ms")
@@ -229,13 +230,14 @@ def main() -> int:
         seen = [recipe.preprocessing, read_recipe(RECIPES / "resnet18_map.toml").preprocessing]
         regions = decode(samples, seen, recipe.augmentation, work, options.threads)
         ours, bare = against_a_bare_loop(run, regions, options.rounds)
-        ratios = [other / one for one, other in zip(ours.epochs, bare.epochs, strict=True)]
+        ratios = [bare_s / our_s for our_s, bare_s in zip(ours.epochs, bare.epochs, strict=True)]
         ratio = stats.median(ratios)
         undisturbed = stats.quantile(bare.steps, 0.1) / stats.quantile(ours.steps, 0.1)
-        speeds = [len(samples) / stats.median(one.epochs) for one in (ours, bare)]
+        speeds = [len(samples) / stats.median(times.epochs) for times in (ours, bare)]
         print(
             f"{recipe.stem}, {recipe.preprocessing.width_px} px, batches of {recipe.phases[-1].batch}, "
-            f"{options.threads} thread(s), {run.device.type}: swapbench {speeds[0]:.1f} images/s, bare loop {speeds[1]:.1f}\n"
+            f"{options.threads} thread(s), {run.device.type}: swapbench {speeds[0]:.1f} images/s, "
+            f"bare loop {speeds[1]:.1f}\n"
             f"  ratio {ratio:.3f}, rounds {min(ratios):.3f} to {max(ratios):.3f}; "
             f"of the fastest tenth of steps {undisturbed:.3f} (limit {LIMIT})"
         )

@@ -1,6 +1,7 @@
 """Model cards as TOML files: what a person reads and edits, and what the catalogue loads.
 
-Needs no PyTorch. Reading checks every field (records.ModelCard); writing is stable: the same card gives the same bytes.
+Needs no PyTorch. Reading checks every field (records.ModelCard); writing is stable: the same card gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in a TOML file. Raises BadCard naming the file and the field."""
+    """The card in a TOML file.
+
+    Raises:
+        BadCard: the file cannot be read, or a field is wrong; the message names it.
+    """
     try:
         with path.open("rb") as file:
             raw = tomllib.load(file)
@@ -32,22 +37,24 @@ def read_card(path: Path) -> ModelCard:
         return ModelCard.model_validate(raw)
     except ValidationError as error:
         raise BadCard(
-            f"{path}: {first_problem(error)}", remedy="The fields are described in docs/ and in models/."
+            f"{path}: {first_problem(error)}",
+            remedy="Compare it with a card in models/; swapbench.records.ModelCard describes the fields.",
         ) from error
 
 
 def first_problem(error: ValidationError) -> str:
     """The first complaint of a validation as 'field: reason', and how many more there are."""
     problems = error.errors(include_url=False)
-    where = ".".join(str(part) for part in problems[0]["loc"]) or "the whole"
+    where = ".".join(str(key) for key in problems[0]["loc"]) or "the whole"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return f"{where}: {problems[0]['msg']}{more}"
 
 
 def write_card(card: ModelCard, path: Path) -> None:
-    """Write a card as TOML, whole or not at all. What is None is left out: TOML has no null.
+    """Write a card as TOML, completely or not at all. None is left out: TOML has no null.
 
-    Raises BadCard for an architecture with something in it that TOML cannot hold.
+    Raises:
+        BadCard: the architecture holds something that TOML cannot express.
     """
     try:
         text = tomli_w.dumps(card.model_dump(exclude_none=True))

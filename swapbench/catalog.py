@@ -1,7 +1,7 @@
 """From the names that people type to model cards, devices, runtimes and meters. The composition root.
 
-Concrete classes are named by strings and loaded when asked for, so that reading the catalogue imports nothing.
-A user's working folder adds to the built-in `models/` and `devices/` or overrides them, by name.
+Concrete classes are named by strings and loaded when they are needed, so that reading the catalogue imports
+nothing. A user's working folder adds to the built-in `models/` and `devices/` or overrides them, by name.
 """
 
 from __future__ import annotations
@@ -100,7 +100,12 @@ def recipe_files(folders: Folders) -> dict[str, Path]:
 
 
 def model(folders: Folders, name: str) -> Carded:
-    """The model card of that name, or a path to a card. Raises UnknownName with the nearest names, or BadCard."""
+    """The model card of that name, or in the file of that path.
+
+    Raises:
+        UnknownName: there is no such card.
+        BadCard: the file is missing or malformed.
+    """
     from swapbench.cards import read_card
 
     if name.endswith(".toml"):
@@ -118,14 +123,14 @@ def model(folders: Folders, name: str) -> Carded:
 
 def models(folders: Folders) -> tuple[tuple[Carded, ...], tuple[SwapbenchError, ...]]:
     """All cards, and the errors of those that could not be read."""
-    good: list[Carded] = []
-    bad: list[SwapbenchError] = []
+    cards: list[Carded] = []
+    errors: list[SwapbenchError] = []
     for name in card_files(folders):
         try:
-            good.append(model(folders, name))
+            cards.append(model(folders, name))
         except SwapbenchError as error:
-            bad.append(error)
-    return tuple(good), tuple(bad)
+            errors.append(error)
+    return tuple(cards), tuple(errors)
 
 
 def runtime(name: str) -> Runtime:
@@ -145,17 +150,24 @@ def device_files(folders: Folders) -> dict[str, Path]:
     return _toml_files(builtin_folder("devices"), folders.devices)
 
 
-def _toml_files(*places: Path) -> dict[str, Path]:
-    """Stem -> file, by name; a later place wins over an earlier one."""
-    found = {path.stem: path for place in places for path in place.glob("*.toml")}
-    return dict(sorted(found.items()))
+def _toml_files(*folders: Path) -> dict[str, Path]:
+    """Stem -> file, by name; a later folder wins over an earlier one."""
+    files = {path.stem: path for folder in folders for path in folder.glob("*.toml")}
+    return dict(sorted(files.items()))
 
 
 def device(folders: Folders, name: str, serial: str | None = None) -> Device:
-    """The device of that name; of several attached phones the one of that serial, or of ANDROID_SERIAL.
+    """The device of that name.
 
-    Raises UnknownName with the nearest, UserError for a malformed profile or a serial where there can be none, and
-    DeviceFailed, with what is attached, where no phone is the one that is meant.
+    Args:
+        folders: of the working folder.
+        name: of the device profile.
+        serial: tells one of several attached phones; None takes that of ANDROID_SERIAL.
+
+    Raises:
+        UnknownName: there is no such profile.
+        UserError: the profile is malformed, or its kind of device has no serial.
+        DeviceFailed: no phone, or more than one, fits; the message lists what is attached.
     """
     path, kind = profile_file(folders, name)
     if kind == "android":
@@ -164,12 +176,17 @@ def device(folders: Folders, name: str, serial: str | None = None) -> Device:
             "Device", load(DEVICE_KINDS[kind])(profile, serial or os.environ.get("ANDROID_SERIAL") or None)
         )
     if serial is not None:
-        raise UserError(f"the device {name} has no serial", remedy="Leave --serial out, or name a phone")
+        raise UserError(f"the device {name} has no serial number", remedy="Omit --serial, or name a phone")
     return cast("Device", load(DEVICE_KINDS[kind])())
 
 
 def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
-    """The file of a device profile and its kind. Raises UnknownName with the nearest, or UserError for a malformed one."""
+    """The file of a device profile and its kind.
+
+    Raises:
+        UnknownName: there is no such profile.
+        UserError: it is malformed.
+    """
     files = device_files(folders)
     if name not in files:
         raise UnknownName("device", name, files)
@@ -180,14 +197,14 @@ def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
     kind = profile.get("kind")
     if not isinstance(kind, str) or kind not in DEVICE_KINDS:
         raise UserError(
-            f"the device profile {files[name]} has kind {kind!r}",
+            f"the device profile {files[name]} has the unknown kind {kind!r}",
             remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}",
         )
     return files[name], kind
 
 
 def meters() -> Mapping[str, Callable[[], Meter | Absent]]:
-    """Meter name -> a function that finds it on this computer, or says why it is not there."""
+    """Meter name -> a function that finds it on this computer, or says why it is absent."""
 
     def finder(reference: str) -> Callable[[], Meter | Absent]:
         return lambda: cast("Meter | Absent", load(reference)())
@@ -200,19 +217,23 @@ def variants(
 ) -> tuple[Variant, ...]:
     """Every file that a card can become, or those asked for."""
     return tuple(
-        Variant(net=card.name, recipe=card.recipe, precision=precision, format=one_format)
-        for one_format in (formats or FORMATS)
+        Variant(net=card.name, recipe=card.recipe, precision=precision, format=file_format)
+        for file_format in (formats or FORMATS)
         for precision in (precisions or PRECISIONS)
     )
 
 
 def split_commas(values: Iterable[str]) -> tuple[str, ...]:
     """'a,b' and repeated options mean the same."""
-    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+    return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
 
 
 def checked_names(kind: str, names: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
-    """The names themselves, or UnknownName for the first that is not known."""
+    """The names themselves.
+
+    Raises:
+        UnknownName: one of them is not among `known`.
+    """
     for name in names:
         if name not in known:
             raise UnknownName(kind, name, known)

@@ -1,7 +1,7 @@
 """What can be measured on this computer, why the rest cannot, and what would help.
 
-Every question to the world is a function of `Probes`, so that a test can answer it. No runtime and no PyTorch is
-imported here: packages are looked up, and the runtimes are tried in processes of their own.
+Every question about the computer is a function of `Probes`, so that a test can answer it. No runtime and no
+PyTorch is imported here: packages are looked up, and the runtimes are tried in processes of their own.
 """
 
 from __future__ import annotations
@@ -56,7 +56,14 @@ _GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 
 @dataclass(frozen=True)
 class Finding:
-    """One answer: ok, limited (works, but less than it could) or missing, with what would help."""
+    """The result of one check.
+
+    Attributes:
+        name: what was checked.
+        state: ok, limited (works, but less than it could) or missing.
+        detail: what was found.
+        remedy: what would help.
+    """
 
     name: str
     state: State
@@ -66,7 +73,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Probes:
-    """The questions to the world. A missing answer is None; none of them raises."""
+    """What is asked about the computer. An unknown answer is None; none of them raises."""
 
     python: tuple[int, int, int]
     system: str
@@ -84,9 +91,12 @@ class Probes:
 def examine(
     meters: Mapping[str, Callable[[], Meter | Absent]], folder: Path, probes: Probes | None = None
 ) -> tuple[Finding, ...]:
-    """All findings, in the order in which a person should read them. folder: the working folder.
+    """All findings, in the order in which a person should read them.
 
-    meters: name -> a function that finds the meter or says why it is absent.
+    Args:
+        meters: name -> a function that finds the meter or says why it is absent.
+        folder: the working folder.
+        probes: answer the questions about the computer; None asks this one.
     """
     ask = probes or this_computer()
     return (
@@ -109,7 +119,7 @@ def examine(
 
 
 def this_computer() -> Probes:
-    """Probes that really ask."""
+    """Probes that ask this computer."""
     return Probes(
         python=sys.version_info[:3],
         system=f"{platform.system()} {platform.machine()}",
@@ -142,7 +152,7 @@ def is_importable(module: str) -> bool:
 
 
 def load_failure(module: str, timeout_s: float = LOAD_TIMEOUT_S) -> str | None:
-    """Why a fresh process cannot import `module`, in one line, or None where it can."""
+    """Why a fresh process cannot import `module`, in one line; None where it can."""
     argv = [sys.executable, "-W", "ignore", "-c", f"import {module}"]
     try:
         done = subprocess.run(
@@ -155,13 +165,13 @@ def load_failure(module: str, timeout_s: float = LOAD_TIMEOUT_S) -> str | None:
     if done.returncode == 0:
         return None
     if done.returncode < 0:
-        return f"importing dies of signal {-done.returncode}"
+        return f"importing is killed by signal {-done.returncode}"
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     return lines[-1].strip() if lines else f"importing ends with status {done.returncode}"
 
 
 def write_failure(folder: Path) -> str | None:
-    """Why no file can be made in `folder`, or in the nearest folder above it that exists; None where one can."""
+    """Why no file can be written in `folder`, or in its nearest parent that exists; None where one can."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)) as file:
             file.write(b"swapbench")
@@ -171,19 +181,19 @@ def write_failure(folder: Path) -> str | None:
 
 
 def _python(ask: Probes) -> Finding:
-    text = ".".join(str(part) for part in ask.python)
+    text = ".".join(str(number) for number in ask.python)
     detail = f"Python {text} on {ask.system}"
     if ask.python[:2] >= OLDEST_PYTHON:
         return Finding("python", "ok", detail)
-    oldest = ".".join(str(part) for part in OLDEST_PYTHON)
+    oldest = ".".join(str(number) for number in OLDEST_PYTHON)
     return Finding("python", "missing", detail, f"Install Python {oldest} or newer.")
 
 
 def _own_version(ask: Probes) -> Finding:
     packages = ("swapbench", "numpy", "pydantic", "onnx", "pillow", "pandas", "matplotlib", "psutil")
-    found = {package: ask.version_of(package) for package in packages}
-    missing = [package for package, version in found.items() if version is None and package != "swapbench"]
-    detail = ", ".join(f"{package} {version}" for package, version in found.items() if version is not None)
+    versions = {package: ask.version_of(package) for package in packages}
+    missing = [package for package, version in versions.items() if version is None and package != "swapbench"]
+    detail = ", ".join(f"{package} {version}" for package, version in versions.items() if version is not None)
     if missing:
         return Finding(
             "packages",
@@ -216,7 +226,7 @@ def _runtime(
         (package, version) for package in packages if (version := ask.version_of(package)) is not None
     ]
     if not installed:
-        return Finding(name, "missing", f"no {suffix} file can run: {preferred} is not installed", install)
+        return Finding(name, "missing", f"{suffix} files cannot run: {preferred} is not installed", install)
     package, version = installed[0]
     failure = ask.load_failure(modules.get(package, name))
     if failure is not None:
@@ -230,7 +240,7 @@ def _runtime(
         return Finding(
             name,
             "limited",
-            f"{package} {version} runs {suffix} files, but gets no updates any more",
+            f"{package} {version} runs {suffix} files, but is no longer maintained",
             f"Install its successor with: pip install {preferred}",
         )
     return Finding(name, "ok", f"{package} {version} runs {suffix} files")
@@ -242,7 +252,7 @@ def _extra(extra: str, purpose: str, packages: Sequence[tuple[str, str]], ask: P
         return Finding(
             extra,
             "missing",
-            f"no {purpose}: {', '.join(missing)} not installed",
+            f"{purpose} needs packages that are not installed: {', '.join(missing)}",
             f"Install with: pip install 'swapbench[{extra}]'",
         )
     versions = ", ".join(
@@ -259,20 +269,20 @@ def energy(meters: Mapping[str, Callable[[], Meter | SampledMeter | Absent]]) ->
 def _meter(name: str, find: Callable[[], Meter | SampledMeter | Absent]) -> Finding:
     title = f"energy: {name}"
     try:
-        found = find()
-        if isinstance(found, Absent):
-            return Finding(title, "missing", found.absent, found.remedy)
-        if isinstance(found, SampledMeter):
-            found.check()
-            return Finding(title, "ok", f"{', '.join(found.files)}, sampled every {found.period_ms} ms")
-        counters = ", ".join(value.counter for value in found.read())
+        meter = find()
+        if isinstance(meter, Absent):
+            return Finding(title, "missing", meter.absent, meter.remedy)
+        if isinstance(meter, SampledMeter):
+            meter.check()
+            return Finding(title, "ok", f"{', '.join(meter.files)}, sampled every {meter.period_ms} ms")
+        counters = ", ".join(value.counter for value in meter.read())
     except SwapbenchError as error:
         return Finding(title, "missing", str(error.args[0]), error.remedy)
-    step = units.energy(found.resolution_uj)
+    step = units.energy(meter.resolution_uj)
     return Finding(
         title,
         "ok",
-        f"{found.scope}: {counters}; steps of {step}, new every {units.duration(found.update_ns)}",
+        f"{meter.scope}: {counters}; steps of {step}, updated every {units.duration(meter.update_ns)}",
     )
 
 
@@ -281,7 +291,7 @@ def _cores(ask: Probes) -> Finding:
     if logical is None and usable is None:
         return Finding("cores", "limited", "the number of processor cores is unknown")
     count = usable if usable is not None else logical
-    detail = f"{count} of {logical or count} logical cores may be used"
+    detail = f"{count} of {logical or count} logical cores can be used"
     if count == 1:
         return Finding(
             "cores",
@@ -295,8 +305,8 @@ def _cores(ask: Probes) -> Finding:
 def _load(ask: Probes) -> Finding:
     load, cores = ask.load_1min(), ask.usable_cores() or ask.logical_cores() or 1
     if load is None:
-        return Finding("load", "limited", "the load of this system cannot be asked")
-    detail = f"{units.significant(load, 2)} processes wanted to run in the last minute, on {cores} cores"
+        return Finding("load", "limited", "the load of this system is unknown")
+    detail = f"a load of {units.significant(load, 2)} over the last minute, on {cores} cores"
     if load > BUSY_LOAD_PER_CORE * cores:
         return Finding(
             "load", "limited", detail, "Stop other programs before measuring; uptime shows the load."
@@ -310,8 +320,8 @@ def _governor(ask: Probes) -> Finding:
         return Finding(
             "governor",
             "limited",
-            "the frequency governor cannot be seen (a virtual machine, a container, or no frequency scaling)",
-            "Nothing to set here; frequency changes can only show as wide intervals.",
+            "the frequency governor is not visible (a virtual machine, a container, or no frequency scaling)",
+            "Nothing can be set here; frequency changes show only as wide intervals.",
         )
     governor = text.strip()
     if governor == "performance":
@@ -327,9 +337,7 @@ def _governor(ask: Probes) -> Finding:
 def _virtual_machine(ask: Probes) -> Finding:
     cpuinfo = ask.read_text("/proc/cpuinfo")
     if cpuinfo is None:
-        return Finding(
-            "virtual machine", "limited", "whether this is one cannot be seen without /proc/cpuinfo"
-        )
+        return Finding("virtual machine", "limited", "unknown without /proc/cpuinfo")
     if re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.MULTILINE):
         return Finding(
             "virtual machine",
@@ -347,38 +355,40 @@ def _proc(ask: Probes) -> Finding:
     return Finding(
         "/proc",
         "limited",
-        "/proc/self/status tells no peak memory (VmHWM)",
-        "Mount /proc, or expect peak memory as the system's own rusage tells it.",
+        "/proc/self/status does not report peak memory (VmHWM)",
+        "Mount /proc; without it, peak memory comes from rusage.",
     )
 
 
 def _disk(folder: Path, ask: Probes) -> Finding:
     free = ask.free_bytes(folder)
     if free is None:
-        return Finding("disk", "limited", f"the free space in {folder} cannot be asked")
+        return Finding("disk", "limited", f"the free space in {folder} is unknown")
     detail = f"{units.size(free)} free in {folder}"
     if free < TOO_LITTLE_DISK_BYTES:
-        return Finding("disk", "missing", detail, "Make room, or work in another folder.")
+        return Finding("disk", "missing", detail, "Free some space, or work in another folder.")
     if free < LITTLE_DISK_BYTES:
-        return Finding("disk", "limited", detail, "Exports and simulated data can take 2 GB; make room.")
+        return Finding(
+            "disk", "limited", detail, "Exports and simulated data can take 2 GB; free some space."
+        )
     return Finding("disk", "ok", detail)
 
 
 def _writing(folder: Path, ask: Probes) -> Finding:
     failure = ask.write_failure(folder)
     if failure is None:
-        return Finding("writing", "ok", f"files can be made in {folder}")
+        return Finding("writing", "ok", f"files can be written in {folder}")
     return Finding(
         "writing",
         "missing",
-        f"no file can be made in {folder}: {failure}",
+        f"no file can be written in {folder}: {failure}",
         f"Work in a folder of your own, or: sudo chown $USER {folder}",
     )
 
 
 def _existing(folder: Path) -> Path:
     absolute = folder.absolute()
-    return next((one for one in (absolute, *absolute.parents) if one.is_dir()), absolute)
+    return next((path for path in (absolute, *absolute.parents) if path.is_dir()), absolute)
 
 
 def _read_text(path: str) -> str | None:

@@ -3,7 +3,7 @@
     SwapbenchError
     |-- UserError           exit 2  something the person can correct: a name, a file, an option, a card
     |   |-- UnknownName             a name that is in no catalogue (carries the nearest ones)
-    |   |-- BadModelFile            a model file that is missing, truncated, foreign or of a shape we cannot run
+    |   |-- BadModelFile            a model file that is missing, truncated, foreign or cannot run
     |   |-- BadCard                 a model card that is malformed or does not match its checkpoint
     |   |-- BadDataset              a dataset folder or manifest that cannot be used as it is
     |   `-- BadRecord               a record that is damaged or of a schema version that we do not know
@@ -11,11 +11,12 @@
     |   `-- ParityFailed            an exported file computes something else than the network it came from
     `-- EnvironmentFailed   exit 4  the device, the disk, a package or a permission
         |-- DeviceFailed            the device went away or refused
-        |   `-- Unreachable             nothing answers there now: it may be back in a moment
-        |-- WorkerFailed            a worker process died or said something that is no answer
+        |   `-- Unreachable             nothing answers at the moment: it may be back soon
+        |-- WorkerFailed            a worker process died or its answer makes no sense
         `-- MissingPackage          an optional package is needed for this (names the extra)
 
-A message is one line that says what is wrong; `remedy` says what to do next. Exit status 0 is fine, 1 is a failed gate.
+A message is one line that says what is wrong; `remedy` says what to do next. Exit status 0 is success, 1 a
+failed gate.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A remedy for a name that is not known: the nearest ones, or all."""
+    """A remedy for an unknown name: the nearest ones, or all."""
     names = list(known)
     near = nearest(name, names)
     if near:
@@ -62,7 +63,11 @@ class UserError(SwapbenchError):
 
 
 class UnknownName(UserError):
-    """A name that no catalogue holds; suggests the nearest that it does hold."""
+    """A name that is in no catalogue.
+
+    Attributes:
+        near: at most three known names that look like it, the nearest first.
+    """
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
@@ -111,7 +116,7 @@ class Unreachable(DeviceFailed):
 
 
 class WorkerFailed(EnvironmentFailed):
-    """A worker process died or said something that is no answer."""
+    """A worker process died or its answer makes no sense."""
 
 
 class MissingPackage(EnvironmentFailed):

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written beside their place, flushed, then renamed. Nothing else writes results."""
+"""Atomic files: written next to the target, flushed, then renamed. Nothing else writes results."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ def file_sha256(path: Path) -> str:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends, and leaves no trace when the block raises.
+    """A binary file that replaces `path` when the block ends, and leaves no trace when the block raises.
 
-    The folder is made where it is missing. Raises EnvironmentFailed, with what to do, where the disk is full or the
-    folder cannot be written; other errors and interrupts pass through.
+    A missing folder is created.
+
+    Raises:
+        EnvironmentFailed: the disk is full or the folder cannot be written. Other errors and interrupts pass
+            through.
     """
     temporary: Path | None = None
     try:
@@ -48,13 +51,13 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file whole or not at all; see `whole_file`."""
+    """Write a file completely or not at all; see `whole_file`."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:
-    """An operating system error about a file as one line with what to do."""
+    """An error of the operating system about a file, with what to do."""
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
         return EnvironmentFailed(
             f"the disk is full: {path} could not be written",

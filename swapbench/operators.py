@@ -1,13 +1,14 @@
-"""Where the time of a run goes, operator by operator, and what differs between two files: pure functions of profiles.
+"""Where the time of a run goes, operator by operator, and what differs between two files.
 
-A profiler slows down what it watches, so nothing here is an absolute time but for a hint. One file: each operator's share of the
-time of all operators. Two files: everything as a share of the first file's time, so that what grew can be told
-from what only takes a larger part because something else shrank.
+Pure functions of profiles. A profiler slows down what it watches, so absolute times here are only hints. One
+file: each operator's share of the time of all operators. Two files: everything as a share of the first file's
+time, so that what grew can be told from what only has a larger share because something else shrank.
 
-Disturbance only adds time, so a process counts with its fastest quarter of runs. Shares within a process are steady even where all of
-it is slowed down, and times are not: so how two files compare as a whole is measured without a profiler, in pairs, and given here.
-A share is the median over processes, its range the lowest and the highest of them, and that of a change holds the range of the
-whole as well. The range of n processes misses the true median once in 2^(n-1) times (the sign test).
+Disturbance only adds time, so only the fastest quarter of a process's runs counts. Shares within a process
+are steady even where all of it is slowed down, and times are not: how two files compare as a whole is
+therefore measured without a profiler, in pairs, and given here. A share is the median over processes, its
+range the lowest and the highest of them; the range of a change includes that of the whole. The range of n
+processes misses the true median once in 2^(n-1) times (the sign test).
 """
 
 from __future__ import annotations
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from swapbench.records import RuntimeUsed
 
 QUIET: Final = 0.25
+"""Share of the runs of a process that counts: its fastest."""
 
 NOTICEABLE: Final = 0.005
-"""An operator grew where every process says so and it grew by this share of the baseline's time at least."""
+"""An operator grew if it did in every process, and by at least this share of the baseline's time."""
 
 TOO_SMALL: Final = "the graph is too small for the profiler's clock, which counts whole microseconds"
 
@@ -39,7 +41,7 @@ FALLBACKS: Final = frozenset({"CPUExecutionProvider", "builtin"})
 
 @dataclass(frozen=True)
 class Spread:
-    """A number over processes with its range; see the head of this module."""
+    """Median and range over processes; see the head of this module."""
 
     median: float
     low: float
@@ -47,8 +49,18 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Part:
-    """An operator type (name "") or a node, and its share of the time of all. hint_ns: a run's time in it, profiled."""
+class OperatorShare:
+    """An operator type or a node, and its share of the time of all.
+
+    Attributes:
+        op: operator type.
+        name: of the node, "" for an operator type.
+        output: types and shapes of the node's outputs.
+        nodes: how many nodes this is.
+        providers: what runs them, with their numbers where there are several.
+        share: of the time of all operators.
+        hint_ns: time of a run spent in it, with the profiler.
+    """
 
     op: str
     name: str
@@ -61,10 +73,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Breakdown:
-    """Where the time of one file goes. operators, nodes: the heaviest first, () where `absent` says why.
+    """Where the time of one file goes.
 
-    run_ns: a run without the profiler; operators_ns: all operators of a run with it, None where they are absent; both of the
-    quietest process. A hint, no more.
+    Attributes:
+        used: the runtime and its settings.
+        processes: how many were profiled.
+        runs: of each process.
+        run_ns: a run without the profiler, in the quietest process; a hint, no more.
+        operators_ns: all operators of a run with the profiler, in the quietest process; None where they are
+            absent.
+        operators: by type, the heaviest first; () where `absent` says why.
+        nodes: one by one, the heaviest first; () where `absent` says why.
+        absent: why there are no shares.
     """
 
     used: RuntimeUsed
@@ -72,16 +92,24 @@ class Breakdown:
     runs: int
     run_ns: float
     operators_ns: float | None
-    operators: tuple[Part, ...]
-    nodes: tuple[Part, ...]
+    operators: tuple[OperatorShare, ...]
+    nodes: tuple[OperatorShare, ...]
     absent: str = ""
 
 
 @dataclass(frozen=True)
 class Change:
-    """An operator type (name "") or a node before and after, as shares of the baseline's time (above 1: longer than all of it).
+    """An operator type or a node before and after.
 
-    nodes: 0 where that side has none; op: both where a node of one name became another operator; change: after less before.
+    Attributes:
+        op: operator type; both where a node of one name became another operator.
+        name: of the node, "" for an operator type.
+        output: types and shapes of the node's outputs.
+        nodes: how many nodes before and after, 0 where that side has none.
+        providers: what runs them, before and after.
+        before: share of the baseline's time.
+        after: share of the baseline's time; above 1 it takes longer than all of the baseline.
+        change: after minus before.
     """
 
     op: str
@@ -95,13 +123,13 @@ class Change:
 
     @property
     def grew(self) -> bool:
-        """Every process says that it grew, and it is enough to notice."""
+        """It grew in every process, and by enough to notice."""
         return self.change.low > 0 and self.change.median >= NOTICEABLE
 
 
 @dataclass(frozen=True)
 class Moved:
-    """Nodes of one operator that another provider or delegate runs now. names: of all of them."""
+    """Nodes of one operator that another provider or delegate runs now; `names` are those of the nodes."""
 
     op: str
     before: str
@@ -116,10 +144,14 @@ class Moved:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a candidate spends its time on otherwise than its baseline.
+    """How a candidate spends its time differently from its baseline.
 
-    total: the candidate's time as a share of the baseline's, measured without a profiler; operators, nodes: the largest change
-    first, () where `absent` says why.
+    Attributes:
+        total: the candidate's time as a share of the baseline's, measured without a profiler.
+        operators: by type, the largest change first; () where `absent` says why.
+        nodes: one by one, the largest change first; () where `absent` says why.
+        moved: nodes that another provider or delegate runs now.
+        absent: why there are no changes.
     """
 
     total: Spread
@@ -131,12 +163,16 @@ class Difference:
     @property
     def grew(self) -> tuple[Change, ...]:
         """The operator types that grew, the most first."""
-        return tuple(sorted((one for one in self.operators if one.grew), key=lambda one: -one.change.median))
+        return tuple(
+            sorted(
+                (change for change in self.operators if change.grew), key=lambda change: -change.change.median
+            )
+        )
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a model file holds, whatever runs it. ops: operator -> number of nodes."""
+    """What a model file holds, whatever runs it; `ops` is operator -> number of nodes."""
 
     name: str
     file_bytes: int
@@ -154,31 +190,35 @@ class OperatorCount:
     after: int
 
 
-# ---------------------------------------------------------------------------------------------- one file
+# ------------------------------------------------------------ one file
 
 
 def breakdown(profiles: Sequence[Profile]) -> Breakdown:
-    """Where the time of one file goes, from at least one process. Raises ValueError where they executed different nodes."""
+    """Where the time of one file goes, from at least one process.
+
+    Raises:
+        ValueError: the processes executed different nodes.
+    """
     first = profiles[0]
     absent = _absent(profiles)
-    run_ns = min(stats.median(one.run_ns) for one in profiles)
+    run_ns = min(stats.median(profile.run_ns) for profile in profiles)
     if absent:
         return Breakdown(first.used, len(profiles), len(first.run_ns), run_ns, None, (), (), absent)
     times = _times(profiles)
     whole = times.sum(axis=1)
     shares, operators_ns = times / whole[:, None], float(whole.min())
 
-    def part(op: str, name: str, output: str, places: Sequence[int]) -> Part:
-        nodes = [first.nodes[place] for place in places]
-        share = _spread(shares[:, places].sum(axis=1))
+    def shared(op: str, name: str, output: str, indices: Sequence[int]) -> OperatorShare:
+        nodes = [first.nodes[index] for index in indices]
+        share = _spread(shares[:, indices].sum(axis=1))
         count = sum(node.count for node in nodes)
-        return Part(op, name, output, count, _providers(nodes), share, share.median * operators_ns)
+        return OperatorShare(op, name, output, count, _providers(nodes), share, share.median * operators_ns)
 
-    nodes = [part(node.op, node.name, node.output, [place]) for place, node in enumerate(first.nodes)]
-    operators = [part(op, "", "", places) for op, places in _by_op(first.nodes).items()]
+    nodes = [shared(node.op, node.name, node.output, [index]) for index, node in enumerate(first.nodes)]
+    operators = [shared(op, "", "", indices) for op, indices in _by_op(first.nodes).items()]
 
-    def weight(part: Part) -> float:
-        return -part.share.median
+    def weight(operator: OperatorShare) -> float:
+        return -operator.share.median
 
     return Breakdown(
         used=first.used,
@@ -192,14 +232,15 @@ def breakdown(profiles: Sequence[Profile]) -> Breakdown:
 
 
 def _times(profiles: Sequence[Profile]) -> stats.Floats:
-    """[process, node of the first]: the mean time of each node over the fastest quarter of the runs, in ns.
+    """Mean time of each node over the fastest quarter of the runs, in ns: `[processes, nodes of the first]`.
 
-    The mean and not a median, because the profilers count in whole microseconds and many nodes take only a few.
+    The mean and not the median, because the profilers count in whole microseconds and many nodes take only a
+    few.
     """
     first = identities(profiles[0].nodes)
     rows = []
-    for one in profiles:
-        nodes = dict(zip(identities(one.nodes), one.nodes, strict=True))
+    for profile in profiles:
+        nodes = dict(zip(identities(profile.nodes), profile.nodes, strict=True))
         if nodes.keys() != set(first):
             raise ValueError("two processes executed different nodes of one file")
         runs = np.array([nodes[key].run_ns for key in first], dtype=np.float64)
@@ -209,28 +250,28 @@ def _times(profiles: Sequence[Profile]) -> stats.Floats:
 
 
 def identities(nodes: Sequence[Node]) -> list[tuple[str, str, str, int]]:
-    """What tells the nodes of one file apart, whatever the order in which a process executes them: it is not always the same."""
+    """What tells the nodes of one file apart; the order in which processes execute them varies."""
     seen: Counter[tuple[str, str, str]] = Counter()
-    found = []
+    keys = []
     for node in nodes:
         key = (node.op, node.name, node.output)
-        found.append((*key, seen[key]))
+        keys.append((*key, seen[key]))
         seen[key] += 1
-    return found
+    return keys
 
 
 def _absent(profiles: Sequence[Profile]) -> str:
     """Why there are no times to share out; "" where there are."""
-    reason = next((one.absent for one in profiles if one.absent), "")
+    reason = next((profile.absent for profile in profiles if profile.absent), "")
     return reason or ("" if _times(profiles).sum(axis=1).all() else TOO_SMALL)
 
 
 def _by_op(nodes: Sequence[Node]) -> dict[str, list[int]]:
-    """Operator -> places of its nodes."""
-    found: dict[str, list[int]] = defaultdict(list)
-    for place, node in enumerate(nodes):
-        found[node.op].append(place)
-    return dict(found)
+    """Operator -> indices of its nodes."""
+    indices: dict[str, list[int]] = defaultdict(list)
+    for index, node in enumerate(nodes):
+        indices[node.op].append(index)
+    return dict(indices)
 
 
 def _providers(nodes: Iterable[Node]) -> str:
@@ -247,17 +288,23 @@ def _spread(values: stats.Floats) -> Spread:
     return Spread(stats.median(values), float(values.min()), float(values.max()))
 
 
-# ---------------------------------------------------------------------------------------------- two files
+# ------------------------------------------------------------ two files
 
 
 def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total: Spread) -> Difference:
-    """What differs; profiles in the order of measurement, so that baseline[i] and candidate[i] ran one after the other.
+    """What differs between two files. Nodes are matched by name, then by operator, output and order.
 
-    total: see Difference. Nodes are matched by name, then by operator, output and order. Raises ValueError for unequal numbers
-    of processes, none, or processes of one file that executed different nodes.
+    Args:
+        baseline: profiles in the order of measurement.
+        candidate: the same; candidate[i] ran next to baseline[i].
+        total: the candidate's time as a share of the baseline's, measured without a profiler.
+
+    Raises:
+        ValueError: unequal numbers of processes, none, or processes of one file that executed different
+            nodes.
     """
     if len(baseline) != len(candidate) or not baseline:
-        raise ValueError(f"{len(baseline)} and {len(candidate)} processes are no pairs")
+        raise ValueError(f"{len(baseline)} and {len(candidate)} processes do not form pairs")
     moved = _moved(baseline[0].placed, candidate[0].placed)
     absent = _absent(baseline) or _absent(candidate)
     if absent:
@@ -268,7 +315,7 @@ def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total:
     )
 
     def change(name: str, output: str, before: list[int], after: list[int]) -> Change:
-        sides = ([old[place] for place in before], [new[place] for place in after])
+        sides = ([old[index] for index in before], [new[index] for index in after])
         old_share, new_share = old_shares[:, before].sum(axis=1), new_shares[:, after].sum(axis=1)
         return Change(
             op=" → ".join(dict.fromkeys(node.op for side in sides for node in side)),
@@ -291,12 +338,12 @@ def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total:
     ]
     nodes = []
     for before, after in matched(old, new):
-        places = ([] if before is None else [before], [] if after is None else [after])
-        *_, node = [*(old[place] for place in places[0]), *(new[place] for place in places[1])]
-        nodes.append(change(node.name, node.output, *places))
+        indices = ([] if before is None else [before], [] if after is None else [after])
+        *_, node = [*(old[index] for index in indices[0]), *(new[index] for index in indices[1])]
+        nodes.append(change(node.name, node.output, *indices))
 
-    def size(one: Change) -> float:
-        return -abs(one.change.median)
+    def size(change: Change) -> float:
+        return -abs(change.change.median)
 
     return Difference(
         total=total,
@@ -307,51 +354,51 @@ def difference(baseline: Sequence[Profile], candidate: Sequence[Profile], total:
 
 
 def matched(old: Sequence[Node], new: Sequence[Node]) -> list[tuple[int | None, int | None]]:
-    """Places of nodes that belong together, in the new order; a node without a partner has None beside it, the old ones last.
+    """Places of nodes that belong together, in the new order, then the old nodes without a partner.
 
-    First by a name that only one node on each side has, then by operator and output in the order of execution.
+    A node without a partner has None beside it. Nodes are matched first by a name that only one node on each
+    side has, then by operator and output in the order of execution.
     """
     pairs: dict[int, int] = {}
 
     def match(key: Callable[[Node], object], *, single: bool) -> None:
         waiting: dict[object, deque[int]] = defaultdict(deque)
         taken = set(pairs.values())
-        left = [place for place in range(len(new)) if place not in pairs]
-        for place, node in enumerate(old):
-            if place not in taken:
-                waiting[key(node)].append(place)
-        counted = Counter(key(new[place]) for place in left)
-        for place in left:
-            wanted = key(new[place])
-            places = waiting.get(wanted)
-            if places and wanted and (not single or (len(places) == 1 and counted[wanted] == 1)):
-                pairs[place] = places.popleft()
+        left = [index for index in range(len(new)) if index not in pairs]
+        for index, node in enumerate(old):
+            if index not in taken:
+                waiting[key(node)].append(index)
+        counted = Counter(key(new[index]) for index in left)
+        for index in left:
+            wanted = key(new[index])
+            indices = waiting.get(wanted)
+            if indices and wanted and (not single or (len(indices) == 1 and counted[wanted] == 1)):
+                pairs[index] = indices.popleft()
 
     match(lambda node: node.name, single=True)
     match(lambda node: (node.op, node.output), single=False)
     alone = sorted(set(range(len(old))) - set(pairs.values()))
-    return [(pairs.get(place), place) for place in range(len(new))] + [(place, None) for place in alone]
+    return [(pairs.get(index), index) for index in range(len(new))] + [(index, None) for index in alone]
 
 
 def _moved(old: Sequence[Node], new: Sequence[Node]) -> tuple[Moved, ...]:
-    """Nodes that both sides have and that something else runs now, by operator, those that fell back first."""
+    """Nodes of both sides that something else runs now, by operator, those that fell back first."""
     names: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for before, after in matched(old, new):
         if before is not None and after is not None and old[before].provider != new[after].provider:
             key = (new[after].op, old[before].provider, new[after].provider)
             names[key].append(new[after].name)
-    found = [Moved(*key, tuple(one)) for key, one in names.items()]
-    return tuple(sorted(found, key=lambda one: (not one.fell_back, -len(one.names))))
+    groups = [Moved(*key, tuple(of_key)) for key, of_key in names.items()]
+    return tuple(sorted(groups, key=lambda group: (not group.fell_back, -len(group.names))))
 
 
-# ---------------------------------------------------------------------------------------------- without any timing
+# ------------------------------------------------------------ without any timing
 
 
 def counted(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[OperatorCount, ...]:
-    """Operators by how many nodes two files hold, where that differs; what was added first, then what was removed."""
-    found = [
+    """Operators whose number of nodes differs between two files: the added first, then the removed."""
+    counts = (
         OperatorCount(op, before.get(op, 0), after.get(op, 0)) for op in dict.fromkeys([*before, *after])
-    ]
-    return tuple(
-        sorted((one for one in found if one.before != one.after), key=lambda one: one.before - one.after)
     )
+    changed = [count for count in counts if count.before != count.after]
+    return tuple(sorted(changed, key=lambda count: count.before - count.after))

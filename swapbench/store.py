@@ -1,7 +1,8 @@
 """One record, one file: written whole, never rewritten, readable for ever.
 
 A run is a folder `reports/<run>/` with `run.json` (what was asked for and whether it was finished) and
-`records/<record id>.json`, with the score of every frame in `scores/<record id>.csv.gz`. Reading needs no device, runtime or PyTorch. Schema versions: see records.SCHEMA_VERSION.
+`records/<record id>.json`, with the score of every frame in `scores/<record id>.csv.gz`. Reading needs no
+device, runtime or PyTorch. Schema versions: see records.SCHEMA_VERSION.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
 def dumps(value: Any, indent: int = 0) -> str:
-    """JSON with one key a line and every list of plain values on one line, so that samples do not drown a diff."""
+    """JSON with a line for each key and each list of plain values, so that samples do not drown a diff."""
     pad = " " * (indent + 1)
     if isinstance(value, dict) and value:
         lines = [f"{pad}{json.dumps(str(key))}: {dumps(item, indent + 1)}" for key, item in value.items()]
@@ -41,10 +42,16 @@ def record_text(record: Record) -> str:
 
 
 def save(record: Record, run_folder: Path) -> Path:
-    """Write one record; refuses to write over another one."""
+    """Write one record.
+
+    Raises:
+        EnvironmentFailed: there is one of this id already, or the folder cannot be written.
+    """
     path = run_folder / "records" / f"{record.id}.json"
     if path.exists():
-        raise EnvironmentFailed(f"{path} exists already and records are never rewritten")
+        raise EnvironmentFailed(
+            f"{path} already exists, and records are never overwritten", remedy="Give the run another name"
+        )
     write_atomically(path, record_text(record))
     return path
 
@@ -55,38 +62,42 @@ def scores_path(run_folder: Path, record_id: str) -> Path:
 
 
 def drafts_folder(run_folder: Path) -> Path:
-    """Where records wait of which a part is still to come, such as an energy that a phone measures by itself."""
+    """Where incomplete records wait, for example for the energy that a phone measures by itself."""
     return run_folder / "waiting"
 
 
 def save_draft(record: Record, run_folder: Path) -> None:
-    """Keep what there is of a record until the rest has come."""
+    """Keep an incomplete record until the rest has come."""
     write_atomically(drafts_folder(run_folder) / f"{record.id}.json", record_text(record))
 
 
 def drafts(run_folder: Path) -> dict[str, Record]:
-    """All that wait, by id. One that is damaged, or has become a record, is none."""
-    found = {}
+    """Incomplete records by id, without those that are damaged or complete by now."""
+    waiting = {}
     for path in sorted(drafts_folder(run_folder).glob("*.json")):
         if not (run_folder / "records" / path.name).exists():
             with contextlib.suppress(BadRecord):
-                found[path.stem] = load(path)
-    return found
+                waiting[path.stem] = load(path)
+    return waiting
 
 
 def drop_drafts(run_folder: Path) -> None:
-    """None of them will become a record: another run takes the name."""
+    """Delete all incomplete records: another run takes the name."""
     for path in drafts_folder(run_folder).glob("*"):
         path.unlink()
 
 
 def drop_draft(record_id: str, run_folder: Path) -> None:
-    """It has become a record."""
+    """Delete an incomplete record that is complete now."""
     (drafts_folder(run_folder) / f"{record_id}.json").unlink(missing_ok=True)
 
 
 def load(path: Path) -> Record:
-    """Read one record. Raises BadRecord for a damaged file or a schema version that this version does not know."""
+    """Read one record.
+
+    Raises:
+        BadRecord: the file is missing or damaged, or has a schema version that this swapbench does not know.
+    """
     try:
         raw = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -100,19 +111,23 @@ def load(path: Path) -> Record:
         raise BadRecord(f"{path} is not a swapbench record: it has no schema_version")
     if version > SCHEMA_VERSION:
         raise BadRecord(
-            f"{path} has schema version {version}, this swapbench reads up to {SCHEMA_VERSION}",
+            f"{path} has schema version {version}; this swapbench reads up to {SCHEMA_VERSION}",
             remedy="Upgrade with: pip install --upgrade swapbench",
         )
     try:
         return Record.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(key) for key in first["loc"])
         raise BadRecord(f"{path} is damaged at {where}: {first['msg']}") from error
 
 
 def load_run(run_folder: Path) -> tuple[Record, ...]:
-    """All records of a run, by id (ids sort by model and runtime)."""
+    """All records of a run, by id (ids sort by model and runtime).
+
+    Raises:
+        BadRecord: there are none, or one cannot be read.
+    """
     folder = run_folder / "records"
     if not folder.is_dir():
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")

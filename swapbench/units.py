@@ -1,4 +1,4 @@
-"""The only place where a quantity becomes text. Three significant digits unless told; absent is an en dash."""
+"""The only place where a quantity becomes text: three significant digits by default, an en dash if absent."""
 
 from __future__ import annotations
 
@@ -97,22 +97,28 @@ def millijoules(uj: float, digits: int = 3) -> str:
 
 
 def amount(value: object, kind: Kind, where: str) -> float:
-    """A number or a text such as '30 ms' in the base unit of its kind; what has a unit must name it.
+    """A number or a text such as '30 ms' in the base unit of its kind.
 
-    Raises UserError, whose text begins with `where`, for anything else.
+    Args:
+        value: a quantity with a unit must name it.
+        kind: of the quantity.
+        where: names the setting in a message.
+
+    Raises:
+        UserError: it is not an amount, its unit is missing or unknown.
     """
-    known = UNITS[kind]
-    named = [unit for unit in known if unit and unit.isascii()]
+    units = UNITS[kind]
+    named = [unit for unit in units if unit and unit.isascii()]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise UserError(f"{where} = {value!r} is not an amount", remedy=f'For example: "5 {named[0]}"')
-    parts = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([^\d\s]*)\s*", str(value))
-    if parts is None:
+    match = re.fullmatch(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([^\d\s]*)\s*", str(value))
+    if match is None:
         raise UserError(
             f"{where} = {value!r} is not an amount of 0 or more", remedy=f'For example: "5 {named[0]}"'
         )
-    number, unit = parts.groups()
-    if unit not in known:
+    number, unit = match.groups()
+    if unit not in units:
         if not unit:
             raise UserError(f"{where} = {value!r} has no unit", remedy=f"One of: {', '.join(named)}")
         raise UserError(f"{where}: there is no unit {unit!r}", remedy=suggestion(unit, named))
-    return float(number) * known[unit]
+    return float(number) * units[unit]

@@ -76,7 +76,8 @@ def test_a_good_computer_is_ok_throughout_and_needs_no_remedy() -> None:
     findings = ask()
     assert {name: one for name, one in findings.items() if one.state != "ok" or one.remedy} == {}
     assert (
-        findings["energy: wheel"].detail == "hamster wheel: left, right; steps of 1.00 mJ, new every 1.00 ms"
+        findings["energy: wheel"].detail
+        == "hamster wheel: left, right; steps of 1.00 mJ, updated every 1.00 ms"
     )
     assert "onnxruntime 1.2.3" in findings["onnxruntime"].detail
 
@@ -125,7 +126,7 @@ def test_a_missing_runtime_says_which_files_cannot_run() -> None:
     assert finding == Finding(
         "onnxruntime",
         "missing",
-        "no .onnx file can run: onnxruntime is not installed",
+        ".onnx files cannot run: onnxruntime is not installed",
         "Install it with: pip install onnxruntime",
     )
 
@@ -177,7 +178,7 @@ def test_a_workshop_without_its_packages_names_the_extra(
     findings = ask(is_importable=lambda name: name != module)
     for extra in ("export", "train", "simulate", "datasets"):
         assert findings[extra].state == ("missing" if extra in extras else "ok")
-    assert f"{package} not installed" in findings[extras[0]].detail
+    assert f"needs packages that are not installed: {package}" in findings[extras[0]].detail
     assert findings[extras[0]].remedy == f"Install with: pip install 'swapbench[{extras[0]}]'"
 
 
@@ -200,10 +201,10 @@ def test_a_meter_that_fails_when_read_is_missing_and_ends_nothing() -> None:
 @pytest.mark.parametrize(
     ("logical", "usable", "state", "detail"),
     [
-        (8, 8, "ok", "8 of 8 logical cores may be used"),
-        (8, 2, "ok", "2 of 8 logical cores may be used"),
-        (8, 1, "limited", "1 of 8 logical cores may be used: the measured process shares its core"),
-        (4, None, "ok", "4 of 4 logical cores may be used"),
+        (8, 8, "ok", "8 of 8 logical cores can be used"),
+        (8, 2, "ok", "2 of 8 logical cores can be used"),
+        (8, 1, "limited", "1 of 8 logical cores can be used: the measured process shares its core"),
+        (4, None, "ok", "4 of 4 logical cores can be used"),
         (None, None, "limited", "the number of processor cores is unknown"),
     ],
 )
@@ -227,7 +228,7 @@ def test_a_load_above_a_quarter_of_the_cores_is_too_much(load: float | None, cor
     [
         ("performance\n", "ok", ""),
         ("powersave\n", "limited", "sudo cpupower frequency-set -g performance"),
-        (None, "limited", "Nothing to set here"),
+        (None, "limited", "Nothing can be set here"),
     ],
 )
 def test_the_governor_is_judged(governor: str | None, state: str, remedy: str) -> None:
@@ -275,7 +276,7 @@ def test_disk_space_is_judged_in_the_working_folder(free: int | None, state: str
 def test_a_folder_that_cannot_be_written_is_missing() -> None:
     finding = ask(write_failure=lambda _: "Read-only file system")["writing"]
     assert finding.state == "missing"
-    assert finding.detail == f"no file can be made in {FOLDER}: Read-only file system"
+    assert finding.detail == f"no file can be written in {FOLDER}: Read-only file system"
 
 
 # -------------------------------------------------------------------------------------- the real questions
@@ -300,7 +301,7 @@ def test_a_module_that_never_loads_is_given_up(tmp_path: Path, monkeypatch: pyte
 def test_a_module_that_dies_names_the_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "dying_module.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert doctor.load_failure("dying_module") == "importing dies of signal 9"
+    assert doctor.load_failure("dying_module") == "importing is killed by signal 9"
 
 
 def test_packages_are_looked_up_and_not_imported() -> None:

@@ -167,10 +167,10 @@ def test_nodes_that_fell_back_are_named_even_where_there_are_no_times() -> None:
     ]
 
 
-def test_unequal_numbers_of_processes_are_no_pairs() -> None:
+def test_unequal_numbers_of_processes_do_not_form_pairs() -> None:
     one = profile(node("A", "a", 1))
     for sides in (([one], []), ([], []), ([one], [one, one])):
-        with pytest.raises(ValueError, match="no pairs"):
+        with pytest.raises(ValueError, match="do not form pairs"):
             difference(*sides, SAME)
 
 
@@ -186,7 +186,8 @@ def test_nodes_match_by_a_name_that_is_single_on_both_sides_whatever_the_order()
 def test_nodes_without_a_single_name_match_by_operator_output_and_order() -> None:
     old = [node("A", ""), node("A", "", output="f 2"), node("A", "same"), node("A", "same")]
     new = [node("A", "", output="f 2"), node("A", "same"), node("A", ""), node("B", "")]
-    # the first "f 1" of the new side takes the first of the old one, and so on; B is new, the last two of the old are gone
+    # the first "f 1" of the new side takes the first of the old one, and so on; B is new, the last two of the
+    # old are gone
     assert matched(old, new) == [(1, 0), (0, 1), (2, 2), (None, 3), (3, None)]
 
 
@@ -211,7 +212,8 @@ def test_a_file_against_itself_matches_every_node(nodes: list[tuple[str, str]]) 
     assert all(one is not None and other is not None for one, other in matched(side, side))
 
 
-# ------------------------------------------------------------------------------------------ without any timing
+# ------------------------------------------------------------------------------------------ without any
+# timing
 
 
 def test_operators_are_counted_in_the_files_alone() -> None:

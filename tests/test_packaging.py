@@ -27,9 +27,18 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
 @pytest.mark.slow
 def test_a_wheel_carries_cards_profiles_texts_and_pages_and_no_tests(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(REPOSITORY)],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            f"--wheel-dir={tmp_path}",
+            str(REPOSITORY),
+        ],
         check=True,
-    )  # fmt: skip
+    )
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())

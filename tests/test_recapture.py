@@ -11,23 +11,9 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from swapbench.simulate.recapture import (
-    SUPERSAMPLING,
-    Camera,
-    Display,
-    Framing,
-    Printer,
-    Sheet,
-    Shot,
-    Showing,
-    bona_fide,
-    decode,
-    demosaic,
-    encode,
-    mosaic,
-    printed,
-    replayed,
-)
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Shot, decode, demosaic, encode, mosaic
+from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+from swapbench.simulate.recapture import Framing, bona_fide, printed, replayed
 
 SOURCE_PX, FRAME_PX = 128, 64
 BOX = (43.0, 40.0, 42.0, 48.0)
@@ -234,7 +220,8 @@ def test_a_point_of_the_source_is_seen_where_the_maps_look_for_it(bend, bend_deg
     frame = framing(4)
     mx, my = frame.maps(bend, bend_deg)
     for row, column in ((40, 30), (96, 96), (150, 100)):
-        # Index 0 of a map is the sample whose middle lies half a sample into the frame, and likewise in the source.
+        # Index 0 of a map is the sample whose middle lies half a sample into the frame, and likewise in the
+        # source.
         source = float(mx[row, column]) + 0.5, float(my[row, column]) + 0.5
         x, y = frame.seen_at(source, bend, bend_deg)
         assert x == pytest.approx((column + 0.5) / SUPERSAMPLING, abs=0.02)

@@ -1,4 +1,4 @@
-"""The simulated tree in the layout of OULU-NPU: its names, lists, eyes and bytes, and that the real reader takes it."""
+"""The simulated tree in the layout of OULU-NPU: names, lists, eyes, bytes; the real reader reads it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ from swapbench.data.protocol import open_data
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.simulate import dataset as simulate
 from swapbench.simulate import oulu_tree as subject_under_test
+from swapbench.simulate import presentation, simulator
+from swapbench.simulate.camera import SUPERSAMPLING
+from swapbench.simulate.instruments import Sheet
 from swapbench.simulate.oulu_tree import (
     FILES,
     OuluRecipe,
@@ -36,7 +39,7 @@ from swapbench.simulate.oulu_tree import (
     simulate_oulu,
     videos,
 )
-from swapbench.simulate.recapture import SUPERSAMPLING, Framing, Sheet, bona_fide
+from swapbench.simulate.recapture import Framing, bona_fide
 
 TINY = OuluRecipe(seed=5, frame_px=48, source_px=96, frames=2, train_users=1, dev_users=1, test_users=1)
 FULL = OuluRecipe(train_users=20, dev_users=15, test_users=20)
@@ -72,7 +75,7 @@ def copy(made, tmp_path):
     return shutil.copytree(made, tmp_path / "copy")
 
 
-# --------------------------------------------------------------------------------------------- names and lists
+# ------------------------------------------------------------ names and lists
 
 
 @pytest.mark.parametrize(
@@ -154,25 +157,26 @@ def test_every_list_names_files_that_are_there_and_every_file_is_listed(made):
 def test_the_description_says_that_the_data_are_simulated(made):
     said = json.loads((made / "dataset.json").read_text(encoding="utf-8"))
     assert said["simulated"] is True
-    assert said["notice"] == simulate.NOTICE
+    assert said["notice"] == simulator.NOTICE
     assert said["name"] == TINY.name
     assert OuluRecipe(**said["recipe"]) == TINY
 
 
-# --------------------------------------------------------------------------------------------- the real reader
+# ------------------------------------------------------------ the real reader
 
 
 @pytest.mark.parametrize(("protocol", "phone", "attacks"), [(1, None, 48), (3, 2, 60)])
 def test_the_reader_of_the_real_data_reads_it_without_a_fault(made, protocol, phone, attacks):
     corpus = oulu.LAYOUT.read(made)
-    assert (corpus.simulated, corpus.title, corpus.notice) == (True, TINY.name, simulate.NOTICE)
+    assert (corpus.simulated, corpus.title, corpus.notice) == (True, TINY.name, simulator.NOTICE)
     assert corpus.faults == corpus.findings == corpus.missing == ()
     listed = {split: oulu.listed(corpus, protocol, phone, split) for split in ("train", "dev", "test")}
     for split, found in listed.items():
         assert found.faults == found.missing == ()
         assert {one.species for one in found.present} == {"", "print1", "print2", "replay1", "replay2"}
         assert {one.split for one in found.present} == {split}
-    # Of one person: protocol 1 trains on 6 phones x 2 sessions x 4 attacks, protocol 3 on 5 phones x 3 sessions x 4.
+    # Of one person: protocol 1 trains on 6 phones x 2 sessions x 4 attacks, protocol 3 on 5 phones x 3
+    # sessions x 4.
     assert sum(one.label == "attack" for one in listed["train"].present) == attacks
     people = {split: {one.subject for one in found.present} for split, found in listed.items()}
     assert people == {"train": {"oulu:01"}, "dev": {"oulu:21"}, "test": {"oulu:36"}}
@@ -187,7 +191,7 @@ def test_the_reader_of_the_real_data_reads_it_without_a_fault(made, protocol, ph
 def test_a_protocol_opens_as_data_to_train_and_test_on(made, protocol, presentations):
     (fold,) = open_data(made, protocol=protocol, frames_per_video=2)
     assert fold.simulated
-    assert fold.notice == simulate.NOTICE
+    assert fold.notice == simulator.NOTICE
     found = [{sample.presentation for sample in fold.samples(split)} for split in ("train", "dev", "test")]
     assert tuple(len(names) for names in found) == presentations
 
@@ -203,7 +207,7 @@ def test_frames_and_face_boxes_reach_a_network_from_every_video(made):
         assert boxes == {n: box_of_eyes((a, b), (c, d)) for n, a, b, c, d in lines}
 
 
-# --------------------------------------------------------------------------------------------- videos and eyes
+# ------------------------------------------------------------ videos and eyes
 
 
 def test_a_video_has_its_frames_and_an_eye_file_a_line_for_each(made):
@@ -228,7 +232,8 @@ def test_frames_of_a_video_show_the_same_and_are_not_equal(made):
 
 @pytest.mark.parametrize("file", FILES)
 def test_the_eye_file_points_at_the_eyes_of_every_frame(monkeypatch, tmp_path, file):
-    # A scene with two lamps in the place of the eyes: what is brightest in the video then is where the eyes are.
+    # A scene with two lamps in the place of the eyes: what is brightest in the video then is where the eyes
+    # are.
     def two_lamps(who, scene, size_px):
         image = np.full((size_px, size_px, 3), 0.03, np.float32)
         for x, y in subject_under_test.eye_positions(who, scene, size_px):
@@ -237,8 +242,7 @@ def test_the_eye_file_points_at_the_eyes_of_every_frame(monkeypatch, tmp_path, f
             )
         return image, (0.0, 0.0, 0.0, 0.0)
 
-    monkeypatch.setattr(subject_under_test, "render", two_lamps)
-    monkeypatch.setattr(simulate, "render", two_lamps)
+    monkeypatch.setattr(presentation, "render", two_lamps)
     # A sheet so curled that the eyes are seen 3 px beside where they would be on a flat one.
     monkeypatch.setattr(subject_under_test.Sheet, "draw", lambda _rng: Sheet(bend=0.7, bend_deg=20.0))
     recipe = OuluRecipe(seed=3)
@@ -266,14 +270,15 @@ def test_a_widened_framing_shows_the_same_in_its_middle(seed):
     narrow = bona_fide(scene, framing)
     wide = bona_fide(scene, subject_under_test._widened(framing, 4))
     middle = wide[4 * SUPERSAMPLING : -4 * SUPERSAMPLING, 4 * SUPERSAMPLING : -4 * SUPERSAMPLING]
-    # The ramp and the rim of an edge are shares of the whole frame, so they move a little; the scene does not.
+    # The ramp and the rim of an edge are shares of the whole frame, so they move a little; the scene does
+    # not.
     depth = SUPERSAMPLING * 8
     inner = slice(depth, -depth)
     assert np.abs(middle[inner, inner] - narrow[inner, inner]).max() < 0.01
     assert np.abs(middle - narrow).mean() < 0.02
 
 
-# --------------------------------------------------------------------------------------------- people
+# ------------------------------------------------------------ people
 
 
 def test_nobody_is_in_two_splits_nor_in_the_other_simulated_set():
@@ -295,7 +300,7 @@ def test_a_person_does_not_depend_on_how_many_there_are():
     assert person(FULL, 36) != person(OuluRecipe(seed=1), 36)
 
 
-# --------------------------------------------------------------------------------------------- making it
+# ------------------------------------------------------------ making it
 
 
 def test_what_is_lost_comes_back_with_the_same_bytes_from_two_processes(made, copy):
@@ -318,7 +323,8 @@ def test_a_complete_tree_is_not_made_again(made, monkeypatch):
     def fail(*_args):
         raise AssertionError("made something")
 
-    monkeypatch.setattr(subject_under_test, "write_atomically", fail)
+    for module in (subject_under_test, simulator):
+        monkeypatch.setattr(module, "write_atomically", fail)
     heard = []
     simulate_oulu(made, TINY, 1, lambda done, total: heard.append((done, total)))
     assert heard == [(30 * visit, 270) for visit in range(1, 10)]
@@ -365,7 +371,9 @@ def test_a_full_folder_for_temporary_files_is_noticed_although_the_encoder_is_si
     lost = copy / "Test_files/2_1_36_4.avi"
     lost.unlink()
     monkeypatch.setattr(cv2, "VideoWriter", OnAFullDisk)
-    with pytest.raises(EnvironmentFailed, match=r"could not be written whole below .* Free some space there"):
+    with pytest.raises(
+        EnvironmentFailed, match=r"could not be written completely in .* Free some space there"
+    ):
         simulate_oulu(copy, TINY, 1)
     assert not lost.exists()
 
@@ -420,12 +428,12 @@ def test_the_name_changes_with_everything_that_changes_the_bytes(monkeypatch):
     names = {OuluRecipe().name, OuluRecipe(seed=1).name, OuluRecipe(frames=4).name}
     monkeypatch.setattr(subject_under_test, "VERSION", 999)
     names.add(OuluRecipe().name)
-    monkeypatch.setattr(simulate, "VERSION", 999)
+    monkeypatch.setattr(simulator, "VERSION", 999)
     names.add(OuluRecipe().name)
     assert len(names) == 5
 
 
-# --------------------------------------------------------------------------------------------- looking at it
+# ------------------------------------------------------------ looking at it
 
 
 def test_the_contact_sheet_has_a_tile_for_each_kind_session_and_phone(made, tmp_path):
@@ -447,7 +455,7 @@ def test_a_contact_sheet_of_nothing_or_of_a_broken_video_is_refused(copy, tmp_pa
     assert not (tmp_path / "sheet.png").exists()
 
 
-# --------------------------------------------------------------------------------------------- trivial cues
+# ------------------------------------------------------------ trivial cues
 
 
 def _cues(root, split):

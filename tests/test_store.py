@@ -34,7 +34,7 @@ def test_what_is_saved_is_what_is_loaded(record: Record, tmp_path: Path) -> None
 
 def test_a_record_is_never_rewritten(record: Record, tmp_path: Path) -> None:
     store.save(record, tmp_path)
-    with pytest.raises(EnvironmentFailed, match="never rewritten"):
+    with pytest.raises(EnvironmentFailed, match="never overwritten"):
         store.save(record, tmp_path)
 
 

@@ -1,15 +1,17 @@
-"""What does compression buy? The evidence behind reports/compression, from trainings to the report, with swapbench's own commands.
+"""What does compression buy? The evidence behind reports/compression, from trainings to the report.
 
-    python -m benchmarks.compression train [students | unseen | rank] [--schedule small] [--seeds 3] [--lanes 2]
-    python -m benchmarks.compression measure [students | unseen | rank] [--missing]
-    python -m benchmarks.compression report
+All with swapbench's own commands:
+
+    python -m benchmarks.compression train [students | unseen | rank] [--schedule small] [--seeds 3] [--lanes
+    2] python -m benchmarks.compression measure [students | unseen | rank] [--missing] python -m
+    benchmarks.compression report
 
 Three studies, all on the simulated four-domain data:
 
     students   a teacher against students that were distilled from it and students that were trained alone
-    unseen     40 M MACs by uniform widths, magnitude, MetaPruning, Meta-MMD and its arms, each domain left out once
+    unseen     40 M MACs by uniform widths, magnitude, MetaPruning, Meta-MMD and its arms, domain by domain
     rank       structures of one search, from its best to its worst by the PruningNet, trained from scratch
 
-Everything is resumable: a training that is finished is not done again, one that was cut goes on, and `measure --missing` leaves out
-what reports/compression holds already.
+Everything is resumable: a finished training is not done again, an interrupted one goes on, and `measure
+--missing` leaves out what reports/compression holds already.
 """

@@ -12,9 +12,10 @@ from benchmarks.compression import findings, measuring, trainings
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.compression", description=package.__doc__,
+        prog="python -m benchmarks.compression",
+        description=package.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("step", choices=("train", "measure", "report"))
     parser.add_argument(
         "studies", nargs="*", default=[], metavar="STUDY", help="students, unseen, rank; all if none"
@@ -23,18 +24,18 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="trainings side by side")
     parser.add_argument("--missing", action="store_true", help="leave out what is measured already")
-    asked = parser.parse_args()
-    names = asked.studies or list(trainings.STUDIES)
+    options = parser.parse_args()
+    names = options.studies or list(trainings.STUDIES)
     if unknown := sorted(set(names) - set(trainings.STUDIES)):
-        parser.error(f"there is no study {unknown[0]}; there are: {', '.join(trainings.STUDIES)}")
-    if asked.step == "train":
-        chosen = [one for name in names for one in trainings.STUDIES[name](asked.seeds)]
-        failed = trainings.run_all(chosen, asked.schedule, asked.lanes)
+        parser.error(f"there is no study {unknown[0]!r}; known: {', '.join(trainings.STUDIES)}")
+    if options.step == "train":
+        chosen = [training for name in names for training in trainings.STUDIES[name](options.seeds)]
+        failed = trainings.run_all(chosen, options.schedule, options.lanes)
         for card in failed:
             print(f"not trained: {card}; see {trainings.WORK / 'logs'}", file=sys.stderr)
         return 4 if failed else 0
-    if asked.step == "measure":
-        return measuring.measure(names, asked.seeds, missing=asked.missing)
+    if options.step == "measure":
+        return measuring.measure(names, options.seeds, missing=options.missing)
     findings.write()
     return 0
 

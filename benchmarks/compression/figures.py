@@ -22,14 +22,14 @@ from swapbench.report.figures.style import (
     page,
     plain_axis,
     sheet,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from matplotlib.figure import Figure
 
-    from benchmarks.compression.findings import Arm
+    from benchmarks.compression.studies import Arm
 
 _MEAN = "#000000"
 
@@ -45,18 +45,21 @@ class ArmPoint:
     high: float | None = None
 
 
-def arms_figure(found: Mapping[str, Arm], domains: str) -> Drawing:
-    """ACER on domains that were never seen: a line an arm, its mean with its interval, and the mean of the seeds on each domain."""
-    made = []
-    for arm in found.values():
+def arms_figure(arms: Mapping[str, Arm], domains: str) -> Drawing:
+    """ACER on domains that were never seen.
+
+    A line for each arm: its mean with its interval, and the mean of the seeds on each domain.
+    """
+    points = []
+    for arm in arms.values():
         low, high = (float(value) for value in np.quantile(arm.draws, (0.025, 0.975)))
-        made.append(ArmPoint(arm.name, "mean", arm.mean(), low, high))
-        made += [ArmPoint(arm.name, domain, arm.on(domain)) for domain in domains]
+        points.append(ArmPoint(arm.name, "mean", arm.mean(), low, high))
+        points += [ArmPoint(arm.name, domain, arm.on(domain)) for domain in domains]
     on = page("paper", "column")
-    return drawing(lambda: _arms(made, tuple(found), domains, on), as_csv(made), on)
+    return drawing(lambda: _arms(points, tuple(arms), domains, on), as_csv(points), on)
 
 
-def _arms(made: list[ArmPoint], names: tuple[str, ...], domains: str, on: Page) -> Figure:
+def _arms(points: list[ArmPoint], names: tuple[str, ...], domains: str, on: Page) -> Figure:
     left_in, _ = left_for(names, on)
     colours = [colour for colour in COLOURS if colour != _MEAN]
     looks = {domain: (colours[number], MARKERS[number + 1]) for number, domain in enumerate(domains)}
@@ -78,7 +81,7 @@ def _arms(made: list[ArmPoint], names: tuple[str, ...], domains: str, on: Page) 
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x", which="major")
     axes.set_xlabel("ACER on a left-out domain, % (lower is better)", labelpad=on.pt(2))
-    for point in made:
+    for point in points:
         place = names.index(point.arm)
         if point.low is None or point.high is None:
             colour, marker = looks[point.domain]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.compression import figures
 from benchmarks.compression.measuring import KEPT
+from benchmarks.compression.studies import DRAWS, Arm, Study, arms, only, pairs, read
 from benchmarks.compression.trainings import (
-    ARMS,
     DOMAINS,
     RANK_DOMAIN,
     RANKED,
@@ -22,14 +21,11 @@ from benchmarks.compression.trainings import (
     UNPRUNED,
     fold,
     ranked_rows,
-)  # fmt: skip
+)
 from swapbench import stats, store, units
 from swapbench.cards import read_card
-from swapbench.report.choose.resampling import Evidence, draws_of
+from swapbench.report.choose.resampling import Evidence
 from swapbench.report.figures import draw as draw_figure
-from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Row, summary
-from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.table import table_of
 
 if TYPE_CHECKING:
@@ -40,7 +36,6 @@ if TYPE_CHECKING:
 
     from swapbench.report.figures import Drawing
 
-DRAWS, SEED = 10_000, 0
 QUESTIONS = (
     ("metapruning", "uniform", "what the search brings"),
     ("metammd", "metapruning", "what the discrepancy brings"),
@@ -50,40 +45,27 @@ QUESTIONS = (
     ("metammd", "uniform_mmd", "what the search brings, with it"),
 )
 """Pairs of arms that differ in one thing."""
+WRITTEN_BY = (
+    "Written by `python -m benchmarks.compression report` from the records beside it. "
+    "All data are **simulated**."
+)
+INTERVALS = (
+    f"Intervals: 95 %, {DRAWS} times the people of the test set drawn again, the same for every network; "
+    "seeds are averaged, not drawn."
+)
+METAMMD = (
+    "metammd is Meta-MMD in our reading, with its control arms: "
+    "of the thesis that names it only the abstract is public."
+)
 HISTORY = (
     KEPT / "trainings" / "unseen" / f"without-{RANK_DOMAIN}-seed1" / f"{UNPRUNED}.metapruning-40M.search.csv"
 )
 
 
-@dataclass(frozen=True)
-class Study:
-    """Rows of some kept runs with draws of their ACER (people of the test set drawn again, the same for every row)."""
-
-    rows: tuple[Row, ...]
-    acer: dict[tuple[str, str], NDArray[np.float64]]
-
-    def draws(self, row: Row) -> NDArray[np.float64]:
-        return self.acer[row.run, row.record_id]
-
-
-def read(folders: Iterable[Path]) -> Study:
-    found, where, rows = [], {}, []
-    for folder in folders:
-        records = store.load_run(folder)
-        found += records
-        where |= {(one.run, one.id): folder for one in records}
-        rows += compared_rows([summary(one) for one in records])[0]
-    evidence = Evidence.of(found, lambda one: store.scores_path(where[one.run, one.id], one.id))
-    drawn = draws_of(rows, COLUMNS["acer"], evidence, draws=DRAWS, seed=SEED)
-    return Study(
-        tuple(rows),
-        {(row.run, row.record_id): values for row, values in zip(rows, drawn.values, strict=True)},
-    )
-
-
 def table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    said = [heads, ["---"] * len(heads), *lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in said)
+    """A Markdown table."""
+    cells = [heads, ["---"] * len(heads), *lines]
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def percent(value: float) -> str:
@@ -99,31 +81,40 @@ def points(draws: NDArray[np.float64], value: float) -> str:
     return f"{100 * value:+.1f} {interval(draws)}"
 
 
-def one(rows: Iterable[Row], **wanted: str | None) -> Row:
-    (found,) = [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
-    return found
-
-
 # ---- a and b: students ----
 
 
 def students(folders: Sequence[Path]) -> str:
     study = read(folders)
     heads = (
-        "seed", "network", "file", "params", "median latency", "times faster", "ACER", "1 - ACER kept", "error ratio", "AUC",
-    )  # fmt: skip
+        "seed",
+        "network",
+        "file",
+        "params",
+        "median latency",
+        "times faster",
+        "ACER",
+        "1 - ACER kept",
+        "error ratio",
+        "AUC",
+    )
     lines = []
     for row in study.rows:
         ratio = row.relative
-        lines.append((
-            row.run.rpartition("seed")[2], row.model, f"{row.precision} {row.format}, {row.runtime}", units.count(row.params or 0),
-            f"{(row.latency_p50_ns or 0) / 1e6:.2f} ms",
-            "" if ratio is None or ratio.speed_up is None else f"{ratio.speed_up:.1f}",
-            f"{percent(row.acer or 0)} {interval(study.draws(row))}",
-            "" if ratio is None or ratio.accuracy_kept is None else percent(ratio.accuracy_kept),
-            "" if ratio is None or ratio.error_ratio is None else f"{ratio.error_ratio:.2f}",
-            f"{row.auc or 0:.4f}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                row.run.rpartition("seed")[2],
+                row.model,
+                f"{row.precision} {row.format}, {row.runtime}",
+                units.count(row.params or 0),
+                f"{(row.latency_p50_ns or 0) / 1e6:.2f} ms",
+                "" if ratio is None or ratio.speed_up is None else f"{ratio.speed_up:.1f}",
+                f"{percent(row.acer or 0)} {interval(study.draws(row))}",
+                "" if ratio is None or ratio.accuracy_kept is None else percent(ratio.accuracy_kept),
+                "" if ratio is None or ratio.error_ratio is None else f"{ratio.error_ratio:.2f}",
+                f"{row.auc or 0:.4f}",
+            )
+        )
     return "\n\n".join(
         [table(heads, lines), distilled_against_teacher(study), distilled_against_alone(study)]
     )
@@ -132,7 +123,7 @@ def students(folders: Sequence[Path]) -> str:
 def pareto(folder: Path) -> Drawing:
     """Speed and error of one run's files."""
     records = store.load_run(folder)
-    evidence = Evidence.of(records, lambda one: store.scores_path(folder, one.id))
+    evidence = Evidence.of(records, lambda record: store.scores_path(folder, record.id))
     return draw_figure("pareto", table_of(records), evidence)
 
 
@@ -140,16 +131,16 @@ def distilled_against_teacher(study: Study) -> str:
     lines = []
     for file_format, runtime in (("onnx", "onnxruntime"), ("tflite", "litert")):
         for precision in ("fp32", "int8"):
-            kept, ratios, speed_ups = [], [], []
+            kept_accuracy, ratios, speed_ups = [], [], []
             for run in sorted({row.run for row in study.rows}):
                 mine = [
                     row
                     for row in study.rows
                     if row.run == run and row.runtime == runtime and row.format == file_format
                 ]
-                teacher = one(mine, net=TEACHER, precision="fp32")
-                student = one(mine, net=STUDENT, recipe="distill", precision=precision)
-                kept.append((1 - study.draws(student)) / (1 - study.draws(teacher)))
+                teacher = only(mine, net=TEACHER, precision="fp32")
+                student = only(mine, net=STUDENT, recipe="distill", precision=precision)
+                kept_accuracy.append((1 - study.draws(student)) / (1 - study.draws(teacher)))
                 ratios.append(
                     (
                         (1 - (student.acer or 0)) / (1 - (teacher.acer or 0)),
@@ -160,12 +151,18 @@ def distilled_against_teacher(study: Study) -> str:
                     speed_ups.append(student.relative.speed_up)
             accuracy = statistics.mean(value for value, _ in ratios)
             errors = statistics.mean(value for _, value in ratios)
-            params = one(mine, net=STUDENT, recipe="distill", precision=precision).params or 0
+            params = only(mine, net=STUDENT, recipe="distill", precision=precision).params or 0
             faster = f"{min(speed_ups):.1f} to {max(speed_ups):.1f}" if speed_ups else "not measured"
-            lines.append((
-                f"{precision} {file_format}, {runtime}", str(len(kept)), units.count(params), faster,
-                f"{percent(accuracy)} {interval(np.mean(kept, axis=0))}", f"{errors:.2f}",
-            ))  # fmt: skip
+            lines.append(
+                (
+                    f"{precision} {file_format}, {runtime}",
+                    str(len(kept_accuracy)),
+                    units.count(params),
+                    faster,
+                    f"{percent(accuracy)} {interval(np.mean(kept_accuracy, axis=0))}",
+                    f"{errors:.2f}",
+                )
+            )
     heads = (
         "distilled student",
         "seeds",
@@ -185,15 +182,21 @@ def distilled_against_alone(study: Study) -> str:
             for row in study.rows
             if row.run == run and row.runtime == "onnxruntime" and row.precision == "fp32"
         ]
-        alone, taught = one(mine, net=STUDENT, recipe=None), one(mine, net=STUDENT, recipe="distill")
+        alone, taught = only(mine, net=STUDENT, recipe=None), only(mine, net=STUDENT, recipe="distill")
         difference = (taught.acer or 0) - (alone.acer or 0)
         draws = study.draws(taught) - study.draws(alone)
         differences.append(difference)
         drawn.append(draws)
-        lines.append((
-            run.rpartition("seed")[2], percent(alone.acer or 0), percent(taught.acer or 0), points(draws, difference),
-            f"{alone.auc or 0:.4f}", f"{taught.auc or 0:.4f}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                run.rpartition("seed")[2],
+                percent(alone.acer or 0),
+                percent(taught.acer or 0),
+                points(draws, difference),
+                f"{alone.auc or 0:.4f}",
+                f"{taught.auc or 0:.4f}",
+            )
+        )
     mean = statistics.mean(differences)
     lines.append(("mean", "", "", points(np.mean(drawn, axis=0), mean), "", ""))
     return table(
@@ -204,78 +207,49 @@ def distilled_against_alone(study: Study) -> str:
 # ---- c: domains that were never seen ----
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way to 40 M MACs: its networks by the domain that they never saw; draws of its ACER, meaned over seeds and domains."""
-
-    name: str
-    rows: dict[str, list[Row]]
-    draws: NDArray[np.float64]
-
-    @property
-    def every(self) -> list[Row]:
-        """All its networks."""
-        return list(itertools.chain.from_iterable(self.rows.values()))
-
-    def on(self, domain: str, column: str = "acer") -> float:
-        """Mean of the seeds on one domain."""
-        return statistics.mean(getattr(row, column) or 0.0 for row in self.rows[domain])
-
-    def mean(self, column: str = "acer") -> float:
-        """Mean of the domains' means."""
-        return statistics.mean(self.on(domain, column) for domain in self.rows)
-
-
-def arms(folders: Sequence[Path]) -> dict[str, Arm]:
-    """Those that have a network for every domain, in the order of ARMS."""
-    study = read(folders)
-    found: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
-    for row in study.rows:
-        unseen_domain = (row.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
-        found[(row.recipe or "").removesuffix("-40M")][unseen_domain].append(row)
-    return {
-        name: Arm(
-            name,
-            rows,
-            np.mean([np.mean([study.draws(row) for row in same], axis=0) for same in rows.values()], axis=0),
-        )
-        for name, rows in found.items()
-        if all(rows.values())
-    }
-
-
-def unseen(found: dict[str, Arm]) -> str:
+def unseen(by_name: dict[str, Arm]) -> str:
     lines = []
-    uniform = found.get("uniform")
-    for arm in found.values():
+    uniform = by_name.get("uniform")
+    for arm in by_name.values():
         macs = [row.macs or 0 for row in arm.every]
         times = [] if uniform is None else latency_ratios(arm, uniform)
         spread = [
-            statistics.stdev([row.acer or 0 for row in same]) for same in arm.rows.values() if len(same) > 1
+            statistics.stdev([row.acer or 0 for row in seeds])
+            for seeds in arm.rows.values()
+            if len(seeds) > 1
         ]
         against = (
             ""
             if uniform is None or arm is uniform
             else points(arm.draws - uniform.draws, arm.mean() - uniform.mean())
         )
-        lines.append((
-            arm.name, str(len(arm.every)), f"{min(macs) / 1e6:.1f} to {max(macs) / 1e6:.1f} M",
-            f"{statistics.median(times):.2f} [{min(times):.2f}, {max(times):.2f}]" if times else "not measured",
-            *(percent(arm.on(domain)) for domain in DOMAINS),
-            f"{percent(arm.mean())} {interval(arm.draws)}", against,
-            f"{100 * statistics.mean(spread):.1f}" if spread else "", f"{arm.mean('auc'):.4f}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                arm.name,
+                str(len(arm.every)),
+                f"{min(macs) / 1e6:.1f} to {max(macs) / 1e6:.1f} M",
+                f"{statistics.median(times):.2f} [{min(times):.2f}, {max(times):.2f}]"
+                if times
+                else "not measured",
+                *(percent(arm.on(domain)) for domain in DOMAINS),
+                f"{percent(arm.mean())} {interval(arm.draws)}",
+                against,
+                f"{100 * statistics.mean(spread):.1f}" if spread else "",
+                f"{arm.mean('auc'):.4f}",
+            )
+        )
     heads = (
-        "arm", "networks", "MACs", "latency, times uniform's", *(f"ACER on {domain}" for domain in DOMAINS), "mean", "against uniform, points",
-        "sd over seeds, points", "AUC",
-    )  # fmt: skip
+        "arm",
+        "networks",
+        "MACs",
+        "latency, times uniform's",
+        *(f"ACER on {domain}" for domain in DOMAINS),
+        "mean",
+        "against uniform, points",
+        "sd over seeds, points",
+        "AUC",
+    )
     return table(heads, lines)
-
-
-def pairs(first: Arm, second: Arm) -> list[tuple[Row, Row]]:
-    """Their networks of the same run: the same unseen domain, seed and sitting."""
-    others = {row.run: row for row in second.every}
-    return [(row, others[row.run]) for row in first.every if row.run in others]
 
 
 def latency_ratios(arm: Arm, uniform: Arm) -> list[float]:
@@ -287,19 +261,25 @@ def latency_ratios(arm: Arm, uniform: Arm) -> list[float]:
     ]
 
 
-def questions(found: dict[str, Arm]) -> str:
+def questions(by_name: dict[str, Arm]) -> str:
     """What each ingredient changes, from arms that differ in nothing else."""
     lines = []
     for first, second, what in QUESTIONS:
-        if first not in found or second not in found:
+        if first not in by_name or second not in by_name:
             continue
-        arm, other = found[first], found[second]
+        arm, other = by_name[first], by_name[second]
         both = pairs(arm, other)
         higher = sum((mine.auc or 0) > (theirs.auc or 0) for mine, theirs in both)
-        lines.append((
-            what, first, second, points(arm.draws - other.draws, arm.mean() - other.mean()),
-            f"{arm.mean('auc') - other.mean('auc'):+.3f}", f"{higher} of {len(both)}",
-        ))  # fmt: skip
+        lines.append(
+            (
+                what,
+                first,
+                second,
+                points(arm.draws - other.draws, arm.mean() - other.mean()),
+                f"{arm.mean('auc') - other.mean('auc'):+.3f}",
+                f"{higher} of {len(both)}",
+            )
+        )
     heads = ("question", "arm", "against", "ACER, points", "AUC", "AUC is higher in")
     return table(heads, lines)
 
@@ -333,14 +313,14 @@ def rank(folder: Path) -> str:
         f"ACER on {RANK_DOMAIN}",
         f"AUC on {RANK_DOMAIN}",
     )
-    said = [
+    sentences = [
         f"Spearman's rank correlation of fitness with {name}: {_correlation(fitness, values)}."
         for name, values in (
             ("the loss after training", losses),
             (f"1 - AUC on {RANK_DOMAIN}", [1 - auc for auc in aucs]),
         )
     ]
-    return "\n\n".join([table(heads, lines), " ".join(said)])
+    return "\n\n".join([table(heads, lines), " ".join(sentences)])
 
 
 def _correlation(first: Sequence[float], second: Sequence[float]) -> str:
@@ -361,14 +341,14 @@ def schedules() -> str:
     for path in sorted((KEPT / "trainings").rglob("*.toml")):
         card = read_card(path)
         assert card.training is not None
-        done = card.training
+        training = card.training
         lines.append(
             (
                 str(path.parent.relative_to(KEPT / "trainings")),
                 path.stem,
-                f"`{done.command}`",
-                f"{done.seconds / 60:.0f} min",
-                done.machine,
+                f"`{training.command}`",
+                f"{training.seconds / 60:.0f} min",
+                training.machine,
             )
         )
     return table(("folder", "network", "command", "time", "machine"), lines)
@@ -376,33 +356,33 @@ def schedules() -> str:
 
 def write() -> None:
     """Write tables.md and the figures of reports/compression: what its README.md quotes and shows."""
-    parts = [
+    sections = [
         "# Compression: tables",
-        "Written by `python -m benchmarks.compression report` from the records beside it. All data are **simulated**.",
-        f"Intervals: 95 %, {DRAWS} times the people of the test set drawn again, the same for every network; seeds are averaged, not drawn.",
+        WRITTEN_BY,
+        INTERVALS,
     ]
     drawn: dict[str, Drawing] = {}
-    if found := sorted(KEPT.glob("students-seed*")):
-        parts += ["## Teacher and students", students(found)]
-        drawn["pareto"] = pareto(found[0])
-    if found := arms(sorted(KEPT.glob("without-*"))):
-        parts += [
+    if folders := sorted(KEPT.glob("students-seed*")):
+        sections += ["## Teacher and students", students(folders)]
+        drawn["pareto"] = pareto(folders[0])
+    if by_name := arms(sorted(KEPT.glob("without-*"))):
+        sections += [
             f"## At 40 M MACs, on a domain that was never seen (protocols {', '.join(map(fold, DOMAINS))})",
-            "metammd is Meta-MMD in our reading, with its control arms: of the thesis that names it only the abstract is public.",
-            unseen(found),
-            questions(found),
+            METAMMD,
+            unseen(by_name),
+            questions(by_name),
         ]
-        drawn["arms"] = figures.arms_figure(found, DOMAINS)
+        drawn["arms"] = figures.arms_figure(by_name, DOMAINS)
     if HISTORY.is_file():
         drawn["search"] = draw_figure("search", None, history=HISTORY)
     if (KEPT / "rank").is_dir():
-        parts += [
+        sections += [
             f"## Is the PruningNet's fitness worth anything? {RANKED} structures of one search",
             rank(KEPT / "rank"),
         ]
-    parts += ["## How each network was made", schedules()]
+    sections += ["## How each network was made", schedules()]
     target = KEPT / "tables.md"
-    target.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    target.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     print(target.relative_to(ROOT))
     for name, drawing in drawn.items():
         path = KEPT / f"{name}.png"

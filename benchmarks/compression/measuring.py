@@ -21,7 +21,7 @@ from benchmarks.compression.trainings import (
     rank,
     students_folder,
     unseen_folder,
-)  # fmt: skip
+)
 from swapbench import store
 from swapbench.cards import read_card
 
@@ -44,11 +44,13 @@ class Measurement:
 
     @property
     def is_kept(self) -> bool:
-        """Whether the kept records are of exactly these checkpoints. Only runs that were finished are kept."""
-        kept = KEPT / self.name
-        if not (kept / "run.json").is_file():
+        """Whether the kept records are of exactly these checkpoints. Only finished runs are kept."""
+        folder = KEPT / self.name
+        if not (folder / "run.json").is_file():
             return False
-        measured = {one.card.checkpoint_sha256 for one in store.load_run(kept) if one.card is not None}
+        measured = {
+            record.card.checkpoint_sha256 for record in store.load_run(folder) if record.card is not None
+        }
         return {read_card(card).checkpoint_sha256 for card in self.cards} <= measured
 
     def run(self) -> int:
@@ -64,11 +66,11 @@ class Measurement:
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
             for name in _KEPT_OF_A_RUN:
-                made = ROOT / "reports" / run_name / name
-                if made.is_dir():
-                    shutil.copytree(made, target / name)
-                elif made.is_file():
-                    shutil.copy2(made, target)
+                source = ROOT / "reports" / run_name / name
+                if source.is_dir():
+                    shutil.copytree(source, target / name)
+                elif source.is_file():
+                    shutil.copy2(source, target)
         return status
 
 
@@ -83,7 +85,7 @@ def measurements(study: str, seeds: int) -> Iterator[Measurement]:
     files = ("--format", "onnx", "--precision", "fp32", "--runtime", "onnxruntime")
     if study == "rank":
         options = (*files, "--protocol", fold(RANK_DOMAIN))
-        yield Measurement("rank", _there([one.card for one in rank(1)]), options)
+        yield Measurement("rank", _there([training.card for training in rank(1)]), options)
         return
     for domain in DOMAINS:
         for seed in range(1, seeds + 1):
@@ -98,21 +100,27 @@ def _there(cards: Sequence[Path]) -> tuple[Path, ...]:
 
 
 def measure(studies: Sequence[str], seeds: int, *, missing: bool) -> int:
-    """Run all measurements of these studies; keep beside them what the trainings left: curves, cards and search histories.
+    """Run all measurements of these studies; keep curves, cards and search histories of the trainings.
 
-    missing: leave out those whose records are kept already.
+    Args:
+        studies: names.
+        seeds: how many.
+        missing: leave out those whose records are kept already.
+
+    Returns:
+        The worst exit status; 4 where nothing is trained yet.
     """
     worst = 0
     for study in studies:
-        for one in measurements(study, seeds):
-            if not one.cards:
-                print(f"{one.name}: nothing is trained yet", file=sys.stderr)
+        for measurement in measurements(study, seeds):
+            if not measurement.cards:
+                print(f"{measurement.name}: nothing is trained yet", file=sys.stderr)
                 worst = 4
                 continue
-            if not (missing and one.is_kept):
-                status = one.run()
+            if not (missing and measurement.is_kept):
+                status = measurement.run()
                 worst = max(worst, status if status not in {0, 3} else 0)
-            for card in one.cards:
+            for card in measurement.cards:
                 target = KEPT / "trainings" / card.parent.relative_to(WORK)
                 target.mkdir(parents=True, exist_ok=True)
                 for suffix in (".toml", ".curve.csv", ".search.csv"):

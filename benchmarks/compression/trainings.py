@@ -37,7 +37,15 @@ RANK_DOMAIN = "D"
 
 @dataclass(frozen=True)
 class Training:
-    """One command, the card that it leaves, and what must be there before: other trainings, and files that `prepare` makes."""
+    """One command, the card that it leaves, and what it needs.
+
+    Attributes:
+        arguments: of `swapbench train`.
+        out: folder of the card.
+        stem: of the card's file name.
+        after: cards of other trainings that must be there before.
+        prepare: makes files that must be there before.
+    """
 
     arguments: tuple[str, ...]
     out: Path
@@ -62,13 +70,13 @@ class Training:
 
 def students(seeds: int) -> list[Training]:
     """The student alone and distilled, with the same schedule; the teacher is the bundled one."""
-    found = []
+    trainings = []
     for seed in range(1, seeds + 1):
         out, last = students_folder(seed), ("--seed", str(seed))
-        found.append(Training((STUDENT, *last), out, STUDENT))
+        trainings.append(Training((STUDENT, *last), out, STUDENT))
         distilled = (STUDENT, "--recipe", "distill", "--teacher", TEACHER, *last)
-        found.append(Training(distilled, out, f"{STUDENT}.distill"))
-    return found
+        trainings.append(Training(distilled, out, f"{STUDENT}.distill"))
+    return trainings
 
 
 def students_folder(seed: int) -> Path:
@@ -81,13 +89,13 @@ def unseen(seeds: int) -> list[Training]:
 
     All seeds of magnitude pruning cut the same trained network.
     """
-    found = []
+    trainings = []
     for seed in range(1, seeds + 1):
-        # one arm on every fold before the next: what is cut in the middle has whole arms to show
+        # one arm on every fold before the next: what is interrupted has complete arms to show
         if seed == 1:
-            found += [_unpruned(domain) for domain in DOMAINS]
-        found += [_pruned(arm, domain, seed) for arm in ARMS for domain in DOMAINS]
-    return found
+            trainings += [_unpruned(domain) for domain in DOMAINS]
+        trainings += [_pruned(arm, domain, seed) for arm in ARMS for domain in DOMAINS]
+    return trainings
 
 
 def _unpruned(domain: str) -> Training:
@@ -132,13 +140,13 @@ def rank(seeds: int) -> list[Training]:
     del seeds
     source = unseen_folder(RANK_DOMAIN, 1) / f"{UNPRUNED}.metapruning-40M.toml"
     out = WORK / "rank"
-    found = []
+    trainings = []
     for number in range(RANKED):
         recipe = out / "recipes" / f"rank{number}.toml"
         arguments = (str(recipe.relative_to(ROOT)), "--protocol", fold(RANK_DOMAIN), "--seed", "1")
         stem = f"{UNPRUNED}.rank{number}-40M"
-        found.append(Training(arguments, out, stem, (source,), _ranked(source, number, recipe)))
-    return found
+        trainings.append(Training(arguments, out, stem, (source,), _ranked(source, number, recipe)))
+    return trainings
 
 
 STUDIES: dict[str, Callable[[int], list[Training]]] = {"students": students, "unseen": unseen, "rank": rank}
@@ -152,27 +160,28 @@ def ranked_rows(history: Path) -> list[dict[str, str]]:
 
 
 def run_all(trainings: Sequence[Training], schedule: str, lanes: int) -> list[Path]:
-    """Run the trainings, so many side by side, each after what it needs; the cards that were not made."""
+    """Run the trainings, `lanes` of them side by side; returns the cards that were not made."""
     logs = WORK / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     waiting, running = list(trainings), dict[Future[int], Training]()
-    done: set[Path] = set()
+    trained: set[Path] = set()
     failed: list[Path] = []
     wanted = {training.card for training in trainings}
     lock = threading.Lock()
 
-    def one(training: Training) -> int:
+    def run(training: Training) -> int:
         if training.prepare is not None:
             training.prepare()
         log = logs / f"{training.out.name}.{training.stem}.log"
         command = training.command(schedule)
         with lock:
-            print("begun:", *command[2:], flush=True)
+            print("started:", *command[2:], flush=True)
         with log.open("w", encoding="utf-8") as file:
-            return subprocess.run(
-                command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
-            ).returncode  # fmt: skip
+            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+            done = subprocess.run(
+                command, cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, env=environment, check=False
+            )
+            return done.returncode
 
     with ThreadPoolExecutor(lanes) as pool:
         while waiting or running:
@@ -181,18 +190,18 @@ def run_all(trainings: Sequence[Training], schedule: str, lanes: int) -> list[Pa
                 if needs & set(failed):
                     failed.append(training.card)
                     waiting.remove(training)
-                elif needs <= done and len(running) < lanes:
-                    running[pool.submit(one, training)] = training
+                elif needs <= trained and len(running) < lanes:
+                    running[pool.submit(run, training)] = training
                     waiting.remove(training)
             if not running:
                 continue
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 training = running.pop(future)
                 good = future.exception() is None and future.result() == 0
-                (done.add if good else failed.append)(training.card)
-                said = "done" if good else f"FAILED ({future.exception() or 'see its log'})"
+                (trained.add if good else failed.append)(training.card)
+                outcome = "done" if good else f"FAILED ({future.exception() or 'see its log'})"
                 left = f"{len(waiting) + len(running)} left"
-                print(f"{said}: {training.card.relative_to(WORK)}, {left}", flush=True)
+                print(f"{outcome}: {training.card.relative_to(WORK)}, {left}", flush=True)
     return failed
 
 
@@ -230,10 +239,10 @@ def _channels(row: dict[str, str]) -> tuple[int, ...]:
 
 
 def _write_recipe(arm: str, channels: tuple[int, ...], path: Path, label: str | None = None) -> None:
-    laid = read_recipe(RECIPES / f"{UNPRUNED}.toml", RECIPES / "methods" / f"{arm}.toml")
-    assert laid.pruning is not None
-    laid = laid.model_copy(update={"pruning": laid.pruning.model_copy(update={"macs": MACS})})
-    recipe = with_widths(laid, channels)
+    pruned = read_recipe(RECIPES / f"{UNPRUNED}.toml", RECIPES / "methods" / f"{arm}.toml")
+    assert pruned.pruning is not None
+    pruned = pruned.model_copy(update={"pruning": pruned.pruning.model_copy(update={"macs": MACS})})
+    recipe = with_widths(pruned, channels)
     text = recipe.model_dump(mode="json", exclude_none=True)
     if label is not None:
         text["recipe"] = label

@@ -42,7 +42,18 @@ def decode(srgb: Pixels) -> Image:
 
 @dataclass(frozen=True)
 class Camera:
-    """A lens, a sensor and the processing behind it. Noise is relative to full scale."""
+    """A lens, a sensor and the processing behind it.
+
+    Attributes:
+        name: of the camera.
+        psf_px: standard deviation of the optical blur.
+        shot_noise: standard deviation at full scale, in shares of it; grows with the root of the signal.
+        read_noise: standard deviation without light, in shares of full scale.
+        crosstalk: share of the saturation that the colour filters lose.
+        saturation: factor of the processing.
+        contrast: exponent of the processing.
+        sharpening: amount of the unsharp mask.
+    """
 
     name: str
     psf_px: float = 0.45
@@ -56,17 +67,17 @@ class Camera:
     def photograph(
         self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
     ) -> bytes:
-        """JPEG bytes of a radiance ``(n*s, n*s, 3)`` in linear RGB, on a sensor of ``n`` x ``n`` pixels.
+        """JPEG bytes of a radiance `(n*s, n*s, 3)` in linear RGB, on a sensor of `n` x `n` pixels.
 
         Raises:
-            ValueError: the radiance is not RGB with sides that are even multiples of ``supersampling``.
+            ValueError: the radiance is not RGB with sides that are even multiples of `supersampling`.
         """
         return jpeg(self.develop(radiance, shot, rng, supersampling), shot.quality)
 
     def develop(
         self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
     ) -> Pixels:
-        """The photograph before compression, sRGB bytes ``(n, n, 3)``."""
+        """The photograph before compression, sRGB bytes `(n, n, 3)`."""
         if (
             radiance.ndim != 3
             or radiance.shape[2] != 3
@@ -126,7 +137,22 @@ class Camera:
 
 @dataclass(frozen=True)
 class Shot:
-    """What one press of the shutter adds to a camera; drawn alike for bona fide and attacks."""
+    """What one press of the shutter adds to a camera; drawn alike for bona fide and attacks.
+
+    Attributes:
+        exposure: linear level to which the metered light is brought.
+        white_balance: gains of red, green and blue.
+        adaptation: how far the mean colour is brought to grey, 0..1.
+        focus_px: standard deviation of the blur by defocus.
+        shake_px: length of the blur by motion.
+        shake_deg: its direction.
+        noise: factor of the camera's noise.
+        flare: share of stray light.
+        saturation: factor of the camera's.
+        contrast: factor of the camera's.
+        sharpening: factor of the camera's.
+        quality: of the JPEG file.
+    """
 
     exposure: float = 0.2
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)

@@ -1,7 +1,8 @@
 """What a procedural face is painted on and with: a pixel grid in face units, noise and colour.
 
-Lengths are in *half face widths* (``u`` to the right, ``v`` downwards, origin between the cheekbones); they become
-pixels only when a `Canvas` is made, so that any size draws the same person. Knows nothing of what is painted.
+Lengths are in *half face widths* (`u` to the right, `v` downwards, origin between the cheekbones); they
+become pixels only when a `Canvas` is made, so that any size draws the same person. Knows nothing of what is
+painted.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def _linear_colour(rgb: tuple[int, int, int]) -> NDArray[np.float32]:
 
 
 def blend(table: tuple[tuple[int, int, int], ...], position: float) -> NDArray[np.float32]:
-    """Colour at ``position`` in 0..1 along a table of sRGB colours, in linear light."""
+    """Colour at `position` in 0..1 along a table of sRGB colours, in linear light."""
     at = float(np.clip(position, 0.0, 1.0)) * (len(table) - 1)
     low = min(int(at), len(table) - 2)
     share = np.float32(at - low)
@@ -39,7 +40,7 @@ def blend(table: tuple[tuple[int, int, int], ...], position: float) -> NDArray[n
 def noise(
     rng: np.random.Generator, shape: tuple[int, int], cell_v: float, cell_u: float | None = None
 ) -> Image:
-    """Smooth noise of about unit variance whose features are ``cell`` pixels large."""
+    """Smooth noise of about unit variance whose features are `cell` pixels large."""
     cell_u = cell_v if cell_u is None else cell_u
     rows, columns = int(shape[0] / max(cell_v, 1.0)) + 3, int(shape[1] / max(cell_u, 1.0)) + 3
     seedling = rng.standard_normal((rows, columns), dtype=np.float32)
@@ -49,12 +50,12 @@ def noise(
 
 
 def step(x: NDArray[Any]) -> Image:
-    """``x`` clipped to 0..1: a soft edge where ``x`` is a distance in units of its softness."""
+    """`x` clipped to 0..1: a soft edge where `x` is a distance in units of its softness."""
     return np.asarray(np.clip(x, 0.0, 1.0))
 
 
 class Canvas:
-    """A pixel grid with coordinates in half face widths; ``unit`` is the number of pixels in one."""
+    """A pixel grid with coordinates in half face widths; `unit` is the number of pixels in one."""
 
     def __init__(self, unit: float, u: tuple[float, float], v: tuple[float, float]) -> None:
         self.unit = unit
@@ -65,7 +66,7 @@ class Canvas:
         self.v = (v[0] + (np.arange(rows, dtype=np.float32) + 0.5) / unit).astype(np.float32)
 
     def window(self, u: float, v: float, du: float, dv: float) -> tuple[slice, slice]:
-        """Rows and columns within ``du`` and ``dv`` of a point."""
+        """Rows and columns within `du` and `dv` of a point."""
         columns = np.searchsorted(self.u, (u - du, u + du))
         rows = np.searchsorted(self.v, (v - dv, v + dv))
         return slice(int(rows[0]), int(rows[1])), slice(int(columns[0]), int(columns[1]))
@@ -101,7 +102,7 @@ KNOTS_DEG = np.array([0, 15, 30, 45, 60, 75, 90, 110, 130, 150, 165, 180], np.fl
 def smooth_radius(
     knots: NDArray[np.float32], mirrored: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """A closed smooth radius over 720 directions, from knots at ``KNOTS_DEG`` degrees from straight down."""
+    """A closed smooth radius over 720 directions, from knots at `KNOTS_DEG` degrees from straight down."""
     half = np.arange(360, dtype=np.float32) / 2
     right = np.interp(half, KNOTS_DEG, knots)
     left = right if mirrored is None else np.interp(half, KNOTS_DEG, mirrored)

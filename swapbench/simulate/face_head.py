@@ -1,6 +1,7 @@
 """The bare head of a procedural face: its relief, its skin and its features, facing the viewer.
 
-Knows bones, nose, brows, eyes, mouth and whiskers. Must not know hair, glasses, clothes or how the head is turned.
+Knows bones, nose, brows, eyes, mouth and whiskers. Must not know hair, glasses, clothes or how the head is
+turned.
 """
 
 from __future__ import annotations
@@ -123,8 +124,8 @@ class Head:
         window = c.window(0, 0.08, 0.62, 0.62)
         u, v = c.at(window)
         column = v[:, 0]
-        height = np.interp(column, [-0.45, -0.22, 0.0, tip - 0.08, tip + 0.02, tip + 0.07, tip + 0.13, tip + 0.2],
-                           [0.0, 0.085, 0.17, 0.30, 0.325, 0.24, 0.05, 0.0])  # fmt: skip
+        at = [-0.45, -0.22, 0.0, tip - 0.08, tip + 0.02, tip + 0.07, tip + 0.13, tip + 0.2]
+        height = np.interp(column, at, [0.0, 0.085, 0.17, 0.30, 0.325, 0.24, 0.05, 0.0])
         width = (
             np.interp(column, [-0.45, -0.2, 0.05, tip, tip + 0.1], [0.14, 0.085, 0.10, 0.145, 0.15])
             * p.nose_width
@@ -212,8 +213,8 @@ class Head:
         surface = white - np.broadcast_to(pink, (*eye.shape, 3))
         rng = np.random.default_rng(np.random.SeedSequence([0xE7E, p.seed]))
         spokes = rng.standard_normal(64).astype(np.float32)
-        angle = (cv2.phase(np.ascontiguousarray(u - cu - gu + 0 * v), np.ascontiguousarray(v - cv_ - gv + 0 * u))
-                 * (64 / (2 * np.pi))).astype(np.int32) % 64  # fmt: skip
+        across, down = (np.ascontiguousarray(x) for x in (u - cu - gu + 0 * v, v - cv_ - gv + 0 * u))
+        angle = (cv2.phase(across, down) * (64 / (2 * np.pi))).astype(np.int32) % 64
         ring = np.clip(r / iris_r, 0, 1)
         shade = (0.85 + 0.55 * ring * (1 - ring) * 4 * 0.5 + 0.10 * spokes[angle]) * (
             1 - 0.65 * step((ring - 0.78) * 5)

@@ -18,13 +18,27 @@ if TYPE_CHECKING:
 
 # From very light to very dark, in sRGB; a tone is an interpolation between neighbours in linear light.
 _TONES = (
-    (243, 208, 190), (235, 192, 166), (222, 174, 142), (203, 152, 117), (178, 125, 92), (147, 98, 70),
-    (113, 72, 51), (84, 53, 39), (60, 38, 29),
-)  # fmt: skip
+    (243, 208, 190),
+    (235, 192, 166),
+    (222, 174, 142),
+    (203, 152, 117),
+    (178, 125, 92),
+    (147, 98, 70),
+    (113, 72, 51),
+    (84, 53, 39),
+    (60, 38, 29),
+)
 _HAIRS = (
-    (22, 18, 17), (38, 28, 23), (62, 42, 30), (92, 62, 41), (128, 90, 56), (178, 140, 92), (122, 62, 36),
-    (140, 136, 132), (205, 202, 196),
-)  # fmt: skip
+    (22, 18, 17),
+    (38, 28, 23),
+    (62, 42, 30),
+    (92, 62, 41),
+    (128, 90, 56),
+    (178, 140, 92),
+    (122, 62, 36),
+    (140, 136, 132),
+    (205, 202, 196),
+)
 _IRISES = ((58, 36, 22), (84, 54, 30), (110, 84, 48), (88, 100, 70), (92, 118, 140), (120, 130, 138))
 
 STYLES = ("shaved", "short", "crop", "parted", "fringe", "bob", "long", "curly", "tied", "receding")
@@ -182,7 +196,7 @@ class Identity:
 class Scene:
     """What changes from one photograph to the next: pose, expression, light and what stands behind.
 
-    Angles in degrees; ``light`` is an RGB intensity, ``ambient`` the share of it that has no direction.
+    Angles in degrees; `light` is an RGB intensity, `ambient` the share of it that has no direction.
     """
 
     yaw_deg: float = 0.0

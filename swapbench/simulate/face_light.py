@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def normals(z: Image, unit: float) -> tuple[Image, Image, Image]:
-    """Unit normals of a height field, in lengths of ``unit`` pixels."""
+    """Unit normals of a height field, in lengths of `unit` pixels."""
     smooth = cv2.GaussianBlur(z, (0, 0), max(0.35, 0.008 * unit))
     gu = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=unit / 8)
     gv = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=unit / 8)
@@ -50,10 +50,25 @@ def shadows(z: Image, unit: float, light: NDArray[np.float32]) -> tuple[Image, I
 
 
 def matt(
-    albedo: Image, normal: tuple[Image, Image, Image], scene: Scene, light: NDArray[np.float32],
-    lit: Image | float = 1.0, open_: Image | float = 1.0, warmth: float = 1.0,
-) -> Image:  # fmt: skip
-    """Radiance of a matt surface: wrapped Lambert, whose wrap is wider for red as under skin, and a sky."""
+    albedo: Image,
+    normal: tuple[Image, Image, Image],
+    scene: Scene,
+    light: NDArray[np.float32],
+    lit: Image | float = 1.0,
+    open_: Image | float = 1.0,
+    warmth: float = 1.0,
+) -> Image:
+    """Radiance of a matt surface: wrapped Lambert, whose wrap is wider for red as under skin, and a sky.
+
+    Args:
+        albedo: linear RGB, `[rows, columns, 3]`.
+        normal: unit normals as three planes.
+        scene: gives the colour of the light and the share of it that is ambient.
+        light: unit vector towards the light.
+        lit: 1 in the light, 0 in a cast shadow.
+        open_: share of the sky that the surface sees.
+        warmth: how far light wraps around: 1 for skin, less for cloth.
+    """
     nu, nv, nz = normal
     facing = nu * light[0] + nv * light[1] + nz * light[2]
     sky = (0.80 + 0.14 * nz - 0.20 * nv) * open_ * (0.9 * scene.ambient)

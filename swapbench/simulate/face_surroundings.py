@@ -1,4 +1,4 @@
-"""What surrounds a procedural face: the place behind it, the neck below it and the clothes."""
+"""What surrounds a procedural face: the backdrop behind it, the neck below it and the clothes."""
 
 from __future__ import annotations
 
@@ -85,17 +85,17 @@ def paint_body(person: Identity, scene: Scene, frame: Canvas, out: Image) -> Non
     colour = np.asarray(person.hair, np.float32) * np.asarray(scene.light, np.float32) * np.float32(level)
     loose = None
     if person.style in LOOSE_STYLES:
-        part = frame.part(-drift * 0.4, 0.55, 1.45, 1.65 if person.style != "long" else 2.6)
-        part.u = part.u + np.float32(drift * 0.4)
-        view = out[part.rows, part.columns]
-        loose = loose_hair(person, part, rng)
+        patch = frame.part(-drift * 0.4, 0.55, 1.45, 1.65 if person.style != "long" else 2.6)
+        patch.u = patch.u + np.float32(drift * 0.4)
+        view = out[patch.rows, patch.columns]
+        loose = loose_hair(person, patch, rng)
         back = loose[0][..., None]
         view[:] = view * (1 - back) + colour * (0.45 * np.clip(1 + 0.25 * loose[2], 0.3, 2)[..., None] * back)
     _neck(person, scene, frame.part(0, 1.5, 1.4, 1.0), out, drift)
     _clothes(person, scene, frame.part(0, 2.5, 9.0, 1.0), out, drift, rng)
     if loose is not None:
         front = loose[1][..., None]
-        curve = np.clip(0.75 + 0.35 * np.sign(part.u) * scene.towards_light[0], 0.3, 1.3)[None, :, None]
+        curve = np.clip(0.75 + 0.35 * np.sign(patch.u) * scene.towards_light[0], 0.3, 1.3)[None, :, None]
         strand = np.clip(1 + 0.30 * loose[2], 0.25, 2)[..., None]
         view[:] = (
             view * (1 - front)
@@ -110,19 +110,19 @@ def _under_chin(person: Identity, light: NDArray[np.float32], u: Image, v: Image
     return np.asarray(1 - 0.72 * step(1 - (v - chin) / reach) ** 1.3, np.float32)
 
 
-def _neck(person: Identity, scene: Scene, part: Canvas, out: Image, drift: float) -> None:
+def _neck(person: Identity, scene: Scene, patch: Canvas, out: Image, drift: float) -> None:
     light = scene.towards_light
-    view = out[part.rows, part.columns]
-    u, v = (part.u - np.float32(drift * 0.4))[None, :], part.v[:, None]
-    width = person.neck * np.interp(part.v, [0.6, 1.2, 1.6, 1.95, 2.3], [1.0, 0.97, 1.05, 1.35, 2.2])
+    view = out[patch.rows, patch.columns]
+    u, v = (patch.u - np.float32(drift * 0.4))[None, :], patch.v[:, None]
+    width = person.neck * np.interp(patch.v, [0.6, 1.2, 1.6, 1.95, 2.3], [1.0, 0.97, 1.05, 1.35, 2.2])
     half = width.astype(np.float32)[:, None]
     x = np.clip(u / half, -0.995, 0.995)
-    neck = step((half - np.abs(u)) * part.unit + 0.5)[..., None]
-    skin = np.empty((*part.shape, 3), np.float32)
+    neck = step((half - np.abs(u)) * patch.unit + 0.5)[..., None]
+    skin = np.empty((*patch.shape, 3), np.float32)
     skin[:] = np.asarray(person.skin, np.float32) * np.array([0.92, 0.88, 0.86], np.float32)
     cords = 0.25 * np.exp(-(((np.abs(u) - 0.30 - 0.11 * (2.0 - v)) / 0.07) ** 2)) * np.sign(u)
     nu = np.asarray(0.85 * x * np.abs(x) + cords, np.float32)
-    nv = np.full(part.shape, 0.12, np.float32)
+    nv = np.full(patch.shape, 0.12, np.float32)
     nz = np.sqrt(np.maximum(1 - nu * nu - nv * nv, 0.05))
     shade = _under_chin(person, light, u, v, drift)
     body = matt(skin, (nu, nv, nz), scene, light, shade, 0.35 + 0.65 * shade)
@@ -130,32 +130,32 @@ def _neck(person: Identity, scene: Scene, part: Canvas, out: Image, drift: float
 
 
 def _clothes(
-    person: Identity, scene: Scene, part: Canvas, out: Image, drift: float, rng: np.random.Generator
+    person: Identity, scene: Scene, patch: Canvas, out: Image, drift: float, rng: np.random.Generator
 ) -> None:
     p, light = person, scene.towards_light
-    view = out[part.rows, part.columns]
-    u, v = (part.u - np.float32(drift * 0.4))[None, :], part.v[:, None]
+    view = out[patch.rows, patch.columns]
+    u, v = (patch.u - np.float32(drift * 0.4))[None, :], patch.v[:, None]
     au = np.abs(u) / p.shoulders
-    line = np.interp(au, [0, 0.42, 0.62, 1.0, 1.5, 1.95, 2.25, 2.5, 2.8],
-                     [1.72, 1.70, 1.74, 1.86, 1.98, 2.12, 2.32, 2.75, 3.6]).astype(np.float32)  # fmt: skip
+    at = [0, 0.42, 0.62, 1.0, 1.5, 1.95, 2.25, 2.5, 2.8]
+    line = np.interp(au, at, [1.72, 1.70, 1.74, 1.86, 1.98, 2.12, 2.32, 2.75, 3.6]).astype(np.float32)
     depth = {"crew": 0.10, "vee": 0.75, "shirt": 0.42, "hood": 0.22, "round": 0.38}[p.collar]
     if p.collar in ("vee", "shirt"):
         cut = depth * (1 - np.abs(u) / (0.62 * p.neck / 0.6))
     else:
         cut = depth * np.sqrt(np.maximum(1 - (u / (0.74 * p.neck / 0.6)) ** 2, 0))
     hem = (line + np.maximum(cut, 0)).astype(np.float32)
-    cloth = step((v - hem) * part.unit + 0.5)
-    folds = 0.030 * noise(rng, part.shape, 0.5 * part.unit, 0.28 * part.unit)
+    cloth = step((v - hem) * patch.unit + 0.5)
+    folds = 0.030 * noise(rng, patch.shape, 0.5 * patch.unit, 0.28 * patch.unit)
     relief = folds + 0.55 * np.sqrt(np.maximum(v - line, 0) * 0.6 + 0.002)
     if p.collar in ("hood", "crew", "round"):
         relief = relief + 0.05 * np.exp(-(((v - hem - 0.05) / 0.035) ** 2))
     elif p.collar == "shirt":
         relief = relief + 0.05 * step((0.24 - np.abs(v - hem - 0.10) - 0.1 * np.abs(u)) * 10)
-    relief = cv2.GaussianBlur(relief.astype(np.float32), (0, 0), max(0.35, 0.014 * part.unit))
-    gu = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=1, scale=part.unit / 2)
-    gv = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=1, scale=part.unit / 2)
+    relief = cv2.GaussianBlur(relief.astype(np.float32), (0, 0), max(0.35, 0.014 * patch.unit))
+    gu = cv2.Sobel(relief, cv2.CV_32F, 1, 0, ksize=1, scale=patch.unit / 2)
+    gv = cv2.Sobel(relief, cv2.CV_32F, 0, 1, ksize=1, scale=patch.unit / 2)
     inv = 1 / np.sqrt(1 + gu * gu + gv * gv)
-    tint: NDArray[Any] = np.empty((*part.shape, 3), np.float32)
+    tint: NDArray[Any] = np.empty((*patch.shape, 3), np.float32)
     tint[:] = np.asarray(p.clothes, np.float32)
     second = np.asarray(p.pattern_colour, np.float32)
     turns = np.float32(2 * np.pi / rng.uniform(0.09, 0.4))
@@ -171,7 +171,7 @@ def _clothes(
         ribs = np.sin(u * 95)
         tint = np.asarray(tint * (1 + 0.25 * ribs * np.sin(v * 70 + 2 * ribs))[..., None])
     elif p.pattern == "speckle":
-        tint = tint * np.clip(1 + 0.3 * noise(rng, part.shape, 0.02 * part.unit), 0.2, 2)[..., None]
+        tint = tint * np.clip(1 + 0.3 * noise(rng, patch.shape, 0.02 * patch.unit), 0.2, 2)[..., None]
     shade = 0.45 + 0.55 * _under_chin(p, light, u, v, drift)
     wear = matt(tint.astype(np.float32), (-gu * inv, -gv * inv, inv), scene, light, shade, 1.0, 0.4)
     wear *= (1 - 0.30 * np.exp(-np.maximum(v - hem, 0) / 0.018) * cloth)[..., None]

@@ -1,9 +1,9 @@
 """Draw procedural faces: identities that never existed, under a given pose, expression and light.
 
-The door to the modules beside it that know each a part: `face_identity` who is shown, `face_head` and `face_hair` how a
-head is shaped, coloured and lit, `face_surroundings` what stands around it, `face_canvas` what all paint on. None of them
-knows cameras, prints, displays or data sets: what `render` returns is the light that leaves the scene, before anything
-photographs it.
+The entry point to the modules beside it: `face_identity` knows who is shown, `face_head` and `face_hair` how
+a head is shaped, coloured and lit, `face_surroundings` what stands around it, `face_canvas` what all paint
+on. None of them knows cameras, prints, displays or data sets: what `render` returns is the light that leaves
+the scene, before anything photographs it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,18 @@ from swapbench.simulate.face_identity import STYLES, Identity, Scene
 from swapbench.simulate.face_surroundings import backdrop, paint_body
 
 __all__ = [
-    "FACE_WIDTH_SHARE", "STYLES", "Box", "Identity", "Image", "Point", "Scene", "eye_positions", "face_box", "linear",
+    "FACE_WIDTH_SHARE",
+    "STYLES",
+    "Box",
+    "Identity",
+    "Image",
+    "Point",
+    "Scene",
+    "eye_positions",
+    "face_box",
+    "linear",
     "render",
-]  # fmt: skip
+]
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -67,7 +76,7 @@ def _pose(layer: Image, z: Image, c: Canvas, scene: Scene, frame: Canvas) -> Ima
 
 
 def face_box(scene: Scene, size_px: int) -> Box:
-    """Face box ``x, y, w, h`` in pixels of a render of this size: hairline to chin, cheek to cheek."""
+    """Face box `x, y, w, h` in pixels of a render of this size: hairline to chin, cheek to cheek."""
     unit = FACE_WIDTH_SHARE * size_px / 2
     turn = scene.turn
     centre = turn @ np.array([0.0, (_BOX_V[0] + _BOX_V[1]) / 2 - _PIVOT_V, 0.30], np.float32)
@@ -77,33 +86,32 @@ def face_box(scene: Scene, size_px: int) -> Box:
 
 
 def eye_positions(identity: Identity, scene: Scene, size_px: int) -> tuple[Point, Point]:
-    """Middle of the right and of the left eye of a person, ``x, y`` in pixels of a render of this size.
+    """Middle of the right and of the left eye of a person, `x, y` in pixels of a render of this size.
 
-    Right and left are the person's own: the right eye is the one on the left of the picture. The middle is that of the
-    opening, wherever the iris looks. It is turned as `render` turns the head, on a small drawing of the same relief.
+    Right and left are the person's own: the right eye is the one on the left of the picture. The middle is
+    that of the opening, wherever the iris looks. It is turned as `render` turns the head, on a small drawing
+    of the same relief.
     """
     head = Head(identity, scene, _RELIEF_UNIT_PX)
     depth, c = _depth(head.z, head.canvas), head.canvas
     unit = FACE_WIDTH_SHARE * size_px / 2
     turn = scene.turn.astype(np.float64)
-    found = []
+    eyes: list[Point] = []
     for u in (-identity.eye_distance, identity.eye_distance):
         column, row = int(np.searchsorted(c.u, u)), int(np.searchsorted(c.v, EYE_V))
         x, y, _ = turn @ (u, EYE_V - _PIVOT_V, float(depth[row, column]))
-        found.append(
-            (float(x) * unit + size_px / 2, (float(y) + _PIVOT_V) * unit + _CENTRE_V_SHARE * size_px)
-        )
-    return found[0], found[1]
+        eyes.append((float(x) * unit + size_px / 2, (float(y) + _PIVOT_V) * unit + _CENTRE_V_SHARE * size_px))
+    return eyes[0], eyes[1]
 
 
 def render(identity: Identity, scene: Scene, size_px: int) -> tuple[Image, Box]:
-    """Light leaving the scene, linear RGB float32 ``(size_px, size_px, 3)``, about 0..1, and the face box.
+    """Light leaving the scene, linear RGB float32 `(size_px, size_px, 3)`, about 0..1, and the face box.
 
     The head is a height field with an albedo, shaded by wrapped Lambert light, a sky, cast shadows, occlusion
     and a specular lobe, and turned by following the height field. The same arguments give the same bytes.
 
     Raises:
-        ValueError: ``size_px`` is below 64.
+        ValueError: `size_px` is below 64.
     """
     if size_px < 64:
         raise ValueError(f"size_px is {size_px}, at least 64 is needed")
@@ -112,7 +120,7 @@ def render(identity: Identity, scene: Scene, size_px: int) -> tuple[Image, Box]:
     top = _CENTRE_V_SHARE * size_px / unit
     frame = Canvas(unit, (-half, half), (-top, 2 * half - top))
     if frame.shape != (size_px, size_px):
-        raise ValueError(f"no canvas of {size_px} px")
+        raise ValueError(f"a canvas of {size_px} px cannot be made")
     out = backdrop(scene, frame.shape, unit)
     paint_body(identity, scene, frame, out)
     layer, z, canvas = lit_head(identity, scene, unit)

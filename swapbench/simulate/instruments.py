@@ -1,8 +1,8 @@
 """Presentation attack instruments: prints and displays, and the ways to hold one before a camera.
 
 Knows inks, screens and subpixels. Must not know where in a frame an instrument falls or how a camera sees it.
-A print is CMYK with grey-component replacement and clustered-dot screens at 15/75/0/45 degrees; a display has a gamma,
-a black lift and a grid of subpixels, whose moire comes by aliasing.
+A print is CMYK with grey-component replacement and clustered-dot screens at 15/75/0/45 degrees; a display has
+a gamma, a black lift and a grid of subpixels, whose moire comes by aliasing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,23 @@ _LIGHT_OF_BYTES = decode(np.arange(256, dtype=np.uint8))
 
 @dataclass(frozen=True)
 class Printer:
-    """Inks, paper and screening. Colours are linear RGB reflectances of a solid patch."""
+    """Inks, paper and screening. Colours are linear RGB reflectances of a solid patch.
+
+    Attributes:
+        name: of the printer.
+        period_px: period of the screens in pixels of the frame.
+        scattered: a frequency-modulated screen, as of an inkjet, and not clustered dots.
+        dot_gain_px: how far ink spreads.
+        tone: exponent of the tone curve.
+        black: strength of the replacement of grey by black ink.
+        cyan: of the ink; so are magenta, yellow and key.
+        magenta: see cyan.
+        yellow: see cyan.
+        key: see cyan.
+        paper: of the bare paper.
+        gloss: strength of reflections of the light.
+        streaks: amplitude of bands across the sheet.
+    """
 
     name: str
     period_px: float = 2.0
@@ -45,7 +61,7 @@ class Printer:
     streaks: float = 0.02
 
     def plates(self, photo: Pixels) -> Pixels:
-        """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph, grey partly replaced by black."""
+        """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces grey."""
         area = np.clip(1 - np.power(_LIGHT_OF_BYTES, self.tone), 0, 1).astype(np.float32)
         cmy = np.asarray(area[photo])
         black = cmy.min(axis=2, keepdims=True)
@@ -54,7 +70,7 @@ class Printer:
         return np.clip(np.concatenate([cmy, black], axis=2) * 255 + 0.5, 0, 255).astype(np.uint8)
 
     def halftone(self, plates: Pixels, phase_px: tuple[int, int], raster_per_frame_px: float) -> Pixels:
-        """Dots of each plate, 0 or 255 blurred by dot gain, on the raster of ``plates``."""
+        """Dots of each plate, 0 or 255 blurred by dot gain, on the raster of `plates`."""
         # Few sizes, so that the cache of screens stays small.
         side = -(-(max(plates.shape[:2]) + 256) // 512) * 512
         period = round(self.period_px * raster_per_frame_px, 3)
@@ -122,7 +138,20 @@ def _equalised(wave: NDArray[np.int32], levels: int) -> Pixels:
 
 @dataclass(frozen=True)
 class Sheet:
-    """How a print is held and lit, once."""
+    """How a print is held and lit, once.
+
+    Attributes:
+        bend: curl in shares of the sheet.
+        bend_deg: its direction.
+        shade: darkening across the sheet.
+        shade_deg: its direction.
+        gloss: strength of a reflection, times that of the paper.
+        gloss_at: its centre in shares of the frame.
+        zoom: factor of the period of the screens.
+        phase_px: offset of the screens.
+        fidelity: 0..1, how much of the halftone gives way to continuous tone.
+        light: colour of the light on the sheet.
+    """
 
     bend: float = 0.0
     bend_deg: float = 0.0
@@ -156,7 +185,19 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Display:
-    """A screen: tone, colour and the grid of its subpixels. ``pitch_px`` is one display pixel at unit zoom."""
+    """A screen: tone, colour and the grid of its subpixels.
+
+    Attributes:
+        name: of the display.
+        pitch_px: one display pixel at unit zoom, in pixels of the frame.
+        grid: contrast of the subpixel grid.
+        gamma: exponent of the tone curve.
+        white: linear RGB of white.
+        black: light of black, as a share of white.
+        gamut: share of the saturation that is lost.
+        gloss: strength of reflections of the room.
+        flicker: amplitude of bands by refreshing.
+    """
 
     name: str
     pitch_px: float = 1.9
@@ -178,19 +219,26 @@ class Display:
         return np.asarray(light * np.asarray(self.white, np.float32), np.float32)
 
     def lattice(self, mx: Image, my: Image, pitch: float, sample: float, strength: float) -> Image:
-        """Transmission of the subpixel grid, mean 1, at source positions; shape ``(h, w, 3)``.
+        """Transmission of the subpixel grid, mean 1, at source positions; shape `(h, w, 3)`.
 
         The cell is three stripes on two thirds of its height, as two harmonics of its Fourier series, each
-        already averaged over a sample ``sample`` source pixels wide. What is left above the sensor's own
-        resolution folds down there: that is the moire.
+        already averaged over a sample. What is left above the sensor's own resolution folds down there: that
+        is the moire.
+
+        Args:
+            mx: horizontal source positions, `[h, w]`.
+            my: vertical source positions, `[h, w]`.
+            pitch: of the cell in source pixels.
+            sample: width of a radiance sample in source pixels.
+            strength: contrast of the grid.
         """
         turn = np.float32(2 * np.pi / pitch)
         blur = sample / pitch
         weight = np.float32(strength)
-        one = np.ones_like(mx)
-        cx, sx = cv2.polarToCart(one, mx * turn)
-        cy, _ = cv2.polarToCart(one, my * turn)
-        rows = one + weight * np.float32(2 * np.sinc(2 / 3) * np.sinc(blur)) * cy
+        unit = np.ones_like(mx)
+        cx, sx = cv2.polarToCart(unit, mx * turn)
+        cy, _ = cv2.polarToCart(unit, my * turn)
+        rows = unit + weight * np.float32(2 * np.sinc(2 / 3) * np.sinc(blur)) * cy
         first, second = (np.float32(2 * np.sinc(k / 3) * np.sinc(k * blur)) * weight for k in (1, 2))
         cx2, sx2 = 2 * cx * cx - 1, 2 * sx * cx
         out = np.empty((*mx.shape, 3), np.float32)
@@ -203,7 +251,23 @@ class Display:
 
 @dataclass(frozen=True)
 class Showing:
-    """How a display is held and lit, once."""
+    """How a display is held and lit, once.
+
+    Attributes:
+        zoom: factor of the pixel pitch.
+        grid: factor of the contrast of the subpixel grid.
+        turn_deg: of the grid against the sensor.
+        flicker: factor of the display's.
+        flicker_phase: of the bands, in radians.
+        flicker_cycles: bands over half a frame.
+        glare: strength of a reflection, times the gloss of the display.
+        glare_at: its centre in shares of the frame.
+        glare_size: its radius in shares of half a frame.
+        pane: reflected window: left, top, width and height in shares of the frame; None: no window.
+        falloff: darkening across the display.
+        falloff_deg: its direction.
+        veil: light of the room that is added everywhere.
+    """
 
     zoom: float = 1.0
     grid: float = 1.0

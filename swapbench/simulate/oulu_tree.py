@@ -1,24 +1,22 @@
 """The simulated data written as a tree that is named, listed and annotated like OULU-NPU.
 
-Knows that layout: `{Train,Dev,Test}_files/P_S_UU_F.avi` with phone P, session S, person UU and file F, an eye file beside
-each video, and 42 lists below `Protocols/`. Faces, instruments and cameras come from the modules that know them. So what
-reads the real data can be run from end to end by somebody who has no licence for it.
+Knows that layout: `{Train,Dev,Test}_files/P_S_UU_F.avi` with phone P, session S, person UU and file F, an eye
+file beside each video, and 42 lists below `Protocols/`. Faces, instruments and cameras come from the modules
+that know them. So the code that reads the real data can be run from end to end without a licence for it.
 
-Six simulated phones, three sessions with a light and a place of their own, two printers and two displays. What differs
-from the real thing: an attack copies a still photograph, also where a video is replayed; a video is a few small square frames
-a second apart, still but for the trembling of a hand; there are fewer people.
+Six simulated phones, three sessions with a light and a backdrop of their own, two printers and two displays.
+What differs from the real thing: an attack copies a still photograph, even where a video is replayed; a video
+is a few small square frames a second apart, still but for the trembling of a hand; there are fewer people.
 
-Layout and protocols: Boulkenafet et al., OULU-NPU: a mobile face presentation attack database with real-world variations
-(FG 2017). Simulated data; not PAD performance.
+Layout and protocols: Boulkenafet et al., OULU-NPU: a mobile face presentation attack database with real-world
+variations (FG 2017). Simulated data; not PAD performance.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,35 +27,37 @@ from swapbench.data.dataset import SPLITS
 from swapbench.data.layouts import oulu
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.files import disk_failure, write_atomically
-from swapbench.simulate import dataset as simulate
-from swapbench.simulate import recapture
-from swapbench.simulate.dataset import NOTICE, Light, each, process_count, stream, studio_photo, studio_shot
-from swapbench.simulate.faces import Identity, Scene, eye_positions, face_box, render
-from swapbench.simulate.recapture import (
-    SUPERSAMPLING,
-    Camera,
-    Display,
-    Framing,
-    Pixels,
-    Printer,
-    Sheet,
-    Shot,
-    Showing,
+from swapbench.simulate import simulator
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels, Shot
+from swapbench.simulate.domains import Light
+from swapbench.simulate.faces import Identity, Scene, eye_positions, face_box
+from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+from swapbench.simulate.presentation import (
+    Photograph,
+    Presentation,
+    Print,
+    Replay,
+    Subject,
+    draw_identity,
+    stream,
+    studio_shot,
 )
+from swapbench.simulate.recapture import Framing
+from swapbench.simulate.simulator import DESCRIPTION, Simulation, Stage, draw_contact_sheet, process_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from PIL.Image import Image as Picture
 
     from swapbench.simulate.face_canvas import Image
     from swapbench.simulate.faces import Point
 
 VERSION = 1
-"""Of this layout's own choices; raised whenever they change the bytes. Faces and recapture have `simulate.VERSION`."""
+"""Of this layout's own choices; raised whenever they change the bytes. The rest has `simulator.VERSION`."""
 
 BONA_FIDE, PRINTS, REPLAYS = 1, (2, 3), (4, 5)
-"""Last number of a file's name: a living face, its print by the first and second printer, its first and second display."""
+"""Last number of a file's name: a living face, a print from each printer, a replay on each display."""
 
 FILES = (BONA_FIDE, *PRINTS, *REPLAYS)
 KINDS = ("bona fide", "print 1", "print 2", "replay 1", "replay 2")
@@ -69,14 +69,14 @@ PHONES = (
     Camera("phone-4", 0.44, 0.014, 0.004, 0.10, 1.20, 1.02, 0.25),
     Camera("phone-5", 0.58, 0.022, 0.007, 0.10, 1.00, 0.96, 0.65),
     Camera("phone-6", 0.49, 0.018, 0.004, 0.05, 0.96, 1.10, 0.40),
-)  # fmt: skip
+)
 
 SESSIONS = (
     (Light("office", (-45, 45), (30, 65), (0.50, 0.75), (3800, 5200)), 39),
     (Light("window", (-75, 75), (0, 30), (0.30, 0.60), (5500, 8000)), 6),
     (Light("lamp", (-60, 60), (10, 50), (0.30, 0.60), (2900, 4300)), 24),
-)  # fmt: skip
-"""Light of each session, and the number of the place behind the person: shelves, a window, a curtain."""
+)
+"""Light of each session, and the number of the backdrop: shelves, a window, a curtain."""
 
 PRINTERS = (
     Printer("printer-1", 1.85, False, 0.24, 0.84, 0.78, paper=(0.84, 0.84, 0.82)),
@@ -89,12 +89,16 @@ DISPLAYS = (
 
 
 @dataclass(frozen=True)
-class OuluRecipe:
-    """What to make: the first people of each split, on all six phones, in all three sessions, with all five files."""
+class OuluRecipe(Simulation):
+    """What to make: the first people of each split, on all phones, in all sessions, with all five files.
 
-    seed: int = 2024
-    frame_px: int = 256
-    source_px: int = 512
+    Attributes:
+        frames: of each video.
+        train_users: number of people in the split.
+        dev_users: the same.
+        test_users: the same.
+    """
+
     frames: int = 3
     train_users: int = 4
     dev_users: int = 3
@@ -106,14 +110,8 @@ class OuluRecipe:
         Raises:
             UserError: a size, a count or the seed is out of range.
         """
-        for name, low in (("frame_px", 32), ("source_px", 64)):
-            if getattr(self, name) < low or getattr(self, name) % 2:
-                raise UserError(
-                    f"{name} is {getattr(self, name)}", remedy=f"Use an even number of at least {low}."
-                )
-        for name, low in (("seed", 0), ("frames", 1)):
-            if getattr(self, name) < low:
-                raise UserError(f"{name} is {getattr(self, name)}", remedy=f"Use a whole number from {low}.")
+        super().__post_init__()
+        self.check_at_least("frames", 1)
         for split, numbers in oulu.USERS.items():
             if not 1 <= self.count(split) <= len(numbers):
                 raise UserError(f"{split}_users is {self.count(split)}", remedy=f"Use 1 to {len(numbers)}.")
@@ -129,8 +127,7 @@ class OuluRecipe:
     @property
     def name(self) -> str:
         """Name of the data set: the same for the same recipe made by the same versions, and only then."""
-        text = json.dumps({"version": [simulate.VERSION, VERSION], **asdict(self)}, sort_keys=True)
-        return f"simulated-oulu-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        return f"simulated-oulu-{self.digest_with([simulator.VERSION, VERSION])}"
 
 
 @dataclass(frozen=True, order=True)
@@ -177,8 +174,8 @@ def videos(recipe: OuluRecipe, split: str) -> tuple[Video, ...]:
 def protocol_lists(recipe: OuluRecipe) -> dict[str, str]:
     """Path below the root -> content of the 42 lists of the four protocols.
 
-    A line is a sign and a name: +1 for bona fide, -1 for an attack; in the test lists -1 for a print and -2 for a replay.
-    Which list a video belongs to says the reader's rule of the published protocols.
+    A line is a sign and a name: +1 for bona fide, -1 for an attack; in the test lists -1 for a print and -2
+    for a replay. The reader of the real data decides which list a video belongs to.
     """
     lists = {}
     for protocol in (1, 2, 3, 4):
@@ -200,76 +197,76 @@ def _sign(video: Video, split: str) -> str:
 
 
 def person(recipe: OuluRecipe, user: int) -> Identity:
-    """The person with this number: the same however many are made, and nobody of the manifest's data set of any seed."""
-    # As in simulate.person: odd multiplication modulo a power of two keeps distinct numbers distinct, and 4,000,000 lies
-    # above every number that the three splits of one seed use there and below those of the next seed.
-    number = 4_000_000 + user + recipe.seed * 8_000_009
-    return Identity.draw(number * 0x9E3779B97F4A7C15 % 2**64)
+    """The person with this number: the same however many are made, and nobody of the manifests' data set."""
+    # 4,000,000 lies above every number that the three splits of one seed use there, and below those of the
+    # next.
+    return draw_identity(recipe.seed, 4_000_000 + user)
 
 
 def _rng(recipe: OuluRecipe, *words: int) -> np.random.Generator:
-    # The second word is a split in simulate; a number that is none keeps the streams apart.
+    # The second word is a split in the manifests' data set; a number that is none keeps the streams apart.
     return stream(recipe.seed, 100, *words)
 
 
 def _scene(rng: np.random.Generator, session: int) -> Scene:
-    light, place = SESSIONS[session - 1]
-    return replace(light.scene(rng), backdrop=place)
+    light, backdrop = SESSIONS[session - 1]
+    return replace(light.scene(rng), backdrop=backdrop)
 
 
 class _Visit:
-    """One person in one session: the photographs that were taken then are what all attacks of that session copy."""
+    """One person in one session: the photographs taken then are what all attacks of that session copy."""
 
     def __init__(self, recipe: OuluRecipe, user: int, session: int) -> None:
-        self.recipe, self.user, self.session = recipe, user, session
-        self.who = person(recipe, user)
-        self._photos: dict[bool, tuple[Scene, Pixels]] = {}
+        self.recipe = recipe
+        self.subject = Subject(person(recipe, user), recipe.source_px)
+        self._copied = [self._photograph(user, session, number) for number in (0, 1)]
 
-    def photo(self, replayed: bool) -> tuple[Scene, Pixels]:
-        """What is printed, or what is replayed, and the scene that it shows."""
-        if replayed not in self._photos:
-            rng = _rng(self.recipe, self.user, self.session, 0, 1 + replayed)
-            scene = _scene(rng, self.session)
-            self._photos[replayed] = (
-                scene, studio_photo(self.who, scene, studio_shot(rng), rng, self.recipe.source_px),
-            )  # fmt: skip
-        return self._photos[replayed]
+    def _photograph(self, user: int, session: int, number: int) -> tuple[Scene, Photograph]:
+        """What is printed (0) or replayed (1), and the scene that it shows."""
+        rng = _rng(self.recipe, user, session, 0, 1 + number)
+        scene = _scene(rng, session)
+        return scene, Photograph(number, studio_shot(rng), rng)
+
+    def _presentation(self, video: Video, rng: np.random.Generator) -> Presentation:
+        shot = Shot.draw(rng, self.recipe.frame_px)
+        sheet, showing = Sheet.draw(rng), Showing.draw(rng)
+        scene = _scene(rng, video.session)
+        attack: Print | Replay | None = None
+        if video.file in PRINTS:
+            scene, photograph = self._copied[0]
+            attack = Print(photograph, PRINTERS[PRINTS.index(video.file)], sheet)
+        elif video.file in REPLAYS:
+            scene, photograph = self._copied[1]
+            attack = Replay(photograph, DISPLAYS[REPLAYS.index(video.file)], showing)
+        source_px = self.recipe.source_px
+        framing = Framing.draw(rng, face_box(scene, source_px), source_px, self.recipe.frame_px)
+        return Presentation(PHONES[video.phone - 1], shot, scene, framing, attack)
 
     def film(self, video: Video) -> tuple[bytes, str]:
         """The bytes of a video, and the text of its eye file."""
-        recipe, source_px = self.recipe, self.recipe.source_px
-        rng = _rng(recipe, video.user, video.session, video.phone, video.file)
-        shot = Shot.draw(rng, recipe.frame_px)
-        sheet, showing = Sheet.draw(rng), Showing.draw(rng)
-        scene = _scene(rng, video.session)
-        photo = None
-        if video.file != BONA_FIDE:
-            scene, photo = self.photo(video.file in REPLAYS)
-        framing = Framing.draw(rng, face_box(scene, source_px), source_px, recipe.frame_px)
-        slack_px = max(1, round(recipe.frame_px / 64))
-        wide = _widened(framing, slack_px)
-        bend = (0.0, 0.0)
-        if photo is None:
-            radiance = recapture.bona_fide(render(self.who, scene, source_px)[0], wide)
-        elif video.file in PRINTS:
-            bend = (sheet.bend, sheet.bend_deg)
-            radiance = recapture.printed(photo, PRINTERS[PRINTS.index(video.file)], sheet, wide)
-        else:
-            radiance = recapture.replayed(photo, DISPLAYS[REPLAYS.index(video.file)], showing, wide)
-        eyes = [wide.seen_at(eye, *bend) for eye in eye_positions(self.who, scene, source_px)]
+        rng = _rng(self.recipe, video.user, video.session, video.phone, video.file)
+        presentation = self._presentation(video, rng)
+        slack_px = max(1, round(self.recipe.frame_px / 64))
+        wide = replace(presentation, framing=_widened(presentation.framing, slack_px))
+        curl = (0.0, 0.0) if wide.attack is None else wide.attack.curl
+        eyes = [
+            wide.framing.seen_at(eye, *curl)
+            for eye in eye_positions(self.subject.identity, wide.scene, self.recipe.source_px)
+        ]
         pictures, lines = [], []
-        for number, (view, corner) in enumerate(_trembling(radiance, recipe, slack_px, rng)):
-            again = replace(shot, exposure=shot.exposure * float(np.exp(rng.normal(0, 0.03))))
-            pictures.append(PHONES[video.phone - 1].develop(view, again, rng))
-            places = [
+        views = _trembling(self.subject.radiance(wide), self.recipe, slack_px, rng)
+        for number, (view, corner) in enumerate(views):
+            shot = replace(wide.shot, exposure=wide.shot.exposure * float(np.exp(rng.normal(0, 0.03))))
+            pictures.append(wide.camera.develop(view, shot, rng))
+            positions = [
                 int(np.floor(at - start)) for eye in eyes for at, start in zip(eye, corner, strict=True)
             ]
-            lines.append(",".join(str(value) for value in (number, *places)))
-        return _avi(pictures, shot.quality), "\n".join(lines) + "\n"
+            lines.append(",".join(str(value) for value in (number, *positions)))
+        return _avi(pictures, wide.shot.quality), "\n".join(lines) + "\n"
 
 
 def _widened(framing: Framing, slack_px: int) -> Framing:
-    """The same framing with a margin on each side, so that a frame may be cut out of it a little aside."""
+    """The same framing with a margin on each side, from which a frame may be cut a little off centre."""
     a, b, c, d, e, f, g, h, i = framing.matrix
     s, side, wide = slack_px, framing.frame_px, framing.frame_px + 2 * slack_px
     x, y, width, height = framing.box
@@ -291,13 +288,13 @@ def _trembling(
 ) -> Iterator[tuple[Image, Point]]:
     """The views of a hand that does not hold still, and the corner of each in pixels of the wider frame.
 
-    They lie whole samples aside: nothing is interpolated, so that moire and dots stay what they are, and no frame is
-    sharper than another.
+    They are shifted by whole samples: nothing is interpolated, so that moire and dots stay what they are, and
+    no frame is sharper than another.
     """
     side = recipe.frame_px * SUPERSAMPLING
     for _ in range(recipe.frames):
-        aside = np.clip(rng.normal(0, slack_px / 2.5, 2), -slack_px, slack_px)
-        x, y = (int(v) for v in np.rint((aside + slack_px) * SUPERSAMPLING))
+        shift = np.clip(rng.normal(0, slack_px / 2.5, 2), -slack_px, slack_px)
+        x, y = (int(v) for v in np.rint((shift + slack_px) * SUPERSAMPLING))
         yield radiance[y : y + side, x : x + side], (x / SUPERSAMPLING, y / SUPERSAMPLING)
 
 
@@ -308,11 +305,12 @@ def _avi(pictures: Sequence[Pixels], quality: int) -> bytes:
         EnvironmentFailed: the folder for temporary files is full or cannot be written.
     """
     rows, columns = pictures[0].shape[:2]
-    place = Path(tempfile.gettempdir())
+    temporary = Path(tempfile.gettempdir())
     try:
-        with tempfile.TemporaryDirectory(prefix="swapbench-", dir=place) as folder:
+        with tempfile.TemporaryDirectory(prefix="swapbench-", dir=temporary) as folder:
             path = Path(folder, "video.avi")
-            # OpenCV's own encoder: unlike FFmpeg's it heeds the quality, and its bytes know no version and no clock.
+            # OpenCV's own encoder: unlike FFmpeg's it heeds the quality, and its bytes hold no version and no
+            # clock.
             writer = cv2.VideoWriter(
                 str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), 1.0, (columns, rows)
             )
@@ -322,47 +320,51 @@ def _avi(pictures: Sequence[Pixels], quality: int) -> bytes:
             writer.release()
             data = path.read_bytes()
     except OSError as error:
-        raise disk_failure(error, place) from error
-    # The writer is silent about a full disk, but then the file is not as long as it says itself.
+        raise disk_failure(error, temporary) from error
+    # The writer is silent about a full disk, but the file is then shorter than its header says.
     if len(data) < 12 or int.from_bytes(data[4:8], "little") != len(data) - 8:
         raise EnvironmentFailed(
-            f"a video could not be written whole below {place}",
+            f"a video could not be written completely in {temporary}",
             remedy="Free some space there, or set TMPDIR to another folder, and run the same command again",
         )
     return data
 
 
-def _make(job: tuple[str, OuluRecipe, int, int]) -> int:
-    """Make the videos of one visit that are not there yet; returns how many that were."""
-    root, recipe, user, session = job
-    visit, made = None, 0
-    for phone in range(1, len(PHONES) + 1):
-        for file in FILES:
-            video = Video(phone, session, user, file)
-            path, eyes_path = Path(root, video.path), Path(root, video.eyes_path)
-            if path.exists() and eyes_path.exists():
-                continue
-            visit = visit or _Visit(recipe, user, session)
-            film, eyes = visit.film(video)
-            write_atomically(eyes_path, eyes)
-            write_atomically(path, film)
-            made += 1
-    return made
+@dataclass(frozen=True)
+class _Session:
+    """All videos of one person in one session."""
+
+    recipe: OuluRecipe
+    user: int
+    session: int
+
+    def make(self, folder: Path) -> None:
+        """Make the videos that are not there yet, each after its eye file."""
+        visit = None
+        for phone in range(1, len(PHONES) + 1):
+            for file in FILES:
+                video = Video(phone, self.session, self.user, file)
+                path, eyes_path = folder / video.path, folder / video.eyes_path
+                if path.exists() and eyes_path.exists():
+                    continue
+                visit = visit or _Visit(self.recipe, self.user, self.session)
+                film, eyes = visit.film(video)
+                write_atomically(eyes_path, eyes)
+                write_atomically(path, film)
 
 
 def _description(recipe: OuluRecipe) -> str:
-    content = {
-        "name": recipe.name, "simulated": True, "notice": NOTICE, "layout": "OULU-NPU", "seed": recipe.seed,
-        "version": VERSION, "frame_px": recipe.frame_px, "recipe": asdict(recipe),
-        "phones": [phone.name for phone in PHONES], "sessions": [light.name for light, _ in SESSIONS],
+    conditions = {
+        "phones": [phone.name for phone in PHONES],
+        "sessions": [light.name for light, _ in SESSIONS],
         "files": dict(zip(map(str, FILES), KINDS, strict=True)),
-    }  # fmt: skip
-    return json.dumps(content, indent=2) + "\n"
+    }
+    return recipe.description(recipe.name, VERSION, conditions, layout="OULU-NPU")
 
 
-def _claim(root: Path, recipe: OuluRecipe) -> None:
-    """Say in `root` that all in it is simulated, before anything else; never in a folder that holds something else."""
-    about = root / "dataset.json"
+def _check_folder(root: Path, recipe: OuluRecipe) -> None:
+    """Create the folder if it is missing, and refuse one that holds anything but data of this recipe."""
+    about = root / DESCRIPTION
     try:
         root.mkdir(parents=True, exist_ok=True)
         described = about.is_file()
@@ -374,7 +376,6 @@ def _claim(root: Path, recipe: OuluRecipe) -> None:
             f"{root} is not empty and holds no simulated data", remedy="Give a new or an empty folder."
         )
     if not described:
-        write_atomically(about, _description(recipe))
         return
     try:
         name = json.loads(about.read_text(encoding="utf-8"))["name"]
@@ -390,11 +391,17 @@ def simulate_oulu(
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make what is not there yet of a tree that is laid out like OULU-NPU in `root`, and return `root`.
+    """Make what is missing of a tree that is laid out like OULU-NPU, and return its root.
 
-    `dataset.json`, which says that the data are simulated, is written first and the protocol lists last; a video that is
-    there is not made again. `progress` hears the number of videos done and the total. The bytes do not depend on
-    `processes`, nor on what was made before.
+    `dataset.json`, which says that the data are simulated, is written first and the protocol lists last; a
+    video that is there is not made again. The bytes do not depend on `processes`, nor on what was made
+    before.
+
+    Args:
+        root: of the tree: a new or empty folder, or one that holds data of the same recipe.
+        recipe: what to make.
+        processes: how many work at a time; None: one for each core.
+        progress: called with the number of videos done and the total.
 
     Raises:
         UserError: the folder holds something else, such as the real data or another recipe's.
@@ -404,63 +411,58 @@ def simulate_oulu(
     recipe = OuluRecipe() if recipe is None else recipe
     processes = process_count(processes)
     root = Path(root)
-    _claim(root, recipe)
-    jobs = [
-        (str(root), recipe, user, session)
+    _check_folder(root, recipe)
+    visits = [
+        _Session(recipe, user, session)
         for split in SPLITS
         for user in recipe.users(split)
         for session in range(1, len(SESSIONS) + 1)
     ]
-    visit = len(PHONES) * len(FILES)
-    for number, _ in enumerate(each(_make, jobs, processes), start=1):
-        if progress is not None:
-            progress(number * visit, len(jobs) * visit)
-    for path, text in protocol_lists(recipe).items():
-        if not (root / path).exists():
-            write_atomically(root / path, text)
+    stage = Stage(visits, len(PHONES) * len(FILES), lambda: protocol_lists(recipe))
+    simulator.make(root, _description(recipe), [stage], processes, progress)
     return root
 
 
 def contact_sheet(root: Path, out_png: Path, tile_px: int = 128) -> Path:
-    """Write a picture of first frames, a row for each kind of file in each session, a column for each phone; returns its path.
+    """Write a picture of first frames and return its path.
+
+    A row for each kind of file in each session, a column for each phone.
 
     Raises:
         BadDataset: the folder has no such videos, or one of them cannot be read.
         EnvironmentFailed: the picture cannot be written.
     """
-    from PIL import Image as Picture
-    from PIL import ImageDraw
-
-    left, top = 92, 24
-    size = (left + len(PHONES) * tile_px, top + len(SESSIONS) * len(FILES) * tile_px)
-    sheet = Picture.new("RGB", size, "white")
-    draw = ImageDraw.Draw(sheet)
-    draw.text((6, 6), NOTICE[0].lower() + NOTICE[1:-1], fill="black")
-    shown = 0
-    for session, (light, _) in enumerate(SESSIONS, start=1):
-        for line, (file, kind) in enumerate(zip(FILES, KINDS, strict=True)):
-            y = top + ((session - 1) * len(FILES) + line) * tile_px
-            draw.text((6, y + 6), f"{session} {light.name}\n{kind}", fill="black")
-            for column in range(len(PHONES)):
-                found = sorted(Path(root).glob(f"*_files/{column + 1}_{session}_[0-9][0-9]_{file}.avi"))
-                if not found:
-                    continue
-                path = found[column * len(found) // len(PHONES)]
-                frame = Picture.fromarray(_first_frame(path)).resize((tile_px, tile_px))
-                sheet.paste(frame, (left + column * tile_px, y))
-                draw.text((left + column * tile_px + 3, y + tile_px - 13), path.stem, fill="yellow")
-                shown += 1
-    if not shown:
+    pattern = "*_files/[0-9]_[0-9]_[0-9][0-9]_[0-9].avi"
+    if not any(Path(root).glob(pattern)):
         raise BadDataset(
             f"{root} has no videos named like OULU-NPU", remedy="Make some with: swapbench data simulate"
         )
-    data = io.BytesIO()
-    sheet.save(data, "PNG")
-    write_atomically(out_png, data.getvalue())
+    rows = [
+        (
+            f"{session} {light.name}\n{kind}",
+            _tiles(Path(root), session, file),
+        )
+        for session, (light, _) in enumerate(SESSIONS, start=1)
+        for file, kind in zip(FILES, KINDS, strict=True)
+    ]
+    draw_contact_sheet(out_png, rows, len(PHONES), tile_px)
     return out_png
 
 
-def _first_frame(path: Path) -> NDArray[np.uint8]:
+def _tiles(root: Path, session: int, file: int) -> Iterator[tuple[Picture, str] | None]:
+    """First frame and name of a video by each phone, spread over the people; None where there is none."""
+    from PIL import Image
+
+    for column in range(len(PHONES)):
+        paths = sorted(root.glob(f"*_files/{column + 1}_{session}_[0-9][0-9]_{file}.avi"))
+        if paths:
+            path = paths[column * len(paths) // len(PHONES)]
+            yield Image.fromarray(_first_frame(path)), path.stem
+        else:
+            yield None
+
+
+def _first_frame(path: Path) -> Pixels:
     film = cv2.VideoCapture(str(path))
     try:
         done, frame = film.read()

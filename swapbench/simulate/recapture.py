@@ -1,9 +1,9 @@
 """Recapture in linear light: where a face, a print of it or a display of it falls in the frame of a camera.
 
-Knows framing, how an instrument is lit and what enters the frame at its edges; `instruments` knows prints and displays,
-`camera` knows optics and sensors. Must not know how a face is drawn, nor how a data set is laid out.
-Bona fide and attacks go through the same `Framing` and the same `Camera`, with a `Shot` drawn from the same
-distribution, so that neither sharpness, exposure, noise nor compression is the label.
+Knows framing, how an instrument is lit and what enters the frame at its edges; `instruments` knows prints and
+displays, `camera` knows optics and sensors. Must not know how a face is drawn, nor how a data set is laid
+out. Bona fide and attacks go through the same `Framing` and the same `Camera`, with a `Shot` drawn from the
+same distribution, so that neither sharpness, exposure, noise nor compression is the label.
 
 Lengths are in pixels of the captured frame unless the name says otherwise.
 """
@@ -16,30 +16,15 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from swapbench.simulate.camera import (
-    STUDIO,
-    SUPERSAMPLING,
-    Camera,
-    Pixels,
-    Shot,
-    decode,
-    demosaic,
-    encode,
-    jpeg,
-    mosaic,
-)
-from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+from swapbench.simulate.camera import SUPERSAMPLING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from swapbench.simulate.camera import Pixels
     from swapbench.simulate.face_canvas import Image
     from swapbench.simulate.faces import Box
-
-__all__ = [
-    "STUDIO", "SUPERSAMPLING", "Camera", "Display", "Framing", "Pixels", "Printer", "Sheet", "Shot", "Showing",
-    "bona_fide", "decode", "demosaic", "encode", "jpeg", "mosaic", "printed", "replayed",
-]  # fmt: skip
+    from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
 
 _GRID_STEP = 16
 
@@ -48,9 +33,15 @@ _GRID_STEP = 16
 class Framing:
     """Where the source square (a scene, or a photograph of one) falls in the frame.
 
-    ``matrix`` maps source pixels to frame pixels, row by row; ``box`` is the face in the frame. ``edge``, if any,
-    is a border that enters the frame: for a print the end of the paper, for a display its bezel, for a bona
-    fide a door or a wall in front. It is as frequent for each, so that it tells nothing.
+    Attributes:
+        matrix: homography from source pixels to frame pixels, 3 x 3 row by row.
+        source_px: side of the source.
+        frame_px: side of the frame.
+        box: face box in the frame.
+        edge: width of a border that enters the frame, left, right, top and bottom, in shares of the frame:
+            the end of the paper of a print, the bezel of a display, a door or a wall before a living face. It
+            is as frequent for each, so that it tells nothing. None: no border.
+        edge_colour: linear RGB of what lies beyond.
     """
 
     matrix: tuple[float, ...]
@@ -64,7 +55,15 @@ class Framing:
     def draw(
         rng: np.random.Generator, box: Box, source_px: int, frame_px: int, edged: float = 0.12
     ) -> Framing:
-        """A framing with the face 95 to 125 px wide in a frame of 256, never showing the end of the source."""
+        """A framing with the face 95 to 125 px wide in a frame of 256, never showing the end of the source.
+
+        Args:
+            rng: random numbers.
+            box: face box in the source.
+            source_px: side of the source.
+            frame_px: side of the frame.
+            edged: share of framings with an edge.
+        """
         x, y, w, h = box
         # The first draw that keeps the frame inside the source is taken; each attempt is calmer.
         calm = 1.0
@@ -93,10 +92,13 @@ class Framing:
             edge = (float(inset[0]), float(inset[1]), float(inset[2]), float(inset[3]))
         colour = np.exp(rng.uniform(-3.5, 0)) * np.exp(rng.normal(0, 0.2, 3))
         return Framing(
-            tuple(float(m) for m in matrix.ravel()), source_px, frame_px,
-            (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
-            edge, (float(colour[0]), float(colour[1]), float(colour[2])),
-        )  # fmt: skip
+            matrix=tuple(float(m) for m in matrix.ravel()),
+            source_px=source_px,
+            frame_px=frame_px,
+            box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
+            edge=edge,
+            edge_colour=(float(colour[0]), float(colour[1]), float(colour[2])),
+        )
 
     @property
     def scale(self) -> float:
@@ -105,7 +107,12 @@ class Framing:
         return float(np.sqrt(abs(m[0] * m[4] - m[1] * m[3])))
 
     def maps(self, bend: float = 0.0, bend_deg: float = 0.0) -> tuple[Image, Image]:
-        """Source coordinates of each supersampled frame position; ``bend`` is a curl in shares of the source."""
+        """Source coordinates of each supersampled frame position, as maps of x and of y.
+
+        Args:
+            bend: curl of the source, in shares of it.
+            bend_deg: direction of the curl.
+        """
         side = self.frame_px * SUPERSAMPLING
         nodes = np.arange(0, side + _GRID_STEP, _GRID_STEP, dtype=np.float64)
         grid = np.stack(np.meshgrid(nodes, nodes), axis=-1).reshape(-1, 2)
@@ -118,7 +125,8 @@ class Framing:
             source += (bend * self.source_px * t**2)[:, None] * np.array([-axis[1], axis[0]])
         n = len(nodes)
         coarse = (source - 0.5).astype(np.float32).reshape(n, n, 2)
-        # The nodes are pixel positions: an affine warp keeps them there, where a resize would shift by half a step.
+        # The nodes are pixel positions: an affine warp keeps them there, where a resize would shift by half a
+        # step.
         spread = np.array([[_GRID_STEP, 0, 0], [0, _GRID_STEP, 0]], np.float32)
         full = cv2.warpAffine(
             coarse, spread, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
@@ -132,14 +140,21 @@ class Framing:
         a = np.deg2rad(bend_deg)
         axis = np.array([np.cos(a), np.sin(a)])
         source = np.array(point, np.float64)
-        # The curl moves a point across the axis along which it is measured, so that the way back needs no search.
+        # The curl moves a point across the axis along which it is measured, so that the way back needs no
+        # search.
         t = (source / self.source_px - 0.5) @ axis
         source -= bend * self.source_px * t**2 * np.array([-axis[1], axis[0]])
         x, y = _through(np.asarray(self.matrix).reshape(3, 3), source[None])[0]
         return float(x), float(y)
 
     def border(self, radiance: Image, colour: tuple[float, float, float], rim: float) -> None:
-        """Paint the edge, if there is one, in place: ``rim`` is the share of it that belongs to the object."""
+        """Paint the edge, if there is one, into the radiance.
+
+        Args:
+            radiance: changed in place.
+            colour: linear RGB of the object's own rim.
+            rim: share of the edge that belongs to the object.
+        """
         if self.edge is None:
             return
         side = radiance.shape[0]
@@ -149,9 +164,8 @@ class Framing:
                 depth = round(side * inset * share)
                 if not depth:
                     continue
-                strip = [radiance[:, :depth], radiance[:, -depth:], radiance[:depth], radiance[-depth:]][
-                    which
-                ]
+                strips = (radiance[:, :depth], radiance[:, -depth:], radiance[:depth], radiance[-depth:])
+                strip = strips[which]
                 ramp = np.linspace(0.75, 1.1, strip.shape[0], dtype=np.float32)[:, None, None]
                 strip[:] = paint * ramp
 

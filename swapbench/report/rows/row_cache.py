@@ -83,8 +83,9 @@ def _digest(data: bytes) -> str:
 
 def _code_digest() -> str:
     """Of everything that a row depends on besides its record."""
-    modules = (records, stats, summary, places)
-    return _digest(b"".join(Path(module.__file__).read_bytes() for module in modules if module.__file__))
+    files = [Path(module.__file__) for module in (summary, places) if module.__file__]
+    files += [path for package in (records, stats) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+    return _digest(b"".join(path.read_bytes() for path in files))
 
 
 def _keep(place: Path, code: str, rows: dict[str, Row]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Difference,
         Moved,
         OperatorCount,
-        Part,
+        OperatorShare,
         Spread,
     )
 
@@ -128,7 +128,7 @@ def _shares(share: Spread) -> tuple[str, str]:
     return units.percent(share.median), f"{100 * share.low:.1f} to {100 * share.high:.1f}"
 
 
-def _node(one: Part | Change) -> str:
+def _node(one: OperatorShare | Change) -> str:
     return one.name or units.NOT_MEASURED
 
 

@@ -1,0 +1,149 @@
+"""What a file ran on: the machine and its state, and the runtime."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pydantic import Field
+
+from swapbench.records.values import Frozen
+
+THERMAL_STATUSES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
+"""What Android's thermal status numbers mean, from 0."""
+
+
+class CpuCluster(Frozen):
+    """Cores of one kind.
+
+    Attributes:
+        cores: their numbers.
+        capacity: relative to the fastest core of the phone, which has 1024.
+        max_khz: the highest frequency of the hardware.
+        allowed_khz: the highest frequency allowed now, below max_khz where something caps it.
+        governor: of their frequency.
+    """
+
+    cores: tuple[int, ...]
+    capacity: int | None = None
+    max_khz: int | None = None
+    allowed_khz: int | None = None
+    governor: str | None = None
+
+
+class PhoneState(Frozen):
+    """What can make a phone faster or slower, at one moment. None: the phone does not say.
+
+    Attributes:
+        thermal_status: see THERMAL_STATUSES.
+        temperatures_c: by sensor.
+        surface_c: what the start gate looks at, the hottest skin sensor or else the battery.
+        battery_percent: its charge.
+        charging: whether it is being charged.
+        plugged: what supplies it, e.g. ("usb",).
+        battery_saver: whether it is on.
+        screen_on: whether the screen is lit.
+        clusters: its processor cores.
+    """
+
+    thermal_status: int | None = None
+    temperatures_c: dict[str, float] = Field(default_factory=dict)
+    surface_c: float | None = None
+    battery_percent: int | None = None
+    charging: bool | None = None
+    plugged: tuple[str, ...] | None = None
+    battery_saver: bool | None = None
+    screen_on: bool | None = None
+    clusters: tuple[CpuCluster, ...] = ()
+
+
+class StartGate(Frozen):
+    """Waiting for a phone to cool down before measuring.
+
+    Attributes:
+        limit_c: the temperature to wait for.
+        surface_c: where the waiting ended, None where the phone does not say.
+        waited_s: how long.
+        passed: whether the limit was reached.
+    """
+
+    limit_c: float
+    surface_c: float | None
+    waited_s: float
+    passed: bool
+
+
+class Machine(Frozen):
+    """The fingerprint that says what may be compared with what.
+
+    Attributes:
+        name: of the device in the catalogue, e.g. "local".
+        device: product: maker and model.
+        system: operating system and its version.
+        abi: instruction set.
+        soc: processor or system on a chip.
+        logical_cores: in all.
+        memory_bytes: in all.
+        governor: of the processor's frequency.
+        packages: name -> version of what may change speed.
+        emulated: whether it is an emulator.
+        load_1min: load average when measuring began.
+        busy_cores: cores that other work kept busy in the second before measuring began.
+        temperature_c: of the processor, or of a phone's surface.
+        on_battery: whether it ran on battery.
+        build: the exact build of the system: Android's fingerprint.
+        state: of a phone, when this was written.
+        state_before: of a phone, when its measurement began, after the start gate.
+        start_gate: how a phone was let cool down.
+    """
+
+    name: str
+    device: str
+    system: str
+    abi: str
+    soc: str
+    logical_cores: int
+    memory_bytes: int
+    governor: str | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    emulated: bool = False
+    load_1min: float | None = None
+    busy_cores: float | None = None
+    temperature_c: float | None = None
+    on_battery: bool | None = None
+    build: str | None = None
+    state: PhoneState | None = None
+    state_before: PhoneState | None = None
+    start_gate: StartGate | None = None
+
+
+OUTCOMES: Final = frozenset({"delegated"})
+"""Settings that describe the outcome of a run and not a choice: how much of the graph a delegate took."""
+
+
+class RuntimeUsed(Frozen):
+    """What really ran, as the worker itself reported it.
+
+    Attributes:
+        runtime: its name in the catalogue.
+        version: of the package.
+        package: the distribution that provides it.
+        providers: execution providers or delegates, in order.
+        threads: of one inference.
+        settings: what else changes speed, e.g. spinning: off.
+        delegated_nodes: graph nodes that the delegate took; None: unknown.
+        nodes: graph nodes in all; None: unknown.
+    """
+
+    runtime: str
+    version: str
+    package: str
+    providers: tuple[str, ...]
+    threads: int
+    settings: dict[str, str] = Field(default_factory=dict)
+    delegated_nodes: int | None = None
+    nodes: int | None = None
+
+    @property
+    def configuration(self) -> dict[str, str]:
+        """The settings that were chosen: flavour of the libraries, cores, delegate; without OUTCOMES."""
+        return {name: value for name, value in self.settings.items() if name not in OUTCOMES}
