@@ -1,8 +1,9 @@
 """Trees in exactly the layouts in which the datasets are handed out: names, folders, lists and annotations, no licensed data.
 
-Every writer returns the root that it was given. `fill` makes the content of a clip or an image: `empty` where only names
-matter, `tiny` for a real video or image of 64 x 48 pixels. `people` is how many subjects each split gets (all of them if
-None). With annotations every clip has a face of about 24 x 24 pixels in the middle of its frame, in the dataset's own format.
+Every writer returns the root that it was given. `fill` makes the content of a clip or an image: `empty` where
+only names matter, `tiny` for a real video or image of 64 x 48 pixels. `people` is how many subjects each
+split gets (all of them if None). With annotations every clip has a face of about 24 x 24 pixels in the middle
+of its frame, in the dataset's own format.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def test_the_lines_of_one_fold_by_hand() -> None:
     assert (lines["BPCER10"].number, lines["BPCER10"].value) == (None, "–")
     assert lines["BPCER10"].note == "n/a: fold 1: 4 attacks of species print cannot resolve an APCER of 10 %"
     assert lines["failures to acquire, bona fide"].value == "1"
-    assert lines["failures to acquire, bona fide"].note == "of 5, BPNRR 20.00 %; in no rate"
-    assert lines["failures to acquire, attacks"].note == "of 8, APNRR 0.00 %; in no rate"
+    assert lines["failures to acquire, bona fide"].note == "of 5, BPNRR 20.00 %; in no other rate"
+    assert lines["failures to acquire, attacks"].note == "of 8, APNRR 0.00 %; in no other rate"
     assert lines["failures to acquire, development"].number == 1
     assert lines["subjects"].number == 2
     assert not any(name.startswith("fold") for name in lines)
@@ -100,7 +100,7 @@ def test_without_development_scores_the_honest_number_is_absent_and_says_why() -
 
 def test_a_given_threshold_is_named_as_given() -> None:
     lines = by_name(report_rows(metrics.describe_without_dev(ONE.test, 0.95, draws=20)))
-    assert lines["HTER @ given threshold"].note == "threshold 0.95, given and not frozen here"
+    assert lines["HTER @ given threshold"].note == "threshold 0.95, given, not frozen here"
     assert lines["BPCER"].value == "100.00 %"
     assert lines["APCER print"].note == lines["APCER replay"].note == "0 of 4, worst"
 

@@ -1,6 +1,7 @@
 """The same pixels reach every runtime: an identity network answers with its input, and that is what the card says, bit for bit.
 
-A further runtime is one more entry of RUNTIMES: a function from prepared crops to what arrived in the network.
+A further runtime is one more entry of RUNTIMES: a function from prepared crops to what arrived in the
+network.
 """
 
 from __future__ import annotations
