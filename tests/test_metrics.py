@@ -629,7 +629,7 @@ def test_presentations_without_known_people_are_drawn_singly() -> None:
 
 
 def p4_fold(number: int, rejected: int, accepted: Mapping[str, int], people: int = 20) -> metrics.FoldScores:
-    """OULU-NPU protocol 4: 20 bona fide, 20 print and 20 replay videos of 20 people; so many of them judged wrongly."""
+    """OULU-NPU protocol 4: 20 bona fide, 20 print and 20 replay videos of 20 people, some judged wrongly."""
     kinds = [("", 0.9, 0.05, rejected)] + [(name, 0.1, 0.8, count) for name, count in accepted.items()]
     rows = [
         (
@@ -735,7 +735,7 @@ def test_one_fold_is_the_plain_evaluation_and_its_record_has_no_folds() -> None:
 
 
 def test_people_are_drawn_for_all_folds_at_once() -> None:
-    """The same scores in three folds say no more than once, so the interval of the mean is as wide as that of one."""
+    """The same scores in three folds say no more than in one, so the interval of the mean is as wide."""
     dev, test = overlapping("dev", seed=4), overlapping("test")
     once = metrics.evaluate(dev, test, draws=200, seed=3)
     thrice = metrics.evaluate_folds(
@@ -849,7 +849,7 @@ ELSEWHERE = {
 
 
 def test_agreement_with_what_bob_measure_gave() -> None:
-    """bob.measure 6.1.1 on the same scores: eer_threshold, frr_threshold and far_threshold by species, each with farfrr.
+    """bob.measure 6.1.1 on the same scores: eer_threshold, frr_threshold and far_threshold, each with farfrr.
 
     Its BPCER at an APCER of 5 % is higher (52 of 60): it moves the threshold up to the next attack score,
     .87, and so rejects a bona fide score between. Ours is just above .85, the lowest threshold that keeps the
