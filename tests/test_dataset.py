@@ -82,7 +82,7 @@ def test_four_empty_box_columns_mean_that_no_face_is_known(tmp_path: Path) -> No
         ({"species": ""}, "line 3: the attack has no species"),
         ({"subject": " "}, "line 3: the sample has no subject"),
         ({"split": "dev"}, "the split is 'dev' in the manifest of 'train'"),
-        ({"frame": "-1"}, "frame '-1' is not a whole number"),
+        ({"frame": "-1"}, "frame '-1' is not a non-negative integer"),
         ({"path": "../secret.jpg"}, "must be relative and stay inside"),
         ({"path": "/etc/hostname"}, "must be relative and stay inside"),
         ({"path": ""}, "must be relative and stay inside"),
@@ -377,7 +377,7 @@ def test_an_unknown_label_is_refused_with_the_likely_one(tmp_path: Path, label: 
         (NEEDED, "a.png,s1,bona_fide,,eval", "line 2: unknown split 'eval'. Use train, dev or test"),
         (NEEDED, "a.png,s1,bona_fide", "line 2: the number of fields differs from the header's"),
         (NEEDED, "a.png,s1,bona_fide,,test,1,2", "line 2: the number of fields differs from the header's"),
-        (f"{NEEDED},frame", "a.avi,s1,bona_fide,,test,1.5", "line 2: frame '1.5' is not a whole number"),
+        (f"{NEEDED},frame", "a.avi,s1,bona_fide,,test,1.5", "line 2: frame '1.5' is not a non-negative integer"),
         ("path,subject,label,species", "a.png,s1,bona_fide,", "lacks the columns split"),
     ],
 )

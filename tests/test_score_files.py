@@ -288,7 +288,8 @@ def test_zero_and_one_are_refused_until_somebody_says_which_is_bona_fide(
     tmp_path: Path, labels: tuple[str, str]
 ) -> None:
     content = f"path,label,score\na,{labels[0]},0.9\nb,{labels[1]},0.2\n"
-    with pytest.raises(BadDataset, match=r"do not tell which of them is bona fide.*--bona-fide-label 1"):
+    complaint = r"it is unclear which of the labels .* is bona fide .*--bona-fide-label 1"
+    with pytest.raises(BadDataset, match=complaint):
         read(tmp_path, content)
     found = read(tmp_path, content, bona_fide_label="1")
     assert found.folds[0].test.is_bona_fide.tolist() == [float(label) == 1 for label in labels]

@@ -420,7 +420,7 @@ def _first_sample(
         raise BadDataset(f"{where}: unknown split {text['split']!r}", remedy="Use train, dev or test.")
     video = relative.suffix.lower() in VIDEO_SUFFIXES
     if text["frame"] and not text["frame"].isdecimal():
-        raise BadDataset(f"{where}: frame {text['frame']!r} is not a whole number from 0")
+        raise BadDataset(f"{where}: frame {text['frame']!r} is not a non-negative integer")
     return Sample(
         name=text["path"],
         path=folder.joinpath(*relative.parts),

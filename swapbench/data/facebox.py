@@ -115,7 +115,7 @@ def _frame_and_box(where: str, fields: Sequence[str], form: FaceFormat) -> tuple
         return 0, form.box(numbers)
     frame, *rest = numbers
     if frame < 0 or frame != int(frame):
-        raise BadDataset(f"{where}: the frame number {fields[0]!r} is not a whole number from 0")
+        raise BadDataset(f"{where}: the frame number {fields[0]!r} is not a non-negative integer")
     return int(frame), form.box(rest)
 
 

@@ -91,9 +91,9 @@ class Fold:
         missing = self.missing.get(split, ())
         if missing:
             listed = len(missing) + len({sample.presentation for sample in self.splits.get(split, ())})
-            what = "videos" if missing[0].video else "images"
+            files = "videos" if missing[0].video else "images"
             yield (
-                f"{len(missing)} of {listed} listed {split} {what} are missing,"
+                f"{len(missing)} of {listed} listed {split} {files} are missing,"
                 f" first: {shortened([presentation.name for presentation in missing])}"
             )
 

@@ -239,13 +239,13 @@ class Sources:
             spent: the time it takes is added here
         """
         clock = time.perf_counter_ns
-        wanted = [self.samples[index] for index in file]
+        samples = [self.samples[index] for index in file]
         finder = FaceFinder()
-        if any(needs_detector(policy, wanted) for policy in policies):
-            about = [self._contents[wanted[0].path].hex(), str(wanted[0].rotate_deg)]
-            about += [*decoders(wanted), detector_name()]
+        if any(needs_detector(policy, samples) for policy in policies):
+            about = [self._contents[samples[0].path].hex(), str(samples[0].rotate_deg)]
+            about += [*decoders(samples), detector_name()]
             finder = FaceFinder(Detections.kept(self._folder, about))
-        frames = read_frames(wanted)
+        frames = read_frames(samples)
         while True:
             began = clock()
             numbered = next(frames, None)
@@ -256,7 +256,7 @@ class Sources:
             faces: dict[FaceBoxes, Face] = {}
             began = clock()
             if not isinstance(frame, str):
-                faces = {policy: finder.face(policy, wanted[row], frame) for policy in policies}
+                faces = {policy: finder.face(policy, samples[row], frame) for policy in policies}
             spent.faces_ns += clock() - began
             yield Acquired(file[row], frame, faces)
         finder.save()
@@ -365,20 +365,20 @@ def _failures(path: Path) -> dict[int, str]:
 
 def _write_crops(
     sources: Sources,
-    wanted: Mapping[Path, Preprocessing],
+    geometries: Mapping[Path, Preprocessing],
     timings: Timings,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     """Write the crops of every sample for every wanted file, and add the time it takes to `timings`."""
     clock, lock = time.perf_counter_ns, threading.Lock()
-    samples, policies = sources.samples, {preprocessing.face_box for preprocessing in wanted.values()}
-    failures: dict[Path, dict[int, str]] = {path: {} for path in wanted}
+    samples, policies = sources.samples, {preprocessing.face_box for preprocessing in geometries.values()}
+    failures: dict[Path, dict[int, str]] = {path: {} for path in geometries}
     done = 0
 
     def crop_file(file: Sequence[int]) -> int:
         spent = Timings()
         for acquired in sources.acquire(file, policies, spent):
-            for path, preprocessing in wanted.items():
+            for path, preprocessing in geometries.items():
                 began = clock()
                 crop = _crop(acquired, preprocessing)
                 spent.resize_ns += clock() - began
@@ -396,8 +396,8 @@ def _write_crops(
 
     # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
     with contextlib.ExitStack() as stack:
-        rows = {path: stack.enter_context(whole_file(path)) for path in wanted}
-        for path, preprocessing in wanted.items():
+        rows = {path: stack.enter_context(whole_file(path)) for path in geometries}
+        for path, preprocessing in geometries.items():
             shape = (len(samples), *_row(preprocessing))
             np.lib.format.write_array_header_1_0(
                 rows[path], {"descr": "|u1", "fortran_order": False, "shape": shape}

@@ -195,28 +195,28 @@ class _Opened:
 def _open(
     data: Path | None, data_root: Path | None, protocol: str | None, frames: int, splits: Sequence[str]
 ) -> _Opened:
-    wanted = (protocol or "").strip()
+    name = (protocol or "").strip()
     if (data is None) == (data_root is None):
         raise UserError(
             "give either a dataset or a data root",
             remedy="--data names one dataset, --data-root a folder that holds several.",
         )
     if data_root is not None:
-        if ":" not in wanted:
+        if ":" not in name:
             raise UserError(
-                f"protocol {wanted!r} is not a protocol across datasets",
+                f"protocol {name!r} is not a protocol across datasets",
                 remedy="With --data-root give sources and a target, as in --protocol O+C+I:M.",
             )
-        return _across_datasets(data_root, *_sources_and_target(wanted), frames)
+        return _across_datasets(data_root, *_sources_and_target(name), frames)
     assert data is not None
-    if ":" not in wanted and wanted not in _OWN and not _OULU.fullmatch(wanted):
-        raise UserError(f"there is no protocol {wanted!r}", remedy=_GRAMMAR)
+    if ":" not in name and name not in _OWN and not _OULU.fullmatch(name):
+        raise UserError(f"there is no protocol {name!r}", remedy=_GRAMMAR)
     layout = layouts.recognise(data)
     if layout is not None:
-        return _of_corpus(layout.read(data), wanted, frames)
+        return _of_corpus(layout.read(data), name, frames)
     if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
         raise _unrecognised(data)
-    return _Opened((_of_manifests(read_manifests(data, frames), data, wanted, splits),))
+    return _Opened((_of_manifests(read_manifests(data, frames), data, name, splits),))
 
 
 def _unrecognised(data: Path) -> BadDataset:
@@ -236,7 +236,8 @@ def _sources_and_target(protocol: str) -> tuple[tuple[str, ...], str]:
     sources = tuple(part.strip() for part in left.split("+"))
     if not target or "+" in target or ":" in target or not all(sources):
         raise UserError(
-            f"protocol {protocol!r} is not sources:target", remedy="Name one target, as in O+C+I:M or M+I:C."
+            f"protocol {protocol!r} is not of the form sources:target",
+            remedy="Name one target, as in O+C+I:M or M+I:C.",
         )
     names = (*sources, target)
     repeated = next((name for name in names if names.count(name) > 1), None)
@@ -489,4 +490,4 @@ def _by_split(
         split = split_of(presentation)
         if split:
             by_split[split].append(presentation)
-    return {split: tuple(each) for split, each in by_split.items()}
+    return {split: tuple(members) for split, members in by_split.items()}

@@ -193,7 +193,7 @@ def _meaning_of_labels(path: Path, column: Text, labels: Sequence[str], header: 
             meaning.append(numbers[label] > 0)
         elif label in numbers:
             raise BadDataset(
-                f"{path}: the labels {', '.join(labels)} do not tell which of them is bona fide"
+                f"{path}: it is unclear which of the labels {', '.join(labels)} is bona fide"
                 " (1 is spoof in CelebA-Spoof, and live in many others)",
                 remedy="Name it: --bona-fide-label 1, or whichever it is.",
             )

@@ -58,10 +58,12 @@ def find(data_root: Path, wanted: Collection[str] = ()) -> dict[str, Path]:
     for letter in wanted:
         title = next(layout.title for layout in LAYOUTS if layout.letter == letter)
         if letter not in roots_of:
-            there = ", ".join(f"{letter} in {roots[0].name}" for letter, roots in sorted(roots_of.items()))
+            available = ", ".join(
+                f"{letter} in {roots[0].name}" for letter, roots in sorted(roots_of.items())
+            )
             raise BadDataset(
                 f"no folder in {data_root} has the layout of {title} ({letter})",
-                remedy=f"It holds {there or 'no known dataset'}.",
+                remedy=f"It holds {available or 'no known dataset'}.",
             )
         if len(roots_of[letter]) > 1:
             raise BadDataset(

@@ -50,7 +50,7 @@ def _contents(root: Path, published: bool) -> Contents:
             elif not (name.endswith(".face") and {f"{name[:-5]}.mp4", f"{name[:-5]}.mov"} & files):
                 odd.append(name)
         findings += odd_names(LAYOUT.title, folder, odd)
-    expected = [_presentation(root, *place, False) for place in _clips()] if published else []
+    expected = [_presentation(root, *clip, False) for clip in _clips()] if published else []
     missing = tuple(clip for clip in expected if clip is not None and clip.name not in clips)
     return Contents(tuple(clips.values()), missing, tuple(faults), tuple(findings))
 

@@ -129,7 +129,7 @@ def listed(corpus: Corpus, protocol: int, phone: int | None, split: str) -> List
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        sign, _, name = (part.strip() for part in line.partition(","))
+        sign, _, name = (field.strip() for field in line.partition(","))
         if not _NAME.fullmatch(name) or sign.lstrip("+") not in {"1", "-1", "-2"}:
             unreadable.append(f"line {number} {line.strip()[:40]!r}")
             continue

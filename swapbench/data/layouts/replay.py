@@ -78,7 +78,9 @@ def _contents(root: Path, published: bool) -> Contents:
         if published:
             clients = sorted({clip.subject[-3:] for clip in clips.values()})
             expected = [
-                _presentation(root, split, *place, set()) for who in clients for place in _clips(prefix, who)
+                _presentation(root, split, folder, name, set())
+                for client in clients
+                for folder, name in _clips(prefix, client)
             ]
             missing += [clip for clip in expected if clip is not None and clip.name not in clips]
             if len(clients) != CLIENTS[split]:
@@ -90,14 +92,14 @@ def _contents(root: Path, published: bool) -> Contents:
 
 def _clips(prefix: str, client: str) -> list[tuple[str, str]]:
     """Folder and file name of the 24 clips of a client."""
-    who = f"client{client}_session01"
+    session = f"client{client}_session01"
     lights = ("adverse", "controlled")
     real = [
-        (f"{prefix}/real", f"{who}_webcam_authenticate_{light}_{take}.mov")
+        (f"{prefix}/real", f"{session}_webcam_authenticate_{light}_{take}.mov")
         for light, take in product(lights, (1, 2))
     ]
     attacks = [
-        (f"{prefix}/attack/{support}", f"attack_{species}_{who}_{shown}_{light}.mov")
+        (f"{prefix}/attack/{support}", f"attack_{species}_{session}_{shown}_{light}.mov")
         for support, (species, shown), light in product(("fixed", "hand"), INSTRUMENTS, lights)
     ]
     return [*real, *attacks]
