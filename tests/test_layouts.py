@@ -20,6 +20,7 @@ from dataset_trees import (
 )
 
 from swapbench.data import layouts
+from swapbench.data.facebox import read_annotation
 from swapbench.data.layouts import Corpus, oulu
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset, UnknownName
@@ -440,3 +441,37 @@ def test_clips_of_the_small_trees_are_real_videos(tmp_path: Path) -> None:
         while video.read()[0]:
             frames += 1
         assert frames == FRAMES, path
+
+
+def test_a_further_dataset_is_one_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contents(root: Path, published: bool) -> layouts.Contents:
+        assert published
+        image = Presentation(
+            name="faces/a.png",
+            path=root / "faces" / "a.png",
+            video=False,
+            subject="mine:1",
+            label="bona_fide",
+            annotation=Annotation(root / "faces" / "a.txt", "mine"),
+        )
+        return layouts.Contents((image,))
+
+    mine = layouts.Layout(
+        letter="X",
+        key="mine",
+        title="Mine",
+        marks=("faces",),
+        contents=contents,
+        official={("train", "bona_fide"): 1},
+        protocol="own",
+        faces=layouts.FaceFormat("mine", (3,), lambda numbers: (*numbers[:2], numbers[2], numbers[2]), False),
+    )
+    monkeypatch.setattr(layouts, "LAYOUTS", (*layouts.LAYOUTS, mine))
+    root = tmp_path / "mine"
+    write_file(root / "faces" / "a.txt", "1, 2, 30\n")
+    assert layouts.find(tmp_path, "X") == {"X": root}
+    assert layouts.recognise(root) is mine
+    corpus = mine.read(root)
+    assert (corpus.title, corpus.protocol, corpus.splits) == ("Mine", "own", ("train",))
+    assert corpus.presentations[0].annotation is not None
+    assert read_annotation(corpus.presentations[0].annotation).at(7, 64, 48) == (1, 2, 30, 30)

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench.data.layouts import casia, celeba, msu, oulu, replay
-from swapbench.data.layouts.corpus import Corpus, FaceFormat, Layout, entries
+from swapbench.data.layouts.corpus import Contents, Corpus, FaceFormat, Layout, entries
 from swapbench.errors import BadDataset, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["LAYOUTS", "Corpus", "FaceFormat", "Layout", "face_format", "find", "recognise"]
+__all__ = ["LAYOUTS", "Contents", "Corpus", "FaceFormat", "Layout", "face_format", "find", "recognise"]
 
 LAYOUTS: tuple[Layout, ...] = (oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT)
 

@@ -53,7 +53,7 @@ class Corpus(Contents):
 
     Attributes:
         letter: in the literature's cross-dataset protocols, empty where it has none
-        key: its name in file names and records
+        key: its name in the names of presentations, where several datasets are used together
         title: its name in a table; the tree's own where the data are simulated
         root: the folder
         splits: those that the dataset comes with
