@@ -68,7 +68,7 @@ class Line:
         }
 
 
-def report_rows(rates: ErrorRates | TargetRates) -> list[Line]:
+def lines_of_rates(rates: ErrorRates | TargetRates) -> list[Line]:
     """The lines of an evaluation: the number to judge by first, the literature's directly below it."""
     return list(_frozen(rates) if isinstance(rates, ErrorRates) else _without_dev(rates))
 
