@@ -1,8 +1,9 @@
-"""Trees in exactly the layouts in which the datasets are handed out: names, folders, lists and annotations, no licensed data.
+"""Trees in exactly the layouts of the published datasets: names, folders, lists, annotations, no data.
 
-Every writer returns the root that it was given. `fill` makes the content of a clip or an image: `empty` where only names
-matter, `tiny` for a real video or image of 64 x 48 pixels. `people` is how many subjects each split gets (all of them if
-None). With annotations every clip has a face of about 24 x 24 pixels in the middle of its frame, in the dataset's own format.
+Every writer returns the root that it was given. `fill` makes the content of a clip or an image: `empty` where
+only names matter, `tiny` for a real video or image of 64 x 48 pixels. `people` is how many subjects each
+split gets (all of them if None). With annotations every clip has a face of about 24 x 24 pixels in the middle
+of its frame, in the dataset's own format.
 """
 
 from __future__ import annotations
@@ -122,7 +123,7 @@ def oulu_sign(name: str, split: str) -> str:
 
 
 def oulu_listed(protocol: int, held_out_phone: int, split: str, name: str) -> bool:
-    """The published rules: 1 holds out session 3, 2 the second printer and display, 3 one phone, 4 all of these."""
+    """The published rules: 1 holds out session 3, 2 the second printer and display, 3 a phone, 4 all."""
     phone, session, _, kind = name.split("_")
     test = split == "Test"
     fits = True
@@ -143,6 +144,15 @@ def casia_tree(root: Path, *, people: int | None = None, fill: Fill = empty) -> 
     return root
 
 
+REPLAY_INSTRUMENTS = (
+    ("print", "highdef_photo"),
+    ("mobile", "mobile_photo"),
+    ("mobile", "mobile_video"),
+    ("highdef", "highdef_photo"),
+    ("highdef", "highdef_video"),
+)
+
+
 def replay_names(client: int) -> list[str]:
     """The 24 clips of one client, below the folder of its split and without .mov."""
     who = f"client{client:03d}_session01"
@@ -151,8 +161,8 @@ def replay_names(client: int) -> list[str]:
         for light in ("adverse", "controlled")
         for take in (1, 2)
     ]
-    kinds = ("print", "highdef_photo"), ("mobile", "mobile_photo"), ("mobile", "mobile_video"), ("highdef", "highdef_photo"), ("highdef", "highdef_video")  # fmt: skip
-    for support, (device, shown), light in product(("fixed", "hand"), kinds, ("adverse", "controlled")):
+    lights = ("adverse", "controlled")
+    for support, (device, shown), light in product(("fixed", "hand"), REPLAY_INSTRUMENTS, lights):
         names.append(f"attack/{support}/attack_{device}_{who}_{shown}_{light}")
     return names
 
@@ -160,7 +170,7 @@ def replay_names(client: int) -> list[str]:
 def replay_tree(
     root: Path, *, people: int | None = None, fill: Fill = empty, annotations: bool = False
 ) -> Path:
-    """Replay-Attack: {train,devel,test}/{real,attack/{fixed,hand}}/*.mov, face-locations/, and an enrolment set."""
+    """Replay-Attack: {train,devel,test}/{real,attack/{fixed,hand}}/*.mov, face-locations/, enrolment."""
     for split, clients in REPLAY_CLIENTS.items():
         for client in islice(clients, people):
             for name in replay_names(client):
@@ -211,7 +221,7 @@ def celeba_tree(
     fill: Fill = empty,
     annotations: bool = False,
 ) -> Path:
-    """CelebA-Spoof: Data/{train,test}/ID/{live,spoof}/NNNNNN.{jpg,png} and metas/intra_test/{train,test}_label.json."""
+    """CelebA-Spoof: Data/{train,test}/ID/{live,spoof}/NNNNNN.{jpg,png} and metas/intra_test/*_label.json."""
     number = 0
     for split, first in (("train", 1), ("test", 1001)):
         labels = {}

@@ -58,7 +58,7 @@ def test_flips_never_exceed_the_samples_and_the_mean_never_the_largest(
         (
             "int8",
             [0.1, 0.2, 0.4, 0.4],
-            "2 flipped decisions of 4 are a share of at least 0.0976, which exceeds 0.05",
+            "the share of flipped decisions (2 of 4) is at least 0.0976, which exceeds 0.05",
         ),
     ],
 )
@@ -66,7 +66,7 @@ def test_a_broken_limit_names_both_sides_and_itself(precision: str, moved: list[
     found = parity(REFERENCE, np.array(moved), 0.5, precision)  # type: ignore[arg-type]
     with pytest.raises(ParityFailed) as caught:
         check(found, reference="net", artifact="net.onnx")
-    assert str(caught.value).startswith("net.onnx does not compute what net computes on 4 samples")
+    assert str(caught.value).startswith("net.onnx does not reproduce net on 4 samples")
     assert words in str(caught.value)
     assert caught.value.remedy
 
@@ -95,7 +95,7 @@ def test_scores_that_are_no_numbers_break_the_limits() -> None:
 def test_a_constant_output_is_caught_although_it_has_no_correlation() -> None:
     found = parity(REFERENCE, np.full(4, 0.5), 0.5, "int8")
     assert found.correlation is None
-    assert "correlation is undefined: one side is constant" in broken_limits(found)
+    assert "correlation is undefined because one side is constant" in broken_limits(found)
 
 
 def test_an_unknown_precision_has_no_tolerance() -> None:

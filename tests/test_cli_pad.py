@@ -189,7 +189,7 @@ def test_data_check_answers_a_program(tmp_path: Path, capsys: pytest.CaptureFixt
             ["train", "minifasnet_v2", "--data", "OULU", "--protocol", "3"],
             "6 folds, each with a network of its own",
         ),
-        (["run", "--data-root", ".", "--protocol", "O+C:M"], "holds no folder in the layout of OULU-NPU"),
+        (["run", "--data-root", ".", "--protocol", "O+C:M"], "no folder in . has the layout of OULU-NPU"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_2(

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from swapbench.pad import metrics
-from swapbench.pad.error_lines import Line, report_rows
+from swapbench.pad.error_lines import Line, lines_of_rates
 from swapbench.pad.metrics import FoldScores
 from swapbench.pad.scores import Scored
 from swapbench.records import Interval
@@ -52,14 +52,14 @@ def test_the_number_to_judge_by_comes_first_and_the_literatures_directly_below_i
         metrics.describe_without_dev(ONE.test, draws=20),
         metrics.describe_without_dev(ONE.test, 0.5, draws=20),
     ):
-        first, second = report_rows(rates)[:2]
+        first, second = lines_of_rates(rates)[:2]
         assert first.name in {"HTER @ source dev", "HTER @ given threshold"}
         assert second.name == "HTER @ target EER"
         assert "the literature's: threshold chosen on the test scores" in second.note
 
 
 def test_the_lines_of_one_fold_by_hand() -> None:
-    lines = by_name(report_rows(metrics.evaluate_folds([ONE], draws=20)))
+    lines = by_name(lines_of_rates(metrics.evaluate_folds([ONE], draws=20)))
     # BPCER 1 of 4, APCER print 0 of 4, replay 1 of 4, pooled 1 of 8
     assert lines["HTER @ source dev"].value == "18.75 %"
     assert lines["ACER"].value == "25.00 %"
@@ -71,15 +71,15 @@ def test_the_lines_of_one_fold_by_hand() -> None:
     assert (lines["BPCER10"].number, lines["BPCER10"].value) == (None, "–")
     assert lines["BPCER10"].note == "n/a: fold 1: 4 attacks of species print cannot resolve an APCER of 10 %"
     assert lines["failures to acquire, bona fide"].value == "1"
-    assert lines["failures to acquire, bona fide"].note == "of 5, BPNRR 20.00 %; in no rate"
-    assert lines["failures to acquire, attacks"].note == "of 8, APNRR 0.00 %; in no rate"
+    assert lines["failures to acquire, bona fide"].note == "of 5, BPNRR 20.00 %; in no other rate"
+    assert lines["failures to acquire, attacks"].note == "of 8, APNRR 0.00 %; in no other rate"
     assert lines["failures to acquire, development"].number == 1
     assert lines["subjects"].number == 2
     assert not any(name.startswith("fold") for name in lines)
 
 
 def test_several_folds_have_a_mean_with_its_deviation_and_a_line_each() -> None:
-    lines = by_name(report_rows(metrics.evaluate_folds([ONE, TWO], draws=20)))
+    lines = by_name(lines_of_rates(metrics.evaluate_folds([ONE, TWO], draws=20)))
     # ACER 25 % and 12.5 %
     assert lines["ACER"].value == "18.75 %"
     assert lines["ACER"].note == "mean over 2 folds, sd 8.84 % (n - 1)"
@@ -91,7 +91,7 @@ def test_several_folds_have_a_mean_with_its_deviation_and_a_line_each() -> None:
 
 
 def test_without_development_scores_the_honest_number_is_absent_and_says_why() -> None:
-    lines = by_name(report_rows(metrics.describe_without_dev(ONE.test, draws=20)))
+    lines = by_name(lines_of_rates(metrics.describe_without_dev(ONE.test, draws=20)))
     assert lines["HTER @ source dev"].number is None
     assert "no development scores" in lines["HTER @ source dev"].note
     assert "ACER" not in lines
@@ -99,8 +99,8 @@ def test_without_development_scores_the_honest_number_is_absent_and_says_why() -
 
 
 def test_a_given_threshold_is_named_as_given() -> None:
-    lines = by_name(report_rows(metrics.describe_without_dev(ONE.test, 0.95, draws=20)))
-    assert lines["HTER @ given threshold"].note == "threshold 0.95, given and not frozen here"
+    lines = by_name(lines_of_rates(metrics.describe_without_dev(ONE.test, 0.95, draws=20)))
+    assert lines["HTER @ given threshold"].note == "threshold 0.95, given, not frozen here"
     assert lines["BPCER"].value == "100.00 %"
     assert lines["APCER print"].note == lines["APCER replay"].note == "0 of 4, worst"
 

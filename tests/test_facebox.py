@@ -16,14 +16,14 @@ from swapbench.data.facebox import (
     Annotated,
     Detections,
     FaceFinder,
-    box_of_eyes,
     detect,
     detector_name,
     needs_detector,
     read_annotation,
 )
 from swapbench.data.frames import Frame, load_frame
-from swapbench.data.samples import Annotation, AnnotationFormat, Box
+from swapbench.data.layouts.oulu import box_of_eyes
+from swapbench.data.samples import Annotation, Box
 from swapbench.errors import BadDataset, MissingPackage
 
 real_faces = pytest.mark.skipif(
@@ -31,7 +31,7 @@ real_faces = pytest.mark.skipif(
 )
 
 
-def annotation(folder: Path, form: AnnotationFormat, text: str) -> Annotation:
+def annotation(folder: Path, form: str, text: str) -> Annotation:
     (folder / "a.face").write_text(text)
     return Annotation(folder / "a.face", form)
 
@@ -61,7 +61,7 @@ def test_the_box_of_two_eyes_by_hand() -> None:
     ],
 )
 def test_every_format_is_read_as_it_is_documented(
-    tmp_path: Path, form: AnnotationFormat, text: str, expected: dict[int, Box | None]
+    tmp_path: Path, form: str, text: str, expected: dict[int, Box | None]
 ) -> None:
     assert read_annotation(annotation(tmp_path, form, text)).boxes == expected
 
@@ -103,16 +103,24 @@ def test_the_line_that_is_taken_is_never_far_and_never_farther_than_another(
         ("oulu", "0,40,50,60,50\n1,40,50,60\n", "a.face line 2: 4 numbers instead of 5"),
         ("msu", "0,1,2,3,4,5\n", "a.face line 1: 6 numbers instead of 5 or 9"),
         ("replay", "0 1 2 x 4\n", "a.face line 1: '0 1 2 x 4' is not all numbers"),
-        ("replay", "0 1 2 nan 4\n", "a.face line 1: '0 1 2 nan 4' holds a number that is no pixel"),
-        ("replay", "0 1 2 1e9 4\n", "a.face line 1: '0 1 2 1e9 4' holds a number that is no pixel"),
-        ("replay", "1.5 1 2 3 4\n", "a.face line 1: the frame number '1.5' is not a whole number from 0"),
-        ("oulu", "-1,1,2,3,4\n", "a.face line 1: the frame number '-1' is not a whole number from 0"),
+        (
+            "replay",
+            "0 1 2 nan 4\n",
+            "a.face line 1: '0 1 2 nan 4' holds a number that is not a pixel coordinate",
+        ),
+        (
+            "replay",
+            "0 1 2 1e9 4\n",
+            "a.face line 1: '0 1 2 1e9 4' holds a number that is not a pixel coordinate",
+        ),
+        ("replay", "1.5 1 2 3 4\n", "a.face line 1: the frame number '1.5' is not a non-negative integer"),
+        ("oulu", "-1,1,2,3,4\n", "a.face line 1: the frame number '-1' is not a non-negative integer"),
         ("oulu", "\n \n", "a.face is empty"),
         ("celeba", "", "a.face is empty"),
     ],
 )
 def test_a_malformed_annotation_is_an_error_with_its_line_and_a_reason_for_its_frames(
-    tmp_path: Path, form: AnnotationFormat, text: str, message: str
+    tmp_path: Path, form: str, text: str, message: str
 ) -> None:
     given = annotation(tmp_path, form, text)
     with pytest.raises(BadDataset) as caught:
@@ -123,7 +131,10 @@ def test_a_malformed_annotation_is_an_error_with_its_line_and_a_reason_for_its_f
 
 def test_an_annotation_that_is_not_there_or_no_text_is_a_reason(tmp_path: Path) -> None:
     (tmp_path / "b.face").write_bytes(b"\xff\xfe\x00\x9c")
-    for name, reason in (("a.face", "cannot read a.face: No such file"), ("b.face", "b.face is no text")):
+    for name, reason in (
+        ("a.face", "cannot read a.face: No such file"),
+        ("b.face", "b.face is not a text file"),
+    ):
         given = Annotation(tmp_path / name, "oulu")
         face = FaceFinder().face("given", frame_of(Path("a.avi"), annotation=given), blank())
         assert isinstance(face, str)

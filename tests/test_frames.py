@@ -119,7 +119,7 @@ def test_nothing_behind_damage_is_read_because_its_number_is_not_known(tmp_path:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(b"", "the file is empty"), (b"no video\n" * 99, "no video that can be opened")],
+    [(b"", "the file is empty"), (b"no video\n" * 99, "not a video that can be opened")],
 )
 def test_a_file_that_is_no_video_is_a_reason_for_each_of_its_samples(
     tmp_path: Path, content: bytes, reason: str
@@ -132,12 +132,12 @@ def test_a_file_that_is_no_video_is_a_reason_for_each_of_its_samples(
 def test_an_mp4_without_its_end_is_a_reason(tmp_path: Path) -> None:
     path = video(tmp_path / "a.mp4")
     path.write_bytes(path.read_bytes()[:400])
-    assert read([frame_of(path)]) == ["no video that can be opened"]
+    assert read([frame_of(path)]) == ["not a video that can be opened"]
 
 
 def test_a_number_behind_the_end_names_how_many_frames_there_are(tmp_path: Path) -> None:
     path = video(tmp_path / "a.avi")
-    reason = "there is no frame 20: the video has 20 frames, counted from 0"
+    reason = "there is no frame 20: the video has 20 frames, numbered from 0"
     assert numbers([frame_of(path, 19), frame_of(path, 20)]) == [19, reason]
 
 
@@ -231,7 +231,8 @@ def test_damaged_videos_print_nothing(tmp_path: Path) -> None:
     path = blank(video(tmp_path / "a.avi"), 8)
     (tmp_path / "none.avi").write_bytes(b"no video")
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path; from swapbench.data.frames import read_frames;"
+        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path;"
+        "from swapbench.data.frames import read_frames;"
         "from tiny_videos import spread_over;"
         "print(sum(len(list(read_frames(spread_over(Path(p), 20)))) for p in sys.argv[2:]))"
     )

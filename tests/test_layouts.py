@@ -20,6 +20,7 @@ from dataset_trees import (
 )
 
 from swapbench.data import layouts
+from swapbench.data.facebox import read_annotation
 from swapbench.data.layouts import Corpus, oulu
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset, UnknownName
@@ -174,9 +175,10 @@ def test_an_msu_face_file_belongs_to_the_clip_beside_it(tmp_path: Path) -> None:
 def test_celeba_spoof_labels_are_inverted_and_name_eleven_types(tmp_path: Path) -> None:
     corpus = read(celeba_tree(tmp_path, people=1, annotations=True))
     assert counts(corpus) == {"train": (1, 10), "dev": (0, 0), "test": (1, 10)}
-    assert [one.species for one in sorted(corpus.presentations, key=lambda one: one.path.name)][:11] == [
-        "", "photo", "poster", "a4", "face_mask", "upper_body_mask", "region_mask", "pc", "pad", "phone", "3d_mask",
-    ]  # fmt: skip
+    species = [one.species for one in sorted(corpus.presentations, key=lambda one: one.path.name)][:11]
+    assert species[:4] == ["", "photo", "poster", "a4"]
+    assert species[4:7] == ["face_mask", "upper_body_mask", "region_mask"]
+    assert species[7:] == ["pc", "pad", "phone", "3d_mask"]
     path = tmp_path / "Data" / "train" / "1" / "spoof" / "000002.png"
     assert named(corpus, "Data/train/1/spoof/000002.png") == Presentation(
         name="Data/train/1/spoof/000002.png",
@@ -214,13 +216,16 @@ def test_a_celeba_entry_that_contradicts_its_folder_is_left_out_and_named(
     ("text", "message"),
     [
         ("{", "train_label.json is not JSON"),
-        ("[]", "train_label.json maps no image to its labels"),
+        ("[]", "train_label.json does not map any image to its labels"),
         (b"\xff\xfe\x00", "train_label.json is not JSON"),
-        (json.dumps({"Data/train/1/live/1.jpg": [0] * 43}), "1 row not of an image with 44 labels"),
-        (json.dumps({"Data/train/1/live/1.jpg": [0] * 40 + [11, 0, 0, 1]}), "1 row not of an image"),
-        (json.dumps({"Data/train/1/live/1.jpg": [0] * 43 + ["1"]}), "1 row not of an image"),
-        (json.dumps({"Data/train/1/live/1.jpg": 1}), "1 row not of an image"),
-        (json.dumps({"../../etc/live/1.jpg": celeba_label(0)}), "1 row not of an image"),
+        (json.dumps({"Data/train/1/live/1.jpg": [0] * 43}), "1 row not of the form image: 44 labels"),
+        (
+            json.dumps({"Data/train/1/live/1.jpg": [0] * 40 + [11, 0, 0, 1]}),
+            "1 row not of the form image: 44 labels",
+        ),
+        (json.dumps({"Data/train/1/live/1.jpg": [0] * 43 + ["1"]}), "1 row not of the form image: 44 labels"),
+        (json.dumps({"Data/train/1/live/1.jpg": 1}), "1 row not of the form image: 44 labels"),
+        (json.dumps({"../../etc/live/1.jpg": celeba_label(0)}), "1 row not of the form image: 44 labels"),
     ],
 )
 def test_a_broken_celeba_list_is_a_fault_that_names_it(
@@ -412,7 +417,7 @@ def test_datasets_are_found_below_a_data_root_by_letter(full: Path) -> None:
 def test_a_dataset_that_is_not_there_is_named_with_those_that_are(tmp_path: Path) -> None:
     casia_tree(tmp_path / "casia", people=1)
     with pytest.raises(
-        BadDataset, match=r"no folder in the layout of OULU-NPU \(O\). Found there: C in casia"
+        BadDataset, match=r"no folder in .* has the layout of OULU-NPU \(O\)\. It holds C in casia"
     ):
         layouts.find(tmp_path, ("C", "O"))
     with pytest.raises(UnknownName, match=r"no dataset letter named 'X'. Known: C, I, M, O"):
@@ -436,3 +441,37 @@ def test_clips_of_the_small_trees_are_real_videos(tmp_path: Path) -> None:
         while video.read()[0]:
             frames += 1
         assert frames == FRAMES, path
+
+
+def test_a_further_dataset_is_one_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def contents(root: Path, published: bool) -> layouts.Contents:
+        assert published
+        image = Presentation(
+            name="faces/a.png",
+            path=root / "faces" / "a.png",
+            video=False,
+            subject="mine:1",
+            label="bona_fide",
+            annotation=Annotation(root / "faces" / "a.txt", "mine"),
+        )
+        return layouts.Contents((image,))
+
+    mine = layouts.Layout(
+        letter="X",
+        key="mine",
+        title="Mine",
+        marks=("faces",),
+        contents=contents,
+        official={("train", "bona_fide"): 1},
+        protocol="own",
+        faces=layouts.FaceFormat("mine", (3,), lambda numbers: (*numbers[:2], numbers[2], numbers[2]), False),
+    )
+    monkeypatch.setattr(layouts, "LAYOUTS", (*layouts.LAYOUTS, mine))
+    root = tmp_path / "mine"
+    write_file(root / "faces" / "a.txt", "1, 2, 30\n")
+    assert layouts.find(tmp_path, "X") == {"X": root}
+    assert layouts.recognise(root) is mine
+    corpus = mine.read(root)
+    assert (corpus.title, corpus.protocol, corpus.splits) == ("Mine", "own", ("train",))
+    assert corpus.presentations[0].annotation is not None
+    assert read_annotation(corpus.presentations[0].annotation).at(7, 64, 48) == (1, 2, 30, 30)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swapbench.errors import BadDataset, UserError
-from swapbench.pad import intervals, metrics
+from swapbench.pad import intervals, metrics, rates
 from swapbench.pad.scores import Scored, scores_sha256
 from swapbench.records import Absent, Accuracy, Proportion
 
@@ -37,49 +37,49 @@ POOLED = np.concatenate(list(ATTACKS.values()))
 
 
 def test_errors_at_the_eer_threshold_of_the_worked_example() -> None:
-    point = metrics.eer_threshold(BONA_FIDE, POOLED)
+    point = rates.eer_threshold(BONA_FIDE, POOLED)
     assert point.threshold == 0.60
     assert (point.far, point.frr) == (0.2, 0.25)
     assert point.eer == pytest.approx(0.225)
-    assert metrics.apcer_by_species(0.60, ATTACKS) == {"print": 0.0, "replay": 0.5}
-    assert metrics.apcer(0.60, ATTACKS) == 0.5
-    assert metrics.bpcer(0.60, BONA_FIDE) == 0.25
-    assert metrics.acer(0.60, BONA_FIDE, ATTACKS) == 0.375
-    assert metrics.far(0.60, ATTACKS) == 0.2
-    assert metrics.hter(0.60, BONA_FIDE, ATTACKS) == 0.225
+    assert rates.apcer_by_species(0.60, ATTACKS) == {"print": 0.0, "replay": 0.5}
+    assert rates.apcer(0.60, ATTACKS) == 0.5
+    assert rates.bpcer(0.60, BONA_FIDE) == 0.25
+    assert rates.acer(0.60, BONA_FIDE, ATTACKS) == 0.375
+    assert rates.far(0.60, ATTACKS) == 0.2
+    assert rates.hter(0.60, BONA_FIDE, ATTACKS) == 0.225
 
 
 def test_the_lowest_threshold_without_an_accepted_attack_lies_just_above_the_highest_attack() -> None:
-    threshold = metrics.threshold_at_apcer(0.0, ATTACKS)
+    threshold = rates.threshold_at_apcer(0.0, ATTACKS)
     assert threshold == np.nextafter(0.65, 1.0)
-    assert metrics.apcer_by_species(threshold, ATTACKS) == {"print": 0.0, "replay": 0.0}
-    assert metrics.bpcer(threshold, BONA_FIDE) == 0.5
-    assert metrics.acer(threshold, BONA_FIDE, ATTACKS) == 0.25
-    assert metrics.far(threshold, ATTACKS) == 0.0
-    assert metrics.hter(threshold, BONA_FIDE, ATTACKS) == 0.25
+    assert rates.apcer_by_species(threshold, ATTACKS) == {"print": 0.0, "replay": 0.0}
+    assert rates.bpcer(threshold, BONA_FIDE) == 0.5
+    assert rates.acer(threshold, BONA_FIDE, ATTACKS) == 0.25
+    assert rates.far(threshold, ATTACKS) == 0.0
+    assert rates.hter(threshold, BONA_FIDE, ATTACKS) == 0.25
 
 
 def test_a_score_on_the_threshold_is_accepted_bona_fide_and_attack_alike() -> None:
-    assert metrics.accepted(scores(0.5, np.nextafter(0.5, 0)), 0.5).tolist() == [True, False]
-    assert metrics.bpcer(0.5, scores(0.5)) == 0.0
-    assert metrics.apcer(0.5, {"print": scores(0.5)}) == 1.0
+    assert rates.accepted(scores(0.5, np.nextafter(0.5, 0)), 0.5).tolist() == [True, False]
+    assert rates.bpcer(0.5, scores(0.5)) == 0.0
+    assert rates.apcer(0.5, {"print": scores(0.5)}) == 1.0
 
 
 def test_float32_scores_are_compared_in_float64() -> None:
     single = np.array([0.1], dtype=np.float32)
-    above = metrics.threshold_at_apcer(0.0, {"print": single.astype(np.float64)})
+    above = rates.threshold_at_apcer(0.0, {"print": single.astype(np.float64)})
     assert above == np.nextafter(float(single[0]), np.inf)
-    assert not metrics.accepted(single.astype(np.float64), above).any()
+    assert not rates.accepted(single.astype(np.float64), above).any()
 
 
 def test_apcer_is_the_worst_species_and_never_pooled() -> None:
     generator = np.random.default_rng(7)
     bona_fide = generator.normal(1.0, 0.5, 48_000)
     attacks = {"print": generator.normal(0, 0.5, 24_000), "replay": generator.normal(0.35, 0.5, 24_000)}
-    threshold = metrics.eer_threshold(bona_fide, np.concatenate(list(attacks.values()))).threshold
+    threshold = rates.eer_threshold(bona_fide, np.concatenate(list(attacks.values()))).threshold
     # The normal tails at t = .6: FRR 21.2 %, print 11.5 %, replay 30.9 %, both species pooled 21.2 %.
-    assert metrics.far(threshold, attacks) == pytest.approx(0.212, abs=0.006)
-    assert metrics.apcer(threshold, attacks) == pytest.approx(0.309, abs=0.006)
+    assert rates.far(threshold, attacks) == pytest.approx(0.212, abs=0.006)
+    assert rates.apcer(threshold, attacks) == pytest.approx(0.309, abs=0.006)
 
 
 @pytest.mark.parametrize(
@@ -87,84 +87,84 @@ def test_apcer_is_the_worst_species_and_never_pooled() -> None:
 )
 def test_a_target_apcer_is_at_most_in_whole_attacks(target: float, accepted_attacks: int) -> None:
     attacks = {"print": np.arange(10) / 10}
-    threshold = metrics.threshold_at_apcer(target, attacks)
-    assert int(metrics.accepted(attacks["print"], threshold).sum()) == accepted_attacks
+    threshold = rates.threshold_at_apcer(target, attacks)
+    assert int(rates.accepted(attacks["print"], threshold).sum()) == accepted_attacks
 
 
 def test_a_target_of_one_accepts_everything() -> None:
-    assert metrics.threshold_at_apcer(1.0, ATTACKS) == -math.inf
-    assert metrics.threshold_at_bpcer(1.0, BONA_FIDE) == math.inf
+    assert rates.threshold_at_apcer(1.0, ATTACKS) == -math.inf
+    assert rates.threshold_at_bpcer(1.0, BONA_FIDE) == math.inf
 
 
 def test_a_target_that_is_a_whole_number_of_attacks_survives_rounding() -> None:
     assert 0.29 * 100 < 29
-    threshold = metrics.threshold_at_apcer(0.29, {"print": np.arange(100) / 100})
-    assert metrics.apcer(threshold, {"print": np.arange(100) / 100}) == 0.29
-    assert metrics.threshold_at_bpcer(0.29, np.arange(100) / 100) == 0.29
+    threshold = rates.threshold_at_apcer(0.29, {"print": np.arange(100) / 100})
+    assert rates.apcer(threshold, {"print": np.arange(100) / 100}) == 0.29
+    assert rates.threshold_at_bpcer(0.29, np.arange(100) / 100) == 0.29
 
 
 @pytest.mark.parametrize(("target", "threshold"), [(0.0, 0.40), (0.24, 0.40), (0.25, 0.60), (0.5, 0.85)])
 def test_the_highest_threshold_for_a_target_bpcer(target: float, threshold: float) -> None:
-    assert metrics.threshold_at_bpcer(target, BONA_FIDE) == threshold
-    assert metrics.bpcer(threshold, BONA_FIDE) <= target
+    assert rates.threshold_at_bpcer(target, BONA_FIDE) == threshold
+    assert rates.bpcer(threshold, BONA_FIDE) <= target
 
 
 @pytest.mark.parametrize("target", [-0.01, 1.01, NAN])
 def test_a_target_that_is_no_rate_is_refused(target: float) -> None:
     with pytest.raises(UserError, match="between 0 and 1"):
-        metrics.threshold_at_apcer(target, ATTACKS)
+        rates.threshold_at_apcer(target, ATTACKS)
     with pytest.raises(UserError, match="between 0 and 1"):
-        metrics.threshold_at_bpcer(target, BONA_FIDE)
+        rates.threshold_at_bpcer(target, BONA_FIDE)
 
 
 def test_bpcer_at_apcer_counts_bona_fide_below_the_threshold() -> None:
     attacks = {"print": np.linspace(0.0, 0.63, 10), "replay": np.linspace(0, 0.5, 20)}
     # 1 of 10 prints may pass: the threshold lies just above the second highest, .56; .40 is rejected.
-    found = metrics.bpcer_at_apcer(0.1, BONA_FIDE, attacks)
+    found = rates.bpcer_at_apcer(0.1, BONA_FIDE, attacks)
     assert isinstance(found, Proportion)
     assert (found.errors, found.trials) == (1, 4)
 
 
 def test_bpcer_at_apcer_is_absent_where_the_smallest_species_cannot_resolve_the_target() -> None:
     attacks = {"print": np.linspace(0, 0.3, 400), "replay": np.linspace(0, 0.3, 40)}
-    found = metrics.bpcer_at_apcer(0.01, BONA_FIDE, attacks)
+    found = rates.bpcer_at_apcer(0.01, BONA_FIDE, attacks)
     assert isinstance(found, Absent)
     assert found.absent == "40 attacks of species replay cannot resolve an APCER of 1 %"
-    assert found.remedy == "Needs at least 100 attacks of every species."
-    assert isinstance(metrics.bpcer_at_apcer(0.05, BONA_FIDE, attacks), Proportion)
+    assert found.remedy == "At least 100 attacks of every species are needed."
+    assert isinstance(rates.bpcer_at_apcer(0.05, BONA_FIDE, attacks), Proportion)
 
 
 @pytest.mark.parametrize(
     ("count", "target", "resolved"), [(10, 0.1, True), (9, 0.1, False), (100, 0.01, True), (20, 0.05, True)]
 )
 def test_as_many_attacks_as_one_over_the_target_are_enough(count: int, target: float, resolved: bool) -> None:
-    found = metrics.bpcer_at_apcer(target, BONA_FIDE, {"print": np.linspace(0, 0.3, count)})
+    found = rates.bpcer_at_apcer(target, BONA_FIDE, {"print": np.linspace(0, 0.3, count)})
     assert isinstance(found, Proportion) == resolved
 
 
 def test_auc_of_the_worked_example_counts_pairs() -> None:
     # .91 and .85 beat 5 attacks each, .60 beats 4, .40 beats 3 (.10 .30 .20): 17 of 20.
-    assert metrics.auc(BONA_FIDE, POOLED) == pytest.approx(17 / 20)
+    assert rates.auc(BONA_FIDE, POOLED) == pytest.approx(17 / 20)
 
 
 def test_a_tie_counts_half_in_auc() -> None:
-    assert metrics.auc(scores(0.5), scores(0.5)) == 0.5
-    assert metrics.auc(scores(0.5, 1.0), scores(0.5, 0.0)) == pytest.approx(3.5 / 4)
+    assert rates.auc(scores(0.5), scores(0.5)) == 0.5
+    assert rates.auc(scores(0.5, 1.0), scores(0.5, 0.0)) == pytest.approx(3.5 / 4)
 
 
 def test_separated_classes_have_no_error_at_the_lowest_bona_fide_score() -> None:
-    point = metrics.eer_threshold(scores(0.7, 0.9), scores(0.1, 0.3))
+    point = rates.eer_threshold(scores(0.7, 0.9), scores(0.1, 0.3))
     assert (point.threshold, point.far, point.frr) == (0.7, 0.0, 0.0)
 
 
 def test_constant_scores_have_an_eer_of_one_half() -> None:
-    point = metrics.eer_threshold(scores(0.5, 0.5), scores(0.5))
+    point = rates.eer_threshold(scores(0.5, 0.5), scores(0.5))
     assert point.eer == 0.5
     assert point.threshold == 0.5
 
 
 def test_reversed_scores_have_an_eer_near_one() -> None:
-    assert metrics.eer_threshold(scores(0.1, 0.2), scores(0.8, 0.9)).eer == 1.0
+    assert rates.eer_threshold(scores(0.1, 0.2), scores(0.8, 0.9)).eer == 1.0
 
 
 NO_SCORES: Scores = np.empty(0)
@@ -173,28 +173,28 @@ NO_SCORES: Scores = np.empty(0)
 @pytest.mark.parametrize(
     "rate",
     [
-        lambda: metrics.bpcer(0.5, NO_SCORES),
-        lambda: metrics.apcer(0.5, {}),
-        lambda: metrics.apcer(0.5, {"print": NO_SCORES}),
-        lambda: metrics.threshold_at_apcer(0.1, {}),
-        lambda: metrics.threshold_at_bpcer(0.1, NO_SCORES),
-        lambda: metrics.eer_threshold(NO_SCORES, POOLED),
-        lambda: metrics.eer_threshold(BONA_FIDE, NO_SCORES),
-        lambda: metrics.auc(BONA_FIDE, NO_SCORES),
+        lambda: rates.bpcer(0.5, NO_SCORES),
+        lambda: rates.apcer(0.5, {}),
+        lambda: rates.apcer(0.5, {"print": NO_SCORES}),
+        lambda: rates.threshold_at_apcer(0.1, {}),
+        lambda: rates.threshold_at_bpcer(0.1, NO_SCORES),
+        lambda: rates.eer_threshold(NO_SCORES, POOLED),
+        lambda: rates.eer_threshold(BONA_FIDE, NO_SCORES),
+        lambda: rates.auc(BONA_FIDE, NO_SCORES),
     ],
 )
 def test_a_rate_of_nothing_is_no_number(rate: Callable[[], object]) -> None:
-    with pytest.raises(BadDataset, match="score: a rate of nothing"):
+    with pytest.raises(BadDataset, match="scores, so their error rate is undefined"):
         rate()
 
 
 @pytest.mark.parametrize(
     "rate",
     [
-        lambda: metrics.bpcer(0.5, scores(0.5, NAN)),
-        lambda: metrics.apcer(0.5, {"print": scores(NAN)}),
-        lambda: metrics.eer_threshold(BONA_FIDE, scores(NAN)),
-        lambda: metrics.auc(scores(NAN, 0.1), POOLED),
+        lambda: rates.bpcer(0.5, scores(0.5, NAN)),
+        lambda: rates.apcer(0.5, {"print": scores(NAN)}),
+        lambda: rates.eer_threshold(BONA_FIDE, scores(NAN)),
+        lambda: rates.auc(scores(NAN, 0.1), POOLED),
     ],
 )
 def test_a_nan_is_never_silently_an_error_or_a_success(rate: Callable[[], object]) -> None:
@@ -204,7 +204,7 @@ def test_a_nan_is_never_silently_an_error_or_a_success(rate: Callable[[], object
 
 def test_a_nan_threshold_is_refused() -> None:
     with pytest.raises(UserError, match="threshold cannot be NaN"):
-        metrics.bpcer(NAN, BONA_FIDE)
+        rates.bpcer(NAN, BONA_FIDE)
 
 
 # ------------------------------------------------------------------------------------------------ properties
@@ -221,43 +221,43 @@ def test_apcer_falls_and_bpcer_rises_with_the_threshold(
     bona_fide: Scores, attacks: dict[str, Scores], one: float, other: float
 ) -> None:
     low, high = sorted((one, other))
-    assert metrics.bpcer(low, bona_fide) <= metrics.bpcer(high, bona_fide)
-    assert metrics.apcer(low, attacks) >= metrics.apcer(high, attacks)
-    assert metrics.far(low, attacks) <= metrics.apcer(low, attacks)
+    assert rates.bpcer(low, bona_fide) <= rates.bpcer(high, bona_fide)
+    assert rates.apcer(low, attacks) >= rates.apcer(high, attacks)
+    assert rates.far(low, attacks) <= rates.apcer(low, attacks)
 
 
 @given(some_attacks, st.floats(0, 1) | st.sampled_from([0.0, 0.01, 0.05, 0.1, 1 / 3, 0.5]))
 def test_the_threshold_for_an_apcer_keeps_it_and_no_lower_candidate_does(
     attacks: dict[str, Scores], target: float
 ) -> None:
-    threshold = metrics.threshold_at_apcer(target, attacks)
-    assert metrics.apcer(threshold, attacks) <= target + 1e-12
+    threshold = rates.threshold_at_apcer(target, attacks)
+    assert rates.apcer(threshold, attacks) <= target + 1e-12
     if threshold > -math.inf:
         below = float(np.nextafter(threshold, -math.inf))
-        assert metrics.apcer(below, attacks) > target
+        assert rates.apcer(below, attacks) > target
 
 
 @given(some_scores, st.floats(0, 1))
 def test_the_threshold_for_a_bpcer_keeps_it_and_no_higher_one_does(bona_fide: Scores, target: float) -> None:
-    threshold = metrics.threshold_at_bpcer(target, bona_fide)
-    assert metrics.bpcer(threshold, bona_fide) <= target + 1e-12
+    threshold = rates.threshold_at_bpcer(target, bona_fide)
+    assert rates.bpcer(threshold, bona_fide) <= target + 1e-12
     if threshold < math.inf:
-        assert metrics.bpcer(float(np.nextafter(threshold, math.inf)), bona_fide) > target
+        assert rates.bpcer(float(np.nextafter(threshold, math.inf)), bona_fide) > target
 
 
 @given(some_scores, some_scores)
 def test_no_candidate_has_closer_rates_than_the_eer_threshold(bona_fide: Scores, attacks: Scores) -> None:
-    point = metrics.eer_threshold(bona_fide, attacks)
-    assert point.frr == metrics.bpcer(point.threshold, bona_fide)
-    assert point.far == metrics.apcer(point.threshold, {"all": attacks})
+    point = rates.eer_threshold(bona_fide, attacks)
+    assert point.frr == rates.bpcer(point.threshold, bona_fide)
+    assert point.far == rates.apcer(point.threshold, {"all": attacks})
     for candidate in (*bona_fide, *attacks, math.inf):
-        gap = abs(metrics.apcer(candidate, {"all": attacks}) - metrics.bpcer(candidate, bona_fide))
+        gap = abs(rates.apcer(candidate, {"all": attacks}) - rates.bpcer(candidate, bona_fide))
         assert abs(point.far - point.frr) <= gap + 1e-12
 
 
 @given(some_scores, some_scores)
 def test_auc_turns_round_with_the_classes(bona_fide: Scores, attacks: Scores) -> None:
-    assert metrics.auc(bona_fide, attacks) == pytest.approx(1 - metrics.auc(attacks, bona_fide))
+    assert rates.auc(bona_fide, attacks) == pytest.approx(1 - rates.auc(attacks, bona_fide))
 
 
 @pytest.mark.parametrize("decimals", [1, 2, 15])
@@ -270,13 +270,13 @@ def test_agreement_with_scikit_learn_on_random_scores_with_ties(decimals: int) -
         fake = np.round(generator.normal(0.4, 0.3, int(generator.integers(1, 60))), decimals)
         truth = np.r_[np.ones(real.size), np.zeros(fake.size)]
         every = np.r_[real, fake]
-        assert metrics.auc(real, fake) == pytest.approx(roc_auc_score(truth, every), abs=1e-12)
+        assert rates.auc(real, fake) == pytest.approx(roc_auc_score(truth, every), abs=1e-12)
         false_accepts, true_accepts, at = roc_curve(truth, every, drop_intermediate=False)
         for threshold, far, tar in zip(at, false_accepts, true_accepts, strict=True):
-            assert metrics.apcer(float(threshold), {"all": fake}) == pytest.approx(far)
-            assert metrics.bpcer(float(threshold), real) == pytest.approx(1 - tar)
+            assert rates.apcer(float(threshold), {"all": fake}) == pytest.approx(far)
+            assert rates.bpcer(float(threshold), real) == pytest.approx(1 - tar)
         best = int(np.argmin(np.round(np.abs(false_accepts - (1 - true_accepts)), 12)[::-1]))
-        point = metrics.eer_threshold(real, fake)
+        point = rates.eer_threshold(real, fake)
         assert point.threshold == at[::-1][best]
 
 
@@ -349,12 +349,15 @@ def test_failures_to_acquire_are_reported_and_in_no_rate() -> None:
     assert found.apcer_by_species["print"].trials == 1
 
 
+TOY = metrics.ScoringPass(
+    dataset="toy", dataset_digest="d", simulated=True, protocol="all", invoke_ns=1, pass_ns=2
+)
+
+
 def test_the_record_holds_the_same_numbers() -> None:
     test = split("test", [0.9, 0.6, 0.59, 0.2], {"print": [0.1, 0.2, 0.3, 0.7], "replay": [0.6, 0.1]})
     found = metrics.evaluate(DEV, test)
-    record = found.accuracy(
-        dataset="toy", dataset_digest="d", simulated=True, protocol="all", invoke_ns=1, pass_ns=2
-    )
+    record = found.accuracy(TOY)
     assert record == Accuracy.model_validate_json(record.model_dump_json())
     assert (record.apcer, record.acer, record.threshold) == (found.apcer, found.acer, found.threshold)
     assert record.acer_interval == found.acer_interval
@@ -453,7 +456,7 @@ def test_frames_are_not_trials() -> None:
 
 
 def test_the_reported_presentations_may_not_choose_the_threshold() -> None:
-    with pytest.raises(BadDataset, match="9 presentations are in dev and in test"):
+    with pytest.raises(BadDataset, match="9 presentations are in both dev and test"):
         metrics.evaluate(DEV, DEV)
 
 
@@ -465,10 +468,10 @@ def test_evaluate_agrees_with_the_single_functions(
     dev = split("dev", dev_real.tolist(), {name: one.tolist() for name, one in dev_fake.items()})
     test = split("test", real.tolist(), {name: one.tolist() for name, one in fake.items()})
     found = metrics.evaluate(dev, test, draws=10)
-    threshold = metrics.eer_threshold(dev_real, np.concatenate(list(dev_fake.values()))).threshold
+    threshold = rates.eer_threshold(dev_real, np.concatenate(list(dev_fake.values()))).threshold
     assert found.threshold == threshold
-    assert found.acer == pytest.approx(metrics.acer(threshold, real, fake))
-    assert found.hter == pytest.approx(metrics.hter(threshold, real, fake))
+    assert found.acer == pytest.approx(rates.acer(threshold, real, fake))
+    assert found.hter == pytest.approx(rates.hter(threshold, real, fake))
     if found.acer_interval is not None:
         assert 0 <= found.acer_interval.low <= found.acer_interval.high <= 1
 
@@ -556,10 +559,10 @@ def test_intervals_are_those_of_subjects_drawn_one_by_one() -> None:
     threshold = found.threshold
     assert threshold is not None
     for interval, statistic in (
-        (found.acer_interval, lambda one: metrics.acer(threshold, one.bona_fide, one.attacks_by_species)),
-        (found.hter_interval, lambda one: metrics.hter(threshold, one.bona_fide, one.attacks_by_species)),
-        (found.auc_interval, lambda one: metrics.auc(one.bona_fide, one.attacks)),
-        (found.eer_interval, lambda one: metrics.eer_threshold(one.bona_fide, one.attacks).eer),
+        (found.acer_interval, lambda one: rates.acer(threshold, one.bona_fide, one.attacks_by_species)),
+        (found.hter_interval, lambda one: rates.hter(threshold, one.bona_fide, one.attacks_by_species)),
+        (found.auc_interval, lambda one: rates.auc(one.bona_fide, one.attacks)),
+        (found.eer_interval, lambda one: rates.eer_threshold(one.bona_fide, one.attacks).eer),
     ):
         replicates = sorted(naive_draws(test, statistic, 60, 5))
         assert interval is not None
@@ -626,7 +629,7 @@ def test_presentations_without_known_people_are_drawn_singly() -> None:
 
 
 def p4_fold(number: int, rejected: int, accepted: Mapping[str, int], people: int = 20) -> metrics.FoldScores:
-    """OULU-NPU protocol 4: 20 bona fide, 20 print and 20 replay videos of 20 people; so many of them judged wrongly."""
+    """OULU-NPU protocol 4: 20 bona fide, 20 print and 20 replay videos of 20 people, some judged wrongly."""
     kinds = [("", 0.9, 0.05, rejected)] + [(name, 0.1, 0.8, count) for name, count in accepted.items()]
     rows = [
         (
@@ -694,20 +697,28 @@ def test_bpcer_at_apcer_is_absent_for_the_whole_where_one_fold_cannot_support_it
 
 
 def test_several_folds_become_one_record() -> None:
-    rates = metrics.evaluate_folds(P4, draws=20)
-    record = rates.accuracy(
-        dataset="OULU-NPU", dataset_digest="d", simulated=False, protocol="4", invoke_ns=1, pass_ns=2,
-        faces="given", basis=("one file is missing",), frames=2880, frames_without_score=3,
-    )  # fmt: skip
+    errors = metrics.evaluate_folds(P4, draws=20)
+    scoring = metrics.ScoringPass(
+        dataset="OULU-NPU",
+        dataset_digest="d",
+        simulated=False,
+        protocol="4",
+        invoke_ns=1,
+        pass_ns=2,
+        faces="given",
+        basis=("one file is missing",),
+        frames=2880,
+        frames_without_score=3,
+    )
+    record = errors.accuracy(scoring)
     assert record == Accuracy.model_validate_json(record.model_dump_json())
-    assert (record.threshold, record.acer, record.acer_sd) == (None, rates.acer, rates.acer_sd)
-    assert (record.hter, record.hter_interval) == (rates.hter, rates.hter_interval)
-    assert record.eer_interval == rates.eer_interval
+    assert (record.threshold, record.acer, record.acer_sd) == (None, errors.acer, errors.acer_sd)
+    assert (record.hter, record.hter_interval) == (errors.hter, errors.hter_interval)
+    assert record.eer_interval == errors.eer_interval
     assert [one.fold for one in record.folds] == ["1", "2", "3", "4", "5", "6"]
     assert record.failures_by_class == {"bona_fide": 0, "attack": 0}
-    assert (record.faces, record.basis, record.frames, record.frames_without_score, record.subjects) == (
-        "given", ("one file is missing",), 2880, 3, 20,
-    )  # fmt: skip
+    assert (record.faces, record.basis) == ("given", ("one file is missing",))
+    assert (record.frames, record.frames_without_score, record.subjects) == (2880, 3, 20)
 
 
 def test_one_fold_is_the_plain_evaluation_and_its_record_has_no_folds() -> None:
@@ -715,19 +726,16 @@ def test_one_fold_is_the_plain_evaluation_and_its_record_has_no_folds() -> None:
     assert fold.dev is not None
     plain = metrics.evaluate(fold.dev, fold.test, draws=20)
     one = metrics.evaluate_folds([fold], draws=20)
-    assert (one.acer, one.acer_interval, one.scores_sha256) == (
-        plain.acer, plain.acer_interval, scores_sha256(fold.test),
-    )  # fmt: skip
+    assert (one.acer, one.acer_interval) == (plain.acer, plain.acer_interval)
+    assert one.scores_sha256 == scores_sha256(fold.test)
     assert one.acer_sd is None
-    record = plain.accuracy(
-        dataset="toy", dataset_digest="d", simulated=True, protocol="all", invoke_ns=1, pass_ns=2
-    )
+    record = plain.accuracy(TOY)
     assert record.folds == ()
     assert record.threshold == 0.5
 
 
 def test_people_are_drawn_for_all_folds_at_once() -> None:
-    """The same scores in three folds say no more than once, so the interval of the mean is as wide as that of one."""
+    """The same scores in three folds say no more than in one, so the interval of the mean is as wide."""
     dev, test = overlapping("dev", seed=4), overlapping("test")
     once = metrics.evaluate(dev, test, draws=200, seed=3)
     thrice = metrics.evaluate_folds(
@@ -785,7 +793,7 @@ def test_failures_to_acquire_are_counted_by_class() -> None:
         ([metrics.FoldScores("", None, P4[1].test)], "the scores have no development split"),
         (
             [metrics.FoldScores("5", P4[0].test, P4[0].test)],
-            "60 presentations are in dev and in test of fold 5",
+            "60 presentations are in both dev and test of fold 5",
         ),
         (
             [metrics.FoldScores("5", P4[0].dev, split("test", [0.9], {}))],
@@ -798,7 +806,7 @@ def test_folds_that_cannot_be_judged_are_named(folds: list[metrics.FoldScores], 
         metrics.evaluate_folds(folds)
 
 
-# ------------------------------------------------------------------------------------- without development scores
+# --------------------------------------------------------------------------------- without development scores
 
 
 def test_without_development_scores_only_descriptions_are_left() -> None:
@@ -831,7 +839,7 @@ def test_a_description_refuses_what_an_evaluation_refuses() -> None:
         metrics.describe_without_dev(DEV, NAN)
 
 
-# ------------------------------------------------------------------------------------- independent implementations
+# -------------------------------------------------------------------------------- independent implementations
 
 THIRTY_SEVENS = scores(*((37 * number % 101) / 100 for number in range(60)))
 ELSEWHERE = {
@@ -841,27 +849,28 @@ ELSEWHERE = {
 
 
 def test_agreement_with_what_bob_measure_gave() -> None:
-    """bob.measure 6.1.1 on the same scores: eer_threshold, frr_threshold and far_threshold by species, each with farfrr.
+    """bob.measure 6.1.1 on the same scores: eer_threshold, frr_threshold and far_threshold, each with farfrr.
 
-    Its BPCER at an APCER of 5 % is higher (52 of 60): it moves the threshold up to the next attack score, .87, and so
-    rejects a bona fide score between. Ours is just above .85, the lowest threshold that keeps the APCER.
+    Its BPCER at an APCER of 5 % is higher (52 of 60): it moves the threshold up to the next attack score,
+    .87, and so rejects a bona fide score between. Ours is just above .85, the lowest threshold that keeps the
+    APCER.
     """
     pooled = np.concatenate(list(ELSEWHERE.values()))
-    point = metrics.eer_threshold(THIRTY_SEVENS, pooled)
+    point = rates.eer_threshold(THIRTY_SEVENS, pooled)
     assert (point.far, point.frr) == (0.45, 0.45)
-    assert metrics.bpcer(0.4346153846153846, THIRTY_SEVENS) == 0.45
-    assert metrics.far(0.4346153846153846, ELSEWHERE) == 0.45
+    assert rates.bpcer(0.4346153846153846, THIRTY_SEVENS) == 0.45
+    assert rates.far(0.4346153846153846, ELSEWHERE) == 0.45
     for target, threshold, far in ((0.1, 0.1, 0.875), (0.05, 0.05, 0.925), (0.0, 0.0, 1.0)):
-        assert metrics.threshold_at_bpcer(target, THIRTY_SEVENS) == threshold
-        assert metrics.far(threshold, ELSEWHERE) == far
+        assert rates.threshold_at_bpcer(target, THIRTY_SEVENS) == threshold
+        assert rates.far(threshold, ELSEWHERE) == far
     for target, apcers, bpcer in (
         (0.1, (0.0, 0.1), 0.8166666666666667),
         (0.05, (0.0, 0.03333333333333333), 0.85),
         (0.0, (0.0, 0.0), 0.8833333333333333),
     ):
-        threshold = metrics.threshold_at_apcer(target, ELSEWHERE)
-        assert tuple(metrics.apcer_by_species(threshold, ELSEWHERE).values()) == apcers
-        assert metrics.bpcer(threshold, THIRTY_SEVENS) == bpcer
+        threshold = rates.threshold_at_apcer(target, ELSEWHERE)
+        assert tuple(rates.apcer_by_species(threshold, ELSEWHERE).values()) == apcers
+        assert rates.bpcer(threshold, THIRTY_SEVENS) == bpcer
 
 
 def test_agreement_with_bob_measure_where_it_is_installed() -> None:
@@ -873,16 +882,16 @@ def test_agreement_with_bob_measure_where_it_is_installed() -> None:
             fake = np.round(generator.normal(0.4, 0.3, int(generator.integers(2, 60))), decimals)
             for threshold in (*real, *fake, 0.5):
                 far, frr = bob.farfrr(fake, real, threshold)
-                assert metrics.far(float(threshold), {"all": fake}) == pytest.approx(far)
-                assert metrics.bpcer(float(threshold), real) == pytest.approx(frr)
+                assert rates.far(float(threshold), {"all": fake}) == pytest.approx(far)
+                assert rates.bpcer(float(threshold), real) == pytest.approx(frr)
             far, frr = bob.farfrr(fake, real, bob.eer_threshold(fake, real))
-            point = metrics.eer_threshold(real, fake)
+            point = rates.eer_threshold(real, fake)
             assert abs(point.far - point.frr) <= abs(far - frr) + 1e-12
             for target in (0.0, 0.05, 0.1):
-                ours = metrics.threshold_at_apcer(target, {"all": fake})
+                ours = rates.threshold_at_apcer(target, {"all": fake})
                 theirs = bob.far_threshold(fake, real, target)
-                assert metrics.far(ours, {"all": fake}) == pytest.approx(bob.farfrr(fake, real, theirs)[0])
-                assert metrics.bpcer(ours, real) <= bob.farfrr(fake, real, theirs)[1] + 1e-12
+                assert rates.far(ours, {"all": fake}) == pytest.approx(bob.farfrr(fake, real, theirs)[0])
+                assert rates.bpcer(ours, real) <= bob.farfrr(fake, real, theirs)[1] + 1e-12
 
 
 def test_the_eer_is_where_scikit_learns_roc_curve_crosses() -> None:
@@ -894,4 +903,4 @@ def test_the_eer_is_where_scikit_learns_roc_curve_crosses() -> None:
         np.r_[np.ones(3000), np.zeros(2000)], np.r_[real, fake], drop_intermediate=False
     )
     crossing = np.interp(0, false_accepts - (1 - true_accepts), false_accepts)
-    assert metrics.eer_threshold(real, fake).eer == pytest.approx(crossing, abs=1 / 2000)
+    assert rates.eer_threshold(real, fake).eer == pytest.approx(crossing, abs=1 / 2000)

@@ -282,7 +282,7 @@ def test_frames_that_are_missing_and_frames_without_a_face_are_failures_with_the
         3: "a.avi: the face box 900, 900, 9, 9 lies outside the frame of 64x48 px",
         7: "b.avi: truncated or damaged: 13 of 20 frames can be read",
         8: "empty.avi: the file is empty",
-        9: "a.avi: there is no frame 99: the video has 20 frames, counted from 0",
+        9: "a.avi: there is no frame 99: the video has 20 frames, numbered from 0",
     }
     rows = prepared.crops()
     assert levels(rows[[1, 4, 5, 6]]) == [7, 2, 7, 12]

@@ -368,7 +368,7 @@ def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path
     other = card().model_copy(update={"output": OutputMeaning(kind="logits", bona_fide_index=1)})
     found = check_preprocessing(file(), other, crops, BONA_FIDE, Answering({}), PLAN, tmp_path)
     assert found.doubts == ()
-    assert "the network gives 1 numbers an image" in found.remark
+    assert "the network returns 1 numbers per image" in found.remark
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

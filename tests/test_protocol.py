@@ -81,7 +81,10 @@ def test_a_fold_of_protocol_3_tests_its_own_phone_and_one_alone_says_so(full: Pa
     assert {sample.device for sample in fold.samples("test")} == {"phone 2"}
     assert "phone 2" not in {sample.device for sample in (*fold.samples("train"), *fold.samples("dev"))}
     assert fold.basis == (
-        "APCER is the maximum over print1, print2, replay1 and replay2; the lists themselves name print and replay",
+        (
+            "APCER is the maximum over print1, print2, replay1 and replay2;"
+            " the lists themselves name print and replay"
+        ),
         "fold 2 alone: protocol 3 is reported over all of its folds",
     )
 
@@ -174,7 +177,7 @@ def test_a_target_with_a_dev_split_is_tested_without_it(full: Path) -> None:
         ("1_2", "there is no protocol '1_2'"),
         ("3_7", "there is no protocol '3_7'"),
         ("O+C", r"there is no protocol 'O\+C'"),
-        ("O+C:M", "is one dataset, OULU-NPU, and C is not in it"),
+        ("O+C:M", "is one dataset, OULU-NPU, and does not hold C"),
     ],
 )
 def test_a_protocol_that_oulu_does_not_have_is_refused(oulu: Path, protocol: str, message: str) -> None:
@@ -183,9 +186,9 @@ def test_a_protocol_that_oulu_does_not_have_is_refused(oulu: Path, protocol: str
 
 
 def test_a_protocol_of_oulu_is_not_anybody_elses(full: Path, domains: Path) -> None:
-    with pytest.raises(UserError, match=r"protocol 1 is one of OULU-NPU's; .* is CASIA-FASD"):
+    with pytest.raises(UserError, match=r"protocol 1 belongs to OULU-NPU; .* is CASIA-FASD"):
         open_data(full / "casia", protocol="1")
-    with pytest.raises(UserError, match=r"protocol 3_1 is one of OULU-NPU's; .* is described by manifests"):
+    with pytest.raises(UserError, match=r"protocol 3_1 belongs to OULU-NPU; .* is described by manifests"):
         open_data(domains, protocol="3_1")
 
 
@@ -195,11 +198,11 @@ def test_a_protocol_of_oulu_is_not_anybody_elses(full: Path, domains: Path) -> N
         ("O+X:M", UnknownName, "no dataset letter named 'X'"),
         ("O+M:M", UserError, "names M twice"),
         ("O+O:M", UserError, "names O twice"),
-        ("O:C+M", UserError, "is not sources:target"),
-        ("O+:M", UserError, "is not sources:target"),
-        ("O:", UserError, "is not sources:target"),
-        ("1", UserError, "protocol '1' is none over several datasets"),
-        (None, UserError, "protocol '' is none over several datasets"),
+        ("O:C+M", UserError, "is not of the form sources:target"),
+        ("O+:M", UserError, "is not of the form sources:target"),
+        ("O:", UserError, "is not of the form sources:target"),
+        ("1", UserError, "protocol '1' is not a protocol across datasets"),
+        (None, UserError, "protocol '' is not a protocol across datasets"),
     ],
 )
 def test_a_protocol_over_datasets_must_be_sources_and_one_target(
@@ -210,24 +213,24 @@ def test_a_protocol_over_datasets_must_be_sources_and_one_target(
 
 
 def test_data_come_from_one_place(full: Path) -> None:
-    with pytest.raises(UserError, match="one of a dataset and a data root is needed"):
+    with pytest.raises(UserError, match="give either a dataset or a data root"):
         open_data(None)
-    with pytest.raises(UserError, match="one of a dataset and a data root is needed"):
+    with pytest.raises(UserError, match="give either a dataset or a data root"):
         open_data(full / "oulu", data_root=full, protocol="O:M")
     with pytest.raises(UnknownName, match="no split named 'eval'"):
         open_data(full / "casia", splits=("eval",))
 
 
 def test_a_folder_of_datasets_given_as_one_dataset_says_what_lies_below(full: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadDataset, match="Below it lie casia, msu, oulu and 1 more: name one of them"):
+    with pytest.raises(BadDataset, match="It holds casia, msu, oulu and 1 more: name one of them"):
         open_data(full)
     with pytest.raises(
-        BadDataset, match=r"holds no manifest and has none of the layouts of OULU-NPU, CASIA-FASD"
+        BadDataset, match=r"holds no manifest and does not have the layout of OULU-NPU, CASIA-FASD"
     ):
         open_data(tmp_path)
-    with pytest.raises(BadDataset, match="there is no dataset folder"):
+    with pytest.raises(BadDataset, match="there is no dataset "):
         open_data(tmp_path / "nothing")
-    with pytest.raises(BadDataset, match=r"notes\.txt is no dataset"):
+    with pytest.raises(BadDataset, match=r"notes\.txt is not a dataset"):
         open_data(write_file(tmp_path / "notes.txt", ""))
 
 
@@ -238,19 +241,27 @@ def test_a_list_that_is_not_there_is_named(oulu: Path) -> None:
     assert len(open_data(oulu, protocol="2")) == 1
 
 
+IN_CONFLICT = "1 sign in conflict with the names"
+NOT_OF_THE_FORM = "1 line not of the form sign,P_S_UU_F"
+
+
 @pytest.mark.parametrize(
     ("split", "change", "message"),
     [
-        ("Train", {"+1,1_1_01_1\n": "-1,1_1_01_1\n"}, "1 sign against the names (line 1 '-1,1_1_01_1', bona_fide by its name)"),
-        ("Train", {"-1,1_1_01_4\n": "-2,1_1_01_4\n"}, "1 sign against the names (line 4 '-2,1_1_01_4', replay1"),
-        ("Test", {"-2,1_3_36_4\n": "-1,1_3_36_4\n"}, "1 sign against the names (line 4 '-1,1_3_36_4', replay1"),
-        ("Test", {"-1,1_3_36_2\n": "+1,1_3_36_2\n"}, "1 sign against the names (line 2 '+1,1_3_36_2', print1"),
-        ("Test", {"+1,1_3_36_1\n": "+1 1_3_36_1\n"}, "1 line not of the form sign,P_S_UU_F (line 1 '+1 1_3_36_1')"),
-        ("Test", {"+1,1_3_36_1\n": "+1,1_3_36_\n"}, "1 line not of the form sign,P_S_UU_F (line 1 '+1,1_3_36_')"),
+        (
+            "Train",
+            {"+1,1_1_01_1\n": "-1,1_1_01_1\n"},
+            f"{IN_CONFLICT} (line 1 '-1,1_1_01_1', bona_fide by its name)",
+        ),
+        ("Train", {"-1,1_1_01_4\n": "-2,1_1_01_4\n"}, f"{IN_CONFLICT} (line 4 '-2,1_1_01_4', replay1"),
+        ("Test", {"-2,1_3_36_4\n": "-1,1_3_36_4\n"}, f"{IN_CONFLICT} (line 4 '-1,1_3_36_4', replay1"),
+        ("Test", {"-1,1_3_36_2\n": "+1,1_3_36_2\n"}, f"{IN_CONFLICT} (line 2 '+1,1_3_36_2', print1"),
+        ("Test", {"+1,1_3_36_1\n": "+1 1_3_36_1\n"}, f"{NOT_OF_THE_FORM} (line 1 '+1 1_3_36_1')"),
+        ("Test", {"+1,1_3_36_1\n": "+1,1_3_36_\n"}, f"{NOT_OF_THE_FORM} (line 1 '+1,1_3_36_')"),
         ("Test", {"+1,1_3_36_1\n": "0,1_3_36_1\n"}, "1 line not of the form"),
         ("Test", {"+1,1_3_36_1\n": "+1,1_3_36_1\n+1,1_3_36_1\n"}, "1 clip listed twice (line 2 1_3_36_1)"),
     ],
-)  # fmt: skip
+)
 def test_a_wrong_line_of_a_list_is_refused_with_its_number(
     oulu: Path, split: str, change: dict[str, str], message: str
 ) -> None:
@@ -306,7 +317,7 @@ def test_a_species_of_which_no_file_is_left_is_refused(full: Path, tmp_path: Pat
     for path in (root / "Test_files").glob("*_4.avi"):
         path.unlink()
     with pytest.raises(
-        BadDataset, match=r"test of OULU-NPU protocol 1 lists 6 presentations of replay1, none with a file"
+        BadDataset, match=r"test of OULU-NPU protocol 1 lists 6 presentations of replay1, but no file"
     ):
         open_data(root, protocol="1")
     assert len(open_data(root, protocol="1", splits=("train", "dev"))) == 1
@@ -314,9 +325,7 @@ def test_a_species_of_which_no_file_is_left_is_refused(full: Path, tmp_path: Pat
     for clip in ("5", "6", "HR_3"):
         for path in (casia / "test_release").glob(f"*/{clip}.avi"):
             path.unlink()
-    with pytest.raises(
-        BadDataset, match="test of CASIA-FASD lists 90 presentations of cut, none with a file"
-    ):
+    with pytest.raises(BadDataset, match="test of CASIA-FASD lists 90 presentations of cut, but no file"):
         open_data(casia)
 
 
@@ -351,7 +360,7 @@ def test_a_folder_that_is_not_there_is_refused_and_the_check_lists_what_else_is_
     text = "\n".join(checked.lines())
     assert "has no Dev_files" in text
     assert "has no Protocols/Protocol_1/Test.txt" in text
-    assert "dev of OULU-NPU protocol 1 lists 12 presentations of bona_fide, none with a file" in text
+    assert "dev of OULU-NPU protocol 1 lists 12 presentations of bona_fide, but no file" in text
     assert not checked.complete
 
 
@@ -467,7 +476,7 @@ def test_a_manifest_without_a_development_split_has_one_carved(tmp_path: Path) -
 
 def test_a_split_that_no_row_has_is_named_with_those_that_are_there(tmp_path: Path) -> None:
     data = manifest(tmp_path / "mine.csv", shots("test", "A", 0))
-    with pytest.raises(BadDataset, match=r"mine has no dev split\. Splits there: test"):
+    with pytest.raises(BadDataset, match=r"mine has no dev split\. Available splits: test"):
         open_data(data, splits=("dev", "test"))
     assert trials(open_data(data, splits=("test",))[0]) == {"test": (1, 1)}
 
@@ -482,7 +491,7 @@ def test_the_check_of_a_manifest_lists_everything_that_is_wrong(tmp_path: Path) 
     checked = check_data(data)
     text = "\n".join(checked.faults)
     assert "line 3: unknown label 'spoof'. Use bona_fide or attack; spoof is attack." in text
-    assert "line 9: an attack without a species" in text
+    assert "line 9: the attack has no species" in text
     assert "row 4: " in text
     assert "does not exist" in text
     assert "subject 'Atest0' is in train" in text
@@ -512,7 +521,8 @@ def test_the_check_holds_counts_against_the_published_ones(full: Path) -> None:
 
 def test_the_check_counts_a_carved_dataset_whole_and_carved(full: Path) -> None:
     checked = check_data(full / "casia")
-    assert [(row.split, row.kind, row.found, row.official) for row in checked.rows if row.fold == "all of CASIA-FASD"] == [
+    whole = [row for row in checked.rows if row.fold == "all of CASIA-FASD"]
+    assert [(row.split, row.kind, row.found, row.official) for row in whole] == [
         ("train", "bona_fide", 60, 60),
         ("train", "cut", 60, 60),
         ("train", "video", 60, 60),
@@ -521,7 +531,7 @@ def test_the_check_counts_a_carved_dataset_whole_and_carved(full: Path) -> None:
         ("test", "cut", 90, 90),
         ("test", "video", 90, 90),
         ("test", "warped", 90, 90),
-    ]  # fmt: skip
+    ]
     assert [(row.split, row.found) for row in checked.rows if row.fold == "" and row.kind == "bona_fide"] == [
         ("train", 48),
         ("dev", 12),

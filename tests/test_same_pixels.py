@@ -1,6 +1,7 @@
-"""The same pixels reach every runtime: an identity network outputs its input, bit for bit as the card says.
+"""The same pixels reach every runtime: an identity network returns its input, bit for bit what the card says.
 
-Another runtime is one more entry of RUNTIMES: a function from prepared crops to what arrived in the network.
+A further runtime is one more entry of RUNTIMES: a function from prepared crops to what arrived in the
+network.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def pytorch(_: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrive
 
 
 def native(kind: type[NativeOnnxRuntime | NativeLiteRT], folder: Path) -> Runtime:
-    """The phone's runner for this computer, built once, with the library of the Python package."""
+    """The phone's runner for this computer, built once for all tests with the Python package's library."""
     pytest.importorskip("ziglang", reason="building the native runner needs the package ziglang")
     runner = build(this_computer(), folder.parent)
     return kind(
@@ -151,7 +152,7 @@ EVERY_RUNTIME = [
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An image of 16 x 16 patches with every value of every channel, an image of noise, and a video."""
+    """An image of 16 x 16 flat patches with every value of every channel, an image of noise, and a video."""
     folder = tmp_path_factory.mktemp("pixels")
     random = np.random.default_rng(0)
     values = np.stack([random.permutation(256) for _ in range(3)], axis=1).astype(np.uint8)

@@ -177,7 +177,10 @@ def test_bob_pads_csv_is_read_as_it_stands(tmp_path: Path) -> None:
     "content",
     [
         "001 001 bona_fide_path 0.9\n001 print print_path 0.6\n\n002 attack/replay replay_path nan\n",
-        "# by bob\n001 m 001 bona_fide_path 0.9\n001 m print print_path 0.6\n002 m attack/replay replay_path nan\n",
+        (
+            "# by bob\n001 m 001 bona_fide_path 0.9\n001 m print print_path 0.6\n"
+            "002 m attack/replay replay_path nan\n"
+        ),
     ],
 )
 def test_bobs_columns_without_a_header_are_read(tmp_path: Path, content: str) -> None:
@@ -194,7 +197,7 @@ def test_bobs_columns_without_a_header_are_read(tmp_path: Path, content: str) ->
 def test_a_line_of_bobs_that_is_none_is_named(tmp_path: Path) -> None:
     for line in ("001 print path", "001 print path high", "001 print path inf"):
         with pytest.raises(
-            BadDataset, match=r"scores-dev line 3: not claimed_id \[model\] real_id label score"
+            BadDataset, match=r"scores-dev line 3 is not claimed_id \[model\] real_id label score"
         ):
             read(tmp_path, f"001 001 path 0.9\n# comment\n{line}\n", "scores-dev")
 
@@ -236,7 +239,10 @@ def test_without_subjects_and_species_the_remarks_say_what_that_costs(tmp_path: 
     assert found.remarks == (
         "columns were read as presentation = path",
         "no column of species: all attacks count as one, so APCER is pooled",
-        "no column of subjects: every presentation counts as a person of its own, so intervals are too narrow",
+        (
+            "no column of subjects: every presentation counts as a person of its own,"
+            " so intervals are too narrow"
+        ),
         "3 rows are frames of 2 presentations and were averaged",
     )
 
@@ -248,8 +254,8 @@ def test_rows_that_name_no_subject_or_species_are_counted(tmp_path: Path) -> Non
     test = found.folds[0].test
     assert test.subject.tolist() == ["a", "7", "7"]
     assert test.species.tolist() == ["", "attack (species not given)", "mask"]
-    assert "1 rows of attacks name no species" in found.remarks
-    assert any(text.startswith("1 rows name no subject") for text in found.remarks)
+    assert "1 attack rows do not name a species" in found.remarks
+    assert any(text.startswith("1 rows do not name a subject") for text in found.remarks)
 
 
 @pytest.mark.parametrize(
@@ -274,7 +280,7 @@ def test_several_labels_of_attacks_are_species_where_none_are_named(tmp_path: Pa
     """OULU-NPU marks print -1 and replay -2 in its test lists."""
     found = read(tmp_path, "path,label,score\na,+1,0.9\nb,-1,0.3\nc,-2,0.1\n")
     assert found.folds[0].test.species.tolist() == ["", "label -1", "label -2"]
-    assert "no column of species: the labels of attacks were taken for it" in found.remarks
+    assert "no column of species: the labels of attacks were taken as species" in found.remarks
 
 
 @pytest.mark.parametrize("labels", [("0", "1"), ("1", "1"), ("0.0", "1.0"), ("2", "1")])
@@ -282,7 +288,8 @@ def test_zero_and_one_are_refused_until_somebody_says_which_is_bona_fide(
     tmp_path: Path, labels: tuple[str, str]
 ) -> None:
     content = f"path,label,score\na,{labels[0]},0.9\nb,{labels[1]},0.2\n"
-    with pytest.raises(BadDataset, match=r"do not say which of them is bona fide.*--bona-fide-label 1"):
+    complaint = r"it is unclear which of the labels .* is bona fide .*--bona-fide-label 1"
+    with pytest.raises(BadDataset, match=complaint):
         read(tmp_path, content)
     found = read(tmp_path, content, bona_fide_label="1")
     assert found.folds[0].test.is_bona_fide.tolist() == [float(label) == 1 for label in labels]
@@ -323,7 +330,10 @@ def test_subjects_in_dev_and_test_are_remarked(tmp_path: Path) -> None:
         HEADER + "1,dev,a,0,7,bona_fide,,0.5\n1,test,b,0,7,bona_fide,,0.5\n1,test,c,0,8,bona_fide,,0.5\n",
     )
     assert found.remarks == (
-        "1 subjects of fold 1 are in dev and in test, among them 7: the threshold has seen them",
+        (
+            "1 subjects of fold 1 are in both dev and test, among them 7:"
+            " the threshold was chosen with their scores"
+        ),
     )
 
 
@@ -348,9 +358,9 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
         (HEADER, "holds no scores of a dev or test split"),
         (HEADER + ",train,a,0,1,bona_fide,,0.5\n", "holds no scores of a dev or test split"),
         (GOOD + ",test,b,0,1,live-ish,,0.5\n", "scores.csv line 3: unknown label 'live-ish'"),
-        (GOOD + "\n\n,test,b,0,1,bona_fide,,high\n", "scores.csv line 5: the score 'high' is no number"),
-        (GOOD + ",test,b,0,1,bona_fide,,\n", "scores.csv line 3: the score '' is no number"),
-        (GOOD + ",test,b,0,1\n", "scores.csv line 3: the score '' is no number"),
+        (GOOD + "\n\n,test,b,0,1,bona_fide,,high\n", "scores.csv line 5: the score 'high' is not a number"),
+        (GOOD + ",test,b,0,1,bona_fide,,\n", "scores.csv line 3: the score '' is not a number"),
+        (GOOD + ",test,b,0,1\n", "scores.csv line 3: the score '' is not a number"),
         (GOOD + ",test,b,0,1,bona_fide,,-inf\n", "scores.csv line 3: the score is infinite"),
         (GOOD + ",probe,b,0,1,bona_fide,,0.5\n", "scores.csv line 3: unknown split 'probe'"),
         (GOOD + ",test,b,0,1,bona_fide,,0.5,9\n", "(?s)cannot read .*line 3"),
@@ -360,18 +370,18 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
             GOOD + ",test,b\x00c,0,1,bona_fide,,0.5\n",
             "scores.csv: the presentation 'b\\\\x00c' holds control",
         ),
-        (GOOD + ",test,,0,1,bona_fide,,0.5\n", "scores.csv: a score without a presentation"),
+        (GOOD + ",test,,0,1,bona_fide,,0.5\n", "scores.csv: a score has no presentation"),
         (GOOD + ",test,a,1,2,bona_fide,,0.5\n", "scores.csv: frames of presentation a differ in subject"),
-        (GOOD + ",test,a,0,1,bona_fide,,0.5\n", "scores.csv line 3: frame 0 of a a second time"),
+        (GOOD + ",test,a,0,1,bona_fide,,0.5\n", "scores.csv line 3: frame 0 of a is there a second time"),
         (
             GOOD + ",test,b,0,1,bona_fide,print,0.5\n,test,c,0,1,attack,print,0.5\n",
-            "line 3: a bona fide presentation of the attack species 'print'",
+            "line 3: a bona fide presentation has the attack species 'print'",
         ),
         (
             "path,score\na,0.5\n",
-            "has no column that is the label.*Its columns: path, score.*--column label=NAME",
+            "is recognised as the label.*Its columns: path, score.*--column label=NAME",
         ),
-        ("label,score\nlive,0.5\n", "has no column that is the presentation"),
+        ("label,score\nlive,0.5\n", "is recognised as the presentation"),
         ("path,label,score\n1,live,0.5,9\n", "cannot read the scores"),
     ],
 )

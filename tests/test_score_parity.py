@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from swapbench import stats
 from swapbench.errors import BadDataset
-from swapbench.pad import metrics
+from swapbench.pad import rates
 from swapbench.pad.metrics import FoldScores
 from swapbench.pad.score_parity import score_parity
 from swapbench.pad.scores import Scored
@@ -51,7 +51,8 @@ def fold(
 
 # bona fide 4, print 4, replay 4; threshold .5, a score of .5 is accepted
 REFERENCE = fold([0.9, 0.8, 0.5, 0.2], {"print": [0.1, 0.2, 0.3, 0.6], "replay": [0.1, 0.1, 0.4, 0.4]})
-# wrong in the reference: live .2, print .6. Flips: live .5 -> .4, live .2 -> .7, replay .4 -> .5, print .6 -> .3
+# wrong in the reference: live .2, print .6
+# flips: live .5 -> .4, live .2 -> .7, replay .4 -> .5, print .6 -> .3
 OTHER = fold([0.9, 0.8, 0.4, 0.7], {"print": [0.1, 0.2, 0.3, 0.3], "replay": [0.1, 0.1, 0.4, 0.5]})
 
 
@@ -84,8 +85,9 @@ def test_error_rates_of_both_by_hand() -> None:
     assert found.worst_species == "replay"
     assert not found.flag  # one flip is no evidence
     assert found.sentence == (
-        "No attack species is accepted clearly more often; most changes: APCER of replay goes from 0.00 % (0 of 4)"
-        " to 25.00 % (1 of 4) at each artifact's own threshold (McNemar p = 1, Holm over 2 species)."
+        "No attack species is accepted clearly more often; the largest rise: APCER of replay goes from"
+        " 0.00 % (0 of 4) to 25.00 % (1 of 4) at each artifact's own threshold"
+        " (McNemar p = 1, Holm over 2 species)."
     )
 
 
@@ -268,7 +270,7 @@ def test_counts_agree_with_each_other_and_with_the_error_rates(
     assert found.both_right + found.flips + found.both_wrong == found.presentations == len(rows)
     assert sum(found.flips_by_class.values()) == found.flips
     assert sum(found.flips_by_species.values()) == found.flips_by_class["attack"]
-    own = metrics.errors_at(two, second.test)
+    own = rates.errors_at(two, second.test)
     assert first.dev is not None
     assert second.dev is not None
     assert found.other_thresholds[""] == two
@@ -276,7 +278,7 @@ def test_counts_agree_with_each_other_and_with_the_error_rates(
         assert change.at_own_threshold.other == own.apcer_by_species[change.name]
         assert (
             change.at_own_threshold.reference
-            == metrics.errors_at(one, first.test).apcer_by_species[change.name]
+            == rates.errors_at(one, first.test).apcer_by_species[change.name]
         )
         paired = change.at_own_threshold
         assert paired.change == pytest.approx(paired.other.rate - paired.reference.rate)
@@ -298,12 +300,17 @@ OTHER_SPECIES = OTHER.test.species.copy()
 OTHER_SPECIES[4] = "mask"
 TWICE = OTHER.test.rows(np.array([0, 0, 4]))
 NOBODY = table("elsewhere", [0.9], {"print": [0.1]})
+NOTHING_IN_COMMON = "no scored presentations in common for bona fide, for attacks, or for both"
 
 
 @pytest.mark.parametrize(
     ("first", "second", "complaint"),
     [
-        ([REFERENCE], [FoldScores("2", OTHER.dev, OTHER.test)], "the folds differ: '' in the reference, '2' in the other"),
+        (
+            [REFERENCE],
+            [FoldScores("2", OTHER.dev, OTHER.test)],
+            "the folds differ: '' in the reference, '2' in the other",
+        ),
         ([], [], "the folds differ: none in the reference"),
         ([REFERENCE, REFERENCE], [OTHER, OTHER], "the folds differ"),
         ([REFERENCE], [FoldScores("", None, OTHER.test)], "have no development split"),
@@ -313,14 +320,14 @@ NOBODY = table("elsewhere", [0.9], {"print": [0.1]})
             "disagree about the species of 1 presentations, among them test/print/4",
         ),
         ([REFERENCE], [FoldScores("", OTHER.dev, TWICE)], "a presentation has several scores"),
-        ([REFERENCE], [FoldScores("", OTHER.dev, NOBODY)], "no pair of scores in one of the classes, or in both"),
+        ([REFERENCE], [FoldScores("", OTHER.dev, NOBODY)], NOTHING_IN_COMMON),
         (
             [REFERENCE],
             [FoldScores("", OTHER.dev, OTHER.test.rows(np.arange(4)))],
-            "no pair of scores in one of the classes",
+            NOTHING_IN_COMMON,
         ),
     ],
-)  # fmt: skip
+)
 def test_what_cannot_be_compared_is_refused(
     first: list[FoldScores], second: list[FoldScores], complaint: str
 ) -> None:

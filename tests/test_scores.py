@@ -64,11 +64,11 @@ def test_scores_of_another_type_become_float64() -> None:
 @pytest.mark.parametrize(
     ("row", "complaint"),
     [
-        (("", "1", "", 0.1), "without a presentation"),
-        (("a", "", "", 0.1), "without a subject"),
+        (("", "1", "", 0.1), "a score has no presentation"),
+        (("a", "", "", 0.1), "a score has no subject"),
         (("a", "1", "", math.inf), "infinite"),
         (("a\nb", "1", "", 0.1), "control characters"),
-        (("a\udc80", "1", "", 0.1), "no text"),
+        (("a\udc80", "1", "", 0.1), "not text"),
     ],
 )
 def test_a_row_that_means_nothing_is_refused(row: tuple[str, str, str, float], complaint: str) -> None:
@@ -78,7 +78,7 @@ def test_a_row_that_means_nothing_is_refused(row: tuple[str, str, str, float], c
 
 @pytest.mark.parametrize(("bona_fide", "species"), [(True, "print"), (False, "")])
 def test_a_species_belongs_to_attacks_and_only_to_them(bona_fide: bool, species: str) -> None:
-    with pytest.raises(BadDataset, match="species must be empty for bona fide and named for every attack"):
+    with pytest.raises(BadDataset, match="species must be empty for bona fide and given for every attack"):
         Scored.of(["a"], ["1"], [bona_fide], [species], [0.5])
 
 
@@ -189,7 +189,7 @@ def test_texts_are_plain_strings_that_take_no_more_room_than_their_letters() -> 
 
 
 def test_what_is_no_text_is_refused() -> None:
-    with pytest.raises(BadDataset, match="a subject is no text"):
+    with pytest.raises(BadDataset, match="a subject is not text"):
         Scored.of(["a"], [7], [True], [""], [0.5])  # type: ignore[list-item]
 
 
@@ -237,7 +237,7 @@ def test_outputs_of_another_shape_than_the_card_says_are_refused(
     kind: str, index: int, row: list[float]
 ) -> None:
     meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": index})
-    with pytest.raises(BadDataset, match="the network gives 2 numbers an image"):
+    with pytest.raises(BadDataset, match="the network returns 2 numbers per image"):
         bona_fide_scores([row], meaning)
 
 
@@ -247,5 +247,5 @@ def test_a_network_that_answers_nan_does_not_pass_for_a_face_that_was_not_found(
     kind: str, broken: float
 ) -> None:
     meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": 1})
-    with pytest.raises(NotValid, match="answers 1 of 2 images with NaN or infinity"):
+    with pytest.raises(NotValid, match="returns NaN or infinity for 1 of 2 images"):
         bona_fide_scores([[0.0, 1.0], [0.0, broken]], meaning)

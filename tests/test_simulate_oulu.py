@@ -19,9 +19,10 @@ pytest.importorskip("cv2")
 import cv2
 from PIL import Image
 
-from swapbench.data.facebox import box_of_eyes, read_annotation
+from swapbench.data.facebox import read_annotation
 from swapbench.data.frames import read_frames
 from swapbench.data.layouts import oulu
+from swapbench.data.layouts.oulu import box_of_eyes
 from swapbench.data.protocol import open_data
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.simulate import dataset as simulate

@@ -21,7 +21,7 @@ STEP = 10
 
 
 def video(path: Path, frames: int = 20, size: tuple[int, int] = (64, 48), stripe: bool = False) -> Path:
-    """Frame i is grey of level 10 i, with a white stripe of a quarter of the width on the left where asked for."""
+    """Frame i is grey of level 10 i, with a white stripe over the left quarter of the width if asked for."""
     code = {".mp4": "mp4v", ".mkv": "FFV1"}.get(path.suffix, "MJPG")
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), 25.0, size)
     assert writer.isOpened(), path

@@ -99,9 +99,9 @@ class Evaluated:
 
     def lines(self) -> list[Line]:
         """The rates as named lines for a person."""
-        from swapbench.pad.error_lines import report_rows
+        from swapbench.pad.error_lines import lines_of_rates
 
-        return report_rows(self.rates)
+        return lines_of_rates(self.rates)
 
     def as_json(self) -> dict[str, object]:
         """The same for a program."""

@@ -1,1 +1,1 @@
-"""Datasets: samples, layouts, manifests, protocols, folds; from a frame and a face box to a network's input."""
+"""Datasets, from samples, layouts, manifests, protocols and folds to a network's input."""

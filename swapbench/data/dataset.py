@@ -1,10 +1,11 @@
 """Samples that passed every check, and the generic way to describe them: manifests in CSV.
 
-A folder holds `dataset.json` and one `manifest-<split>.csv` a split, or one `manifest.csv` for all splits; a single CSV file
-with another name does as well. `dataset.json` says `{"name": text, "simulated": true or false, "notice": text}`; beside a
-single CSV it may be left out, the data are real then. A row is one image, one frame of a video, or a whole video:
+A folder holds `dataset.json` and one `manifest-<split>.csv` per split, or one `manifest.csv` for all splits;
+a single CSV file of any name works too. `dataset.json` is `{"name": text, "simulated": true or false,
+"notice": text}`; beside a single CSV it may be left out, which means real data. A row is one image, one frame
+of a video, or a whole video:
 
-    path        relative to the folder of the manifest; an image or a frame is upright after its EXIF orientation
+    path        relative to the folder of the manifest; an image is turned upright by its EXIF orientation
     subject     who is shown, or whose face was copied; never in two splits
     label       bona_fide | attack
     species     attack instrument species ("print", "replay"), empty for bona fide
@@ -12,14 +13,14 @@ single CSV it may be left out, the data are real then. A row is one image, one f
 
 and, where they are known:
 
-    frame       number of the frame in the video, or of an image inside its presentation; an empty one takes frames spread
-                evenly over a video
+    frame       number of the frame in the video, or of an image inside its presentation; if empty, frames
+                spread evenly over a video are taken
     presentation    equal for all images that are frames of one trial; the path if empty
     domain      the conditions that differ between domains: camera, printer, display, light
     session device instrument            further conditions, free text
-    box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty where none is known
+    box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty if unknown
 
-Everything that would make a result wrong without an error is checked here, and named with its file and line.
+Everything that would silently make a result wrong is checked here, and reported with its file and line.
 This module knows nothing about pixels or networks.
 """
 
@@ -71,10 +72,17 @@ _LIKELY = {
 
 @dataclass(frozen=True)
 class Dataset:
-    """One fold that passed every check. `splits` holds the requested splits, in the order of manifest or list.
+    """One fold that passed every check.
 
-    protocol: the protocol in words that can stand in a table, empty for a manifest's own splits; fold: which of its folds,
-    empty where it has one; basis: what the numbers rest on, in sentences.
+    Attributes:
+        name: of the dataset
+        simulated: True where no real person is shown
+        notice: what must be said wherever numbers from it are shown
+        root: the folder
+        splits: the requested splits, samples in the order of the manifest or list
+        protocol: the protocol in words that fit into a table; empty for a manifest's own splits
+        fold: which of the protocol's folds, empty where it has only one
+        basis: what the numbers rest on, in sentences
     """
 
     name: str
@@ -92,16 +100,24 @@ class Dataset:
     ) -> Dataset:
         """Read the manifests of a folder, or a single CSV, and check them.
 
-        Every manifest that is there is read, so that a subject shared with a split that was not asked for is found too;
-        files are looked for only in the requested splits. Raises BadDataset.
+        Every manifest that is there is read, so that a subject shared with a split that was not requested is
+        found too; files are looked up only in the requested splits.
+
+        Args:
+            data: the folder or the CSV
+            splits: the requested splits
+            frames_per_video: how many frames of each whole video are scored
+
+        Raises:
+            BadDataset: a manifest is missing or wrong
         """
         manifests = read_manifests(data, frames_per_video)
-        refuse(manifests.faults)
+        raise_first(manifests.faults)
         for split in splits:
             manifests.need(split)
-        refuse(tuple(shared_subjects(str(data), manifests.splits)))
+        raise_first(tuple(shared_subjects(str(data), manifests.splits)))
         for faults_of in (manifests.class_faults, manifests.row_faults):
-            refuse([fault for split in splits for fault in faults_of(split)])
+            raise_first([fault for split in splits for fault in faults_of(split)])
         return cls(
             name=manifests.about.name,
             simulated=manifests.about.simulated,
@@ -111,33 +127,37 @@ class Dataset:
         )
 
     def samples(self, split: str) -> tuple[Sample, ...]:
-        """The samples of a split that was loaded; BadDataset names the ones that were."""
+        """The samples of a split; BadDataset where it was not loaded."""
         if split not in self.splits:
             raise BadDataset(
-                f"split {split!r} of {self.name} was not loaded", remedy=f"Loaded: {', '.join(self.splits)}."
+                f"split {split!r} of {self.name} was not loaded",
+                remedy=f"Loaded splits: {', '.join(self.splits)}.",
             )
         return self.splits[split]
 
     def digest(self, splits: Sequence[str] | None = None) -> str:
-        """sha256 over what is known about every sample of `splits` (all loaded ones unless told) and the content of its files.
+        """sha256 over what is known about every sample and the content of its files.
 
-        It changes when a pixel, a label, a box, an annotation or the order of rows changes, and not when the folder moves.
-        Of a file above 1 MiB only what `content_sha256` reads counts.
+        It changes when a pixel, a label, a box, an annotation or the order of rows changes, and not when the
+        folder moves. Of a file above 1 MiB only what `content_sha256` reads counts.
+
+        Args:
+            splits: which samples; None: of all loaded splits
         """
-        total = hashlib.sha256()
+        digest = hashlib.sha256()
         # frames of a video follow each other: a few entries are enough
         content = functools.lru_cache(maxsize=4)(_content_or_error)
         for split in splits or tuple(self.splits):
             for sample in self.samples(split):
-                total.update(json.dumps(_digest_row(sample), ensure_ascii=False).encode())
-                total.update(content(sample.path))
+                digest.update(json.dumps(_digest_row(sample), ensure_ascii=False).encode())
+                digest.update(content(sample.path))
                 if sample.annotation is not None:
-                    total.update(content(sample.annotation.path))
-        return total.hexdigest()
+                    digest.update(content(sample.annotation.path))
+        return digest.hexdigest()
 
 
 def _digest_row(sample: Sample) -> list[object]:
-    """What is known about a sample. What has its default is left out, so that the digests of older records still hold."""
+    """What is known about a sample. Defaults are left out, so that digests of older records still hold."""
     row = [sample.name, sample.frame, sample.subject, sample.label, sample.species, sample.domain]
     row += [sample.session, sample.device, sample.split, sample.instrument, sample.box]
     further = {
@@ -160,9 +180,10 @@ def _content_or_error(path: Path) -> bytes:
 def content_sha256(path: Path) -> bytes:
     """32 bytes that change with a file's content: its sha256, read in pieces.
 
-    Of a file above 1 MiB it is the sha256 of its size and of sixteen blocks of 64 KiB spread evenly from its first byte to
-    its last: reading a hundred gigabytes of video would take an hour. Two such files of equal size that
-    differ only between the blocks pass for one; compressed videos that differ at all differ nearly everywhere.
+    Of a file above 1 MiB it is the sha256 of its size and of sixteen blocks of 64 KiB spread evenly from its
+    first byte to its last: reading a hundred gigabytes of video would take an hour. Two such files of equal
+    size that differ only between the blocks count as equal; compressed videos that differ at all differ
+    nearly everywhere.
     """
     with path.open("rb") as file:
         size = file.seek(0, 2)
@@ -176,8 +197,8 @@ def content_sha256(path: Path) -> bytes:
         return digest.digest()
 
 
-def refuse(faults: Sequence[BadDataset]) -> None:
-    """Raise the first fault and say how many more there are; nothing where there are none."""
+def raise_first(faults: Sequence[BadDataset]) -> None:
+    """Raise the first fault, if any, and say how many more there are."""
     if len(faults) == 1:
         raise faults[0]
     if faults:
@@ -195,7 +216,7 @@ class About:
 
 
 def read_about(folder: Path) -> About:
-    """Read `dataset.json` of a folder. Raises BadDataset."""
+    """Read `dataset.json` of a folder; BadDataset where it cannot be read or lacks a field."""
     path = folder / "dataset.json"
     try:
         about: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -215,7 +236,7 @@ def read_about(folder: Path) -> About:
 
 
 def manifest_path(folder: Path, split: str) -> Path:
-    """Where the manifest of a split lies."""
+    """Where the manifest of a split is."""
     return folder / f"manifest-{split}.csv"
 
 
@@ -223,8 +244,13 @@ def manifest_path(folder: Path, split: str) -> Path:
 class Manifests:
     """What the manifests of a folder, or a single CSV, say.
 
-    rows: split -> the row that each line became, as "manifest row n" and its samples; a split without a manifest
-    or without lines is not there. faults: everything that is wrong with any line, in the order in which it was found.
+    Attributes:
+        about: what `dataset.json` says
+        root: the folder
+        rows: split -> its lines, each as "manifest row n" with the samples it became; a split without a
+            manifest or without lines is left out
+        files: split -> its manifest
+        faults: everything that is wrong with any line, in the order in which it was found
     """
 
     about: About
@@ -242,29 +268,29 @@ class Manifests:
         }
 
     def need(self, split: str) -> None:
-        """Raise BadDataset for a split that has no manifest, or no row in the one that there is."""
+        """Raise BadDataset for a split that has no manifest or no row."""
         if split not in self.files:
             single = next(iter(self.files.values()), None)
             raise BadDataset(
                 f"{single} has no rows of split {split!r}"
-                if single is not None and single not in {manifest_path(self.root, one) for one in SPLITS}
+                if single is not None and single not in {manifest_path(self.root, name) for name in SPLITS}
                 else f"{self.root} has no {manifest_path(self.root, split).name}",
-                remedy=f"Splits there: {', '.join(self.files) if self.files else 'none'}.",
+                remedy=f"Available splits: {', '.join(self.files) or 'none'}.",
             )
 
     def class_faults(self, split: str) -> Iterator[BadDataset]:
-        """A fault for a class of which a split has nothing."""
+        """A fault for each class of which a split has no sample."""
         labels = {sample.label for _, samples in self.rows[split] for sample in samples}
         for label in ("bona_fide", "attack"):
             if label not in labels:
-                own = self.files[split] == manifest_path(self.root, split)
+                separate = self.files[split] == manifest_path(self.root, split)
                 yield BadDataset(
-                    f"{self.files[split]} has no {label} samples{'' if own else f' in split {split!r}'}",
-                    remedy="Both classes are needed in every split.",
+                    f"{self.files[split]} has no {label} samples{'' if separate else f' in split {split!r}'}",
+                    remedy="Every split needs bona fide samples and attacks.",
                 )
 
     def row_faults(self, split: str) -> Iterator[BadDataset]:
-        """A fault for every row that repeats another one, or whose file does not exist."""
+        """A fault for each row that repeats another one or whose file does not exist."""
         seen: set[tuple[str, int, int]] = set()
         for where, samples in self.rows[split]:
             first = samples[0]
@@ -287,45 +313,51 @@ def has_manifests(data: Path) -> bool:
 def read_manifests(data: Path, frames_per_video: int = FRAMES_PER_VIDEO) -> Manifests:
     """Read all manifests of a folder, `manifest-<split>.csv` before `manifest.csv`, or a single CSV file.
 
-    What is wrong with a line is returned in `faults`. Raises BadDataset where there is nothing to read at all.
+    What is wrong with a line is returned in `faults`.
+
+    Args:
+        data: the folder or the CSV
+        frames_per_video: how many frames of each whole video are scored
+
+    Raises:
+        BadDataset: there is nothing to read at all
     """
     if not data.exists():
         raise BadDataset(
-            f"there is no dataset folder {data}",
-            remedy="Make the simulated one with: swapbench data simulate",
+            f"there is no dataset {data}",
+            remedy="Create a simulated one with: swapbench data simulate",
         )
     if data.is_file() and data.suffix.lower() != ".csv":
         raise BadDataset(
-            f"{data} is no dataset", remedy="Name a dataset folder or a manifest whose name ends in .csv."
+            f"{data} is not a dataset", remedy="Name a dataset folder or a manifest whose name ends in .csv."
         )
     root = data.parent if data.is_file() else data
-    each = {split: manifest_path(root, split) for split in SPLITS if manifest_path(root, split).is_file()}
+    files = {split: manifest_path(root, split) for split in SPLITS if manifest_path(root, split).is_file()}
     single = data if data.is_file() else root / "manifest.csv"
-    if data.is_file() or (not each and single.is_file()):
+    if data.is_file() or (not files and single.is_file()):
         name = data.stem if data.is_file() else root.resolve().name
         about = read_about(root) if (root / "dataset.json").is_file() else About(name)
-        each = {}
+        files = {}
         sources: list[tuple[str, Path]] = [("", single)]
     else:
         about = read_about(root)
-        sources = list(each.items())
+        sources = list(files.items())
     faults: list[BadDataset] = []
-    rows: dict[str, list[tuple[str, tuple[Sample, ...]]]] = {split: [] for split in each}
+    rows: dict[str, list[tuple[str, tuple[Sample, ...]]]] = {split: [] for split in files}
     for split, path in sources:
-        for found, where, samples in _read_manifest(path, split, frames_per_video, faults):
-            rows.setdefault(found, []).append((where, samples))
-    every = [
+        for split_of_row, where, samples in _read_manifest(path, split, frames_per_video, faults):
+            rows.setdefault(split_of_row, []).append((where, samples))
+    faults += _mixed_presentations(
         (where, sample) for split in SPLITS for where, samples in rows.get(split, ()) for sample in samples
-    ]
-    faults += _mixed_presentations(every)
+    )
     ordered = {split: tuple(rows[split]) for split in SPLITS if split in rows}
-    return Manifests(about, root, ordered, each or dict.fromkeys(ordered, single), tuple(faults))
+    return Manifests(about, root, ordered, files or dict.fromkeys(ordered, single), tuple(faults))
 
 
 def _read_manifest(
     path: Path, split: str, frames_per_video: int, faults: list[BadDataset]
 ) -> Iterator[tuple[str, str, tuple[Sample, ...]]]:
-    """Split, "manifest row n" and samples of every line that is in order; the others go to `faults`."""
+    """Split, "manifest row n" and samples of every valid line; what is wrong with others goes to `faults`."""
     number = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -354,9 +386,20 @@ def _read_manifest(
 def _first_sample(
     where: str, folder: Path, split: str, row: Mapping[str, str | None], frames_per_video: int
 ) -> Sample:
-    """The sample of a line, the first of several where the line is a whole video. `split` is empty in a single CSV."""
+    """The sample of a line, the first of several where the line is a whole video.
+
+    Args:
+        where: file and line, for messages
+        folder: that paths are relative to
+        split: that the manifest is of; empty in a single CSV
+        row: column -> text; None where the line has another number of fields
+        frames_per_video: how many frames of a whole video are scored
+
+    Raises:
+        BadDataset: a field is wrong
+    """
     if None in row or None in row.values():
-        raise BadDataset(f"{where}: wrong number of fields")
+        raise BadDataset(f"{where}: the number of fields differs from the header's")
     text = {column: (row.get(column) or "").strip() for column in (*COLUMNS, "presentation")}
     relative = PurePosixPath(text["path"])
     if not text["path"] or relative.is_absolute() or ".." in relative.parts:
@@ -365,19 +408,19 @@ def _first_sample(
         raise BadDataset(f"{where}: unknown label {text['label']!r}", remedy=_label_remedy(text["label"]))
     if text["label"] == "attack" and not text["species"]:
         raise BadDataset(
-            f"{where}: an attack without a species", remedy="APCER is counted by species; name it."
+            f"{where}: the attack has no species", remedy="Name the species: APCER is counted by species."
         )
     if text["label"] == "bona_fide" and text["species"]:
-        raise BadDataset(f"{where}: a bona fide sample with the species {text['species']!r}")
+        raise BadDataset(f"{where}: the bona fide sample has the species {text['species']!r}")
     if not text["subject"]:
-        raise BadDataset(f"{where}: no subject")
+        raise BadDataset(f"{where}: the sample has no subject")
     if split and text["split"] != split:
-        raise BadDataset(f"{where}: split is {text['split']!r} in the manifest of {split!r}")
+        raise BadDataset(f"{where}: the split is {text['split']!r} in the manifest of {split!r}")
     if text["split"] not in SPLITS:
         raise BadDataset(f"{where}: unknown split {text['split']!r}", remedy="Use train, dev or test.")
     video = relative.suffix.lower() in VIDEO_SUFFIXES
     if text["frame"] and not text["frame"].isdecimal():
-        raise BadDataset(f"{where}: frame {text['frame']!r} is not a whole number from 0")
+        raise BadDataset(f"{where}: frame {text['frame']!r} is not a non-negative integer")
     return Sample(
         name=text["path"],
         path=folder.joinpath(*relative.parts),
@@ -415,41 +458,45 @@ def _box(where: str, fields: Sequence[str]) -> Box | None:
     if not (width > 0 and height > 0 and abs(x) < 1e6 and abs(y) < 1e6 and width < 1e6 and height < 1e6):
         raise BadDataset(
             f"{where}: box {', '.join(fields)} is empty",
-            remedy="Leave all four empty where no face is known.",
+            remedy="Leave all four fields empty if the face is not known.",
         )
     return x, y, width, height
 
 
 def shared_subjects(place: str, splits: Mapping[str, Iterable[Sample]]) -> Iterator[BadDataset]:
-    """A fault for every subject that is in two of the splits."""
+    """A fault for every subject that is in two of the splits; `place` is what the splits are of, in words."""
     seen: dict[str, tuple[str, str]] = {}
-    told: set[str] = set()
+    reported: set[str] = set()
     for split, samples in splits.items():
         for sample in samples:
             first, name = seen.setdefault(sample.subject, (split, sample.name))
-            if first != split and sample.subject not in told:
-                told.add(sample.subject)
+            if first != split and sample.subject not in reported:
+                reported.add(sample.subject)
                 yield BadDataset(
-                    f"{place}: subject {sample.subject!r} is in {first} ({name}) and in {split} ({sample.name})",
-                    remedy="Split by subject: a network that knows the person has not been tested.",
+                    f"{place}: subject {sample.subject!r} is in {first} ({name})"
+                    f" and in {split} ({sample.name})",
+                    remedy="Split by subject: test a network on people that it was not trained with.",
                 )
 
 
-def _mixed_presentations(every: Iterable[tuple[str, Sample]]) -> Iterator[BadDataset]:
-    """A fault for every row that contradicts an earlier row of its presentation, or puts a file into a second one."""
+def _mixed_presentations(rows: Iterable[tuple[str, Sample]]) -> Iterator[BadDataset]:
+    """A fault for every row that contradicts an earlier row of its presentation, or is in two of them."""
     seen: dict[str, Sample] = {}
     files: dict[str, str] = {}
-    told: set[str] = set()
-    for where, sample in every:
+    reported: set[str] = set()
+    for where, sample in rows:
         first = seen.setdefault(sample.presentation, sample)
         for name in ("subject", "label", "species", "split"):
-            if getattr(first, name) != getattr(sample, name) and where not in told:
-                told.add(where)
+            if getattr(first, name) != getattr(sample, name) and where not in reported:
+                reported.add(where)
                 yield BadDataset(
                     f"{where}: presentation {sample.presentation!r} has {name} {getattr(first, name)!r}"
                     f" in {first.name} and {getattr(sample, name)!r} in {sample.name}",
-                    remedy="Frames of one presentation are one trial and agree in subject, label, species and split.",
+                    remedy="All frames of a presentation need the same subject, label, species and split.",
                 )
-        if files.setdefault(sample.name, sample.presentation) != sample.presentation and where not in told:
-            told.add(where)
+        if (
+            files.setdefault(sample.name, sample.presentation) != sample.presentation
+            and where not in reported
+        ):
+            reported.add(where)
             yield BadDataset(f"{where}: {sample.name} is in two presentations")

@@ -1,17 +1,17 @@
-"""Where the face is in a frame: the dataset's own annotation, or a detector that works offline.
+"""Where the face is in a frame: from the dataset's own annotation, or from a detector that works offline.
 
-A box is x, y, width, height in pixels of the upright frame. The three policies are those of `records.Preprocessing.face_box`.
-A frame in which nobody finds a face is a failure to acquire, with its reason; it is never cropped at random.
+A box is x, y, width, height in pixels of the upright frame. The three policies are those of
+`records.Preprocessing.face_box`. A frame in which no face is found is a failure to acquire, with its reason;
+it is never cropped at random.
 
-Boxes of different origin differ in what they enclose (dlib: brow to chin; eyes of OULU-NPU: see `box_of_eyes`), so
-a network's crop scale fits best the kind of box that it was trained with.
+Boxes of different origin enclose different parts of a face (dlib: brow to chin; eyes of OULU-NPU: see
+`layouts.oulu.box_of_eyes`), so a network's crop scale fits best the kind of box that it was trained with.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from swapbench.data.layouts import face_format
 from swapbench.errors import BadDataset, MissingPackage
 from swapbench.files import write_atomically
 
@@ -27,55 +28,44 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.data.frames import Frame
-    from swapbench.data.samples import Annotation, AnnotationFormat, Box, Sample
+    from swapbench.data.layouts import FaceFormat
+    from swapbench.data.samples import Annotation, Box, Sample
     from swapbench.records import FaceBoxes
 
     Face = Box | None | str
     """A box, None for the whole frame, or in words why there is none."""
 
 NEAREST_FRAMES = 5
-"""A frame without a line of its own takes the line of a frame at most so far away: a fifth of a second."""
+"""A frame without a line of its own takes the line of a frame at most this far away: a fifth of a second."""
 
 SEARCHED_SIDE_PX = 640
 """Frames are reduced to this longer side before the detector looks at them."""
 
-_ANNOTATED_SIDE_PX = 224
-"""CelebA-Spoof's boxes count in a frame of 224 x 224, whatever the image's size."""
-
-_FIELDS: Mapping[AnnotationFormat, tuple[int, ...]] = {
-    "oulu": (5,),
-    "replay": (5,),
-    "msu": (5, 9),
-    "celeba": (4, 5),
-}
-
-
-def box_of_eyes(right: tuple[float, float], left: tuple[float, float]) -> Box:
-    """The face box from both eye centres (x, y): 2.0 eye distances wide, from 0.7 above to 1.7 below the eyes' midpoint.
-
-    The rule of bob.ip.facedetect for annotated eyes. With 63 mm between the pupils (Dodgson 2004) it is 126 x 151 mm, about
-    from cheek to cheek and from the middle of the forehead to the chin. dlib's boxes have nearly the same longer side
-    (2.3 to 2.7 eye distances on frontal faces).
-    """
-    distance = math.dist(right, left)
-    x, y = (right[0] + left[0]) / 2, (right[1] + left[1]) / 2
-    return x - distance, y - 0.7 * distance, 2.0 * distance, 2.4 * distance
+_LARGEST_PX = 1e6
 
 
 @dataclass(frozen=True)
 class Annotated:
-    """An annotation file as read: frame number -> box, None where the dataset says that there is no face."""
+    """An annotation file as read.
+
+    Attributes:
+        path: the file
+        boxes: frame number -> box; None where the dataset says that there is no face
+        numbered: as in `FaceFormat`
+        side_px: as in `FaceFormat`
+    """
 
     path: Path
     boxes: Mapping[int, Box | None]
-    scaled: bool = False
+    numbered: bool = True
+    side_px: int | None = None
 
     def at(self, number: int, frame_width_px: int, frame_height_px: int) -> Box | str:
-        """The box for a frame, or why there is none.
+        """The box for a frame in its pixels, or why there is none.
 
         A frame without a line takes the nearest one within `NEAREST_FRAMES`, the earlier of two.
         """
-        if self.scaled:
+        if not self.numbered:
             number = 0
         nearest = min(self.boxes, key=lambda line: (abs(line - number), line))
         if abs(nearest - number) > NEAREST_FRAMES:
@@ -83,60 +73,50 @@ class Annotated:
         box = self.boxes[nearest]
         if box is None:
             return f"{self.path.name} says that there is no face in frame {nearest}"
-        if not self.scaled:
+        if self.side_px is None:
             return box
-        across, down = frame_width_px / _ANNOTATED_SIDE_PX, frame_height_px / _ANNOTATED_SIDE_PX
+        across, down = frame_width_px / self.side_px, frame_height_px / self.side_px
         return box[0] * across, box[1] * down, box[2] * across, box[3] * down
 
 
 def read_annotation(annotation: Annotation) -> Annotated:
-    """Read an annotation file; fields may be separated by commas or spaces. A box without area says that there is no face.
+    """Read an annotation file in the format of its dataset.
 
-    oulu: `frame,xR,yR,xL,yL`, the eyes' centres (the subject's right eye first); see `box_of_eyes`. Whether the first frame
-    is 0 or 1 is not documented; one frame's motion is far below a box's accuracy.
-    replay: `frame x y w h`, frames counted from 0.
-    msu: `frame, left, top, right, bottom`, four more numbers for the eyes where the file has them. The boxes of clips that
-    are stored upside down count in the upright frame: bob.db.msu_mfsd_mod turns the frames and takes the boxes as they are.
-    celeba: one line `x y w h score` in a frame of 224 x 224.
-
-    Raises BadDataset with file and line.
+    Raises:
+        BadDataset: the file cannot be read, or a line does not have the format, with its number
     """
     try:
         lines = annotation.path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise BadDataset(f"cannot read {annotation.path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise BadDataset(f"{annotation.path} is no text") from error
+        raise BadDataset(f"{annotation.path} is not a text file") from error
+    form = face_format(annotation.format)
     boxes: dict[int, Box | None] = {}
     for row, line in enumerate(lines, start=1):
         if line.strip():
-            where = f"{annotation.path} line {row}"
-            frame, box = _line(where, line.replace(",", " ").split(), annotation.format)
+            frame, box = _frame_and_box(f"{annotation.path} line {row}", line.replace(",", " ").split(), form)
             boxes[frame] = box if box[2] > 0 and box[3] > 0 else None
     if not boxes:
         raise BadDataset(f"{annotation.path} is empty")
-    return Annotated(annotation.path, boxes, scaled=annotation.format == "celeba")
+    return Annotated(annotation.path, boxes, form.numbered, form.side_px)
 
 
-def _line(where: str, texts: Sequence[str], form: AnnotationFormat) -> tuple[int, Box]:
-    if len(texts) not in _FIELDS[form]:
-        wanted = " or ".join(map(str, _FIELDS[form]))
-        raise BadDataset(f"{where}: {len(texts)} numbers instead of {wanted}")
+def _frame_and_box(where: str, fields: Sequence[str], form: FaceFormat) -> tuple[int, Box]:
+    if len(fields) not in form.fields:
+        raise BadDataset(f"{where}: {len(fields)} numbers instead of {' or '.join(map(str, form.fields))}")
     try:
-        numbers = [float(text) for text in texts]
+        numbers = [float(field) for field in fields]
     except ValueError:
-        raise BadDataset(f"{where}: {' '.join(texts)[:80]!r} is not all numbers") from None
-    if not all(abs(number) < 1e6 for number in numbers):
-        raise BadDataset(f"{where}: {' '.join(texts)[:80]!r} holds a number that is no pixel")
-    if form == "celeba":
-        x, y, width, height = numbers[:4]
-        return 0, (x, y, width, height)
-    frame, a, b, c, d = numbers[:5]
+        raise BadDataset(f"{where}: {' '.join(fields)[:80]!r} is not all numbers") from None
+    if not all(abs(number) < _LARGEST_PX for number in numbers):
+        raise BadDataset(f"{where}: {' '.join(fields)[:80]!r} holds a number that is not a pixel coordinate")
+    if not form.numbered:
+        return 0, form.box(numbers)
+    frame, *rest = numbers
     if frame < 0 or frame != int(frame):
-        raise BadDataset(f"{where}: the frame number {texts[0]!r} is not a whole number from 0")
-    if form == "oulu":
-        return int(frame), box_of_eyes((a, b), (c, d))
-    return int(frame), ((a, b, c - a, d - b) if form == "msu" else (a, b, c, d))
+        raise BadDataset(f"{where}: the frame number {fields[0]!r} is not a non-negative integer")
+    return int(frame), form.box(rest)
 
 
 # ---------------------------------------------------------------------------------------------- the detector
@@ -145,18 +125,20 @@ _thread = threading.local()
 
 
 def detector_name() -> str:
-    """Name and version of the detector, part of what its boxes depend on. Raises MissingPackage without dlib."""
+    """Name and version of the detector, on which its boxes depend. Raises MissingPackage without dlib."""
     return f"dlib {_dlib().__version__}"
 
 
 def detect(image: Image.Image) -> Box | None:
     """The largest face that dlib's frontal face detector finds, or None.
 
-    Histograms of oriented gradients with a linear classifier (King, Max-Margin Object Detection, arXiv 1502.00046), made
-    for faces from 80 px. The frame is reduced to `SEARCHED_SIDE_PX` first; where nothing is found it is searched once more
-    at twice that size, for faces from 40 px. The largest is taken because the face that is presented is the one in front.
+    Histograms of oriented gradients with a linear classifier (King, Max-Margin Object Detection, arXiv
+    1502.00046), made for faces from 80 px. The frame is reduced to `SEARCHED_SIDE_PX` first; where nothing is
+    found it is searched once more at twice that size, for faces from 40 px. The largest face is taken because
+    the one that is presented is the one in front.
 
-    Raises MissingPackage without dlib.
+    Raises:
+        MissingPackage: dlib is not installed
     """
     # A detector keeps what it computed of its last image, so each thread has one of its own.
     if not hasattr(_thread, "detector"):
@@ -170,9 +152,9 @@ def detect(image: Image.Image) -> Box | None:
     pixels = np.asarray(small)
     across, down = image.width / small.width, image.height / small.height
     for upsample in (0, 1):
-        found = _thread.detector(pixels, upsample)
-        if found:
-            face = max(found, key=lambda one: one.area())
+        faces = _thread.detector(pixels, upsample)
+        if faces:
+            face = max(faces, key=lambda face: face.area())
             return face.left() * across, face.top() * down, face.width() * across, face.height() * down
     return None
 
@@ -182,7 +164,7 @@ def _dlib() -> Any:
         import dlib
     except ImportError:
         missing = MissingPackage("dlib-bin", "finding faces where the dataset gives no box", "datasets")
-        missing.remedy += ", or take whole frames: --faces frame"
+        missing.remedy += ", or use whole frames: --faces frame"
         raise missing from None
     return dlib
 
@@ -196,9 +178,12 @@ def needs_detector(policy: FaceBoxes, samples: Sequence[Sample]) -> bool:
 
 @dataclass
 class Detections:
-    """What the detector finds in the frames of one file: kept on disk by the file's content, and looked for once.
+    """What the detector finds in the frames of one file: kept on disk by the file's content, computed once.
 
-    path: the JSON file that holds frame number -> box or null; see `kept`.
+    Attributes:
+        path: the JSON file that holds frame number -> box or null; see `kept`
+        boxes: frame number -> box; None where there is no face
+        saved: how many of them are on disk
     """
 
     path: Path
@@ -207,12 +192,17 @@ class Detections:
 
     @classmethod
     def kept(cls, folder: Path, about: Sequence[str]) -> Detections:
-        """What is kept in `folder` for the file, decoder and detector that `about` names; a damaged file counts as none."""
+        """What was found before; a damaged file counts as none.
+
+        Args:
+            folder: where found faces are kept
+            about: digest of the file, its decoder and the detector
+        """
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
         path = folder / key[:2] / f"{key}.json"
         try:
-            read = json.loads(path.read_bytes())
-            boxes = {int(number): tuple(box) if box else None for number, box in read.items()}
+            content = json.loads(path.read_bytes())
+            boxes = {int(number): tuple(box) if box else None for number, box in content.items()}
         except (OSError, ValueError, TypeError, AttributeError):
             boxes = {}
         return cls(path, boxes, len(boxes))
@@ -234,14 +224,16 @@ class Detections:
 class FaceFinder:
     """Finds the face in the frames of one file. Not to be shared between threads.
 
-    detections: None where no policy that is asked for needs the detector.
+    Attributes:
+        detections: None where no policy that is asked for needs the detector
+        annotated: annotation files read so far, or why they cannot be read
     """
 
     detections: Detections | None = None
     annotated: dict[Annotation, Annotated | str] = field(default_factory=dict)
 
     def face(self, policy: FaceBoxes, sample: Sample, frame: Frame) -> Face:
-        """The face box of a sample in its frame by a policy: a box, None for the whole frame, or why there is none."""
+        """A sample's face box in its frame by a policy; None for the whole frame, or why there is none."""
         if policy == "frame":
             return None
         if policy == "given" and sample.box is not None:
@@ -267,8 +259,8 @@ class FaceFinder:
                 self.annotated[annotation] = read_annotation(annotation)
             except BadDataset as error:
                 self.annotated[annotation] = str(error).replace(str(annotation.path), annotation.path.name)
-        found = self.annotated[annotation]
-        return found if isinstance(found, str) else found.at(frame.number, *frame.image.size)
+        annotated = self.annotated[annotation]
+        return annotated if isinstance(annotated, str) else annotated.at(frame.number, *frame.image.size)
 
 
 def _inside(box: Box, frame_width_px: int, frame_height_px: int) -> Box | str:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 UNITS_AHEAD = 2
-"""Units under way for each thread: one that it works on and one that waits, so that no thread is ever idle."""
+"""Units in flight per thread: one that it works on and one that waits, so that no thread is ever idle."""
 
 _UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for files that are no readable image; SyntaxError for some broken ones."""
+"""What Pillow raises for files that are not a readable image; SyntaxError for some broken ones."""
 
 _CLOCKWISE = {
     90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
@@ -50,16 +50,16 @@ class Frame(NamedTuple):
 
 
 def is_video(sample: Sample) -> bool:
-    """True where the sample's file is a video: it is spread over it, or its suffix says so."""
+    """True where the sample's file is a video: samples are spread over it, or its suffix says so."""
     return sample.spread > 0 or sample.path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def decoders(samples: Iterable[Sample]) -> list[str]:
-    """Names and versions of what decodes the files of these samples: part of what their pixels depend on."""
-    found = [f"pillow {PIL.__version__}"]
+    """Names and versions of what decodes the files of these samples, on which their pixels depend."""
+    versions = [f"pillow {PIL.__version__}"]
     if any(is_video(sample) for sample in samples):
-        found.append(f"opencv {_cv2().__version__}")
-    return found
+        versions.append(f"opencv {_cv2().__version__}")
+    return versions
 
 
 def by_file(samples: Sequence[Sample]) -> list[list[int]]:
@@ -71,9 +71,15 @@ def by_file(samples: Sequence[Sample]) -> list[list[int]]:
 
 
 def load_frame(path: Path, rotate_deg: int = 0) -> Image.Image:
-    """The upright RGB frame of an image file: turned as its EXIF orientation says, or by `rotate_deg` clockwise instead.
+    """The upright RGB frame of an image file.
 
-    Raises OSError, ValueError, SyntaxError or PIL.Image.DecompressionBombError for a file that is no readable image.
+    Args:
+        path: the image
+        rotate_deg: how far it is turned clockwise; 0: as its EXIF orientation says
+
+    Raises:
+        OSError: like ValueError, SyntaxError or PIL.Image.DecompressionBombError, the file is not a readable
+            image
     """
     with Image.open(path) as image:
         upright = image if rotate_deg else ImageOps.exif_transpose(image)
@@ -86,27 +92,37 @@ def turned(image: Image.Image, clockwise_deg: int) -> Image.Image:
 
 
 def read_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
-    """The frames that `samples`, all of one file, ask for, in the file's order: index in `samples`, frame or reason.
+    """The frames that samples of one file ask for, in the file's order.
 
-    A video is decoded from its beginning to the last frame that is wanted, and no further. The frames that can be decoded
-    are given; each of the others has its reason. Nothing behind a damaged frame is read, because its number is not known.
+    A video is decoded from its beginning to the last frame that is wanted, and no further. The frames that
+    can be decoded are yielded; each of the others has its reason. Nothing after a damaged frame is read,
+    because its number is not known.
 
-    The number N that `Sample.spread` counts with is the one that the container declares. Where it declares too many, the
-    frames that are not there are reported; where it declares too few, the choice is spread evenly over the part that it
-    declares, because only decoding every file to its end could tell. Where it declares none, the frames are counted. A
-    video of fewer frames than `spread` gives some of them twice.
+    The number N that `Sample.spread` counts with is the one that the container declares. Where it declares
+    too many, the frames that do not exist are reported; where it declares too few, the choice is spread
+    evenly over the part that it declares, because only decoding every file to its end could tell. Where it
+    declares none, the frames are counted. A video of fewer frames than `spread` gives some of them twice.
 
-    A video is turned as its metadata says, or by `rotate_deg` instead. Raises MissingPackage for a video without OpenCV.
+    A video is turned as its metadata says, or by `rotate_deg` instead.
+
+    Args:
+        samples: all of one file
+
+    Yields:
+        Index in `samples`, and the frame or the reason why there is none.
+
+    Raises:
+        MissingPackage: a video is to be read without OpenCV
     """
     if is_video(samples[0]):
         yield from _video_frames(samples)
         return
     try:
-        found: Frame | str = Frame(0, load_frame(samples[0].path, samples[0].rotate_deg))
+        frame: Frame | str = Frame(0, load_frame(samples[0].path, samples[0].rotate_deg))
     except _UNREADABLE as error:
-        found = f"{type(error).__name__}: {error}".replace(str(samples[0].path), samples[0].path.name)
+        frame = f"{type(error).__name__}: {error}".replace(str(samples[0].path), samples[0].path.name)
     for index in range(len(samples)):
-        yield index, found
+        yield index, frame
 
 
 def _video_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
@@ -115,19 +131,19 @@ def _video_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]
         if not capture.isOpened():
             empty = samples[0].path.is_file() and samples[0].path.stat().st_size == 0
             for index in range(len(samples)):
-                yield index, "the file is empty" if empty else "no video that can be opened"
+                yield index, "the file is empty" if empty else "not a video that can be opened"
             return
         declared = capture.get(_cv2().CAP_PROP_FRAME_COUNT)
         count = int(declared) if declared > 0 else _counted(samples[0])
         wanted = sorted((_number(sample, count), index) for index, sample in enumerate(samples))
-        passed, going = 0, True
-        for number, same in itertools.groupby(wanted, key=lambda one: one[0]):
-            while going and passed <= number:
-                going = bool(capture.grab())
-                passed += going
-            shown = _retrieved(capture, number, samples[0]) if going else _missing(number, passed, count)
-            for _, index in same:
-                yield index, shown
+        grabbed, readable = 0, True
+        for number, group in itertools.groupby(wanted, key=lambda pair: pair[0]):
+            while readable and grabbed <= number:
+                readable = bool(capture.grab())
+                grabbed += readable
+            frame = _retrieved(capture, number, samples[0]) if readable else _missing(number, grabbed, count)
+            for _, index in group:
+                yield index, frame
     finally:
         capture.release()
 
@@ -141,7 +157,7 @@ def _number(sample: Sample, count: int) -> int:
 
 def _missing(number: int, readable: int, count: int) -> str:
     if number >= count:
-        return f"there is no frame {number}: the video has {count} frames, counted from 0"
+        return f"there is no frame {number}: the video has {count} frames, numbered from 0"
     return f"truncated or damaged: {readable} of {count} frames can be read"
 
 
@@ -158,7 +174,7 @@ def _retrieved(capture: Any, number: int, sample: Sample) -> Frame | str:
 
 
 def _opened(sample: Sample) -> Any:
-    # One decoding thread: files are decoded side by side, and a thread pool for each of them would only get in the way.
+    # One decoding thread: files are decoded side by side, and a thread pool for each would get in the way.
     cv2 = _cv2()
     capture = cv2.VideoCapture(str(sample.path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if sample.rotate_deg:
@@ -177,8 +193,8 @@ def _counted(sample: Sample) -> int:
 
 @functools.cache
 def _cv2() -> Any:
-    # Both print about every damaged file; the reasons that are returned say it once and in one line. A person who
-    # wants to hear them sets the variables.
+    # Both libraries print about every damaged file; the reasons that are returned say it once, in one line.
+    # Whoever wants their output sets the variables.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
@@ -192,10 +208,19 @@ def _cv2() -> Any:
 def side_by_side(
     work: Callable[[Unit], Result], units: Iterable[Unit], threads: int
 ) -> Generator[Result, None, None]:
-    """work(unit) of every unit in so many threads, results as they come.
+    """work(unit) of every unit in several threads, results as they come.
 
-    Only `UNITS_AHEAD` units a thread are under way at any time, so that neither waiting units nor results pile up,
-    however many there are. An exception of `work` is raised here, after the units that were under way.
+    Only `UNITS_AHEAD` units per thread are in flight at any time, so that neither waiting units nor results
+    pile up, however many there are. An exception of `work` is raised here, after the units that were in
+    flight.
+
+    Args:
+        work: is called in the threads
+        units: its arguments
+        threads: how many
+
+    Yields:
+        The results, in the order in which they are ready.
     """
     pending: set[Future[Result]] = set()
     with ThreadPoolExecutor(threads) as pool:

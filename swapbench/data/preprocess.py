@@ -1,8 +1,9 @@
-"""From a frame and a face box to a network's input, exactly as a card's Preprocessing says: the one implementation of it.
+"""From a frame and a face box to a network's input, exactly as a card's `Preprocessing` says.
 
-Four steps: upright frame (`frames`) -> crop around the face (`facebox`) -> resize -> channel order; these give uint8 and are
-what `prepare` keeps on disk. `normalise` turns them into the network's float32; the runtimes' workers feed the same bits.
-Needs numpy and Pillow, OpenCV for videos, dlib for faces that the dataset gives no box for; never PyTorch.
+This is the one implementation, in four steps: upright frame (`frames`), crop around the face (`facebox`),
+resize, channel order. They give uint8, which `prepare` keeps on disk. `normalise` turns it into the network's
+float32; the runtimes' workers feed the same bits. Needs numpy and Pillow, OpenCV for videos, dlib for faces
+that the dataset gives no box for; never PyTorch.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ def crop_box(
 ) -> tuple[int, int, int, int]:
     """The crop as x0, y0, x1, y1 in pixels, x1 and y1 exclusive, always inside the frame and never empty.
 
-    The box (or the square on its longer side) is scaled by `crop_scale` about its centre, by less where the frame is too
-    small, then shifted inside the frame. The rounding (inclusive corners, both truncated) is that of
-    minivision-ai/Silent-Face-Anti-Spoofing, whose networks are sensitive to it. Without a box: the whole frame.
+    The box (or the square on its longer side) is scaled by `crop_scale` about its centre, by less where the
+    frame is too small, then shifted inside the frame. The rounding (inclusive corners, both truncated) is
+    that of minivision-ai/Silent-Face-Anti-Spoofing, whose networks are sensitive to it.
+
+    Args:
+        frame_width_px: of the upright frame
+        frame_height_px: of the upright frame
+        box: of the face; None: the whole frame
+        preprocessing: of the card
     """
     if box is None:
         return 0, 0, frame_width_px, frame_height_px
@@ -51,22 +58,10 @@ def crop_box(
     centre_x, centre_y = x + width / 2, y + height / 2
     if not preprocessing.keep_box_aspect:
         width = height = max(width, height)
-    x0, x1 = _inside(
-        centre_x, width, frame_width_px, _scale(width, height, frame_width_px, frame_height_px, preprocessing)
-    )
-    y0, y1 = _inside(
-        centre_y,
-        height,
-        frame_height_px,
-        _scale(width, height, frame_width_px, frame_height_px, preprocessing),
-    )
+    scale = min((frame_height_px - 1) / height, (frame_width_px - 1) / width, preprocessing.crop_scale)
+    x0, x1 = _inside(centre_x, width, frame_width_px, scale)
+    y0, y1 = _inside(centre_y, height, frame_height_px, scale)
     return x0, y0, x1, y1
-
-
-def _scale(
-    width: float, height: float, frame_width_px: int, frame_height_px: int, preprocessing: Preprocessing
-) -> float:
-    return min((frame_height_px - 1) / height, (frame_width_px - 1) / width, preprocessing.crop_scale)
 
 
 def _inside(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
@@ -82,9 +77,15 @@ def _inside(centre: float, length: float, frame_px: int, scale: float) -> tuple[
 def resized(
     frame: Image.Image, region: tuple[float, float, float, float], preprocessing: Preprocessing
 ) -> NDArray[np.uint8]:
-    """A region (x0, y0, x1, y1 in pixels) of an RGB frame at the input size: uint8 [height, width, 3] in the card's order.
+    """A region of a frame at the input size.
 
-    "bilinear" looks at whole pixels only, so the region is truncated to them.
+    Args:
+        frame: RGB
+        region: x0, y0, x1, y1 in pixels; "bilinear" looks at whole pixels only, so it is truncated to them
+        preprocessing: of the card
+
+    Returns:
+        uint8 [height, width, 3] in the card's channel order.
     """
     size = (preprocessing.width_px, preprocessing.height_px)
     if preprocessing.resize == "antialias":
@@ -96,19 +97,25 @@ def resized(
 
 
 def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The face in a frame as the network's uint8 input [height, width, 3]; the whole frame where the box is None."""
+    """The face in a frame as the network's uint8 input [height, width, 3]; box None: the whole frame."""
     return resized(frame, crop_box(frame.width, frame.height, box, preprocessing), preprocessing)
 
 
 def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """`cropped` of an image file. Raises OSError or ValueError where it cannot be read."""
+    """`cropped` of an image file; OSError or ValueError where it cannot be read."""
     return cropped(load_frame(path), box, preprocessing)
 
 
 def four_neighbours(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Bilinear interpolation of [h, w, c] between the four nearest pixels, pixel centres at .5, edges repeated.
+    """Bilinear interpolation between the four nearest pixels, pixel centres at .5, edges repeated.
 
-    What OpenCV calls INTER_LINEAR; it computes with 11 bit weights, so single grey levels may differ.
+    This is OpenCV's INTER_LINEAR, which computes with weights of 11 bits, so that single grey levels may
+    differ.
+
+    Args:
+        pixels: uint8 [height, width, channels]
+        width_px: of the result
+        height_px: of the result
     """
     top, bottom, down = _neighbours(pixels.shape[0], height_px)
     left, right, across = _neighbours(pixels.shape[1], width_px)
@@ -128,7 +135,8 @@ def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp],
 def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
     """(pixel * scale - mean) / std for each channel of [..., 3], float32. NHWC stays NHWC.
 
-    Computed in double precision for each of the 256 values and rounded once, as the runtimes' workers do: equal bits.
+    Computed in double precision for each of the 256 values and rounded once, as the runtimes' workers do:
+    equal bits.
     """
     values = np.arange(256, dtype=np.float64)[:, None]
     table = (values * preprocessing.scale - np.asarray(preprocessing.mean)) / np.asarray(preprocessing.std)
@@ -137,14 +145,19 @@ def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArra
     return normalised
 
 
-# ---------------------------------------------------------------------------------------------- whole datasets
+# --------------------------------------------------------------------------------------------- whole datasets
 
 
 @dataclass
 class Timings:
-    """Where the time of a call went, in ns: the first three are sums over its threads, `wall_ns` is the whole call.
+    """Where the time of a call went, in ns: the first three are sums over its threads.
 
-    decode_ns: reading and decoding files; faces_ns: annotations and the detector; resize_ns: cropping and resizing.
+    Attributes:
+        threads: how many
+        decode_ns: reading and decoding files
+        faces_ns: annotations and the detector
+        resize_ns: cropping and resizing
+        wall_ns: the whole call
     """
 
     threads: int = 1
@@ -156,7 +169,13 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """What was found for the sample at `index`: its frame, and in it the face by each policy; or why there is no frame."""
+    """What was found for one sample.
+
+    Attributes:
+        index: of the sample
+        frame: its frame, or why there is none
+        faces: the face in the frame by each policy; empty without a frame
+    """
 
     index: int
     frame: Frame | str
@@ -166,8 +185,11 @@ class Acquired:
 class Sources:
     """The files behind samples, by content: what is cached is named after it.
 
-    folder: where found faces are kept, so that no frame is searched twice. Raises BadDataset for a file that cannot be read;
-    an annotation that cannot be read is no error here, because the frames that need it say so.
+    A file that cannot be read raises BadDataset; an annotation that cannot be read is no error here, because
+    the frames that need it report it.
+
+    Attributes:
+        samples: whose files they are
     """
 
     def __init__(self, samples: Sequence[Sample], folder: Path) -> None:
@@ -185,7 +207,12 @@ class Sources:
                     self._contents[sample.annotation.path] = content_sha256(sample.annotation.path)
 
     def key(self, policies: Iterable[FaceBoxes], settings: object) -> str:
-        """A digest of what determines pixels: content, frames, boxes, decoders, the detector where asked, JSON-able settings."""
+        """A digest of all that determines pixels: content, frames, boxes, decoders, and the detector if used.
+
+        Args:
+            policies: where face boxes come from
+            settings: of the crops, in types that JSON has
+        """
         wanted = sorted(set(policies))
         searched = any(needs_detector(policy, self.samples) for policy in wanted)
         about = [self._decoders, detector_name() if searched else "", wanted, settings]
@@ -202,29 +229,34 @@ class Sources:
     def acquire(
         self, file: Sequence[int], policies: Iterable[FaceBoxes], spent: Timings
     ) -> Iterator[Acquired]:
-        """Frames and faces of the samples with these indexes, all of one file; the time it takes is added to `spent`.
+        """Frames and faces of samples of one file, in the file's order.
 
-        They come in the file's order; at most two frames are in memory, the last one and the next.
+        At most two frames are in memory, the last one and the next.
+
+        Args:
+            file: indexes of the samples
+            policies: where face boxes come from
+            spent: the time it takes is added here
         """
         clock = time.perf_counter_ns
-        wanted = [self.samples[index] for index in file]
+        samples = [self.samples[index] for index in file]
         finder = FaceFinder()
-        if any(needs_detector(policy, wanted) for policy in policies):
-            about = [self._contents[wanted[0].path].hex(), str(wanted[0].rotate_deg)]
-            about += [*decoders(wanted), detector_name()]
+        if any(needs_detector(policy, samples) for policy in policies):
+            about = [self._contents[samples[0].path].hex(), str(samples[0].rotate_deg)]
+            about += [*decoders(samples), detector_name()]
             finder = FaceFinder(Detections.kept(self._folder, about))
-        frames = read_frames(wanted)
+        frames = read_frames(samples)
         while True:
             began = clock()
-            found = next(frames, None)
+            numbered = next(frames, None)
             spent.decode_ns += clock() - began
-            if found is None:
+            if numbered is None:
                 break
-            row, frame = found
+            row, frame = numbered
             faces: dict[FaceBoxes, Face] = {}
             began = clock()
             if not isinstance(frame, str):
-                faces = {policy: finder.face(policy, wanted[row], frame) for policy in policies}
+                faces = {policy: finder.face(policy, samples[row], frame) for policy in policies}
             spent.faces_ns += clock() - began
             yield Acquired(file[row], frame, faces)
         finder.save()
@@ -232,10 +264,14 @@ class Sources:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Crops on disk: `path` is a .npy of uint8 [n, height, width, 3], row by row as the samples were given.
+    """Crops on disk.
 
-    failures: index -> reason for every frame that could not be read or has no face; its row is zero and its score must be
-    NaN. timings: of the call that made the file, shared by all that it made; None where the file was there already.
+    Attributes:
+        path: a .npy of uint8 [samples, height, width, 3], in the order of the samples
+        failures: index -> reason for every frame that could not be read or has no face; its row is zero and
+            its score must be NaN
+        timings: of the call that wrote the file, shared by all that it wrote; None where the file was there
+            already
     """
 
     path: Path
@@ -267,29 +303,38 @@ def prepare_all(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Prepared]:
-    """Crop every sample into the folder `out`, for several geometries at once: each file is decoded once for all of them.
+    """Crop every sample for several geometries at once: each file is decoded once for all of them.
 
-    What is there already is not made again: a second call with equal content reads nothing but the files' digests. A file's
-    name is a digest of content, frames, boxes, geometry and the versions of decoders and detector; mean, std and scale do
-    not matter because the rows are uint8. Found faces are kept by content too, in `out`/faces.
+    Files that exist are not written again: a second call with equal content reads nothing but the files'
+    digests. A file's name is a digest of content, frames, boxes, geometry and the versions of decoders and
+    detector; mean, std and scale do not matter because the rows are uint8. Faces are kept by content too, in
+    `out`/faces.
 
-    `processes` threads work at the same time, each on one file with at most two frames in memory (Pillow, OpenCV and dlib
-    release the interpreter lock), so that memory does not grow with the dataset. `progress` is called with (done, all) samples.
     Frames that cannot be read and frames without a face are reported in `failures`, never dropped.
 
-    Raises BadDataset for a file that is not there, MissingPackage where OpenCV or dlib is needed and absent,
-    EnvironmentFailed where the folder cannot be written or the disk is full.
+    Args:
+        samples: frames to crop
+        preprocessings: the geometries
+        out: the folder
+        processes: threads that work at the same time, each on one file with at most two frames in memory
+            (Pillow, OpenCV and dlib release the interpreter lock), so that memory does not grow with the
+            dataset
+        progress: is called with (done, all) samples
+
+    Returns:
+        The crops of each geometry, in their order.
+
+    Raises:
+        BadDataset: a file does not exist
+        MissingPackage: OpenCV or dlib is needed and not installed
+        EnvironmentFailed: the folder cannot be written, or the disk is full
     """
     began = time.perf_counter_ns()
     sources = Sources(samples, out / "faces")
-    paths = [
-        out
-        / f"crops-{sources.key([one.face_box], one.model_dump(exclude={'scale', 'mean', 'std'}))[:24]}.npy"
-        for one in preprocessings
-    ]
+    paths = [out / f"crops-{_key(sources, preprocessing)}.npy" for preprocessing in preprocessings]
     missing = {
-        path: one
-        for path, one in zip(paths, preprocessings, strict=True)
+        path: preprocessing
+        for path, preprocessing in zip(paths, preprocessings, strict=True)
         if not (path.is_file() and _failures_path(path).is_file())
     }
     timings = Timings(threads=max(processes, 1))
@@ -303,39 +348,45 @@ def prepare_all(
     return [Prepared(path, _failures(path), timings if path in missing else None) for path in paths]
 
 
+def _key(sources: Sources, preprocessing: Preprocessing) -> str:
+    return sources.key([preprocessing.face_box], preprocessing.model_dump(exclude={"scale", "mean", "std"}))[
+        :24
+    ]
+
+
 def _failures_path(path: Path) -> Path:
     return path.with_suffix(".failures.json")
 
 
 def _failures(path: Path) -> dict[int, str]:
-    read = json.loads(_failures_path(path).read_text(encoding="utf-8"))
-    return {int(row): text for row, text in read.items()}
+    failures = json.loads(_failures_path(path).read_text(encoding="utf-8"))
+    return {int(row): reason for row, reason in failures.items()}
 
 
 def _write_crops(
     sources: Sources,
-    wanted: Mapping[Path, Preprocessing],
+    geometries: Mapping[Path, Preprocessing],
     timings: Timings,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    """Write the crops of every sample for every wanted file, and add the time that it takes to `timings`."""
+    """Write the crops of every sample for every wanted file, and add the time it takes to `timings`."""
     clock, lock = time.perf_counter_ns, threading.Lock()
-    samples, policies = sources.samples, {one.face_box for one in wanted.values()}
-    failures: dict[Path, dict[int, str]] = {path: {} for path in wanted}
+    samples, policies = sources.samples, {preprocessing.face_box for preprocessing in geometries.values()}
+    failures: dict[Path, dict[int, str]] = {path: {} for path in geometries}
     done = 0
 
     def crop_file(file: Sequence[int]) -> int:
         spent = Timings()
-        for found in sources.acquire(file, policies, spent):
-            for path, preprocessing in wanted.items():
+        for acquired in sources.acquire(file, policies, spent):
+            for path, preprocessing in geometries.items():
                 began = clock()
-                crop = _crop(found, preprocessing)
+                crop = _crop(acquired, preprocessing)
                 spent.resize_ns += clock() - began
                 with lock:
                     if isinstance(crop, str):
-                        failures[path][found.index] = f"{samples[found.index].name}: {crop}"
+                        failures[path][acquired.index] = f"{samples[acquired.index].name}: {crop}"
                         crop = np.zeros(_row(preprocessing), np.uint8)
-                    rows[path].seek(starts[path] + found.index * crop.nbytes)
+                    rows[path].seek(starts[path] + acquired.index * crop.nbytes)
                     rows[path].write(crop.data)
         with lock:
             timings.decode_ns += spent.decode_ns
@@ -345,8 +396,8 @@ def _write_crops(
 
     # Written and not mapped: a full disk is an error here, where a map would end the process by a signal.
     with contextlib.ExitStack() as stack:
-        rows = {path: stack.enter_context(whole_file(path)) for path in wanted}
-        for path, preprocessing in wanted.items():
+        rows = {path: stack.enter_context(whole_file(path)) for path in geometries}
+        for path, preprocessing in geometries.items():
             shape = (len(samples), *_row(preprocessing))
             np.lib.format.write_array_header_1_0(
                 rows[path], {"descr": "|u1", "fortran_order": False, "shape": shape}
@@ -359,18 +410,18 @@ def _write_crops(
             done += count
             if progress is not None:
                 progress(done, len(samples))
-        # inside the block: the array's presence is what says that both are complete
-        for path, found in failures.items():
-            reasons = {str(index): found[index] for index in sorted(found)}
-            write_atomically(_failures_path(path), json.dumps(reasons, indent=1) + "\n")
+        # inside the block: that the array exists says that both files are complete
+        for path, reasons in failures.items():
+            by_index = {str(index): reasons[index] for index in sorted(reasons)}
+            write_atomically(_failures_path(path), json.dumps(by_index, indent=1) + "\n")
 
 
 def _row(preprocessing: Preprocessing) -> tuple[int, int, int]:
     return preprocessing.height_px, preprocessing.width_px, 3
 
 
-def _crop(found: Acquired, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
-    if isinstance(found.frame, str):
-        return found.frame
-    face = found.faces[preprocessing.face_box]
-    return face if isinstance(face, str) else cropped(found.frame.image, face, preprocessing)
+def _crop(acquired: Acquired, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
+    if isinstance(acquired.frame, str):
+        return acquired.frame
+    face = acquired.faces[preprocessing.face_box]
+    return face if isinstance(face, str) else cropped(acquired.frame.image, face, preprocessing)

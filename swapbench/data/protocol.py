@@ -1,18 +1,19 @@
-"""Which people train, develop and test: the protocols of the literature, each with an honest development split.
+"""Which people train, develop and test: the protocols of the literature, each with a development split.
 
 Protocols, as they are written on a command line:
 
 - none, `intra` or `grandtest`: the dataset's own splits (OULU-NPU: its protocol 1);
 - `1`, `2`, `3`, `4`: those of OULU-NPU, with all six folds of 3 and 4; `3_2` is one fold;
 - `O+C+I:M`, `M+I:C`: train on the datasets before the colon, test on the one behind it. Below a data root the
-  letters are datasets (O OULU-NPU, C CASIA-FASD, I Idiap Replay-Attack, M MSU-MFSD); in one folder they are values of the
-  column `domain`.
+  letters are datasets (O OULU-NPU, C CASIA-FASD, I Idiap Replay-Attack, M MSU-MFSD); in one folder they are
+  values of the column `domain`.
 
-Thresholds are frozen on the development split, so every fold has one that shares nobody with train or test. CASIA-FASD,
-MSU-MFSD, CelebA-Spoof and a manifest without one have theirs carved from train, by subject. Across datasets the sources
-train with what SSDG (Jia et al., CVPR 2020) trains with: train and test of OULU-NPU and Replay-Attack, everything of the
-other two; the dev splits of the former, and a fifth of the people of the latter, develop. The target is tested on train and
-test of OULU-NPU and Replay-Attack, and on everything of the other two, as in the literature, so that numbers compare.
+Thresholds are frozen on the development split, so every fold has one that shares nobody with train or test.
+CASIA-FASD, MSU-MFSD, CelebA-Spoof and a manifest without one have theirs carved from train, by subject.
+Across datasets the sources train with what SSDG (Jia et al., CVPR 2020) trains with: train and test of
+OULU-NPU and Replay-Attack, everything of the other two; the dev splits of the former, and a fifth of the
+people of the latter, develop. The target is tested on train and test of OULU-NPU and Replay-Attack, and on
+everything of the other two, as in the literature, so that numbers compare.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from swapbench.data import layouts
 from swapbench.data.dataset import FRAMES_PER_VIDEO, SPLITS, has_manifests, read_manifests
 from swapbench.data.folds import Fold, carved_basis, count_rows, development_people
 from swapbench.data.layouts import oulu
-from swapbench.data.layouts.corpus import many, some
+from swapbench.data.layouts.corpus import counted, shortened
 from swapbench.errors import BadDataset, UnknownName, UserError
 
 if TYPE_CHECKING:
@@ -50,11 +51,23 @@ def open_data(
     frames_per_video: int = FRAMES_PER_VIDEO,
     splits: Sequence[str] = SPLITS,
 ) -> tuple[Dataset, ...]:
-    """The folds of a protocol on a dataset (`data`: a folder or a CSV) or on several (`data_root`), checked.
+    """The folds of a protocol, checked.
 
-    A folder in an official layout is read as that dataset, whether or not manifests lie in it too.
-    Only `splits` are returned and looked at for files and classes; that nobody is in two splits is checked over all three.
-    `Dataset.basis` says what the numbers rest on. Raises BadDataset, UserError and UnknownName.
+    A folder in an official layout is read as that dataset, whether or not it holds manifests too.
+    `Dataset.basis` says what the numbers rest on.
+
+    Args:
+        data: one dataset, a folder or a CSV; None where `data_root` is given
+        data_root: a folder that holds several datasets, for a protocol across them
+        protocol: as above; None: the dataset's own splits
+        frames_per_video: how many frames of each video are scored
+        splits: which are returned and checked for files and classes; that nobody is in two splits is checked
+            over all three
+
+    Raises:
+        BadDataset: the data cannot be read, or numbers from it would be meaningless
+        UserError: the protocol does not exist or does not fit the data
+        UnknownName: like UserError, for a split, a dataset letter or a domain
     """
     unknown = [split for split in splits if split not in SPLITS]
     if unknown:
@@ -65,10 +78,16 @@ def open_data(
 
 @dataclass(frozen=True)
 class DataCheck:
-    """What there is of a dataset under a protocol. Nothing that is wrong hides anything else.
+    """What there is of a dataset under a protocol. No fault hides another.
 
-    faults: why numbers from it would mean nothing; missing: names that are listed or published and have no file;
-    findings: what else is odd; people: who is in two splits, or that nobody is; basis: what numbers would rest on.
+    Attributes:
+        title: of the dataset or protocol
+        rows: counts by fold, split and class
+        faults: why numbers from it would be meaningless
+        missing: names that are listed or published and have no file
+        findings: what else is odd
+        people: who is in two splits, or that nobody is
+        basis: what numbers would rest on
     """
 
     title: str
@@ -100,15 +119,15 @@ class DataCheck:
         ]
 
     def lines(self) -> list[str]:
-        """Everything but the counts, a sentence each, the worst first."""
-        gone = (
-            [f"missing: {many(len(self.missing), 'file')}, first: {some(self.missing)}"]
+        """Everything but the counts, one sentence each, the worst first."""
+        missing = (
+            [f"missing: {counted(len(self.missing), 'file')}, first: {shortened(self.missing)}"]
             if self.missing
             else []
         )
         return [
             *(f"wrong: {text}" for text in self.faults),
-            *gone,
+            *missing,
             *(f"odd: {text}" for text in self.findings),
             *(f"people: {text}" for text in self.people),
             *(f"note: {text}" for text in self.basis),
@@ -121,10 +140,18 @@ class DataCheck:
 
 
 def check_data(data: Path | None, *, data_root: Path | None = None, protocol: str | None = None) -> DataCheck:
-    """Count what `open_data` would use against what was published, and list everything that is wrong, missing or odd.
+    """Compare what `open_data` would use with what was published, and list all that is wrong, missing or odd.
 
-    No video and no image is opened. Raises UserError and UnknownName for a protocol that there is not, and BadDataset
-    where there is nothing to count.
+    No video and no image is opened.
+
+    Args:
+        data: as in `open_data`
+        data_root: as in `open_data`
+        protocol: as in `open_data`
+
+    Raises:
+        UserError: the protocol does not exist or does not fit the data
+        BadDataset: there is nothing to count
     """
     opened = _open(data, data_root, protocol, 1, SPLITS)
     folds, corpora = opened.folds, opened.corpora
@@ -132,8 +159,13 @@ def check_data(data: Path | None, *, data_root: Path | None = None, protocol: st
     if not any(fold.official for fold in folds):  # what was published is about the whole dataset then
         rows = [*(row for corpus in corpora for row in _corpus_counts(corpus)), *rows]
     faults = [str(fault) for fold in folds for fault in fold.problems([s for s in SPLITS if fold.needs(s)])]
-    missing = [one.name for corpus in corpora for one in corpus.missing]
-    missing += [one.name for fold in folds for split in SPLITS for one in fold.missing.get(split, ())]
+    missing = [presentation.name for corpus in corpora for presentation in corpus.missing]
+    missing += [
+        presentation.name
+        for fold in folds
+        for split in SPLITS
+        for presentation in fold.missing.get(split, ())
+    ]
     return DataCheck(
         title=folds[0].protocol or folds[0].name,
         rows=tuple(rows),
@@ -146,9 +178,9 @@ def check_data(data: Path | None, *, data_root: Path | None = None, protocol: st
 
 
 def _corpus_counts(corpus: Corpus) -> list[CountRow]:
-    parts = _Parts.of(corpus, lambda one: one.split).present
+    division = _Division.of(corpus, lambda presentation: presentation.split).present
     return count_rows(
-        f"all of {corpus.title}", {split: parts[split] for split in corpus.splits}, corpus.official
+        f"all of {corpus.title}", {split: division[split] for split in corpus.splits}, corpus.official
     )
 
 
@@ -163,38 +195,38 @@ class _Opened:
 def _open(
     data: Path | None, data_root: Path | None, protocol: str | None, frames: int, splits: Sequence[str]
 ) -> _Opened:
-    wanted = (protocol or "").strip()
+    name = (protocol or "").strip()
     if (data is None) == (data_root is None):
         raise UserError(
-            "one of a dataset and a data root is needed",
+            "give either a dataset or a data root",
             remedy="--data names one dataset, --data-root a folder that holds several.",
         )
     if data_root is not None:
-        if ":" not in wanted:
+        if ":" not in name:
             raise UserError(
-                f"protocol {wanted!r} is none over several datasets",
-                remedy="With --data-root use sources and a target, as in --protocol O+C+I:M.",
+                f"protocol {name!r} is not a protocol across datasets",
+                remedy="With --data-root give sources and a target, as in --protocol O+C+I:M.",
             )
-        return _across_datasets(data_root, *_sources_and_target(wanted), frames)
+        return _across_datasets(data_root, *_sources_and_target(name), frames)
     assert data is not None
-    if ":" not in wanted and wanted not in _OWN and not _OULU.fullmatch(wanted):
-        raise UserError(f"there is no protocol {wanted!r}", remedy=_GRAMMAR)
+    if ":" not in name and name not in _OWN and not _OULU.fullmatch(name):
+        raise UserError(f"there is no protocol {name!r}", remedy=_GRAMMAR)
     layout = layouts.recognise(data)
     if layout is not None:
-        return _of_corpus(layout.read(data), wanted, frames)
+        return _of_corpus(layout.read(data), name, frames)
     if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
         raise _unrecognised(data)
-    return _Opened((_of_manifests(read_manifests(data, frames), data, wanted, splits),))
+    return _Opened((_of_manifests(read_manifests(data, frames), data, name, splits),))
 
 
 def _unrecognised(data: Path) -> BadDataset:
     inner = {letter: root.name for letter, root in layouts.find(data).items()}
-    known = ", ".join(layout.title for layout in layouts.LAYOUTS)
+    titles = ", ".join(layout.title for layout in layouts.LAYOUTS)
     return BadDataset(
-        f"{data} holds no manifest and has none of the layouts of {known}",
-        remedy=f"Below it lie {some(sorted(inner.values()))}: name one of them, or use --data-root."
+        f"{data} holds no manifest and does not have the layout of {titles}",
+        remedy=f"It holds {shortened(sorted(inner.values()))}: name one of them, or use --data-root."
         if inner
-        else "Name the folder that holds the dataset's own top folders.",
+        else "Name the folder that holds the dataset's top-level folders.",
     )
 
 
@@ -204,14 +236,15 @@ def _sources_and_target(protocol: str) -> tuple[tuple[str, ...], str]:
     sources = tuple(part.strip() for part in left.split("+"))
     if not target or "+" in target or ":" in target or not all(sources):
         raise UserError(
-            f"protocol {protocol!r} is not sources:target", remedy="One target, as in O+C+I:M or M+I:C."
+            f"protocol {protocol!r} is not of the form sources:target",
+            remedy="Name one target, as in O+C+I:M or M+I:C.",
         )
     names = (*sources, target)
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
         raise UserError(
-            f"protocol {protocol!r} names {twice} twice",
-            remedy="A source that is also the target would test on people it was trained with.",
+            f"protocol {protocol!r} names {repeated} twice",
+            remedy="A target that is also a source would test on people seen in training.",
         )
     return sources, target
 
@@ -222,7 +255,7 @@ def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> _Opened:
         sources, target = _sources_and_target(protocol)
         absent = next(name for name in (*sources, target) if name != corpus.letter)
         raise UserError(
-            f"{corpus.root} is one dataset, {corpus.title}, and {absent} is not in it",
+            f"{corpus.root} is one dataset, {corpus.title}, and does not hold {absent}",
             remedy=f"Name the folder that holds the datasets: --data-root {corpus.root.parent}",
         )
     match = _OULU.fullmatch(protocol)
@@ -234,54 +267,54 @@ def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> _Opened:
         return _Opened(folds, (corpus,))
     if match:
         raise UserError(
-            f"protocol {protocol} is one of OULU-NPU's; {corpus.root} is {corpus.title}",
-            remedy="Leave out the protocol for the dataset's own splits.",
+            f"protocol {protocol} belongs to OULU-NPU; {corpus.root} is {corpus.title}",
+            remedy="Leave out the protocol to use the dataset's own splits.",
         )
     return _Opened((_own_splits(corpus, frames),), (corpus,))
 
 
 def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, alone: bool) -> Fold:
-    found = {split: oulu.listed(corpus, number, phone, split) for split in SPLITS}
-    basis = [remark for one in found.values() for remark in one.remarks]
+    lists = {split: oulu.listed(corpus, number, phone, split) for split in SPLITS}
+    basis = [remark for listed in lists.values() for remark in listed.remarks]
     if number in {1, 3}:
         basis.append(
-            "APCER is the maximum over print1, print2, replay1 and replay2; the lists themselves name print and replay"
+            "APCER is the maximum over print1, print2, replay1 and replay2;"
+            " the lists themselves name print and replay"
         )
     if alone:
         basis.append(f"fold {phone} alone: protocol {number} is reported over all of its folds")
     return Fold(
         name=corpus.title,
         root=corpus.root,
-        splits={split: _samples(one.present, split, frames) for split, one in found.items()},
-        missing={split: one.missing for split, one in found.items()},
+        splits={split: _samples(listed.present, split, frames) for split, listed in lists.items()},
+        missing={split: listed.missing for split, listed in lists.items()},
         official={} if corpus.simulated else oulu.official(number, phone),
         simulated=corpus.simulated,
         notice=corpus.notice,
         protocol=f"{corpus.title} protocol {number}",
         fold="" if phone is None else str(phone),
         basis=tuple(basis),
-        faults=(*corpus.faults, *(fault for one in found.values() for fault in one.faults)),
+        faults=(*corpus.faults, *(fault for listed in lists.values() for fault in listed.faults)),
     )
 
 
 def _own_splits(corpus: Corpus, frames: int) -> Fold:
     """The splits that a dataset comes with; a development split is carved where it has none."""
-    parts = _Parts.of(corpus, lambda one: one.split)
+    division = _Division.of(corpus, lambda presentation: presentation.split)
     carved = "dev" not in corpus.splits
     if carved:
-        parts = parts.carved("train")
-    words = {"replay-attack": "grandtest", "celeba-spoof": "intra-test"}.get(corpus.key, "")
+        division = division.carved("train")
     return Fold(
         name=corpus.title,
         root=corpus.root,
-        splits={split: _samples(items, split, frames) for split, items in parts.present.items()},
-        missing=parts.missing,
+        splits={split: _samples(items, split, frames) for split, items in division.present.items()},
+        missing=division.missing,
         official={} if carved else corpus.official,
         simulated=corpus.simulated,
         notice=corpus.notice,
-        protocol=f"{corpus.title} {words}".strip(),
-        basis=(*parts.basis, *corpus.remarks),
-        faults=(*corpus.faults, *parts.faults),
+        protocol=f"{corpus.title} {corpus.protocol}".strip(),
+        basis=(*division.basis, *corpus.remarks),
+        faults=(*corpus.faults, *division.faults),
     )
 
 
@@ -296,19 +329,23 @@ def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frame
     for corpus in corpora:
         develops = "dev" in corpus.splits
         if corpus is corpora[-1]:
-            parts = _Parts.of(corpus, lambda one: "" if one.split == "dev" else "test")
-            what = "train and test, without its dev" if develops else "everything"
-            basis.append(f"tested on {corpus.title}: {what}, as in SSDG (CVPR 2020)")
+            division = _Division.of(
+                corpus, lambda presentation: "" if presentation.split == "dev" else "test"
+            )
+            tested = "train and test, without its dev" if develops else "everything"
+            basis.append(f"tested on {corpus.title}: {tested}, as in SSDG (CVPR 2020)")
         elif develops:
-            parts = _Parts.of(corpus, lambda one: "dev" if one.split == "dev" else "train")
+            division = _Division.of(
+                corpus, lambda presentation: "dev" if presentation.split == "dev" else "train"
+            )
             basis.append(f"{corpus.title}: trains with its train and test, develops with its own dev")
         else:
-            parts = _Parts.of(corpus, lambda _: "train").carved(f"all of {corpus.title}")
-        basis += (*parts.basis, *corpus.remarks)
-        faults += (*corpus.faults, *parts.faults)
+            division = _Division.of(corpus, lambda _: "train").carved(f"all of {corpus.title}")
+        basis += (*division.basis, *corpus.remarks)
+        faults += (*corpus.faults, *division.faults)
         for split in SPLITS:
-            splits[split] += _samples(parts.present[split], split, frames)
-            missing[split] += parts.missing[split]
+            splits[split] += _samples(division.present[split], split, frames)
+            missing[split] += division.missing[split]
     titles = [corpus.title for corpus in corpora]
     fold = Fold(
         name=f"{' + '.join(titles[:-1])} to {titles[-1]}",
@@ -325,83 +362,96 @@ def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frame
 
 
 def _read_named(root: Path) -> Corpus:
-    """A dataset whose presentations carry its key, so that two datasets cannot use the same name."""
+    """A dataset whose presentations carry its key, so that names of two datasets cannot collide."""
     layout = layouts.recognise(root)
     assert layout is not None, root
     corpus = layout.read(root)
 
     def named(items: Iterable[Presentation]) -> tuple[Presentation, ...]:
-        return tuple(replace(one, name=f"{corpus.key}/{one.name}") for one in items)
+        return tuple(
+            replace(presentation, name=f"{corpus.key}/{presentation.name}") for presentation in items
+        )
 
     return replace(corpus, presentations=named(corpus.presentations), missing=named(corpus.missing))
 
 
 def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Sequence[str]) -> Fold:
-    """The own splits of a generic dataset, or some of its domains against another one."""
+    """A generic dataset's own splits, or some of its domains against another one."""
     if _OULU.fullmatch(protocol):
         raise UserError(
-            f"protocol {protocol} is one of OULU-NPU's; {data} is described by manifests",
-            remedy="Leave out the protocol for the splits of the manifests.",
+            f"protocol {protocol} belongs to OULU-NPU; {data} is described by manifests",
+            remedy="Leave out the protocol to use the splits of the manifests.",
         )
-    found = manifests.splits
+    by_split = manifests.splits
     basis: list[str] = []
     faults = list(manifests.faults)
-    words = ""
+    title = ""
     if ":" in protocol:
         sources, target = _sources_and_target(protocol)
-        found = _domains(found, sources, target)
-        words = f"{'+'.join(sources)} to {target}"
+        by_split = _domains(by_split, sources, target)
+        title = f"{'+'.join(sources)} to {target}"
         basis.append(
             f"train and dev are those of the domains {', '.join(sources)}, test is that of domain {target};"
             " people are disjoint because the dataset's splits are"
         )
-    looked_at = {split for split in splits if split in found}
-    if "dev" not in found and "train" in found and "dev" in splits:
+    looked_at = {split for split in splits if split in by_split}
+    if "dev" not in by_split and "train" in by_split and "dev" in splits:
         looked_at.add("train")
     faults += [fault for split in SPLITS if split in looked_at for fault in manifests.row_faults(split)]
-    if "dev" not in found and found.get("train"):
+    if "dev" not in by_split and by_split.get("train"):
         try:
-            people = development_people(found["train"])
+            people = development_people(by_split["train"])
         except BadDataset as fault:
             faults.append(fault)
         else:
-            basis.append(carved_basis(people, found["train"], "train"))
+            basis.append(carved_basis(people, by_split["train"], "train"))
             chosen = frozenset(people)
-            found["dev"] = tuple(replace(one, split="dev") for one in found["train"] if one.subject in chosen)
-            found["train"] = tuple(one for one in found["train"] if one.subject not in chosen)
+            by_split["dev"] = tuple(
+                replace(sample, split="dev") for sample in by_split["train"] if sample.subject in chosen
+            )
+            by_split["train"] = tuple(sample for sample in by_split["train"] if sample.subject not in chosen)
     return Fold(
         name=manifests.about.name,
         root=manifests.root,
-        splits={split: found[split] for split in SPLITS if split in found},
+        splits={split: by_split[split] for split in SPLITS if split in by_split},
         simulated=manifests.about.simulated,
         notice=manifests.about.notice,
-        protocol=words,
+        protocol=title,
         basis=tuple(basis),
         faults=tuple(faults),
     )
 
 
 def _domains(
-    found: Mapping[str, tuple[Sample, ...]], sources: Sequence[str], target: str
+    by_split: Mapping[str, tuple[Sample, ...]], sources: Sequence[str], target: str
 ) -> dict[str, tuple[Sample, ...]]:
     """Train and dev of the source domains, test of the target domain."""
-    known = sorted({sample.domain for samples in found.values() for sample in samples if sample.domain})
+    domains = sorted({sample.domain for samples in by_split.values() for sample in samples if sample.domain})
     for name in (*sources, target):
-        if name not in known:
-            raise UnknownName("domain", name, known)
+        if name not in domains:
+            raise UnknownName("domain", name, domains)
     return {
-        split: tuple(one for one in samples if one.domain in ((target,) if split == "test" else sources))
-        for split, samples in found.items()
+        split: tuple(
+            sample for sample in samples if sample.domain in ((target,) if split == "test" else sources)
+        )
+        for split, samples in by_split.items()
     }
 
 
 def _samples(items: Iterable[Presentation], split: str, frames: int) -> tuple[Sample, ...]:
-    return tuple(sample for one in items for sample in one.samples(frames, split))
+    return tuple(sample for presentation in items for sample in presentation.samples(frames, split))
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Presentations by split, with and without a file; the sentence about a carved split, or why none could be carved."""
+class _Division:
+    """Presentations divided among splits.
+
+    Attributes:
+        present: split -> presentations with a file
+        missing: split -> presentations without one
+        basis: the sentence about a carved split
+        faults: why none could be carved
+    """
 
     present: dict[str, tuple[Presentation, ...]]
     missing: dict[str, tuple[Presentation, ...]]
@@ -409,32 +459,35 @@ class _Parts:
     faults: tuple[BadDataset, ...] = ()
 
     @classmethod
-    def of(cls, corpus: Corpus, split_of: Callable[[Presentation], str]) -> _Parts:
+    def of(cls, corpus: Corpus, split_of: Callable[[Presentation], str]) -> _Division:
         """Every presentation in the split that a rule gives it; "" leaves it out."""
         return cls(_by_split(corpus.presentations, split_of), _by_split(corpus.missing, split_of))
 
-    def carved(self, source: str) -> _Parts:
-        """The same with a development split carved from train; `source` says in words from what."""
+    def carved(self, source: str) -> _Division:
+        """The same with a development split carved from train; `source` is what from, in words."""
         train = self.present["train"]
         try:
             people = development_people(train)
         except BadDataset as fault:
             return replace(self, faults=(fault,))
-        chosen = frozenset(people)
+        developing = frozenset(people)
 
-        def divided(parts: dict[str, tuple[Presentation, ...]]) -> dict[str, tuple[Presentation, ...]]:
-            carved = _by_split(parts["train"], lambda one: "dev" if one.subject in chosen else "train")
-            return {**carved, "test": parts["test"]}
+        def divided(by_split: dict[str, tuple[Presentation, ...]]) -> dict[str, tuple[Presentation, ...]]:
+            carved = _by_split(
+                by_split["train"],
+                lambda presentation: "dev" if presentation.subject in developing else "train",
+            )
+            return {**carved, "test": by_split["test"]}
 
-        return _Parts(divided(self.present), divided(self.missing), (carved_basis(people, train, source),))
+        return _Division(divided(self.present), divided(self.missing), (carved_basis(people, train, source),))
 
 
 def _by_split(
     items: Iterable[Presentation], split_of: Callable[[Presentation], str]
 ) -> dict[str, tuple[Presentation, ...]]:
-    found: dict[str, list[Presentation]] = {split: [] for split in SPLITS}
-    for one in items:
-        split = split_of(one)
+    by_split: dict[str, list[Presentation]] = {split: [] for split in SPLITS}
+    for presentation in items:
+        split = split_of(presentation)
         if split:
-            found[split].append(one)
-    return {split: tuple(each) for split, each in found.items()}
+            by_split[split].append(presentation)
+    return {split: tuple(members) for split, members in by_split.items()}

@@ -1,7 +1,7 @@
-"""The nouns of a dataset: a presentation, a frame of it, and where its face box stands.
+"""The nouns of a dataset: a presentation, a frame of it, and where its face box is found.
 
-One presentation is one trial: a video or a still image of somebody, or of a copy of somebody, in front of a camera.
-This module knows no file format and no pixels.
+One presentation is one trial: a video or a still image of a person, or of a copy of one, in front of a
+camera. This module knows no file format and no pixels.
 """
 
 from __future__ import annotations
@@ -17,28 +17,42 @@ Box = tuple[float, float, float, float]
 """x, y, width, height in pixels of the upright frame."""
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv"})
-"""Endings of the names of files that are videos; every other file of a dataset is an image."""
-
-AnnotationFormat = Literal["oulu", "replay", "msu", "celeba"]
+"""Suffixes of video files; every other file of a dataset is an image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """A file of a dataset's own that says where the face is, in that dataset's format. Read when the frame is."""
+    """A file of the dataset that says where the face is. It is read when the frame is.
+
+    Attributes:
+        path: the file
+        format: name of a `layouts.corpus.FaceFormat`
+    """
 
     path: Path
-    format: AnnotationFormat
+    format: str
 
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """A video or an image and what is known about it.
 
-    name: unique in its dataset, the path relative to the dataset's folder with forward slashes; subject: unique over all
-    datasets that are used together; species: attack instrument species, empty for bona fide; split: the dataset's own,
-    empty where it has none; box: the face in an image where a manifest gives it; annotation: where else it stands;
-    rotate_deg: 90, 180 or 270, how far a frame must be turned clockwise to be upright, instead of what the file itself says;
-    0: as it says.
+    Attributes:
+        name: unique in its dataset: the path relative to the dataset's folder, with forward slashes
+        path: the file
+        video: False for a still image
+        subject: who is shown, or whose face was copied; unique over all datasets that are used together
+        label: bona fide or attack
+        species: attack instrument species, empty for bona fide
+        domain: the conditions that differ between domains
+        session: further conditions, free text
+        device: the camera, free text
+        split: the dataset's own, empty where it has none
+        instrument: details of the attack instrument, free text
+        box: the face in an image, where a manifest gives it
+        annotation: the file that says where the face is otherwise
+        rotate_deg: 90, 180 or 270: how far a frame must be turned clockwise to be upright, whatever the file
+            itself says; 0: as the file says
     """
 
     name: str
@@ -57,7 +71,7 @@ class Presentation:
     rotate_deg: int = 0
 
     def samples(self, frames_per_video: int, split: str) -> tuple[Sample, ...]:
-        """The frames to be scored, as samples of `split`: an image itself, or so many frames spread evenly over a video."""
+        """The frames to score, as samples of `split`: an image itself, or frames spread over a video."""
         count = frames_per_video if self.video else 1
         return tuple(
             Sample(
@@ -84,11 +98,15 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One frame of one presentation. `name` is its file as the dataset gives it; `box` is x, y, width, height in pixels.
+    """One frame of one presentation. Attributes that are not described here are those of `Presentation`.
 
-    spread 0: `frame` is the number of the frame in the file, 0 in an image. spread n > 0: the file is a video and this is
-    the frame-th of n spread evenly over its N frames, number floor((frame + 1/2) N / n): N is known once the video is open.
-    presentation: equal for all frames of one trial, the file's name where a manifest does not say otherwise.
+    Attributes:
+        name: the file as the dataset names it
+        frame: with spread 0 the number of the frame in the file, 0 in an image
+        box: the face in this frame, where a manifest gives it
+        presentation: equal for all frames of one trial; the file's name unless a manifest says otherwise
+        spread: n > 0 for a video: this is frame number `frame` of n that are spread evenly over its N frames,
+            floor((frame + 1/2) N / n); N is known once the video is open
     """
 
     name: str

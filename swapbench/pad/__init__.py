@@ -1,1 +1,1 @@
-"""Presentation attack detection: datasets, preprocessing, metrics, simulated attacks."""
+"""Presentation attack detection after ISO/IEC 30107-3: scores, error rates, intervals, comparisons."""

@@ -1,6 +1,8 @@
-"""Does an exported file decide as the network does that it came from? Compares scores, P(bona fide), on the same real crops.
+"""How far the outputs of an exported file are from those of its network, on the same real crops.
 
-Pure: scores in, verdict out. `swapbench.workshop.export.outputs` is where they come from.
+Each precision has limits (`TOLERANCES`) that a fresh export must keep. Which of two files decides better on a
+dataset is another question, answered by `swapbench.pad.score_parity`. Pure: scores in, verdict out;
+`swapbench.workshop.export.outputs` computes the scores.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.errors import ParityFailed
-from swapbench.pad.metrics import eer_threshold
+from swapbench.pad.rates import eer_threshold
 from swapbench.records import Parity
 from swapbench.stats import clopper_pearson
 
@@ -29,18 +31,23 @@ TOLERANCES: Mapping[Precision, Mapping[str, float]] = {
     "fp16": {"max_abs_difference": 5e-2, "mean_abs_difference": 2e-3, "flip_share": 0.02},
     "int8": {"mean_abs_difference": 0.05, "min_correlation": 0.98, "flip_share": 0.05},
 }
-"""What each precision may cost, as data.
+"""What each precision may cost: limits on differences of scores, P(bona fide), and on flipped decisions.
 
-fp32 is the same arithmetic in another order: logits differ by about 1e-6 to 1e-5, so 1e-3 in a score is a hundred times what is
-seen, and a wrong padding, layout or channel order moves scores by far more. fp16 has 11 bits of mantissa: some 1e-3 of a
-logit and so up to 1e-3 in a score, seldom 1e-2 where a network magnifies. int8 has no useful worst case: a single
-score near the steep middle of the softmax may move far while nothing is wrong. There the mean, the correlation and the
-decisions count: .98 and 5 % are where a working quantisation of the networks tried stays well inside and a clipping
-one (correlation .67 and decisions at random) is well outside. A decision flips where a score crosses
-the threshold. At the EER threshold of a weak network scores lie dense, and 2 to 6 % of them cross in a quantisation with
-a correlation of .993; surely more than 5 % changes an error rate by as much as networks differ. Flips are counted on a
-hundred samples or so, so the limit is held against the lower end of the exact interval of their share. fp32 has no limit on flips: where scores
-are saturated, many lie within rounding of the threshold, and a limit on the difference already excludes any other flip.
+fp32 is the same arithmetic in another order: logits differ by about 1e-6 to 1e-5, so 1e-3 in a score is a
+hundred times what is seen, and a wrong padding, layout or channel order moves scores by far more. It has no
+limit on flips: where scores are saturated, many lie within rounding of the threshold, and a limit on the
+difference already excludes any other flip.
+
+fp16 has 11 bits of mantissa: about 1e-3 of a logit and so up to 1e-3 in a score, rarely 1e-2 where a network
+amplifies it.
+
+int8 has no useful worst case: a single score near the steep middle of the softmax may move far while nothing
+is wrong. There the mean, the correlation and the decisions count: .98 and 5 % are limits that a working
+quantisation of the networks tried keeps with room to spare, and that one that clips (correlation .67,
+decisions at random) exceeds by far. A decision flips where a score crosses the threshold. Scores lie dense at
+the EER threshold of a weak network, and 2 to 6 % of them cross it in a quantisation with a correlation of
+.993; more than 5 % changes an error rate by as much as networks differ. Flips are counted on about a hundred
+samples, so the limit applies to the lower end of the Clopper-Pearson interval of their share.
 """
 
 
@@ -49,9 +56,10 @@ FLIP_CONFIDENCE = 0.9
 
 
 def flip_threshold(bona_fide: Scores, attacks: Scores) -> float:
-    """The EER threshold of the reference scores, moved down half way to the next score below it.
+    """The EER threshold of the reference scores, moved half way down to the next score below it.
 
-    Every reference decision stays as it is; but the EER threshold is itself a score, which rounding alone would make flip.
+    Every decision of the reference stays the same; but the EER threshold is itself a score, which rounding
+    alone would flip.
     """
     threshold = eer_threshold(bona_fide, attacks).threshold
     scores = np.concatenate([bona_fide, attacks])
@@ -64,7 +72,17 @@ def flip_threshold(bona_fide: Scores, attacks: Scores) -> float:
 def parity(reference: Scores, scores: Scores, threshold: float, precision: Precision) -> Parity:
     """Compare scores of the same samples. A decision is `score >= threshold`.
 
-    correlation is Pearson's, None where either side is constant. Raises ValueError for lengths that differ or no samples.
+    Args:
+        reference: scores of the reference, [samples]
+        scores: scores of the file, in the same order
+        threshold: where decisions are made, see `flip_threshold`
+        precision: of the file, whose limits go into the result
+
+    Returns:
+        The differences and flips. The correlation is Pearson's, None where either side is constant.
+
+    Raises:
+        ValueError: the lengths differ, or there are no samples
     """
     reference, scores = np.asarray(reference, np.float64), np.asarray(scores, np.float64)
     if reference.shape != scores.shape or reference.ndim != 1 or reference.size == 0:
@@ -84,43 +102,52 @@ def parity(reference: Scores, scores: Scores, threshold: float, precision: Preci
     )
 
 
-def broken_limits(found: Parity) -> list[str]:
-    """Every tolerance that a comparison breaks, in words; empty where it holds. A value that is not a number breaks all."""
-    limits = found.tolerance
-    flips, samples = found.decision_flips, found.samples
-    checks = (
-        ("max_abs_difference", found.max_abs_difference, "largest difference"),
-        ("mean_abs_difference", found.mean_abs_difference, "mean difference"),
+def broken_limits(parity: Parity) -> list[str]:
+    """Every limit that a comparison breaks, in words. A value that is NaN breaks its limit."""
+    limits = parity.tolerance
+    flips, samples = parity.decision_flips, parity.samples
+    limited = (
+        ("max_abs_difference", parity.max_abs_difference, "largest difference"),
+        ("mean_abs_difference", parity.mean_abs_difference, "mean difference"),
         (
             "flip_share",
             clopper_pearson(flips, samples, FLIP_CONFIDENCE).low,
-            f"{flips} flipped decisions of {samples} are a share of at least",
+            f"the share of flipped decisions ({flips} of {samples}) is at least",
         ),
     )
     broken = [
         f"{words} {value:.3g}, which exceeds {limits[name]:g}"
-        for name, value, words in checks
+        for name, value, words in limited
         # written so that NaN breaks the limit
         if name in limits and not value <= limits[name]
     ]
     least = limits.get("min_correlation")
-    if least is not None and found.correlation is not None and found.correlation < least:
-        broken.append(f"correlation {found.correlation:.4f} is below {least:g}")
+    if least is not None and parity.correlation is not None and parity.correlation < least:
+        broken.append(f"correlation {parity.correlation:.4f} is below {least:g}")
     if (
         least is not None
-        and found.correlation is None
-        and not found.max_abs_difference <= limits["mean_abs_difference"]
+        and parity.correlation is None
+        and not parity.max_abs_difference <= limits["mean_abs_difference"]
     ):
-        broken.append("correlation is undefined: one side is constant")
+        broken.append("correlation is undefined because one side is constant")
     return broken
 
 
-def check(found: Parity, *, reference: str, artifact: str) -> Parity:
-    """The same comparison where every tolerance holds; ParityFailed, naming both sides and each broken limit, otherwise."""
-    broken = broken_limits(found)
+def check(parity: Parity, *, reference: str, artifact: str) -> Parity:
+    """The comparison itself where it keeps every limit.
+
+    Args:
+        parity: the comparison
+        reference: what the file was compared with, in words
+        artifact: the file, in words
+
+    Raises:
+        ParityFailed: a limit is broken
+    """
+    broken = broken_limits(parity)
     if broken:
         raise ParityFailed(
-            f"{artifact} does not compute what {reference} computes on {found.samples} samples: {'; '.join(broken)}",
-            remedy="Do not ship or measure this file. Report the network's operators, or choose another precision.",
+            f"{artifact} does not reproduce {reference} on {parity.samples} samples: {'; '.join(broken)}",
+            remedy="Do not use this file. Report the network's operators, or choose another precision.",
         )
-    return found
+    return parity

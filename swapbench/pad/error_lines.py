@@ -1,4 +1,4 @@
-"""Error rates as named lines for a person: what each number is, its interval, and what to keep in mind of it.
+"""Error rates as named lines for a person: what each number is, its interval, and what qualifies it.
 
 A line keeps its raw number beside its text, so that one list serves a terminal and a program.
 """
@@ -24,7 +24,15 @@ TARGET_EER = "HTER @ target EER"
 
 @dataclass(frozen=True)
 class Line:
-    """One named number: a share of presentations, a count, a threshold (score), or None with the reason in the note."""
+    """One named number.
+
+    Attributes:
+        name: of the number
+        number: a share of presentations (0 to 1), a count, or a threshold; None with the reason in `note`
+        unit: what the number is, "score" for a threshold or a difference of scores
+        bounds: the interval of the number
+        note: what to keep in mind
+    """
 
     name: str
     number: float | None
@@ -60,8 +68,8 @@ class Line:
         }
 
 
-def report_rows(rates: ErrorRates | TargetRates) -> list[Line]:
-    """The lines of an evaluation, the number to judge by first and the literature's directly below it, never without it."""
+def lines_of_rates(rates: ErrorRates | TargetRates) -> list[Line]:
+    """The lines of an evaluation: the number to judge by first, the literature's directly below it."""
     return list(_frozen(rates) if isinstance(rates, ErrorRates) else _without_dev(rates))
 
 
@@ -72,7 +80,8 @@ def _frozen(rates: ErrorRates) -> Iterator[Line]:
         SOURCE_DEV,
         rates.hter,
         bounds=rates.hter_interval,
-        note=f"{mean}threshold frozen at the EER of the development scores ({units.percent(rates.dev_eer, 2)})",
+        note=f"{mean}threshold frozen at the EER of the development scores"
+        f" ({units.percent(rates.dev_eer, 2)})",
     )
     yield _target_eer(rates, mean)
     sd = "" if rates.acer_sd is None else f", sd {units.percent(rates.acer_sd, 2)} (n - 1)"
@@ -96,32 +105,34 @@ def _frozen(rates: ErrorRates) -> Iterator[Line]:
     if rates.dev_failures_to_acquire:
         yield Line("failures to acquire, development", rates.dev_failures_to_acquire, "count")
     yield Line("subjects", rates.subjects, "count")
-    for one in rates.folds if several else ():
+    for fold in rates.folds if several else ():
         yield Line(
-            f"fold {one.fold}: ACER",
-            one.acer,
-            note=f"APCER {units.percent(one.apcer, 2)}, BPCER {units.percent(one.bpcer.rate, 2)},"
-            f" HTER {units.percent(one.hter, 2)}, threshold {one.threshold:.6g}",
+            f"fold {fold.fold}: ACER",
+            fold.acer,
+            note=f"APCER {units.percent(fold.apcer, 2)}, BPCER {units.percent(fold.bpcer.rate, 2)},"
+            f" HTER {units.percent(fold.hter, 2)}, threshold {fold.threshold:.6g}",
         )
 
 
 def _without_dev(rates: TargetRates) -> Iterator[Line]:
-    found = rates.at_threshold
-    if found is None:
-        yield Line(SOURCE_DEV, None, note="no development scores to freeze a threshold on, and none given")
+    errors = rates.at_threshold
+    if errors is None:
+        yield Line(
+            SOURCE_DEV, None, note="no development scores to freeze a threshold on, and no threshold given"
+        )
     else:
         yield Line(
             "HTER @ given threshold",
-            found.hter,
+            errors.hter,
             bounds=rates.hter_interval,
-            note=f"threshold {found.threshold:.6g}, given and not frozen here",
+            note=f"threshold {errors.threshold:.6g}, given, not frozen here",
         )
     yield _target_eer(rates, "")
-    if found is not None:
+    if errors is not None:
         note = "(APCER of the worst species + BPCER) / 2, at the given threshold"
-        yield Line("ACER", found.acer, bounds=rates.acer_interval, note=note)
-        yield from _apcers(found.apcer_by_species)
-        yield Line("BPCER", found.bpcer.rate, bounds=found.bpcer.interval, note=_counted(found.bpcer))
+        yield Line("ACER", errors.acer, bounds=rates.acer_interval, note=note)
+        yield from _apcers(errors.apcer_by_species)
+        yield Line("BPCER", errors.bpcer.rate, bounds=errors.bpcer.interval, note=_counted(errors.bpcer))
     yield Line("AUC", rates.auc, bounds=rates.auc_interval)
     yield from _bpcer_at_apcer(rates.bpcer_at_apcer)
     yield from _failures(rates)
@@ -138,19 +149,19 @@ def _target_eer(rates: ErrorRates | TargetRates, mean: str) -> Line:
 
 
 def _apcers(by_species: Mapping[str, Proportion]) -> Iterator[Line]:
-    worst = max(one.rate for one in by_species.values())
-    for species, one in by_species.items():
-        mark = ", worst" if one.rate == worst and len(by_species) > 1 else ""
-        yield Line(f"APCER {species}", one.rate, bounds=one.interval, note=_counted(one) + mark)
+    worst = max(apcer.rate for apcer in by_species.values())
+    for species, apcer in by_species.items():
+        mark = ", worst" if apcer.rate == worst and len(by_species) > 1 else ""
+        yield Line(f"APCER {species}", apcer.rate, bounds=apcer.interval, note=_counted(apcer) + mark)
 
 
-def _bpcer_at_apcer(found: Mapping[str, Proportion | Absent]) -> Iterator[Line]:
-    for name, one in found.items():
-        if isinstance(one, Absent):
-            yield Line(name.upper(), None, note=f"n/a: {one.absent}")
+def _bpcer_at_apcer(by_name: Mapping[str, Proportion | Absent]) -> Iterator[Line]:
+    for name, bpcer in by_name.items():
+        if isinstance(bpcer, Absent):
+            yield Line(name.upper(), None, note=f"n/a: {bpcer.absent}")
         else:
-            note = f"{_counted(one)}, threshold chosen on the test scores"
-            yield Line(name.upper(), one.rate, bounds=one.interval, note=note)
+            note = f"{_counted(bpcer)}, threshold chosen on the test scores"
+            yield Line(name.upper(), bpcer.rate, bounds=bpcer.interval, note=note)
 
 
 def _failures(rates: ErrorRates | TargetRates) -> Iterator[Line]:
@@ -165,9 +176,9 @@ def _failures(rates: ErrorRates | TargetRates) -> Iterator[Line]:
             f"failures to acquire, {name}",
             failed,
             "count",
-            note=f"of {failed + scored}, {rate} {share}; in no rate",
+            note=f"of {failed + scored}, {rate} {share}; in no other rate",
         )
 
 
-def _counted(one: Proportion) -> str:
-    return f"{one.errors} of {one.trials}"
+def _counted(rate: Proportion) -> str:
+    return f"{rate.errors} of {rate.trials}"

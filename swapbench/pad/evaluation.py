@@ -1,6 +1,6 @@
-"""What models are judged on: the folds of a protocol, every frame of them once, and the way from raw outputs to an Accuracy.
+"""What models are judged on: the folds of a protocol, and the way from a network's outputs to an `Accuracy`.
 
-One object serves all models of a run. It knows nothing of devices and runtimes: it is handed what they answered.
+One object serves all models of a run. It knows nothing of devices and runtimes: it is handed their outputs.
 """
 
 from __future__ import annotations
@@ -32,13 +32,18 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, FaceBoxes, OutputMeaning, Preprocessing
 
     Rows = NDArray[np.intp]
+    FrameKey = tuple[Path, int, int]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The folds that accuracy is measured on, the folder that keeps crops and scores, and how many threads may work.
+    """The data that accuracy is measured on.
 
-    faces: where face boxes come from, for all models alike; None: as each card says.
+    Attributes:
+        folds: of one protocol; a frame that is in several of them is scored once
+        cache: the folder that keeps crops and scores
+        processes: how many threads prepare crops
+        faces: where face boxes come from, for all models alike; None: from where each card says
     """
 
     folds: tuple[Dataset, ...]
@@ -49,35 +54,32 @@ class Evaluation:
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
         """Every frame of the development and test splits once, in the order of the folds."""
-        return tuple(self._places[0])
+        frames = (
+            sample for fold in self.folds for split in ("dev", "test") for sample in fold.samples(split)
+        )
+        first: dict[FrameKey, Sample] = {}
+        for sample in frames:
+            first.setdefault(_key(sample), sample)
+        return tuple(first.values())
 
     @cached_property
-    def _places(self) -> tuple[list[Sample], dict[str, tuple[Rows, Rows]]]:
-        frames: list[Sample] = []
-        place: dict[tuple[Path, int, int], int] = {}
-        rows: dict[str, tuple[Rows, Rows]] = {}
-        for fold in self.folds:
-            found = []
-            for split in ("dev", "test"):
-                places = []
-                for sample in fold.samples(split):
-                    key = (sample.path, sample.frame, sample.spread)
-                    if key not in place:
-                        place[key] = len(frames)
-                        frames.append(sample)
-                    places.append(place[key])
-                found.append(np.array(places, dtype=np.intp))
-            rows[fold.fold] = (found[0], found[1])
-        return frames, rows
+    def _rows(self) -> tuple[tuple[Rows, Rows], ...]:
+        """The development and test frames of each fold, as indexes into `samples`."""
+        index = {_key(sample): row for row, sample in enumerate(self.samples)}
+
+        def rows(fold: Dataset, split: str) -> Rows:
+            return np.array([index[_key(sample)] for sample in fold.samples(split)], dtype=np.intp)
+
+        return tuple((rows(fold, "dev"), rows(fold, "test")) for fold in self.folds)
 
     @property
     def data(self) -> str:
-        """What score files say of the data in every row."""
+        """What score files say of the data, in every row."""
         return data_label(self.folds[0].name, simulated=self.folds[0].simulated)
 
     @cached_property
     def digest(self) -> str:
-        """What the scores depend on: content, labels and boxes of every frame, and which fold it belongs to."""
+        """sha256 of what the scores depend on: content, labels and boxes of every frame, and its fold."""
         digests = [fold.digest(("dev", "test")) for fold in self.folds]
         if len(digests) == 1:
             return digests[0]
@@ -85,8 +87,8 @@ class Evaluation:
 
     @property
     def development(self) -> Rows:
-        """Places of the first fold's development frames in `samples`."""
-        return next(iter(self._places[1].values()))[0]
+        """The development frames of the first fold, as indexes into `samples`."""
+        return self._rows[0][0]
 
     @property
     def protocol(self) -> str:
@@ -100,21 +102,20 @@ class Evaluation:
     def prepared(
         self, cards: Iterable[Preprocessing], progress: Progress | None = None
     ) -> dict[Preprocessing, Prepared]:
-        """The crops of all samples as each card's preprocessing wants them; every file is decoded once for all."""
-        wanted = tuple(dict.fromkeys(cards))
-        heard = None if progress is None else partial(progress, "reading frames")
-        made = prepare_all(
+        """The crops of all samples for each card's preprocessing; every file is decoded once for all."""
+        preprocessings = tuple(dict.fromkeys(cards))
+        prepared = prepare_all(
             self.samples,
-            [self.preprocessing(one) for one in wanted],
+            [self.preprocessing(card) for card in preprocessings],
             self.cache / "crops",
             self.processes,
-            progress=heard,
+            progress=None if progress is None else partial(progress, "reading frames"),
         )
-        return dict(zip(wanted, made, strict=True))
+        return dict(zip(preprocessings, prepared, strict=True))
 
     @cached_property
-    def _known(self) -> Scored:
-        """All frames without their scores."""
+    def _unscored(self) -> Scored:
+        """All frames, without their scores."""
         return Scored.of(
             [sample.presentation for sample in self.samples],
             [sample.subject for sample in self.samples],
@@ -126,23 +127,30 @@ class Evaluation:
     def fold_frames(
         self, outputs: Outputs, meaning: OutputMeaning, failures: Mapping[int, str]
     ) -> tuple[FoldFrames, ...]:
-        """Scores of every frame of every fold; NaN where a frame had no crop.
+        """Scores of every frame of every fold.
 
-        Raises BadDataset and NotValid as `bona_fide_scores` does.
+        Args:
+            outputs: of the network, a row per frame of `samples`
+            meaning: what the card says of them
+            failures: index of a frame without a crop -> the reason; its score becomes NaN
+
+        Raises:
+            BadDataset: the outputs do not have the shape that the card says
+            NotValid: an output is not finite
         """
         scores = bona_fide_scores(outputs.rows, meaning)
         scores[list(failures)] = math.nan
         numbers = np.array([sample.frame for sample in self.samples], dtype=np.int64)
-        known = self._known.with_scores(scores)
+        frames = self._unscored.with_scores(scores)
         return tuple(
             FoldFrames(
                 name=fold.fold,
-                dev=known.rows(dev),
-                test=known.rows(test),
+                dev=frames.rows(dev),
+                test=frames.rows(test),
                 dev_frame=numbers[dev],
                 test_frame=numbers[test],
             )
-            for fold, (dev, test) in zip(self.folds, self._places[1].values(), strict=True)
+            for fold, (dev, test) in zip(self.folds, self._rows, strict=True)
         )
 
     def accuracy(
@@ -154,27 +162,44 @@ class Evaluation:
         confidence: float,
         seed: int,
     ) -> Accuracy:
-        """The error rates of these scores, with everything that they rest on. Raises BadDataset where they would mean nothing."""
+        """The error rates of these scores and everything that they rest on.
+
+        Args:
+            folds: scores of every frame of every fold, from `fold_frames`
+            outputs: what they were computed from, for the time that it took
+            card: the preprocessing of the model's card
+            confidence: of all intervals, between 0 and 1
+            seed: of the bootstrap
+
+        Raises:
+            BadDataset: the scores cannot be evaluated, see `metrics.evaluate_folds`
+        """
         rates = metrics.evaluate_folds(
             [
                 metrics.FoldScores(
-                    one.name, mean_by_presentation(one.dev)[0], mean_by_presentation(one.test)[0]
+                    fold.name, mean_by_presentation(fold.dev)[0], mean_by_presentation(fold.test)[0]
                 )
-                for one in folds
+                for fold in folds
             ],
             confidence=confidence,
             seed=seed,
         )
         first = self.folds[0]
         return rates.accuracy(
-            dataset=first.name,
-            dataset_digest=self.digest,
-            simulated=first.simulated,
-            protocol=self.protocol,
-            invoke_ns=outputs.invoke_ns,
-            pass_ns=outputs.pass_ns,
-            faces=self.preprocessing(card).face_box,
-            basis=tuple(dict.fromkeys(text for fold in self.folds for text in fold.basis)),
-            frames=sum(len(one.test) for one in folds),
-            frames_without_score=sum(one.test.failures_to_acquire for one in folds),
+            metrics.ScoringPass(
+                dataset=first.name,
+                dataset_digest=self.digest,
+                simulated=first.simulated,
+                protocol=self.protocol,
+                invoke_ns=outputs.invoke_ns,
+                pass_ns=outputs.pass_ns,
+                faces=self.preprocessing(card).face_box,
+                basis=tuple(dict.fromkeys(text for fold in self.folds for text in fold.basis)),
+                frames=sum(len(fold.test) for fold in folds),
+                frames_without_score=sum(fold.test.failures_to_acquire for fold in folds),
+            )
         )
+
+
+def _key(sample: Sample) -> FrameKey:
+    return sample.path, sample.frame, sample.spread

@@ -1,11 +1,12 @@
-"""The error rates of ISO/IEC 30107-3, in its words, and their thresholds: pure functions of scores.
+"""The error rates of ISO/IEC 30107-3:2023 and the thresholds that go with them: pure functions of scores.
 
-Scores rise with bona fide. **A presentation is accepted as bona fide iff `score >= threshold`**: a score exactly on
-the threshold is accepted, of a bona fide presentation and of an attack alike. APCER is the worst attack instrument
-species, never pooled. One trial is one presentation (a video, a still), not one frame. A score that is NaN is refused
-here: failures to acquire are counted before (`Scored.acquired`).
+Scores rise with bona fide. **A presentation is accepted as bona fide iff `score >= threshold`**: a score
+exactly on the threshold is accepted, that of a bona fide presentation and that of an attack alike. APCER is
+that of the worst attack instrument species, never pooled. One trial is one presentation (a video or a still
+image), not one frame. A score of NaN is refused here: failures to acquire are counted separately
+(`Scored.acquired`).
 
-All comparisons are made in float64.
+Scores are float64 arrays [presentations], `attacks` maps a species to its scores, rates lie between 0 and 1.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from swapbench.records import Absent, Proportion
 from swapbench.stats import proportion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.scores import Scores
+    from swapbench.pad.scores import Scored, Scores
 
 
 def accepted(scores: Scores, threshold: float) -> NDArray[np.bool_]:
@@ -54,24 +55,77 @@ def apcer(threshold: float, attacks: Mapping[str, Scores]) -> float:
 
 
 def acer(threshold: float, bona_fide: Scores, attacks: Mapping[str, Scores]) -> float:
-    """(APCER + BPCER) / 2 with the worst species' APCER. Kept for old tables; ISO/IEC 30107-3:2023 has no such headline."""
+    """(APCER + BPCER) / 2 with the worst species' APCER.
+
+    The literature's headline; ISO/IEC 30107-3:2023 does not define it.
+    """
     return (apcer(threshold, attacks) + bpcer(threshold, bona_fide)) / 2
 
 
 def far(threshold: float, attacks: Mapping[str, Scores]) -> float:
-    """Accepted attacks / attacks over all species together: the old literature's pooled FAR, not an APCER."""
+    """Accepted attacks / attacks of all species together: the older literature's pooled FAR, not an APCER."""
     pooled = np.concatenate(list(usable_species(attacks).values()))
     return float(np.mean(accepted(pooled, threshold)))
 
 
 def hter(threshold: float, bona_fide: Scores, attacks: Mapping[str, Scores]) -> float:
-    """(FAR + FRR) / 2 with the pooled FAR. `threshold` must come from another split than these scores."""
+    """(FAR + FRR) / 2 with the pooled FAR; `threshold` must come from a split other than these scores'."""
     return (far(threshold, attacks) + bpcer(threshold, bona_fide)) / 2
 
 
 @dataclass(frozen=True)
+class ThresholdErrors:
+    """The errors on one split at a threshold, each proportion with its Clopper-Pearson interval."""
+
+    threshold: float
+    apcer_by_species: Mapping[str, Proportion]
+    bpcer: Proportion
+
+    @property
+    def apcer(self) -> float:
+        """The worst species' APCER."""
+        return max(rate.rate for rate in self.apcer_by_species.values())
+
+    @property
+    def acer(self) -> float:
+        """(APCER + BPCER) / 2."""
+        return (self.apcer + self.bpcer.rate) / 2
+
+    @property
+    def far(self) -> float:
+        """Accepted attacks / attacks, all species pooled."""
+        return pooled_rate(self.apcer_by_species.values())
+
+    @property
+    def hter(self) -> float:
+        """(pooled FAR + FRR) / 2."""
+        return (self.far + self.bpcer.rate) / 2
+
+
+def errors_at(threshold: float, scored: Scored, confidence: float = 0.95) -> ThresholdErrors:
+    """Count the errors of presentations at a threshold.
+
+    Raises:
+        BadDataset: a presentation has no score, or a class is missing
+    """
+    bona_fide = usable(scored.bona_fide, "bona fide")
+    by_species = {
+        species: proportion(int(np.sum(accepted(scores, threshold))), scores.size, confidence)
+        for species, scores in usable_species(scored.attacks_by_species).items()
+    }
+    rejected = int(np.sum(~accepted(bona_fide, threshold)))
+    return ThresholdErrors(threshold, by_species, proportion(rejected, bona_fide.size, confidence))
+
+
+def pooled_rate(proportions: Iterable[Proportion]) -> float:
+    """All errors / all trials."""
+    counts = list(proportions)
+    return sum(count.errors for count in counts) / sum(count.trials for count in counts)
+
+
+@dataclass(frozen=True)
 class EqualError:
-    """The EER threshold with both rates there, which need not be equal on finitely many scores."""
+    """The EER threshold with both rates at it, which need not be equal on finitely many scores."""
 
     threshold: float
     far: float
@@ -86,7 +140,8 @@ class EqualError:
 def eer_threshold(bona_fide: Scores, attacks: Scores) -> EqualError:
     """The threshold among all scores and +inf at which abs(FAR - FRR) is smallest; the lowest of equals.
 
-    `attacks` holds all species together. Rates are compared as whole numbers of errors, so rounding decides nothing.
+    `attacks` holds all species together. Rates are compared as whole numbers of errors, so that rounding
+    decides nothing.
     """
     real = np.sort(usable(bona_fide, "bona fide"))
     fake = np.sort(usable(attacks, "attack"))
@@ -104,8 +159,9 @@ def eer_threshold(bona_fide: Scores, attacks: Scores) -> EqualError:
 def threshold_at_apcer(target: float, attacks: Mapping[str, Scores]) -> float:
     """The lowest threshold at which no species' APCER exceeds `target`.
 
-    With a species' scores sorted downwards and k = floor(target * N), at most k of them may be accepted: just above
-    the (k+1)-th score, `nextafter` in float64; -inf where all may be. The strictest species decides.
+    Of a species with N scores at most k = floor(target * N) may be accepted, so the threshold lies just above
+    its (k+1)-th highest score (`nextafter` in float64); -inf where all may be accepted. The strictest species
+    decides.
     """
     _checked_target(target)
     return max(_threshold_of_species(target, scores) for scores in usable_species(attacks).values())
@@ -129,9 +185,17 @@ def threshold_at_bpcer(target: float, bona_fide: Scores) -> float:
 def bpcer_at_apcer(
     target: float, bona_fide: Scores, attacks: Mapping[str, Scores], confidence: float = 0.95
 ) -> Proportion | Absent:
-    """BPCER at `threshold_at_apcer(target, attacks)` of the same scores, or why these cannot support it.
+    """BPCER at `threshold_at_apcer(target, attacks)` of the same scores: BPCER20 for a target of 1/20.
 
-    Fewer than 1/target attacks of a species cannot tell an APCER of `target` from 0: absent, not a number.
+    Args:
+        target: the APCER that no species may exceed
+        bona_fide: scores of bona fide presentations
+        attacks: species -> its scores
+        confidence: of the Clopper-Pearson interval
+
+    Returns:
+        The proportion; absent where a species has fewer than 1/target attacks, which cannot tell an APCER of
+            `target` from 0.
     """
     threshold = threshold_at_apcer(target, attacks)
     smallest = min(attacks, key=lambda species: attacks[species].size)
@@ -139,7 +203,7 @@ def bpcer_at_apcer(
     if size * target < 1 - 1e-9:
         return Absent(
             absent=f"{size} attacks of species {smallest} cannot resolve an APCER of {100 * target:g} %",
-            remedy=f"Needs at least {math.ceil(1 / target - 1e-9)} attacks of every species."
+            remedy=f"At least {math.ceil(1 / target - 1e-9)} attacks of every species are needed."
             if target > 0
             else "",
         )
@@ -148,7 +212,10 @@ def bpcer_at_apcer(
 
 
 def auc(bona_fide: Scores, attacks: Scores) -> float:
-    """P(bona fide score > attack score), ties counted half: the area under the ROC curve, from ranks (Mann-Whitney)."""
+    """P(bona fide score > attack score), ties counting half: the area under the ROC curve.
+
+    From ranks, as the Mann-Whitney U statistic (Hanley and McNeil, Radiology 143, 1982).
+    """
     real, fake = usable(bona_fide, "bona fide"), np.sort(usable(attacks, "attack"))
     below = np.searchsorted(fake, real, side="left").sum()
     not_above = np.searchsorted(fake, real, side="right").sum()
@@ -156,29 +223,39 @@ def auc(bona_fide: Scores, attacks: Scores) -> float:
 
 
 def usable(scores: Scores, what: str) -> Scores:
-    """The scores in float64; BadDataset, naming `what` they are, where there are none or one is NaN."""
+    """The scores in float64.
+
+    Args:
+        scores: of one class or species
+        what: what they are, for the message
+
+    Raises:
+        BadDataset: there are none, or one is NaN
+    """
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
         raise BadDataset(
-            f"no {what} score: a rate of nothing is not a number", remedy="Both classes are needed."
+            f"there are no {what} scores, so their error rate is undefined",
+            remedy="Score bona fide presentations and attacks.",
         )
     if np.any(np.isnan(values)):
         raise BadDataset(
             f"{int(np.sum(np.isnan(values)))} {what} scores are NaN",
-            remedy="Count failures to acquire apart (Scored.acquired) before computing a rate.",
+            remedy="Count failures to acquire separately (Scored.acquired) before computing a rate.",
         )
     return values
 
 
 def usable_species(attacks: Mapping[str, Scores]) -> dict[str, Scores]:
-    """The scores of each species in float64; BadDataset as `usable`, and where there is no species."""
+    """The scores of each species in float64; BadDataset as in `usable`, and where there is no species."""
     if not attacks:
         raise BadDataset(
-            "no attack score: a rate of nothing is not a number", remedy="Both classes are needed."
+            "there are no attack scores, so their error rate is undefined",
+            remedy="Score bona fide presentations and attacks.",
         )
     return {species: usable(scores, f"{species} attack") for species, scores in attacks.items()}
 
 
 def _checked_target(target: float) -> None:
     if not 0 <= target <= 1:
-        raise UserError(f"a target error rate lies between 0 and 1, not {target}")
+        raise UserError(f"a target error rate must lie between 0 and 1, not {target}")

@@ -1,7 +1,7 @@
 """What the columns, labels, species and splits of a score file mean, ours or other people's.
 
-Found by their usual names unless the caller says otherwise. A label that could mean either class is refused, never guessed;
-what had to be assumed is added to the remarks that are handed in.
+They are recognised by their usual names unless the caller says otherwise. A label that could mean either
+class is refused, never guessed; whatever had to be assumed is added to the remarks that are passed in.
 """
 
 from __future__ import annotations
@@ -55,8 +55,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "data": (),
 }
-"""Our column -> what others call it, the first that is there wins. bob.pad.base writes claimed_id, test_label, is_bonafide,
-attack_type, score."""
+"""Our column -> what others call it; the first that is there wins.
+
+bob.pad.base writes claimed_id, test_label, is_bonafide, attack_type, score.
+"""
 
 SPLIT_WORDS: Mapping[str, str] = {
     **dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev"),
@@ -73,7 +75,7 @@ _SAYS_BONA_FIDE = ("isbonafide", "islive", "isreal")
 _TRUTH: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
 
 
-def opened(path: Path) -> IO[str]:
+def open_text(path: Path) -> IO[str]:
     """Open a score file as text, unpacked where its name ends in .gz."""
     if path.suffix == ".gz":
         return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
@@ -89,50 +91,76 @@ def is_number(text: str) -> bool:
     return True
 
 
-def found_columns(
+def match_columns(
     path: Path, header: Sequence[str], given: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Our name -> the file's for every column that is there, and what to say about it."""
+    """Which column of a file is which of ours.
+
+    Args:
+        path: the file, for messages
+        header: its column names
+        given: our name -> the file's, before any usual name
+
+    Returns:
+        Our name -> the file's for every column that is there, and remarks on what was assumed.
+
+    Raises:
+        BadDataset: a given column does not exist, or none holds presentations, labels or scores
+    """
     usual = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(header)}
-    found = {}
+    matched = {}
     for ours in COLUMNS:
         if ours in given:
             if given[ours] not in header:
                 raise BadDataset(
                     f"{path} has no column {given[ours]!r}", remedy=f"Its columns: {', '.join(header)}."
                 )
-            found[ours] = given[ours]
+            matched[ours] = given[ours]
         else:
             names = [usual[name] for name in (ours, *SYNONYMS[ours]) if name in usual]
             if names:
-                found[ours] = names[0]
+                matched[ours] = names[0]
     for ours in ("presentation", "label", "score"):
-        if ours not in found:
+        if ours not in matched:
             raise BadDataset(
-                f"{path} has no column that is the {ours}",
+                f"no column of {path} is recognised as the {ours}",
                 remedy=f"Its columns: {', '.join(header)}. Name the right one: --column {ours}=NAME.",
             )
-    other = [f"{ours} = {theirs}" for ours, theirs in found.items() if ours != theirs]
-    return found, [f"columns were read as {', '.join(other)}"] if other else []
+    renamed = [f"{ours} = {theirs}" for ours, theirs in matched.items() if ours != theirs]
+    return matched, [f"columns were read as {', '.join(renamed)}"] if renamed else []
 
 
 def numbers_of(path: Path, column: Text) -> Scores:
-    """The scores as float64; BadDataset with the line of the first that is no number or infinite."""
+    """The scores as float64; BadDataset with the line of the first that is not a finite number or NaN."""
     try:
         scores: Scores = column.astype(np.float64)
     except ValueError:
         row = next(row for row, text in enumerate(column.tolist()) if not is_number(text))
-        refuse(path, row, f"the score {column[row]!r} is no number", "Use nan where there is none.")
-    endless = np.flatnonzero(np.isinf(scores))
-    if endless.size:
-        refuse(path, int(endless[0]), "the score is infinite", "A score is a finite number, or nan.")
+        refuse_row(path, row, f"the score {column[row]!r} is not a number", "Use nan where there is none.")
+    infinite = np.flatnonzero(np.isinf(scores))
+    if infinite.size:
+        refuse_row(path, int(infinite[0]), "the score is infinite", "A score is a finite number, or nan.")
     return scores
 
 
 def labels_of(
     path: Path, column: Text, header: str, bona_fide_label: str | None
 ) -> tuple[NDArray[np.bool_], Text]:
-    """Which rows are bona fide, and the species that the labels alone tell of every row."""
+    """What the labels of a file mean.
+
+    Args:
+        path: the file, for messages
+        column: the labels, [rows]
+        header: name of the column
+        bona_fide_label: the label that means bona fide, all others being attacks; None: by their usual
+            meaning
+
+    Returns:
+        Which rows are bona fide, and the species of each row as far as its label tells, "" for bona fide.
+
+    Raises:
+        BadDataset: a label is unknown or could mean either class
+    """
     code, labels = coded(column)
     if bona_fide_label is None:
         meaning = _meaning_of_labels(path, column, labels, header)
@@ -165,13 +193,18 @@ def _meaning_of_labels(path: Path, column: Text, labels: Sequence[str], header: 
             meaning.append(numbers[label] > 0)
         elif label in numbers:
             raise BadDataset(
-                f"{path}: the labels {', '.join(labels)} do not say which of them is bona fide"
-                " (CelebA-Spoof: 1 is spoof; many others: 1 is live)",
-                remedy="Say it: --bona-fide-label 1, or whichever it is.",
+                f"{path}: it is unclear which of the labels {', '.join(labels)} is bona fide"
+                " (1 is spoof in CelebA-Spoof, and live in many others)",
+                remedy="Name it: --bona-fide-label 1, or whichever it is.",
             )
         else:
             row = int(np.flatnonzero(column == label)[0])
-            refuse(path, row, f"unknown label {label!r}", "Say which is bona fide: --bona-fide-label LABEL.")
+            refuse_row(
+                path,
+                row,
+                f"unknown label {label!r}",
+                "Name the one that is bona fide: --bona-fide-label LABEL.",
+            )
     return meaning
 
 
@@ -186,65 +219,73 @@ def _plain(text: str) -> str:
 
 
 def species_of(path: Path, column: Text, real: NDArray[np.bool_], remarks: list[str]) -> Text:
-    """The species of attacks, empty for bona fide; BadDataset where a bona fide row has the species of an attack."""
+    """The species of each row, empty for bona fide; attacks without one become `NO_SPECIES`, with a remark.
+
+    Raises:
+        BadDataset: a bona fide row has the species of an attack
+    """
     code, names = coded(column)
-    short = np.array([name.strip() for name in names], dtype=np.object_)
+    trimmed = np.array([name.strip() for name in names], dtype=np.object_)
     of_attacks = np.zeros(len(names), dtype=np.bool_)
-    of_attacks[code[~real]] = short[code[~real]] != ""
-    turned = np.flatnonzero(real & of_attacks[code])
-    if turned.size:
-        row = int(turned[0])
-        refuse(
+    of_attacks[code[~real]] = trimmed[code[~real]] != ""
+    contradictory = np.flatnonzero(real & of_attacks[code])
+    if contradictory.size:
+        row = int(contradictory[0])
+        refuse_row(
             path,
             row,
-            f"a bona fide presentation of the attack species {column[row]!r}",
-            "Is the label turned round? Say which is bona fide: --bona-fide-label LABEL.",
+            f"a bona fide presentation has the attack species {column[row]!r}",
+            "Are the labels inverted? Name the one that is bona fide: --bona-fide-label LABEL.",
         )
-    species: Text = np.where(real, "", short[code])
+    species: Text = np.where(real, "", trimmed[code])
     nameless = ~real & (species == "")
     if np.any(nameless):
-        remarks.append(f"{int(np.sum(nameless))} rows of attacks name no species")
+        remarks.append(f"{int(np.sum(nameless))} attack rows do not name a species")
         species[nameless] = NO_SPECIES
     return species
 
 
 def splits_of(path: Path, column: Text) -> Text:
-    """The split of each row as dev, test or train; BadDataset with the line of one that has another name."""
+    """The split of each row as dev, test or train; BadDataset with the line of an unknown one."""
     code, names = coded(column)
     meaning = [SPLIT_WORDS.get(name.strip().lower(), "") for name in names]
     if "" in meaning:
         name = names[meaning.index("")]
-        refuse(path, int(np.flatnonzero(column == name)[0]), f"unknown split {name!r}", "Use dev or test.")
+        refuse_row(
+            path, int(np.flatnonzero(column == name)[0]), f"unknown split {name!r}", "Use dev or test."
+        )
     splits: Text = np.array(meaning, dtype=np.object_)[code]
     return splits
 
 
 def subjects_of(column: Text | None, presentation: Text, remarks: list[str]) -> Text:
-    """The subject of each row; where none is named, the presentation stands for a person of its own."""
+    """The subject of each row; where none is named, each presentation counts as a person of its own."""
     if column is None:
         remarks.append(
-            "no column of subjects: every presentation counts as a person of its own, so intervals are too narrow"
+            "no column of subjects: every presentation counts as a person of its own,"
+            " so intervals are too narrow"
         )
         return presentation
     nameless = column == ""
     if np.any(nameless):
         remarks.append(
-            f"{int(np.sum(nameless))} rows name no subject and count as persons of their own: intervals are too narrow"
+            f"{int(np.sum(nameless))} rows do not name a subject and count as people of their own,"
+            " so intervals are too narrow"
         )
         column = np.where(nameless, presentation, column)
     return column
 
 
-def stripped(column: Text) -> Text:
-    """The same texts without space around them."""
+def without_spaces(column: Text) -> Text:
+    """The same texts without leading and trailing spaces."""
     code, names = coded(column)
-    found: Text = np.array([name.strip() for name in names], dtype=np.object_)[code]
-    return found
+    trimmed: Text = np.array([name.strip() for name in names], dtype=np.object_)[code]
+    return trimmed
 
 
-def refuse(path: Path, row: int, complaint: str, remedy: str) -> NoReturn:
-    """Raise BadDataset with the line of the row-th row of data, which is looked for only now."""
-    with opened(path) as text:
+def refuse_row(path: Path, row: int, complaint: str, remedy: str) -> NoReturn:
+    """Raise BadDataset with the line of the row-th row of data, which is only looked up now."""
+    with open_text(path) as text:
         reader = csv.reader(text)
         line, seen = 0, -2  # the header is no data
         for fields in reader:

@@ -1,6 +1,6 @@
-"""Score files: our own, other people's CSV, and bob's columns, read into one table a fold and split.
+"""Score files: our own, other people's CSV and bob's columns, read into one table per fold and split.
 
-Ours is a CSV with a row a frame, plain or `.csv.gz`:
+Ours is a CSV with a row per frame, plain or `.csv.gz`:
 
     fold          empty where there is only one
     split         dev | test
@@ -10,9 +10,11 @@ Ours is a CSV with a row a frame, plain or `.csv.gz`:
     label         bona_fide | attack
     species       attack instrument species, empty for bona fide
     score         rises with bona fide; nan: failure to acquire
+    data          what was scored, so that simulated data is still called so elsewhere
 
-Of other people's files the columns are found by their usual names or as the caller says, and everything that had to be
-assumed is told in `ScoreFile.remarks`. A label that could mean either class is refused, never guessed.
+The columns of other people's files are recognised by their usual names or named by the caller, and everything
+that had to be assumed is listed in `ScoreFile.remarks`. A label that could mean either class is refused,
+never guessed.
 """
 
 from __future__ import annotations
@@ -36,16 +38,16 @@ from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
     NO_SPECIES,
-    found_columns,
     is_number,
     labels_of,
+    match_columns,
     numbers_of,
-    opened,
-    refuse,
+    open_text,
+    refuse_row,
     species_of,
     splits_of,
-    stripped,
     subjects_of,
+    without_spaces,
 )
 from swapbench.pad.scores import LABEL_OF, Scored, coded, mean_by_presentation
 
@@ -65,9 +67,13 @@ SIMULATED_MARK = " (simulated)"
 
 @dataclass(frozen=True)
 class ScoreFile:
-    """A score file as tables of one row a presentation. A fold without development rows has dev None, without test rows an empty test.
+    """A score file as tables of one row per presentation.
 
-    frames: rows with a split that is evaluated; remarks: what was assumed and what weakens the numbers, in sentences.
+    Attributes:
+        folds: dev is None where a fold has no development rows; test is empty where it has no test rows
+        frames: rows of a split that is evaluated
+        frames_without_score: how many of these have none
+        remarks: what was assumed and what weakens the numbers, in sentences
     """
 
     folds: tuple[FoldScores, ...]
@@ -80,10 +86,14 @@ class ScoreFile:
 
 
 def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") -> None:
-    """Write the scores of every frame of every fold, whole or not at all; gzip where the name ends in .gz.
+    """Write the scores of every frame of every fold, completely or not at all; compressed if named .gz.
 
-    data: what was scored, in every row, so that simulated data is still called so when the file has travelled; see
-    `data_label`. The same scores give the same bytes.
+    The same scores give the same bytes.
+
+    Args:
+        path: the file
+        folds: frame by frame
+        data: what was scored, in words, see `data_label`
     """
     with whole_file(path) as file, _text_into(file, compressed=path.suffix == ".gz") as text:
         writer = csv.writer(text, lineterminator="\n")
@@ -99,7 +109,7 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") ->
 
 
 def data_label(name: str, *, simulated: bool) -> str:
-    """What the column `data` says of a dataset."""
+    """What the column `data` says about a dataset."""
     return f"{name}{SIMULATED_MARK}" if simulated else name
 
 
@@ -143,15 +153,24 @@ def read_score_file(
     bona_fide_label: str | None = None,
     rising_with: str = "bona_fide",
 ) -> ScoreFile:
-    """Scores from our file, a CSV of anybody (comma, semicolon or tab), or bob's four or five columns without a header.
+    """Scores from our own file, any CSV (comma, semicolon or tab), or bob's 4 or 5 columns without a header.
 
-    columns: our name of a column -> the file's, before any usual name; bona_fide_label: the label that means bona fide, all
-    others being attacks; rising_with: "attack" turns the sign of every score. Without a split column all rows are
-    test scores. bob's columns are `claimed_id [model] real_id label score`: bona fide where both identities are equal,
-    else real_id is the species. Raises BadDataset with file and line, UserError for a column that is not ours.
+    Without a split column all rows are test scores. bob's columns are `claimed_id [model] real_id label
+    score`: bona fide where both identities are equal, otherwise real_id is the species.
+
+    Args:
+        path: the file, plain or .gz
+        columns: our name of a column -> the file's, before any usual name
+        bona_fide_label: the label that means bona fide, all others being attacks; None: by their usual
+            meaning
+        rising_with: "bona_fide", or "attack", which turns the sign of every score
+
+    Raises:
+        BadDataset: the file cannot be read or means nothing, with its line
+        UserError: `columns` or `rising_with` names something that does not exist
     """
     if rising_with not in LABEL_OF.values():
-        raise UnknownName("class that scores rise with", rising_with, LABEL_OF.values())
+        raise UnknownName("class for scores to rise with", rising_with, LABEL_OF.values())
     for name in columns or {}:
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
@@ -161,7 +180,9 @@ def read_score_file(
         headless = len(fields) in _BOB_FIELDS and is_number(fields[-1])
         if headless and not any(mark in first for mark in ",;\t"):
             if columns:
-                raise UserError(f"{path} has no header, so its columns have no names")
+                raise UserError(
+                    f"{path} has no header, so its columns cannot be named", remedy="Leave out --column."
+                )
             table = _bob_table(path)
         else:
             table = _csv_table(path, first, columns or {}, bona_fide_label)
@@ -169,13 +190,15 @@ def read_score_file(
         raise BadDataset(f"cannot read the scores {path}: {error}") from error
     if rising_with == "attack":
         table.scores = -table.scores
-        table.remarks.append("scores were negated because they rise with attack: so are thresholds")
+        table.remarks.append(
+            "scores were negated because they rise with attack, so thresholds are negated too"
+        )
     return _score_file(path, table)
 
 
 @dataclass
 class _Table:
-    """Columns of a file under our names, each row with its meaning, before rows are averaged."""
+    """Columns of a file under our names, with the meaning of each row, before frames are averaged."""
 
     fold: Text
     split: Text
@@ -189,24 +212,24 @@ class _Table:
 
 
 def _first_line(path: Path) -> str:
-    """The first line that says something; comments as bob writes them are skipped."""
-    with opened(path) as text:
+    """The first line with text; comments as bob writes them are skipped."""
+    with open_text(path) as text:
         for line in text:
             if line.strip() and not line.startswith("#"):
                 return line.rstrip("\r\n")
-    raise BadDataset(f"{path} is empty", remedy="It should hold scores.")
+    raise BadDataset(f"{path} is empty", remedy="Name a file of scores.")
 
 
 def _bob_table(path: Path) -> _Table:
     claimed, real, names, scores = [], [], [], []
-    with opened(path) as text:
+    with open_text(path) as text:
         for number, line in enumerate(text, 1):
             fields = line.split()
             if not fields or fields[0].startswith("#"):
                 continue
             if len(fields) not in _BOB_FIELDS or not is_number(fields[-1]) or math.isinf(float(fields[-1])):
                 raise BadDataset(
-                    f"{path} line {number}: not claimed_id [model] real_id label score",
+                    f"{path} line {number} is not claimed_id [model] real_id label score",
                     remedy="bob's files have 4 or 5 columns, the last a finite number or nan.",
                 )
             claimed.append(fields[0])
@@ -217,8 +240,8 @@ def _bob_table(path: Path) -> _Table:
     subject, other = np.array(claimed, dtype=np.object_), np.array(real, dtype=np.object_)
     bona_fide = subject == other
     return _Table(
-        fold=np.full(count, "", dtype=np.object_),
-        split=np.full(count, "test", dtype=np.object_),
+        fold=_same(count, ""),
+        split=_same(count, "test"),
         presentation=np.array(names, dtype=np.object_),
         frame=None,
         subject=subject,
@@ -226,7 +249,7 @@ def _bob_table(path: Path) -> _Table:
         species=np.where(bona_fide, "", other),
         scores=np.array(scores, dtype=np.float64),
         remarks=[
-            "bob's columns were read: bona fide where claimed_id is real_id, else real_id is the species"
+            "bob's columns were read: bona fide where claimed_id is real_id, otherwise real_id is the species"
         ],
     )
 
@@ -251,12 +274,12 @@ def _csv_table(path: Path, first: str, given: Mapping[str, str], bona_fide_label
             )
         except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
             raise BadDataset(f"cannot read the scores {path}: {error}") from error
-    found, remarks = found_columns(path, [str(name) for name in frame.columns], given)
-    column = {ours: frame[theirs].to_numpy(dtype=np.object_) for ours, theirs in found.items()}
+    matched, remarks = match_columns(path, [str(name) for name in frame.columns], given)
+    column = {ours: frame[theirs].to_numpy(dtype=np.object_) for ours, theirs in matched.items()}
     del frame
     rows = column["score"].size
     scores = numbers_of(path, column["score"])
-    real, kinds = labels_of(path, column["label"], found["label"], bona_fide_label)
+    real, kinds = labels_of(path, column["label"], matched["label"], bona_fide_label)
     if "species" in column:
         species = species_of(path, column["species"], real, remarks)
     else:
@@ -265,14 +288,13 @@ def _csv_table(path: Path, first: str, given: Mapping[str, str], bona_fide_label
         remarks.append(
             "no column of species: all attacks count as one, so APCER is pooled"
             if pooled
-            else "no column of species: the labels of attacks were taken for it"
+            else "no column of species: the labels of attacks were taken as species"
         )
     if "data" in column and any(text.endswith(SIMULATED_MARK) for text in set(column["data"].tolist())):
         remarks.append("simulated data: not PAD performance")
-    everywhere = {name: np.full(rows, name, dtype=np.object_) for name in ("", "test")}
     return _Table(
-        fold=stripped(column["fold"]) if "fold" in column else everywhere[""],
-        split=splits_of(path, column["split"]) if "split" in column else everywhere["test"],
+        fold=without_spaces(column["fold"]) if "fold" in column else _same(rows, ""),
+        split=splits_of(path, column["split"]) if "split" in column else _same(rows, "test"),
         presentation=column["presentation"],
         frame=column.get("frame"),
         subject=subjects_of(column.get("subject"), column["presentation"], remarks),
@@ -283,38 +305,43 @@ def _csv_table(path: Path, first: str, given: Mapping[str, str], bona_fide_label
     )
 
 
-# ---------------------------------------------------------------------------------------------- tables of presentations
+def _same(count: int, text: str) -> Text:
+    return np.full(count, text, dtype=np.object_)
+
+
+# ---------------------------------------------------------------------------------------------- presentations
 
 
 def _score_file(path: Path, table: _Table) -> ScoreFile:
-    """Folds and splits apart, frames averaged, with the remarks that need all of it."""
+    """Folds and splits separated and frames averaged, with the remarks that need all of it."""
     remarks = table.remarks
     trained = int(np.sum(table.split == "train"))
     if trained:
         remarks.append(f"{trained} rows of the training split are not evaluated")
     fold_code, names = coded(table.fold)
-    folds, frames, lost = [], 0, 0
-    presentations = failures = 0
-    for place, name in enumerate(names):
-        parts = {}
+    folds: list[FoldScores] = []
+    frames = unscored = presentations = failures = 0
+    for number, name in enumerate(names):
+        splits = {}
         for split in ("dev", "test"):
-            rows = np.flatnonzero((fold_code == place) & (table.split == split))
-            parts[split], failed = _presentations(path, table, rows)
+            rows = np.flatnonzero((fold_code == number) & (table.split == split))
+            splits[split], frames_without_score = _presentations(path, table, rows)
             frames += rows.size
-            lost += failed
-            presentations += len(parts[split])
-            failures += parts[split].failures_to_acquire
-        if not any(map(len, parts.values())):
-            continue
-        folds.append(FoldScores(name, parts["dev"] if len(parts["dev"]) else None, parts["test"]))
+            unscored += frames_without_score
+            presentations += len(splits[split])
+            failures += splits[split].failures_to_acquire
+        if any(map(len, splits.values())):
+            folds.append(FoldScores(name, splits["dev"] if len(splits["dev"]) else None, splits["test"]))
     if not frames:
-        raise BadDataset(f"{path} holds no scores of a dev or test split")
+        raise BadDataset(
+            f"{path} holds no scores of a dev or test split", remedy="Check its column of splits."
+        )
     if presentations < frames:
         remarks.append(f"{frames} rows are frames of {presentations} presentations and were averaged")
-    if lost:
-        remarks.append(f"{lost} rows have no score; {failures} presentations are failures to acquire")
+    if unscored:
+        remarks.append(f"{unscored} rows have no score; {failures} presentations are failures to acquire")
     remarks += [text for fold in folds for text in _doubts_of(fold)]
-    return ScoreFile(tuple(folds), frames, lost, tuple(remarks))
+    return ScoreFile(tuple(folds), frames, unscored, tuple(remarks))
 
 
 def _presentations(path: Path, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
@@ -326,30 +353,35 @@ def _presentations(path: Path, table: _Table, rows: NDArray[np.intp]) -> tuple[S
             table.species[rows],
             table.scores[rows],
         )
-        found, failed = mean_by_presentation(scored)
+        presentations, unscored = mean_by_presentation(scored)
     except BadDataset as error:
         raise BadDataset(f"{path}: {error.args[0]}", remedy=error.remedy) from error
-    if table.frame is not None and len(found) < rows.size:
+    if table.frame is not None and len(presentations) < rows.size:
         seen = set()
         for row in rows.tolist():
             key = (table.presentation[row], table.frame[row])
             if key in seen:
-                refuse(path, row, f"frame {key[1]} of {key[0]} a second time", "Remove the repeat.")
+                refuse_row(
+                    path, row, f"frame {key[1]} of {key[0]} is there a second time", "Remove the repeat."
+                )
             seen.add(key)
-    return found, failed
+    return presentations, unscored
 
 
 def _doubts_of(fold: FoldScores) -> Iterator[str]:
-    of = f" of fold {fold.name}" if fold.name else ""
-    known = fold.test.acquired
-    if known.bona_fide.size and known.attacks.size:
-        area = auc(known.bona_fide, known.attacks)
+    of_fold = f" of fold {fold.name}" if fold.name else ""
+    acquired = fold.test.acquired
+    if acquired.bona_fide.size and acquired.attacks.size:
+        area = auc(acquired.bona_fide, acquired.attacks)
         if area < 0.5:
             yield (
-                f"AUC{of} is {area:.3f}, worse than chance: do the scores rise with attack? (--scores-are attack),"
-                " or is the label turned round?"
+                f"AUC{of_fold} is {area:.3f}, worse than chance: do the scores rise with attack"
+                " (--scores-are attack), or are the labels inverted?"
             )
     if fold.dev is not None:
         shared = set(fold.dev.subject.tolist()) & set(fold.test.subject.tolist())
         if shared:
-            yield f"{len(shared)} subjects{of} are in dev and in test, among them {min(shared)}: the threshold has seen them"
+            yield (
+                f"{len(shared)} subjects{of_fold} are in both dev and test, among them {min(shared)}:"
+                " the threshold was chosen with their scores"
+            )

@@ -1,8 +1,12 @@
-"""Do two artifacts of a model decide alike, and who pays where they do not? Pairs the scores of two score tables.
+"""Which of two artifacts of a model decides better on a dataset, and on which species: paired error rates.
 
-A quantised model may keep its EER and yet fail on one attack species. So every species is compared in pairs, presentation by
-presentation, at the reference's frozen threshold and at each artifact's own, which a deployment would freeze anew.
-`swapbench.pad.agreement` holds a fresh export against its network on crops; this compares what was scored on a dataset.
+A quantised model may keep its EER and yet fail on one attack species. So every species is compared in pairs,
+presentation by presentation, at the reference's frozen threshold and at each artifact's own, which a
+deployment would freeze anew. Whether a fresh export reproduces its network at all is another question,
+answered by `swapbench.pad.agreement`.
+
+Sources: McNemar, Psychometrika 12, 1947 (the exact form of the test); Holm, Scandinavian Journal of
+Statistics 6, 1979.
 """
 
 from __future__ import annotations
@@ -33,19 +37,27 @@ if TYPE_CHECKING:
 
 BONA_FIDE = "bona fide"
 LEAST_CHANGE = 0.01
-"""The least rise of an APCER that is flagged, as a share: with a million presentations a hundredth of it is significant."""
+"""The least rise of an APCER that is flagged, as a share.
+
+With a million presentations even a rise of a hundredth of this is significant.
+"""
 
 _NAMED = 5
 
 
 @dataclass(frozen=True)
 class PairedErrors:
-    """Errors of both artifacts on the same presentations, each artifact at one threshold a fold.
+    """Errors of both artifacts on the same presentations, each artifact at one threshold per fold.
 
-    only_reference_right, only_other_right: presentations that one artifact decided right and the other wrong; p_value:
-    McNemar's exact test of these two counts, presentations taken as independent; p_holm: the same adjusted for the
-    number of species; interval: of the change, a bootstrap over subjects, None where no decision differs or there are fewer
-    than two subjects.
+    Attributes:
+        reference: errors of the reference
+        other: errors of the other artifact
+        only_reference_right: presentations that only the reference decided correctly
+        only_other_right: presentations that only the other decided correctly
+        p_value: McNemar's exact test of these two counts, presentations taken as independent
+        p_holm: the same, adjusted for the number of species
+        interval: of `change`, a bootstrap over subjects; None where no decision differs or there are fewer
+            than two subjects
     """
 
     reference: Proportion
@@ -64,7 +76,7 @@ class PairedErrors:
 
 @dataclass(frozen=True)
 class ClassChange:
-    """An attack species (its errors are APCER) or bona fide (BPCER): at the reference's threshold and at each one's own."""
+    """An attack species (errors are APCER) or bona fide (BPCER), at the reference's and at own thresholds."""
 
     name: str
     at_reference_threshold: PairedErrors
@@ -75,11 +87,32 @@ class ClassChange:
 class ScoreParity:
     """How far the scores of one artifact are from those of a reference on the same test presentations.
 
-    presentations: pairs with a score on both sides, over all folds; only_in_reference, only_in_other: presentations that
-    the other lacks, some of them named in unmatched; unscored_by_reference, unscored_by_other: pairs that only the other side could score;
-    rank_correlation: Spearman's, None where a side is constant. The four counts of decisions, p_value (McNemar, exact) and
-    flips are at the reference's thresholds. flag: see `score_parity`; worst_species: the species whose APCER rises most at
-    either threshold, one that is flagged if there is one; sentence: what to take from it.
+    The four counts of decisions, `flips` and `p_value` (McNemar, exact) are at the reference's thresholds.
+
+    Attributes:
+        presentations: pairs with a score on both sides, over all folds
+        only_in_reference: presentations that the other lacks
+        only_in_other: presentations that the reference lacks
+        unmatched: names of some of these
+        unscored_by_reference: pairs that only the other could score
+        unscored_by_other: pairs that only the reference could score
+        max_abs_difference: of the scores
+        mean_abs_difference: of the scores
+        rank_correlation: Spearman's; None where a side is constant
+        reference_thresholds: fold -> the EER threshold of its development scores
+        other_thresholds: the same of the other artifact
+        both_right: presentations that both decided correctly
+        only_reference_right: presentations that only the reference decided correctly
+        only_other_right: presentations that only the other decided correctly
+        both_wrong: presentations that both decided wrongly
+        p_value: that the two are wrong equally often
+        flips_by_class: bona_fide and attack -> presentations that the two decide differently
+        flips_by_species: the same for each attack species
+        species: the paired errors of each attack species
+        bona_fide: the paired errors of bona fide presentations
+        worst_species: the one whose APCER rises most at either threshold; a flagged one if there is any
+        flag: whether an attack species is accepted more often, see `score_parity`
+        sentence: the conclusion in words
     """
 
     presentations: int
@@ -129,54 +162,67 @@ def score_parity(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> ScoreParity:
-    """Compare the test scores of two artifacts, matched by fold and presentation, each fold at its own frozen thresholds.
+    """Compare the test scores of two artifacts, matched by fold and presentation, at frozen thresholds.
 
-    flag is True where the APCER of a species rises by at least `least_change` and McNemar's p, adjusted by Holm's method for
-    the number of species, is at most 1 - confidence, at the reference's thresholds or at each artifact's own. (Either
-    family of tests alone errs with that probability where nothing changed, both together with at most twice it.)
+    flag is True where the APCER of a species rises by at least `least_change` and McNemar's p, adjusted by
+    Holm's method for the number of species, is at most 1 - confidence, at the reference's thresholds or at
+    each artifact's own. (Either family of tests alone errs with that probability where nothing changed, both
+    together with at most twice it.)
 
-    People are those of the reference. Raises BadDataset where folds, labels or species differ, a fold has no development scores, a table has frames
-    for presentations, or nothing matches.
+    Args:
+        reference: scores of the reference, whose subjects the bootstrap draws
+        other: scores of the other artifact on the same folds
+        confidence: of all intervals and tests, between 0 and 1
+        least_change: the smallest rise of an APCER that is flagged, as a share
+        draws: bootstrap replicates
+        seed: of the bootstrap
+
+    Raises:
+        BadDataset: folds, labels or species differ, a fold has no development scores, a presentation has
+            several rows, or nothing matches
     """
     folds = _matched_folds(reference, other)
-    bona_fide = np.concatenate([one.known.is_bona_fide for one in folds])
-    first = np.concatenate([one.known.score for one in folds])
-    second = np.concatenate([one.other for one in folds])
-    code, names = coded(np.concatenate([one.known.species for one in folds]))
+    bona_fide = np.concatenate([fold.reference.is_bona_fide for fold in folds])
+    first = np.concatenate([fold.reference.score for fold in folds])
+    second = np.concatenate([fold.other for fold in folds])
+    code, names = coded(np.concatenate([fold.reference.species for fold in folds]))
     if len(names) < 2 or names[0]:  # bona fide is "", so it comes first
         raise BadDataset(
-            "no pair of scores in one of the classes, or in both", remedy="Were both scored on the same data?"
+            "the two have no scored presentations in common for bona fide, for attacks, or for both",
+            remedy="Score both on the same data.",
         )
     right, right_there, right_own = (
-        np.concatenate([one.right(*which) for one in folds]) for which in ((0, 0), (1, 0), (1, 1))
+        np.concatenate([fold.right(*which) for fold in folds]) for which in ((0, 0), (1, 0), (1, 1))
     )
-    people, person_names = coded(np.concatenate([one.known.subject for one in folds]))
-    sampling = _Sampling(people, len(person_names), code, len(names), confidence, draws, seed)
+    subject, subject_names = coded(np.concatenate([fold.reference.subject for fold in folds]))
+    bootstrap = _PairedBootstrap(subject, len(subject_names), code, len(names), confidence, draws, seed)
     changes = [
         ClassChange(name or BONA_FIDE, there, own)
         for name, there, own in zip(
-            names, sampling.paired(right, right_there), sampling.paired(right, right_own), strict=True
+            names, bootstrap.paired(right, right_there), bootstrap.paired(right, right_own), strict=True
         )
     ]
     species = tuple(changes[1:])
-    flagged = [one for one in species if _is_worse(one, 1 - confidence, least_change)]
+    flagged = [change for change in species if _is_worse(change, 1 - confidence, least_change)]
     worst = max(flagged or species, key=_rise)
     flipped = right != right_there
     difference = np.abs(first - second)
     return ScoreParity(
         presentations=first.size,
-        only_in_reference=sum(len(one.only_in_reference) for one in folds),
-        only_in_other=sum(len(one.only_in_other) for one in folds),
+        only_in_reference=sum(len(fold.only_in_reference) for fold in folds),
+        only_in_other=sum(len(fold.only_in_other) for fold in folds),
         unmatched=tuple(
-            name for one in folds for name in (*one.only_in_reference[:_NAMED], *one.only_in_other[:_NAMED])
+            name
+            for fold in folds
+            for name in (*fold.only_in_reference[:_NAMED], *fold.only_in_other[:_NAMED])
         ),
-        unscored_by_reference=sum(one.unscored_by_reference for one in folds),
-        unscored_by_other=sum(one.unscored_by_other for one in folds),
+        unscored_by_reference=sum(fold.unscored_by_reference for fold in folds),
+        unscored_by_other=sum(fold.unscored_by_other for fold in folds),
         max_abs_difference=float(difference.max()),
         mean_abs_difference=float(difference.mean()),
         rank_correlation=spearman(first, second),
-        reference_thresholds={one.name: one.thresholds[0] for one in folds},
-        other_thresholds={one.name: one.thresholds[1] for one in folds},
+        reference_thresholds={fold.name: fold.thresholds[0] for fold in folds},
+        other_thresholds={fold.name: fold.thresholds[1] for fold in folds},
         both_right=int(np.sum(right & right_there)),
         only_reference_right=int(np.sum(right & ~right_there)),
         only_other_right=int(np.sum(~right & right_there)),
@@ -187,7 +233,7 @@ def score_parity(
             "attack": int(np.sum(flipped & ~bona_fide)),
         },
         flips_by_species={
-            name: int(np.sum(flipped[code == place])) for place, name in enumerate(names) if name
+            name: int(np.sum(flipped[code == number])) for number, name in enumerate(names) if name
         },
         species=species,
         bona_fide=changes[0],
@@ -201,11 +247,11 @@ def score_parity(
 
 
 @dataclass(frozen=True, eq=False)
-class _Matched:
-    """One fold's test presentations with a score on both sides, the thresholds of both, and what was left out."""
+class _MatchedFold:
+    """One fold's test presentations with a score on both sides, both thresholds, and what was left out."""
 
     name: str
-    known: Scored
+    reference: Scored
     other: Scores
     thresholds: tuple[float, float]
     only_in_reference: list[str]
@@ -214,53 +260,53 @@ class _Matched:
     unscored_by_other: int
 
     def right(self, artifact: int, threshold_of: int) -> Flags:
-        """Which presentations an artifact decides rightly; 0 is the reference, 1 the other."""
-        scores = (self.known.score, self.other)[artifact]
-        decided: Flags = accepted(scores, self.thresholds[threshold_of]) == self.known.is_bona_fide
-        return decided
+        """Which presentations an artifact decides correctly; 0 is the reference, 1 the other."""
+        scores = (self.reference.score, self.other)[artifact]
+        correct: Flags = accepted(scores, self.thresholds[threshold_of]) == self.reference.is_bona_fide
+        return correct
 
 
-def _matched_folds(reference: Sequence[FoldScores], other: Sequence[FoldScores]) -> list[_Matched]:
+def _matched_folds(reference: Sequence[FoldScores], other: Sequence[FoldScores]) -> list[_MatchedFold]:
     names = [[fold.name for fold in side] for side in (reference, other)]
     if sorted(names[0]) != sorted(names[1]) or len(set(names[0])) != max(1, len(names[0])):
-        said = [", ".join(repr(name) for name in side) or "none" for side in names]
+        listed = [", ".join(repr(name) for name in side) or "none" for side in names]
         raise BadDataset(
-            f"the folds differ: {said[0]} in the reference, {said[1]} in the other",
+            f"the folds differ: {listed[0]} in the reference, {listed[1]} in the other",
             remedy="Score both on the same protocol.",
         )
     others = {fold.name: fold for fold in other}
     return [_matched(fold, others[fold.name]) for fold in reference]
 
 
-def _matched(first: FoldScores, second: FoldScores) -> _Matched:
+def _matched(first: FoldScores, second: FoldScores) -> _MatchedFold:
     thresholds = _threshold(first), _threshold(second)
-    place = {name: row for row, name in enumerate(second.test.presentation.tolist())}
+    row_there = {name: row for row, name in enumerate(second.test.presentation.tolist())}
     names = first.test.presentation.tolist()
-    if len(set(names)) < len(names) or len(place) < len(second.test):
+    if len(set(names)) < len(names) or len(row_there) < len(second.test):
         raise BadDataset(
             "a presentation has several scores in the test split",
             remedy="One presentation is one trial: average its frames with mean_by_presentation first.",
         )
-    rows = np.array([row for row, name in enumerate(names) if name in place], dtype=np.intp)
-    rows_there = np.array([place[name] for name in names if name in place], dtype=np.intp)
-    known, there = first.test.rows(rows), second.test.rows(rows_there)
-    for what in ("is_bona_fide", "species"):
-        wrong = np.flatnonzero(getattr(known, what) != getattr(there, what))
-        if wrong.size:
+    rows = np.array([row for row, name in enumerate(names) if name in row_there], dtype=np.intp)
+    rows_there = np.array([row_there[name] for name in names if name in row_there], dtype=np.intp)
+    here, there = first.test.rows(rows), second.test.rows(rows_there)
+    for column, words in (("is_bona_fide", "label"), ("species", "species")):
+        differing = np.flatnonzero(getattr(here, column) != getattr(there, column))
+        if differing.size:
             raise BadDataset(
-                f"the two disagree about the {what} of {wrong.size} presentations,"
-                f" among them {known.presentation[wrong[0]]}",
+                f"the two disagree about the {words} of {differing.size} presentations,"
+                f" among them {here.presentation[differing[0]]}",
                 remedy="Take both from the same labels.",
             )
-    missing, missing_there = np.isnan(known.score), np.isnan(there.score)
+    missing, missing_there = np.isnan(here.score), np.isnan(there.score)
     both = ~missing & ~missing_there
-    return _Matched(
+    return _MatchedFold(
         name=first.name,
-        known=known.rows(both),
+        reference=here.rows(both),
         other=there.score[both],
         thresholds=thresholds,
-        only_in_reference=[name for name in names if name not in place],
-        only_in_other=sorted(place.keys() - set(names)),
+        only_in_reference=[name for name in names if name not in row_there],
+        only_in_other=sorted(row_there.keys() - set(names)),
         unscored_by_reference=int(np.sum(missing & ~missing_there)),
         unscored_by_other=int(np.sum(missing_there & ~missing)),
     )
@@ -270,21 +316,31 @@ def _threshold(fold: FoldScores) -> float:
     if fold.dev is None:
         raise BadDataset(
             f"the scores{' of fold ' + fold.name if fold.name else ''} have no development split",
-            remedy="Decisions need a threshold that was frozen on one.",
+            remedy="Add its scores: decisions need a threshold that was frozen on them.",
         )
-    known = fold.dev.acquired
-    return eer_threshold(known.bona_fide, known.attacks).threshold
+    dev = fold.dev.acquired
+    return eer_threshold(dev.bona_fide, dev.attacks).threshold
 
 
 # ---------------------------------------------------------------------------------------------- pairs
 
 
 @dataclass(frozen=True, eq=False)
-class _Sampling:
-    """What paired errors are counted by: the person and the class (a place among all species, 0 is bona fide) of each row."""
+class _PairedBootstrap:
+    """Counts paired errors by class, and bootstraps their change over subjects.
 
-    person: NDArray[np.intp]
-    people: int
+    Attributes:
+        subject: the number of each row's subject, [rows]
+        subjects: how many there are
+        code: the number of each row's class among the species, 0 being bona fide, [rows]
+        classes: how many there are
+        confidence: of the intervals, between 0 and 1
+        draws: replicates
+        seed: of the random numbers
+    """
+
+    subject: NDArray[np.intp]
+    subjects: int
     code: NDArray[np.intp]
     classes: int
     confidence: float
@@ -293,37 +349,36 @@ class _Sampling:
 
     def paired(self, right: Flags, right_there: Flags) -> list[PairedErrors]:
         """The errors of every class, bona fide first; p values are adjusted for the number of species."""
-        state = (right & ~right_there) + 2 * (
-            ~right & right_there
-        )  # 1 only the reference is right, 2 only the other
-        counts = np.bincount(3 * self.code + state, minlength=3 * self.classes).reshape(-1, 3)
-        p_values = [mcnemar(int(one), int(two)) for _, one, two in counts]
+        # 0: both are right or both wrong, 1: only the reference is right, 2: only the other
+        state = (right & ~right_there) + 2 * (~right & right_there)
+        counts = np.bincount(3 * self.code + state, minlength=3 * self.classes).reshape(-1, 3)[:, 1:].tolist()
+        p_values = [mcnemar(only_reference, only_other) for only_reference, only_other in counts]
         adjusted = [p_values[0], *holm(p_values[1:])]
         intervals = self._change_intervals(3 * self.code + state)
-        found = []
-        for place, (_, one, two) in enumerate(counts.tolist()):
-            rows = self.code == place
+        paired = []
+        for number, (only_reference, only_other) in enumerate(counts):
+            rows = self.code == number
             trials = int(np.sum(rows))
-            found.append(
+            paired.append(
                 PairedErrors(
                     reference=proportion(int(np.sum(~right[rows])), trials, self.confidence),
                     other=proportion(int(np.sum(~right_there[rows])), trials, self.confidence),
-                    only_reference_right=one,
-                    only_other_right=two,
-                    p_value=p_values[place],
-                    p_holm=adjusted[place],
-                    interval=intervals[place] if one + two else None,
+                    only_reference_right=only_reference,
+                    only_other_right=only_other,
+                    p_value=p_values[number],
+                    p_holm=adjusted[number],
+                    interval=intervals[number] if only_reference + only_other else None,
                 )
             )
-        return found
+        return paired
 
     def _change_intervals(self, cell: NDArray[np.intp]) -> list[Interval | None]:
-        if self.people < 2:
+        if self.subjects < 2:
             return [None] * self.classes
         totals = clustered_totals(
-            self.person,
+            self.subject,
             cell,
-            groups=self.people,
+            groups=self.subjects,
             cells=3 * self.classes,
             draws=self.draws,
             seed=self.seed,
@@ -332,80 +387,81 @@ class _Sampling:
         change = np.divide(
             totals[:, :, 1] - totals[:, :, 2], trials, out=np.full(trials.shape, np.nan), where=trials > 0
         )
-        method = f"bootstrap over {self.people} groups, {self.draws} draws, seed {self.seed}"
-        return [bootstrap_interval(one, self.confidence, method) for one in change.T]
+        method = f"bootstrap over {self.subjects} groups, {self.draws} draws, seed {self.seed}"
+        return [bootstrap_interval(replicates, self.confidence, method) for replicates in change.T]
 
 
 # ---------------------------------------------------------------------------------------------- the verdict
 
 
-def _is_worse(one: ClassChange, alpha: float, least_change: float) -> bool:
+def _is_worse(species: ClassChange, alpha: float, least_change: float) -> bool:
     return any(
         pair.change >= least_change and pair.p_holm <= alpha
-        for pair in (one.at_reference_threshold, one.at_own_threshold)
+        for pair in (species.at_reference_threshold, species.at_own_threshold)
     )
 
 
-def _rise(one: ClassChange) -> float:
-    return max(one.at_own_threshold.change, one.at_reference_threshold.change)
+def _rise(species: ClassChange) -> float:
+    return max(species.at_own_threshold.change, species.at_reference_threshold.change)
 
 
-def _sentence(flagged: Sequence[ClassChange], worst: ClassChange, species: int) -> str:
+def _sentence(flagged: Sequence[ClassChange], worst: ClassChange, count: int) -> str:
     own = worst.at_own_threshold.change >= worst.at_reference_threshold.change
     pair = worst.at_own_threshold if own else worst.at_reference_threshold
     where = "each artifact's own threshold" if own else "the reference's threshold"
-    counted = (
+    change = (
         f"APCER of {worst.name} goes from {_rate(pair.reference)} to {_rate(pair.other)} at {where}"
-        f" (McNemar p = {pair.p_holm:.2g}, Holm over {species} species)"
+        f" (McNemar p = {pair.p_holm:.2g}, Holm over {count} species)"
     )
     if not flagged and pair.change <= 0:
         return "No attack species is accepted more often."
     if not flagged:
-        return f"No attack species is accepted clearly more often; most changes: {counted}."
-    also = [one.name for one in flagged if one is not worst]
-    return f"Fails on {worst.name}: {counted}." + (f" Also worse: {', '.join(also)}." if also else "")
+        return f"No attack species is accepted clearly more often; the largest rise: {change}."
+    also = [species.name for species in flagged if species is not worst]
+    return f"Fails on {worst.name}: {change}." + (f" Also worse: {', '.join(also)}." if also else "")
 
 
-def _rate(one: Proportion) -> str:
-    return f"{units.percent(one.rate, 2)} ({one.errors} of {one.trials})"
+def _rate(rate: Proportion) -> str:
+    return f"{units.percent(rate.rate, 2)} ({rate.errors} of {rate.trials})"
 
 
-def _lines(found: ScoreParity) -> Iterator[Line]:
-    worst = next(one for one in found.species if one.name == found.worst_species)
-    name = f"FAILS ON {worst.name}" if found.flag else "largest rise of an APCER"
-    yield Line(name, max(0.0, _rise(worst)), note=found.sentence)
+def _lines(parity: ScoreParity) -> Iterator[Line]:
+    worst = next(species for species in parity.species if species.name == parity.worst_species)
+    name = f"FAILS ON {worst.name}" if parity.flag else "largest rise of an APCER"
+    yield Line(name, max(0.0, _rise(worst)), note=parity.sentence)
     left_out = []
-    if found.unmatched:
+    if parity.unmatched:
         left_out.append(
-            f"{found.only_in_reference} only in the reference, {found.only_in_other} only in the other"
-            f" ({', '.join(found.unmatched)})"
+            f"{parity.only_in_reference} only in the reference, {parity.only_in_other} only in the other"
+            f" ({', '.join(parity.unmatched)})"
         )
-    if found.unscored_by_reference or found.unscored_by_other:
+    if parity.unscored_by_reference or parity.unscored_by_other:
         left_out.append(
-            f"no score: {found.unscored_by_reference} of the reference, {found.unscored_by_other} of the other"
+            f"no score: {parity.unscored_by_reference} of the reference,"
+            f" {parity.unscored_by_other} of the other"
         )
-    yield Line("presentations compared", found.presentations, "count", note="; ".join(left_out))
-    yield Line("largest difference", found.max_abs_difference, "score")
-    yield Line("mean difference", found.mean_abs_difference, "score")
+    yield Line("presentations compared", parity.presentations, "count", note="; ".join(left_out))
+    yield Line("largest difference", parity.max_abs_difference, "score")
+    yield Line("mean difference", parity.mean_abs_difference, "score")
     yield Line(
         "rank correlation",
-        found.rank_correlation,
+        parity.rank_correlation,
         "score",
-        note="Spearman" if found.rank_correlation is not None else "n/a: one side is constant",
+        note="Spearman" if parity.rank_correlation is not None else "n/a: one side is constant",
     )
     yield Line(
         "decision flips",
-        found.flips,
+        parity.flips,
         "count",
-        note=f"at the reference's threshold; both right {found.both_right}, only the reference"
-        f" {found.only_reference_right}, only the other {found.only_other_right}, both wrong {found.both_wrong};"
-        f" McNemar p = {found.p_value:.2g}",
+        note=f"at the reference's threshold; both right {parity.both_right},"
+        f" only the reference {parity.only_reference_right}, only the other {parity.only_other_right},"
+        f" both wrong {parity.both_wrong}; McNemar p = {parity.p_value:.2g}",
     )
-    for one in (*found.species, found.bona_fide):
-        rate = "BPCER" if one is found.bona_fide else f"APCER {one.name}"
+    for change in (*parity.species, parity.bona_fide):
+        rate = "BPCER" if change is parity.bona_fide else f"APCER {change.name}"
         for where, pair in (
-            ("reference's threshold", one.at_reference_threshold),
-            ("own threshold", one.at_own_threshold),
+            ("reference's threshold", change.at_reference_threshold),
+            ("own threshold", change.at_own_threshold),
         ):
             yield Line(
                 f"{rate}, change at {where}",
@@ -416,11 +472,11 @@ def _lines(found: ScoreParity) -> Iterator[Line]:
 
 
 def _plain(value: Any) -> Any:
-    """Models, tuples and mappings as what JSON knows."""
+    """The same in types that JSON has."""
     if isinstance(value, BaseModel):
         return value.model_dump(mode="json")
     if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     return value

@@ -1,6 +1,6 @@
-"""Scores with what is known about each: a table in memory, its mean over frames, its canonical text and digest.
+"""Scores and what is known about them: a table, its mean over frames, its canonical text and digest.
 
-Scores rise with bona fide. A score that is NaN is a failure to acquire. This module computes no error rate;
+Scores rise with bona fide. A score of NaN is a failure to acquire. This module computes no error rate;
 `swapbench.pad.score_files` reads and writes tables.
 """
 
@@ -39,12 +39,20 @@ _ROWS_AT_ONCE = 65536
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Scores and what is known about each: five arrays of one length, read-only.
+    """Scores and what is known about each: five read-only arrays of one length.
 
-    presentation, subject, species: str objects (not np.str_, which pads a million names to the longest of them);
-    is_bona_fide: bool; score: float64, NaN = failure to acquire. The species of a bona fide row is empty. A presentation
-    may have several rows (frames) until `mean_by_presentation` has made one of them. Raises BadDataset for rows that
-    mean nothing.
+    A presentation may have several rows (frames) until `mean_by_presentation` has made one of them.
+
+    Attributes:
+        presentation: names as str objects (not np.str_, which pads a million names to the longest of them)
+        subject: who is shown or whose face was copied, as str objects
+        is_bona_fide: False for an attack
+        species: attack instrument species as str objects, empty for bona fide
+        score: float64, NaN for a failure to acquire
+
+    Raises:
+        BadDataset: the columns differ in shape, a name is empty or not printable, an attack has no species or
+            a bona fide row has one, or a score is infinite
     """
 
     presentation: Text
@@ -60,12 +68,15 @@ class Scored:
         self._own("score", np.array(self.score, dtype=np.float64))
         shapes = {getattr(self, name).shape for name in _COLUMNS}
         if shapes != {(self.score.size,)}:
-            raise BadDataset(f"the columns of a score table differ in shape: {sorted(shapes)}")
+            raise BadDataset(
+                f"the columns of a score table differ in shape: {sorted(shapes)}",
+                remedy="Every row needs a value in each column.",
+            )
         for name in _TEXTS:
             _check_text(name, getattr(self, name))
         if np.any((self.species == "") != self.is_bona_fide):
             raise BadDataset(
-                "species must be empty for bona fide and named for every attack",
+                "the species must be empty for bona fide and given for every attack",
                 remedy="APCER is counted by species.",
             )
         if np.any(np.isinf(self.score)):
@@ -99,12 +110,12 @@ class Scored:
     def __len__(self) -> int:
         return self.score.size
 
-    def rows(self, chosen: NDArray[Any]) -> Scored:
-        """The rows that an index or a mask chooses."""
-        part = object.__new__(Scored)  # rows of a table that passed its checks need no second check
+    def rows(self, selection: NDArray[Any]) -> Scored:
+        """The rows that an index or a mask selects."""
+        rows = object.__new__(Scored)  # rows of a table that passed its checks need no second check
         for name in _COLUMNS:
-            part._own(name, getattr(self, name)[chosen])
-        return part
+            rows._own(name, getattr(self, name)[selection])
+        return rows
 
     def with_scores(self, score: ArrayLike) -> Scored:
         """The same rows with other scores."""
@@ -136,22 +147,22 @@ class Scored:
     def attacks_by_species(self) -> dict[str, Scores]:
         """Species -> scores of its rows, NaN included, species in alphabetical order."""
         code, names = self.coded_species
-        return {name: self.score[code == place] for place, name in enumerate(names) if name}
+        return {name: self.score[code == number] for number, name in enumerate(names) if name}
 
     @cached_property
     def coded_species(self) -> tuple[Codes, tuple[str, ...]]:
-        """The species of each row as a place in the alphabetical list of species, and that list; bona fide is ""."""
+        """The number of each row's species in the sorted list of species (bona fide is ""), and that list."""
         return coded(self.species)
 
 
 def coded(texts: Text) -> tuple[Codes, tuple[str, ...]]:
-    """The place of every text in the alphabetical list of different texts, and that list.
+    """The number of every text in the alphabetical list of different texts, and that list.
 
     The same as np.unique with its inverse, by hashing: sorting a million objects takes seconds.
     """
     names = tuple(sorted(set(texts.tolist())))
-    place = {name: number for number, name in enumerate(names)}
-    return np.fromiter(map(place.__getitem__, texts.tolist()), np.intp, texts.size), names
+    number_of = {name: number for number, name in enumerate(names)}
+    return np.fromiter(map(number_of.__getitem__, texts.tolist()), np.intp, texts.size), names
 
 
 def _check_text(name: str, column: Text) -> None:
@@ -159,19 +170,24 @@ def _check_text(name: str, column: Text) -> None:
     try:
         joined = "".join(values)
     except TypeError:
-        raise BadDataset(f"a {name} is no text") from None
+        raise BadDataset(f"a {name} is not text") from None
     if not joined.isprintable() and _CONTROL.search(joined):
-        odd = next(text for text in values if _CONTROL.search(text))
-        raise BadDataset(f"the {name} {odd!r} holds control characters or bytes that are no text")
+        unprintable = next(text for text in values if _CONTROL.search(text))
+        raise BadDataset(f"the {name} {unprintable!r} holds control characters or bytes that are not text")
     if name != "species" and np.any(column == ""):
-        raise BadDataset(f"a score without a {name}")
+        raise BadDataset(f"a score has no {name}")
 
 
 @dataclass(frozen=True, eq=False)
 class FoldFrames:
-    """Frame by frame, the scores of one fold of a protocol; name is empty where there is only one.
+    """The scores of one fold of a protocol, frame by frame.
 
-    dev_frame, test_frame: the number of each row's frame in its presentation, of the length of dev and test.
+    Attributes:
+        name: empty where there is only one fold
+        dev: development scores
+        test: test scores
+        dev_frame: the number of each row's frame in its presentation, [rows of dev]
+        test_frame: the same for test
     """
 
     name: str
@@ -182,43 +198,54 @@ class FoldFrames:
 
 
 def mean_by_presentation(frames: Scored) -> tuple[Scored, int]:
-    """One row a presentation: the mean score of its frames, and the number of frames that had none.
+    """One row per presentation: the mean score of its frames.
 
-    A frame without a score does not touch the mean of the others; a presentation without any is NaN, a failure to
-    acquire. Presentations keep the order in which they first appear. Raises BadDataset where the frames of one
-    presentation disagree about subject, label or species.
+    A frame without a score does not affect the mean of the others; a presentation without any is NaN, a
+    failure to acquire. Presentations keep the order in which they first appear.
+
+    Returns:
+        The presentations, and the number of frames that had no score.
+
+    Raises:
+        BadDataset: the frames of a presentation disagree about subject, label or species
     """
     names = frames.presentation.tolist()
-    place = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    failed = frames.failures_to_acquire
-    if len(place) == len(frames):
-        return frames, failed
-    member = np.fromiter(map(place.__getitem__, names), np.intp, len(frames))
-    first = np.empty(len(place), dtype=np.intp)
-    first[member[::-1]] = np.arange(len(frames))[::-1]  # of several writes to a place the last one stays
+    number_of = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    unscored = frames.failures_to_acquire
+    if len(number_of) == len(frames):
+        return frames, unscored
+    member = np.fromiter(map(number_of.__getitem__, names), np.intp, len(frames))
+    first = np.empty(len(number_of), dtype=np.intp)
+    first[member[::-1]] = np.arange(len(frames))[::-1]  # of several writes to an element the last one stays
     for name in ("subject", "is_bona_fide", "species"):
         column = getattr(frames, name)
-        wrong = np.flatnonzero(column != column[first][member])
-        if wrong.size:
-            raise BadDataset(f"frames of presentation {names[wrong[0]]} differ in {name}")
-    known = ~np.isnan(frames.score)
-    total = np.bincount(member[known], weights=frames.score[known], minlength=first.size)
-    count = np.bincount(member[known], minlength=first.size)
+        differing = np.flatnonzero(column != column[first][member])
+        if differing.size:
+            raise BadDataset(
+                f"frames of presentation {names[differing[0]]} differ in {name}",
+                remedy="Give different presentations different names.",
+            )
+    scored = ~np.isnan(frames.score)
+    total = np.bincount(member[scored], weights=frames.score[scored], minlength=first.size)
+    count = np.bincount(member[scored], minlength=first.size)
     mean = np.divide(total, count, out=np.full(first.size, np.nan), where=count > 0)
-    return frames.rows(first).with_scores(mean), failed
+    return frames.rows(first).with_scores(mean), unscored
 
 
 def scores_csv(scored: Scored) -> str:
-    """The canonical text of scores: `presentation,subject,label,species,score`, rows sorted, the shortest exact numbers."""
+    """The canonical text of scores: rows sorted, numbers in their shortest exact form.
+
+    Its columns are `SCORE_COLUMNS`.
+    """
     return "".join(_canonical_text(scored))
 
 
 def scores_sha256(scored: Scored) -> str:
     """sha256 of the canonical text."""
-    total = hashlib.sha256()
-    for part in _canonical_text(scored):
-        total.update(part.encode())
-    return total.hexdigest()
+    digest = hashlib.sha256()
+    for text in _canonical_text(scored):
+        digest.update(text.encode())
+    return digest.hexdigest()
 
 
 def _canonical_text(scored: Scored) -> Iterator[str]:
@@ -227,8 +254,8 @@ def _canonical_text(scored: Scored) -> Iterator[str]:
     order = sorted(range(len(names)), key=keys.__getitem__)
     yield _csv_text([SCORE_COLUMNS])
     for start in range(0, len(names), _ROWS_AT_ONCE):
-        part = scored.rows(np.array(order[start : start + _ROWS_AT_ONCE], dtype=np.intp))
-        yield _csv_text(_text_rows(part))
+        rows = np.array(order[start : start + _ROWS_AT_ONCE], dtype=np.intp)
+        yield _csv_text(_text_rows(scored.rows(rows)))
 
 
 def _text_rows(scored: Scored) -> Iterator[tuple[str, str, str, str, str]]:
@@ -249,24 +276,30 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
 
 
 def bona_fide_scores(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> Scores:
-    """One score a sample, rising with bona fide, from a network's raw outputs and what its card says they mean.
+    """One score per sample, rising with bona fide, from a network's raw outputs.
 
-    logits: the softmax probability of the bona fide class; probabilities: that entry; score: the number itself.
-    Raises BadDataset where the outputs do not have the shape that the card says, and NotValid where a network answers
-    with numbers that are not finite: that is its failure, and must not pass for a face that was not found.
+    Args:
+        rows: raw outputs, [samples, outputs]
+        meaning: what the card says of them: of logits the softmax probability of the bona fide class is
+            taken, of probabilities that entry, and a score is the number itself
+
+    Raises:
+        BadDataset: the outputs do not have the shape that the card says
+        NotValid: an output is not finite, which is the network's failure and must not pass for a face that
+            was not found
     """
     outputs = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
     if outputs.shape[1] <= meaning.bona_fide_index or (meaning.kind == "score" and outputs.shape[1] != 1):
         raise BadDataset(
-            f"the network gives {outputs.shape[1]} numbers an image, its card reads {meaning.kind}"
-            f" with bona fide at {meaning.bona_fide_index}",
+            f"the network returns {outputs.shape[1]} numbers per image, but its card says {meaning.kind}"
+            f" with bona fide at index {meaning.bona_fide_index}",
             remedy="Correct the output section of the model card.",
         )
-    broken = int(np.sum(~np.isfinite(outputs).all(axis=1)))
-    if broken:
+    not_finite = int(np.sum(~np.isfinite(outputs).all(axis=1)))
+    if not_finite:
         raise NotValid(
-            f"the network answers {broken} of {len(rows)} images with NaN or infinity",
-            remedy="Look for overflow in its precision (fp16 ends at 65504), or for inputs in another range.",
+            f"the network returns NaN or infinity for {not_finite} of {len(rows)} images",
+            remedy="Look for overflow in its precision (fp16 ends at 65504), or for inputs out of range.",
         )
     if meaning.kind == "logits":
         shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))

@@ -1,6 +1,7 @@
-"""Datasets in the layouts in which they are handed out, recognised by their folders.
+"""Datasets in the layouts in which they are distributed, recognised by their folders.
 
-One module a dataset; each defines `LAYOUT`. All that they have in common stands in `corpus`.
+One module per dataset, which defines its `LAYOUT`; a new one is a module like these and an entry in
+`LAYOUTS`. What they have in common is in `corpus`.
 """
 
 from __future__ import annotations
@@ -8,52 +9,66 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench.data.layouts import casia, celeba, msu, oulu, replay
-from swapbench.data.layouts.corpus import Corpus, Layout, entries
+from swapbench.data.layouts.corpus import Contents, Corpus, FaceFormat, Layout, entries
 from swapbench.errors import BadDataset, UnknownName
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
-__all__ = ["LAYOUTS", "Corpus", "Layout", "find", "recognise"]
+__all__ = ["LAYOUTS", "Contents", "Corpus", "FaceFormat", "Layout", "face_format", "find", "recognise"]
 
 LAYOUTS: tuple[Layout, ...] = (oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT)
 
 
+def face_format(name: str) -> FaceFormat:
+    """The annotation format of this name."""
+    return {layout.faces.name: layout.faces for layout in LAYOUTS if layout.faces is not None}[name]
+
+
 def recognise(root: Path) -> Layout | None:
-    """The layout that a folder is in; None where it is in none of `LAYOUTS`."""
+    """The layout of a folder; None where it has none of `LAYOUTS`."""
     return next((layout for layout in LAYOUTS if layout.recognises(root)), None)
 
 
 def find(data_root: Path, wanted: Collection[str] = ()) -> dict[str, Path]:
-    """Letter -> root of the datasets that `data_root` or its direct sub folders are.
+    """Letter -> root of the datasets that `data_root` and its direct sub folders are.
 
-    Raises UnknownName for a wanted letter that no dataset has, and BadDataset where a wanted dataset is not there or is
-    there twice.
+    Args:
+        data_root: a folder that holds datasets
+        wanted: letters of datasets that must be there once
+
+    Raises:
+        UnknownName: no dataset has a wanted letter
+        BadDataset: a wanted dataset is not there, or there twice
     """
     letters = [layout.letter for layout in LAYOUTS if layout.letter]
     unknown = [letter for letter in wanted if letter not in letters]
     if unknown:
         raise UnknownName("dataset letter", unknown[0], letters)
     if not data_root.is_dir():
-        raise BadDataset(f"there is no folder {data_root}", remedy="--data-root holds a folder a dataset.")
-    found: dict[str, list[Path]] = {}
+        raise BadDataset(
+            f"there is no folder {data_root}", remedy="--data-root must hold one folder per dataset."
+        )
+    roots_of: dict[str, list[Path]] = {}
     for root in (data_root, *(data_root / name for name in entries(data_root)[1])):
         layout = recognise(root)
         if layout is not None and layout.letter:
-            found.setdefault(layout.letter, []).append(root)
+            roots_of.setdefault(layout.letter, []).append(root)
     for letter in wanted:
         title = next(layout.title for layout in LAYOUTS if layout.letter == letter)
-        if letter not in found:
-            there = ", ".join(f"{one} in {roots[0].name}" for one, roots in sorted(found.items()))
-            raise BadDataset(
-                f"{data_root} holds no folder in the layout of {title} ({letter})",
-                remedy=f"Found there: {there or 'no known dataset'}.",
+        if letter not in roots_of:
+            available = ", ".join(
+                f"{letter} in {roots[0].name}" for letter, roots in sorted(roots_of.items())
             )
-        if len(found[letter]) > 1:
             raise BadDataset(
-                f"{data_root} holds {title} ({letter}) {len(found[letter])} times:"
-                f" {', '.join(root.name for root in found[letter])}",
+                f"no folder in {data_root} has the layout of {title} ({letter})",
+                remedy=f"It holds {available or 'no known dataset'}.",
+            )
+        if len(roots_of[letter]) > 1:
+            raise BadDataset(
+                f"{data_root} holds {title} ({letter}) {len(roots_of[letter])} times:"
+                f" {', '.join(root.name for root in roots_of[letter])}",
                 remedy="Keep one of them below the data root.",
             )
-    return {letter: roots[0] for letter, roots in found.items()}
+    return {letter: roots[0] for letter, roots in roots_of.items()}

@@ -1,16 +1,17 @@
-"""CASIA-FASD (Zhang et al., ICB 2012): 600 clips of 50 people in three qualities. It has no development split.
+"""CASIA-FASD (Zhang et al., ICB 2012): 600 clips of 50 people in three qualities, no development split.
 
-`{train,test}_release/N/{1..8,HR_1..HR_4}.avi` with people 1 to 20 and 1 to 30: **the numbers start again in test**, and the
-same number is somebody else there. Clips 1, 2, HR_1 are bona fide; 3, 4, HR_2 a warped photo; 5, 6, HR_3 a photo with cut
-eyes; 7, 8, HR_4 a video on a tablet. Odd numbers are the normal quality, even ones the low, HR the high one; it stands in
-`device` because each quality is a camera. A maximum over species runs over warped, cut and video.
+`{train,test}_release/N/{1..8,HR_1..HR_4}.avi` with people 1 to 20 and 1 to 30: **the numbers start again in
+test**, and the same number is somebody else there. Clips 1, 2, HR_1 are bona fide; 3, 4, HR_2 a warped photo;
+5, 6, HR_3 a photo with cut eyes; 7, 8, HR_4 a video on a tablet. Odd numbers are the normal quality, even
+ones the low, HR the high one; the quality is in `device` because each has a camera of its own. The maximum
+over species is over warped, cut and video.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts.corpus import Contents, Layout, absent, entries, kind, odd_names
+from swapbench.data.layouts.corpus import Contents, Layout, entries, kind, not_there, odd_names
 from swapbench.data.samples import Presentation
 
 if TYPE_CHECKING:
@@ -35,20 +36,20 @@ def _contents(root: Path, published: bool) -> Contents:
     for split, people in PEOPLE.items():
         folder = f"{split}_release"
         if not (root / folder).is_dir():
-            faults.append(absent(root, folder, "CASIA-FASD has train_release and test_release."))
+            faults.append(not_there(root, folder, "CASIA-FASD has train_release and test_release."))
         files, folders = entries(root / folder)
-        known = [
+        person_folders = [
             name
             for name in folders
             if name.isdecimal() and name == str(int(name)) and (not published or int(name) in people)
         ]
-        odd = [*files, *(name for name in folders if name not in known)]
+        odd = [*files, *(name for name in folders if name not in person_folders)]
         clips: set[tuple[int, str]] = set()
-        for person in sorted(map(int, known)):
+        for person in sorted(map(int, person_folders)):
             names, inner = entries(root / folder / str(person))
-            found = [name for name in names if name.endswith(".avi") and name[:-4] in SPECIES]
-            odd += [f"{person}/{name}" for name in (*names, *inner) if name not in found]
-            clips.update((person, name[:-4]) for name in found)
+            files_of_clips = [name for name in names if name.endswith(".avi") and name[:-4] in SPECIES]
+            odd += [f"{person}/{name}" for name in (*names, *inner) if name not in files_of_clips]
+            clips.update((person, name[:-4]) for name in files_of_clips)
         presentations += [_presentation(root, split, person, clip) for person, clip in sorted(clips)]
         findings += odd_names(LAYOUT.title, folder, odd)
         if published:

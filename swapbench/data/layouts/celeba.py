@@ -1,12 +1,14 @@
-"""CelebA-Spoof (Zhang et al., ECCV 2020): 561,575 published images with a split of its own. It has no development split.
+"""CelebA-Spoof (Zhang et al., ECCV 2020): 561,575 published images, no development split.
 
-`metas/intra_test/{train,test}_label.json` map `Data/{train,test}/ID/{live,spoof}/NAME.{jpg,png}` to 44 integers: [0:40]
-attributes of the face; [40] the spoof type, 0 for live; [41] light; [42] place; [43] **0 = live, 1 = spoof**, inverted
-against everything else. `NAME_BB.txt` beside an image holds its face box. A person is an ID; a presentation is one image.
+`metas/intra_test/{train,test}_label.json` map `Data/{train,test}/ID/{live,spoof}/NAME.{jpg,png}` to 44
+integers: [0:40] attributes of the face; [40] the spoof type, 0 for live; [41] light; [42] place; [43] **0 =
+live, 1 = spoof**, the inverse of everything else. `NAME_BB.txt` beside an image holds its face box. A person
+is an ID; a presentation is one image.
 
-The paper counts 625,537 images of 10,177 people; its authors kept a part back (issues 3 and 38 of the repository
-ZhangYuanhan-AI/CelebA-Spoof), and the lists name 494,405 and 67,170. A maximum over species runs over the ten spoof types,
-where tables of the literature mostly pool them. Entries that contradict themselves are left out, counted and named.
+The paper counts 625,537 images of 10,177 people; its authors kept some of them back (issues 3 and 38 of the
+repository ZhangYuanhan-AI/CelebA-Spoof), and the lists name 494,405 and 67,170. The maximum over species is
+over the ten spoof types, where tables of the literature mostly pool them. Entries that contradict themselves
+are left out, counted and named.
 """
 
 from __future__ import annotations
@@ -15,16 +17,23 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from swapbench.data.layouts.corpus import Contents, Layout, absent, entries, many, some
+from swapbench.data.layouts.corpus import Contents, FaceFormat, Layout, counted, entries, not_there, shortened
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from swapbench.data.samples import Box
+
 SPECIES = (
-    "", "photo", "poster", "a4", "face_mask", "upper_body_mask", "region_mask", "pc", "pad", "phone", "3d_mask",
-)  # fmt: skip
+    *("", "photo", "poster", "a4"),
+    *("face_mask", "upper_body_mask", "region_mask"),
+    *("pc", "pad", "phone", "3d_mask"),
+)
+"""By spoof type; the first one is live."""
+
 LIGHTS = ("", "normal", "strong", "back", "dark")
 PLACES = ("", "indoor", "outdoor")
 SESSIONS = {
@@ -55,8 +64,8 @@ def _split(root: Path, split: str) -> Contents:
     presentations: list[Presentation] = []
     missing: list[Presentation] = []
     unreadable, contradictory = [], []
-    place, folder, person, there = "", root, "", frozenset[str]()
-    for image in sorted(labels):  # so that each folder is listed once and no file is looked for by itself
+    place, folder, person, files = "", root, "", frozenset[str]()
+    for image in sorted(labels):  # so that each folder is listed once and no file is looked up on its own
         match, row = _NAME.fullmatch(image), labels[image]
         if match is None or not _readable(row):
             unreadable.append(f"{image[:60]!r}")
@@ -66,10 +75,10 @@ def _split(root: Path, split: str) -> Contents:
             continue
         if match[1] != place:
             place = match[1]
-            folder, person, there = root / place, f"celeba:{match[2]}", frozenset(entries(root / place)[0])
-        found = presentations if match[4] in there else missing
+            folder, person, files = root / place, f"celeba:{match[2]}", frozenset(entries(root / place)[0])
+        images = presentations if match[4] in files else missing
         box = f"{match[5]}_BB.txt"
-        found.append(
+        images.append(
             Presentation(
                 name=image,
                 path=folder / match[4],
@@ -80,20 +89,22 @@ def _split(root: Path, split: str) -> Contents:
                 domain=LAYOUT.key,
                 session=SESSIONS[row[42], row[41]],
                 split=split,
-                annotation=Annotation(folder / box, "celeba") if box in there else None,
+                annotation=Annotation(folder / box, "celeba") if box in files else None,
             )
         )
     faults, remarks = [], []
     if unreadable:
         faults.append(
             BadDataset(
-                f"{name}: {many(len(unreadable), 'row')} not of an image with {LABELS} labels ({some(unreadable)})",
+                f"{name}: {counted(len(unreadable), 'row')} not of the form image: {LABELS} labels"
+                f" ({shortened(unreadable)})",
                 remedy='A row looks like "Data/train/1/live/000003.jpg": [44 integers].',
             )
         )
     if contradictory:
         remarks.append(
-            f"{name}: left out {many(len(contradictory), 'row')} naming both live and spoof ({some(contradictory)})"
+            f"{name}: left out {counted(len(contradictory), 'row')} naming both live and spoof"
+            f" ({shortened(contradictory)})"
         )
     return Contents(tuple(presentations), tuple(missing), tuple(faults), remarks=tuple(remarks))
 
@@ -102,13 +113,13 @@ def _labels(root: Path, name: str) -> dict[str, Any] | BadDataset:
     try:
         labels = json.loads((root / name).read_bytes())
     except FileNotFoundError:
-        return absent(root, name, "CelebA-Spoof has metas/intra_test/{train,test}_label.json.")
+        return not_there(root, name, "CelebA-Spoof has metas/intra_test/{train,test}_label.json.")
     except OSError as error:
         return BadDataset(f"cannot read {root / name}: {error.strerror}")
     except ValueError as error:
         return BadDataset(f"{root / name} is not JSON: {error}", remedy="Unpack it again.")
     if not isinstance(labels, dict) or not labels:
-        return BadDataset(f"{root / name} maps no image to its labels")
+        return BadDataset(f"{root / name} does not map any image to its labels", remedy="Unpack it again.")
     return labels
 
 
@@ -125,6 +136,12 @@ def _readable(row: object) -> bool:
     )
 
 
+def _box(numbers: Sequence[float]) -> Box:
+    """One line `x y w h score`, without the score in some files."""
+    x, y, width, height = numbers[:4]
+    return x, y, width, height
+
+
 LAYOUT = Layout(
     letter="",
     key="celeba-spoof",
@@ -132,4 +149,6 @@ LAYOUT = Layout(
     marks=("metas/intra_test", "Data/train", "Data/test"),
     contents=_contents,
     official={("train", ""): 494_405, ("test", ""): 67_170},
+    protocol="intra-test",
+    faces=FaceFormat("celeba", (4, 5), _box, numbered=False, side_px=224),
 )

@@ -1,7 +1,7 @@
 """What a reader finds below the root of a dataset: names, people, species, and what is missing or odd.
 
-A reader lists folders and parses names; it opens no video and no image. It stops at nothing that it finds: what is wrong
-becomes a value here, so that a check can list all of it and an evaluation can refuse it.
+A reader lists folders and parses names; it opens no video and no image. It stops at nothing that it finds:
+what is wrong becomes a value here, so that a check can list all of it and an evaluation can refuse it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from swapbench.errors import BadDataset
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from swapbench.data.samples import Presentation
+    from swapbench.data.samples import Box, Presentation
 
 BONA_FIDE = "bona_fide"
-"""How counts name the presentations without a species."""
+"""How counts name presentations without a species."""
 
 
 def kind(species: str) -> str:
@@ -32,10 +32,12 @@ def kind(species: str) -> str:
 class Contents:
     """What a reader found below a root.
 
-    presentations, missing: those with a file, and those that a list or the layout's rule names but that have none. Their
-    `split` is the dataset's own ("" where it has none).
-    faults: why it cannot be used as it is; findings: what else is odd, counted and named; remarks: what a reader of the
-    numbers must know about this dataset.
+    Attributes:
+        presentations: those with a file; their `split` is the dataset's own ("" where it has none)
+        missing: those that a list or the layout's rule names but that have no file
+        faults: why the dataset cannot be used as it is
+        findings: what else is odd, counted and named
+        remarks: what a reader of the numbers must know about this dataset
     """
 
     presentations: tuple[Presentation, ...]
@@ -47,11 +49,19 @@ class Contents:
 
 @dataclass(frozen=True)
 class Corpus(Contents):
-    """The same with the dataset's names.
+    """A dataset: its contents under its names.
 
-    letter: in the literature's cross-dataset protocols, empty where it has none; title: its name in a table, the tree's own
-    where the data are simulated; splits: those that the dataset comes with; official: published counts by (split, kind), where kind "" is a whole split; empty for a
-    simulated tree, of which nothing is expected.
+    Attributes:
+        letter: in the literature's cross-dataset protocols, empty where it has none
+        key: its name in the names of presentations, where several datasets are used together
+        title: its name in a table; the tree's own where the data are simulated
+        root: the folder
+        splits: those that the dataset comes with
+        protocol: what the literature calls these splits, as in `Layout`
+        official: published counts by (split, kind), where kind "" is a whole split; empty for a simulated
+            tree, of which nothing is expected
+        simulated: True where no real person is shown
+        notice: what must be said wherever numbers from it are shown
     """
 
     letter: str = ""
@@ -59,17 +69,48 @@ class Corpus(Contents):
     title: str = ""
     root: Path = Path()
     splits: tuple[str, ...] = ()
+    protocol: str = ""
     official: Mapping[tuple[str, str], int] = field(default_factory=dict)
     simulated: bool = False
     notice: str = ""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How a dataset lies on disk.
+class FaceFormat:
+    """How the lines of a dataset's annotation files say where the face is.
 
-    marks: sub folders of which any one gives it away; contents: its reader, which is told whether the published set is
-    expected (True) or a simulated tree with people and counts of its own; official: as in `Corpus`.
+    Fields are numbers, separated by commas or spaces. A box without area says that there is no face.
+
+    Attributes:
+        name: of the format, part of the digests of its datasets
+        fields: how many fields a line may have
+        box: the fields behind the frame number -> box
+        numbered: True where the first field is the frame's number, from 0; False where a file describes one
+            image
+        side_px: boxes are in pixels of the frame scaled to a square of this side; None: of the frame as it is
+    """
+
+    name: str
+    fields: tuple[int, ...]
+    box: Callable[[Sequence[float]], Box]
+    numbered: bool = True
+    side_px: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a dataset lies on disk, and all that the package knows about it.
+
+    Attributes:
+        letter: as in `Corpus`
+        key: as in `Corpus`
+        title: as in `Corpus`
+        marks: folders below the root of which any one identifies the dataset
+        contents: the reader: root -> contents; its second argument is True where the published set is
+            expected, False for a simulated tree with people and counts of its own
+        official: as in `Corpus`
+        protocol: what the literature calls the dataset's own splits; empty where it has no name for them
+        faces: format of the dataset's annotation files; None where it has none
     """
 
     letter: str
@@ -78,6 +119,8 @@ class Layout:
     marks: tuple[str, ...]
     contents: Callable[[Path, bool], Contents]
     official: Mapping[tuple[str, str], int]
+    protocol: str = ""
+    faces: FaceFormat | None = None
 
     def recognises(self, root: Path) -> bool:
         """True where `root` holds one of the marks."""
@@ -86,22 +129,19 @@ class Layout:
     def read(self, root: Path) -> Corpus:
         """List everything below `root`. A dataset.json there may say that the tree is simulated.
 
-        Raises BadDataset for a dataset.json or a folder that cannot be read.
+        Raises:
+            BadDataset: a dataset.json or a folder cannot be read
         """
         about = read_about(root) if (root / "dataset.json").is_file() else None
         simulated = about is not None and about.simulated
-        found = self.contents(root, not simulated)
         return Corpus(
-            presentations=found.presentations,
-            missing=found.missing,
-            faults=found.faults,
-            findings=found.findings,
-            remarks=found.remarks,
+            **vars(self.contents(root, not simulated)),
             letter=self.letter,
             key=self.key,
             title=about.name if about is not None and simulated else self.title,
             root=root,
             splits=tuple(dict.fromkeys(split for split, _ in self.official)),
+            protocol=self.protocol,
             official={} if simulated else self.official,
             simulated=simulated,
             notice=about.notice if about is not None else "",
@@ -109,15 +149,18 @@ class Layout:
 
 
 def entries(folder: Path) -> tuple[list[str], list[str]]:
-    """Sorted names of the files and of the folders in a folder, hidden ones left out; nothing where there is no folder.
+    """Names of the files and of the folders in a folder, sorted, without hidden ones.
 
-    Raises BadDataset for a folder that cannot be listed.
+    Both lists are empty where there is no folder.
+
+    Raises:
+        BadDataset: the folder cannot be listed
     """
     files: list[str] = []
     folders: list[str] = []
     try:
-        with os.scandir(folder) as found:
-            for entry in found:
+        with os.scandir(folder) as listing:
+            for entry in listing:
                 if not entry.name.startswith("."):
                     (folders if entry.is_dir() else files).append(entry.name)
     except FileNotFoundError:
@@ -127,24 +170,26 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
-def many(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
     """A number of things, as 1 clip or 2 clips."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def some(names: Sequence[str], limit: int = 3) -> str:
-    """The first names of many, and how many more there are."""
+def shortened(names: Sequence[str], limit: int = 3) -> str:
+    """The first of the names, and how many more there are."""
     more = len(names) - limit
     return ", ".join(names[:limit]) + (f" and {more} more" if more > 0 else "")
 
 
 def odd_names(title: str, place: str, names: Sequence[str]) -> tuple[str, ...]:
-    """The finding about names that the dataset does not use; none where there are none."""
+    """The finding about names that the dataset does not use, if there are any."""
     if not names:
         return ()
-    return (f"{place}: left out {many(len(names), 'name')} that {title} does not use ({some(names)})",)
+    return (
+        f"{place}: left out {counted(len(names), 'name')} that {title} does not use ({shortened(names)})",
+    )
 
 
-def absent(root: Path, name: str, what: str) -> BadDataset:
-    """The fault about an official folder or list that is not there at all."""
-    return BadDataset(f"{root} has no {name}", remedy=what)
+def not_there(root: Path, name: str, remedy: str) -> BadDataset:
+    """The fault of an official folder or list that is not there."""
+    return BadDataset(f"{root} has no {name}", remedy=remedy)

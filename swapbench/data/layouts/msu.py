@@ -1,10 +1,11 @@
-"""MSU-MFSD (Wen, Han and Jain, TIFS 2015): 280 clips of 35 people. It has no development split.
+"""MSU-MFSD (Wen, Han and Jain, TIFS 2015): 280 clips of 35 people, no development split.
 
-`scene01/real/real_clientNNN_{android|laptop}_SD_scene01.{mp4|mov}` and `scene01/attack/attack_clientNNN_{android|laptop}_SD_
-{ipad_video|iphone_video|printed_photo}_scene01.{mp4|mov}`; android clips are .mp4, laptop clips .mov; a `.face` file of the
-same name lies beside a clip. 15 people train and 20 test. The bona fide android clips of clients 003 and 005 to 009 are
-stored upside down: their frames must be turned by 180 degrees (bob.db.msu_mfsd_mod lists the same six).
-A maximum over species runs over ipad_video, iphone_video and printed_photo.
+`scene01/real/real_clientNNN_{android|laptop}_SD_scene01.{mp4|mov}` and
+`scene01/attack/attack_clientNNN_{android|laptop}_SD_{ipad_video|iphone_video|printed_photo}_scene01.{mp4|mov}`;
+android clips are .mp4, laptop clips .mov; a `.face` file of the same name lies beside a clip. 15 people train
+and 20 test. The bona fide android clips of clients 003 and 005 to 009 are stored upside down: their frames
+must be turned by 180 degrees (bob.db.msu_mfsd_mod lists the same six). The maximum over species is over
+ipad_video, iphone_video and printed_photo.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts.corpus import Contents, Layout, absent, entries, kind, odd_names
+from swapbench.data.layouts.corpus import Contents, FaceFormat, Layout, entries, kind, not_there, odd_names
 from swapbench.data.samples import Annotation, Presentation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from swapbench.data.samples import Box
     from swapbench.errors import BadDataset
 
 TRAIN = frozenset((2, 3, 5, 6, 7, 8, 9, 11, 12, 21, 22, 34, 53, 54, 55))
@@ -32,24 +35,24 @@ _NAME = re.compile(
 
 
 def _contents(root: Path, published: bool) -> Contents:
-    found: dict[str, Presentation] = {}
+    clips: dict[str, Presentation] = {}
     faults: list[BadDataset] = []
     findings: list[str] = []
     for folder in ("scene01/real", "scene01/attack"):
         if not (root / folder).is_dir():
-            faults.append(absent(root, folder, "MSU-MFSD has scene01/real and scene01/attack."))
+            faults.append(not_there(root, folder, "MSU-MFSD has scene01/real and scene01/attack."))
         names, odd = entries(root / folder)
-        there = set(names)
+        files = set(names)
         for name in names:
-            clip = _presentation(root, folder, name, f"{name[:-4]}.face" in there)
+            clip = _presentation(root, folder, name, f"{name[:-4]}.face" in files)
             if clip is not None and (not published or int(clip.subject[-3:]) in TRAIN | TEST):
-                found[clip.name] = clip
-            elif not (name.endswith(".face") and {f"{name[:-5]}.mp4", f"{name[:-5]}.mov"} & there):
+                clips[clip.name] = clip
+            elif not (name.endswith(".face") and {f"{name[:-5]}.mp4", f"{name[:-5]}.mov"} & files):
                 odd.append(name)
         findings += odd_names(LAYOUT.title, folder, odd)
-    expected = [_presentation(root, *place, False) for place in _clips()] if published else []
-    missing = tuple(clip for clip in expected if clip is not None and clip.name not in found)
-    return Contents(tuple(found.values()), missing, tuple(faults), tuple(findings))
+    expected = [_presentation(root, *clip, False) for clip in _clips()] if published else []
+    missing = tuple(clip for clip in expected if clip is not None and clip.name not in clips)
+    return Contents(tuple(clips.values()), missing, tuple(faults), tuple(findings))
 
 
 def _clips() -> list[tuple[str, str]]:
@@ -88,6 +91,16 @@ def _presentation(root: Path, folder: str, name: str, face: bool) -> Presentatio
     )
 
 
+def _box(numbers: Sequence[float]) -> Box:
+    """`left, top, right, bottom`, and four more numbers for the eyes where the file has them.
+
+    The boxes of clips that are stored upside down count in the upright frame: bob.db.msu_mfsd_mod turns the
+    frames and takes the boxes as they are.
+    """
+    left, top, right, bottom = numbers[:4]
+    return left, top, right - left, bottom - top
+
+
 LAYOUT = Layout(
     letter="M",
     key="msu-mfsd",
@@ -99,4 +112,5 @@ LAYOUT = Layout(
         for split, clients in (("train", TRAIN), ("test", TEST))
         for species in ("", *SPECIES)
     },
+    faces=FaceFormat("msu", (5, 9), _box),
 )

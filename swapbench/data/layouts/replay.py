@@ -1,13 +1,13 @@
 """Idiap Replay-Attack (Chingovska et al., BIOSIG 2012): 1,200 clips of 50 clients with a split of its own.
 
 `{train,devel,test}/real/clientNNN_session01_webcam_authenticate_{adverse,controlled}_{1,2}.mov` and
-`{train,devel,test}/attack/{fixed,hand}/attack_{print,mobile,highdef}_clientNNN_session01_{highdef,mobile}_{photo,video}_
-{adverse,controlled}.mov`: 4 bona fide clips and 20 attacks of each client, 60/300, 60/300 and 80/400 clips. `enroll` is for
-recognition and is not read. `face-locations/` mirrors the tree with `.face` files.
+`{train,devel,test}/attack/{fixed,hand}/attack_{print,mobile,highdef}_clientNNN_session01_{highdef,mobile}_{photo,video}_{adverse,controlled}.mov`:
+4 bona fide clips and 20 attacks of each client, 60/300, 60/300 and 80/400 clips. `enroll` is for recognition
+and is not read. `face-locations/` mirrors the tree with `.face` files.
 
-The species is the instrument that the attack was made with: print, mobile (a phone's screen) or highdef (a tablet's screen),
-as in bob.pad; a maximum over species runs over these three. Whether the screen showed a photo or a video stands in
-`instrument`, the light in `session`, with fixed or hand for an attack's support.
+The species is the instrument that the attack was made with, as in bob.pad: print, mobile (a phone's screen)
+or highdef (a tablet's screen); the maximum over species is over these three. Whether the screen showed a
+photo or a video is in `instrument`; the light is in `session`, with fixed or hand for an attack's support.
 """
 
 from __future__ import annotations
@@ -16,12 +16,23 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts.corpus import BONA_FIDE, Contents, Layout, absent, entries, many, odd_names
+from swapbench.data.layouts.corpus import (
+    BONA_FIDE,
+    Contents,
+    FaceFormat,
+    Layout,
+    counted,
+    entries,
+    not_there,
+    odd_names,
+)
 from swapbench.data.samples import Annotation, Presentation
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from swapbench.data.samples import Box
     from swapbench.errors import BadDataset
 
 SPLIT_FOLDERS = {"train": "train", "dev": "devel", "test": "test"}
@@ -46,12 +57,12 @@ def _contents(root: Path, published: bool) -> Contents:
     faults: list[BadDataset] = []
     findings: list[str] = []
     for split, prefix in SPLIT_FOLDERS.items():
-        found: dict[str, Presentation] = {}
+        clips: dict[str, Presentation] = {}
         for inner in FOLDERS:
             folder = f"{prefix}/{inner}"
             if not (root / folder).is_dir():
                 faults.append(
-                    absent(root, folder, "Replay-Attack has real and attack/{fixed,hand} in each split.")
+                    not_there(root, folder, "Replay-Attack has real and attack/{fixed,hand} in each split.")
                 )
             faces = set(entries(root / "face-locations" / folder)[0])
             names, folders = entries(root / folder)
@@ -61,32 +72,34 @@ def _contents(root: Path, published: bool) -> Contents:
                 if clip is None:
                     odd.append(name)
                 else:
-                    found[clip.name] = clip
+                    clips[clip.name] = clip
             findings += odd_names(LAYOUT.title, folder, odd)
-        presentations += found.values()
+        presentations += clips.values()
         if published:
-            clients = sorted({clip.subject[-3:] for clip in found.values()})
+            clients = sorted({clip.subject[-3:] for clip in clips.values()})
             expected = [
-                _presentation(root, split, *place, set()) for who in clients for place in _clips(prefix, who)
+                _presentation(root, split, folder, name, set())
+                for client in clients
+                for folder, name in _clips(prefix, client)
             ]
-            missing += [clip for clip in expected if clip is not None and clip.name not in found]
+            missing += [clip for clip in expected if clip is not None and clip.name not in clips]
             if len(clients) != CLIENTS[split]:
                 findings.append(
-                    f"{prefix}: {many(len(clients), 'client')} of {CLIENTS[split]} that were published"
+                    f"{prefix}: {counted(len(clients), 'client')} of {CLIENTS[split]} that were published"
                 )
     return Contents(tuple(presentations), tuple(missing), tuple(faults), tuple(findings))
 
 
 def _clips(prefix: str, client: str) -> list[tuple[str, str]]:
     """Folder and file name of the 24 clips of a client."""
-    who = f"client{client}_session01"
+    session = f"client{client}_session01"
     lights = ("adverse", "controlled")
     real = [
-        (f"{prefix}/real", f"{who}_webcam_authenticate_{light}_{take}.mov")
+        (f"{prefix}/real", f"{session}_webcam_authenticate_{light}_{take}.mov")
         for light, take in product(lights, (1, 2))
     ]
     attacks = [
-        (f"{prefix}/attack/{support}", f"attack_{species}_{who}_{shown}_{light}.mov")
+        (f"{prefix}/attack/{support}", f"attack_{species}_{session}_{shown}_{light}.mov")
         for support, (species, shown), light in product(("fixed", "hand"), INSTRUMENTS, lights)
     ]
     return [*real, *attacks]
@@ -122,6 +135,12 @@ def _presentation(root: Path, split: str, folder: str, name: str, faces: set[str
     )
 
 
+def _box(edges: Sequence[float]) -> Box:
+    """`x y w h`."""
+    x, y, width, height = edges
+    return x, y, width, height
+
+
 LAYOUT = Layout(
     letter="I",
     key="replay-attack",
@@ -133,4 +152,6 @@ LAYOUT = Layout(
         for split, clients in CLIENTS.items()
         for kind, clips in ((BONA_FIDE, 4), ("print", 4), ("mobile", 8), ("highdef", 8))
     },
+    protocol="grandtest",
+    faces=FaceFormat("replay", (5,), _box),
 )

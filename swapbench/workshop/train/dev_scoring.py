@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from swapbench.data.preprocess import Prepared, normalise
-from swapbench.pad.metrics import auc, eer_threshold
+from swapbench.pad.rates import auc, eer_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
