@@ -335,17 +335,17 @@ def test_a_watched_file_that_is_replaced_is_read_anew(runner: Runner, tmp_path: 
         ({"library": "libc.so.6"}, "library", "libc.so.6 has no function OrtGetApiBase"),
         ({"artifact": "/no/model.onnx"}, "model", "there is no model file /no/model.onnx"),
         ({"provider": "NoSuchExecutionProvider"}, "provider", "is not in this onnxruntime; it has"),
-        ({"runtime": "caffe"}, "usage", "--runtime is onnxruntime or litert, not 'caffe'"),
-        ({"mode": "dance"}, "usage", "--mode is time, serve or score, not 'dance'"),
-        ({"runs": 0}, "usage", "--runs needs a number from 1 to 1000000, not '0'"),
-        ({"threads": "two"}, "usage", "--threads needs a number"),
-        ({"colour": "blue"}, "usage", "there is no flag --colour"),
+        ({"runtime": "caffe"}, "usage", "--runtime must be onnxruntime or litert, not 'caffe'"),
+        ({"mode": "dance"}, "usage", "--mode must be time, serve or score, not 'dance'"),
+        ({"runs": 0}, "usage", "--runs needs an integer from 1 to 1000000, not '0'"),
+        ({"threads": "two"}, "usage", "--threads needs an integer"),
+        ({"colour": "blue"}, "usage", "unknown flag --colour"),
         ({"fps": "-3"}, "usage", "--fps needs a number above 0"),
         ({"affinity": "g"}, "affinity", "hexadecimal mask"),
         ({"affinity": "0"}, "affinity", "hexadecimal mask"),
         ({"affinity": "8000000000000000"}, "affinity", "cannot run on"),
         ({"mode": "score"}, "usage", "scoring needs --samples and --normalise"),
-        ({"mode": "score", "watch": "/proc/uptime"}, "usage", "do not go with --mode score"),
+        ({"mode": "score", "watch": "/proc/uptime"}, "usage", "cannot be combined with --mode score"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -361,7 +361,7 @@ def test_what_cannot_be_done_is_one_line_with_its_stage(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, the graph takes 6x4"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, but the graph takes 6x4"),
         (np.zeros((2, 4, 6, 3), np.float32), "not uint8"),
         (np.zeros((2, 4, 6, 1), np.uint8), "not uint8"),
         (np.zeros((2, 4, 6, 3, 3), np.uint8), "not uint8"),
@@ -384,9 +384,9 @@ def test_samples_of_another_kind_are_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no .npy file"),
-        (b"\x93NUMPY" + b"\1\0\xff\xff", "is no .npy file"),
-        (b"x" * 4000, "is no .npy file"),
+        (b"", "is not a .npy file"),
+        (b"\x93NUMPY" + b"\1\0\xff\xff", "is not a .npy file"),
+        (b"x" * 4000, "is not a .npy file"),
     ],
     ids=["empty", "short", "foreign"],
 )
@@ -455,7 +455,7 @@ def test_a_graph_that_cannot_be_run_is_named(runner: Runner, tmp_path: Path) -> 
     (tmp_path / "text.tflite").write_bytes(b"no flatbuffer")
     assert "LiteRtCreateModelFromFile failed" in runner.error(str(tmp_path / "text.tflite"))["message"]
     flat, samples = onnx_graph(tmp_path / "f.onnx", [1, 10]), saved_samples(tmp_path)
-    assert "takes no image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
+    assert "does not take a 3-channel image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
 
 
 # ------------------------------------------------------------------------------------------ TFLite's own C API
