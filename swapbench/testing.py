@@ -183,7 +183,7 @@ class FakeConversation:
             return self._pending.popleft()
         if self._process in self._model.slow_in and self._open:
             self._device.clock.sleep(timeout_s)
-            raise WorkerFailed(f"fake worker said nothing for {timeout_s:g} s")
+            raise WorkerFailed(f"fake worker printed nothing for {timeout_s:g} s")
         raise WorkerFailed("fake worker ended with 1" if self._serving else "fake worker ended with 0")
 
     def write_line(self, line: str) -> None:

@@ -26,9 +26,17 @@ INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=299
 
 def candidate(tool: BenchmarkModel | None = None) -> Candidate:
     graph = Graph(
-        format="tflite", inputs=(Tensor("x", (1, 2, 2, 3), "float32"),), outputs=(Tensor("p", (1, 2), "float32"),),
-        file_bytes=1, params=1, macs=1, ops={}, uncounted_ops=(), precision="fp32", layout="nhwc",
-    )  # fmt: skip
+        format="tflite",
+        inputs=(Tensor("x", (1, 2, 2, 3), "float32"),),
+        outputs=(Tensor("p", (1, 2), "float32"),),
+        file_bytes=1,
+        params=1,
+        macs=1,
+        ops={},
+        uncounted_ops=(),
+        precision="fp32",
+        layout="nhwc",
+    )
     variant = Variant(net="net", precision="fp32", format="tflite")
     runtime = NativeLiteRT(runner="runner", library="lib.so")
     return Candidate(

@@ -27,9 +27,20 @@ def table(*rows: tuple[str, float, int, str], us: int) -> str:
         for op, share, calls, name in rows
     ]
     return "\n".join(
-        [f"{'=' * 9} Run Order {'=' * 9}", HEAD, *lines, "", "=== Top by Computation Time ===", HEAD, *lines[::-1],
-         "", "Number of nodes executed: 2", f"Timings (microseconds): count=2 curr={us}", "Memory (bytes): count=0"]
-    )  # fmt: skip
+        [
+            f"{'=' * 9} Run Order {'=' * 9}",
+            HEAD,
+            *lines,
+            "",
+            "=== Top by Computation Time ===",
+            HEAD,
+            *lines[::-1],
+            "",
+            "Number of nodes executed: 2",
+            f"Timings (microseconds): count=2 curr={us}",
+            "Memory (bytes): count=0",
+        ]
+    )
 
 
 CONV, ADD = "Delegate/Convolution (NHWC, F32) IGEMM", "Delegate/Add (ND)"
@@ -73,7 +84,16 @@ def test_rounding_of_the_shares_gives_the_whole_microseconds_back_and_never_less
     assert [one.run_ns for one in found] == [[2000, 4000], [1000, 0]]
 
 
-@pytest.mark.parametrize("text", ["", "nothing to see", HEAD, table(us=4), table((ADD, 100, 1, "[Delegate]:0"), us=4).replace("Timings", "Times")])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nothing to see",
+        HEAD,
+        table(us=4),
+        table((ADD, 100, 1, "[Delegate]:0"), us=4).replace("Timings", "Times"),
+    ],
+)
 def test_a_table_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(Unusable, match="form that is not known"):
         executed([text])

@@ -114,7 +114,7 @@ def test_a_line_that_was_cut_short_is_no_answer(kept: int) -> None:
             parse(cut)
 
 
-# ------------------------------------------------------------------------------------------ beyond the contract
+# ---------------------------------------------------------------------------------------- beyond the contract
 
 
 def test_watched_files_are_read_with_what_was_not_readable_as_none() -> None:

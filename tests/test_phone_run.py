@@ -429,7 +429,7 @@ def test_a_computer_without_adb_is_told_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("ADB", "/nowhere/adb")
     assert run(model("net.onnx")) == 4
-    assert "ADB names /nowhere/adb, which is no program" in error(capsys)
+    assert "ADB is set to /nowhere/adb, which is not a program" in error(capsys)
 
 
 # ------------------------------------------------------------------------------------------ faults
@@ -644,7 +644,7 @@ def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
     assert "no delegate named 'cuda'" in error(capsys)
 
 
-# ------------------------------------------------------------------------------------------ prepare, doctor, devices
+# ----------------------------------------------------------------------------------- prepare, doctor, devices
 
 
 def test_preparing_tries_every_runtime_on_the_phone(phone: Phone, capsys: pytest.CaptureFixture[str]) -> None:

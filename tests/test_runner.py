@@ -46,7 +46,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-# ------------------------------------------------------------------------------------------ models and helpers
+# ----------------------------------------------------------------------------------------- models and helpers
 
 
 def onnx_graph(
@@ -262,7 +262,7 @@ def test_a_killed_runner_is_told_by_its_signal(runner: Runner, tmp_path: Path) -
     conversation.close()
 
 
-# ------------------------------------------------------------------------------------------ pacing and watching
+# ---------------------------------------------------------------------------------------- pacing and watching
 
 
 @pytest.mark.slow
@@ -455,10 +455,12 @@ def test_a_graph_that_cannot_be_run_is_named(runner: Runner, tmp_path: Path) -> 
     (tmp_path / "text.tflite").write_bytes(b"no flatbuffer")
     assert "LiteRtCreateModelFromFile failed" in runner.error(str(tmp_path / "text.tflite"))["message"]
     flat, samples = onnx_graph(tmp_path / "f.onnx", [1, 10]), saved_samples(tmp_path)
-    assert "does not take a 3-channel image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
+    assert (
+        "does not take a 3-channel image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
+    )
 
 
-# ------------------------------------------------------------------------------------------ TFLite's own C API
+# ----------------------------------------------------------------------------------------- TFLite's own C API
 
 # No Python package for this kind of computer exports it, so a library stands in: it keeps the documented interface, copies its
 # one int8 input to its output, moves its tensors with every invocation, as the real one may, and talks on the standard output.
@@ -598,7 +600,7 @@ def test_another_source_or_target_is_another_digest(monkeypatch: pytest.MonkeyPa
     assert building.source_digest("x86_64-linux") != before
 
 
-# ------------------------------------------------------------------------------------------ places in ONNX Runtime's table
+# ----------------------------------------------------------------------------- places in ONNX Runtime's table
 
 HEADER = """
 #define ORT_API2_STATUS(NAME, ...) OrtStatus* NAME
