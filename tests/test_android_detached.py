@@ -1,4 +1,4 @@
-"""Jobs that a phone runs by itself, on a "phone" that is this computer's own shell: every way they can end."""
+"""Jobs that a phone runs by itself, on a "phone" that is this computer's own shell: how they end."""
 
 from __future__ import annotations
 

@@ -135,10 +135,10 @@ def test_without_a_warm_up_the_first_inference_is_the_first_timed_run() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "told no times"),
-        (TODAY.replace("count=324 ", "count=0 "), "timed no run"),
+        ("", "printed no times"),
+        (TODAY.replace("count=324 ", "count=0 "), "did not time any run"),
         ("ERROR: Failed to load model x.tflite\nERROR: Benchmarking failed.\n", "Failed to load model"),
-        (TODAY[: TODAY.index("INFO: count=324")], "told no times"),
+        (TODAY[: TODAY.index("INFO: count=324")], "printed no times"),
     ],
 )
 def test_what_timed_nothing_is_an_error_with_the_last_words(text: str, says: str) -> None:
@@ -221,15 +221,15 @@ def test_a_whole_delegation_and_the_processor_alone_have_one_provider() -> None:
         (
             BenchmarkModel("b", "gpu", require_full=True),
             Finished(GPU_PART, "ERROR: Disallowed CPU fallback detected.\nERROR: Benchmarking failed.\n", 1),
-            "took 60 of 64 nodes, and the whole graph is required",
+            "took 60 of 64 nodes, but the whole graph is required",
         ),
         (
             BenchmarkModel("b"),
             Finished("", "ERROR: Could not open 'x'.\nERROR: Benchmarking failed.\n", 1),
             "ended with 1: Could not open 'x'",
         ),
-        (BenchmarkModel("b"), Finished("", "", 1), "nothing was said"),
-        (BenchmarkModel("b"), Finished(LEGACY, "", 0), "does not tell how it loaded"),
+        (BenchmarkModel("b"), Finished("", "", 1), "no output"),
+        (BenchmarkModel("b"), Finished(LEGACY, "", 0), "does not report its load time"),
         (BenchmarkModel("b"), Finished(TODAY, "", 127), "ended with 127"),
     ],
 )

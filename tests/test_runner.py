@@ -340,7 +340,7 @@ def test_a_watched_file_that_is_replaced_is_read_anew(runner: Runner, tmp_path: 
         ({"runs": 0}, "usage", "--runs needs an integer from 1 to 1000000, not '0'"),
         ({"threads": "two"}, "usage", "--threads needs an integer"),
         ({"colour": "blue"}, "usage", "unknown flag --colour"),
-        ({"fps": "-3"}, "usage", "--fps needs a number above 0"),
+        ({"fps": "-3"}, "usage", "--fps must be above 0 and at most 10000, not '-3'"),
         ({"affinity": "g"}, "affinity", "hexadecimal mask"),
         ({"affinity": "0"}, "affinity", "hexadecimal mask"),
         ({"affinity": "8000000000000000"}, "affinity", "cannot run on"),

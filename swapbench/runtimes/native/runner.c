@@ -115,7 +115,7 @@ static void read_flag(const char *flag, char *value) {
         char *end;
         options.fps = strtod(value, &end);
         if (end == value || *end != 0 || !(options.fps > 0 && options.fps <= 10000))
-            refuse("usage", "bad command line: --fps needs a number above 0, not '%s'", value);
+            refuse("usage", "bad command line: --fps must be above 0 and at most 10000, not '%s'", value);
     } else {
         refuse("usage", "bad command line: unknown flag %s", flag);
     }
