@@ -503,7 +503,7 @@ def test_nothing_is_wrong_with_a_healthy_phone_and_nothing_is_left_on_it(pixel: 
     found = findings(pixel.device())
     assert {name: one.detail for name, one in found.items() if one.state != "ok"} == {}
     assert found["cores"].detail == "big 6,7, mid 4,5, little 0,1,2,3"
-    assert found["battery"].detail == "71 %, charging, supplied by usb"
+    assert found["battery"].detail == "71 %, charging, powered by usb"
     assert list(Path(pixel.adb.folder, ".run").iterdir()) == []
 
 

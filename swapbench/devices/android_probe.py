@@ -323,7 +323,7 @@ def _battery(text: str) -> PhoneCheck:
         return PhoneCheck("battery", "limited", "the state of the battery is unknown")
     supplied = " and ".join(battery.plugged or ()) or "nothing"
     charging = {True: "charging", False: "not charging", None: "charging unknown"}[battery.charging]
-    detail = f"{battery.level_percent} %, {charging}, supplied by {supplied}"
+    detail = f"{battery.level_percent} %, {charging}, powered by {supplied}"
     if battery.level_percent < 20:
         return PhoneCheck(
             "battery", "limited", detail, "Charge it: phones hold back when the battery is low."

@@ -40,7 +40,7 @@ _COUNTER_STATES = 2**32
 READABLE = (
     "Let everybody read the counters until the next boot: sudo chmod -R a+r /sys/class/powercap/intel-rapl* "
     "(only root may since CVE-2020-8694, because power readings can leak secrets). "
-    "Permanently, for one group only: sudo groupadd -f energy && sudo usermod -aG energy $USER, write the line "
+    "Permanently, for one group: sudo groupadd -f energy && sudo usermod -aG energy $USER, write the line "
     'SUBSYSTEM=="powercap", KERNEL=="intel-rapl*:*", RUN+="/bin/chgrp energy /sys%p/energy_uj", '
     'RUN+="/bin/chmod g+r /sys%p/energy_uj" '
     "to /etc/udev/rules.d/70-energy.rules, then sudo udevadm control --reload-rules && "
