@@ -460,8 +460,8 @@ def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
 @pytest.mark.parametrize("name", ["pixel6", "pixel7", "pixel8"])
 def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
     # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...)
-    # hang behind converters named after them (..LDO..), and external rails (VSYS, PPVAR) feed converters: of either
-    # kind a sum would hold a rail twice.
+    # hang behind converters named after them (..LDO..), and external rails (VSYS, PPVAR) feed converters:
+    # of either kind a sum would hold a rail twice.
     for rail in rails_by_profile()[name]:
         assert re.fullmatch(r"S\d+[MS]_VDD\w+", rail), rail
         assert "LDO" not in rail

@@ -1,4 +1,4 @@
-"""Times of operators from LiteRT's profiler: from its tables, and from the runtime itself where its release was tried."""
+"""Times of operators from LiteRT's profiler: from its tables, and from a runtime that was tried."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from tiny_files import TinyTflite, convolution_options, ones, schema, small_tflite
 
 from swapbench.runtimes import contract, litert, litert_profile
-from swapbench.runtimes.litert_profile import executed, library_of
 from swapbench.runtimes.feed import Unusable
+from swapbench.runtimes.litert_profile import executed, library_of
 from swapbench.runtimes.worker import Executed, work
 
 if TYPE_CHECKING:

@@ -338,7 +338,7 @@ CHARGE = "/sys/class/power_supply/battery/charge_counter"
 
 
 class Gauge:
-    """A battery gauge: `watts(t)` over seconds, shown as the mean of the last step of `refresh_s`, with a little noise."""
+    """A battery gauge: `watts(t)` over seconds, as the mean of the last `refresh_s`, with a little noise."""
 
     def __init__(
         self,
@@ -494,7 +494,7 @@ def test_the_unit_of_a_voltage_is_told_by_its_size(number: float, unit_uv: int) 
 
 @pytest.mark.parametrize("number", [0.0, 40.21, -4021.0, 402_100.0])
 def test_a_number_that_is_no_voltage_of_a_battery_is_refused(number: float) -> None:
-    with pytest.raises(DeviceFailed, match="voltage reads .* not plausible"):
+    with pytest.raises(DeviceFailed, match=r"voltage reads .* not plausible"):
         volt_unit_uv([number])
 
 
@@ -505,7 +505,9 @@ def test_a_gauge_that_stands_still_is_refused() -> None:
 
 def test_a_gauge_that_is_refreshed_too_seldom_is_refused() -> None:
     seldom = Gauge(load, refresh_s=4.0)
-    with pytest.raises(DeviceFailed, match="changed 3 times in the busy window of 10 s, but 5 changes are needed"):
+    with pytest.raises(
+        DeviceFailed, match="changed 3 times in the busy window of 10 s, but 5 changes are needed"
+    ):
         current_power(lambda t: (seldom.current_ua(t), 4000))
 
 
@@ -514,7 +516,10 @@ def test_rows_that_could_not_be_read_are_left_out_up_to_a_tenth() -> None:
         return lambda t: (None if round(t * 10) % every == 3 else GAUGE.current_ua(t), 4000)
 
     assert stats.energy_per_run(current_power(row(20))).above_idle_uj == pytest.approx(15_000, rel=0.01)
-    with pytest.raises(DeviceFailed, match=r"only \d+ of 102 readings of the battery gauge succeeded in the first idle window"):
+    with pytest.raises(
+        DeviceFailed,
+        match=r"only \d+ of 102 readings of the battery gauge succeeded in the first idle window",
+    ):
         current_power(row(5))
 
 

@@ -1,4 +1,4 @@
-"""The adapter for pyRAPL, with a package made of paper; once with the real one, which must answer without noise."""
+"""The adapter for pyRAPL, with a fake package, and once with the real one, which must stay quiet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The native runner for this computer against the Python workers, on tiny models; needs the package ziglang."""
+"""The native runner for this computer against the Python workers, on tiny models; needs ziglang."""
 
 from __future__ import annotations
 
@@ -462,8 +462,9 @@ def test_a_graph_that_cannot_be_run_is_named(runner: Runner, tmp_path: Path) -> 
 
 # ----------------------------------------------------------------------------------------- TFLite's own C API
 
-# No Python package for this kind of computer exports it, so a library stands in: it keeps the documented interface, copies its
-# one int8 input to its output, moves its tensors with every invocation, as the real one may, and talks on the standard output.
+# No Python package for this kind of computer exports it, so a library stands in: it keeps the documented
+# interface, copies its one int8 input to its output, moves its tensors with every invocation, as the real
+# one may, and talks on the standard output.
 TFLITE = r"""
 #include <stdint.h>
 #include <stddef.h>
@@ -474,7 +475,11 @@ typedef struct { float scale; int32_t zero_point; } Params;
 static Tensor in[2] = {{"x", {0}, 4, {1, 4, 6, 3}, 72}}, out[2] = {{"y", {0}, 2, {1, 72}, 72}};
 static int now;
 const char *TfLiteVersion(void) { return "2.99.0"; }
-void *TfLiteModelCreateFromFile(const char *p) { printf("chatter\n"); fflush(stdout); return strstr(p, "bad") ? NULL : in; }
+void *TfLiteModelCreateFromFile(const char *p) {
+    printf("chatter\n");
+    fflush(stdout);
+    return strstr(p, "bad") ? NULL : in;
+}
 void *TfLiteInterpreterOptionsCreate(void) { return in; }
 void TfLiteInterpreterOptionsSetNumThreads(void *o, int32_t n) {}
 void *TfLiteInterpreterCreate(void *m, void *o) { return in; }
@@ -497,8 +502,12 @@ int32_t TfLiteTensorDim(const Tensor *t, int32_t n) { return t->dims[n]; }
 size_t TfLiteTensorByteSize(const Tensor *t) { return t->bytes; }
 const char *TfLiteTensorName(const Tensor *t) { return t->name; }
 Params TfLiteTensorQuantizationParams(const Tensor *t) { Params p = {.5f, -128}; return p; }
-int TfLiteTensorCopyFromBuffer(Tensor *t, const void *d, size_t n) { return n == t->bytes ? (memcpy(t->data, d, n), 0) : 1; }
-int TfLiteTensorCopyToBuffer(const Tensor *t, void *d, size_t n) { return n == t->bytes ? (memcpy(d, t->data, n), 0) : 1; }
+int TfLiteTensorCopyFromBuffer(Tensor *t, const void *d, size_t n) {
+    return n == t->bytes ? (memcpy(t->data, d, n), 0) : 1;
+}
+int TfLiteTensorCopyToBuffer(const Tensor *t, void *d, size_t n) {
+    return n == t->bytes ? (memcpy(d, t->data, n), 0) : 1;
+}
 """
 TOO_OLD = "int LiteRtCreateEnvironment(void) { return 0; }"
 

@@ -395,7 +395,8 @@ def test_memory_is_read_from_the_kernel() -> None:
 def test_a_worker_starts_without_the_heavy_packages_of_the_parent(module: str) -> None:
     code = (
         f"import sys, swapbench.runtimes.{module}\n"
-        "heavy = {'pydantic', 'pandas', 'rich', 'typer', 'onnxruntime', 'ai_edge_litert', 'onnx', 'PIL', 'psutil'}\n"
+        "heavy = {'pydantic', 'pandas', 'rich', 'typer', 'onnxruntime', 'ai_edge_litert', 'onnx', 'PIL',"
+        " 'psutil'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
