@@ -15,14 +15,11 @@ from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.meters.battery import (
     BatteryCharge,
     BatteryCurrent,
-    CurrentMeaning,
-    charge_unit_uah,
-    current_meaning,
     find_battery_charge,
     find_battery_current,
     refuse_unless_discharging,
-    volt_unit_uv,
 )
+from swapbench.meters.battery_units import CurrentMeaning, charge_unit_uah, current_meaning, volt_unit_uv
 from swapbench.meters.power_rails import DUMP, REFRESH_NS, PowerRails, find_power_rails
 from swapbench.meters.power_stats_text import RailEnergy, rail_energies
 from swapbench.ports import Finished, SampledMeter, Samples

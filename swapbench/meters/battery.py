@@ -6,9 +6,9 @@ times voltage. Steps are large (one to several mAh, some 10 J), so windows must 
 document, so the rate is estimated from the samples.
 
 Only on some phones do the files mean what Linux documents (power_supply: uA, uV, uAh, current negative while
-discharging). So the unit and the sign of the current are inferred from a known load, busy against idle, and
-what remains ambiguous is refused. Both meters need a phone that runs on its battery alone. They read through
-functions that are passed in; the samples come from the worker.
+discharging). `battery_units` infers what they mean on this one; what remains ambiguous is refused. Both
+meters need a phone that runs on its battery alone. They read through functions that are passed in; the
+samples come from the worker.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import stats
 from swapbench.errors import DeviceFailed
+from swapbench.meters.battery_units import charge_unit_uah, current_meaning, volt_unit_uv
 from swapbench.records import Absent, CounterRead, Power
 
 if TYPE_CHECKING:
@@ -41,11 +42,6 @@ FEWEST_REFRESHES: Final = 5
 FEWEST_STEPS: Final = 2
 _STALE_REFRESHES: Final = 2
 LEAST_READ_SHARE: Final = 0.9
-
-BUSY_UA: Final = (50_000, 10_000_000)
-"""The current that a busy phone can draw, 0.2 to 40 W. So 50 to 10 000 can only be mA."""
-CAPACITY_UAH: Final = (500_000, 20_000_000)
-_UA_PER_MA = 1_000
 _UAS_PER_UAH = 3_600
 
 _LONGER = "Use a longer power window."
@@ -225,87 +221,6 @@ class BatteryCurrent:
                 f"the gauge was refreshed about every {refresh_ns / 1e6:.0f} ms",
             ),
         )
-
-
-@dataclass(frozen=True)
-class CurrentMeaning:
-    """What a number in the current's file means.
-
-    Attributes:
-        unit_ua: Microamperes of one unit.
-        sign: +1 where the number is positive while the battery discharges, else -1.
-    """
-
-    unit_ua: int
-    sign: int
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        return (
-            f"current in {'uA' if self.unit_ua == 1 else 'mA'}, {'positive' if self.sign > 0 else 'negative'}"
-        )
-
-
-def current_meaning(idle_before: float, busy: float, idle_after: float) -> CurrentMeaning:
-    """The unit and sign of a battery current, from its mean in three windows of a phone that is not charging.
-
-    Load draws more current, so the numbers must move away from 0 under load and keep their sign: 310 idle
-    and 660 busy are mA, positive while discharging.
-
-    Raises:
-        DeviceFailed: The numbers are ambiguous.
-    """
-    sign = 1 if busy > 0 else -1
-    idle = [sign * idle_before, sign * idle_after]
-    numbers = f"{idle_before:.0f} idle, {busy:.0f} busy, {idle_after:.0f} idle"
-    if min(idle) < 0 or sign * busy <= max(idle):
-        raise DeviceFailed(
-            f"the battery current does not follow the load ({numbers}), so its sign is ambiguous",
-            remedy="Make sure that the phone is not charging and nothing else runs on it, "
-            "and use a longer power window.",
-        )
-    least, most = BUSY_UA
-    if least <= abs(busy) <= most:
-        return CurrentMeaning(1, sign)
-    if least <= abs(busy) * _UA_PER_MA <= most:
-        return CurrentMeaning(_UA_PER_MA, sign)
-    raise DeviceFailed(
-        f"the unit of the battery current is unknown ({numbers}): a busy phone draws 50 mA to 10 A",
-        remedy="This phone's gauge cannot be used.",
-    )
-
-
-def volt_unit_uv(numbers: Sequence[float]) -> int:
-    """Microvolts of one unit in a voltage's file: 4021000 is in uV, 4021 in mV, 4.021 in V.
-
-    Raises:
-        DeviceFailed: In no unit is it the voltage of a battery, 2.5 to 10 V.
-    """
-    typical = stats.median(numbers)
-    for unit_uv in (1, 1_000, 1_000_000):
-        if 2.5e6 <= typical * unit_uv <= 10e6:
-            return unit_uv
-    raise DeviceFailed(
-        f"the battery's voltage reads {typical:g}, which is not plausible in uV, mV or V",
-        remedy="This phone's gauge cannot be used.",
-    )
-
-
-def charge_unit_uah(number: float, percent: int) -> int | None:
-    """Microampere hours of one unit of a charge counter, from how full the battery is.
-
-    2914000 at 71 % means 4100 mAh when full; 2914 is the same in mAh. Some phones always print 0, 220 or
-    1000: 0 and 220 are refused here, and 1000 makes no steps.
-
-    Returns:
-        None where the number is not a plausible charge.
-    """
-    least, most = CAPACITY_UAH
-    for unit_uah in (1, 1_000):
-        if least <= number * unit_uah * 100 / max(percent, 1) <= most:
-            return unit_uah
-    return None
 
 
 def refuse_unless_discharging(state: PhoneState) -> None:
