@@ -328,10 +328,10 @@ def test_a_phone_whose_files_tell_nothing_of_its_cable_is_measured_without_energ
     assert run(heavy("net.onnx")) == 4
     record = records()["net.onnx"]
     assert isinstance(record.power, Absent)
-    assert "no file of phone" in record.power.absent
+    assert "no readable file of phone" in record.power.absent
     assert "adb tcpip 5555" in record.power.remedy
     assert isinstance(record.speed, Speed)
-    assert "failed: energy of net.onnx: no file of phone" in capsys.readouterr().err
+    assert "failed: energy of net.onnx: no readable file of phone" in capsys.readouterr().err
 
 
 @pytest.mark.slow
