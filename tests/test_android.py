@@ -600,7 +600,7 @@ def test_a_phone_that_cannot_be_reached_is_one_finding(pixel: Pixel) -> None:
 def test_what_runs_already_is_told_and_not_ended(pixel: Pixel) -> None:
     device = pixel.device()
     conversation = device.start(["cat"])
-    assert findings(device)["left over"].detail == "1 of our programs are still running on the phone"
+    assert findings(device)["left over"].detail == "programs of ours that are still running on the phone: 1"
     conversation.write_line("still here")
     assert conversation.read_line(20) == "still here"
     conversation.close()

@@ -348,7 +348,7 @@ def test_who_gives_up_ends_it_by_a_command(
     capsys.readouterr()
     cli.main(["doctor", "--device", "emulated-x86", "--json"])
     (over,) = [one for one in json.loads(capsys.readouterr().out) if one["name"] == "left over"]
-    assert over["detail"] == "the phone measures by itself, or waits to, for run --detached"
+    assert over["detail"] == "the phone is measuring by itself, or waiting to, for run --detached"
     assert cli.main(["device", "end", "emulated-x86"]) == 0
     assert left_running(plugged) == []
     assert plugged.shell(f"ls {LEFT}").status != 0
@@ -364,7 +364,7 @@ def test_what_a_person_can_put_right_is_said_before_anything_is_measured(
     heavy("net.onnx")
     plugged.set(screen_on=False)
     assert run("net.onnx") == 4
-    assert "without its cable it would fall asleep. Wake and unlock it" in capsys.readouterr().err
+    assert "it would fall asleep without its cable. Wake and unlock it" in capsys.readouterr().err
     plugged.set(screen_on=True, charging=False)
     assert run("net.onnx") == 4
     assert "is not plugged in, so there is no cable to pull" in capsys.readouterr().err

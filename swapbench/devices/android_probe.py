@@ -354,7 +354,7 @@ def _orphans(device: Android) -> PhoneCheck:
         return PhoneCheck(
             "left over",
             "limited",
-            f"{len(orphans)} of our programs are still running on the phone",
+            f"programs of ours that are still running on the phone: {len(orphans)}",
             "The next run ends them; make sure that no other swapbench is measuring now.",
         )
     if jobs is not None:
