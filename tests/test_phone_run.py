@@ -404,7 +404,7 @@ def test_of_two_phones_none_is_picked_silently(
     assert run("net.onnx", name="by-variable") == 3
     assert "Pixel 7" in records("by-variable")["net.onnx"].machine.device
     assert run("net.onnx", "--serial", "nobody") == 4
-    assert "there is no phone with the serial nobody" in error(capsys)
+    assert "no phone has the serial nobody" in error(capsys)
 
 
 def test_an_unauthorised_phone_is_told_to_be_looked_at(
