@@ -93,7 +93,7 @@ def this_computer() -> Target:
             return target
     raise UserError(
         f"the native runner cannot be built for this computer ({name})",
-        remedy=f"Targets: {', '.join(TARGETS)}",
+        remedy=f"It can be built for: {', '.join(TARGETS)}",
     )
 
 
