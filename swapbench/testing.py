@@ -1,7 +1,26 @@
-"""A device that exists only in arithmetic: workers with programmed latencies on a clock that only they move.
+"""Fakes for tests: a device, its workers, a meter and a clock that exist only in arithmetic.
 
-Part of the product, because whoever writes a runtime, a meter or a gate needs it: 10 ms a run at 2 W busy over 1 W idle
-is exactly 10 mJ above idle. It speaks the worker contract (see swapbench.runtimes.contract) and never sleeps for real.
+They are public, for tests of your own runtimes, meters, gates and scripts: no hardware, no model file, no
+waiting, and results that can be worked out on paper. `Fake` implements ports.Device with workers of
+programmed latencies, which speak the worker contract (swapbench.runtimes.contract); `FakeMeter` implements
+ports.Meter. Time stands on a `FakeClock`, which only workers and sleepers move: pass `device.clock.sleep`
+and `device.clock.seconds` wherever a function takes a sleep or a clock.
+
+A model that runs for 10 ms on a device of 1 W idle and 2 W busy takes 20 mJ per run, 10 mJ of it above idle:
+
+    >>> from swapbench.runtimes.contract import parse_loaded, parse_slice
+    >>> device = Fake({"net.onnx": FakeModel(run_ns=10_000_000)})
+    >>> meter = FakeMeter(device.clock, idle_w=1.0, busy_w=2.0)
+    >>> worker = device.start(["worker", "--mode", "serve", "--artifact", "net.onnx"])
+    >>> parse_loaded(worker.read_line(1.0)).used.runtime
+    'fake'
+    >>> (before,) = meter.read()
+    >>> worker.write_line('{"runs": 100}')
+    >>> parse_slice(worker.read_line(1.0)).run_ns[:2]
+    (10000000, 10000000)
+    >>> (after,) = meter.read()
+    >>> after.used_since(before)  # uJ of 100 runs
+    2000000
 """
 
 from __future__ import annotations
@@ -24,9 +43,17 @@ if TYPE_CHECKING:
     from swapbench.records import Plan
 
 
+__all__ = ["Fake", "FakeClock", "FakeConversation", "FakeMeter", "FakeModel"]
+
+
 @dataclass
 class FakeClock:
-    """Time that passes only when somebody works or sleeps; knows which part of it was busy."""
+    """Time that passes only when a worker works or a caller sleeps.
+
+    Attributes:
+        now_ns: Since the start.
+        busy_ns: The part of it during which the processor was busy.
+    """
 
     now_ns: int = 0
     busy_ns: int = 0
@@ -37,22 +64,36 @@ class FakeClock:
         self.busy_ns += duration_ns
 
     def sleep(self, duration_s: float) -> None:
-        """Let time pass idly; stands in for time.sleep."""
+        """Let time pass with the processor idle; stands in for time.sleep."""
         self.now_ns += round(duration_s * 1e9)
 
     def seconds(self) -> float:
-        """Stands in for time.monotonic."""
+        """The time since the start; stands in for time.monotonic."""
         return self.now_ns / 1e9
 
 
 @dataclass(frozen=True)
 class FakeModel:
-    """What workers of one artifact do.
+    """What the workers of one artifact do. Processes and runs are counted from 0.
 
-    run_ns: wall time of timed run `i` (counted from 0 in each process) in the `k`-th process started for the artifact;
-    a number for all alike. dies_in: processes (counted from 0) that end at their first request; chatter: lines
-    that a library prints in between; slow_in: processes that never answer; error_in: processes that say an error line; executed, placed: what
-    a profile tells of the nodes, in the processes' own order.
+    Attributes:
+        run_ns: Wall time of a timed run: a number, or a function of (process, run).
+        load_ns: Wall time of loading.
+        first_ns: Wall time of the first run.
+        before_load_bytes: Resident set before loading.
+        peak_rss_bytes: Peak of the resident set.
+        rows: What scoring returns, a row per sample.
+        fed_with: "sample" or "random".
+        runtime: The name that workers report.
+        providers: The providers that workers report.
+        delegated_nodes: As workers report them; None means unknown.
+        nodes: As workers report them; None means unknown.
+        executed: The nodes of a profile, with their times.
+        placed: The nodes of a profile, with their providers.
+        dies_in: Processes that end at their first request.
+        slow_in: Processes that never answer a request.
+        error_in: Processes that print an error line instead of loading.
+        chatter: Lines that a library prints before each answer.
     """
 
     run_ns: int | Callable[[int, int], int] = 1_000_000
@@ -74,13 +115,25 @@ class FakeModel:
     chatter: tuple[str, ...] = ()
 
     def time_of(self, process: int, run: int) -> int:
-        """Wall time of one run."""
+        """The wall time of one run in ns."""
         return self.run_ns if isinstance(self.run_ns, int) else self.run_ns(process, run)
 
 
 @dataclass
 class Fake:
-    """A device with programmed models, by artifact; implements ports.Device. `asked` remembers every command."""
+    """A device with programmed models; implements ports.Device.
+
+    Attributes:
+        models: By the file name of the artifact.
+        clock: Moved by the workers.
+        name: In records.
+        files: Path -> text, for `read` and `pull`.
+        load_1min: The load average that it reports.
+        on_battery: Whether it reports that it runs on its battery.
+        asked: Every command that was started.
+        order: The artifact of every slice, in order.
+        open_workers: How many workers have not been closed.
+    """
 
     models: Mapping[str, FakeModel]
     clock: FakeClock = field(default_factory=FakeClock)
@@ -94,7 +147,7 @@ class Fake:
     _started: dict[str, int] = field(default_factory=dict)
 
     def describe(self) -> Machine:
-        """A machine that says it is emulated."""
+        """A machine that reports itself as emulated."""
         return Machine(
             name=self.name,
             device="fake",
@@ -109,11 +162,11 @@ class Fake:
         )
 
     def push(self, path: Path) -> str:
-        """The file's name: artifacts are known by it."""
+        """The file's name, by which artifacts are known."""
         return path.name
 
     def pull(self, remote: str, path: Path) -> None:
-        """Write a programmed file's text to `path`."""
+        """Write the text of a programmed file to `path`."""
         path.write_text(self.read(remote), encoding="utf-8")
 
     def read(self, path: str) -> str:
@@ -123,7 +176,7 @@ class Fake:
         return self.files[path]
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
-        """A whole worker life in time or score mode."""
+        """The whole life of a worker that is not serving: everything it prints."""
         conversation = self.start(argv)
         lines: list[str] = []
         with contextlib.suppress(WorkerFailed):
@@ -134,7 +187,7 @@ class Fake:
         return Finished("\n".join(lines) + "\n", "", int(failed))
 
     def start(self, argv: Sequence[str]) -> FakeConversation:
-        """Start a programmed worker. WorkerFailed for an artifact that is not programmed."""
+        """Start a programmed worker; WorkerFailed for an artifact that is not programmed."""
         self.asked.append(tuple(argv))
         artifact = _flag(argv, "--artifact", "")
         if artifact not in self.models:
@@ -151,7 +204,7 @@ class Fake:
 
 
 class FakeConversation:
-    """One programmed worker; implements ports.Conversation. Answers are computed when they are asked for."""
+    """A programmed worker; implements ports.Conversation. Answers are computed on request."""
 
     def __init__(self, device: Fake, artifact: str, process: int, argv: Sequence[str]) -> None:
         self._device, self._artifact, self._process = device, artifact, process
@@ -178,12 +231,12 @@ class FakeConversation:
             self._profile()
 
     def read_line(self, timeout_s: float) -> str:
-        """Next programmed line; a slow worker lets the whole timeout pass."""
+        """The next programmed line; a slow worker lets the whole timeout pass."""
         if self._pending:
             return self._pending.popleft()
         if self._process in self._model.slow_in and self._open:
             self._device.clock.sleep(timeout_s)
-            raise WorkerFailed(f"fake worker said nothing for {timeout_s:g} s")
+            raise WorkerFailed(f"fake worker printed nothing for {timeout_s:g} s")
         raise WorkerFailed("fake worker ended with 1" if self._serving else "fake worker ended with 0")
 
     def write_line(self, line: str) -> None:
@@ -202,8 +255,8 @@ class FakeConversation:
             self._open = False
             self._device.open_workers -= 1
 
-    def _say(self, said: dict[str, Any]) -> None:
-        self._pending.append(json.dumps(said))
+    def _say(self, event: dict[str, Any]) -> None:
+        self._pending.append(json.dumps(event))
 
     def _loaded(self, threads: int) -> dict[str, Any]:
         model = self._model
@@ -262,8 +315,8 @@ class FakeConversation:
             {
                 "event": "profile",
                 "run_ns": run_ns,
-                "nodes": [asdict(one) for one in model.executed],
-                "placed": [asdict(one) for one in model.placed],
+                "nodes": [asdict(node) for node in model.executed],
+                "placed": [asdict(node) for node in model.placed],
                 "absent": "" if model.executed else "programmed without operators",
             }
         )
@@ -271,9 +324,19 @@ class FakeConversation:
 
 @dataclass
 class FakeMeter:
-    """A counter on a FakeClock: `idle_w` always, and `busy_w` instead while a worker runs; implements ports.Meter.
+    """An energy counter on a FakeClock; implements ports.Meter.
 
-    Starts at start_uj and wraps after range_uj; drift_w: how much idle power grows in each second.
+    Attributes:
+        clock: The device's.
+        idle_w: Power while no worker runs.
+        busy_w: Power while a worker runs.
+        name: In records.
+        scope: In records.
+        resolution_uj: As reported.
+        update_ns: As reported.
+        start_uj: Where the counter starts.
+        range_uj: Where it restarts at 0; None for never.
+        drift_w: How much the idle power grows per second.
     """
 
     clock: FakeClock

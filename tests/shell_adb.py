@@ -1,7 +1,7 @@
-"""A stand-in for the adb program whose phone is this computer's own shell, so that quoting and processes are real.
+"""A fake adb program whose phone is this computer's own shell, so that quoting and processes are real.
 
-It writes down every call. A fault is a piece of shell that runs once instead of, or before, the next call of a verb; it sees
-the call's words as $1 (-s), $2 (the serial), $3 (the verb) and so on, and may `exit`.
+It records every call. A fault is a piece of shell that runs once instead of, or before, the next call of a
+verb; it sees the call's words as $1 (-s), $2 (the serial), $3 (the verb) and so on, and may `exit`.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from test_android_text import BATTERY, HEAT, PIXEL
 
 from swapbench.devices.adb import Adb
 from swapbench.devices.android import Android, find_android
-from swapbench.devices.android_probe import Found, probe
+from swapbench.devices.android_probe import PhoneCheck, probe
 from swapbench.devices.android_profile import Phone, Profile, SteadyRules, attached, phone_for, read_profile
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.records import Machine, Plan
@@ -195,7 +195,7 @@ def test_a_cluster_becomes_a_mask_of_the_cores_that_are_on(pixel: Pixel) -> None
     assert device.core_mask("big") == "40"
 
 
-# ------------------------------------------------------------------------------------------ files and programs
+# ----------------------------------------------------------------------------------------- files and programs
 
 
 def test_two_files_of_one_name_do_not_replace_each_other(pixel: Pixel, tmp_path: Path) -> None:
@@ -374,13 +374,13 @@ def test_two_phones_that_fit_are_never_guessed_between() -> None:
     ("phones", "serial", "message"),
     [
         ([], None, r"no attached phone fits the profile pixel7. No phone is attached. .* make phone"),
-        ([GALAXY], None, r"Attached: G1 \(samsung SM-S911B\). Name the profile .* make phone"),
+        ([GALAXY], None, r"Attached: G1 \(samsung SM-S911B\). Use the profile .* make phone"),
         ([GALAXY, phone("B", "offline")], None, r"Attached: G1 \(samsung SM-S911B\), B \(offline\)"),
         ([phone("B", "unauthorized")], None, r"phone B does not trust this computer .* Unlock the phone"),
         ([phone("B", "offline")], None, r"phone B is attached but does not answer"),
-        ([phone("A1")], "A9", r"no phone with the serial A9. Attached: A1 \(Google Pixel 7\)"),
+        ([phone("A1")], "A9", r"no phone has the serial A9. Attached: A1 \(Google Pixel 7\)"),
         ([phone("A1"), phone("B", "unauthorized")], "B", r"phone B does not trust"),
-        ([phone("B", "no permissions")], "B", r"may not talk to phone B over USB"),
+        ([phone("B", "no permissions")], "B", r"may not access phone B over USB"),
         ([GALAXY], "G1", r"G1 \(samsung SM-S911B\) is not a pixel7: ro.product.device 'dm1q' is not panther"),
     ],
 )
@@ -449,14 +449,19 @@ def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
     rails = rails_by_profile()
     assert sorted(rails) == ["emulated-x86", "pixel6", "pixel7", "pixel8"]
     assert rails["pixel7"] == (
-        "S2M_VDD_CPUCL2", "S3M_VDD_CPUCL1", "S4M_VDD_CPUCL0", "S2S_VDD_G3D", "S1M_VDD_MIF",
-    )  # fmt: skip
+        "S2M_VDD_CPUCL2",
+        "S3M_VDD_CPUCL1",
+        "S4M_VDD_CPUCL0",
+        "S2S_VDD_G3D",
+        "S1M_VDD_MIF",
+    )
 
 
 @pytest.mark.parametrize("name", ["pixel6", "pixel7", "pixel8"])
 def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
-    # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...) hang behind converters named
-    # after them (..LDO..), and external rails (VSYS, PPVAR) feed converters: of either kind a sum would hold a rail twice.
+    # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...)
+    # hang behind converters named after them (..LDO..), and external rails (VSYS, PPVAR) feed converters:
+    # of either kind a sum would hold a rail twice.
     for rail in rails_by_profile()[name]:
         assert re.fullmatch(r"S\d+[MS]_VDD\w+", rail), rail
         assert "LDO" not in rail
@@ -466,14 +471,20 @@ def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
     ("text", "message"),
     [
         ("name = ", r"mine.toml cannot be read \(Invalid value"),
-        ('name = "x"\nkind = "android"', r"mine.toml is wrong at match: Field required"),
-        ('name = "x"\nkind = "android"\n[match]', r"wrong at match"),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\ncolour = 1', r"wrong at colour"),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[steady]\nstart_below_c = 90', r"wrong at steady.start_below_c"),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[rails]\nsummed = ["A", "B", "A"]', r"wrong at rails.summed: .*A would be added up twice"),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[cores]\nhuge = 1', r"wrong at cores.huge"),
+        ('name = "x"\nkind = "android"', r"mine.toml is invalid at match: Field required"),
+        ('name = "x"\nkind = "android"\n[match]', r"invalid at match"),
+        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\ncolour = 1', r"invalid at colour"),
+        (
+            'name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[steady]\nstart_below_c = 90',
+            r"invalid at steady.start_below_c",
+        ),
+        (
+            'name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[rails]\nsummed = ["A", "B", "A"]',
+            r"invalid at rails.summed: .*A would be counted twice",
+        ),
+        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[cores]\nhuge = 1', r"invalid at cores.huge"),
     ],
-)  # fmt: skip
+)
 def test_a_malformed_profile_is_named_with_its_field(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
@@ -481,10 +492,10 @@ def test_a_malformed_profile_is_named_with_its_field(tmp_path: Path, text: str, 
         read_profile(path)
 
 
-# ------------------------------------------------------------------------------------------ the doctor's questions
+# ------------------------------------------------------------------------------------- the doctor's questions
 
 
-def findings(device: Android) -> dict[str, Found]:
+def findings(device: Android) -> dict[str, PhoneCheck]:
     return {found.name: found for found in probe(device)}
 
 
@@ -492,32 +503,57 @@ def test_nothing_is_wrong_with_a_healthy_phone_and_nothing_is_left_on_it(pixel: 
     found = findings(pixel.device())
     assert {name: one.detail for name, one in found.items() if one.state != "ok"} == {}
     assert found["cores"].detail == "big 6,7, mid 4,5, little 0,1,2,3"
-    assert found["battery"].detail == "71 %, charging, supplied by usb"
+    assert found["battery"].detail == "71 %, charging, powered by usb"
     assert list(Path(pixel.adb.folder, ".run").iterdir()) == []
 
 
 @pytest.mark.parametrize(
     ("change", "name", "state", "detail"),
     [
-        (("properties", "[ro.product.cpu.abi]: [armeabi-v7a]\n[ro.build.version.sdk]: [34]\n"), "android", "missing", "armeabi-v7a"),
-        (("properties", "[ro.product.cpu.abi]: [arm64-v8a]\n[ro.build.version.sdk]: [23]\n"), "android", "missing", "API 23"),
+        (
+            ("properties", "[ro.product.cpu.abi]: [armeabi-v7a]\n[ro.build.version.sdk]: [34]\n"),
+            "android",
+            "missing",
+            "armeabi-v7a",
+        ),
+        (
+            ("properties", "[ro.product.cpu.abi]: [arm64-v8a]\n[ro.build.version.sdk]: [23]\n"),
+            "android",
+            "missing",
+            "API 23",
+        ),
         (("sys/devices/system/cpu/online", "0-5\n"), "cores", "limited", "not usable now: 6, 7"),
-        (("proc/self/status", "VmHWM:\t  1 kB\nCpus_allowed_list:\t0-3\n"), "cores", "limited", "not usable now: 4, 5, 6, 7"),
+        (
+            ("proc/self/status", "VmHWM:\t  1 kB\nCpus_allowed_list:\t0-3\n"),
+            "cores",
+            "limited",
+            "not usable now: 4, 5, 6, 7",
+        ),
         (("proc/self/status", "Name: cat\n"), "/proc", "limited", "no peak memory"),
-        (("cpu", PIXEL), "frequencies", "limited", "held back: core 6 at most 2401 of 2850 MHz"),
-        (("cpu", ""), "cores", "limited", "not told"),
-        (("cpu", ""), "frequencies", "limited", "not told"),
-        (("cpu", PIXEL.replace(":1024", ":498").replace("2850000", "2348000")), "profile", "limited", "0 mid cores instead of 2"),
+        (("cpu", PIXEL), "frequencies", "limited", "capped: core 6 at most 2401 of 2850 MHz"),
+        (("cpu", ""), "cores", "limited", "unknown"),
+        (("cpu", ""), "frequencies", "limited", "unknown"),
+        (
+            ("cpu", PIXEL.replace(":1024", ":498").replace("2850000", "2348000")),
+            "profile",
+            "limited",
+            "0 mid cores instead of 2",
+        ),
         (("thermalservice", HEAT), "heat", "limited", "thermal status light, surface 39.2"),
-        (("thermalservice", ""), "heat", "limited", "not told"),
+        (("thermalservice", ""), "heat", "limited", "unknown"),
         (("thermalservice", "IsStatusOverride: true\n"), "heat", "missing", "faked"),
         (("battery", "  (UPDATES STOPPED -- use 'reset' to restart)\n"), "battery", "missing", "faked"),
         (("battery", BATTERY.replace("level: 71", "level: 12")), "battery", "limited", "12 %"),
         (("global.low_power", "1\n"), "battery saver", "limited", "on"),
         (("power", "  mWakefulness=Asleep\n"), "screen", "limited", "off"),
-        (("proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 100000 kB\n"), "memory", "limited", "0.10 of 4.10 GB"),
+        (
+            ("proc/meminfo", "MemTotal: 4000000 kB\nMemAvailable: 100000 kB\n"),
+            "memory",
+            "limited",
+            "0.10 of 4.10 GB",
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_thing_that_is_wrong_is_a_finding(
     pixel: Pixel, change: tuple[str, str], name: str, state: str, detail: str
 ) -> None:
@@ -539,11 +575,13 @@ def test_a_full_phone_is_found(pixel: Pixel) -> None:
     pixel.adb.tool("mkdir", "#!/bin/sh\necho 'mkdir: No space left on device' >&2\nexit 1\n")
     pixel.adb.tool(
         "df",
-        "#!/bin/sh\necho 'Filesystem 1K-blocks Used Available Use% Mounted on'\necho '/dev/dm-53 1000 990 10 99% /data'\n",
+        "#!/bin/sh\n"
+        "echo 'Filesystem 1K-blocks Used Available Use% Mounted on'\n"
+        "echo '/dev/dm-53 1000 990 10 99% /data'\n",
     )
     found = findings(pixel.device())
     assert (found["folder"].state, found["disk"].state) == ("missing", "limited")
-    assert found["disk"].detail == "0.00 GB free for us"
+    assert found["disk"].detail == "0.00 GB free"
 
 
 def test_a_phone_without_exit_statuses_is_found(pixel: Pixel) -> None:
@@ -562,7 +600,7 @@ def test_a_phone_that_cannot_be_reached_is_one_finding(pixel: Pixel) -> None:
 def test_what_runs_already_is_told_and_not_ended(pixel: Pixel) -> None:
     device = pixel.device()
     conversation = device.start(["cat"])
-    assert findings(device)["left over"].detail == "1 of our programs run on the phone"
+    assert findings(device)["left over"].detail == "programs of ours that are still running on the phone: 1"
     conversation.write_line("still here")
     assert conversation.read_line(20) == "still here"
     conversation.close()

@@ -1,4 +1,4 @@
-"""Jobs that a phone does by itself, on a phone that is this computer's own shell: waiting, working, and every way it can end."""
+"""Jobs that a phone runs by itself, on a "phone" that is this computer's own shell: how they end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from shell_adb import SERIAL, ShellAdb
 
 from swapbench.devices.adb import Adb
-from swapbench.devices.android_detached import SUPPLIES, DetachedQueue, cable_signs, queue_script
+from swapbench.devices.android_detached import SUPPLIES, DetachedQueue, QueueScript, cable_signs
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Detached, DetachedJob
 
@@ -30,11 +30,20 @@ def told(**files: str) -> str:
     [
         (told(usb__type="USB", usb__online="1", battery__status="Charging"), [("usb/online", "0")]),
         # 2 is a programmable supply; what is offline already tells nothing
-        (told(usb__type="USB", usb__online="2", wireless__type="Wireless", wireless__online="0"), [("usb/online", "0")]),
+        (
+            told(usb__type="USB", usb__online="2", wireless__type="Wireless", wireless__online="0"),
+            [("usb/online", "0")],
+        ),
         (told(pc_port__online="1", usb__online="1"), [("pc_port/online", "0"), ("usb/online", "0")]),
         # a battery's own `online` is a vendor's, whatever the supply is called
         (
-            told(battery__online="4", battery__type="Battery", main__type="BMS", main__online="1", battery__status="Full"),
+            told(
+                battery__online="4",
+                battery__type="Battery",
+                main__type="BMS",
+                main__online="1",
+                battery__status="Full",
+            ),
             [("battery/status", "Discharging")],
         ),
         (told(bms__status="Not charging"), [("bms/status", "Discharging")]),
@@ -43,7 +52,7 @@ def told(**files: str) -> str:
         ("cat: Permission denied\n", []),
         ("", []),
     ],
-)  # fmt: skip
+)
 def test_the_cable_shows_in_what_supplies_from_outside_or_in_the_status_of_the_battery(
     text: str, signs: list[tuple[str, str]]
 ) -> None:
@@ -52,7 +61,7 @@ def test_the_cable_shows_in_what_supplies_from_outside_or_in_the_status_of_the_b
 
 def test_without_a_sign_there_is_no_script() -> None:
     with pytest.raises(ValueError, match="would measure at once"):
-        queue_script("/a", "/b", [], [], patience_s=1, settle_s=0, farewell=":")
+        QueueScript((), (), patience_s=1, settle_s=0, cleanup=":").text("/a", "/b")
 
 
 # ------------------------------------------------------------------------------------------ the queue
@@ -70,9 +79,9 @@ class Bench:
     def plug(self, value: int) -> None:
         self.cable.write_text(f"{value}\n")
 
-    def start(self, *jobs: DetachedJob, patience_s: float = 60, farewell: str = ":") -> None:
-        signs = [(str(self.cable), "0")]
-        self.queue.start("t0", jobs, signs, patience_s=patience_s, settle_s=0, farewell=farewell)
+    def start(self, *jobs: DetachedJob, patience_s: float = 60, cleanup: str = ":") -> None:
+        signs = ((str(self.cable), "0"),)
+        self.queue.start("t0", QueueScript(jobs, signs, patience_s, settle_s=0, cleanup=cleanup))
 
     def look(self) -> Detached:
         seen = self.queue.look()
@@ -110,7 +119,7 @@ def test_jobs_are_done_in_their_order_once_the_cable_is_out(bench: Bench, tmp_pa
     bench.start(
         job("a.1-x", 'echo "$1"; cat', awkward, requests="first\nsecond\n"),
         job("b", f'sleep 0.1; ls "{tmp_path}/adb home/the phone/ours/.detached"; echo "$LD_LIBRARY_PATH"'),
-        farewell=f"touch '{tmp_path}/goodbye'",
+        cleanup=f"touch '{tmp_path}/goodbye'",
     )
     waiting = bench.look()
     assert waiting == Detached("t0", True, False, False, None, False, ())
@@ -188,7 +197,7 @@ def test_answers_that_are_no_text_are_refused(bench: Bench) -> None:
     bench.start(job("a", r"printf '\377\376'"))
     bench.plug(0)
     bench.until(lambda seen: seen.ended)
-    with pytest.raises(WorkerFailed, match="no text"):
+    with pytest.raises(WorkerFailed, match="is not text"):
         bench.queue.answers("a")
 
 
@@ -207,5 +216,7 @@ def test_a_phone_without_setsid_does_it_all_the_same(bench: Bench, tmp_path: Pat
 def test_a_queue_that_does_not_start_is_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swapbench.devices.android_detached._STARTED_S", 0)
     monkeypatch.setattr("swapbench.devices.android_detached._QUEUE", "sleep 5 # {folder}")
-    with pytest.raises(DeviceFailed, match=r"starting the detached measurement failed .* it does not start"):
+    with pytest.raises(
+        DeviceFailed, match=r"starting the detached measurement failed .* the script does not start"
+    ):
         bench.start(job("a", "echo never"))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from swapbench.devices import android_text
+from swapbench.devices import android_text, linux_text
 from swapbench.devices.android_text import Battery
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.records import CpuCluster
@@ -76,7 +76,7 @@ Temperature static thresholds from HAL:
 	{.type = SKIN, .name = SKIN1}
 Temperature headroom thresholds:
 [NaN, 0.82, NaN, 1.0, NaN, NaN, NaN]
-"""
+"""  # noqa: E501 - as Android prints it
 
 
 def cpu_tree(*cores: tuple[int, int, int, str]) -> str:
@@ -259,10 +259,12 @@ def test_a_kernel_list_of_processors_is_read(text: str, cores: tuple[int, ...]) 
 
 def test_cores_of_one_kind_are_one_cluster_slowest_first() -> None:
     assert android_text.clusters(PIXEL) == (
-        CpuCluster(cores=(0, 1, 2, 3), capacity=160, max_khz=1803000, allowed_khz=1803000, governor="sched_pixel"),
+        CpuCluster(
+            cores=(0, 1, 2, 3), capacity=160, max_khz=1803000, allowed_khz=1803000, governor="sched_pixel"
+        ),
         CpuCluster(cores=(4, 5), capacity=498, max_khz=2348000, allowed_khz=2348000, governor="sched_pixel"),
         CpuCluster(cores=(6, 7), capacity=1024, max_khz=2850000, allowed_khz=2401000, governor="sched_pixel"),
-    )  # fmt: skip
+    )
 
 
 def test_clusters_are_told_apart_by_frequency_where_capacity_is_hidden() -> None:
@@ -307,8 +309,10 @@ def test_cores_that_a_phone_has_not_are_refused_with_those_that_it_has() -> None
 
 def test_the_kinds_of_cores_that_a_phone_has_are_named_slowest_first() -> None:
     assert android_text.named_kinds(android_text.clusters(PIXEL)) == {
-        "little": (0, 1, 2, 3), "mid": (4, 5), "big": (6, 7)
-    }  # fmt: skip
+        "little": (0, 1, 2, 3),
+        "mid": (4, 5),
+        "big": (6, 7),
+    }
     assert list(android_text.named_kinds(android_text.clusters(cpu_tree(LITTLE, BIG)))) == ["little", "big"]
     assert android_text.named_kinds(android_text.clusters(cpu_tree(BIG, BIG))) == {}
     assert android_text.named_kinds(()) == {}
@@ -326,15 +330,15 @@ def test_a_mask_has_a_bit_for_each_core(cores: set[int]) -> None:
 
 def test_memory_is_told_in_bytes() -> None:
     text = "MemTotal:        7782400 kB\nMemFree:          100000 kB\nMemAvailable:    2000000 kB\n"
-    assert android_text.memory_bytes(text) == 7782400 * 1024
-    assert android_text.memory_bytes(text, "MemAvailable") == 2000000 * 1024
-    assert android_text.memory_bytes("") is None
+    assert linux_text.memory_bytes(text) == 7782400 * 1024
+    assert linux_text.memory_bytes(text, "MemAvailable") == 2000000 * 1024
+    assert linux_text.memory_bytes("") is None
 
 
 def test_busy_cores_are_counted_between_two_readings() -> None:
     before = "cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 0\ncpu1 0\ncpu2 0\ncpu3 0\n"
     # 400 ticks passed on four cores, 300 of them idle or waiting for a disk: one core was busy
     after = "cpu  180 0 70 1090 60 0 0 0 0 0\ncpu0 0\ncpu1 0\ncpu2 0\ncpu3 0\n"
-    assert android_text.busy_cores(before, after) == 1.0
-    assert android_text.busy_cores(before, before) is None
-    assert android_text.busy_cores("", after) is None
+    assert linux_text.busy_cores(before, after) == 1.0
+    assert linux_text.busy_cores(before, before) is None
+    assert linux_text.busy_cores("", after) is None

@@ -154,7 +154,7 @@ def test_progress_tells_rounds_widths_and_time() -> None:
     [
         ({"error_in": frozenset({1})}, "programmed failure"),
         ({"dies_in": frozenset({1})}, "ended with 1"),
-        ({"slow_in": frozenset({0})}, "said nothing for 60 s"),
+        ({"slow_in": frozenset({0})}, "printed nothing for 60 s"),
     ],
     ids=["error line", "dies", "slow"],
 )

@@ -41,7 +41,7 @@ INFO: Memory footprint delta from the start of the tool (MB): init=6.25 overall=
 INFO: Overall peak memory footprint (MB) via periodic monitoring: 41.6406
 INFO: Memory status at the end of exeution:
 INFO: - VmRSS              : 17 MB
-"""
+"""  # noqa: E501 - as the tool prints it
 VENDOR = """\
 INFO: Num threads: [1]
 INFO: Initialized session in 120.455ms.
@@ -57,7 +57,7 @@ LOGCAT = """\
 03-14 09:27:14.376  7412  7412 I tflite  : count=10 first=1.84e+06 curr=1.85e+06 min=1.8e+06 max=1.9e+06 avg=1.84417e+06 std=20000 p5=1.81e+06 median=1.84001e+06 p95=1.89e+06
 03-14 09:27:14.377 I/tflite  ( 7412): Inference timings in us: Init: 120455, First inference: 1870233, Warmup (avg): 1.87023e+06, Inference (avg): 1.84417e+06
 03-14 09:27:14.377  7412  7412 I tflite  : Memory footprint delta from the start of the tool (MB): init=88.25 overall=104
-"""
+"""  # noqa: E501 - as logcat shows it
 LEGACY = "Average inference timings in us: Warmup: 70112, Init: 20871, Inference: 68044.5\n"
 PROFILE = """\
 type 7 str MeanAxis1
@@ -135,10 +135,10 @@ def test_without_a_warm_up_the_first_inference_is_the_first_timed_run() -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "told no times"),
-        (TODAY.replace("count=324 ", "count=0 "), "timed no run"),
+        ("", "printed no times"),
+        (TODAY.replace("count=324 ", "count=0 "), "did not time any run"),
         ("ERROR: Failed to load model x.tflite\nERROR: Benchmarking failed.\n", "Failed to load model"),
-        (TODAY[: TODAY.index("INFO: count=324")], "told no times"),
+        (TODAY[: TODAY.index("INFO: count=324")], "printed no times"),
     ],
 )
 def test_what_timed_nothing_is_an_error_with_the_last_words(text: str, says: str) -> None:
@@ -153,8 +153,10 @@ NNAPI_ALL = (
     "yielding 1 partitions for the whole graph.\n"
 )
 GPU_PART = (
-    "INFO: Replacing 60 out of 64 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 3 partitions for subgraph 0.\n"
-    "INFO: Replacing 2 out of 5 node(s) with delegate (TfLiteXNNPackDelegate) node, yielding 3 partitions for subgraph 0.\n"
+    "INFO: Replacing 60 out of 64 node(s) with delegate (TfLiteGpuDelegateV2) node, "
+    "yielding 3 partitions for subgraph 0.\n"
+    "INFO: Replacing 2 out of 5 node(s) with delegate (TfLiteXNNPackDelegate) node, "
+    "yielding 3 partitions for subgraph 0.\n"
 )
 APPLIED = "INFO: Explicitly applied {} delegate, and the model graph will be {} executed by the delegate{}.\n"
 GPU_WHOLE = APPLIED.format("GPU", "completely", "")
@@ -221,15 +223,15 @@ def test_a_whole_delegation_and_the_processor_alone_have_one_provider() -> None:
         (
             BenchmarkModel("b", "gpu", require_full=True),
             Finished(GPU_PART, "ERROR: Disallowed CPU fallback detected.\nERROR: Benchmarking failed.\n", 1),
-            "took 60 of 64 nodes, and the whole graph is required",
+            "took 60 of 64 nodes, but the whole graph is required",
         ),
         (
             BenchmarkModel("b"),
             Finished("", "ERROR: Could not open 'x'.\nERROR: Benchmarking failed.\n", 1),
             "ended with 1: Could not open 'x'",
         ),
-        (BenchmarkModel("b"), Finished("", "", 1), "nothing was said"),
-        (BenchmarkModel("b"), Finished(LEGACY, "", 0), "does not tell how it loaded"),
+        (BenchmarkModel("b"), Finished("", "", 1), "no output"),
+        (BenchmarkModel("b"), Finished(LEGACY, "", 0), "does not report its load time"),
         (BenchmarkModel("b"), Finished(TODAY, "", 127), "ended with 127"),
     ],
 )

@@ -108,7 +108,7 @@ def test_the_devices_command_lists_this_computer(capsys: pytest.CaptureFixture[s
     assert cli.main(["devices"]) == 0
     captured = capsys.readouterr()
     assert "this computer" in captured.out
-    assert "ADB names no-adb-here, which is no program" in captured.err
+    assert "ADB is set to no-adb-here, which is not a program" in captured.err
 
 
 def test_a_damaged_profile_is_listed_with_its_reason_and_the_others_stay(
@@ -120,7 +120,7 @@ def test_a_damaged_profile_is_listed_with_its_reason_and_the_others_stay(
     assert cli.main(["devices", "--json"]) == 0
     profiles = {row["name"]: row for row in json.loads(capsys.readouterr().out)["profiles"]}
     assert "mine.toml cannot be read" in profiles["mine"]["summary"]
-    assert "phone.toml is wrong at match" in profiles["phone"]["summary"]
+    assert "phone.toml is invalid at match" in profiles["phone"]["summary"]
     assert profiles["local"]["attached"] == "here"
 
 

@@ -123,7 +123,7 @@ def test_a_runtime_without_a_profiler_gives_totals_placing_and_the_reason(
     ("argv", "status", "said"),
     [
         (["nowhere.onnx"], 2, "cannot read nowhere.onnx"),
-        (["torn.onnx"], 2, "torn.onnx is no ONNX file or is damaged"),
+        (["torn.onnx"], 2, "torn.onnx is not an ONNX file, or is damaged"),
         ([f"old/{NET}", "a.tflite"], 2, "different formats"),
         ([f"old/{NET}", "--runtime", "litert"], 2, "none of the chosen runtimes"),
         ([f"old/{NET}", "--runtime", "lite"], 2, "Did you mean litert?"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from swapbench.runtimes import contract, litert
-from swapbench.runtimes.worker import Unusable, work
+from swapbench.runtimes.feed import Unusable
+from swapbench.runtimes.worker import work
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -56,7 +56,7 @@ def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path
         f"open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}')\n"
         "time.sleep(60)"
     )
-    with pytest.raises(WorkerFailed, match=r"did not end within 2 s"):
+    with pytest.raises(WorkerFailed, match=r"did not finish within 2 s"):
         Local().run(python(code), timeout_s=2)
     pids = [int(word) for word in note.read_text().split()]
     assert len(pids) == 2
@@ -94,7 +94,9 @@ def test_a_conversation_answers_line_by_line_and_ends_when_it_is_closed() -> Non
 def test_lines_that_come_together_or_in_pieces_are_the_same_lines() -> None:
     code = (
         "import os, time\n"
-        "os.write(1, b'a\\nb\\nc'); time.sleep(.05); os.write(1, b'c'); time.sleep(.05); os.write(1, b'\\n\\nd\\n')"
+        "os.write(1, b'a\\nb\\nc'); time.sleep(.05)\n"
+        "os.write(1, b'c'); time.sleep(.05)\n"
+        "os.write(1, b'\\n\\nd\\n')"
     )
     conversation = Local().start(python(code))
     assert [conversation.read_line(20) for _ in range(5)] == ["a", "b", "cc", "", "d"]
@@ -109,7 +111,7 @@ def test_a_long_line_arrives_whole() -> None:
 
 def test_a_silent_program_is_told_after_the_timeout_and_can_still_be_closed() -> None:
     conversation = Local().start(python("import time; time.sleep(60)"))
-    with pytest.raises(WorkerFailed, match=r"said nothing for 0.1 s"):
+    with pytest.raises(WorkerFailed, match=r"printed nothing for 0.1 s"):
         conversation.read_line(0.1)
     pid = conversation._process.pid
     conversation.close(timeout_s=0.1)
@@ -117,7 +119,7 @@ def test_a_silent_program_is_told_after_the_timeout_and_can_still_be_closed() ->
 
 
 def test_a_program_that_dies_is_told_with_its_last_words() -> None:
-    code = "import sys; [print(word, file=sys.stderr) for word in ('one', 'two', '', 'three', 'four')]; sys.exit(9)"
+    code = "import sys; print('one', 'two', '', 'three', 'four', sep='\\n', file=sys.stderr); sys.exit(9)"
     conversation = Local().start(python(code))
     with pytest.raises(WorkerFailed, match=r"ended with 9: two \| three \| four"):
         conversation.read_line(20)
@@ -144,7 +146,10 @@ def test_writing_to_a_program_that_is_gone_is_an_error_and_not_a_signal() -> Non
 
 
 def test_a_program_that_ignores_the_end_of_its_input_and_sigterm_is_killed() -> None:
-    code = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready', flush=True)\ntime.sleep(60)"
+    code = (
+        "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
     conversation = Local().start(python(code))
     assert conversation.read_line(20) == "ready"
     conversation.close(timeout_s=0)
@@ -227,7 +232,8 @@ def tree(root: Path, files: dict[str, str]) -> Path:
 
 
 LAPTOP = {
-    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2 GHz\n\nprocessor\t: 1\nmodel name\t: Example CPU 2\n",
+    "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2 GHz\n\n"
+    "processor\t: 1\nmodel name\t: Example CPU 2\n",
     "proc/meminfo": "MemTotal:       16000 kB\nMemFree:  1 kB\n",
     "proc/loadavg": "0.25 0.50 0.75 1/234 5678\n",
     "sys/class/dmi/id/product_name": "Laptop 9\n",

@@ -340,7 +340,7 @@ def test_weights_in_another_file_are_refused(write: Write) -> None:
 def test_constant_data_that_does_not_fill_its_shape_is_refused(write: Write) -> None:
     file = small_tflite()
     file.graph.tensors[1].shape = [4, 3, 3, 4]
-    with pytest.raises(BadModelFile, match="does not fill"):
+    with pytest.raises(BadModelFile, match="does not fit"):
         read(write, "a.tflite", file.bytes())
 
 
@@ -348,7 +348,7 @@ def test_constant_data_that_does_not_fill_its_shape_is_refused(write: Write) -> 
 def test_an_operator_that_refers_to_nothing_is_refused(write: Write, index: int) -> None:
     file = small_tflite()
     file.graph.operators[0].inputs = [0, index, 2]
-    with pytest.raises(BadModelFile, match="not there"):
+    with pytest.raises(BadModelFile, match="refers to a missing tensor"):
         read(write, "a.tflite", file.bytes())
 
 

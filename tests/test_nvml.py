@@ -86,7 +86,7 @@ def test_a_gpu_without_a_counter_is_left_out_and_the_others_keep_their_numbers()
 def test_gpus_older_than_volta_are_absent_with_the_drivers_reason() -> None:
     driver = Driver(None)
     answer = absent(find(driver))
-    assert answer.absent == "no GPU gives its energy counter (GPU 0: Not Supported)"
+    assert answer.absent == "no GPU has a readable energy counter (GPU 0: Not Supported)"
     assert "Volta" in answer.remedy
     assert not driver.running
 
@@ -114,7 +114,7 @@ def test_a_gpu_that_goes_away_is_a_named_error() -> None:
     driver = Driver(5)
     meter = found(find(driver))
     driver.energies_mj[0] = None
-    with pytest.raises(DeviceFailed, match="energy counter of GPU 0 cannot be read any more"):
+    with pytest.raises(DeviceFailed, match="energy counter of GPU 0 can no longer be read"):
         meter.read()
 
 

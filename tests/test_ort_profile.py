@@ -42,9 +42,14 @@ def test_each_node_has_its_time_in_each_run_after_the_warm_up() -> None:
 
 def test_a_node_counts_without_the_nodes_inside_it() -> None:
     events = [
-        *(run(0), kernel("loop", 1, 20, "Loop"), kernel("inner", 3, 5, "Add", 7), kernel("inner", 9, 6, "Add", 7)),
+        *(
+            run(0),
+            kernel("loop", 1, 20, "Loop"),
+            kernel("inner", 3, 5, "Add", 7),
+            kernel("inner", 9, 6, "Add", 7),
+        ),
         kernel("last", 21, 4, "Relu", 2),
-    ]  # fmt: skip
+    ]
     assert {one.name: one.run_ns for one in executed(events, 0)} == {
         "loop": [20_000 - 11_000],
         "inner": [11_000],
@@ -64,8 +69,13 @@ def test_nodes_of_one_name_are_told_apart_by_their_number() -> None:
 
 @pytest.mark.parametrize(
     ("said", "name"),
-    [("conv_1_nchwc", "conv_1"), ("ReorderOutput_token_210", "ReorderOutput"), ("a_nchwc_token_3", "a"), ("a_token_x", "a_token_x")],
-)  # fmt: skip
+    [
+        ("conv_1_nchwc", "conv_1"),
+        ("ReorderOutput_token_210", "ReorderOutput"),
+        ("a_nchwc_token_3", "a"),
+        ("a_token_x", "a_token_x"),
+    ],
+)
 def test_a_name_loses_what_the_optimiser_put_behind_it(said: str, name: str) -> None:
     (found,) = executed([run(0), kernel(said, 1, 5)], 0)
     assert found.name == name

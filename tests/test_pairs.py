@@ -99,7 +99,7 @@ def test_more_rounds_go_on_where_the_earlier_ones_ended() -> None:
     [
         ({"error_in": frozenset({1})}, "programmed failure"),
         ({"dies_in": frozenset({1})}, "ended with 1"),
-        ({"slow_in": frozenset({1})}, "said nothing for 60 s"),
+        ({"slow_in": frozenset({1})}, "printed nothing for 60 s"),
     ],
     ids=["error line", "dies", "slow"],
 )

@@ -1,4 +1,4 @@
-"""The emulated phone itself, seen through the real adb client: it must behave as phones do, faults included."""
+"""The emulated phone, seen through the real adb client: it must behave as phones do, faults included."""
 
 from __future__ import annotations
 
@@ -462,8 +462,12 @@ def test_a_wrong_switch_is_refused_and_changes_nothing(phone: Phone) -> None:
 # ------------------------------------------------------------------------------------------ energy
 
 
-# The same work however busy the machine is, a second or two of CPU time; prints the seconds that the shell itself says it used.
-BUSY = "n=0; while (( n < {rounds} )); do i=0; while (( i < 20000 )); do (( i += 1 )); done; (( n += 1 )); done; times"
+# The same work however busy the machine is, a second or two of CPU time; prints the seconds that the shell
+# itself says it used.
+BUSY = (
+    "n=0; while (( n < {rounds} )); do i=0; while (( i < 20000 )); do (( i += 1 )); done; (( n += 1 )); done"
+    "; times"
+)
 NATIVE_ROUNDS, EMULATED_ROUNDS = 60, 8
 
 
@@ -497,7 +501,8 @@ def test_charge_times_voltage_is_the_truth(phone: Phone) -> None:
 
     before_uj, before_uah = shown()
     voltages = phone.shell(
-        f"({BUSY.format(rounds=NATIVE_ROUNDS)}) > /dev/null & while kill -0 $!; do cat {BATTERY}/voltage_now; sleep 0.1; done"
+        f"({BUSY.format(rounds=NATIVE_ROUNDS)}) > /dev/null & "
+        f"while kill -0 $!; do cat {BATTERY}/voltage_now; sleep 0.1; done"
     )
     after_uj, after_uah = shown()
     uv = [int(word) for word in voltages.stdout.split()]
@@ -571,7 +576,7 @@ with adb_server() as adb, emulated_phone(adb) as phone:
 def other_tests(
     start_phone: Callable[..., Phone], request: pytest.FixtureRequest
 ) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
-    """A process of its own with a phone, whose folders lie in the path; it ends with an error at end of input."""
+    """A separate process with a phone, whose folders lie in the path; it fails at end of input."""
     start_phone()  # or skips
     # Short: the name of a socket in it may have 108 bytes.
     with tempfile.TemporaryDirectory() as folder:

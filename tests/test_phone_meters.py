@@ -15,14 +15,11 @@ from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.meters.battery import (
     BatteryCharge,
     BatteryCurrent,
-    CurrentMeaning,
-    charge_unit_uah,
-    current_meaning,
     find_battery_charge,
     find_battery_current,
     refuse_unless_discharging,
-    volt_unit_uv,
 )
+from swapbench.meters.battery_units import CurrentMeaning, charge_unit_uah, current_meaning, volt_unit_uv
 from swapbench.meters.power_rails import DUMP, REFRESH_NS, PowerRails, find_power_rails
 from swapbench.meters.power_stats_text import RailEnergy, rail_energies
 from swapbench.ports import Finished, SampledMeter, Samples
@@ -177,7 +174,7 @@ def test_a_rail_of_the_whole_battery_is_never_added_to_those_that_it_holds() -> 
     found = absent(phone.find("CPU", "VSYS_PWR_VBATT"))
     assert (
         found.absent
-        == "VSYS_PWR_VBATT is the whole battery's and holds the other rails that are to be added up"
+        == "VSYS_PWR_VBATT is the rail of the whole battery and includes the other rails of the sum"
     )
     assert 'summed = ["VSYS_PWR_VBATT"]' in found.remedy
     assert phone.meter("VSYS_PWR_VBATT").scope == "whole phone (VSYS_PWR_VBATT (SOC))"
@@ -185,13 +182,13 @@ def test_a_rail_of_the_whole_battery_is_never_added_to_those_that_it_holds() -> 
 
 def test_without_a_profile_and_a_whole_battery_nothing_is_added_up_but_every_rail_is_told() -> None:
     found = absent(Phone(HAL).find())
-    assert "not known which power rails" in found.absent
+    assert "it is unknown which power rails" in found.absent
     assert "S2X_VDD_BIG (CPU(BIG)) 41.9 J, VSYS_PWR_RADIO (WLAN & BT) 9.03 J" in found.remedy
 
 
 def test_a_rail_of_the_profile_that_is_missing_makes_the_sum_absent() -> None:
     found = absent(Phone(HAL).find("S2X_VDD_BIG", "S9X_VDD_NPU"))
-    assert found.absent == "this phone does not tell its power rails S9X_VDD_NPU"
+    assert found.absent == "this phone does not report its power rails S9X_VDD_NPU"
     assert "VSYS_PWR_RADIO" in found.remedy
 
 
@@ -201,9 +198,9 @@ def test_a_rail_of_the_profile_that_is_missing_makes_the_sum_absent() -> None:
         (Phone("", stderr="Can't find service: android.hardware.power.stats\n"), "Can't find service"),
         (Phone("Permission Denial: can't dump\n", exit_code=1), "Permission Denial"),
         (Phone(dump()), "list none"),
-        (Phone(dump(CPU=0.0)), "stand at 0"),
+        (Phone(dump(CPU=0.0)), "all read 0"),
         (Phone(HAL[:-80]), "cut off"),
-        (Phone(""), "the answer is empty"),
+        (Phone(""), "no output, exit status 0"),
     ],
 )
 def test_a_phone_without_rails_says_why(phone: Phone, says: str) -> None:
@@ -219,7 +216,7 @@ def test_a_phone_that_cannot_be_reached_is_a_reason_too() -> None:
 
 def test_a_rail_that_goes_away_while_measuring_is_an_error() -> None:
     meter = Phone(dump(CPU=1.0), dump(CPU=1.0), dump(GPU=1.0)).meter("CPU")
-    with pytest.raises(DeviceFailed, match="does not tell its power rails CPU"):
+    with pytest.raises(DeviceFailed, match="does not report its power rails CPU"):
         meter.read()
 
 
@@ -338,7 +335,7 @@ CHARGE = "/sys/class/power_supply/battery/charge_counter"
 
 
 class Gauge:
-    """A battery gauge: `watts(t)` over seconds, shown as the mean of the last step of `refresh_s`, with a little noise."""
+    """A battery gauge: `watts(t)` over seconds, as the mean of the last `refresh_s`, with a little noise."""
 
     def __init__(
         self,
@@ -474,10 +471,10 @@ def test_unit_and_sign_are_told_by_the_load(
         ((-310, -200, -310), "does not follow the load"),  # charging: the load takes some of it
         ((-100, 400, -100), "does not follow the load"),
         ((0, 0, 0), "does not follow the load"),
-        ((20, 49, 20), "no known unit"),
-        ((10, 10_001, 10), "no known unit"),
-        ((10, 49_999, 10), "no known unit"),
-        ((10, 20_000_000, 10), "no known unit"),
+        ((20, 49, 20), "unit of the battery current is unknown"),
+        ((10, 10_001, 10), "unit of the battery current is unknown"),
+        ((10, 49_999, 10), "unit of the battery current is unknown"),
+        ((10, 20_000_000, 10), "unit of the battery current is unknown"),
     ],
 )
 def test_a_current_that_cannot_be_told_is_refused(numbers: tuple[float, float, float], says: str) -> None:
@@ -494,7 +491,7 @@ def test_the_unit_of_a_voltage_is_told_by_its_size(number: float, unit_uv: int) 
 
 @pytest.mark.parametrize("number", [0.0, 40.21, -4021.0, 402_100.0])
 def test_a_number_that_is_no_voltage_of_a_battery_is_refused(number: float) -> None:
-    with pytest.raises(DeviceFailed, match="no voltage"):
+    with pytest.raises(DeviceFailed, match=r"voltage reads .* not plausible"):
         volt_unit_uv([number])
 
 
@@ -505,7 +502,9 @@ def test_a_gauge_that_stands_still_is_refused() -> None:
 
 def test_a_gauge_that_is_refreshed_too_seldom_is_refused() -> None:
     seldom = Gauge(load, refresh_s=4.0)
-    with pytest.raises(DeviceFailed, match="changed 3 times in the busy window of 10 s, and 5 are needed"):
+    with pytest.raises(
+        DeviceFailed, match="changed 3 times in the busy window of 10 s, but 5 changes are needed"
+    ):
         current_power(lambda t: (seldom.current_ua(t), 4000))
 
 
@@ -514,7 +513,10 @@ def test_rows_that_could_not_be_read_are_left_out_up_to_a_tenth() -> None:
         return lambda t: (None if round(t * 10) % every == 3 else GAUGE.current_ua(t), 4000)
 
     assert stats.energy_per_run(current_power(row(20))).above_idle_uj == pytest.approx(15_000, rel=0.01)
-    with pytest.raises(DeviceFailed, match=r"could be read \d+ of 102 times in the first idle window"):
+    with pytest.raises(
+        DeviceFailed,
+        match=r"only \d+ of 102 readings of the battery gauge succeeded in the first idle window",
+    ):
         current_power(row(5))
 
 
@@ -605,12 +607,12 @@ def test_the_unit_of_a_charge_is_told_by_how_full_the_battery_is(
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"plugged": ("usb",)}, "supplied by usb"),
-        ({"plugged": ("ac", "wireless")}, "supplied by ac and wireless"),
+        ({"plugged": ("usb",)}, "powered by usb"),
+        ({"plugged": ("ac", "wireless")}, "powered by ac and wireless"),
         ({"charging": True}, "is charging"),
-        ({"plugged": None}, "does not tell whether"),
-        ({"charging": None}, "does not tell whether"),
-        ({"battery_percent": None}, "does not tell whether"),
+        ({"plugged": None}, "does not report whether"),
+        ({"charging": None}, "does not report whether"),
+        ({"battery_percent": None}, "does not report whether"),
         ({"battery_percent": 19}, "at 19 %, outside 20 to 95 %"),
         ({"battery_percent": 96}, "at 96 %, outside 20 to 95 %"),
     ],
@@ -670,11 +672,11 @@ def test_the_gauge_is_found_where_each_vendor_keeps_it() -> None:
     [
         (Files({}), "Permission denied"),
         (Files({CURRENT: "1", CHARGE: "2914000"}), "voltage_now"),
-        (Files(USUAL | {CURRENT: "unknown\n", CHARGE: ""}), "lets nobody read"),
-        (Files(USUAL, FINE.model_copy(update={"plugged": ("usb",)})), "supplied by usb"),
+        (Files(USUAL | {CURRENT: "unknown\n", CHARGE: ""}), "does not let adb read"),
+        (Files(USUAL, FINE.model_copy(update={"plugged": ("usb",)})), "powered by usb"),
         (Files(USUAL, FAKED), "faked"),
         (Files(USUAL | {VOLTAGE: "7"}), None),
-        (Files(USUAL | {VOLTAGE: "0"}), "no voltage"),
+        (Files(USUAL | {VOLTAGE: "0"}), "voltage reads 0, which is not plausible"),
     ],
 )
 def test_a_gauge_that_cannot_be_used_says_why(find: Any, phone: Files, says: str | None) -> None:
@@ -795,7 +797,7 @@ def test_where_no_meter_can_tell_every_reason_is_kept() -> None:
     current = BatteryCurrent(CURRENT, VOLTAGE, lambda: plugged)
     found = absent(measured([charge, current]))
     assert "made 0 steps in the first idle window" in found.absent
-    assert "supplied by usb" in found.absent
+    assert "powered by usb" in found.absent
 
 
 def test_a_cable_that_comes_while_measuring_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""`swapbench run --detached` on the emulated phone: the cable goes and comes back while the phone measures by itself."""
+"""`swapbench run --detached` on the emulated phone: the cable goes and comes back while it measures."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def plug(phone: Phone) -> None:
 def somebody(
     phone: Phone, *steps: tuple[Callable[[list[str]], bool], Callable[[], object]]
 ) -> Iterator[None]:
-    """Somebody who looks at what runs on the phone, and does each step once it is as the step says; all are done at the end."""
+    """Somebody who watches what runs on the phone and does each step once its condition holds."""
     end, left = threading.Event(), list(steps)
 
     def act() -> None:
@@ -146,7 +146,7 @@ def left_running(phone: Phone) -> list[str]:
 
 
 class Truths:
-    """What the phone really used, asked all the time; its clock is the phone's own, as both are this machine's."""
+    """What the phone really used, polled; its clock is the phone's own, as both are this machine's."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone, self._end = phone, threading.Event()
@@ -328,10 +328,10 @@ def test_a_phone_whose_files_tell_nothing_of_its_cable_is_measured_without_energ
     assert run(heavy("net.onnx")) == 4
     record = records()["net.onnx"]
     assert isinstance(record.power, Absent)
-    assert "no file of phone" in record.power.absent
+    assert "no readable file of phone" in record.power.absent
     assert "adb tcpip 5555" in record.power.remedy
     assert isinstance(record.speed, Speed)
-    assert "failed: energy of net.onnx: no file of phone" in capsys.readouterr().err
+    assert "failed: energy of net.onnx: no readable file of phone" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -348,7 +348,7 @@ def test_who_gives_up_ends_it_by_a_command(
     capsys.readouterr()
     cli.main(["doctor", "--device", "emulated-x86", "--json"])
     (over,) = [one for one in json.loads(capsys.readouterr().out) if one["name"] == "left over"]
-    assert over["detail"] == "the phone measures by itself, or waits to, for run --detached"
+    assert over["detail"] == "the phone is measuring by itself, or waiting to, for run --detached"
     assert cli.main(["device", "end", "emulated-x86"]) == 0
     assert left_running(plugged) == []
     assert plugged.shell(f"ls {LEFT}").status != 0
@@ -364,7 +364,7 @@ def test_what_a_person_can_put_right_is_said_before_anything_is_measured(
     heavy("net.onnx")
     plugged.set(screen_on=False)
     assert run("net.onnx") == 4
-    assert "without its cable it would fall asleep. Wake and unlock it" in capsys.readouterr().err
+    assert "it would fall asleep without its cable. Wake and unlock it" in capsys.readouterr().err
     plugged.set(screen_on=True, charging=False)
     assert run("net.onnx") == 4
     assert "is not plugged in, so there is no cable to pull" in capsys.readouterr().err

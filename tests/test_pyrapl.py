@@ -1,4 +1,4 @@
-"""The adapter for pyRAPL, with a package made of paper; once with the real one, which must answer without noise."""
+"""The adapter for pyRAPL, with a fake package, and once with the real one, which must stay quiet."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_memory_that_pyrapl_does_not_read_is_not_in_the_scope() -> None:
 
 def test_a_processor_that_pyrapl_does_not_know_is_absent() -> None:
     answer = absent(find(raising(CantRecord())))
-    assert "pyRAPL does not know this computer's counters (CantRecord)" in answer.absent
+    assert "pyRAPL does not support this computer's counters (CantRecord)" in answer.absent
     assert "virtual machine" in answer.remedy
 
 
@@ -137,7 +137,7 @@ def test_what_pyrapl_stumbles_over_is_absent_and_no_crash(error: Exception) -> N
 def test_counters_for_root_only_name_the_command() -> None:
     path = f"{ROOT}/intel-rapl:0/energy_uj"
     answer = absent(find(raising(PermissionError(13, "Permission denied", path))))
-    assert answer.absent == f"pyRAPL may not read {path}: only root may"
+    assert answer.absent == f"only root may read {path}, which pyRAPL needs"
     assert "sudo chmod -R a+r /sys/class/powercap/intel-rapl*" in answer.remedy
 
 
@@ -155,7 +155,7 @@ def test_a_sensor_that_fails_later_is_a_named_error() -> None:
             raise OSError(5, "Input/output error") from None
 
     meter = found(find(lambda: SimpleNamespace(energy=energy)))
-    with pytest.raises(DeviceFailed, match="pyRAPL cannot read its counters any more"):
+    with pytest.raises(DeviceFailed, match="pyRAPL can no longer read its counters"):
         meter.read()
 
 

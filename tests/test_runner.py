@@ -1,4 +1,4 @@
-"""The native runner for this computer against the Python workers, on tiny models; needs the package ziglang."""
+"""The native runner for this computer against the Python workers, on tiny models; needs ziglang."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ needs_compiler = pytest.mark.skipif(
 )
 
 
-# ------------------------------------------------------------------------------------------ models and helpers
+# ----------------------------------------------------------------------------------------- models and helpers
 
 
 def onnx_graph(
@@ -262,7 +262,7 @@ def test_a_killed_runner_is_told_by_its_signal(runner: Runner, tmp_path: Path) -
     conversation.close()
 
 
-# ------------------------------------------------------------------------------------------ pacing and watching
+# ---------------------------------------------------------------------------------------- pacing and watching
 
 
 @pytest.mark.slow
@@ -335,17 +335,17 @@ def test_a_watched_file_that_is_replaced_is_read_anew(runner: Runner, tmp_path: 
         ({"library": "libc.so.6"}, "library", "libc.so.6 has no function OrtGetApiBase"),
         ({"artifact": "/no/model.onnx"}, "model", "there is no model file /no/model.onnx"),
         ({"provider": "NoSuchExecutionProvider"}, "provider", "is not in this onnxruntime; it has"),
-        ({"runtime": "caffe"}, "usage", "--runtime is onnxruntime or litert, not 'caffe'"),
-        ({"mode": "dance"}, "usage", "--mode is time, serve or score, not 'dance'"),
-        ({"runs": 0}, "usage", "--runs needs a number from 1 to 1000000, not '0'"),
-        ({"threads": "two"}, "usage", "--threads needs a number"),
-        ({"colour": "blue"}, "usage", "there is no flag --colour"),
-        ({"fps": "-3"}, "usage", "--fps needs a number above 0"),
+        ({"runtime": "caffe"}, "usage", "--runtime must be onnxruntime or litert, not 'caffe'"),
+        ({"mode": "dance"}, "usage", "--mode must be time, serve or score, not 'dance'"),
+        ({"runs": 0}, "usage", "--runs needs an integer from 1 to 1000000, not '0'"),
+        ({"threads": "two"}, "usage", "--threads needs an integer"),
+        ({"colour": "blue"}, "usage", "unknown flag --colour"),
+        ({"fps": "-3"}, "usage", "--fps must be above 0 and at most 10000, not '-3'"),
         ({"affinity": "g"}, "affinity", "hexadecimal mask"),
         ({"affinity": "0"}, "affinity", "hexadecimal mask"),
         ({"affinity": "8000000000000000"}, "affinity", "cannot run on"),
         ({"mode": "score"}, "usage", "scoring needs --samples and --normalise"),
-        ({"mode": "score", "watch": "/proc/uptime"}, "usage", "do not go with --mode score"),
+        ({"mode": "score", "watch": "/proc/uptime"}, "usage", "cannot be combined with --mode score"),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -361,7 +361,7 @@ def test_what_cannot_be_done_is_one_line_with_its_stage(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, the graph takes 6x4"),
+        (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, but the graph takes 6x4"),
         (np.zeros((2, 4, 6, 3), np.float32), "not uint8"),
         (np.zeros((2, 4, 6, 1), np.uint8), "not uint8"),
         (np.zeros((2, 4, 6, 3, 3), np.uint8), "not uint8"),
@@ -384,9 +384,9 @@ def test_samples_of_another_kind_are_refused(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "is no .npy file"),
-        (b"\x93NUMPY" + b"\1\0\xff\xff", "is no .npy file"),
-        (b"x" * 4000, "is no .npy file"),
+        (b"", "is not a .npy file"),
+        (b"\x93NUMPY" + b"\1\0\xff\xff", "is not a .npy file"),
+        (b"x" * 4000, "is not a .npy file"),
     ],
     ids=["empty", "short", "foreign"],
 )
@@ -455,13 +455,16 @@ def test_a_graph_that_cannot_be_run_is_named(runner: Runner, tmp_path: Path) -> 
     (tmp_path / "text.tflite").write_bytes(b"no flatbuffer")
     assert "LiteRtCreateModelFromFile failed" in runner.error(str(tmp_path / "text.tflite"))["message"]
     flat, samples = onnx_graph(tmp_path / "f.onnx", [1, 10]), saved_samples(tmp_path)
-    assert "takes no image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
+    assert (
+        "does not take a 3-channel image" in runner.error(flat, samples=samples, normalise=PLAIN)["message"]
+    )
 
 
-# ------------------------------------------------------------------------------------------ TFLite's own C API
+# ----------------------------------------------------------------------------------------- TFLite's own C API
 
-# No Python package for this kind of computer exports it, so a library stands in: it keeps the documented interface, copies its
-# one int8 input to its output, moves its tensors with every invocation, as the real one may, and talks on the standard output.
+# No Python package for this kind of computer exports it, so a library stands in: it keeps the documented
+# interface, copies its one int8 input to its output, moves its tensors with every invocation, as the real
+# one may, and talks on the standard output.
 TFLITE = r"""
 #include <stdint.h>
 #include <stddef.h>
@@ -472,7 +475,11 @@ typedef struct { float scale; int32_t zero_point; } Params;
 static Tensor in[2] = {{"x", {0}, 4, {1, 4, 6, 3}, 72}}, out[2] = {{"y", {0}, 2, {1, 72}, 72}};
 static int now;
 const char *TfLiteVersion(void) { return "2.99.0"; }
-void *TfLiteModelCreateFromFile(const char *p) { printf("chatter\n"); fflush(stdout); return strstr(p, "bad") ? NULL : in; }
+void *TfLiteModelCreateFromFile(const char *p) {
+    printf("chatter\n");
+    fflush(stdout);
+    return strstr(p, "bad") ? NULL : in;
+}
 void *TfLiteInterpreterOptionsCreate(void) { return in; }
 void TfLiteInterpreterOptionsSetNumThreads(void *o, int32_t n) {}
 void *TfLiteInterpreterCreate(void *m, void *o) { return in; }
@@ -495,8 +502,12 @@ int32_t TfLiteTensorDim(const Tensor *t, int32_t n) { return t->dims[n]; }
 size_t TfLiteTensorByteSize(const Tensor *t) { return t->bytes; }
 const char *TfLiteTensorName(const Tensor *t) { return t->name; }
 Params TfLiteTensorQuantizationParams(const Tensor *t) { Params p = {.5f, -128}; return p; }
-int TfLiteTensorCopyFromBuffer(Tensor *t, const void *d, size_t n) { return n == t->bytes ? (memcpy(t->data, d, n), 0) : 1; }
-int TfLiteTensorCopyToBuffer(const Tensor *t, void *d, size_t n) { return n == t->bytes ? (memcpy(d, t->data, n), 0) : 1; }
+int TfLiteTensorCopyFromBuffer(Tensor *t, const void *d, size_t n) {
+    return n == t->bytes ? (memcpy(t->data, d, n), 0) : 1;
+}
+int TfLiteTensorCopyToBuffer(const Tensor *t, void *d, size_t n) {
+    return n == t->bytes ? (memcpy(d, t->data, n), 0) : 1;
+}
 """
 TOO_OLD = "int LiteRtCreateEnvironment(void) { return 0; }"
 
@@ -598,7 +609,7 @@ def test_another_source_or_target_is_another_digest(monkeypatch: pytest.MonkeyPa
     assert building.source_digest("x86_64-linux") != before
 
 
-# ------------------------------------------------------------------------------------------ places in ONNX Runtime's table
+# ----------------------------------------------------------------------------- places in ONNX Runtime's table
 
 HEADER = """
 #define ORT_API2_STATUS(NAME, ...) OrtStatus* NAME

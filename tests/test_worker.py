@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from swapbench.errors import WorkerFailed
 from swapbench.runtimes import contract, worker
-from swapbench.runtimes.worker import Executed, ImageFeed, Input, Normalise, Profiled, Unusable
+from swapbench.runtimes.feed import ImageFeed, Input, Normalise, Unusable, random_input
+from swapbench.runtimes.worker import Executed, Profiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -230,11 +231,11 @@ def test_a_wrong_command_line_is_an_error_line(argv: list[str], part: str) -> No
 @pytest.mark.parametrize(
     ("samples", "part"),
     [
-        (np.zeros((1, 4, 2, 3), np.uint8), "samples are 2x4 px, the graph takes 4x2"),
+        (np.zeros((1, 4, 2, 3), np.uint8), "samples are 2x4 px, but the graph takes 4x2"),
         (np.zeros((1, 2, 4, 3), np.float32), "not uint8"),
         (np.zeros((2, 4, 3), np.uint8), "not uint8"),
         (np.zeros((0, 2, 4, 3), np.uint8), "not uint8"),
-        (np.array([None]), "cannot be read"),
+        (np.array([None]), "cannot read the samples file"),
     ],
 )
 def test_samples_of_the_wrong_kind_are_refused(
@@ -302,7 +303,7 @@ def test_an_integer_input_without_a_scale_takes_no_image() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 10), (1, 1, 2, 4), (2, 3, 2, 4)])
 def test_only_one_image_with_three_channels_can_be_fed(shape: tuple[int, ...]) -> None:
-    with pytest.raises(Unusable, match="not one image"):
+    with pytest.raises(Unusable, match="is not a single 3-channel image"):
         ImageFeed(Input("x", shape, np.dtype(np.float32)), Normalise.from_json(HALF))
 
 
@@ -310,15 +311,15 @@ def test_only_one_image_with_three_channels_can_be_fed(shape: tuple[int, ...]) -
 @settings(deadline=None)
 def test_random_inputs_are_the_same_for_the_same_seed_and_in_range(seed: int, dtype: str) -> None:
     spec = Input("x", (1, 3, 4, 5), np.dtype(dtype))
-    data = worker.random_input(spec, seed)
+    data = random_input(spec, seed)
     assert (data.shape, data.dtype) == (spec.shape, spec.dtype)
-    assert (data == worker.random_input(spec, seed)).all()
+    assert (data == random_input(spec, seed)).all()
     if spec.dtype.kind == "f":
         assert 0 <= data.min() <= data.max() <= 1
 
 
 def test_integer_random_inputs_use_their_full_range() -> None:
-    data = worker.random_input(Input("x", (100_000,), np.dtype(np.int8)), 0)
+    data = random_input(Input("x", (100_000,), np.dtype(np.int8)), 0)
     assert (data.min(), data.max()) == (-128, 127)
 
 
@@ -356,7 +357,7 @@ def test_a_paced_run_waits_for_its_frame_and_frames_that_come_meanwhile_are_lost
 
 @pytest.mark.parametrize("fps", ["0", "-1", "nan", "x", "20000"])
 def test_a_frame_rate_that_is_none_is_refused(fps: str) -> None:
-    with pytest.raises(worker.Unusable, match="fps"):
+    with pytest.raises(Unusable, match="fps"):
         worker.arguments(["--artifact", "a", "--fps", fps])
 
 
@@ -394,7 +395,8 @@ def test_memory_is_read_from_the_kernel() -> None:
 def test_a_worker_starts_without_the_heavy_packages_of_the_parent(module: str) -> None:
     code = (
         f"import sys, swapbench.runtimes.{module}\n"
-        "heavy = {'pydantic', 'pandas', 'rich', 'typer', 'onnxruntime', 'ai_edge_litert', 'onnx', 'PIL', 'psutil'}\n"
+        "heavy = {'pydantic', 'pandas', 'rich', 'typer', 'onnxruntime', 'ai_edge_litert', 'onnx', 'PIL',"
+        " 'psutil'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -404,12 +406,12 @@ def test_a_worker_starts_without_the_heavy_packages_of_the_parent(module: str) -
 CHATTY = """
 import os, sys
 import numpy as np
-from swapbench.runtimes import worker
+from swapbench.runtimes import feed, worker
 
 class Chatty:
     runtime, package, version = "chatty", "chatty", "1"
     providers, settings, delegated_nodes, nodes = ("cpu",), {}, None, None
-    input = worker.Input("x", (1,), np.dtype(np.float32))
+    input = feed.Input("x", (1,), np.dtype(np.float32))
     def load(self, artifact, threads, provider):
         os.write(1, b"from C\\n")
         print("from Python", flush=True)
@@ -504,7 +506,7 @@ def test_a_profile_is_read_past_what_libraries_print() -> None:
     [
         ((), "ended before it was done"),
         ((LOADED,), "ended before it was done"),
-        ((PROFILE,), "'profile' where 'loaded' was due"),
+        ((PROFILE,), "'profile' instead of 'loaded'"),
         ((LOADED, {"event": "error", "message": "out of memory"}), "out of memory"),
         ((LOADED, PROFILE | {"nodes": [{"name": "n"}]}), "incomplete"),
         ((LOADED, PROFILE | {"nodes": []}), "contradicts itself"),

@@ -45,7 +45,7 @@ def onnx_bytes(
 
 
 def heavy(name: str) -> str:
-    """Write an .onnx file that takes about a millisecond: eight products with one matrix of a million numbers."""
+    """Write an .onnx file that takes about a millisecond: eight products with a million weights."""
     names = [f"x{number}" for number in range(9)]
     x, y = (helper.make_tensor_value_info(names[place], TensorProto.FLOAT, [1, 1000]) for place in (0, -1))
     nodes = [helper.make_node("MatMul", [one, "w"], [other]) for one, other in itertools.pairwise(names)]
@@ -56,7 +56,10 @@ def heavy(name: str) -> str:
 
 
 def small_onnx(**options: Any) -> bytes:
-    """Conv 3->4, 3x3 with bias on 8x8 (padded), PRelu, global pool, Gemm 4->2: 4*27*64 + 8 MACs, 112 + 4 + 10 parameters."""
+    """Conv 3->4, 3x3 with bias on 8x8 (padded), PRelu, global pool, Gemm 4->2.
+
+    4*27*64 + 8 MACs, 112 + 4 + 10 parameters.
+    """
     nodes = [
         helper.make_node("Conv", ["x", "w", "b"], ["c"], pads=[1, 1, 1, 1]),
         helper.make_node("PRelu", ["c", "slope"], ["p"]),

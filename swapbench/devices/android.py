@@ -1,7 +1,7 @@
-"""An Android phone over adb as a device; implements ports.Device. No root, nothing installed, one folder of ours.
+"""An Android phone over adb; implements ports.Device. No root, nothing installed, one folder of ours.
 
-A phone does not hold still: it throttles by heat, saves its battery, turns its screen off. So a measurement begins when the
-surface is cool, and what can change the speed is written down before and after; whoever reads the record can compare.
+A phone does not hold still: it throttles when hot, saves its battery, turns its screen off. So a measurement
+begins when its surface is cool, and everything that can change its speed is recorded before and after.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from swapbench.devices import android_text
-from swapbench.devices.adb import Adb, find_adb
-from swapbench.devices.android_detached import CABLE_FILES, DetachedQueue, cable_signs, nothing_tells
+from swapbench.devices import android_text, linux_text
+from swapbench.devices.adb import Adb
+from swapbench.devices.adb_client import find_adb
+from swapbench.devices.android_detached import (
+    CABLE_FILES,
+    DetachedQueue,
+    QueueScript,
+    cable_signs,
+    no_cable_sign,
+)
 from swapbench.devices.android_profile import Profile, attached, phone_for
 from swapbench.errors import DeviceFailed
 from swapbench.records import Machine, PhoneState, StartGate
@@ -52,7 +59,7 @@ STATE: Final[Mapping[str, str]] = {
     "saver": "settings get global low_power",
     "cpu": CPU_FILES,
 }
-"""The questions of a phone's state, asked in one call."""
+"""The commands that tell a phone's state, by name; run in one call."""
 _IDENTITY: Final[Mapping[str, str]] = {
     "properties": "getprop",
     "kernel": "uname -r",
@@ -76,12 +83,12 @@ null) settings delete system screen_off_timeout >/dev/null ;;
 *) settings put system screen_off_timeout "$old" ;;
 esac && rm -f "$keep"
 """
-"""The old value lies on the phone, so that the next run can put it back where the cable was pulled in this one."""
+"""The old value is kept on the phone, so that the next run can restore it if the cable is pulled."""
 
 
 @dataclass(frozen=True)
 class _Before:
-    """What was seen when a measurement began."""
+    """The phone when a measurement began."""
 
     state: PhoneState
     gate: StartGate
@@ -89,7 +96,7 @@ class _Before:
 
 
 class Android:
-    """One phone. Every method raises DeviceFailed, with what to do, where the phone cannot be reached."""
+    """One phone. Every method raises DeviceFailed, with a remedy, where the phone cannot be reached."""
 
     def __init__(
         self,
@@ -111,67 +118,68 @@ class Android:
 
     def describe(self) -> Machine:
         """The fingerprint, with the phone's state now and, inside `quiet`, when measuring began."""
-        told = self.adb.ask({**_IDENTITY, **STATE})
-        said = android_text.properties(told["properties"].stdout)
-        state = phone_state(told)
+        outputs = self.adb.ask({**_IDENTITY, **STATE})
+        properties = android_text.properties(outputs["properties"].stdout)
+        state = phone_state(outputs)
         clusters = state.clusters
-        present = android_text.cpu_list(told["present"].stdout)
-        governors = sorted({one.governor for one in clusters if one.governor})
-        kernel = told["kernel"].stdout.strip() if told["kernel"].exit_code == 0 else "?"
-        release, api = said.get("ro.build.version.release", "?"), said.get("ro.build.version.sdk", "?")
+        present = android_text.cpu_list(outputs["present"].stdout)
+        governors = sorted({cluster.governor for cluster in clusters if cluster.governor})
+        kernel = outputs["kernel"].stdout.strip() if outputs["kernel"].exit_code == 0 else "?"
+        release = properties.get("ro.build.version.release", "?")
+        api = properties.get("ro.build.version.sdk", "?")
         before = self._before
         return Machine(
             name=self.name,
-            device=_joined(said, "ro.product.manufacturer", "ro.product.model") or "unknown phone",
+            device=_joined(properties, "ro.product.manufacturer", "ro.product.model") or "unknown phone",
             system=f"Android {release} (API {api}), Linux {kernel}",
-            abi=said.get("ro.product.cpu.abi", "unknown"),
-            soc=_joined(said, "ro.soc.manufacturer", "ro.soc.model")
+            abi=properties.get("ro.product.cpu.abi", "unknown"),
+            soc=_joined(properties, "ro.soc.manufacturer", "ro.soc.model")
             or self.profile.soc
-            or said.get("ro.board.platform")
+            or properties.get("ro.board.platform")
             or "unknown",
-            logical_cores=len(present) or sum(len(one.cores) for one in clusters),
-            memory_bytes=android_text.memory_bytes(told["memory"].stdout) or 0,
+            logical_cores=len(present) or sum(len(cluster.cores) for cluster in clusters),
+            memory_bytes=linux_text.memory_bytes(outputs["memory"].stdout) or 0,
             governor=", ".join(governors) or None,
-            emulated=any(said.get(name) == "1" for name in EMULATED),
+            emulated=any(properties.get(name) == "1" for name in EMULATED),
             # Android's load average counts sleeping kernel threads, so it says nothing about other work
             load_1min=None,
             busy_cores=before.busy_cores if before else None,
             temperature_c=state.surface_c,
             on_battery=None if state.plugged is None else not state.plugged,
-            build=said.get("ro.build.fingerprint"),
+            build=properties.get("ro.build.fingerprint"),
             state=state,
             state_before=before.state if before else None,
             start_gate=before.gate if before else None,
         )
 
     def state(self) -> PhoneState:
-        """What can change the phone's speed, now. Raises DeviceFailed where somebody faked it."""
+        """What can change the phone's speed, now; DeviceFailed where it has been overridden by hand."""
         return phone_state(self.adb.ask(STATE))
 
     def core_mask(self, which: Cores) -> str:
         """The affinity mask of a cluster in hexadecimal. UserError where the phone has no such cores."""
-        told = self.adb.ask({"cpu": CPU_FILES, "online": f"cat {_CPU}/online"})
-        clusters = android_text.clusters(told["cpu"].stdout)
-        return android_text.core_mask(clusters, which, android_text.cpu_list(told["online"].stdout))
+        outputs = self.adb.ask({"cpu": CPU_FILES, "online": f"cat {_CPU}/online"})
+        clusters = android_text.clusters(outputs["cpu"].stdout)
+        return android_text.core_mask(clusters, which, android_text.cpu_list(outputs["online"].stdout))
 
     def kinds_of_cores(self) -> tuple[Cores, ...]:
-        """The kinds of cores that this phone has, slowest first; ("all",) where they are alike or not told."""
+        """The kinds of cores that this phone has, slowest first; ("all",) where they are alike or unknown."""
         clusters = android_text.clusters(self.adb.query(CPU_FILES).stdout)
         return tuple(android_text.named_kinds(clusters)) or ("all",)
 
-    # -------------------------------------------------------------------------------------- files and programs
+    # ------------------------------------------------------------------------------------- files and programs
 
     def push(self, path: Path) -> str:
-        """Bring a file there, executable; returns its path on the phone. Skipped where the same bytes lie there.
+        """Copy a file to the phone, executable, unless the same bytes are there; returns its path there.
 
-        Files keep their names beside each other, as programs and their libraries need it. Another file of a name that
-        was pushed before gets a folder of its own.
+        Files keep their names and lie beside each other, as programs and their libraries need it. A second
+        file of the same name gets a folder of its own.
         """
         source = path.resolve()
         name = path.name
         if self._pushed.setdefault(name, source) != source:
-            others = [key for key, value in self._pushed.items() if value == source]
-            name = others[0] if others else f".more/{len(self._pushed)}/{name}"
+            names = [other for other, pushed in self._pushed.items() if pushed == source]
+            name = names[0] if names else f".more/{len(self._pushed)}/{name}"
             self._pushed[name] = source
         return self.adb.push(path, name)
 
@@ -180,18 +188,18 @@ class Android:
         self.adb.pull(remote, path)
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
-        """Run a program to its end in our folder; WorkerFailed where it does not start, is killed or takes too long."""
+        """Run a program in our folder to its end; see Adb.run."""
         return self.adb.run(argv, timeout_s)
 
     def start(self, argv: Sequence[str]) -> Conversation:
-        """Start a program in our folder to talk with."""
+        """Start a program in our folder to talk to."""
         return self.adb.start(argv)
 
     def read(self, path: str) -> str:
         """The text of a file on the phone; DeviceFailed where it cannot be read."""
         return self.adb.read(path)
 
-    # -------------------------------------------------------------------------------------- while its cable is out
+    # --------------------------------------------------------------------------------- while its cable is out
 
     def refuse_unless_detachable(self) -> None:
         """DeviceFailed for a phone that is not plugged in, or would fall asleep without its cable."""
@@ -199,12 +207,13 @@ class Android:
         if state.plugged == ():
             raise DeviceFailed(
                 f"phone {self.adb.serial} is not plugged in, so there is no cable to pull",
-                remedy="Plug it in, or leave --detached out: its battery can be measured as it is.",
+                remedy="Plug it in, or omit --detached: its battery can be measured as it is.",
             )
         if state.screen_on is False:
             raise DeviceFailed(
-                f"the screen of phone {self.adb.serial} is off, and without its cable it would fall asleep",
-                remedy="Wake and unlock it (adb shell input keyevent KEYCODE_WAKEUP) and run the same command again.",
+                f"the screen of phone {self.adb.serial} is off, and it would fall asleep without its cable",
+                remedy="Wake and unlock it (adb shell input keyevent KEYCODE_WAKEUP) "
+                "and run the same command again.",
             )
 
     def cable_files(self) -> tuple[str, ...]:
@@ -214,7 +223,7 @@ class Android:
     def _cable_signs(self) -> tuple[tuple[str, str], ...]:
         signs = cable_signs(self.adb.query(CABLE_FILES).stdout)
         if not signs:
-            raise nothing_tells(self.adb.serial)
+            raise no_cable_sign(self.adb.serial)
         return signs
 
     def detach(self, token: str, jobs: Sequence[DetachedJob], *, patience_s: float, settle_s: float) -> None:
@@ -222,11 +231,13 @@ class Android:
         self.refuse_unless_detachable()
         self._queue.start(
             token,
-            jobs,
-            self._cable_signs(),
-            patience_s=patience_s,
-            settle_s=settle_s,
-            farewell=_RESTORE_SCREEN.format(keep=self._kept()),
+            QueueScript(
+                jobs=tuple(jobs),
+                signs=self._cable_signs(),
+                patience_s=patience_s,
+                settle_s=settle_s,
+                cleanup=_RESTORE_SCREEN.format(keep=self._kept_timeout()),
+            ),
         )
 
     def detached(self) -> Detached | None:
@@ -238,7 +249,7 @@ class Android:
         return self._queue.answers(name)
 
     def end_detached(self) -> bool:
-        """See ports.DetachableDevice. The screen is left as the person had it."""
+        """See ports.DetachableDevice. The screen's timeout is restored."""
         ended = self._queue.end()
         self._restore_screen()
         return ended
@@ -247,19 +258,22 @@ class Android:
 
     @contextlib.contextmanager
     def quiet(self, plan: Plan) -> Iterator[None]:
-        """A steady state: nothing of earlier runs alive, cool, the screen as it is; what was changed is put back.
+        """A steady state: no programs of earlier runs, cool, the screen kept on if it is; changes are undone.
 
-        A phone that does not cool down in time is measured all the same, and its start gate says that it did not.
-        What was left to work without a cable is no orphan: while it does, nothing else is measured, and its screen stays lit.
-        Raises DeviceFailed for that, and for a faked battery or thermal state.
+        A phone that does not cool down in time is measured all the same, and its start gate says so. Jobs
+        that were left to run without a cable are not orphans: while they run, nothing else is measured.
+
+        Raises:
+            DeviceFailed: Such jobs wait or run, or the battery or thermal state has been overridden by hand.
         """
         del plan
         outer = self._before
-        left = self.detached()
-        if left is not None and left.alive:
+        jobs = self.detached()
+        if jobs is not None and jobs.alive:
             raise DeviceFailed(
-                f"phone {self.adb.serial} waits for its cable to be pulled, or measures without it, for another run",
-                remedy="Collect that with the command that began it, "
+                f"phone {self.adb.serial} is waiting for its cable to be pulled, or measuring without it, "
+                "for another run",
+                remedy="Collect that run with the command that started it, "
                 f"or end it with: swapbench device end {self.name}",
             )
         self.adb.end_orphans()
@@ -272,14 +286,14 @@ class Android:
             yield
         finally:
             self._before = outer
-            with contextlib.suppress(DeviceFailed):  # a phone that is gone must not hide why it was left
+            with contextlib.suppress(DeviceFailed):  # a phone that is gone must not hide the first error
                 self.adb.end_orphans()
-                left = self.detached()
-                if left is None or not left.alive:
+                jobs = self.detached()
+                if jobs is None or not jobs.alive:
                     self._restore_screen()
 
     def _cooled(self) -> tuple[StartGate, PhoneState]:
-        """Wait until the surface is cool and nothing throttles, or the patience of the profile ends."""
+        """Wait until the surface is cool and nothing throttles, at most as long as the profile says."""
         rules, began = self.profile.steady, self._clock()
         while True:
             state = self.state()
@@ -298,48 +312,51 @@ class Android:
             self._sleep(min(POLL_S, rules.cool_down_s - waited_s))
 
     def _busy_cores(self) -> float | None:
-        """Cores that others keep busy, over one second on the phone itself."""
-        told = self.adb.ask(
+        """Cores that other work keeps busy, over one second on the phone itself."""
+        outputs = self.adb.ask(
             {"before": "cat /proc/stat", "wait": f"sleep {BUSY_WINDOW_S}", "after": "cat /proc/stat"}
         )
-        return android_text.busy_cores(told["before"].stdout, told["after"].stdout)
+        return linux_text.busy_cores(outputs["before"].stdout, outputs["after"].stdout)
 
     def _keep_screen(self) -> None:
-        """A lit screen stays lit: going dark in the middle changes heat, power and the governor."""
-        self.adb.query(_KEEP_SCREEN.format(keep=self._kept()))
+        """Keep the screen on: going dark in the middle changes heat, power and the governor."""
+        self.adb.query(_KEEP_SCREEN.format(keep=self._kept_timeout()))
 
     def _restore_screen(self) -> None:
-        self.adb.query(_RESTORE_SCREEN.format(keep=self._kept()))
+        self.adb.query(_RESTORE_SCREEN.format(keep=self._kept_timeout()))
 
-    def _kept(self) -> str:
+    def _kept_timeout(self) -> str:
+        """The file on the phone that keeps the old timeout of the screen."""
         return shlex.quote(f"{self.adb.folder}/.run/screen_off_timeout")
 
 
-def phone_state(told: Mapping[str, Finished]) -> PhoneState:
-    """What the answers to STATE say. Raises DeviceFailed for a battery or thermal state that somebody faked."""
-    battery = android_text.battery(_answer(told["battery"]))
-    heat = android_text.heat(_answer(told["heat"]))
+def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
+    """The phone's state from the output of the commands in STATE.
+
+    Raises:
+        DeviceFailed: The battery or thermal state has been overridden by hand.
+    """
+    battery = android_text.battery(_stdout(outputs["battery"]))
+    heat = android_text.heat(_stdout(outputs["heat"]))
     temperatures = dict(heat.temperatures_c)
     if battery.temperature_c is not None:
         temperatures.setdefault("battery (dumpsys)", battery.temperature_c)
-    surface = next(
-        (one for one in (heat.skin_c, heat.battery_c, battery.temperature_c) if one is not None), None
-    )
+    sensors = (heat.skin_c, heat.battery_c, battery.temperature_c)
     return PhoneState(
         thermal_status=heat.status,
         temperatures_c=temperatures,
-        surface_c=surface,
+        surface_c=next((reading for reading in sensors if reading is not None), None),
         battery_percent=battery.level_percent,
         charging=battery.charging,
         plugged=battery.plugged,
-        battery_saver=android_text.battery_saver(_answer(told["saver"])),
-        screen_on=android_text.screen_on(told["power"].stdout),
-        clusters=android_text.clusters(told["cpu"].stdout),
+        battery_saver=android_text.battery_saver(_stdout(outputs["saver"])),
+        screen_on=android_text.screen_on(outputs["power"].stdout),
+        clusters=android_text.clusters(outputs["cpu"].stdout),
     )
 
 
-def _answer(done: Finished) -> str:
-    """What a program said, or nothing where it failed: an error message is no answer."""
+def _stdout(done: Finished) -> str:
+    """What a command printed, or nothing where it failed: an error message is not an answer."""
     return done.stdout if done.exit_code == 0 else ""
 
 
@@ -348,7 +365,7 @@ def _joined(properties: Mapping[str, str], *names: str) -> str:
 
 
 def find_android(profile: Profile, serial: str | None = None) -> Android:
-    """The attached phone that a profile means. DeviceFailed, with what is attached, where there is none or several."""
+    """The attached phone that a profile means; see android_profile.phone_for."""
     program = find_adb()
     phone = phone_for(profile, attached(program), serial)
     return Android(Adb(phone.serial, program), profile)

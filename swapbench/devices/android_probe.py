@@ -1,7 +1,7 @@
-"""What a phone allows, tried on the phone itself: every thing that a run needs, with a remedy for each that fails.
+"""What a phone allows, tried on the phone itself: everything that a run needs, with remedies.
 
-Nothing here is taken from a list of models: vendors rename files, forbid folders and fake services. Energy is asked of the
-meters, which know what they need.
+Nothing here is taken from a list of models: vendors rename files, forbid folders and fake services. Energy
+is left to the meters, which know what they need.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from swapbench.devices import adb_text, android_text
+from swapbench.devices import adb_text, android_text, linux_text
 from swapbench.devices.android import STATE
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.records import THERMAL_STATUSES
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from swapbench.ports import Finished
 
 OLDEST_API: Final = 24
-"""Android 7: the oldest that ONNX Runtime's Android library supports (minSdk 24), and the first with shell_v2."""
+"""Android 7: the oldest that ONNX Runtime's Android library supports, and the first with shell_v2."""
 ABIS: Final = ("arm64-v8a", "x86_64")
 LITTLE_DISK_BYTES: Final = 500_000_000
 LITTLE_MEMORY_BYTES: Final = 500_000_000
@@ -31,8 +31,15 @@ BUSY_TEMPERATURE_C: Final = 40.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """One answer: ok, limited (works, but less than it could) or missing, with what would help."""
+class PhoneCheck:
+    """The result of one check.
+
+    Attributes:
+        name: What was checked.
+        state: "limited" works, but less well than it could.
+        detail: What the phone has or lacks.
+        remedy: What would help; "" where nothing is needed or known.
+    """
 
     name: str
     state: Literal["ok", "limited", "missing"]
@@ -40,44 +47,45 @@ class Found:
     remedy: str = ""
 
 
-def probe(device: Android) -> tuple[Found, ...]:
-    """All findings about one attached phone, in the order in which a person should read them.
+def probe(device: Android) -> tuple[PhoneCheck, ...]:
+    """Check one attached phone; the results are in the order in which a person should read them.
 
-    A phone that cannot be reached is one finding. Nothing is ended or changed, but for a file of ours that is tried and
-    taken away.
+    A phone that cannot be reached is one result. Nothing is ended or changed, except that a file of ours is
+    written, run and removed.
     """
     try:
         features = device.adb.features()
-        told = device.adb.ask(_questions(device.adb.folder))
+        outputs = device.adb.ask(_commands(device.adb.folder))
     except DeviceFailed as failure:
-        return (Found("adb", "missing", str(failure.args[0]), failure.remedy),)
-    properties = android_text.properties(told["properties"].stdout)
-    answers = (
+        return (PhoneCheck("adb", "missing", str(failure.args[0]), failure.remedy),)
+    properties = android_text.properties(outputs["properties"].stdout)
+    return (
         _adb(device, features),
         _android(properties),
-        _profile(device, told),
-        _folder(told),
-        _programs(told),
-        _disk(told),
-        _digest(told),
-        _memory(told),
-        _peak_memory(told),
-        _cores(told),
-        _frequencies(told),
-        *_state(told),
-        _other_work(told),
+        _profile(device, outputs),
+        _folder(outputs),
+        _programs(outputs),
+        _disk(outputs),
+        _digest(outputs),
+        _memory(outputs),
+        _peak_memory(outputs),
+        _cores(outputs),
+        _frequencies(outputs),
+        *_state(outputs),
+        _other_work(outputs),
+        _orphans(device),
     )
-    return (*answers, _orphans(device))
 
 
-def _questions(folder: str) -> Mapping[str, str]:
-    ours, tried = shlex.quote(folder), shlex.quote(f"{folder}/.run/tried")
+def _commands(folder: str) -> Mapping[str, str]:
+    ours, script = shlex.quote(folder), shlex.quote(f"{folder}/.run/tried")
     return {
         **STATE,
         "properties": "getprop",
-        "folder": f"mkdir -p {ours}/.run && echo '#!'\"$(command -v sh)\" > {tried} && echo 'echo ran' >> {tried}",
-        "programs": f"chmod 755 {tried} && {tried}",
-        "digest": f"sha256sum < {tried}; rm -f {tried}",
+        "folder": f"mkdir -p {ours}/.run"
+        f" && echo '#!'\"$(command -v sh)\" > {script} && echo 'echo ran' >> {script}",
+        "programs": f"chmod 755 {script} && {script}",
+        "digest": f"sha256sum < {script}; rm -f {script}",
         "disk": f"df -k {ours}",
         "memory": "cat /proc/meminfo",
         "status": "cat /proc/self/status",
@@ -86,19 +94,19 @@ def _questions(folder: str) -> Mapping[str, str]:
     }
 
 
-def _adb(device: Android, features: frozenset[str]) -> Found:
+def _adb(device: Android, features: frozenset[str]) -> PhoneCheck:
     serial = device.adb.serial
     if "shell_v2" in features:
-        return Found("adb", "ok", f"phone {serial} answers")
-    return Found(
+        return PhoneCheck("adb", "ok", f"phone {serial} answers")
+    return PhoneCheck(
         "adb",
         "missing",
-        f"phone {serial} answers, but tells no exit statuses (no shell_v2)",
+        f"phone {serial} answers, but does not report exit statuses (no shell_v2)",
         "Use a phone with Android 7 or newer, and a newer adb program.",
     )
 
 
-def _android(properties: Mapping[str, str]) -> Found:
+def _android(properties: Mapping[str, str]) -> PhoneCheck:
     release, api = (
         properties.get("ro.build.version.release", "?"),
         properties.get("ro.build.version.sdk", ""),
@@ -106,15 +114,17 @@ def _android(properties: Mapping[str, str]) -> Found:
     abi = properties.get("ro.product.cpu.abi", "?")
     detail = f"Android {release} (API {api or '?'}), {abi}"
     if abi not in ABIS:
-        return Found("android", "missing", detail, f"Use a phone with a 64-bit system ({' or '.join(ABIS)}).")
+        return PhoneCheck(
+            "android", "missing", detail, f"Use a phone with a 64-bit system ({' or '.join(ABIS)})."
+        )
     if not api.isdigit() or int(api) < OLDEST_API:
-        return Found("android", "missing", detail, "Use a phone with Android 7 (API 24) or newer.")
-    return Found("android", "ok", detail)
+        return PhoneCheck("android", "missing", detail, "Use a phone with Android 7 (API 24) or newer.")
+    return PhoneCheck("android", "ok", detail)
 
 
-def _profile(device: Android, told: Mapping[str, Finished]) -> Found:
+def _profile(device: Android, outputs: Mapping[str, Finished]) -> PhoneCheck:
     profile = device.profile
-    clusters = android_text.clusters(told["cpu"].stdout)
+    clusters = android_text.clusters(outputs["cpu"].stdout)
     differ = []
     for which, count in profile.cores.items():
         try:
@@ -124,88 +134,90 @@ def _profile(device: Android, told: Mapping[str, Finished]) -> Found:
         if real != count:
             differ.append(f"{real} {which} cores instead of {count}")
     if differ:
-        return Found(
+        return PhoneCheck(
             "profile",
             "limited",
-            f"the phone does not have what {profile.name} says: {', '.join(differ)}",
-            "Cores may be switched off by heat or battery saver; else use --device generic-arm64",
+            f"the phone differs from {profile.name}: {', '.join(differ)}",
+            "Cores may be switched off by heat or battery saver; otherwise use --device generic-arm64",
         )
-    return Found("profile", "ok", profile.summary or profile.name)
+    return PhoneCheck("profile", "ok", profile.summary or profile.name)
 
 
-def _folder(told: Mapping[str, Finished]) -> Found:
+def _folder(outputs: Mapping[str, Finished]) -> PhoneCheck:
     return _tried(
-        "folder", told["folder"], "files can be made in our folder", "Restart the phone, or free some space."
+        "folder", outputs["folder"], "our folder is writable", "Restart the phone, or free some space."
     )
 
 
-def _programs(told: Mapping[str, Finished]) -> Found:
-    done = told["programs"]
+def _programs(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    done = outputs["programs"]
     if done.exit_code == 0 and done.stdout.strip() == "ran":
-        return Found("programs", "ok", "programs can run from our folder")
-    return Found(
+        return PhoneCheck("programs", "ok", "programs can run from our folder")
+    return PhoneCheck(
         "programs",
         "missing",
-        f"no program can run from our folder: {adb_text.tail(done.stdout) or 'it said nothing'}",
-        "This phone forbids execution below /data/local/tmp (noexec, or a rule of its vendor): use another phone.",
+        f"no program can run from our folder: {adb_text.tail(done.stdout) or 'it printed nothing'}",
+        "This phone forbids execution below /data/local/tmp (noexec, or a vendor's rule): use another phone.",
     )
 
 
-def _digest(told: Mapping[str, Finished]) -> Found:
-    done = told["digest"]
+def _digest(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    done = outputs["digest"]
     if re.match(r"[0-9a-f]{64}\b", done.stdout):
-        return Found("sha256sum", "ok", "what is pushed can be checked on the phone")
-    return Found(
+        return PhoneCheck("sha256sum", "ok", "pushed files can be verified on the phone")
+    return PhoneCheck(
         "sha256sum",
         "missing",
-        f"what is pushed cannot be checked: {adb_text.tail(done.stdout)}",
+        f"pushed files cannot be verified: {adb_text.tail(done.stdout)}",
         "Use a phone with Android 7 or newer.",
     )
 
 
-def _disk(told: Mapping[str, Finished]) -> Found:
+def _disk(outputs: Mapping[str, Finished]) -> PhoneCheck:
     # Filesystem 1K-blocks Used Available Use% Mounted; a long name stands on a line of its own
-    figures = re.findall(r"\s\d+\s+\d+\s+(\d+)\s+\d+%", told["disk"].stdout)
+    figures = re.findall(r"\s\d+\s+\d+\s+(\d+)\s+\d+%", outputs["disk"].stdout)
     if not figures:
-        return Found("disk", "limited", "the free space on the phone is not told")
+        return PhoneCheck("disk", "limited", "the free space on the phone is unknown")
     free_bytes = int(figures[-1]) * 1024
-    detail = f"{free_bytes / 1e9:.2f} GB free for us"
+    detail = f"{free_bytes / 1e9:.2f} GB free"
     if free_bytes < LITTLE_DISK_BYTES:
-        return Found("disk", "limited", detail, "Free some space on the phone: models and libraries need it.")
-    return Found("disk", "ok", detail)
-
-
-def _memory(told: Mapping[str, Finished]) -> Found:
-    free = android_text.memory_bytes(told["memory"].stdout, "MemAvailable")
-    whole = android_text.memory_bytes(told["memory"].stdout)
-    if free is None or whole is None:
-        return Found("memory", "limited", "the memory of the phone is not told")
-    detail = f"{free / 1e9:.2f} of {whole / 1e9:.2f} GB available"
-    if free < LITTLE_MEMORY_BYTES:
-        return Found(
-            "memory", "limited", detail, "Close the apps on the phone, or it may kill what is measured."
+        return PhoneCheck(
+            "disk", "limited", detail, "Free some space on the phone: models and libraries need it."
         )
-    return Found("memory", "ok", detail)
+    return PhoneCheck("disk", "ok", detail)
 
 
-def _peak_memory(told: Mapping[str, Finished]) -> Found:
-    if re.search(r"^VmHWM:\s+\d+ kB", told["status"].stdout, re.MULTILINE):
-        return Found("/proc", "ok", "peak memory of a program can be read")
-    return Found(
+def _memory(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    free = linux_text.memory_bytes(outputs["memory"].stdout, "MemAvailable")
+    total = linux_text.memory_bytes(outputs["memory"].stdout)
+    if free is None or total is None:
+        return PhoneCheck("memory", "limited", "the memory of the phone is unknown")
+    detail = f"{free / 1e9:.2f} of {total / 1e9:.2f} GB available"
+    if free < LITTLE_MEMORY_BYTES:
+        return PhoneCheck(
+            "memory", "limited", detail, "Close the apps on the phone, or it may kill the measurement."
+        )
+    return PhoneCheck("memory", "ok", detail)
+
+
+def _peak_memory(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    if re.search(r"^VmHWM:\s+\d+ kB", outputs["status"].stdout, re.MULTILINE):
+        return PhoneCheck("/proc", "ok", "the peak memory of a program can be read")
+    return PhoneCheck(
         "/proc",
         "limited",
-        "/proc/self/status tells no peak memory (VmHWM)",
-        "Expect peak memory as absent on this phone.",
+        "/proc/self/status has no peak memory (VmHWM)",
+        "Peak memory will be absent on this phone.",
     )
 
 
-def _cores(told: Mapping[str, Finished]) -> Found:
-    clusters = android_text.clusters(told["cpu"].stdout)
+def _cores(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    clusters = android_text.clusters(outputs["cpu"].stdout)
     if not clusters:
-        return Found(
+        return PhoneCheck(
             "cores",
             "limited",
-            "the kinds of cores are not told",
+            "the kinds of cores are unknown",
             "Measure without --cores: nothing can be pinned to a cluster on this phone.",
         )
     named = []
@@ -214,141 +226,143 @@ def _cores(told: Mapping[str, Finished]) -> Found:
             named.append(f"{which} {','.join(str(core) for core in android_text.cores_of(clusters, which))}")
         except UserError:
             continue
-    allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)", told["status"].stdout, re.MULTILINE)
-    online = set(android_text.cpu_list(told["online"].stdout))
+    allowed = re.search(r"^Cpus_allowed_list:\s*(\S+)", outputs["status"].stdout, re.MULTILINE)
+    online = set(android_text.cpu_list(outputs["online"].stdout))
     usable = set(android_text.cpu_list(allowed[1])) if allowed else online
     detail = ", ".join(named) or f"{len(clusters[0].cores)} of one kind"
     shut = sorted({core for cluster in clusters for core in cluster.cores} - (online & usable))
     if shut:
-        return Found(
+        return PhoneCheck(
             "cores",
             "limited",
             f"{detail}; not usable now: {', '.join(str(core) for core in shut)}",
-            "Turn battery saver off and let the phone cool down; some phones keep cores from adb for good.",
+            "Turn battery saver off and let the phone cool down; some phones never let adb use some cores.",
         )
-    return Found("cores", "ok", detail)
+    return PhoneCheck("cores", "ok", detail)
 
 
-def _frequencies(told: Mapping[str, Finished]) -> Found:
-    clusters = android_text.clusters(told["cpu"].stdout)
-    governors = ", ".join(sorted({one.governor for one in clusters if one.governor}))
+def _frequencies(outputs: Mapping[str, Finished]) -> PhoneCheck:
+    clusters = android_text.clusters(outputs["cpu"].stdout)
+    governors = ", ".join(sorted({cluster.governor for cluster in clusters if cluster.governor}))
     if not governors:
-        return Found(
+        return PhoneCheck(
             "frequencies",
             "limited",
-            "governor and frequency caps are not told",
-            "Nothing to set; throttling shows in temperatures and wide intervals only.",
+            "governor and frequency caps are unknown",
+            "Nothing to set; throttling will show only in temperatures and wide intervals.",
         )
     capped = [
-        f"core {one.cores[0]} at most {one.allowed_khz / 1000:.0f} of {one.max_khz / 1000:.0f} MHz"
-        for one in clusters
-        if one.allowed_khz and one.max_khz and one.allowed_khz < one.max_khz
+        f"core {core.cores[0]} at most {core.allowed_khz / 1000:.0f} of {core.max_khz / 1000:.0f} MHz"
+        for core in clusters
+        if core.allowed_khz and core.max_khz and core.allowed_khz < core.max_khz
     ]
     if capped:
-        return Found(
+        return PhoneCheck(
             "frequencies",
             "limited",
-            f"{governors}; held back: {', '.join(capped)}",
+            f"{governors}; capped: {', '.join(capped)}",
             "Turn battery saver off and let the phone cool down.",
         )
-    return Found("frequencies", "ok", f"{governors}; no caps")
+    return PhoneCheck("frequencies", "ok", f"{governors}; no caps")
 
 
-def _state(told: Mapping[str, Finished]) -> Iterator[Found]:
-    yield _refusable("heat", told["heat"], _heat)
-    yield _refusable("battery", told["battery"], _battery)
-    saver = android_text.battery_saver(told["saver"].stdout if told["saver"].exit_code == 0 else "")
+def _state(outputs: Mapping[str, Finished]) -> Iterator[PhoneCheck]:
+    yield _refusable("heat", outputs["heat"], _heat)
+    yield _refusable("battery", outputs["battery"], _battery)
+    saver = android_text.battery_saver(outputs["saver"].stdout if outputs["saver"].exit_code == 0 else "")
     yield {
-        True: Found(
+        True: PhoneCheck(
             "battery saver",
             "limited",
             "on: the phone is slower than it could be",
             "Turn it off: adb shell settings put global low_power 0",
         ),
-        False: Found("battery saver", "ok", "off"),
-        None: Found("battery saver", "limited", "whether it is on is not told"),
+        False: PhoneCheck("battery saver", "ok", "off"),
+        None: PhoneCheck("battery saver", "limited", "the phone does not say whether it is on"),
     }[saver]
-    screen = android_text.screen_on(told["power"].stdout)
+    screen = android_text.screen_on(outputs["power"].stdout)
     yield {
-        True: Found("screen", "ok", "on; it is kept on while measuring"),
-        False: Found(
+        True: PhoneCheck("screen", "ok", "on; it is kept on while measuring"),
+        False: PhoneCheck(
             "screen",
             "limited",
             "off: some phones slow down or sleep then",
             "Wake it: adb shell input keyevent KEYCODE_WAKEUP",
         ),
-        None: Found("screen", "limited", "whether it is on is not told"),
+        None: PhoneCheck("screen", "limited", "the phone does not say whether it is on"),
     }[screen]
 
 
-def _refusable(name: str, done: Finished, read: Callable[[str], Found]) -> Found:
+def _refusable(name: str, done: Finished, read: Callable[[str], PhoneCheck]) -> PhoneCheck:
     try:
         return read(done.stdout)
     except DeviceFailed as failure:
-        return Found(name, "missing", str(failure.args[0]), failure.remedy)
+        return PhoneCheck(name, "missing", str(failure.args[0]), failure.remedy)
 
 
-def _heat(text: str) -> Found:
+def _heat(text: str) -> PhoneCheck:
     heat = android_text.heat(text)
     if heat.status is None:
-        return Found(
+        return PhoneCheck(
             "heat",
             "limited",
-            "the thermal status is not told (it needs Android 10)",
-            "Throttling shows in battery temperature and wide intervals only.",
+            "the thermal status is unknown (it needs Android 10)",
+            "Throttling will show only in the battery's temperature and wide intervals.",
         )
     surface_c = heat.skin_c if heat.skin_c is not None else heat.battery_c
     where = "" if surface_c is None else f", surface {surface_c:.1f} degrees C"
     detail = f"thermal status {THERMAL_STATUSES[min(heat.status, 6)]}{where}"
     if heat.status > 0 or (surface_c is not None and surface_c > BUSY_TEMPERATURE_C):
-        return Found("heat", "limited", detail, "Let the phone cool down before measuring.")
-    return Found("heat", "ok", detail)
+        return PhoneCheck("heat", "limited", detail, "Let the phone cool down before measuring.")
+    return PhoneCheck("heat", "ok", detail)
 
 
-def _battery(text: str) -> Found:
+def _battery(text: str) -> PhoneCheck:
     battery = android_text.battery(text)
     if battery.level_percent is None:
-        return Found("battery", "limited", "the state of the battery is not told")
+        return PhoneCheck("battery", "limited", "the state of the battery is unknown")
     supplied = " and ".join(battery.plugged or ()) or "nothing"
     charging = {True: "charging", False: "not charging", None: "charging unknown"}[battery.charging]
-    detail = f"{battery.level_percent} %, {charging}, supplied by {supplied}"
+    detail = f"{battery.level_percent} %, {charging}, powered by {supplied}"
     if battery.level_percent < 20:
-        return Found("battery", "limited", detail, "Charge it: phones hold back when the battery is low.")
-    return Found("battery", "ok", detail)
+        return PhoneCheck(
+            "battery", "limited", detail, "Charge it: phones hold back when the battery is low."
+        )
+    return PhoneCheck("battery", "ok", detail)
 
 
-def _other_work(told: Mapping[str, Finished]) -> Found:
+def _other_work(outputs: Mapping[str, Finished]) -> PhoneCheck:
     return _tried(
-        "other work", told["stat"], "how busy the phone is can be told", "It stays unknown on this phone."
+        "other work", outputs["stat"], "the load of the phone can be read", "It stays unknown on this phone."
     )
 
 
-def _tried(name: str, done: Finished, detail: str, remedy: str) -> Found:
+def _tried(name: str, done: Finished, detail: str, remedy: str) -> PhoneCheck:
     if done.exit_code == 0:
-        return Found(name, "ok", detail)
+        return PhoneCheck(name, "ok", detail)
     state: Literal["limited", "missing"] = "missing" if name == "folder" else "limited"
-    return Found(name, state, f"refused: {adb_text.tail(done.stdout)}", remedy)
+    return PhoneCheck(name, state, f"refused: {adb_text.tail(done.stdout)}", remedy)
 
 
-def _orphans(device: Android) -> Found:
+def _orphans(device: Android) -> PhoneCheck:
     try:
-        left = device.adb.orphans()
-        alone = device.detached()
+        orphans = device.adb.orphans()
+        jobs = device.detached()
     except DeviceFailed as failure:
-        return Found("left over", "limited", str(failure.args[0]), failure.remedy)
-    if left:
-        return Found(
+        return PhoneCheck("left over", "limited", str(failure.args[0]), failure.remedy)
+    if orphans:
+        return PhoneCheck(
             "left over",
             "limited",
-            f"{len(left)} of our programs run on the phone",
-            "Where no other swapbench is measuring, the next run ends them.",
+            f"programs of ours that are still running on the phone: {len(orphans)}",
+            "The next run ends them; make sure that no other swapbench is measuring now.",
         )
-    if alone is not None:
-        does = "measures by itself, or waits to" if alone.alive else "keeps what it measured by itself"
-        return Found(
+    if jobs is not None:
+        does = "is measuring by itself, or waiting to" if jobs.alive else "keeps what it measured by itself"
+        return PhoneCheck(
             "left over",
             "limited",
             f"the phone {does}, for run --detached",
-            f"Collect it with the command that began it, or end it: swapbench device end {device.name}",
+            f"Collect it with the command that started it, or end it: swapbench device end {device.name}",
         )
-    return Found("left over", "ok", "nothing of ours runs on the phone")
+    return PhoneCheck("left over", "ok", "nothing of ours is running on the phone")

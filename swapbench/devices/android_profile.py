@@ -1,4 +1,4 @@
-"""Which attached phone a profile means: profiles are files, phones are told apart by properties, never picked silently."""
+"""Which attached phone a profile means: phones are told apart by properties and never picked silently."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from swapbench.devices import adb_text, android_text
-from swapbench.devices.adb import Adb, find_adb, listed
+from swapbench.devices.adb import Adb
+from swapbench.devices.adb_client import find_adb, list_phones
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.records import Frozen
 
@@ -23,14 +24,14 @@ TRY_EMULATED = "Without a phone, try the emulated one: make phone"
 
 
 class SteadyRules(Frozen):
-    """When a phone is cool enough to begin: its surface at most `start_below_c`, waited for at most `cool_down_s`."""
+    """When a phone is cool enough to begin: its surface at `start_below_c` or less, or `cool_down_s` over."""
 
     start_below_c: float = Field(default=35.0, ge=15.0, le=60.0)
     cool_down_s: float = Field(default=600.0, ge=0.0)
 
 
 class Rails(Frozen):
-    """Power rails that are disjoint and are added up, in the names of the phone's power stats."""
+    """Disjoint power rails that are added up, by their names in the phone's power stats."""
 
     summed: tuple[str, ...] = ()
 
@@ -39,15 +40,22 @@ class Rails(Frozen):
     def _each_once(cls, summed: tuple[str, ...]) -> tuple[str, ...]:
         twice = sorted({name for name in summed if summed.count(name) > 1})
         if twice:
-            raise ValueError(f"{', '.join(twice)} would be added up twice")
+            raise ValueError(f"{', '.join(twice)} would be counted twice")
         return summed
 
 
 class Profile(Frozen):
-    """A kind of phone, as a file in `devices/` tells it.
+    """A kind of phone, as described by a file in `devices/`.
 
-    match: property -> patterns (* and ? as in a shell), of which one must fit, for every property.
-    soc: its usual name, for phones that do not tell; cores: how many there are of each kind, checked by the doctor.
+    Attributes:
+        name: In records and on the command line.
+        kind: What describes it; "android" is the only kind.
+        summary: For people.
+        match: Android property -> shell patterns; for every property one pattern must match.
+        soc: The usual name of the system on chip, for phones that do not report it.
+        cores: How many there are of each kind; the doctor checks them.
+        rails: What adds up to its power.
+        steady: When it is cool enough to measure.
     """
 
     name: str
@@ -62,7 +70,13 @@ class Profile(Frozen):
 
 @dataclass(frozen=True)
 class Phone:
-    """An attached phone: its state as adb says it ("device" is ready), and its properties where it is ready."""
+    """An attached phone.
+
+    Attributes:
+        serial: As adb prints it.
+        state: As adb prints it; "device" means ready.
+        properties: Of Android; empty where the phone is not ready.
+    """
 
     serial: str
     state: str
@@ -70,7 +84,7 @@ class Phone:
 
     @property
     def text(self) -> str:
-        """How a phone is called in messages."""
+        """What messages call the phone."""
         if self.state != READY:
             return f"{self.serial} ({self.state})"
         maker, model = (
@@ -80,38 +94,42 @@ class Phone:
 
 
 def read_profile(path: Path) -> Profile:
-    """A device profile. UserError, with the file and the field, where it is malformed."""
+    """Read a device profile; UserError, with the file and the field, where it is malformed."""
     try:
-        told: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Profile.model_validate(told)
+        fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        return Profile.model_validate(fields)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise UserError(f"the device profile {path} cannot be read ({problem})") from None
     except ValidationError as problem:
         first = problem.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"the device profile {path} is wrong at {where}: {first['msg']}",
+            f"the device profile {path} is invalid at {where}: {first['msg']}",
             remedy="Compare it with a built-in one, e.g. devices/pixel7.toml",
         ) from None
 
 
 def attached(program: str | None = None) -> tuple[Phone, ...]:
-    """Every phone that adb lists, with the properties of those that answer. DeviceFailed where adb itself does not work."""
+    """Every phone that adb lists, with the properties of those that answer.
+
+    Raises:
+        DeviceFailed: adb itself does not work.
+    """
     program = program or find_adb()
     phones = []
-    for serial, state in listed(program):
-        told: Mapping[str, str] = {}
+    for serial, state in list_phones(program):
+        properties: Mapping[str, str] = {}
         if state == READY:
             try:
-                told = android_text.properties(Adb(serial, program).query("getprop").stdout)
+                properties = android_text.properties(Adb(serial, program).query("getprop").stdout)
             except DeviceFailed:
                 state = "does not answer"  # noqa: PLW2901 - one that goes away must not hide the others
-        phones.append(Phone(serial, state, told))
+        phones.append(Phone(serial, state, properties))
     return tuple(phones)
 
 
 def fits(profile: Profile, phone: Phone) -> bool:
-    """Whether a phone's properties are those of a profile."""
+    """Whether a phone is of the kind that a profile describes."""
     return phone.state == READY and all(
         any(fnmatchcase(phone.properties.get(name, ""), pattern) for pattern in patterns)
         for name, patterns in profile.match.items()
@@ -119,10 +137,11 @@ def fits(profile: Profile, phone: Phone) -> bool:
 
 
 def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = None) -> Phone:
-    """The one phone that a profile means, or the one of that serial.
+    """The one phone that a profile means, or the one with that serial.
 
-    DeviceFailed, with what is attached, where there is none, where there are several, where the phone is not ready, or
-    where the serial is of a phone that is something else than the profile says: its records would carry a wrong name.
+    Raises:
+        DeviceFailed: There is none, there are several, it is not ready, or the phone with that serial does
+            not fit the profile: its records would carry a wrong name. The message lists what is attached.
     """
     here = f"Attached: {', '.join(phone.text for phone in phones)}." if phones else "No phone is attached."
     if serial is not None:
@@ -130,8 +149,9 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
     fitting = [phone for phone in phones if fits(profile, phone)]
     if len(fitting) > 1:
         raise DeviceFailed(
-            f"{len(fitting)} attached phones fit the profile {profile.name}: {', '.join(one.text for one in fitting)}",
-            remedy=f"Say which one, e.g. --serial {fitting[0].serial}",
+            f"{len(fitting)} attached phones fit the profile {profile.name}: "
+            f"{', '.join(phone.text for phone in fitting)}",
+            remedy=f"Choose one, e.g. --serial {fitting[0].serial}",
         )
     if fitting:
         return fitting[0]
@@ -140,7 +160,7 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
         raise adb_text.explained(waiting[0].serial, f"device {waiting[0].state}", "looking for phones")
     remedy = f"Connect it and allow USB debugging. {TRY_EMULATED}"
     if any(phone.state == READY for phone in phones):
-        remedy = f"Name the profile of an attached phone, or --device generic-arm64 for any. {TRY_EMULATED}"
+        remedy = f"Use the profile of an attached phone, or --device generic-arm64 for any. {TRY_EMULATED}"
     raise DeviceFailed(f"no attached phone fits the profile {profile.name}. {here}", remedy=remedy)
 
 
@@ -148,18 +168,18 @@ def _with_serial(profile: Profile, phones: Sequence[Phone], serial: str, here: s
     phone = next((phone for phone in phones if phone.serial == serial), None)
     if phone is None:
         raise DeviceFailed(
-            f"there is no phone with the serial {serial}. {here}",
-            remedy="Connect it, or correct --serial; swapbench devices lists what is attached.",
+            f"no phone has the serial {serial}. {here}",
+            remedy="Connect it, or correct --serial; swapbench devices lists the attached phones.",
         )
     if phone.state != READY:
         raise adb_text.explained(serial, f"device {phone.state}", "looking for phones")
     if not fits(profile, phone):
-        told = ", ".join(
+        mismatch = ", ".join(
             f"{name} {phone.properties.get(name, '(none)')!r} is not {' or '.join(patterns)}"
             for name, patterns in profile.match.items()
         )
         raise DeviceFailed(
-            f"phone {phone.text} is not a {profile.name}: {told}",
+            f"phone {phone.text} is not a {profile.name}: {mismatch}",
             remedy="Use the profile that fits it, or --device generic-arm64",
         )
     return phone

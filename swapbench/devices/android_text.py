@@ -1,8 +1,8 @@
 """What Android's programs and files print, as values: pure functions of text, vendor dialects included.
 
-Formats as printed by AOSP (BatteryService, ThermalManagerService, PowerManagerService, getprop of toybox) and by the
-kernel's cpufreq and topology files. What a phone does not tell is None or left out; a state that somebody set by hand
-is refused with DeviceFailed, because everything measured under it would be wrong.
+Formats as printed by AOSP (BatteryService, ThermalManagerService, PowerManagerService, getprop of toybox)
+and by the kernel's cpufreq and topology files. What a phone does not report is None or left out; a state that
+was overridden by hand is refused with DeviceFailed, because everything measured under it would be wrong.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CORES: Final[tuple[Cores, ...]] = ("big", "mid", "little", "all")
 BATTERY_SENSOR: Final = 2
 SKIN_SENSOR: Final = 3
 NOT_DEGREES: Final = frozenset({6, 7, 8})
-"""Sensor types of the thermal HAL (android.hardware.thermal, TemperatureType) that are volts, amperes or percent."""
+"""Sensor types in volts, amperes or percent (TemperatureType of android.hardware.thermal)."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PLAIN = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]+)?")
@@ -33,20 +33,20 @@ _TEMPERATURE = re.compile(
 )
 _CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/(?:\w+/)?(\w+):(.*)$")
 _LISTED = re.compile(
-    r"^(\S+)\s+(device|offline|unauthorized|authorizing|connecting|no permissions|recovery|sideload|rescue|bootloader"
-    r"|host|unknown)\b"
+    r"^(\S+)\s+(device|offline|unauthorized|authorizing|connecting|no permissions|recovery|sideload|rescue"
+    r"|bootloader|host|unknown)\b"
 )
 _WHOLE_DEGREES_BELOW = 100
 
 
 def listed_phones(text: str) -> tuple[tuple[str, str], ...]:
-    """Serial and state of every line of `adb devices`, in its order; the adb server's own messages are skipped."""
-    found = (_LISTED.match(line) for line in text.splitlines())
-    return tuple((one[1], one[2]) for one in found if one)
+    """Serial and state of every phone in `adb devices`, skipping the adb server's own messages."""
+    matches = (_LISTED.match(line) for line in text.splitlines())
+    return tuple((match[1], match[2]) for match in matches if match)
 
 
 def properties(text: str) -> dict[str, str]:
-    """What `getprop` prints, one `[name]: [value]` a property; a value may have several lines."""
+    """Parse `getprop`: one `[name]: [value]` per property, whose value may have several lines."""
     return dict(_PROPERTY.findall(text.replace("\r\n", "\n")))
 
 
@@ -55,7 +55,16 @@ def properties(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Battery:
-    """What `dumpsys battery` tells, in one set of units. charge_counter_uah is as printed; some phones print junk."""
+    """The state of a battery; None where the phone does not report it.
+
+    Attributes:
+        level_percent: How full it is.
+        charging: Full on a charger counts as charging.
+        plugged: The supplies that are connected, such as "ac" and "usb".
+        voltage_mv: In millivolts, whatever the phone prints.
+        temperature_c: In degrees C, whatever the phone prints.
+        charge_counter_uah: As printed; some phones print junk.
+    """
 
     level_percent: int | None = None
     charging: bool | None = None
@@ -66,46 +75,49 @@ class Battery:
 
 
 def battery(text: str) -> Battery:
-    """Read `dumpsys battery`. Raises DeviceFailed for a state that was set by hand.
+    """Parse `dumpsys battery`.
 
-    Dialects: keys in any case, lines that only some vendors print, an event log after the state (read up to the first
-    line that opens another section; of a repeated key the first counts), volts for millivolts, and whole degrees for
-    tenths: a value below 100 is taken as degrees, for a phone is rarely below 10 degrees C.
+    Dialects: keys in any case; lines that only some vendors print; an event log after the state (parsed up
+    to the next section; of a repeated key the first counts); volts instead of millivolts; and whole degrees
+    instead of tenths: a value below 100 is taken as degrees, for a phone is rarely colder than 10 degrees C.
+
+    Raises:
+        DeviceFailed: The state was overridden by hand.
     """
     if "UPDATES STOPPED" in text:
         raise DeviceFailed(
             "the battery state of this phone is faked (dumpsys battery set or unplug)",
-            remedy="Make it real again with: adb shell dumpsys battery reset",
+            remedy="Restore the real state with: adb shell dumpsys battery reset",
         )
-    told = _battery_fields(text)
-    level, scale = _whole(told.get("level")), _whole(told.get("scale"))
-    status = _whole(told.get("status"))
+    fields = _battery_fields(text)
+    level, scale = _whole(fields.get("level")), _whole(fields.get("scale"))
+    status = _whole(fields.get("status"))
     supplies = {
-        key.removesuffix(" powered"): value for key, value in told.items() if key.endswith(" powered")
+        key.removesuffix(" powered"): value for key, value in fields.items() if key.endswith(" powered")
     }
-    voltage, degrees = _number(told.get("voltage")), _number(told.get("temperature"))
+    voltage, degrees = _number(fields.get("voltage")), _number(fields.get("temperature"))
+    if degrees is not None and abs(degrees) >= _WHOLE_DEGREES_BELOW:
+        degrees /= 10
     return Battery(
         level_percent=round(100 * level / (scale or 100)) if level is not None else None,
         charging=status in {2, 5} if status in {2, 3, 4, 5} else None,
         plugged=tuple(name for name, value in supplies.items() if value == "true") if supplies else None,
         voltage_mv=None if not voltage else round(voltage * 1000 if voltage < 100 else voltage),
-        temperature_c=None
-        if degrees is None
-        else (degrees if abs(degrees) < _WHOLE_DEGREES_BELOW else degrees / 10),
-        charge_counter_uah=_whole(told.get("charge counter")),
+        temperature_c=degrees,
+        charge_counter_uah=_whole(fields.get("charge counter")),
     )
 
 
 def _battery_fields(text: str) -> dict[str, str]:
-    """The state's own lines, keys in lower case. The first section may follow a heading; the next one ends it."""
-    told: dict[str, str] = {}
+    """The fields of the first section, with keys in lower case."""
+    fields: dict[str, str] = {}
     for line in text.splitlines():
-        if told and (not line.strip() or line.lstrip().startswith("[") or not line[0].isspace()):
+        if fields and (not line.strip() or line.lstrip().startswith("[") or not line[0].isspace()):
             break
         key, colon, value = line.partition(":")
         if colon and line[:1].isspace():
-            told.setdefault(key.strip().lower(), value.strip())
-    return told
+            fields.setdefault(key.strip().lower(), value.strip())
+    return fields
 
 
 # ------------------------------------------------------------------------------------------ heat
@@ -113,7 +125,14 @@ def _battery_fields(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Heat:
-    """What `dumpsys thermalservice` tells: the throttling status and the temperatures by sensor, in degrees C."""
+    """The thermal state of a phone.
+
+    Attributes:
+        status: Android's throttling status, 0 (none) to 6 (shutdown).
+        temperatures_c: By the sensor's name.
+        skin_c: The hottest skin sensor.
+        battery_c: The hottest battery sensor.
+    """
 
     status: int | None = None
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
@@ -122,15 +141,18 @@ class Heat:
 
 
 def heat(text: str) -> Heat:
-    """Read `dumpsys thermalservice`. Raises DeviceFailed for a status that was set by hand.
+    """Parse `dumpsys thermalservice`.
 
-    Only the temperatures under "Current temperatures from HAL" count: the cached ones can be old. Sensors that are no
-    thermometers, and readings that are no numbers, are left out.
+    Only the temperatures under "Current temperatures from HAL" count: the cached ones can be old. Other
+    sensors than thermometers are left out, and so are readings that are not numbers.
+
+    Raises:
+        DeviceFailed: The status was overridden by hand.
     """
     if re.search(r"^\s*IsStatusOverride:\s*true", text, re.MULTILINE):
         raise DeviceFailed(
             "the thermal status of this phone is faked (cmd thermalservice override-status)",
-            remedy="Make it real again with: adb shell cmd thermalservice reset",
+            remedy="Restore the real status with: adb shell cmd thermalservice reset",
         )
     status = re.search(r"^\s*Thermal Status:\s*(\d+)", text, re.MULTILINE)
     by_name: dict[str, float] = {}
@@ -165,7 +187,7 @@ def _section(text: str, heading: str) -> str:
 
 
 def screen_on(text: str) -> bool | None:
-    """Whether the screen is on, from `dumpsys power`: mWakefulness, or the display's state in older versions."""
+    """Whether the screen is on, from `dumpsys power`: mWakefulness, or in older versions the display."""
     wakefulness = re.search(r"^\s*mWakefulness=(\w+)", text, re.MULTILINE)
     if wakefulness:
         return wakefulness[1] == "Awake"
@@ -174,7 +196,7 @@ def screen_on(text: str) -> bool | None:
 
 
 def battery_saver(text: str) -> bool | None:
-    """From `settings get global low_power`: "1" on, "0" or "null" (never touched) off, anything else unknown."""
+    """Parse `settings get global low_power`: "1" is on, "0" and "null" (never set) off, the rest unknown."""
     return {"1": True, "0": False, "null": False}.get(text.strip())
 
 
@@ -183,27 +205,27 @@ def battery_saver(text: str) -> bool | None:
 
 def cpu_list(text: str) -> tuple[int, ...]:
     """A kernel list of processors, as in /sys/devices/system/cpu/online: "0-3,7" is 0, 1, 2, 3, 7."""
-    found: list[int] = []
-    for part in text.strip().split(","):
-        span = re.fullmatch(r"(\d+)(?:-(\d+))?", part.strip())
+    cores: list[int] = []
+    for item in text.strip().split(","):
+        span = re.fullmatch(r"(\d+)(?:-(\d+))?", item.strip())
         if span:
-            found += range(int(span[1]), int(span[2] or span[1]) + 1)
-    return tuple(found)
+            cores += range(int(span[1]), int(span[2] or span[1]) + 1)
+    return tuple(cores)
 
 
 def clusters(text: str) -> tuple[CpuCluster, ...]:
     """Cores grouped by kind, slowest first, from lines `FILE:VALUE` of /sys/devices/system/cpu/cpuN.
 
-    Files: cpu_capacity, cpufreq/{cpuinfo_max_freq,scaling_max_freq,scaling_governor}. Cores are of one kind where their
-    capacity and their highest frequency are equal; what stands in the group for all is what its first core says.
+    Files: cpu_capacity, cpufreq/{cpuinfo_max_freq,scaling_max_freq,scaling_governor}. Cores are of one kind
+    where their capacity and their highest frequency are equal; what stands in the group for all is what its
+    first core says.
     """
-    told: dict[int, dict[str, str]] = {}
+    files_of: dict[int, dict[str, str]] = {}  # core -> file -> value
     for line in text.splitlines():
-        one = _CPU_FILE.match(line.strip())
-        if one:
-            told.setdefault(int(one[1]), {})[one[2]] = one[3].strip()
+        if match := _CPU_FILE.match(line.strip()):
+            files_of.setdefault(int(match[1]), {})[match[2]] = match[3].strip()
     kinds: dict[tuple[int | None, int | None], list[int]] = {}
-    for core, files in sorted(told.items()):
+    for core, files in sorted(files_of.items()):
         kind = (_whole(files.get("cpu_capacity")), _whole(files.get("cpuinfo_max_freq")))
         kinds.setdefault(kind, []).append(core)
     return tuple(
@@ -211,76 +233,61 @@ def clusters(text: str) -> tuple[CpuCluster, ...]:
             cores=tuple(cores),
             capacity=capacity,
             max_khz=max_khz,
-            allowed_khz=_whole(told[cores[0]].get("scaling_max_freq")),
-            governor=told[cores[0]].get("scaling_governor") or None,
+            allowed_khz=_whole(files_of[cores[0]].get("scaling_max_freq")),
+            governor=files_of[cores[0]].get("scaling_governor") or None,
         )
         for (capacity, max_khz), cores in sorted(
-            kinds.items(), key=lambda one: (one[0][0] or 0, one[0][1] or 0, one[1])
+            kinds.items(), key=lambda item: (item[0][0] or 0, item[0][1] or 0, item[1])
         )
     )
 
 
-def cores_of(found: Sequence[CpuCluster], which: Cores) -> tuple[int, ...]:
-    """The cores of a name: `little` are the slowest kind, `big` the fastest, `mid` all between.
+def cores_of(clusters: Sequence[CpuCluster], which: Cores) -> tuple[int, ...]:
+    """The cores of a kind: `little` is the slowest, `big` the fastest, `mid` everything in between.
 
-    Raises UserError where the phone has no such cores, with those that it has.
+    Raises:
+        UserError: The phone has no such cores. The remedy lists those that it has.
     """
-    everything = tuple(sorted(core for cluster in found for core in cluster.cores))
+    all_cores = tuple(sorted(core for cluster in clusters for core in cluster.cores))
     if which == "all":
-        return everything
-    named = named_kinds(found)
-    if which not in named:
-        has = ", ".join(f"{name} {_joined(cores)}" for name, cores in named.items())
+        return all_cores
+    kinds = named_kinds(clusters)
+    if which not in kinds:
+        has = ", ".join(f"{name} {_joined(cores)}" for name, cores in kinds.items())
         raise UserError(
             f"this phone has no {which} cores",
-            remedy=f"It has {has + ', ' if has else ''}all {_joined(everything) or '(not told)'}.",
+            remedy=f"It has {has + ', ' if has else ''}all {_joined(all_cores) or '(unknown)'}.",
         )
-    return named[which]
+    return kinds[which]
 
 
-def named_kinds(found: Sequence[CpuCluster]) -> dict[Cores, tuple[int, ...]]:
-    """The cores of every kind that a phone has, slowest first; empty where all are alike, which are `all` then."""
-    if len(found) < 2:
+def named_kinds(clusters: Sequence[CpuCluster]) -> dict[Cores, tuple[int, ...]]:
+    """The cores of every kind that a phone has, slowest first; empty where all cores are alike."""
+    if len(clusters) < 2:
         return {}
-    named: dict[Cores, tuple[int, ...]] = {"little": found[0].cores}
-    if len(found) > 2:
-        named["mid"] = tuple(sorted(core for cluster in found[1:-1] for core in cluster.cores))
-    return {**named, "big": found[-1].cores}
+    kinds: dict[Cores, tuple[int, ...]] = {"little": clusters[0].cores}
+    if len(clusters) > 2:
+        kinds["mid"] = tuple(sorted(core for cluster in clusters[1:-1] for core in cluster.cores))
+    return {**kinds, "big": clusters[-1].cores}
 
 
-def core_mask(found: Sequence[CpuCluster], which: Cores, online: Sequence[int]) -> str:
-    """The affinity mask of a cluster in hexadecimal, as taskset and the runner take it: cores 6 and 7 are "c0".
+def core_mask(clusters: Sequence[CpuCluster], which: Cores, online: Sequence[int]) -> str:
+    """The affinity mask of a kind of cores that are online, for taskset and the runner.
 
-    Only cores that are online count. Raises UserError where the phone has no such cores, DeviceFailed where all are off.
+    Returns:
+        Hexadecimal: cores 6 and 7 are "c0".
+
+    Raises:
+        UserError: The phone has no such cores.
+        DeviceFailed: All of them are switched off.
     """
-    wanted = [core for core in cores_of(found, which) if core in online]
-    if not wanted:
+    cores = [core for core in cores_of(clusters, which) if core in online]
+    if not cores:
         raise DeviceFailed(
             f"all {which} cores of this phone are switched off",
-            remedy="Battery saver or heat can do that: end the one, wait for the other, and run again.",
+            remedy="Turn battery saver off, or let the phone cool down, and run again.",
         )
-    return format(sum(1 << core for core in wanted), "x")
-
-
-def memory_bytes(text: str, key: str = "MemTotal") -> int | None:
-    """One line of /proc/meminfo in bytes."""
-    found = re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
-
-
-def busy_cores(before: str, after: str) -> float | None:
-    """Cores that were busy between two readings of /proc/stat (proc(5)); None where they cannot be told."""
-    early, late = _ticks(before), _ticks(after)
-    if early is None or late is None or sum(late) <= sum(early):
-        return None
-    passed = [b - a for a, b in zip(early, late, strict=True)]
-    return (1 - (passed[3] + passed[4]) / sum(passed)) * len(re.findall(r"^cpu\d", after, re.MULTILINE))
-
-
-def _ticks(text: str) -> list[int] | None:
-    """user, nice, system, idle, iowait, irq, softirq, steal of all cores together since boot."""
-    words = text.split("\n", 1)[0].split()
-    return [int(word) for word in words[1:9]] if len(words) >= 9 and words[0] == "cpu" else None
+    return format(sum(1 << core for core in cores), "x")
 
 
 def _joined(cores: Iterable[int]) -> str:

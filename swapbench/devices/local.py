@@ -1,8 +1,8 @@
 """This computer as a device: programs run as child processes, files are read where they lie.
 
-For POSIX systems. What a child leaves on its standard error is kept in an unnamed file, so that it never blocks and the last
-lines can be told when it fails. Every child leads a process group of its own and is ended with it, also when the parent is
-interrupted; only processes started here are ever signalled.
+For POSIX systems. A child's standard error goes to an unnamed file, so that it never blocks and its last
+lines can be reported when it fails. Every child leads a process group of its own and is ended with it, also
+when the parent is interrupted; only processes started here are ever signalled.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import weakref
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from swapbench.devices import linux_text
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Machine
@@ -40,7 +41,12 @@ GRACE_S = 1.0
 class Local:
     """The computer that swapbench runs on; implements ports.Device.
 
-    root: where /proc and /sys are looked for; version_of: the version of an installed package, None where it is not.
+    Args:
+        name: In records.
+        root: Where /proc and /sys are.
+        version_of: The version of a Python package, None where it is not installed.
+        environment: Variables that programs get in addition to our own.
+        sleep: Stands in for time.sleep.
     """
 
     def __init__(
@@ -61,7 +67,7 @@ class Local:
         self._busy_before: float | None = None
 
     def describe(self) -> Machine:
-        """The fingerprint. Inside `quiet` the load is the one from before, not that of our own workers."""
+        """The fingerprint. Inside `quiet`, the load is that from before our own workers started."""
         versions = {package: self._version_of(package) for package in PACKAGES}
         load = self._load_before if self._load_before is not None else self._load_1min()
         return Machine(
@@ -88,7 +94,7 @@ class Local:
         )
 
     def push(self, path: Path) -> str:
-        """The same file by its absolute path; nothing is copied."""
+        """The file's absolute path; nothing is copied."""
         if not path.is_file():
             raise DeviceFailed(f"there is no file {path}")
         return str(path.resolve())
@@ -111,12 +117,12 @@ class Local:
             raise DeviceFailed(f"cannot read {path}: {problem.strerror or problem}") from problem
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
-        """Run a program to its end. WorkerFailed where it does not start or takes longer than `timeout_s`."""
+        """Run a program to its end; WorkerFailed where it does not start or takes longer than `timeout_s`."""
         process = _start(argv, self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
             stdout, stderr = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:
-            raise WorkerFailed(f"{_program(argv)} did not end within {timeout_s:g} s") from None
+            raise WorkerFailed(f"{_program(argv)} did not finish within {timeout_s:g} s") from None
         finally:
             _end(process, 0.0)
         return Finished(
@@ -124,12 +130,12 @@ class Local:
         )
 
     def start(self, argv: Sequence[str]) -> LocalConversation:
-        """Start a program to talk with. WorkerFailed where it does not start."""
+        """Start a program to talk to; WorkerFailed where it does not start."""
         return LocalConversation(argv, self._environment)
 
     @contextlib.contextmanager
     def quiet(self, plan: Plan) -> Iterator[None]:
-        """Remember what other work does before we add to it. Nothing is changed on a computer that others may be using."""
+        """Record the load of other work before we add to it; nothing is changed, as others may be working."""
         del plan
         outer = self._load_before, self._busy_before
         self._load_before = self._load_1min()
@@ -153,28 +159,18 @@ class Local:
         return fields.get("model name") or fields.get("Hardware") or platform.processor() or "unknown"
 
     def _memory_bytes(self) -> int:
-        for line in self._text("proc/meminfo").splitlines():
-            if line.startswith("MemTotal:"):
-                return int(line.split()[1]) * 1024
+        total = linux_text.memory_bytes(self._text("proc/meminfo"))
+        if total is not None:
+            return total
         import psutil
 
         return int(psutil.virtual_memory().total)
 
     def _busy_cores(self) -> float | None:
-        """Cores busy over one second. The load average would still hold what we did ourselves a minute ago."""
-        before = self._cpu_ticks()
+        """Cores busy over one second. The load average would still hold our own work of a minute ago."""
+        before = self._text("proc/stat")
         self._sleep(BUSY_WINDOW_S)
-        after = self._cpu_ticks()
-        if before is None or after is None or sum(after) <= sum(before):
-            return None
-        passed = [late - early for early, late in zip(before, after, strict=True)]
-        idle = passed[3] + passed[4]
-        return (1 - idle / sum(passed)) * self._text("proc/stat").count("\ncpu")
-
-    def _cpu_ticks(self) -> list[int] | None:
-        """user, nice, system, idle, iowait, irq, softirq, steal of all cores together since boot (proc(5))."""
-        words = self._text("proc/stat").split("\n", 1)[0].split()
-        return [int(word) for word in words[1:9]] if len(words) >= 9 and words[0] == "cpu" else None
+        return linux_text.busy_cores(before, self._text("proc/stat"))
 
     def _load_1min(self) -> float | None:
         words = self._text("proc/loadavg").split()
@@ -183,14 +179,14 @@ class Local:
         return os.getloadavg()[0] if hasattr(os, "getloadavg") and self._root == Path("/") else None
 
     def _temperature_c(self) -> float | None:
-        found: dict[str, float] = {}
+        temperatures_c: dict[str, float] = {}
         for zone in sorted((self._root / "sys/class/thermal").glob("thermal_zone*")):
             kind, reading = (
                 self._text(str(zone.relative_to(self._root) / name)) for name in ("type", "temp")
             )
             if reading.lstrip("-").isdigit():
-                found.setdefault(kind, int(reading) / 1000)
-        return next((found[kind] for kind in CPU_ZONES if kind in found), None)
+                temperatures_c.setdefault(kind, int(reading) / 1000)
+        return next((temperatures_c[kind] for kind in CPU_ZONES if kind in temperatures_c), None)
 
     def _on_battery(self) -> bool | None:
         supplies = {}
@@ -211,7 +207,7 @@ class LocalConversation:
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         self._program = _program(argv)
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _release()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - _release() closes it
         try:
             self._process = _start(argv, environment, stdin=subprocess.PIPE, stderr=self._stderr)
         except BaseException:
@@ -224,17 +220,21 @@ class LocalConversation:
         self._selector.register(self._descriptor, selectors.EVENT_READ)
         self._lines: list[bytes] = []
         self._partial: list[bytes] = []
-        # also runs when the conversation is forgotten and when the parent exits
+        # also runs when the conversation is garbage-collected and when the parent exits
         self._release = weakref.finalize(self, _release, self._process, self._selector, self._stderr)
 
     def read_line(self, timeout_s: float) -> str:
-        """Next line of standard output; sleeps until it is there. WorkerFailed when it ends, dies or is too slow."""
+        """The next line of standard output; sleeps until it is there.
+
+        Raises:
+            WorkerFailed: The program ended, died or was too slow.
+        """
         deadline = time.monotonic() + timeout_s
         while not self._lines:
             if self._process.stdout is None or self._process.stdout.closed:
                 raise WorkerFailed(f"{self._program} has been closed")
             if not self._selector.select(max(0.0, deadline - time.monotonic())):
-                raise WorkerFailed(f"{self._program} said nothing for {timeout_s:g} s")
+                raise WorkerFailed(f"{self._program} printed nothing for {timeout_s:g} s")
             chunk = os.read(self._descriptor, 1 << 20)
             if not chunk:
                 raise WorkerFailed(self._obituary())
@@ -247,7 +247,7 @@ class LocalConversation:
         return self._lines.pop(0).decode("utf-8", "replace").rstrip("\r")
 
     def write_line(self, line: str) -> None:
-        """Send one line. WorkerFailed where nobody reads any more."""
+        """Send one line to standard input; WorkerFailed where the program no longer reads it."""
         stdin = self._process.stdin
         if stdin is None or stdin.closed:
             raise WorkerFailed(f"{self._program} has been closed")
@@ -278,8 +278,8 @@ class LocalConversation:
             if code < 0
             else f"ended with {code}"
         )
-        last = "" if self._stderr.closed else _last_lines(self._stderr)
-        return f"{self._program} {how}{': ' + last if last else ''}"
+        reason = "" if self._stderr.closed else _last_lines(self._stderr)
+        return f"{self._program} {how}{': ' + reason if reason else ''}"
 
 
 def _start(
@@ -299,7 +299,7 @@ def _start(
 
 
 def _end(process: subprocess.Popen[bytes], patience_s: float) -> None:
-    """End a child and its group, gently first; leaves no zombie and no open pipe."""
+    """End a child and its process group, gently first; leaves no zombie and no open pipe."""
     if process.stdin is not None:
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -325,7 +325,7 @@ def _release(process: subprocess.Popen[bytes], selector: selectors.BaseSelector,
 
 
 def _last_lines(stderr: IO[bytes]) -> str:
-    """The last few lines that a child left on its standard error, as one line."""
+    """The last few lines of a child's standard error, as one line."""
     end = stderr.seek(0, os.SEEK_END)
     stderr.seek(max(0, end - 4000))
     lines = [line.strip() for line in stderr.read().decode("utf-8", "replace").splitlines() if line.strip()]
@@ -333,12 +333,12 @@ def _last_lines(stderr: IO[bytes]) -> str:
 
 
 def _program(argv: Sequence[str]) -> str:
-    """How a program is called in messages: its name, or the module where it is Python."""
+    """What messages call a program: its file name, or the module where it is Python."""
     return argv[argv.index("-m") + 1] if "-m" in argv[:-1] else Path(argv[0]).name
 
 
 def installed_version(package: str) -> str | None:
-    """Version of an installed Python package, None where it is not installed."""
+    """The version of a Python package, None where it is not installed."""
     from importlib import metadata
 
     try:

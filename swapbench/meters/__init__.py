@@ -1,1 +1,1 @@
-"""Meters: sets of energy counters that only go up. The catalogue names their finders by string; none imports another."""
+"""Meters: sets of energy counters that only go up. The catalogue names them; none imports another."""

@@ -1,12 +1,14 @@
-"""The energy of a phone from its battery's fuel gauge, where it has no counter of energy: two ways, the better one first.
+"""The energy of a phone from its battery's fuel gauge, where it has no energy counter, in two ways.
 
-`BatteryCharge` counts the charge that leaves the battery, from one step of the charge counter to another, times voltage. Steps
-are large (one to several mAh, some 10 J), so windows must be long: minutes. `BatteryCurrent` adds up current times voltage.
-Gauges are refreshed at a rate of their own that nobody documents, so it is found from the samples.
+`BatteryCharge` counts the charge that leaves the battery, from one step of the charge counter to another,
+times voltage. Steps are large (one to several mAh, some 10 J), so windows must be minutes long.
+`BatteryCurrent` integrates current times voltage. A gauge is refreshed at a rate that its vendor does not
+document, so the rate is estimated from the samples.
 
-Files mean what Linux documents (power_supply: uA, uV, uAh, current negative while discharging) on some phones only. So the
-unit and the sign of the current are found from a known load, busy against idle, and what cannot be decided is refused. Both
-need a phone that runs on its battery alone. They read through functions that are handed in; the samples are the worker's.
+Only on some phones do the files mean what Linux documents (power_supply: uA, uV, uAh, current negative while
+discharging). `battery_units` infers what they mean on this one; what remains ambiguous is refused. Both
+meters need a phone that runs on its battery alone. They read through functions that are passed in; the
+samples come from the worker.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import stats
 from swapbench.errors import DeviceFailed
+from swapbench.meters.battery_units import charge_unit_uah, current_meaning, volt_unit_uv
 from swapbench.records import Absent, CounterRead, Power
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 _FOLDER: Final = "/sys/class/power_supply"
 SUPPLIES: Final = ("battery", "bms")
-"""Where gauges stand: the usual one, and that of some Qualcomm phones (Xiaomi)."""
+"""The names of gauges: the usual one, and that of some Qualcomm phones (Xiaomi)."""
 PERIOD_MS: Final = 100
 COUNTER: Final = "battery"
 SCOPE: Final = "whole phone, at its battery"
@@ -39,23 +42,25 @@ FEWEST_REFRESHES: Final = 5
 FEWEST_STEPS: Final = 2
 _STALE_REFRESHES: Final = 2
 LEAST_READ_SHARE: Final = 0.9
-
-BUSY_UA: Final = (50_000, 10_000_000)
-"""What a phone that computes can draw: less than 0.2 W or more than 40 W is none. So 50 to 10 000 can only be mA."""
-CAPACITY_UAH: Final = (500_000, 20_000_000)
-_UA_PER_MA = 1_000
 _UAS_PER_UAH = 3_600
 
 _LONGER = "Use a longer power window."
 _ON_BATTERY = (
-    "Use run --detached, which has the phone measure while its cable is out; or pull it and use adb over Wi-Fi "
-    "(adb tcpip 5555, then adb connect ADDRESS:5555). On some phones "
-    "`adb shell dumpsys battery suspend_input` stops charging with the cable in (`... reset` starts it again)."
+    "Use run --detached, with which the phone measures while its cable is out; or pull the cable and use adb "
+    "over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555). On some phones "
+    "`adb shell dumpsys battery suspend_input` stops charging with the cable in (`... reset` resumes it)."
 )
 
 
 class BatteryCharge:
-    """Charge from step to step times voltage; implements ports.SampledMeter. unit_uah: what one of its numbers is."""
+    """Charge from step to step, times voltage; implements ports.SampledMeter.
+
+    Args:
+        charge: The file of the charge counter.
+        voltage: The file of the voltage.
+        unit_uah: Microampere hours of one count.
+        state: The phone's state.
+    """
 
     name = "battery-charge"
     period_ms = PERIOD_MS
@@ -70,22 +75,30 @@ class BatteryCharge:
         refuse_unless_discharging(self._state())
 
     def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
-        """Mean power from the first to the last step inside each window, over the whole window.
+        """The mean power from the first to the last step inside each window, extended to the whole window.
 
-        A step is seen up to one row late: that, over the time between steps, is the uncertainty of a window. Raises
-        DeviceFailed where a window has fewer than two steps, or the charge rises.
+        A step is seen up to one row late: that, over the time between steps, is the uncertainty of a window.
+
+        Args:
+            idle_before: Samples of the first idle window.
+            busy: Samples of the busy window.
+            idle_after: Samples of the last idle window.
+            runs: Inferences in the busy window.
+
+        Raises:
+            DeviceFailed: A window has fewer than two steps, or the charge rises.
         """
         windows = [
             self._used(samples, when)
             for samples, when in ((idle_before, "first idle"), (busy, "busy"), (idle_after, "last idle"))
         ]
-        steps = ", ".join(str(one.steps) for one in windows)
+        steps = ", ".join(str(window.steps) for window in windows)
         unit = "uAh" if self._unit_uah == 1 else "mAh"
         return Power(
             meter=self.name,
             scope=SCOPE,
-            resolution_uj=math.ceil(max(one.unit_uj for one in windows)),
-            update_ns=math.ceil(max(one.late_ns for one in windows)),
+            resolution_uj=math.ceil(max(window.unit_uj for window in windows)),
+            update_ns=math.ceil(max(window.late_ns for window in windows)),
             idle_before=(windows[0].read,),
             busy=(windows[1].read,),
             idle_after=(windows[2].read,),
@@ -110,8 +123,8 @@ class BatteryCharge:
         if len(steps) < FEWEST_STEPS:
             raise DeviceFailed(
                 f"the battery's charge counter made {len(steps)} steps in the {when} window of "
-                f"{rows.window_ns / 1e9:.0f} s, and {FEWEST_STEPS} are needed",
-                remedy=f"{_LONGER} A step is often 1 to 5 mAh: 10 to 60 s at 1 W.",
+                f"{rows.window_ns / 1e9:.0f} s, but {FEWEST_STEPS} are needed",
+                remedy=f"{_LONGER} A step is often 1 to 5 mAh, which takes 10 to 60 s at 1 W.",
             )
         first, last = steps[0], steps[-1]
         begin_ns, end_ns = rows.times_ns[first], rows.times_ns[last]
@@ -126,7 +139,14 @@ class BatteryCharge:
 
 @dataclass(frozen=True)
 class _Charge:
-    """One window of the charge counter. unit_uj: energy of one of its units, late_ns: of a step, over the window."""
+    """One window of the charge counter.
+
+    Attributes:
+        read: The energy used.
+        steps: How often the counter changed.
+        unit_uj: The energy of one count, extended to the window.
+        late_ns: How late a step may be seen, extended to the window.
+    """
 
     read: CounterRead
     steps: int
@@ -135,7 +155,13 @@ class _Charge:
 
 
 class BatteryCurrent:
-    """Current times voltage, integrated by the trapezoid rule; implements ports.SampledMeter."""
+    """Current times voltage, integrated by the trapezoidal rule; implements ports.SampledMeter.
+
+    Args:
+        current: The file of the current.
+        voltage: The file of the voltage.
+        state: The phone's state.
+    """
 
     name = "battery-current"
     period_ms = PERIOD_MS
@@ -149,31 +175,41 @@ class BatteryCurrent:
         refuse_unless_discharging(self._state())
 
     def power(self, idle_before: Samples, busy: Samples, idle_after: Samples, runs: int) -> Power:
-        """Mean power of each window without the first two refreshes of the gauge, over the whole window.
+        """The mean power of each window after the first two refreshes of the gauge, over the whole window.
 
-        A gauge tells the mean of a while that has passed: the first number of a window is of what was before it, and the next
-        may be of both.
-        Raises DeviceFailed where the gauge was refreshed fewer than five times while busy, or where unit or sign cannot be told.
+        A gauge reports the mean of a past interval: the first number in a window belongs to the time before
+        it, and the next may belong to both.
+
+        Args:
+            idle_before: Samples of the first idle window.
+            busy: Samples of the busy window.
+            idle_after: Samples of the last idle window.
+            runs: Inferences in the busy window.
+
+        Raises:
+            DeviceFailed: The gauge was refreshed fewer than five times in the busy window, or the unit or
+                the sign is ambiguous.
         """
-        rows = [
+        windows = [
             _Rows(idle_before, "first idle"),
             _Rows(busy, "busy"),
             _Rows(idle_after, "last idle"),
         ]
-        refresh_ns = _refresh_ns(rows[1])
-        volt_uv = volt_unit_uv(rows[1].column(1))
-        currents = [_mean(one, one.column(0), _STALE_REFRESHES * refresh_ns) for one in rows]
+        refresh_ns = _refresh_ns(windows[1])
+        volt_uv = volt_unit_uv(windows[1].column(1))
+        currents = [_mean(rows, rows.column(0), _STALE_REFRESHES * refresh_ns) for rows in windows]
         meaning = current_meaning(currents[0], currents[1], currents[2])
         unit_uw = meaning.sign * meaning.unit_ua * volt_uv / 1e6
         reads = []
-        for one in rows:
-            products = [current * volts for current, volts in zip(one.column(0), one.column(1), strict=True)]
-            used_uj = _mean(one, products, _STALE_REFRESHES * refresh_ns) * unit_uw * one.window_ns / 1e9
-            reads.append(CounterRead(counter=COUNTER, used_uj=round(used_uj), window_ns=one.window_ns))
+        for rows in windows:
+            powers = [current * volts for current, volts in zip(rows.column(0), rows.column(1), strict=True)]
+            used_uj = _mean(rows, powers, _STALE_REFRESHES * refresh_ns) * unit_uw * rows.window_ns / 1e9
+            reads.append(CounterRead(counter=COUNTER, used_uj=round(used_uj), window_ns=rows.window_ns))
+        longest_ns = max(rows.window_ns for rows in windows)
         return Power(
             meter=self.name,
             scope=SCOPE,
-            resolution_uj=math.ceil(_step(rows) * abs(unit_uw) * max(one.window_ns for one in rows) / 1e9),
+            resolution_uj=math.ceil(_step(windows) * abs(unit_uw) * longest_ns / 1e9),
             update_ns=refresh_ns,
             idle_before=(reads[0],),
             busy=(reads[1],),
@@ -187,91 +223,25 @@ class BatteryCurrent:
         )
 
 
-@dataclass(frozen=True)
-class CurrentMeaning:
-    """What a number of the current's file is. sign: +1 where it is positive while the battery discharges."""
-
-    unit_ua: int
-    sign: int
-
-    @property
-    def text(self) -> str:
-        """In words."""
-        return (
-            f"current in {'uA' if self.unit_ua == 1 else 'mA'}, {'positive' if self.sign > 0 else 'negative'}"
-        )
-
-
-def current_meaning(idle_before: float, busy: float, idle_after: float) -> CurrentMeaning:
-    """Unit and sign of a battery current from its mean numbers in three windows of a phone that is not charging.
-
-    More load draws more current, so the numbers must move away from 0 when it comes, and keep their sign. 310 idle and 660 busy
-    are mA, positive while discharging. Raises DeviceFailed where that cannot be decided.
-    """
-    sign = 1 if busy > 0 else -1
-    idle = [sign * idle_before, sign * idle_after]
-    numbers = f"{idle_before:.0f} idle, {busy:.0f} busy, {idle_after:.0f} idle"
-    if min(idle) < 0 or sign * busy <= max(idle):
-        raise DeviceFailed(
-            f"the battery current does not follow the load ({numbers}): its sign cannot be told",
-            remedy="Make sure that nothing charges the phone and nothing else runs on it, and use a longer power window.",
-        )
-    least, most = BUSY_UA
-    if least <= abs(busy) <= most:
-        return CurrentMeaning(1, sign)
-    if least <= abs(busy) * _UA_PER_MA <= most:
-        return CurrentMeaning(_UA_PER_MA, sign)
-    raise DeviceFailed(
-        f"the battery current is in no known unit ({numbers}): a busy phone draws 50 mA to 10 A",
-        remedy="This phone's gauge cannot be used.",
-    )
-
-
-def volt_unit_uv(numbers: Sequence[float]) -> int:
-    """Microvolts of one number of a voltage's file: 4021000 are uV, 4021 mV, 4.021 V; a battery has 2.5 to 10 V.
-
-    Raises DeviceFailed for anything else.
-    """
-    typical = stats.median(numbers)
-    for unit_uv in (1, 1_000, 1_000_000):
-        if 2.5e6 <= typical * unit_uv <= 10e6:
-            return unit_uv
-    raise DeviceFailed(
-        f"the battery's voltage reads {typical:g}, which is no voltage of a battery in uV, mV or V",
-        remedy="This phone's gauge cannot be used.",
-    )
-
-
-def charge_unit_uah(number: float, percent: int) -> int | None:
-    """Microampere hours of one number of a charge counter, from how full the battery is; None where it is no charge.
-
-    2914000 at 71 % are 4100 mAh when full; 2914 are the same in mAh. Some phones print 0, 220 or 1000 whatever happens: 0 and
-    220 are refused here, 1000 makes no steps.
-    """
-    least, most = CAPACITY_UAH
-    for unit_uah in (1, 1_000):
-        if least <= number * unit_uah * 100 / max(percent, 1) <= most:
-            return unit_uah
-    return None
-
-
 def refuse_unless_discharging(state: PhoneState) -> None:
-    """DeviceFailed where a phone is supplied or charging, or where that is not told, or outside 20 to 95 %.
+    """DeviceFailed for a phone that is plugged in, charging, outside 20 to 95 % or does not report these.
 
-    Full batteries are topped up behind the gauge's back, and empty ones change voltage and clock frequency.
+    Full batteries are topped up without the gauge noticing, and empty ones change voltage and clock
+    frequency.
     """
     if state.plugged:
+        supplies = " and ".join(state.plugged)
         raise DeviceFailed(
-            f"the phone is supplied by {' and '.join(state.plugged)}: its battery does not show what it uses",
+            f"the phone is powered by {supplies}, so its battery does not show what it uses",
             remedy=_ON_BATTERY,
         )
     if state.charging:
         raise DeviceFailed(
-            "the phone is charging: its battery does not show what it uses", remedy=_ON_BATTERY
+            "the phone is charging, so its battery does not show what it uses", remedy=_ON_BATTERY
         )
     if state.plugged is None or state.charging is None or state.battery_percent is None:
         raise DeviceFailed(
-            "this phone does not tell whether it is charging",
+            "this phone does not report whether it is charging",
             remedy="Its battery gauge cannot be used.",
         )
     if not LOWEST_PERCENT <= state.battery_percent <= HIGHEST_PERCENT:
@@ -279,7 +249,7 @@ def refuse_unless_discharging(state: PhoneState) -> None:
             f"the battery is at {state.battery_percent} %, outside {LOWEST_PERCENT} to {HIGHEST_PERCENT} %",
             remedy="Charge it to the middle of that range."
             if state.battery_percent < 50
-            else "Use it a while.",
+            else "Use the phone for a while.",
         )
 
 
@@ -291,8 +261,10 @@ def find_battery_charge(
 ) -> BatteryCharge | Absent:
     """The charge counter of this phone's battery, or why it cannot be used and what would help.
 
-    read_text: the text of a file on the phone (DeviceFailed where it cannot be read); state: the phone's; now: it is to be
-    measured as it is, where not, `check` has still to be asked then.
+    Args:
+        read_text: The text of a file on the phone; DeviceFailed where it cannot be read.
+        state: The phone's state.
+        now: Whether the phone is to be measured in its present state. If not, call `check` before measuring.
     """
     charge = _first_readable("charge_counter", read_text)
     if isinstance(charge, Absent):
@@ -301,16 +273,17 @@ def find_battery_charge(
     if isinstance(voltage, Absent):
         return voltage
     try:
-        seen = state()
+        present = state()
         if now:
-            refuse_unless_discharging(seen)
+            refuse_unless_discharging(present)
         volt_unit_uv([voltage.number])
     except DeviceFailed as failure:
         return Absent(absent=str(failure.args[0]), remedy=failure.remedy)
-    unit_uah = charge_unit_uah(charge.number, seen.battery_percent or 0)
+    percent = present.battery_percent
+    unit_uah = charge_unit_uah(charge.number, percent or 0)
     if unit_uah is None:
         return Absent(
-            absent=f"the battery's charge counter reads {charge.number:g} at {seen.battery_percent} %, which is no charge",
+            absent=f"the charge counter reads {charge.number:g} at {percent} %, which is not plausible",
             remedy="This phone's charge counter cannot be used.",
         )
     return BatteryCharge(charge.path, voltage.path, unit_uah, state)
@@ -319,7 +292,7 @@ def find_battery_charge(
 def find_battery_current(
     read_text: Callable[[str], str], state: Callable[[], PhoneState], *, now: bool = True
 ) -> BatteryCurrent | Absent:
-    """The current of this phone's battery, or why it cannot be used and what would help; arguments as above."""
+    """The current of this phone's battery, or why it cannot be used; arguments as in find_battery_charge."""
     current = _first_readable("current_now", read_text)
     voltage = _first_readable("voltage_now", read_text)
     if isinstance(current, Absent):
@@ -344,15 +317,15 @@ class _Node:
 
 
 def _first_readable(name: str, read_text: Callable[[str], str]) -> _Node | Absent:
-    said = []
+    reasons = []
     for supply in SUPPLIES:
         path = f"{_FOLDER}/{supply}/{name}"
         try:
             return _Node(path, float(read_text(path)))
         except (DeviceFailed, ValueError) as problem:
-            said.append(str(problem.args[0]))
+            reasons.append(str(problem.args[0]))
     return Absent(
-        absent=f"this phone lets nobody read its battery's {name} ({said[0]})",
+        absent=f"this phone does not let adb read its battery's {name} ({reasons[0]})",
         remedy="Some vendors hide the gauge from adb: use a phone with power rails, or another one.",
     )
 
@@ -361,7 +334,7 @@ def _first_readable(name: str, read_text: Callable[[str], str]) -> _Node | Absen
 
 
 class _Rows:
-    """The rows of one window that hold a number in every column. DeviceFailed where too many do not."""
+    """The rows of one window that have a number in every column; DeviceFailed where too many do not."""
 
     def __init__(self, samples: Samples, when: str) -> None:
         rows = [
@@ -374,11 +347,12 @@ class _Rows:
         self.window_ns = samples.end_ns - samples.begin_ns
         self.times_ns = [at for at, _ in rows]
         self._values = [values for _, values in rows]
-        reaches = bool(rows) and self.times_ns[0] <= self.begin_ns and self.end_ns <= self.times_ns[-1]
-        if not reaches or len(rows) < LEAST_READ_SHARE * len(samples.times_ns):
+        covered = bool(rows) and self.times_ns[0] <= self.begin_ns and self.end_ns <= self.times_ns[-1]
+        if not covered or len(rows) < LEAST_READ_SHARE * len(samples.times_ns):
             raise DeviceFailed(
-                f"the battery gauge could be read {len(rows)} of {len(samples.times_ns)} times in the {when} window",
-                remedy="Measure again; where it stays so, this phone's gauge cannot be used.",
+                f"only {len(rows)} of {len(samples.times_ns)} readings of the battery gauge succeeded "
+                f"in the {when} window",
+                remedy="Measure again; if it happens again, this phone's gauge cannot be used.",
             )
         self.longest_gap_ns = max(b - a for a, b in pairwise(self.times_ns))
 
@@ -394,9 +368,9 @@ def _mean(rows: _Rows, values: Sequence[float], leave_out_ns: int) -> float:
 
 
 def _refresh_ns(busy: _Rows) -> int:
-    """How long the gauge keeps a number: the usual time between two changes of the current, and one row more.
+    """How long the gauge keeps a number: the median time between two changes of the current, plus one row.
 
-    Only the busy window is asked: under an even load a gauge may well say the same number twice.
+    Only the busy window counts: under a steady load a gauge may report the same number twice.
     """
     inside = [
         (at, current)
@@ -407,15 +381,15 @@ def _refresh_ns(busy: _Rows) -> int:
     if len(changes_ns) < FEWEST_REFRESHES:
         raise DeviceFailed(
             f"the battery's current changed {len(changes_ns)} times in the busy window of "
-            f"{busy.window_ns / 1e9:.0f} s, and {FEWEST_REFRESHES} are needed",
-            remedy=f"{_LONGER} A gauge that never changes is no gauge.",
+            f"{busy.window_ns / 1e9:.0f} s, but {FEWEST_REFRESHES} changes are needed",
+            remedy=f"{_LONGER} A gauge that never changes cannot be used.",
         )
     between = [b - a for a, b in pairwise(changes_ns)]
     return round(stats.median(between)) + busy.longest_gap_ns
 
 
 def _step(windows: Sequence[_Rows]) -> float:
-    """By how much current times voltage can be off because both are rounded, in their own units."""
+    """The rounding error of current times voltage, in the units of both files."""
 
     def least_difference(column: int) -> float:
         numbers = sorted({number for rows in windows for number in rows.column(column)})

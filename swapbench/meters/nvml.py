@@ -1,7 +1,8 @@
 """The energy counters of NVIDIA GPUs (Volta or later), through NVML, the driver's own library.
 
-`nvmlDeviceGetTotalEnergyConsumption` counts millijoules of the whole board since the driver was loaded; it starts
-again only with the driver. The package `nvidia-ml-py` (module pynvml) or a test hands the library in.
+`nvmlDeviceGetTotalEnergyConsumption` counts millijoules of the whole board since the driver was loaded; it
+starts again only with the driver. The library comes from the package `nvidia-ml-py` (module pynvml), or from
+a test.
 """
 
 from __future__ import annotations
@@ -22,12 +23,18 @@ _UJ_PER_MJ = 1_000
 
 
 class Nvml:
-    """One counter a GPU, `gpu-N` with N as nvidia-smi numbers them. nvml: the initialised module; boards: index -> handle."""
+    """One counter per GPU, `gpu-N` with N as in nvidia-smi; implements ports.Meter.
+
+    Args:
+        nvml: The initialised module pynvml.
+        boards: Index of a GPU -> its handle.
+        clock_ns: Stamps the readings.
+    """
 
     name = "nvml"
     resolution_uj = _UJ_PER_MJ
     update_ns = 100_000_000
-    """The counter is refreshed every 10 to 100 ms, depending on the board: the slower is assumed."""
+    """The counter is refreshed every 10 to 100 ms, depending on the board; the slowest is assumed."""
 
     def __init__(
         self, nvml: Any, boards: Mapping[int, Any], clock_ns: Callable[[], int] = time.monotonic_ns
@@ -45,7 +52,7 @@ class Nvml:
                 energy_mj = int(self._nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
             except self._nvml.NVMLError as error:
                 raise DeviceFailed(
-                    f"the energy counter of GPU {index} cannot be read any more ({error})"
+                    f"the energy counter of GPU {index} can no longer be read ({error})"
                 ) from error
             values.append(CounterValue(f"gpu-{index}", energy_mj * _UJ_PER_MJ, None, self._clock_ns()))
         return tuple(values)
@@ -61,14 +68,14 @@ def find_nvml(
     except ImportError:
         return Absent(
             absent="the package nvidia-ml-py is not installed",
-            remedy="On a computer with an NVIDIA GPU: pip install 'swapbench[energy]'",
+            remedy="On a computer with an NVIDIA GPU, install it with: pip install 'swapbench[energy]'",
         )
     try:
         nvml.nvmlInit()
     except nvml.NVMLError as error:
         return Absent(
             absent=f"the NVIDIA driver does not answer ({error})",
-            remedy="Needs an NVIDIA GPU with its driver; nvidia-smi must work.",
+            remedy="It needs an NVIDIA GPU with its driver; nvidia-smi must work.",
         )
     boards: dict[int, Any] = {}
     refused: list[str] = []
@@ -90,9 +97,9 @@ def find_nvml(
     if not refused:
         return Absent(
             absent="the NVIDIA driver lists no GPU",
-            remedy="Needs an NVIDIA GPU of the Volta generation or later.",
+            remedy="It needs an NVIDIA GPU of the Volta generation or later.",
         )
     return Absent(
-        absent=f"no GPU gives its energy counter ({'; '.join(refused)})",
-        remedy="The counter exists since the Volta generation, and not in every virtual machine.",
+        absent=f"no GPU has a readable energy counter ({'; '.join(refused)})",
+        remedy="GPUs have it since the Volta generation, but virtual machines may hide it.",
     )

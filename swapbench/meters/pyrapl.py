@@ -1,9 +1,10 @@
-"""The RAPL counters through the package pyRAPL, where it is installed and knows the processor.
+"""The RAPL counters through the package pyRAPL, where it is installed and supports the processor.
 
-pyRAPL (0.2.3) reads the same kernel tree as `swapbench.meters.rapl`; it is here for those who must name it. Its
-`Measurement` subtracts two readings without regard to the restart of a counter at 0, so only its sensor is used:
-raw values before and after, with the ranges that pyRAPL does not read taken from the kernel's tree.
-Its values are microjoules, whatever its docstrings say. pyRAPL needs zones named `package-N`, one a socket.
+pyRAPL (0.2.3) reads the same kernel tree as `swapbench.meters.rapl`; it is here for those who must report
+it. Its `Measurement` subtracts two readings although a counter may have restarted at 0, so only its sensor
+is used: raw values before and after, with the ranges that pyRAPL does not read taken from the kernel's tree.
+Its values are microjoules, whatever its docstrings say. pyRAPL needs zones named `package-N`, one per
+socket.
 """
 
 from __future__ import annotations
@@ -23,20 +24,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ROOT = "/sys/class/powercap/intel-rapl"
-_MISSING = -1  # what pyRAPL answers for a device or a socket that it does not read
+_MISSING = -1  # what pyRAPL returns for a device or a socket that it does not read
 _MOST_ZONES = 64
 
 
 class PyRapl:
-    """pyRAPL's sensor as a meter: the packages and, where it finds them, their memory.
+    """The sensor of pyRAPL as a meter: packages and, if available, their memory; implements ports.Meter.
 
-    sensor: a `pyRAPL.Sensor`, whose energy() is (package of socket 0, memory of socket 0, package of socket 1, ...) in uJ.
-    ranges_uj: where each counter starts again at 0, by counter name; without it a restart is an error, not an energy.
+    Args:
+        sensor: A `pyRAPL.Sensor`, whose energy() is (package of socket 0, memory of socket 0, package of
+            socket 1, ...) in uJ.
+        ranges_uj: Where each counter restarts at 0, by its name; without a range, a restart is an error.
+        clock_ns: Stamps the readings.
     """
 
     name = "pyrapl"
     resolution_uj = 62
-    """The usual energy unit, 1/2^14 J = 61.04 uJ, rounded up: pyRAPL does not tell the processor's own."""
+    """The usual energy unit, 1/2^14 J = 61.04 uJ, rounded up: pyRAPL does not report the processor's."""
     update_ns = 1_000_000
 
     def __init__(
@@ -52,11 +56,11 @@ class PyRapl:
         self.scope = "processor packages and memory" if with_memory else "processor packages"
 
     def read(self) -> tuple[CounterValue, ...]:
-        """Every counter now. Raises DeviceFailed where pyRAPL cannot read any more."""
+        """Every counter now; DeviceFailed where pyRAPL can no longer read them."""
         try:
             energies_uj = [int(value) for value in self._sensor.energy()]
         except (OSError, ValueError) as error:
-            raise DeviceFailed(f"pyRAPL cannot read its counters any more ({error})") from error
+            raise DeviceFailed(f"pyRAPL can no longer read its counters ({error})") from error
         now_ns = self._clock_ns()
         values: list[CounterValue] = []
         for index, energy_uj in enumerate(energies_uj):
@@ -72,12 +76,11 @@ def find_pyrapl(
     read_text: Callable[[str], str] | None = None,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> PyRapl | Absent:
-    """A sensor of pyRAPL ready to read, or why it is not and what would help."""
+    """The sensor of pyRAPL, or why it cannot be used and what would help."""
     try:
         with warnings.catch_warnings(), _QuietRootLogger():
-            warnings.simplefilter(
-                "ignore"
-            )  # pyRAPL leaves files open and has invalid escapes in its patterns
+            # pyRAPL leaves files open and has invalid escapes in its patterns
+            warnings.simplefilter("ignore")
             package = import_module("pyRAPL")
     except ModuleNotFoundError as error:
         missing = error.name or "pyRAPL"
@@ -87,7 +90,8 @@ def find_pyrapl(
         )
     except ImportError as error:
         return Absent(
-            absent=f"pyRAPL cannot be imported ({error})", remedy="The meter rapl needs no package."
+            absent=f"pyRAPL cannot be imported ({error})",
+            remedy="Use the meter rapl, which needs no package.",
         )
     try:
         with warnings.catch_warnings():
@@ -97,19 +101,21 @@ def find_pyrapl(
                 return meter
     except PermissionError as error:
         return Absent(
-            absent=f"pyRAPL may not read {error.filename or 'the counters'}: only root may",
+            absent=f"only root may read {error.filename or 'the counters'}, which pyRAPL needs",
             remedy=f"Let everybody read them until the next boot: sudo chmod -R a+r {ROOT}*",
         )
     except (OSError, ValueError, IndexError, DeviceFailed, package.PyRAPLException) as error:
+        reason = f"{type(error).__name__}: {error}".removesuffix(": ")
         return Absent(
-            absent=f"pyRAPL does not know this computer's counters ({type(error).__name__}{f': {error}' if str(error) else ''})",
-            remedy="It needs Linux on an Intel or AMD processor, not a virtual machine; the meter rapl says more.",
+            absent=f"pyRAPL does not support this computer's counters ({reason})",
+            remedy="It needs Linux on an Intel or AMD processor, not a virtual machine. "
+            "The meter rapl gives the reason.",
         )
     return Absent(absent="pyRAPL reads no processor package", remedy="Use the meter rapl.")
 
 
 def _ranges_uj(read_text: Callable[[str], str]) -> dict[str, int]:
-    """Counter name -> the value after which it starts again at 0, from the kernel's tree."""
+    """Counter name -> the value after which it restarts at 0, from the kernel's tree."""
     ranges: dict[str, int] = {}
     for top in range(_MOST_ZONES):
         folder = f"{ROOT}/intel-rapl:{top}"
@@ -140,9 +146,10 @@ def _read_file(path: str) -> str:
 
 
 class _QuietRootLogger:
-    """pyRAPL logs advice on packages for its outputs, unused here, through the root logger while it is imported.
+    """Silences the root logger while pyRAPL is imported.
 
-    `logging.warning` also configures the root logger of the whole program; a handler of ours keeps it from doing so.
+    It logs advice about packages for its outputs, unused here. `logging.warning` also configures the root
+    logger of the whole program; our own handler prevents that.
     """
 
     def __enter__(self) -> None:

@@ -1,15 +1,15 @@
 """RAPL, the processor's own energy counters, read from the kernel's powercap tree.
 
-The tree is `/sys/class/powercap/intel-rapl:N[/intel-rapl:N:M]/{name,energy_uj,max_energy_range_uj}`; AMD's counters
-appear under the same names. What is where, and what may be added:
+The tree is `/sys/class/powercap/intel-rapl:N[/intel-rapl:N:M]/{name,energy_uj,max_energy_range_uj}`; AMD's
+counters appear under the same names. What is where, and what may be added:
 
     package-N           a processor package; the packages of several sockets are disjoint
     core, uncore        inside their package: `package-N/core`, read, never added to it
     dram                beside its package, not inside it: `dram-N`, added
     psys                the whole platform, packages included: a meter of its own (`find_psys`)
-    intel-rapl-mmio     the same package counters by another road: used only where the first is not there
+    intel-rapl-mmio     the same package counters by another interface: used only where the first is missing
 
-This module knows the tree and what a reading means; it reads through a function that is handed in.
+This module knows the tree and what a reading means; it reads through a function that is passed in.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 ROOT = "/sys/class/powercap"
 UPDATE_NS = 1_000_000
-"""Intel documents an update of the energy counters about every millisecond (Software Developer's Manual, RAPL)."""
+"""The counters are updated about every millisecond (Intel's Software Developer's Manual, RAPL)."""
 
 USUAL_STEP_UJ = 62
-"""The usual energy unit, 1/2^14 J = 61.04 uJ, rounded up; used where the range does not tell the unit."""
+"""The usual energy unit, 1/2^14 J = 61.04 uJ, rounded up; used where there is no range to tell the unit."""
 
 _COUNTER_STATES = 2**32
 
 READABLE = (
     "Let everybody read the counters until the next boot: sudo chmod -R a+r /sys/class/powercap/intel-rapl* "
-    "(only root may since CVE-2020-8694, because power readings can leak secrets to other users of the machine). "
-    "For good, and for one group only: sudo groupadd -f energy && sudo usermod -aG energy $USER, write the line "
+    "(only root may since CVE-2020-8694, because power readings can leak secrets). "
+    "Permanently, for one group: sudo groupadd -f energy && sudo usermod -aG energy $USER, write the line "
     'SUBSYSTEM=="powercap", KERNEL=="intel-rapl*:*", RUN+="/bin/chgrp energy /sys%p/energy_uj", '
     'RUN+="/bin/chmod g+r /sys%p/energy_uj" '
     "to /etc/udev/rules.d/70-energy.rules, then sudo udevadm control --reload-rules && "
@@ -50,7 +50,13 @@ READABLE = (
 
 @dataclass(frozen=True)
 class Zone:
-    """One counter of the tree: the name that a record shows, its folder, and where it starts again at 0."""
+    """One counter of the tree.
+
+    Attributes:
+        counter: Its name in records.
+        folder: In the tree.
+        range_uj: Where it restarts at 0; None where that is unknown.
+    """
 
     counter: str
     folder: str
@@ -58,7 +64,15 @@ class Zone:
 
 
 class Rapl:
-    """Energy counters of a powercap tree. `read_text` reads a file of the tree and may be a phone's or a test's."""
+    """Energy counters of a powercap tree; implements ports.Meter.
+
+    Args:
+        zones: The counters.
+        read_text: Reads a file of the tree.
+        clock_ns: Stamps the readings.
+        name: Of the meter.
+        scope: What its counters cover together.
+    """
 
     def __init__(
         self,
@@ -78,7 +92,7 @@ class Rapl:
         self._clock_ns = clock_ns
 
     def read(self) -> tuple[CounterValue, ...]:
-        """Every counter now, each with the time just after it was read. Raises DeviceFailed."""
+        """Every counter now, each with the time just after it was read; DeviceFailed where one fails."""
         return tuple(
             CounterValue(zone.counter, self._energy_uj(zone), zone.range_uj, self._clock_ns())
             for zone in self.zones
@@ -89,14 +103,14 @@ class Rapl:
             return int(self._read_text(f"{zone.folder}/energy_uj"))
         except PermissionError as error:
             raise DeviceFailed(
-                f"energy counter {zone.counter} may not be read any more", remedy=READABLE
+                f"energy counter {zone.counter} may no longer be read", remedy=READABLE
             ) from error
         except (OSError, ValueError) as error:
             raise DeviceFailed(f"energy counter {zone.counter} cannot be read ({error})") from error
 
 
 def step_uj(range_uj: int | None) -> int:
-    """The step of a counter, rounded up: RAPL counts in 32 bits, so its range tells the unit of the processor."""
+    """The step of a counter, rounded up: RAPL counts in 32 bits, so its range tells the energy unit."""
     return USUAL_STEP_UJ if range_uj is None else max(1, -(-range_uj // _COUNTER_STATES))
 
 
@@ -114,7 +128,7 @@ def find_rapl(
     packages = [zone for zone in zones if re.fullmatch(r"package[^/]*", zone.counter)]
     if not packages:
         return Absent(
-            absent=f"{root} has RAPL zones but none of a processor package",
+            absent=f"{root} has RAPL zones, but none for a processor package",
             remedy="Measure energy on another computer.",
         )
     if reason := _unreadable(packages, read):
@@ -122,7 +136,7 @@ def find_rapl(
     beside = [zone for zone in zones if zone not in packages and zone.counter.split("/")[0] != "psys"]
     beside = [zone for zone in beside if _unreadable([zone], read) is None]
     memory = [zone for zone in beside if zone.counter.startswith("dram-")]
-    if len(memory) < len(packages):  # the memory of one socket out of two would be a total of nothing
+    if len(memory) < len(packages):  # the memory of one socket out of two is not a meaningful total
         beside = [zone for zone in beside if zone not in memory]
         memory = []
     scope = "processor packages and memory" if memory else "processor packages"
@@ -135,7 +149,10 @@ def find_psys(
     list_dir: Callable[[str], Sequence[str]] = os.listdir,
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> Rapl | Absent:
-    """The whole platform of a laptop, packages included, or why there is no such counter. Never add it to `find_rapl`."""
+    """The whole platform of a laptop, packages included, or why it has no such counter.
+
+    Never add it to `find_rapl`.
+    """
     read = read_text or read_file
     zones = _zones(root, read, list_dir)
     if isinstance(zones, Absent):
@@ -144,7 +161,7 @@ def find_psys(
     if not chosen:
         return Absent(
             absent="this processor has no platform counter (psys)",
-            remedy="Some laptops since Skylake have one.",
+            remedy="Some laptops since Skylake have one; use the meter rapl.",
         )
     return _unreadable(chosen, read) or Rapl(chosen, read, clock_ns, name="rapl-psys", scope="whole platform")
 
@@ -175,8 +192,10 @@ def _zones(
                 return Absent(absent=f"{folder} may not be read by this user", remedy=READABLE)
             except OSError as error:
                 return Absent(
-                    absent=f"{folder} is listed but cannot be opened ({error.strerror or error}): a container hides it",
-                    remedy="Run outside the container, or start it with: docker run --security-opt systempaths=unconfined",
+                    absent=f"{folder} is listed but cannot be opened ({error.strerror or error}): "
+                    "a container hides it",
+                    remedy="Run outside the container, "
+                    "or start it with: docker run --security-opt systempaths=unconfined",
                 )
             if not (name == "psys" or name.startswith("package")):
                 continue
@@ -206,22 +225,22 @@ def _range_uj(folder: str, read_text: Callable[[str], str]) -> int | None:
 
 
 def _unreadable(zones: Sequence[Zone], read_text: Callable[[str], str]) -> Absent | None:
-    """Why these counters cannot be used, or None. Counters that all stand at 0 do not count."""
+    """Why these counters cannot be used, or None. Counters that all read 0 cannot."""
     values: list[int] = []
     for zone in zones:
         try:
             values.append(int(read_text(f"{zone.folder}/energy_uj")))
         except PermissionError:
-            return Absent(absent=f"{zone.folder}/energy_uj may be read by root only", remedy=READABLE)
+            return Absent(absent=f"only root may read {zone.folder}/energy_uj", remedy=READABLE)
         except (OSError, ValueError) as error:
             return Absent(
                 absent=f"{zone.folder}/energy_uj cannot be read ({error})",
-                remedy="Measure energy on another computer, or report this kernel's answer.",
+                remedy="Measure energy on another computer, or report this message.",
             )
     if any(values):
         return None
     return Absent(
-        absent="the RAPL counters stand at 0, as in a virtual machine that does not pass them through",
+        absent="the RAPL counters are all 0, as in a virtual machine that does not pass them through",
         remedy="Measure energy on the computer itself.",
     )
 
@@ -233,15 +252,15 @@ def _no_tree(root: str, read_text: Callable[[str], str]) -> Absent:
         cpuinfo = ""
     if re.search(r"^flags\s*:.*\bhypervisor\b", cpuinfo, re.MULTILINE):
         return Absent(
-            absent=f"{root} has no RAPL zones: this is a virtual machine, which sees no energy counters",
-            remedy="Measure energy on the computer itself, not in a virtual machine or on a hosted CI runner.",
+            absent=f"{root} has no RAPL zones: this is a virtual machine, which has no energy counters",
+            remedy="Measure energy on the computer itself, not in a virtual machine or a hosted CI runner.",
         )
     if not re.search(r"^vendor_id\s*:\s*(GenuineIntel|AuthenticAMD|HygonGenuine)", cpuinfo, re.MULTILINE):
         return Absent(
-            absent=f"{root} has no RAPL zones: only x86 processors of Intel and AMD under Linux have them",
+            absent=f"{root} has no RAPL zones: only Intel and AMD x86 processors under Linux have them",
             remedy="Measure energy on such a computer, or on a phone.",
         )
     return Absent(
         absent=f"{root} has no RAPL zones: the kernel module is not loaded, or a container hides them",
-        remedy="Load it with: sudo modprobe intel_rapl_msr (on AMD too). In a container, load it on the host.",
+        remedy="Load it with: sudo modprobe intel_rapl_msr (AMD too); with a container, do so on the host.",
     )

@@ -1,10 +1,13 @@
-"""What is in an .onnx or .tflite file: inputs, outputs, operators, parameters, multiply-accumulates. Runs nothing, needs no PyTorch.
+"""What is in an .onnx or .tflite file: inputs, outputs, operators, parameters and MACs.
 
-Counting: one fused multiply-add is one MAC; convolutions, linear layers and matrix products count, nothing else does.
-Parameters are the constants that arithmetic uses: weights, biases that are not all zero (converters add such), slopes, per-channel
-factors and offsets; seen through dequantisation and casts, so that fp32, fp16 and int8 files of one network have one
-count. Batch norm is folded in exported files, hence fewer than in PyTorch. Scales, zero points, shapes, axes and single
-numbers do not count. The same network counts the same in both formats.
+Nothing is run, and PyTorch is not needed.
+
+One fused multiply-add is one multiply-accumulate (MAC); convolutions, linear layers and matrix products
+count, nothing else does. Parameters are the constants of the arithmetic: weights, biases that are not all
+zero (converters add such biases), slopes, per-channel factors and offsets. They are counted through
+dequantisation and casts, so that the fp32, fp16 and int8 files of a network have the same number. Batch norm
+is folded in exported files, hence fewer parameters than in PyTorch. Scales, zero points, shapes, axes and
+single numbers do not count. A network has the same counts in both formats.
 """
 
 from __future__ import annotations
@@ -31,12 +34,20 @@ Layout = Literal["nchw", "nhwc"]
 AGAIN = "Export or download it again."
 
 DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError)
-"""What reading a damaged structure ends in."""
+"""The errors that reading a damaged structure raises."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output. scale and zero_point: value = (stored - zero_point) * scale; None where it is not quantised."""
+    """An input or output.
+
+    Attributes:
+        name: In the file.
+        shape: All lengths are fixed.
+        dtype: In numpy's words.
+        scale: Where real = (stored - zero_point) * scale; None where it is not quantised.
+        zero_point: As above.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -49,8 +60,18 @@ class Tensor:
 class Graph:
     """The content of a model file.
 
-    ops: operator -> how often, as in the file; uncounted_ops: operators with matrix products that `macs` does not hold;
-    metadata: our JSON description, None in a foreign file; precision: type of most weights; layout: guess from a 4-D input.
+    Attributes:
+        format: Of the file.
+        inputs: In the graph's order.
+        outputs: In the graph's order.
+        file_bytes: Its size.
+        params: Parameters, counted as described above.
+        macs: Multiply-accumulates of one run.
+        ops: Operator -> how often it occurs, under the file's own names.
+        uncounted_ops: Operators with products that `macs` does not include.
+        precision: The element type of most weights.
+        layout: A guess from a 4-D input.
+        metadata: Our JSON description; None in a foreign file.
     """
 
     format: Format
@@ -67,9 +88,12 @@ class Graph:
 
 
 def read_graph(path: Path) -> Graph:
-    """Read a model file. Raises BadModelFile, in one line, for one that is missing, damaged, foreign or of dynamic shape.
+    """Read a model file.
 
-    The whole structure is checked before anything is taken from it, so that a damaged file cannot crash a runtime later.
+    The whole structure is checked before it is used, so that a damaged file cannot crash a runtime later.
+
+    Raises:
+        BadModelFile: The file is missing, damaged, of another format or has a dynamic shape.
     """
     try:
         content = path.read_bytes()
@@ -86,23 +110,30 @@ def read_graph(path: Path) -> Graph:
 
         return read(path, content)
     raise BadModelFile(
-        f"{path} is neither .onnx nor .tflite", remedy="Only these two formats can be measured."
+        f"{path} is neither an .onnx nor a .tflite file", remedy="Only these two formats can be measured."
     )
 
 
 def single_static_input(graph: Graph, name: str) -> Tensor:
-    """The only input of a graph; BadModelFile (naming the file `name`) where there is not exactly one."""
+    """The only input of a graph; BadModelFile, naming the file `name`, where there is not exactly one."""
     if len(graph.inputs) != 1:
+        names = ", ".join(tensor.name for tensor in graph.inputs) or "none"
         raise BadModelFile(
-            f"{name} has {len(graph.inputs)} inputs ({', '.join(one.name for one in graph.inputs) or 'none'})",
-            remedy="Only models with one image as their input can be measured.",
+            f"{name} has {len(graph.inputs)} inputs ({names})",
+            remedy="Only models whose only input is an image can be measured.",
         )
     return graph.inputs[0]
 
 
 @dataclass(frozen=True)
 class Constant:
-    """A constant as the arithmetic sees it: element type in the file and shape. zero: all elements are 0."""
+    """A constant of the arithmetic.
+
+    Attributes:
+        shape: In the file.
+        dtype: Of the elements, as stored.
+        zero: Whether all elements are 0.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -110,20 +141,26 @@ class Constant:
 
     @property
     def elements(self) -> int:
-        """How many numbers it holds."""
+        """The number of elements."""
         return math.prod(self.shape)
 
 
 @dataclass
 class Count:
-    """Constants by identity, so that one that is used twice counts once."""
+    """The counts of a graph; constants by identity, so that one that is used twice counts once."""
 
     macs: int = 0
     weights: dict[Any, Constant] = field(default_factory=dict)
     uncounted: set[str] = field(default_factory=set)
 
     def use(self, key: Any, constant: Constant, *, product: bool) -> None:
-        """Count a constant of a product (any but all-zero ones) or of other arithmetic (no single numbers, no integers)."""
+        """Count a constant, unless it is all zero.
+
+        Args:
+            key: Its identity.
+            constant: Its content.
+            product: Whether it belongs to a product. If not, single numbers and integers do not count.
+        """
         numbers = _NUMBERS | {"int32"} if product else _NUMBERS
         if constant.dtype in numbers and not constant.zero and (product or constant.elements > 1):
             self.weights[key] = constant
@@ -131,14 +168,14 @@ class Count:
     @property
     def params(self) -> int:
         """The number of parameters."""
-        return sum(one.elements for one in self.weights.values())
+        return sum(constant.elements for constant in self.weights.values())
 
     @property
     def precision(self) -> Precision:
-        """The element type of most parameters, as it is stored."""
+        """The stored element type of most parameters."""
         elements: Counter[str] = Counter()
-        for one in self.weights.values():
-            elements[one.dtype] += one.elements
+        for constant in self.weights.values():
+            elements[constant.dtype] += constant.elements
         if not elements:
             return "unknown"
         return _PRECISIONS.get(elements.most_common(1)[0][0], "unknown")
@@ -149,7 +186,7 @@ _NUMBERS = frozenset({"float16", "float32", "float64", "bfloat16", "int8", "uint
 
 
 def layout_of(inputs: Sequence[Tensor]) -> Layout | None:
-    """Where the channels of a single 4-D input are, by the size 1, 3 or 4; None where that does not tell."""
+    """The layout of a single 4-D input, by which dimension has 1, 3 or 4 channels; None if ambiguous."""
     if len(inputs) != 1 or len(inputs[0].shape) != 4:
         return None
     _, first, _, last = inputs[0].shape
@@ -161,7 +198,7 @@ def layout_of(inputs: Sequence[Tensor]) -> Layout | None:
 
 
 def description(path: Path, text: str | None) -> dict[str, Any] | None:
-    """Our JSON description as a dictionary; BadModelFile where it is something else."""
+    """Our JSON description as a dictionary; BadModelFile where the text is something else."""
     if text is None:
         return None
     try:
@@ -180,6 +217,6 @@ def refuse_dynamic(path: Path, tensor: str, shape: Iterable[object], remedy: str
 
 
 def first_line(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of an error's message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -36,7 +36,7 @@ _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "MatMulInteger": (0, 1),
     "QLinearMatMul": (0, 3),
 }
-"""Operators whose multiplications are counted, with the places of weights and biases among their inputs."""
+"""Operators whose multiplications are counted, with the places of weights and biases in their inputs."""
 
 _CONTRIB_PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "FusedConv": (1, 2),
@@ -57,11 +57,22 @@ _UNCOUNTED = frozenset(
 )
 _SEE_THROUGH = frozenset({"DequantizeLinear", "Cast", "Identity"})
 
-_FIX = "Fix it with: python -m onnxruntime.tools.make_dynamic_shape_fixed --input_name {name} --input_shape {shape} in.onnx out.onnx"
+_FIX = (
+    "Fix it with: python -m onnxruntime.tools.make_dynamic_shape_fixed "
+    "--input_name {name} --input_shape {shape} in.onnx out.onnx"
+)
 
 
 def read(path: Path, content: bytes) -> Graph:
-    """What is in an ONNX file of that content; `path` is for messages. Raises BadModelFile."""
+    """The graph of an ONNX file.
+
+    Args:
+        path: For messages.
+        content: Of the file.
+
+    Raises:
+        BadModelFile: It is damaged, of another format or has a dynamic shape.
+    """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -69,32 +80,32 @@ def read(path: Path, content: bytes) -> Graph:
         model = onnx.load_model_from_string(content)
     except (DecodeError, UnicodeDecodeError, ValueError) as error:
         raise BadModelFile(
-            f"{path} is no ONNX file or is damaged: it cannot be parsed", remedy=AGAIN
+            f"{path} is not an ONNX file, or is damaged: it cannot be parsed", remedy=AGAIN
         ) from error
     if not model.graph.node or not model.opset_import:
-        raise BadModelFile(f"{path} is no ONNX file or is damaged: it holds no graph", remedy=AGAIN)
-    external = [one.name for one in model.graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
-    if external:
+        raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
+    initializers = model.graph.initializer
+    if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in initializers):
         raise BadModelFile(
             f"{path} keeps its weights in another file",
             remedy="Save it as one file: onnx.save(onnx.load(path), out, save_as_external_data=False)",
         )
-    weights = {one.name for one in model.graph.initializer}
-    for one in model.graph.input:
-        if one.name not in weights:
-            _refuse_dynamic(path, one)
+    weights = {weight.name for weight in initializers}
+    for value in model.graph.input:
+        if value.name not in weights:
+            _refuse_dynamic(path, value)
     try:
         onnx.checker.check_model(model)
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
         count = _Walk(model, graph).count
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged: {first_line(error)}", remedy=AGAIN) from error
-    inputs = tuple(_tensor(one) for one in model.graph.input if one.name not in weights)
-    metadata = {one.key: one.value for one in model.metadata_props}
+    inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in weights)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
     return Graph(
         format="onnx",
         inputs=inputs,
-        outputs=tuple(_tensor(one) for one in graph.output),
+        outputs=tuple(_tensor(value) for value in graph.output),
         file_bytes=len(content),
         params=count.params,
         macs=count.macs,
@@ -134,10 +145,10 @@ def _dtype(elem_type: int) -> str:
 
 
 class _Walk:
-    """Counts one ONNX graph. `model` has the nodes, `inferred` the shapes between them."""
+    """Counts one ONNX graph: `model` has the nodes, `inferred` the shapes between them."""
 
     def __init__(self, model: Any, inferred: Any) -> None:
-        self.initializers = {one.name: one for one in model.graph.initializer}
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producer = {name: node for node in model.graph.node for name in node.output}
         for node in model.graph.node:
             if node.op_type == "Constant":
@@ -145,12 +156,12 @@ class _Walk:
                     if attribute.name == "value":
                         self.initializers[node.output[0]] = attribute.t
         self.shapes = {
-            one.name: tuple(dim.dim_value for dim in one.type.tensor_type.shape.dim)
-            for one in (*inferred.value_info, *inferred.input, *inferred.output)
-            if one.type.tensor_type.HasField("shape")
+            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in (*inferred.value_info, *inferred.input, *inferred.output)
+            if value.type.tensor_type.HasField("shape")
         }
         self.count = Count()
-        self.no_slopes: set[str] = set()
+        self.complements: set[str] = set()  # factors 1 - a of a PReLU with slopes a
         for node in model.graph.node:
             if node.op_type in {"Add", "Max"}:
                 self._find_prelu(node)
@@ -158,7 +169,7 @@ class _Walk:
             self._add(node)
 
     def constant(self, name: str) -> tuple[str, Constant] | None:
-        """The constant behind a tensor, seen through dequantisation and casts, and the name under which it is stored."""
+        """The constant behind a tensor, through dequantisation and casts, with its name in the file."""
         while name not in self.initializers:
             node = self.producer.get(name)
             if node is None or node.op_type not in _SEE_THROUGH:
@@ -168,8 +179,8 @@ class _Walk:
         return name, Constant(tuple(tensor.dims), _dtype(tensor.data_type), _all_zero(tensor))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        found = self.constant(name)
-        shape = found[1].shape if found else self.shapes.get(name)
+        named = self.constant(name)
+        shape = named[1].shape if named else self.shapes.get(name)
         return None if shape is None or 0 in shape else shape
 
     def source(self, name: str) -> str:
@@ -181,28 +192,28 @@ class _Walk:
         return name
 
     def _find_prelu(self, node: Any) -> None:
-        """a*x + b*relu(x) and max(x, a*x) are PReLU with the slopes a; the b = 1 - a are no further parameters."""
+        """Find a PReLU: a*x + b*relu(x) or max(x, a*x), with slopes a. The b = 1 - a are not parameters."""
         scaled: list[tuple[str, str, Constant]] = []
         positive: list[tuple[str, str, Constant]] = []
         for name in node.input:
             product = self.producer.get(self.source(name))
             if product is None or product.op_type != "Mul":
                 continue
-            factor = next((found for one in product.input if (found := self.constant(one))), None)
-            variable = [one for one in product.input if self.constant(one) is None]
-            if factor is None or len(variable) != 1:
+            factor = next((named for operand in product.input if (named := self.constant(operand))), None)
+            variables = [operand for operand in product.input if self.constant(operand) is None]
+            if factor is None or len(variables) != 1:
                 continue
-            x = self.source(variable[0])
+            x = self.source(variables[0])
             before = self.producer.get(x)
             if before is not None and before.op_type == "Relu":
                 positive.append((self.source(before.input[0]), *factor))
             scaled.append((x, *factor))
         if node.op_type == "Max":
             inputs = {self.source(name) for name in node.input}
-            slopes = [one for one in scaled if one[0] in inputs]
+            slopes = [factor for factor in scaled if factor[0] in inputs]
         else:
-            slopes = [one for one in scaled if one[0] in {x for x, _, _ in positive}]
-            self.no_slopes |= {name for x, name, _ in positive if x in {one[0] for one in slopes}}
+            slopes = [factor for factor in scaled if factor[0] in {x for x, _, _ in positive}]
+            self.complements |= {name for x, name, _ in positive if x in {slope[0] for slope in slopes}}
         for _, name, constant in slopes:
             self.count.weights[name] = constant
 
@@ -224,23 +235,27 @@ class _Walk:
 
     def _use(self, node: Any, places: Sequence[int], *, product: bool) -> None:
         for place in places:
-            found = (
-                self.constant(node.input[place]) if place < len(node.input) and node.input[place] else None
-            )
-            if found is not None and found[0] not in self.no_slopes:
-                self.count.use(*found, product=product)
+            if place >= len(node.input) or not node.input[place]:
+                continue
+            named = self.constant(node.input[place])
+            if named is not None and named[0] not in self.complements:
+                self.count.use(*named, product=product)
 
     def _macs(self, node: Any, places: Sequence[int]) -> int | None:
         kind = node.op_type
         if "Conv" in kind:
             weights = self.shape(node.input[places[0]])
-            # a transposed convolution scatters every input element, the others gather for every output element
-            swept = self.shape(node.input[0] if kind == "ConvTranspose" else node.output[0])
-            return None if weights is None or swept is None else math.prod(swept) * math.prod(weights[1:])
+            # a transposed convolution scatters every input element, others gather for every output element
+            elements = self.shape(node.input[0] if kind == "ConvTranspose" else node.output[0])
+            if weights is None or elements is None:
+                return None
+            return math.prod(elements) * math.prod(weights[1:])
         left, out = self.shape(node.input[places[0]]), self.shape(node.output[0])
         if left is None or out is None:
             return None
-        transposed = "Gemm" in kind and any(one.name == "transA" and one.i for one in node.attribute)
+        transposed = "Gemm" in kind and any(
+            attribute.name == "transA" and attribute.i for attribute in node.attribute
+        )
         return math.prod(out) * left[-2 if transposed else -1]
 
 

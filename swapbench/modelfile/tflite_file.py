@@ -57,10 +57,18 @@ _ELEMENT_BYTES: Mapping[str, int] = {
 
 
 def read(path: Path, content: bytes) -> Graph:
-    """What is in a TFLite file of that content; `path` is for messages. Raises BadModelFile."""
+    """The graph of a TFLite file.
+
+    Args:
+        path: For messages.
+        content: Of the file.
+
+    Raises:
+        BadModelFile: It is damaged, of another format or has a dynamic shape.
+    """
     if content[4:8] != _IDENTIFIER:
         raise BadModelFile(
-            f"{path} is no TFLite file: it lacks the mark {_IDENTIFIER.decode()}", remedy=AGAIN
+            f"{path} is not a TFLite file: it lacks the identifier {_IDENTIFIER.decode()}", remedy=AGAIN
         )
     try:
         file = _File(content)
@@ -75,7 +83,7 @@ def read(path: Path, content: bytes) -> Graph:
                 length if length > 0 else 1 if place == 0 else "size" for place, length in enumerate(shape)
             ]
             shown = ", ".join(str(length) for length in fixed)
-            remedy = f"Convert it again with a fixed input shape, such as [{shown}]; -1 means any."
+            remedy = f"Convert it again with a fixed input shape, such as [{shown}]; -1 means any length."
             refuse_dynamic(path, file.name(index), shape, remedy)
     inputs = tuple(file.described(index) for index in file.inputs)
     return Graph(
@@ -96,8 +104,8 @@ def read(path: Path, content: bytes) -> Graph:
 class _File:
     """The main subgraph of a TFLite file.
 
-    Unpacking visits every table and vector, and whatever points outside the file raises; `check` does the same for numbers that
-    stand for other parts.
+    Unpacking visits every table and vector and raises where one points outside the file; `check` does the
+    same for indices into other parts.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -112,7 +120,7 @@ class _File:
             value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
         }
         if not self.model.subgraphs or not self.model.operatorCodes or not self.model.buffers:
-            raise ValueError("it holds no graph")
+            raise ValueError("it has no graph")
         self.tensors = self.model.subgraphs[0].tensors
         self.inputs = _numbers(self.model.subgraphs[0].inputs)
         self.outputs = _numbers(self.model.subgraphs[0].outputs)
@@ -128,44 +136,44 @@ class _File:
         return name
 
     def check(self) -> None:
-        """Raise ValueError for a number that stands for a part that is not there, or constant data of a wrong size."""
+        """Raise ValueError for an index of a missing part, or for constant data of the wrong size."""
         if not self.operators or not self.inputs or not self.outputs:
             raise ValueError("it has no operators, no inputs or no outputs")
         for subgraph in self.model.subgraphs:
             count = len(subgraph.tensors or ())
             for op in subgraph.operators or ():
                 if not 0 <= op.opcodeIndex < len(self.model.operatorCodes):
-                    raise ValueError("an operator is of no known kind")
+                    raise ValueError("an operator has an unknown type")
                 if any(not -1 <= index < count for index in (*_numbers(op.inputs), *_numbers(op.outputs))):
-                    raise ValueError("an operator refers to a tensor that is not there")
+                    raise ValueError("an operator refers to a missing tensor")
             if any(
                 not 0 <= index < count for index in (*_numbers(subgraph.inputs), *_numbers(subgraph.outputs))
             ):
-                raise ValueError("an input or output refers to a tensor that is not there")
+                raise ValueError("an input or output refers to a missing tensor")
             for tensor in subgraph.tensors or ():
                 self._check_data(tensor)
         for entry in self.model.metadata or ():
             if not 0 <= entry.buffer < len(self.model.buffers):
-                raise ValueError("its metadata is not there")
+                raise ValueError("its metadata is missing")
 
     def _check_data(self, tensor: Any) -> None:
         if not 0 <= tensor.buffer < len(self.model.buffers):
-            raise ValueError("a tensor refers to data that is not there")
+            raise ValueError("a tensor refers to missing data")
         shape = _numbers(tensor.shape)
         if any(length < -1 for length in shape):
             raise ValueError("a tensor has a negative size")
-        found = len(self._data(tensor.buffer))
+        data_bytes = len(self._data(tensor.buffer))
         size = _ELEMENT_BYTES.get(self.types.get(tensor.type, ""))
-        if found and size and tensor.sparsity is None and found != math.prod(shape) * size:
-            raise ValueError(f"constant data of {found} bytes does not fill the shape {list(shape)}")
+        if data_bytes and size and tensor.sparsity is None and data_bytes != math.prod(shape) * size:
+            raise ValueError(f"constant data of {data_bytes} bytes does not fit the shape {list(shape)}")
 
-    def _data(self, buffer: int) -> Any:
-        one = self.model.buffers[buffer]
-        if one.offset > 1:  # large files keep data behind the flatbuffer
-            if one.offset + one.size > len(self.content):
-                raise ValueError("constant data lies behind the end of the file")
-            return self.content[one.offset : one.offset + one.size]
-        return b"" if one.data is None else one.data
+    def _data(self, index: int) -> Any:
+        buffer = self.model.buffers[index]
+        if buffer.offset > 1:  # large files keep data behind the flatbuffer
+            if buffer.offset + buffer.size > len(self.content):
+                raise ValueError("constant data lies beyond the end of the file")
+            return self.content[buffer.offset : buffer.offset + buffer.size]
+        return b"" if buffer.data is None else buffer.data
 
     def name(self, index: int) -> str:
         name = self.tensors[index].name
@@ -175,7 +183,7 @@ class _File:
         return _numbers(self.tensors[index].shape)
 
     def signature(self, index: int) -> tuple[int, ...]:
-        """The shape with -1 for every length that the file leaves open."""
+        """The shape, with -1 for every dynamic length."""
         return _numbers(self.tensors[index].shapeSignature) or self.shape(index)
 
     def described(self, index: int) -> Tensor:
@@ -190,8 +198,8 @@ class _File:
         return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point)
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
-        """The constant behind a tensor, seen through dequantisation, and the number of the buffer that holds it."""
-        for _ in self.tensors:  # a damaged file may go round in a circle
+        """The constant behind a tensor, through dequantisation and casts, with the index of its buffer."""
+        for _ in self.tensors:  # bounded: a damaged file may have a cycle
             if len(self._data(self.tensors[index].buffer)):
                 break
             kind, inputs = self.producer.get(index, ("", ()))
@@ -211,15 +219,17 @@ class _File:
             elif kind in _UNCOUNTED or kind.startswith("STABLEHLO_"):
                 count.uncounted.add(kind)
             for place in _PRODUCTS.get(kind) or _ARITHMETIC.get(kind, ()):
-                found = self.constant(inputs[place]) if place < len(inputs) and inputs[place] >= 0 else None
-                if found is not None:
-                    count.use(*found, product=product or kind == "PRELU")
+                if place >= len(inputs) or inputs[place] < 0:
+                    continue
+                stored = self.constant(inputs[place])
+                if stored is not None:
+                    count.use(*stored, product=product or kind == "PRELU")
         return count
 
     def _macs(self, kind: str, inputs: Sequence[int], output: int) -> int:
         out = math.prod(self.shape(output))
         if kind == "BATCH_MATMUL":
-            # adj_x turns the last two sizes round; the one that is not in the output is summed over
+            # adj_x swaps the last two lengths; the one that is not in the output is summed over
             left, result = self.shape(inputs[0])[-2:], self.shape(output)
             return out * (left[1] if left[0] == result[-2] else left[0])
         weights = self.shape(inputs[1])
@@ -242,4 +252,4 @@ class _File:
 
 
 def _numbers(vector: Any) -> tuple[int, ...]:
-    return () if vector is None else tuple(int(one) for one in vector)
+    return () if vector is None else tuple(int(number) for number in vector)

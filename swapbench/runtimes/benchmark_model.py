@@ -1,11 +1,12 @@
-"""TFLite's own `benchmark_model` as a tool: the delegates that it has (GPU, NNAPI), where the user has the program.
+"""TFLite's own `benchmark_model` as a tool, for its delegates (GPU, NNAPI), where the user has the program.
 
-It tells no single runs but a summary of one process, so processes are the samples (`bench.measure_tool_speed`). It feeds one
-random tensor and compares nothing. It ends well, with a latency, also where the delegate took no node at all: what the
-delegate took is read from what it prints, none is a failure, and less than all is told or, if so asked, a failure.
+It reports a summary of one process instead of single runs, so processes are the samples
+(`bench.measure_tool_speed`). It feeds one random tensor and compares nothing. It exits with 0 and prints a
+latency even if the delegate took no node at all, so what the delegate took is parsed from its output: no
+node is a failure, fewer than all are recorded or, on request, a failure.
 
-Formats: of LiteRT's and TensorFlow's tools/benchmark from 2.x to today, with and without percentiles, and as logcat shows
-them. Numbers have six significant digits ("3.1407e+06"), times are microseconds.
+Formats: those of tools/benchmark of LiteRT and TensorFlow from 2.x to today, with and without percentiles,
+and as logcat shows them. Numbers have six significant digits ("3.1407e+06"); times are microseconds.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ _FLAGS: Final[Mapping[Delegate, tuple[str, ...]]] = {
     "gpu": ("--use_gpu=true",),
     "nnapi": ("--use_nnapi=true", "--disable_nnapi_cpu=true"),
 }
-"""NNAPI without its own CPU kernels, which would count as delegated."""
+"""NNAPI runs without its own CPU kernels, which would count as delegated."""
 _BUILTIN: Final = "builtin"
 
 _N = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -59,7 +60,8 @@ _REPLACING = re.compile(
     r"for (?:the whole graph|subgraph (\d+))\.$"
 )
 _APPLIED = re.compile(
-    r"^Explicitly applied (\S+) delegate, and the model graph will be (completely|partially) executed by the delegate"
+    r"^Explicitly applied (\S+) delegate, "
+    r"and the model graph will be (completely|partially) executed by the delegate"
 )
 _NOT_APPLIED = re.compile(
     r"^Though (\S+) delegate is explicitly applied, the model graph will not be executed by the delegate\.$"
@@ -70,7 +72,13 @@ _DISALLOWED = "Disallowed CPU fallback detected"
 
 @dataclass(frozen=True)
 class Coverage:
-    """What a delegate took of a graph: its nodes and those in all where they were told, and how much that is."""
+    """How much of a graph a delegate took.
+
+    Attributes:
+        taken: None where it is unknown.
+        delegated_nodes: None where it is unknown.
+        nodes: Of the whole graph; None where it is unknown.
+    """
 
     taken: Taken | None = None
     delegated_nodes: int | None = None
@@ -88,7 +96,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that one process of the tool printed that is a number of ours. None: it did not say."""
+    """The numbers that one process of the tool printed; None where it did not print one."""
 
     summary: ToolSummary
     init_ns: int | None
@@ -98,10 +106,13 @@ class Report:
 
 
 def report(text: str) -> Report:
-    """Read what one process printed, in any of its formats. WorkerFailed where it timed no run, or told none.
+    """Parse what one process printed, in any of the tool's formats.
 
-    The blocks `count=...` belong to the line "Running benchmark" before them: the first is the warm-up, the last what was
-    measured. Old builds print no such lines, older ones only one line of averages.
+    Each block `count=...` belongs to the line "Running benchmark" before it: the first is the warm-up, the
+    last what was measured. Old builds do not print such lines; older ones only print a line of averages.
+
+    Raises:
+        WorkerFailed: It timed no run, or printed no times.
     """
     lines = [_bare(line) for line in text.splitlines()]
     blocks = _blocks(lines)
@@ -109,7 +120,7 @@ def report(text: str) -> Report:
     warm = blocks[0] if len(blocks) > 1 else {}
     averages = _averages(lines)
     if timed.get("count") == 0:
-        raise WorkerFailed("benchmark_model timed no run")
+        raise WorkerFailed("benchmark_model did not time any run")
     summary = ToolSummary(
         runs=_whole(timed.get("count")),
         mean_ns=_ns(timed.get("avg", averages.get("Inference"))),
@@ -121,7 +132,7 @@ def report(text: str) -> Report:
         max_ns=_ns(timed.get("max")),
     )
     if summary.mean_ns is None and summary.median_ns is None:
-        raise WorkerFailed(f"benchmark_model told no times: {_complaint(text)}")
+        raise WorkerFailed(f"benchmark_model printed no times: {_complaint(text)}")
     first = timed.get("first") if warm.get("count") == 0 else warm.get("first", averages.get("First"))
     return Report(
         summary=summary,
@@ -133,26 +144,27 @@ def report(text: str) -> Report:
 
 
 def coverage(text: str, delegate: Delegate) -> Coverage:
-    """What a delegate took, from the lines about replaced nodes (summed over subgraphs) or about the delegate.
+    """What a delegate took, from the lines about replaced nodes (summed over subgraphs) or the delegate.
 
-    Of several lines for one subgraph the first counts: later ones are about what is left. Lines of other delegates, such as
-    XNNPACK for what the GPU left over, are not looked at. `cpu` takes everything and says nothing.
+    Of several lines for one subgraph the first counts: later ones are about the rest. Lines of other
+    delegates, such as XNNPACK for what the GPU left over, are ignored. `cpu` takes everything and prints
+    nothing.
     """
     if delegate == "cpu":
         return Coverage()
     taken: Taken | None = None
-    replaced: dict[str, tuple[int, int]] = {}
+    replaced: dict[str, tuple[int, int]] = {}  # subgraph -> (delegated nodes, nodes)
     for line in map(_bare, text.splitlines()):
-        if (one := _REPLACING.match(line)) and delegate in one[3].lower():
-            replaced.setdefault(one[5] or "", (int(one[1]), int(one[2])))
-        elif (one := _APPLIED.match(line)) and delegate in one[1].lower():
-            taken = "all" if one[2] == "completely" else "part"
-        elif (one := _NOT_APPLIED.match(line)) and delegate in one[1].lower():
+        if (match := _REPLACING.match(line)) and delegate in match[3].lower():
+            replaced.setdefault(match[5] or "", (int(match[1]), int(match[2])))
+        elif (match := _APPLIED.match(line)) and delegate in match[1].lower():
+            taken = "all" if match[2] == "completely" else "part"
+        elif (match := _NOT_APPLIED.match(line)) and delegate in match[1].lower():
             taken = "none"
     if not replaced:
         return Coverage(taken)
-    delegated = sum(one for one, _ in replaced.values())
-    nodes = sum(all_ for _, all_ in replaced.values())
+    delegated = sum(count for count, _ in replaced.values())
+    nodes = sum(total for _, total in replaced.values())
     if taken is None:
         taken = "all" if delegated == nodes else "part" if delegated else "none"
     return Coverage(taken, delegated, nodes)
@@ -162,8 +174,16 @@ def coverage(text: str, delegate: Delegate) -> Coverage:
 class BenchmarkModel:
     """The program on one device with one delegate; implements ports.Tool.
 
-    program: its path there. prefix: what starts it, e.g. ("taskset", "f0"), and cores: what kind those are, in a word.
-    version: of the program, as far as it is known: it does not tell. require_full: a delegate that takes less than the whole graph is a failure.
+    Attributes:
+        program: Its path on the device.
+        delegate: What must run the graph.
+        name: In records.
+        formats: The model files that it runs.
+        version: Of the program, as far as it is known: it does not print one.
+        prefix: What starts it, e.g. ("taskset", "f0").
+        cores: The kind of cores that the prefix pins it to, "" for all.
+        require_full: A delegate that takes less than the whole graph is a failure.
+        settings: Further flags of the tool, recorded with the results.
     """
 
     program: str
@@ -179,19 +199,23 @@ class BenchmarkModel:
     def command(self, artifact: str, *, threads: int, options: Mapping[str, str | int | float]) -> list[str]:
         """The command line of one process.
 
-        options: warmup_runs, warmup_ns, timed_ns (at least so long, and at least FEWEST_RUNS); others are flags of the tool.
+        Args:
+            artifact: The model file on the device.
+            threads: Of the CPU.
+            options: `warmup_runs`, `warmup_ns`, `timed_ns` (at least that long, and at least FEWEST_RUNS
+                runs); others are flags of the tool.
         """
-        given = dict(options)
+        others = dict(options)
         seconds = {
-            "warmup_min_secs": float(given.pop("warmup_ns", 50_000_000)) / 1e9,
-            "min_secs": float(given.pop("timed_ns", 1_000_000_000)) / 1e9,
+            "warmup_min_secs": float(others.pop("warmup_ns", 50_000_000)) / 1e9,
+            "min_secs": float(others.pop("timed_ns", 1_000_000_000)) / 1e9,
         }
         flags = {
             "graph": artifact,
             "num_threads": threads,
             "num_runs": FEWEST_RUNS,
             **{name: f"{value:.6g}" for name, value in seconds.items()},
-            **given,
+            **others,
             **self.settings,
         }
         argv = [*self.prefix, self.program, *(f"--{name}={value}" for name, value in flags.items())]
@@ -199,37 +223,48 @@ class BenchmarkModel:
         return [*argv, "--require_full_delegation=true"] if self.require_full else argv
 
     def parse_run(self, finished: Finished) -> ToolRun:
-        """What one process said. WorkerFailed where it failed, or where the delegate took nothing or less than required."""
+        """The result of one process.
+
+        Raises:
+            WorkerFailed: It failed, or the delegate took nothing or less than required.
+        """
         text = f"{finished.stdout}\n{finished.stderr}"
         took = coverage(text, self.delegate)
         if _DISALLOWED in text or (self.require_full and took.taken in {"part", "none"}):
             raise WorkerFailed(
-                f"the {self.delegate} delegate took {took.text}, and the whole graph is required",
-                remedy="Export the file so that the delegate knows every operator, or leave out --require-full-delegation.",
+                f"the {self.delegate} delegate took {took.text}, but the whole graph is required",
+                remedy="Export the file so that the delegate supports every operator, "
+                "or omit --require-full-delegation.",
             )
         if finished.exit_code != 0:
             raise WorkerFailed(
                 f"benchmark_model ended with {finished.exit_code}: {_complaint(text)}",
-                remedy="Run it by hand on the device to see everything it says.",
+                remedy="Run it by hand on the device to see its whole output.",
             )
         if took.taken == "none":
             raise WorkerFailed(
-                f"the {self.delegate} delegate took no node of the graph: what was timed is the CPU",
-                remedy="Measure with --delegate cpu or xnnpack, or export the file with operators that the delegate knows.",
+                f"the {self.delegate} delegate took no node of the graph: it is the CPU that was timed",
+                remedy="Measure with --delegate cpu or xnnpack, "
+                "or export the file with operators that the delegate supports.",
             )
-        said = report(text)
-        if said.init_ns is None or said.first_ns is None or said.warmup_runs is None or said.threads is None:
+        result = report(text)
+        if (
+            result.init_ns is None
+            or result.first_ns is None
+            or result.warmup_runs is None
+            or result.threads is None
+        ):
             raise WorkerFailed(
-                "this benchmark_model does not tell how it loaded, ran first, warmed up or how many threads it used",
-                remedy="Use one of TensorFlow 2.4 or newer, or of LiteRT.",
+                "this benchmark_model does not report its load time, first run, warm-up runs or threads",
+                remedy="Use one from TensorFlow 2.4 or newer, or from LiteRT.",
             )
         return ToolRun(
-            used=self._used(took, said.threads),
-            load_ns=said.init_ns,
-            first_ns=said.first_ns,
-            warmup_runs=said.warmup_runs,
+            used=self._used(took, result.threads),
+            load_ns=result.init_ns,
+            first_ns=result.first_ns,
+            warmup_runs=result.warmup_runs,
             input="random",
-            summary=said.summary,
+            summary=result.summary,
         )
 
     def _used(self, took: Coverage, threads: int) -> RuntimeUsed:
@@ -265,51 +300,51 @@ class BenchmarkModel:
 
 
 def _bare(line: str) -> str:
-    """A line without what logcat and the tool's own log put before it."""
+    """A line without the prefixes of logcat and of the tool's own log."""
     return _LEVEL.sub("", _LOGCAT.sub("", line.strip()))
 
 
 def _blocks(lines: Iterable[str]) -> list[dict[str, float]]:
-    """The statistics of every part that was run, warm-up first; empty ones for parts that told none."""
+    """The statistics of every part that was run, warm-up first; empty for parts that printed none."""
     lines = list(lines)
     headed = any(_RUNNING.match(line) for line in lines)
-    found: list[dict[str, float]] = []
+    blocks: list[dict[str, float]] = []
     for line in lines:
         if _RUNNING.match(line):
-            found.append({})
-        elif (one := _COUNT.match(line)) and (not headed or (found and not found[-1])):
+            blocks.append({})
+        elif (match := _COUNT.match(line)) and (not headed or (blocks and not blocks[-1])):
             block = {name: float(number) for name, number in _STATISTIC.findall(line)}
-            if "avg" not in block and "curr" in block:  # one run, or all alike: only that one number is told
+            if "avg" not in block and "curr" in block:  # one run, or all alike: only that number is printed
                 alike = dict.fromkeys(("first", "min", "max", "avg", "p5", "median", "p95"), block["curr"])
                 block = {**alike, "std": 0.0, **block}
-            block["count"] = float(one[1])
+            block["count"] = float(match[1])
             if headed:
-                found[-1] = block
+                blocks[-1] = block
             else:
-                found.append(block)
-    return found
+                blocks.append(block)
+    return blocks
 
 
 def _averages(lines: Iterable[str]) -> dict[str, float]:
-    """Init, First, Warmup and Inference in microseconds, as far as the last lines tell them."""
-    told: dict[str, float] = {}
+    """Init, First, Warmup and Inference in microseconds, as far as the last lines have them."""
+    averages: dict[str, float] = {}
     for line in lines:
-        if one := _TIMINGS.match(line):
+        if match := _TIMINGS.match(line):
             names = ("Init", "First", "Warmup", "Inference")
-            told |= {name: float(number) for name, number in zip(names, one.groups(), strict=True)}
-        elif one := _LEGACY.match(line):
-            fields = {name: float(number) for name, number in _LEGACY_FIELD.findall(one[1])}
+            averages |= {name: float(number) for name, number in zip(names, match.groups(), strict=True)}
+        elif match := _LEGACY.match(line):
+            fields = {name: float(number) for name, number in _LEGACY_FIELD.findall(match[1])}
             if "no stats" in fields:
                 fields["Inference"] = fields.pop("no stats")
-            told |= fields
-        elif one := _INITIALISED.match(line):
-            told.setdefault("Init", float(one[1]) * 1_000)
-    return told
+            averages |= fields
+        elif match := _INITIALISED.match(line):
+            averages.setdefault("Init", float(match[1]) * 1_000)
+    return averages
 
 
 def _threads(lines: Iterable[str]) -> int | None:
-    told = [int(one[1]) for line in lines if (one := _THREADS.match(line))]
-    return told[-1] if told else None
+    counts = [int(match[1]) for line in lines if (match := _THREADS.match(line))]
+    return counts[-1] if counts else None
 
 
 def _ns(microseconds: float | None) -> int | None:
@@ -321,11 +356,11 @@ def _whole(count: float | None) -> int | None:
 
 
 def _complaint(text: str) -> str:
-    """The last error that says something."""
+    """The last error line that names a reason."""
     lines = [_LOGCAT.sub("", line.strip()) for line in text.splitlines() if line.strip()]
-    errors = [one[1] for line in lines if (one := _ERROR.match(line))]
-    telling = [error for error in errors if "Benchmarking failed" not in error]
-    return (telling or errors or lines or ["nothing was said"])[-1][:300]
+    errors = [match[1] for line in lines if (match := _ERROR.match(line))]
+    reasons = [error for error in errors if "Benchmarking failed" not in error]
+    return (reasons or errors or lines or ["no output"])[-1][:300]
 
 
 if TYPE_CHECKING:

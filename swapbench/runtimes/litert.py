@@ -1,11 +1,11 @@
 """LiteRT: the worker that runs a .tflite file, and the adapter that reads it.
 
-Run as `python -m swapbench.runtimes.litert --mode time --artifact FILE`. One timed run is `set_tensor`, `invoke`,
-`get_tensor`: input copy, compute, output copy, as for onnxruntime.
+Run as `python -m swapbench.runtimes.litert --mode time --artifact FILE`. One timed run is `set_tensor`,
+`invoke`, `get_tensor`: input copy, compute, output copy, as for onnxruntime.
 
 The package is ai-edge-litert; where only tflite_runtime, its frozen predecessor, is installed, that is used
-and the package name says so. The default CPU delegate, XNNPACK, takes the nodes it knows; how many
-it really took is worked out from the interpreter's node list and reported.
+and recorded as the package. The default CPU delegate, XNNPACK, takes the nodes it supports; how many it
+really took is worked out from the interpreter's node list and reported.
 """
 
 from __future__ import annotations
@@ -20,14 +20,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.worker import Executed, Input, Profiled, Unusable, main
+from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.worker import Executed, Profiled, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
     from swapbench.records import Format
-    from swapbench.runtimes.worker import Array, Backend, Engine
+    from swapbench.runtimes.feed import Array
+    from swapbench.runtimes.worker import Backend, Engine
 
 PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite_runtime"))
 XNNPACK = "xnnpack"
@@ -57,7 +59,7 @@ class _LiteRT:
             self.package, self.version = package, version_of(package)
             self._folder = Path(getattr(self._interpreter, "__file__", "")).parent
             return
-        raise Unusable("the package ai-edge-litert is not installed; pip install ai-edge-litert")
+        raise Unusable("ai-edge-litert is not installed; install it with: pip install ai-edge-litert")
 
     def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
         return _Loaded(
@@ -68,7 +70,7 @@ class _LiteRT:
         from swapbench.runtimes import litert_profile
 
         if self.package != PACKAGES[0][1]:
-            raise Unusable(f"{self.package} has no profiler that can be reached from Python")
+            raise Unusable(f"{self.package} has no profiler that Python can use")
         library = litert_profile.library_of(self._folder, self.version)
         return litert_profile.profile(library, artifact, threads, feed, runs)
 
@@ -94,13 +96,13 @@ class _Loaded:
                 model_path=artifact, num_threads=threads, experimental_op_resolver_type=without
             )
         else:
-            raise Unusable(f"there is no delegate {provider!r} here; choose {XNNPACK} or {BUILTIN}")
+            raise Unusable(f"unknown delegate {provider!r}; choose {XNNPACK} or {BUILTIN}")
         interpreter.allocate_tensors()
         self.input = _only_input(interpreter)
         self.delegated_nodes, self.nodes = _coverage(interpreter)
         self.providers = _providers(self.delegated_nodes, self.nodes)
         if provider == XNNPACK and self.delegated_nodes == 0:
-            raise Unusable("xnnpack was asked for but took no node of the graph")
+            raise Unusable("xnnpack was requested, but it took no node of the graph")
         self._interpreter = interpreter
         self._index = interpreter.get_input_details()[0]["index"]
         output = interpreter.get_output_details()[0]
@@ -129,7 +131,7 @@ class _Loaded:
     def profile(self, feed: Array, runs: int) -> Profiled:
         placed = self._placed()
         if self._provider == BUILTIN:
-            return Profiled([], placed, "LiteRT's profiler runs the default delegate only")
+            return Profiled([], placed, "LiteRT's profiler only runs the default delegate")
         try:
             nodes = self._profile(feed, runs)
         except Unusable as reason:
@@ -152,14 +154,14 @@ def _only_input(interpreter: Any) -> Input:
     inputs = interpreter.get_input_details()
     if len(inputs) != 1:
         raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
-    (given,) = inputs
-    shape = tuple(int(size) for size in given["shape"])
-    signature = tuple(int(size) for size in given.get("shape_signature", shape))
+    (details,) = inputs
+    shape = tuple(int(size) for size in details["shape"])
+    signature = tuple(int(size) for size in details.get("shape_signature", shape))
     if any(size < 1 for size in (*shape, *signature)):
         raise Unusable(
-            f"the input {given['name']!r} has dynamic shape {list(signature)}; export it with a fixed one"
+            f"the input {details['name']!r} has dynamic shape {list(signature)}; export it with a fixed shape"
         )
-    return Input(str(given["name"]), shape, np.dtype(given["dtype"]), _quantisation(given))
+    return Input(str(details["name"]), shape, np.dtype(details["dtype"]), _quantisation(details))
 
 
 def _quantisation(details: Mapping[str, Any]) -> tuple[float, int] | None:
@@ -168,7 +170,7 @@ def _quantisation(details: Mapping[str, Any]) -> tuple[float, int] | None:
 
 
 def _coverage(interpreter: Any) -> tuple[int | None, int | None]:
-    """(nodes a delegate took, nodes of the graph), or (None, None) where this build does not tell."""
+    """(nodes that a delegate took, nodes of the graph), or (None, None) where this build hides them."""
     try:
         return delegated(interpreter._get_ops_details())  # noqa: SLF001 - there is no public way to ask
     except (AttributeError, KeyError, TypeError, ValueError):
@@ -176,19 +178,22 @@ def _coverage(interpreter: Any) -> tuple[int | None, int | None]:
 
 
 def _named(node: Executed, placed: Sequence[Executed]) -> Executed:
-    """A node that no delegate took, named by its number in the profile, with the name and output that it has in the graph."""
+    """A node of the profile with its name and output in the graph, where no delegate took it.
+
+    The profile only numbers such nodes.
+    """
     number = node.name.rpartition(":")[2]
     if node.provider != BUILTIN or not number.isdigit() or int(number) >= len(placed):
         return node
-    known = placed[int(number)]
-    return replace(node, name=known.name, output=known.output) if known.op == node.op else node
+    in_graph = placed[int(number)]
+    return replace(node, name=in_graph.name, output=in_graph.output) if in_graph.op == node.op else node
 
 
 def _tensor(interpreter: Any, node: Mapping[str, Any]) -> tuple[str, str, str]:
     """Name, operator and output of a node."""
-    told = interpreter._get_tensor_details(int(node["outputs"][0]), 0)  # noqa: SLF001 - no public way
-    shape = "x".join(str(int(length)) for length in told["shape"])
-    return str(told["name"]), str(node["op_name"]), f"{np.dtype(told['dtype'])} {shape}".strip()
+    details = interpreter._get_tensor_details(int(node["outputs"][0]), 0)  # noqa: SLF001 - no public way
+    shape = "x".join(str(int(length)) for length in details["shape"])
+    return str(details["name"]), str(node["op_name"]), f"{np.dtype(details['dtype'])} {shape}".strip()
 
 
 def delegated(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
@@ -198,23 +203,26 @@ def delegated(nodes: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
 
 
 def within_delegates(nodes: Sequence[Mapping[str, Any]]) -> tuple[list[Mapping[str, Any]], set[int]]:
-    """The graph's nodes and the places of those inside delegates, from an interpreter's node list.
+    """The graph's nodes and the places of those inside delegates.
 
-    The list holds the graph's nodes and, after them, one node "DELEGATE" for each part that a delegate took. A node
-    is inside where its output is reached by walking from a delegate's outputs back to the delegate's inputs.
+    A node is inside where its output is reached by walking from a delegate's outputs back to its inputs.
+
+    Args:
+        nodes: The interpreter's node list: the graph's nodes and, after them, one node "DELEGATE" for each
+            part that a delegate took.
     """
     graph = [node for node in nodes if node["op_name"] != "DELEGATE"]
-    maker = {int(tensor): position for position, node in enumerate(graph) for tensor in node["outputs"]}
+    producer = {int(tensor): place for place, node in enumerate(graph) for tensor in node["outputs"]}
     inside: set[int] = set()
     for delegate in (node for node in nodes if node["op_name"] == "DELEGATE"):
-        given = {int(tensor) for tensor in delegate["inputs"]}
-        todo = [int(tensor) for tensor in delegate["outputs"]]
-        while todo:
-            tensor = todo.pop()
-            if tensor in given or tensor not in maker or maker[tensor] in inside:
+        inputs = {int(tensor) for tensor in delegate["inputs"]}
+        pending = [int(tensor) for tensor in delegate["outputs"]]
+        while pending:
+            tensor = pending.pop()
+            if tensor in inputs or tensor not in producer or producer[tensor] in inside:
                 continue
-            inside.add(maker[tensor])
-            todo.extend(int(one) for one in graph[maker[tensor]]["inputs"])
+            inside.add(producer[tensor])
+            pending.extend(int(before) for before in graph[producer[tensor]]["inputs"])
     return graph, inside
 
 

@@ -1,12 +1,14 @@
-"""The times of operators inside LiteRT, XNNPACK's own included: LiteRT's profiler, by the C functions that its wheel exports.
+"""The times of operators inside LiteRT, XNNPACK's included: its profiler, through C functions of its wheel.
 
-The Python classes of ai-edge-litert show no profiler, but the library in its wheel exports the functions that LiteRT declares in
-`litert/c/litert_profiler.h`, `litert_compiled_model.h` and `litert_opaque_options.h`
-(https://github.com/google-ai-edge/LiteRT, Apache-2.0). Nobody promises that they stay: they are called only in the
-releases that they were tried with, and only in a process that does nothing else.
+The Python classes of ai-edge-litert do not expose the profiler, but the library in its wheel exports the
+functions that LiteRT declares in `litert/c/litert_profiler.h`, `litert_compiled_model.h` and
+`litert_opaque_options.h` (https://github.com/google-ai-edge/LiteRT, Apache-2.0). They are not promised to
+stay: they are called only in releases that they were tried with, and only in a process that does nothing
+else.
 
-The profiler gives its times as a table of text: for each operator its calls so far, and its share of all the time so far. XNNPACK's
-operators have neither the names nor the shapes of the graph's nodes. Times are whole microseconds.
+The profiler prints its times as a table: for each operator, its calls so far and its share of all the time
+so far. XNNPACK's operators have neither the names nor the shapes of the graph's nodes. Times are whole
+microseconds.
 """
 
 from __future__ import annotations
@@ -15,13 +17,14 @@ import ctypes
 import re
 from typing import TYPE_CHECKING, Any
 
-from swapbench.runtimes.worker import Executed, Unusable
+from swapbench.runtimes.feed import Unusable
+from swapbench.runtimes.worker import Executed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from swapbench.runtimes.worker import Array
+    from swapbench.runtimes.feed import Array
 
 TRIED = ("2.3.",)
 """Releases of ai-edge-litert whose functions are as declared here."""
@@ -29,32 +32,32 @@ TRIED = ("2.3.",)
 LIBRARIES = ("libLiteRt.so", "libLiteRt.dylib")
 WARMUP_RUNS = 3
 INSIDE = "Delegate/"
-"""What the profiler writes before the name of an operator that a delegate ran."""
+"""The profiler's prefix for an operator that a delegate ran."""
 
 _CPU, _WRITE, _MAX_RANK = 1, 1, 8
 _ROW = re.compile(
-    r"\s*(?P<op>\S.*?)\s+(?:[\d.]+\s+){3}(?P<share>[\d.]+)%\s+[\d.]+%\s+[\d.]+\s+(?P<calls>\d+)\s+\[(?P<name>.*)\]:(?P<index>\d+)\s*"
+    r"\s*(?P<op>\S.*?)\s+(?:[\d.]+\s+){3}(?P<share>[\d.]+)%\s+[\d.]+%\s+[\d.]+\s+(?P<calls>\d+)\s+"
+    r"\[(?P<name>.*)\]:(?P<index>\d+)\s*"
 )
 _TOTAL = re.compile(r"Timings \(microseconds\): count=\d+ (?:first=\d+ )?curr=(?P<us>\d+)")
 
 
 def library_of(package_folder: Path, version: str) -> Path:
-    """The library to profile with. Unusable, saying why, where it is not there or of a release that was not tried."""
+    """The library to profile with; Unusable where it is missing or of a release that was not tried."""
     if not version.startswith(TRIED):
-        tried = ", ".join(f"{one}*" for one in TRIED)
-        raise Unusable(
-            f"the profiler of ai-edge-litert was tried with releases {tried} and this is {version}"
-        )
+        tried = ", ".join(f"{release}*" for release in TRIED)
+        raise Unusable(f"profiling works with ai-edge-litert {tried}, but {version} is installed")
     for name in LIBRARIES:
         if (package_folder / name).is_file():
             return package_folder / name
-    raise Unusable("this build of ai-edge-litert brings no library with a profiler")
+    raise Unusable("this build of ai-edge-litert has no library with a profiler")
 
 
 def profile(library: Path, artifact: str, threads: int, feed: Array, runs: int) -> list[Executed]:
     """Every operator in the order of execution, with its time in each of `runs` runs after a warm-up.
 
-    Raises Unusable where one of the functions is missing or fails, or where the table is of another form.
+    Raises:
+        Unusable: A function is missing or fails, or the table has another form.
     """
     model = _Profiled(ctypes.CDLL(str(library)), artifact, threads, feed)
     for _ in range(WARMUP_RUNS):
@@ -63,16 +66,20 @@ def profile(library: Path, artifact: str, threads: int, feed: Array, runs: int) 
 
 
 def executed(summaries: list[str]) -> list[Executed]:
-    """What each run added to the table: summaries[i] is the table after i + 1 profiled runs."""
-    found: dict[tuple[str, str, str], Executed] = {}
+    """What each run added to the table.
+
+    Args:
+        summaries: `summaries[i]` is the profiler's table after i + 1 profiled runs.
+    """
+    nodes: dict[tuple[str, str, str], Executed] = {}
     before: dict[tuple[str, str, str], int] = {}
     for done, text in enumerate(summaries):
         rows, sum_us = _table(text)
         for key, (share, calls) in rows.items():
             op, name, index = key
-            if key not in found:
+            if key not in nodes:
                 inside = op.startswith(INSIDE)
-                found[key] = Executed(
+                nodes[key] = Executed(
                     "" if inside else f"{name}:{index}",
                     op.removeprefix(INSIDE),
                     "",
@@ -80,25 +87,30 @@ def executed(summaries: list[str]) -> list[Executed]:
                     [0] * done,
                     max(1, calls // (done + 1)),
                 )
-            spent_us = round(share * sum_us)  # whole microseconds went in: rounding brings them back
-            found[key].run_ns.append(max(0, spent_us - before.get(key, 0)) * 1000)
+            spent_us = round(share * sum_us)  # rounding restores the whole microseconds that went in
+            nodes[key].run_ns.append(max(0, spent_us - before.get(key, 0)) * 1000)
             before[key] = spent_us
-    if any(len(one.run_ns) != len(summaries) for one in found.values()):
+    if any(len(node.run_ns) != len(summaries) for node in nodes.values()):
         raise Unusable("the operators in LiteRT's profile changed from run to run")
-    return list(found.values())
+    return list(nodes.values())
 
 
 def _table(text: str) -> tuple[dict[tuple[str, str, str], tuple[float, int]], int]:
-    """(operator, name, index) -> (share, calls) in the order of execution, and the time of all in µs, both since the start."""
+    """Parse the profiler's table.
+
+    Returns:
+        (operator, name, index) -> (share of the time, calls), in the order of execution, and the time of all
+        operators in µs; both since the start.
+    """
     order = text.partition("Top by Computation Time")[0]
     rows = {
-        (found["op"], found["name"], found["index"]): (float(found["share"]) / 100, int(found["calls"]))
-        for found in map(_ROW.fullmatch, order.splitlines())
-        if found
+        (row["op"], row["name"], row["index"]): (float(row["share"]) / 100, int(row["calls"]))
+        for row in map(_ROW.fullmatch, order.splitlines())
+        if row
     }
     total = _TOTAL.search(text)
     if not rows or total is None:
-        raise Unusable("LiteRT's profile is of a form that is not known here")
+        raise Unusable("LiteRT's profile has an unknown format")
     return rows, int(total["us"])
 
 
@@ -114,20 +126,20 @@ class _TensorType(ctypes.Structure):
 
 
 class _Profiled:
-    """A model compiled for the CPU with profiling on, and its buffers. Lives as long as its process."""
+    """A model compiled for the CPU with profiling on, and its buffers; lives as long as its process."""
 
     def __init__(self, library: Any, artifact: str, threads: int, feed: Array) -> None:
         self._library = library
         self._c = ctypes.CDLL(None)
         self._c.strdup.restype = ctypes.c_void_p
-        self._environment = self._made("LiteRtCreateEnvironment", ctypes.c_int(0), None)
-        model = self._made("LiteRtCreateModelFromFile", self._environment, artifact.encode())
+        self._environment = self._result("LiteRtCreateEnvironment", ctypes.c_int(0), None)
+        model = self._result("LiteRtCreateModelFromFile", self._environment, artifact.encode())
         options = self._options(threads)
-        self._model = self._made("LiteRtCreateCompiledModel", self._environment, model, options)
-        self._profiler = self._made("LiteRtCompiledModelGetProfiler", self._model)
+        self._model = self._result("LiteRtCreateCompiledModel", self._environment, model, options)
+        self._profiler = self._result("LiteRtCompiledModelGetProfiler", self._model)
         if self._profiler.value is None:
-            raise Unusable("LiteRT gave no profiler for the model")
-        signature = self._made("LiteRtGetModelSignature", model, _size(0))
+            raise Unusable("LiteRT returned no profiler for the model")
+        signature = self._result("LiteRtGetModelSignature", model, _size(0))
         self._inputs, self._outputs = (self._buffers(signature, side) for side in ("Input", "Output"))
         self._write(self._inputs[0], feed)
 
@@ -137,18 +149,18 @@ class _Profiled:
 
     def profiled_run(self) -> str:
         """One run; the profiler's table of all profiled runs so far."""
-        self._call("LiteRtResetProfiler", self._profiler)  # else it keeps every event of every run
+        self._call("LiteRtResetProfiler", self._profiler)  # otherwise it keeps every event of every run
         self._call("LiteRtStartProfiler", self._profiler)
         self.run()
         self._call("LiteRtStopProfiler", self._profiler)
-        text = self._made("LiteRtGetProfileSummary", self._profiler, self._model)
+        text = self._result("LiteRtGetProfileSummary", self._profiler, self._model)
         try:
             return ctypes.string_at(text.value or 0).decode("utf-8", "replace")
         finally:
             self._c.free(text)
 
     def _options(self, threads: int) -> ctypes.c_void_p:
-        options = self._made("LiteRtCreateOptions")
+        options = self._result("LiteRtCreateOptions")
         self._call("LiteRtSetOptionsHardwareAccelerators", options, ctypes.c_int(_CPU))
         free = ctypes.cast(self._c.free, ctypes.c_void_p)
         for name, text in (
@@ -156,7 +168,7 @@ class _Profiled:
             ("xnnpack", f"num_threads = {threads}\n"),
         ):
             content = ctypes.c_void_p(self._c.strdup(text.encode()))
-            part = self._made("LiteRtCreateOpaqueOptions", name.encode(), content, free)
+            part = self._result("LiteRtCreateOpaqueOptions", name.encode(), content, free)
             self._call("LiteRtAddOpaqueOptions", options, part)
         return options
 
@@ -165,13 +177,13 @@ class _Profiled:
         self._call(f"LiteRtGetNumSignature{side}s", signature, ctypes.byref(count))
         buffers = (ctypes.c_void_p * count.value)()
         for place in range(count.value):
-            tensor = self._made(f"LiteRtGetSignature{side}TensorByIndex", signature, _size(place))
+            tensor = self._result(f"LiteRtGetSignature{side}TensorByIndex", signature, _size(place))
             kind = _TensorType()
             self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
-            needs = self._made(
+            needs = self._result(
                 f"LiteRtGetCompiledModel{side}BufferRequirements", self._model, _size(0), _size(place)
             )
-            buffers[place] = self._made(
+            buffers[place] = self._result(
                 "LiteRtCreateManagedTensorBufferFromRequirements",
                 self._environment,
                 ctypes.byref(kind),
@@ -180,29 +192,29 @@ class _Profiled:
         return buffers
 
     def _write(self, buffer: int, feed: Array) -> None:
-        given = ctypes.c_void_p(buffer)
+        handle = ctypes.c_void_p(buffer)
         size = ctypes.c_size_t()
-        self._call("LiteRtGetTensorBufferPackedSize", given, ctypes.byref(size))
+        self._call("LiteRtGetTensorBufferPackedSize", handle, ctypes.byref(size))
         if size.value != feed.nbytes:
-            raise Unusable(f"LiteRT takes {size.value} bytes of input where the graph has {feed.nbytes}")
+            raise Unusable(f"LiteRT takes {size.value} bytes of input, but the graph has {feed.nbytes}")
         memory = ctypes.c_void_p()
-        self._call("LiteRtLockTensorBuffer", given, ctypes.byref(memory), ctypes.c_int(_WRITE))
+        self._call("LiteRtLockTensorBuffer", handle, ctypes.byref(memory), ctypes.c_int(_WRITE))
         ctypes.memmove(memory, feed.tobytes(), feed.nbytes)
-        self._call("LiteRtUnlockTensorBuffer", given)
+        self._call("LiteRtUnlockTensorBuffer", handle)
 
-    def _made(self, name: str, *given: Any) -> ctypes.c_void_p:
-        """What a function puts behind its last argument."""
-        made = ctypes.c_void_p()
-        self._call(name, *given, ctypes.byref(made))
-        return made
+    def _result(self, name: str, *args: Any) -> ctypes.c_void_p:
+        """Call a function; returns what it stores through its last argument, a pointer."""
+        result = ctypes.c_void_p()
+        self._call(name, *args, ctypes.byref(result))
+        return result
 
-    def _call(self, name: str, *given: Any) -> None:
+    def _call(self, name: str, *args: Any) -> None:
         try:
             function = getattr(self._library, name)
         except AttributeError:
             raise Unusable(f"this build of ai-edge-litert has no function {name}") from None
         function.restype = ctypes.c_int
-        status = function(*given)
+        status = function(*args)
         if status != 0:
             raise Unusable(f"{name} of ai-edge-litert failed with status {status}")
 

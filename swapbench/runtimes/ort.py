@@ -1,10 +1,10 @@
 """onnxruntime: the worker that runs a .onnx file, and the adapter that reads it.
 
-Run as `python -m swapbench.runtimes.ort --mode time --artifact FILE`. One timed run is `InferenceSession.run` with a
-numpy input: it binds the input, computes and returns the output as an array.
+Run as `python -m swapbench.runtimes.ort --mode time --artifact FILE`. One timed run is `InferenceSession.run`
+with a numpy input: it binds the input, computes and returns the output as an array.
 
-Sequential execution, one inter-op thread. With several intra-op threads spinning is off: two workers that stay loaded
-and alternate must not burn each other's cores (it is recorded in the settings).
+Execution is sequential, with one inter-op thread. With several intra-op threads, spinning is off (and
+recorded in the settings): two workers that stay loaded and alternate must not burn each other's cores.
 """
 
 from __future__ import annotations
@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.worker import Input, Profiled, Unusable, main
+from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.worker import Profiled, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swapbench.records import Format
-    from swapbench.runtimes.worker import Array, Backend, Engine
+    from swapbench.runtimes.feed import Array
+    from swapbench.runtimes.worker import Backend, Engine
 
 CPU = "CPUExecutionProvider"
 PROFILED_WARMUP_RUNS = 3
@@ -62,7 +64,7 @@ class _Ort:
         try:
             import onnxruntime
         except ImportError:
-            raise Unusable("the package onnxruntime is not installed; pip install onnxruntime") from None
+            raise Unusable("onnxruntime is not installed; install it with: pip install onnxruntime") from None
         self._ort = onnxruntime
         self.package, self.version = _package(), onnxruntime.__version__
 
@@ -80,7 +82,7 @@ class _Session:
         wanted = provider or CPU
         if wanted not in ort.get_available_providers():
             raise Unusable(
-                f"{wanted} is not in this onnxruntime; it has {', '.join(ort.get_available_providers())}"
+                f"this onnxruntime does not have {wanted}; it has {', '.join(ort.get_available_providers())}"
             )
         self.settings = {"graph_optimization": "all"}
         if threads > 1:
@@ -89,7 +91,7 @@ class _Session:
         session = self._open()
         self.providers = tuple(session.get_providers())
         if wanted not in self.providers:
-            raise Unusable(f"{wanted} was asked for but the session runs on {', '.join(self.providers)}")
+            raise Unusable(f"{wanted} was requested, but the session runs on {', '.join(self.providers)}")
         self.input = _only_input(session)
         self._session, self._outputs = session, [session.get_outputs()[0].name]
 
@@ -100,7 +102,7 @@ class _Session:
         feeds = {self.input.name: feed}
         if len(session.get_outputs()) == 1:
             run: Callable[[], list[Array]] = partial(session.run, self._outputs, feeds)
-        else:  # all outputs are computed and returned, as an application would ask
+        else:  # all outputs are computed and returned, as in an application
             run = partial(session.run, None, feeds)
         return lambda: run()[0]
 
@@ -119,7 +121,7 @@ class _Session:
                 call()
             events = json.loads(Path(session.end_profiling()).read_bytes())
         nodes = executed(events, PROFILED_WARMUP_RUNS)
-        return Profiled(nodes, nodes, "" if nodes else "onnxruntime's profile holds no node")
+        return Profiled(nodes, nodes, "" if nodes else "onnxruntime's profile has no nodes")
 
 
 def _session(ort: Any, artifact: str, threads: int, provider: str, profile_into: str | None = None) -> Any:
@@ -141,15 +143,15 @@ def _only_input(session: Any) -> Input:
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
-    (given,) = inputs
-    if any(not isinstance(size, int) or size < 1 for size in given.shape):
+    (details,) = inputs
+    if any(not isinstance(size, int) or size < 1 for size in details.shape):
         raise Unusable(
-            f"the input {given.name!r} has dynamic shape {list(given.shape)}; fix it with: "
+            f"the input {details.name!r} has dynamic shape {list(details.shape)}; fix it with: "
             "python -m onnxruntime.tools.make_dynamic_shape_fixed"
         )
-    if given.type not in TYPES:
-        raise Unusable(f"the input {given.name!r} has type {given.type}; only numbers can be fed")
-    return Input(given.name, tuple(given.shape), np.dtype(TYPES[given.type]))
+    if details.type not in TYPES:
+        raise Unusable(f"the input {details.name!r} has type {details.type}, which is not numeric")
+    return Input(details.name, tuple(details.shape), np.dtype(TYPES[details.type]))
 
 
 def _package() -> str:

@@ -1,7 +1,7 @@
-"""What both Python workers share: the command line, the feed, the timed loops, the answers.
+"""What both Python workers share: the command line, the timed loops, the answers.
 
-The contract that they keep stands in `swapbench.runtimes.contract`. Only the standard library and numpy are imported here:
-this module is most of a worker's start-up, and its memory is in every worker's.
+Their protocol is described in `swapbench.runtimes.contract`. Only the standard library and numpy are imported
+here: this module is most of a worker's start-up time, and every worker carries its memory.
 """
 
 from __future__ import annotations
@@ -14,19 +14,18 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
-import numpy as np
+from swapbench.runtimes.feed import ImageFeed, Normalise, Unusable, open_samples, random_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TextIO
 
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from swapbench.runtimes.feed import Array, Input
 
 WAKE_RUNS = 2
+"""Untimed runs before a slice, which wake the thread pool."""
 MAX_RUNS_A_SLICE = 1_000_000
 MAX_WARMUP_RUNS = 10_000
 MOST_FPS = 10_000
@@ -34,39 +33,12 @@ ROWS_A_LINE = 256
 POOL_SLEEP_LIMIT_S = 0.25
 PROFILED_NS = 250_000_000
 MIN_PROFILED_RUNS = 10
-"""A profile has so many runs as fit its time, and these at least."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """The one input of a graph, as the runtime itself describes it.
-
-    quantisation: (scale, zero_point) of an integer input, else None; real value = (stored - zero_point) * scale.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    quantisation: tuple[float, int] | None = None
-
-    @property
-    def channels_last(self) -> bool | None:
-        """Layout of an image input (rank 4, 3 channels), or None where the input is no image."""
-        if len(self.shape) != 4:
-            return None
-        if self.shape[3] == 3:
-            return True
-        return False if self.shape[1] == 3 else None
-
-    @property
-    def height_width(self) -> tuple[int, int]:
-        """Size of an image input in pixels."""
-        return (self.shape[1], self.shape[2]) if self.channels_last else (self.shape[2], self.shape[3])
+"""A profile has as many runs as fit into its time, and at least this many."""
 
 
 @dataclass(frozen=True)
 class Executed:
-    """A node that a runtime executed; see ports.Node, which the parent makes of it."""
+    """A node that a runtime executed; the parent turns it into a ports.Node."""
 
     name: str
     op: str
@@ -78,7 +50,7 @@ class Executed:
 
 @dataclass(frozen=True)
 class Profiled:
-    """What a runtime's profiler tells; see ports.Profile."""
+    """What a runtime's profiler reports; see ports.Profile."""
 
     nodes: list[Executed]
     placed: list[Executed]
@@ -95,15 +67,22 @@ class Engine(Protocol):
     nodes: int | None
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
-        """The whole of one timed run over `feed`, which may change between calls; answers the first output."""
+        """A function that is one whole timed run.
+
+        Args:
+            feed: The input buffer; its content may change between calls.
+
+        Returns:
+            A function that returns the first output.
+        """
         ...
 
     def real(self, output: Array) -> Array:
-        """The first output as real numbers (dequantised where the graph's output is quantised)."""
+        """The first output in real numbers, dequantised where it is quantised."""
         ...
 
     def profile(self, feed: Array, runs: int) -> Profiled:
-        """The same model once more with the runtime's profiler on: each node's time in `runs` runs after a warm-up."""
+        """Load the model again with the runtime's profiler on, and time each node in `runs` runs."""
         ...
 
 
@@ -115,12 +94,8 @@ class Backend(Protocol):
     version: str
 
     def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
-        """Make the model in the file `artifact` ready to run. Unusable where it cannot be."""
+        """Load a model file; Unusable where it cannot be run."""
         ...
-
-
-class Unusable(Exception):
-    """Something about the request or the model that makes the run impossible; becomes the error line."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -129,140 +104,44 @@ class _Parser(argparse.ArgumentParser):
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """Read the command line of a worker. Unusable where it is wrong."""
+    """Parse the command line of a worker; Unusable where it is wrong."""
     parser = _Parser(description="Time or score one model file in this process.")
     parser.add_argument("--mode", choices=("time", "serve", "score", "profile"), default="time")
     parser.add_argument("--artifact", required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
-        "--runs", type=int, default=50, help="timed runs in time mode; at most so many in profile mode"
+        "--runs", type=int, default=50, help="timed runs in time mode; the upper limit in profile mode"
     )
-    parser.add_argument("--warmup-runs", type=int, default=5, help="at least so many untimed runs")
-    parser.add_argument("--warmup-ns", type=int, default=50_000_000, help="and at least for so long")
+    parser.add_argument("--warmup-runs", type=int, default=5, help="minimum number of untimed runs")
+    parser.add_argument("--warmup-ns", type=int, default=50_000_000, help="minimum time of the untimed runs")
     parser.add_argument("--samples", help=".npy file, uint8 [n, height, width, 3]")
     parser.add_argument("--normalise", help='JSON {"scale": s, "mean": [3], "std": [3]}')
-    parser.add_argument("--index", type=int, default=0, help="the sample that feeds the timed runs")
-    parser.add_argument("--seed", type=int, default=0, help="of the random input")
+    parser.add_argument("--index", type=int, default=0, help="the sample to feed to the timed runs")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random input")
     parser.add_argument(
-        "--fps", type=float, help="every timed run waits for its frame; those that come meanwhile are lost"
+        "--fps",
+        type=float,
+        help="camera pacing: every timed run waits for its frame; frames due during a run are lost",
     )
-    parser.add_argument("--provider", help="execution provider or delegate to insist on")
+    parser.add_argument("--provider", help="the execution provider or delegate that must be used")
     options = parser.parse_args(list(argv))
     if options.threads < 1 or options.runs < 1:
         raise Unusable("--threads and --runs must be at least 1")
     if options.fps is not None and not 0 < options.fps <= MOST_FPS:
-        raise Unusable(f"--fps needs a number above 0, not {options.fps}")
+        raise Unusable(f"--fps must be above 0 and at most {MOST_FPS}, not {options.fps}")
     return options
 
 
-# ---------------------------------------------------------------------------------------------- input
-
-
-def random_input(spec: Input, seed: int) -> Array:
-    """Seeded data for a graph input: floats uniform in [0, 1), integers over their full range."""
-    rng = np.random.default_rng(seed)
-    if spec.dtype.kind == "f":
-        return rng.random(spec.shape, np.float32).astype(spec.dtype)
-    if spec.dtype.kind in "iu":
-        limits = np.iinfo(spec.dtype)
-        return rng.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True)
-    if spec.dtype.kind == "b":
-        return rng.integers(0, 2, spec.shape).astype(spec.dtype)
-    raise Unusable(f"the input {spec.name!r} has type {spec.dtype}; only numbers can be fed")
-
-
-@dataclass(frozen=True)
-class Normalise:
-    """Per channel `(pixel * scale - mean) / std` of a pixel in 0..255."""
-
-    scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-    @classmethod
-    def from_json(cls, text: str) -> Normalise:
-        """Read `{"scale": s, "mean": [a, b, c], "std": [a, b, c]}`."""
-        try:
-            given = json.loads(text)
-            mean, std = (tuple(float(v) for v in given[key]) for key in ("mean", "std"))
-            scale = float(given["scale"])
-        except (ValueError, KeyError, TypeError) as problem:
-            raise Unusable(f"--normalise is not JSON with scale, mean and std: {problem!r}") from None
-        if len(mean) != 3 or len(std) != 3 or 0 in std:
-            raise Unusable("--normalise needs three means and three stds, none of them 0")
-        return cls(scale, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-
-    def table(self, spec: Input) -> Array:
-        """What each of the 256 pixel values becomes in each channel: [3, 256] in the graph's own type.
-
-        Computed in double precision and rounded once, so that every worker feeds the same bits.
-        """
-        pixels = np.arange(256, dtype=np.float64)
-        real = np.stack([(pixels * self.scale - m) / s for m, s in zip(self.mean, self.std, strict=True)])
-        if spec.quantisation is None:
-            if spec.dtype.kind != "f":
-                raise Unusable(f"the input {spec.name!r} is {spec.dtype} without a quantisation scale")
-            return real.astype(spec.dtype)
-        scale, zero_point = spec.quantisation
-        limits = np.iinfo(spec.dtype)
-        stored: Array = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max).astype(spec.dtype)
-        return stored
-
-
-class ImageFeed:
-    """One preallocated input buffer that uint8 images are normalised into, by table."""
-
-    def __init__(self, spec: Input, normalise: Normalise) -> None:
-        if spec.channels_last is None or spec.shape[0] != 1:
-            raise Unusable(
-                f"the input {spec.name!r} of shape {list(spec.shape)} is not one image with 3 channels"
-            )
-        self.buffer: Array = np.zeros(spec.shape, spec.dtype)
-        self._table = normalise.table(spec)
-        self._flat_table = self._table.ravel()
-        self._entry: Array | None = None
-        if spec.channels_last:
-            channels = np.arange(3, dtype=np.intp) * 256
-            self._offset = np.ascontiguousarray(np.broadcast_to(channels, spec.shape[1:]))
-            self._entry = np.zeros(spec.shape[1:], np.intp)
-
-    def fill(self, image: Array) -> None:
-        """Normalise `image`, uint8 [height, width, 3], into `buffer`."""
-        # mode "clip": with "raise" numpy would take into a temporary copy first
-        if self._entry is not None:
-            np.add(image, self._offset, out=self._entry)
-            np.take(self._flat_table, self._entry, out=self.buffer[0], mode="clip")
-            return
-        for channel in range(3):
-            np.take(self._table[channel], image[:, :, channel], out=self.buffer[0, channel], mode="clip")
-
-
-def open_samples(path: str, spec: Input) -> Array:
-    """Map the samples file; Unusable where it does not hold images of the graph's size."""
-    try:
-        samples: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as problem:
-        raise Unusable(f"the samples file cannot be read: {problem}") from None
-    if samples.dtype != np.uint8 or samples.ndim != 4 or samples.shape[3] != 3 or len(samples) == 0:
-        raise Unusable(f"samples are {samples.dtype} {list(samples.shape)}, not uint8 [n, height, width, 3]")
-    if spec.channels_last is None:
-        raise Unusable(f"the input {spec.name!r} of shape {list(spec.shape)} takes no image with 3 channels")
-    if samples.shape[1:3] != spec.height_width:
-        wanted = "x".join(map(str, reversed(spec.height_width)))
-        raise Unusable(f"samples are {samples.shape[2]}x{samples.shape[1]} px, the graph takes {wanted}")
-    return samples
-
-
-# ---------------------------------------------------------------------------------------------- memory and threads
+# ----------------------------------------------------------------------------------------- memory and threads
 
 
 def resident_bytes() -> int:
-    """Resident set of this process now; its high-water mark where /proc is missing."""
+    """The resident set of this process now; its high-water mark where there is no /proc."""
     return _status_bytes("VmRSS:") or peak_resident_bytes()
 
 
 def peak_resident_bytes() -> int:
-    """High-water mark of this process's resident set."""
+    """The high-water mark of this process's resident set."""
     peak = _status_bytes("VmHWM:")
     if peak is not None:
         return peak
@@ -288,9 +167,9 @@ def wait_until_pool_sleeps(
     cpu_ns: Callable[[], int] = time.process_time_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Wait until this process uses (almost) no CPU; False where it still spins after `limit_s`.
+    """Wait until this process uses almost no CPU; False where it still spins after `limit_s`.
 
-    Thread pools spin for a while after their last work, in hope of more.
+    Thread pools spin for a while after their last task, waiting for more.
     """
     step_s = 0.002
     for _ in range(max(1, round(limit_s / step_s))):
@@ -301,7 +180,7 @@ def wait_until_pool_sleeps(
     return False
 
 
-# ---------------------------------------------------------------------------------------------- the timed loops
+# -------------------------------------------------------------------------------------------- the timed loops
 
 
 def timed_runs(
@@ -313,9 +192,20 @@ def timed_runs(
     cpu_ns: Callable[[], int] = time.process_time_ns,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[list[int], int, int]:
-    """Wall time of each run, the CPU time of all, and the frames lost: `runs` runs, or fewer (at least one) once `limit_ns` is over.
+    """Time `runs` runs, or fewer (at least one) once `limit_ns` has passed.
 
-    frame_ns: a camera gives a frame so often; every run waits for one, and those that come while it computes are lost.
+    Args:
+        call: One run.
+        runs: How many at most.
+        limit_ns: For all runs together; None for no limit.
+        frame_ns: The time between two frames of a camera: every run waits for a frame, and frames due during
+            a run are lost. None for runs back to back.
+        clock: Wall time in ns.
+        cpu_ns: CPU time of this process in ns.
+        sleep: Stands in for time.sleep.
+
+    Returns:
+        The wall time of each run, the CPU time of all of them (both in ns), and the number of lost frames.
     """
     times = [0] * runs
     done = lost = 0
@@ -343,7 +233,7 @@ def timed_runs(
 def warm_up(
     call: Callable[[], object], runs: int, limit_ns: int, clock: Callable[[], int] = time.perf_counter_ns
 ) -> list[int]:
-    """At least `runs` untimed runs and at least `limit_ns` of them; answers their times, to size slices with."""
+    """Run at least `runs` times and for at least `limit_ns`; returns the wall time of each run in ns."""
     times: list[int] = []
     end = clock() + limit_ns
     while len(times) < MAX_WARMUP_RUNS:
@@ -356,7 +246,7 @@ def warm_up(
 
 
 class _Session:
-    """One worker's life after its runtime is imported."""
+    """The life of a worker once its runtime is imported."""
 
     def __init__(
         self, options: argparse.Namespace, backend: Backend, say: Callable[[Mapping[str, object]], None]
@@ -406,7 +296,7 @@ class _Session:
         return feed.buffer, "sample"
 
     def time(self, runs: int, limit_ns: int | None, wake_runs: int) -> None:
-        """One slice: wake, time, let the pool fall asleep, say."""
+        """One slice: wake up, time, let the thread pool fall asleep, report."""
         for _ in range(wake_runs):
             self.call()
         run_ns, cpu_ns, lost = timed_runs(self.call, runs, limit_ns, self.frame_ns)
@@ -418,7 +308,7 @@ class _Session:
         self.say({"event": "slice", **slice_, "peak_rss_bytes": peak_resident_bytes()})
 
     def serve(self, requests: Iterable[str]) -> None:
-        """One slice a request line, until the input ends."""
+        """One slice per request line, until the input ends."""
         for line in requests:
             if not line.strip():
                 continue
@@ -429,13 +319,13 @@ class _Session:
                 runs = int(request["runs"]) if "runs" in request or limit_ns is None else fitting
                 wake_runs = int(request.get("wake_runs", WAKE_RUNS))
             except (ValueError, KeyError, TypeError, AttributeError) as problem:
-                raise Unusable(f"no request: {line.strip()[:100]!r} ({problem!r})") from None
+                raise Unusable(f"invalid request: {line.strip()[:100]!r} ({problem!r})") from None
             if runs < 1:
                 raise Unusable("a slice needs at least one run")
             self.time(min(runs, MAX_RUNS_A_SLICE), limit_ns, wake_runs)
 
     def score(self) -> None:
-        """Every sample once; nothing but the runs themselves counts as invoke time."""
+        """Score every sample once; only the runs themselves count as invoke time."""
         options, engine = self.options, self.engine
         if options.samples is None or options.normalise is None:
             raise Unusable("scoring needs --samples and --normalise")
@@ -443,7 +333,7 @@ class _Session:
         feed = ImageFeed(engine.input, Normalise.from_json(options.normalise))
         call, clock = engine.timed_call(feed.buffer), time.perf_counter_ns
         rows: list[list[float]] = []
-        invoke_ns = said = 0
+        invoke_ns = reported = 0
         started = clock()
         for index in range(len(samples)):
             feed.fill(samples[index])
@@ -452,28 +342,28 @@ class _Session:
             invoke_ns += clock() - begin
             rows.append(engine.real(output).ravel().tolist())
             if len(rows) == ROWS_A_LINE or index + 1 == len(samples):
-                self.say({"event": "outputs", "first": said, "rows": rows})
-                said, rows = index + 1, []
-                # mapped anew, so that the pages read so far are no longer in this process's memory
+                self.say({"event": "outputs", "first": reported, "rows": rows})
+                reported, rows = index + 1, []
+                # mapped again, so that the pages read so far leave this process's memory
                 samples = open_samples(options.samples, engine.input)
         self.say({"event": "scored", "n": len(samples), "invoke_ns": invoke_ns, "pass_ns": clock() - started})
 
     def profile(self) -> None:
-        """Runs without and with the runtime's profiler; nodes without their own times are said without them."""
+        """Run without and with the runtime's profiler, and report the time of every node."""
         fitting = max(PROFILED_NS // self.typical_ns, MIN_PROFILED_RUNS)
         runs = min(fitting, self.options.runs)
         run_ns, _, _ = timed_runs(self.call, runs)
-        found = self.engine.profile(self.feed, runs)
+        profiled = self.engine.profile(self.feed, runs)
         self.say(
             {
                 "event": "profile",
                 "run_ns": run_ns,
-                "nodes": [asdict(one) for one in found.nodes],
+                "nodes": [asdict(node) for node in profiled.nodes],
                 "placed": [
-                    {"name": one.name, "op": one.op, "output": one.output, "provider": one.provider}
-                    for one in found.placed
+                    {"name": node.name, "op": node.op, "output": node.output, "provider": node.provider}
+                    for node in profiled.placed
                 ],
-                "absent": found.absent,
+                "absent": profiled.absent,
             }
         )
 
@@ -481,7 +371,17 @@ class _Session:
 def work(
     argv: Sequence[str], open_backend: Callable[[], Backend], requests: Iterable[str], out: TextIO
 ) -> int:
-    """Be a worker: everything is said on `out`, every failure as one error line. Answers the exit status."""
+    """Be a worker.
+
+    Args:
+        argv: The command line, without the program.
+        open_backend: Imports the runtime.
+        requests: Standard input, a request per line.
+        out: Where the answers go, among them one error line for any failure.
+
+    Returns:
+        The exit status.
+    """
 
     def say(answer: Mapping[str, object]) -> None:
         out.write(json.dumps(answer, separators=(",", ":")) + "\n")
@@ -509,7 +409,7 @@ def work(
         return 130
     except BrokenPipeError:
         return 1
-    except Exception as problem:  # noqa: BLE001 - the parent must get one line whatever a runtime throws
+    except Exception as problem:  # noqa: BLE001 - the parent must get one line whatever a runtime raises
         kind = "" if isinstance(problem, Unusable) else f"{type(problem).__name__}: "
         say({"event": "error", "message": " ".join(f"{kind}{problem}".split())[:2000]})
         return 1
@@ -517,9 +417,9 @@ def work(
 
 
 def main(open_backend: Callable[[], Backend]) -> int:
-    """Be a worker in this process.
+    """Be a worker in this process; returns the exit status.
 
-    Libraries that print to the standard output, from Python or from C, print to the standard error instead.
+    What libraries print to standard output, from Python or from C, goes to standard error instead.
     """
     answers = os.dup(1)
     os.dup2(2, 1)

@@ -17,7 +17,7 @@ from phone.dialects import DIALECTS  # noqa: E402
 from phone.lifecycle import ABIS, Phone, Unavailable, adb_server, emulated_phone  # noqa: E402
 
 USAGE = """
-Without a command the phone stays until Ctrl-C or end of input, and takes switches from standard input, a line each:
+Without a command the phone stays until Ctrl-C or end of input, and takes switches from standard input:
     thermal_status=3        cable=false        charging=true        missing=["*/charge_counter"]
     reset   restart   state   truth   processes
 With a command, it runs while the phone is there; adb in it finds the phone, and its exit status is passed on:

@@ -1,7 +1,7 @@
-"""The adb transport protocol as the phone's side speaks it: connections, streams, shell, exec and forwarded ports.
+"""The phone's side of the adb transport protocol: connections, streams, shell, exec and forwarded ports.
 
-A message is six little-endian words (command, two arguments, length, checksum, command inverted) and a payload. Many
-streams share a connection; each may have one WRTE under way until the other side says OKAY.
+A message is six little-endian words (command, two arguments, length, checksum, command inverted) and a
+payload. Many streams share a connection; each may have one WRTE under way until the other side says OKAY.
 Source: the protocol description in AOSP's packages/modules/adb (protocol.txt, SHELL.TXT, SYNC.TXT).
 """
 
@@ -186,8 +186,8 @@ class Connection:
             else:
                 await self.send(AUTH, AUTH_TOKEN, 0, os.urandom(20))
         elif command == AUTH and first == 2:
-            # A signature by a key that the phone does not know: the next message brings the key, and the person is
-            # asked. Nothing more is said until the switch is turned.
+            # A signature by a key that the phone does not know: the next message brings the key, and the
+            # person is asked. Nothing more is said until the switch is turned.
             await self.send(AUTH, AUTH_TOKEN, 0, os.urandom(20))
         elif not self._online:
             return

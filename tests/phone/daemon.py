@@ -1,7 +1,8 @@
-"""The phone's first process: adbd, the fuel gauge, what Android's programs ask, and the switches, in one loop.
+"""The phone's first process: adbd, the fuel gauge, Android's programs and the switches, in one loop.
 
-Started in fresh namespaces by `lifecycle`, without site-packages. Prints one line of JSON when the phone can be reached,
-or says why there is none; ends when its standard input closes, and every process of the phone ends with it.
+Started in fresh namespaces by `lifecycle`, without site-packages. Prints one line of JSON when the phone can
+be reached, or says why there is none; ends when its standard input closes, and every process of the phone
+ends with it.
 
 The control socket takes one JSON object a line and answers each with one:
 
@@ -9,11 +10,11 @@ The control socket takes one JSON object a line and answers each with one:
     {"do": "reset"}                       healthy again, nothing running, nothing on the disk
     {"do": "restart"}                     the system starts again: nothing running, the disk as it was
     {"do": "state"}                       all switches
-    {"do": "truth"}                       energy and CPU time since start, now and at the gauge's last step; rails
+    {"do": "truth"}                       energy and CPU time since start, now and at the gauge's last step
     {"do": "processes"}                   what runs on the phone
     {"do": "kill", "match": "text", "signal": 9}
     {"do": "plan", "command": "text", "after_s": 0.5, "then": {...}}
-        a request to be done so long after the next service whose name holds the text is opened (null: from now)
+        a request to be done so long after a service whose name holds the text is next opened (null: now)
 """
 
 # ruff: noqa: T201 - what starts us reads our standard output
@@ -220,7 +221,8 @@ class Daemon:
         await self._apply()
         text = f"{told.status} {2 if told.stderr else 1}\n{told.text}".encode("utf-8", "surrogateescape")
         reply = ASK.parent / f"reply.{pid}"
-        # The asker opens its end after it asked, on a busy machine much later; one that was killed in between never does.
+        # The asker opens its end after it asked, on a busy machine much later; one that was killed in
+        # between never does.
         while _lives(pid):
             try:
                 pipe = os.open(reply, os.O_WRONLY | os.O_NONBLOCK)
@@ -282,7 +284,8 @@ class Daemon:
     async def _carry_out(self, plan: dict[str, Any]) -> None:
         await asyncio.sleep(plan["after_s"])
         done = await self._do(plan["then"])
-        # What is to be killed may not have come that far yet; a phone that was reset meanwhile is none of this plan's.
+        # What is to be killed may not have come that far yet; a phone that was reset meanwhile is none of
+        # this plan's.
         while plan["then"]["do"] == "kill" and not done["killed"] and plan["for"] == self._resets:
             await asyncio.sleep(0.005)
             done = await self._do(plan["then"])

@@ -1,6 +1,7 @@
-"""The main job on an emulated x86-64 phone: one bundled network in two formats, on a small simulated set. For `make phone`.
+"""The main job on an emulated x86-64 phone: one bundled network in two formats, on a small simulated set.
 
-What needs no phone comes first: simulating, exporting. Then the phone starts, and its run is timed.
+For `make phone`. What needs no phone comes first: simulating, exporting. Then the phone starts, and its run
+is timed.
 """
 
 # ruff: noqa: T201 - this module is a command line

@@ -1,4 +1,4 @@
-"""What differs between vendors: properties, clusters, units and signs of the battery, sensors, rails. Data only.
+"""What differs between vendors: properties, clusters, the battery's units and signs, sensors, rails.
 
 The properties say that the phone is emulated, so that no record of it can be taken for one of the real model.
 """
@@ -21,7 +21,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Sensor:
-    """A temperature as the thermal HAL (`name`, `kind`) and as a thermal zone (`zone`); `of` is what it follows."""
+    """A temperature in the thermal HAL (`name`, `kind`) and as a thermal zone; `of` is what it follows."""
 
     name: str
     kind: int
@@ -41,7 +41,7 @@ class Rail:
 
 @dataclass(frozen=True)
 class Dialect:
-    """One vendor's phone. `current_ua` is the unit of the current node; `discharge_sign` its sign while discharging."""
+    """A vendor's phone: `current_ua` is the unit of the current, `discharge_sign` its sign in discharge."""
 
     name: str
     properties: dict[str, str]

@@ -1,7 +1,8 @@
 """Gets the Debian packages that phones are made of into a cache folder, through a private view of apt.
 
-The machine's own sources are asked, for any architecture; nothing of its apt or dpkg state is touched and nothing is
-installed. What came is noted with its sha256 in `<cache>/<architecture>/fetched.json`; a second call changes nothing.
+The machine's own sources are asked, for any architecture; nothing of its apt or dpkg state is touched and
+nothing is installed. What came is noted with its sha256 in `<cache>/<architecture>/fetched.json`; a second
+call changes nothing.
 
     python tests/phone/fetch.py                        # the shell and busybox, for this machine and for arm64
     python tests/phone/fetch.py --arch arm64 libc6     # further packages, unpacked beside them

@@ -2,11 +2,11 @@
 
 A test file says `pytest_plugins = ["phone.fixture"]` and takes
 
-    phone           an emulated phone of this machine's architecture, Pixel dialect, healthy and empty for every test
+    phone           an emulated phone of this machine's architecture, Pixel dialect, fresh for every test
     start_phone     start_phone(dialect="xiaomi", arch="arm64"): further phones, which end with the test
 
-While a test has one of them, ANDROID_ADB_SERVER_PORT points every adb that it starts to a private server. Where the
-machine cannot have a phone, the test is skipped with the reason.
+While a test has one of them, ANDROID_ADB_SERVER_PORT points every adb that it starts to a private server.
+Where the machine cannot have a phone, the test is skipped with the reason.
 """
 
 from __future__ import annotations

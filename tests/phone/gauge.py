@@ -1,6 +1,7 @@
 """A battery gauge and power rails driven by the CPU time that the phone's processes really use.
 
-The model is the truth: 800 mW always, and 1500 mJ for every second of CPU time. Energy since start is therefore
+The model is the truth: 800 mW always, and 1500 mJ for every second of CPU time. Energy since start is
+therefore
 
     energy_uj = 800 mW x seconds + 1500 mW x CPU seconds
 
@@ -35,8 +36,9 @@ RAIL_START_UWS = 20_000_000_000
 def phone_cpu_s() -> float:
     """CPU seconds of all processes of this process namespace but the daemon, living and dead.
 
-    Children that were waited for are in their parent's sums. The daemon's sum is read first and parents (lower
-    numbers) before children: a process that ends in between is missed until the next reading, never counted twice.
+    Children that were waited for are in their parent's sums. The daemon's sum is read first and parents
+    (lower numbers) before children: a process that ends in between is missed until the next reading, never
+    counted twice.
     """
     dead = resource.getrusage(resource.RUSAGE_CHILDREN)
     ticks = 0

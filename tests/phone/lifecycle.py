@@ -1,7 +1,7 @@
 """Starts emulated phones and a private adb server, and ends both.
 
-Nothing is found by name: what was started is ended by its process id, also when we are killed (the phone ends when its
-standard input closes, the adb server gets a signal when its parent dies).
+Nothing is found by name: what was started is ended by its process id, also when we are killed (the phone
+ends when its standard input closes, the adb server gets a signal when its parent dies).
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 NAMESPACES = ("unshare", "--user", "--keep-caps", "--mount", "--pid", "--fork", "--kill-child")
 SHELL_USER = ("--map-user=2000", "--map-group=2000")
-# The kernel lets only user 0 of a namespace register an interpreter, and an ordinary user can map one user only.
+# The kernel lets only user 0 of a namespace register an interpreter, and an ordinary user can map one user
+# only.
 QEMU_USER = ("--map-user=0", "--map-group=0")
 ABIS = {"amd64": "x86_64", "arm64": "arm64-v8a"}
 START_TIMEOUT_S = 30
@@ -127,8 +128,9 @@ class Phone:
     def connect(self) -> str:
         """Connects adb with the phone afresh; returns what adb said.
 
-        A third of a second after a link was cut adb connects again by itself. Told to disconnect in that moment, it answers before
-        it has let go, or connects all the same; to connect meanwhile would find the phone "already connected", and then gone.
+        A third of a second after a link was cut adb connects again by itself. Told to disconnect in that
+        moment, it answers before it has let go, or connects all the same; to connect meanwhile would find
+        the phone "already connected", and then gone.
         """
         self.adb_server("disconnect", self.serial)
         deadline = time.monotonic() + ADB_TIMEOUT_S
@@ -173,7 +175,7 @@ class Phone:
         self._ask({"do": "plan", "command": command, "after_s": after_s, "then": then})
 
     def kill_when(self, command: str, match: str, *, after_s: float = 0.0, signal: int = 9) -> None:
-        """Sends the signal so long after a command with the text in it is next started, or once there is what `match` means."""
+        """Sends the signal so long after a command with the text is next started, or once `match` runs."""
         then = {"do": "kill", "match": match, "signal": signal}
         self._ask({"do": "plan", "command": command, "after_s": after_s, "then": then})
 
@@ -219,7 +221,7 @@ def adb_server() -> Iterator[AdbServer]:
 def emulated_phone(
     adb: AdbServer, *, dialect: str = "pixel", arch: str | None = None, port: int = 0
 ) -> Iterator[Phone]:
-    """A phone, connected with the server. `arch` is amd64 or arm64 (None: this machine's); port 0 takes a free one.
+    """A phone, connected with the server; `arch` is amd64 or arm64 (None: this machine's), port 0 a free one.
 
     Raises Unavailable, with the reason, where the machine cannot have such a phone.
     """
@@ -262,7 +264,8 @@ def daemon_argv(dialect: str, arch: str, port: int) -> list[str]:
         found = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
         if arch != "arm64" or found is None:
             raise Unavailable(
-                f"no emulator for {arch} programs on this machine; for arm64: apt-get install qemu-user-static"
+                f"no emulator for {arch} programs on this machine; "
+                "for arm64: apt-get install qemu-user-static"
             )
         qemu = ["--qemu", found]
         user = QEMU_USER
@@ -285,9 +288,10 @@ def _check_namespaces() -> None:
     tried = subprocess.run([*NAMESPACES, *SHELL_USER, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
         raise Unavailable(
-            f"the kernel refuses user namespaces ({tried.stderr.strip()}). In a container, allow unshare and mount "
-            "(docker: --security-opt seccomp=unconfined --security-opt systempaths=unconfined); on Ubuntu, set "
-            "kernel.apparmor_restrict_unprivileged_userns to 0"
+            f"the kernel refuses user namespaces ({tried.stderr.strip()}). "
+            "In a container, allow unshare and mount "
+            "(docker: --security-opt seccomp=unconfined --security-opt systempaths=unconfined); "
+            "on Ubuntu, set kernel.apparmor_restrict_unprivileged_userns to 0"
         )
 
 

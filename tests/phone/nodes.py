@@ -23,7 +23,8 @@ BATTERY = "/sys/class/power_supply/battery"
 def clusters(dialect: Dialect, cpus: Sequence[int]) -> list[tuple[Cluster, list[int]]]:
     """Spreads the cores that really exist over the dialect's clusters, so that pinning is real.
 
-    With fewer cores than the phone has, one stays big and one mid as long as there are any; eight are as on the phone.
+    With fewer cores than the phone has, one stays big and one mid as long as there are any; eight are as on
+    the phone.
     """
     count = min(len(cpus), sum(dialect.cores))
     if count == sum(dialect.cores):
@@ -55,7 +56,7 @@ def cpuinfo(dialect: Dialect, cpus: Sequence[int]) -> str:
 
 
 def stat(cpus: Sequence[int], seconds: float, cpu_s: float, started_s: int) -> str:
-    """/proc/stat: how busy the phone's own processes kept its cores, spread evenly, in hundredths of a second.
+    """/proc/stat: how busy the phone's processes kept its cores, spread evenly, in hundredths of a second.
 
     Always of the same length: it is written over in place, since a file mounted on another cannot be swapped.
     """

@@ -1,7 +1,7 @@
 """getprop, dumpsys, settings and the other small programs of Android: what they print, from the state.
 
-Formats follow the public sources of Android; values are made. What a phone of the dialect does not have is refused in
-the words of the real program.
+Formats follow the public sources of Android; values are made. What a phone of the dialect does not have is
+refused in the words of the real program.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def _setprop(words: list[str], view: View) -> Answer:
 
 
 def _settings(words: list[str], view: View) -> Answer:
-    """`get|put|delete|list NAMESPACE [NAME [VALUE]]`; the battery saver and staying awake are settings of Android."""
+    """`get|put|delete|list NAMESPACE [NAME [VALUE]]`; the battery saver and staying awake are settings."""
     state = view.state
     match words:
         case ["list", namespace]:
@@ -326,7 +326,10 @@ def _dump_rails(words: list[str], view: View) -> Answer:
     """The dump of the power stats HAL, three sections; a delta (against the last caller's) is not offered."""
 
     def section(title: str, body: str) -> str:
-        return f"\n============= PowerStats HAL 2.0 {title} ==============\n{body}========== End of PowerStats HAL 2.0 {title} ==========\n"
+        return (
+            f"\n============= PowerStats HAL 2.0 {title} ==============\n"
+            f"{body}========== End of PowerStats HAL 2.0 {title} ==========\n"
+        )
 
     rails = view.reading.rail_uws
     meter = f"  {'Channel':>32}   {'Cumulative Energy':>18}\n" + "".join(
@@ -348,7 +351,8 @@ def _dump_powerstats(words: list[str], view: View) -> Answer:
         for index, rail in enumerate(view.dialect.rails)
     )
     return Answer(
-        f"PowerStatsService dumpsys: available PowerEntities\n\nPowerStatsService dumpsys: available Channels\n{channels}"
+        "PowerStatsService dumpsys: available PowerEntities\n\n"
+        f"PowerStatsService dumpsys: available Channels\n{channels}"
     )
 
 
@@ -365,7 +369,8 @@ def _dump_meminfo(words: list[str], view: View) -> Answer:
         f"Applications Memory Usage (in Kilobytes):\n\n** MEMINFO in pid {pid} [{sizes['Name']}] **\n"
         "                   Pss  Private\n                 Total    Dirty\n"
         f"  Native Heap {resident_kb:>8} {resident_kb:>8}\n\n App Summary\n            Graphics:        0\n"
-        f"           TOTAL PSS: {resident_kb:>8}            TOTAL RSS: {resident_kb:>8}       TOTAL SWAP PSS:        0\n"
+        f"           TOTAL PSS: {resident_kb:>8}            TOTAL RSS: {resident_kb:>8}"
+        "       TOTAL SWAP PSS:        0\n"
     )
 
 

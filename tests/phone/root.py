@@ -31,8 +31,8 @@ APPLETS = (  # noqa: SIM905 - a list of 100 names would take 100 lines
     "usleep uudecode uuencode vi watch wc which who whoami xargs xxd xz yes zcat"
 ).split()
 
-# One script is all of Android's programs: it asks the daemon, which alone knows the phone's state, and prints what
-# it is told. A named pipe for every question, since a shell has no sockets.
+# One script is all of Android's programs: it asks the daemon, which alone knows the phone's state, and
+# prints what it is told. A named pipe for every question, since a shell has no sockets.
 _ASK = f"""#!/system/bin/sh
 reply={ASK.parent}/reply.$$
 rm -f "$reply"
@@ -79,10 +79,10 @@ def build(root: Path, shell: Path, busybox: Path) -> None:
 
 
 def enter(root: Path, shell: Path, busybox: Path, *, cpuinfo: str | None, qemu: Path | None) -> None:
-    """Builds the phone over the folder and makes it this process's root; needs fresh user, mount and pid namespaces.
+    """Builds the phone over the folder and makes it this process's root, in fresh namespaces.
 
-    Afterwards this process keeps only the right to remount; what it starts has no rights but those of the shell user.
-    Raises Refused where the kernel does not allow a mount.
+    Afterwards this process keeps only the right to remount; what it starts has no rights but those of the
+    shell user. Raises Refused where the kernel does not allow a mount.
     """
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=128m,mode=755")
     build(root, shell, busybox)

@@ -12,16 +12,24 @@ THERMAL_STATUSES = range(7)
 class State:
     """Every switch with the value it has on a healthy phone.
 
-    The link: `authorised` (the person allowed this computer), `answering` (else adb calls the phone offline), `cable`
-    (else nothing can connect; an attached charger goes with it), `pull_cable_after_push_bytes` (once),
-    `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there, once).
+    The link: `authorised` (the person allowed this computer), `answering` (else adb calls the phone
+    offline), `cable` (else nothing can connect; an attached charger goes with it),
+    `pull_cable_after_push_bytes` (once), `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there,
+    once).
+
     The disk: `disk_free_bytes` (None: plenty), `noexec` (nothing below /data may run).
-    What can be read: `missing` and `unreadable` (shell patterns of paths under /sys), `missing_services` (dumpsys).
-    Power: `charging`, `suspend_input_works`, `input_suspended`, `battery_faked` (field: value), `battery_saver`,
-    `level_percent`, `charge_quantum_uah`.
-    Heat: `thermal_status` (0 to 6; frequency caps and the skin sensor follow), `thermal_override` (faked), `cpu_c`,
-    `battery_c`, `skin_c` (None: what the status means).
-    The rest: `screen_on`, `stay_on`, `governor` (None: the dialect's), `properties` and `settings` that were set.
+
+    What can be read: `missing` and `unreadable` (shell patterns of paths under /sys), `missing_services`
+    (dumpsys).
+
+    Power: `charging`, `suspend_input_works`, `input_suspended`, `battery_faked` (field: value),
+    `battery_saver`, `level_percent`, `charge_quantum_uah`.
+
+    Heat: `thermal_status` (0 to 6; frequency caps and the skin sensor follow), `thermal_override` (faked),
+    `cpu_c`, `battery_c`, `skin_c` (None: what the status means).
+
+    The rest: `screen_on`, `stay_on`, `governor` (None: the dialect's), `properties` and `settings` that
+    were set.
     """
 
     authorised: bool = True

@@ -111,7 +111,7 @@ async def _send(stream: Stream, path: str) -> None:
 
 
 class _Arriving:
-    """A file that is being pushed. The first thing that goes wrong is kept; the client hears of it at the end."""
+    """A file that is being pushed. The first error is kept; the client hears of it at the end."""
 
     def __init__(self, path: Path, mode: int) -> None:
         self.path, self.mode = path, mode

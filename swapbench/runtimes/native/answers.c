@@ -1,4 +1,4 @@
-/* What the runner says and is asked: JSON, one object a line, written whole. */
+/* The runner's JSON: one object per line, written in a single piece; requests are read here too. */
 #include "runner.h"
 
 #include <errno.h>
@@ -16,7 +16,8 @@ void answer_on(int descriptor) { answers = descriptor; }
 
 void *need(size_t bytes) {
     void *memory = NULL;
-    if (posix_memalign(&memory, 64, bytes ? bytes : 1) != 0) refuse("memory", "out of memory: %zu bytes were asked for", bytes);
+    if (posix_memalign(&memory, 64, bytes ? bytes : 1) != 0)
+        refuse("memory", "out of memory: %zu bytes were requested", bytes);
     memset(memory, 0, bytes);
     return memory;
 }
@@ -51,7 +52,7 @@ void put_string(Text *text, const char *string) {
 }
 
 void put_number(Text *text, double number) {
-    /* 17 digits give back the same double; the names are those of Python's json */
+    /* 17 digits round-trip a double; NaN and Infinity are spelled as in Python's json module */
     if (number != number) put(text, "NaN");
     else if (number - number != 0) put(text, number > 0 ? "Infinity" : "-Infinity");
     else put(text, "%.17g", number);
@@ -62,7 +63,7 @@ void say(Text *line) {
     for (size_t done = 0; done < line->used;) {
         ssize_t written = write(answers, line->bytes + done, line->used - done);
         if (written < 0 && errno == EINTR) continue;
-        if (written <= 0) _exit(1); /* nobody listens any more */
+        if (written <= 0) _exit(1); /* nobody is reading any more */
         done += (size_t)written;
     }
     line->used = 0;
@@ -81,7 +82,7 @@ void refuse(const char *stage, const char *format, ...) {
     put_string(&line, message);
     put(&line, "}");
     say(&line);
-    _exit(1); /* not exit(): the destructors of a runtime in trouble may never end */
+    _exit(1); /* not exit(): the destructors of a runtime that failed may hang */
 }
 
 /* ---- reading a flat JSON object ---- */
@@ -92,7 +93,7 @@ static const char *skip_spaces(const char *at) {
 }
 
 static const char *read_number(const char *at, double *number) {
-    /* strtod also takes what JSON does not: hexadecimal digits, "inf", leading spaces */
+    /* strtod also accepts what JSON does not: hexadecimal digits, "inf", leading spaces */
     if (*at != '-' && (*at < '0' || *at > '9')) return NULL;
     char *end;
     *number = strtod(at, &end);
@@ -102,16 +103,16 @@ static const char *read_number(const char *at, double *number) {
 }
 
 static const char *read_value(const char *at, Member *into) {
-    bool many = *at == '[';
-    if (many) at = skip_spaces(at + 1);
-    for (into->count = 0; !(many && *at == ']');) {
+    bool is_array = *at == '[';
+    if (is_array) at = skip_spaces(at + 1);
+    for (into->count = 0; !(is_array && *at == ']');) {
         double number;
         at = read_number(at, &number);
         if (at == NULL) return NULL;
         if (into->count < 3) into->numbers[into->count] = number;
         into->count++;
         at = skip_spaces(at);
-        if (!many) return at;
+        if (!is_array) return at;
         if (*at == ',') at = skip_spaces(at + 1);
         else if (*at != ']') return NULL;
     }
@@ -161,9 +162,10 @@ int64_t process_cpu_ns(void) { return clock_ns(CLOCK_PROCESS_CPUTIME_ID); }
 
 void put_clocks(Text *text) {
     /* read together: power rails are stamped with the time since boot, runs with the monotonic clock */
-    int64_t monotonic = clock_ns(CLOCK_MONOTONIC), boot = clock_ns(CLOCK_BOOTTIME), real = clock_ns(CLOCK_REALTIME);
-    put(text, "\"clocks\":{\"monotonic_ns\":%lld,\"boottime_ns\":%lld,\"realtime_ns\":%lld}", (long long)monotonic,
-        (long long)boot, (long long)real);
+    int64_t monotonic = clock_ns(CLOCK_MONOTONIC);
+    int64_t boot = clock_ns(CLOCK_BOOTTIME), real = clock_ns(CLOCK_REALTIME);
+    put(text, "\"clocks\":{\"monotonic_ns\":%lld,\"boottime_ns\":%lld,\"realtime_ns\":%lld}",
+        (long long)monotonic, (long long)boot, (long long)real);
 }
 
 void sleep_until(int64_t due_ns) {

@@ -1,11 +1,12 @@
-/* How a program starts on Android, where it is built without an NDK: this stands in for its crtbegin_dynamic.o. */
+/* The start-up code of an Android program that is built without the NDK: replaces its crtbegin_dynamic.o. */
 
 typedef struct {
     void (**preinit)(void), (**init)(void), (**fini)(void);
     unsigned long preinit_count, init_count, fini_count;
 } Structors;
 
-extern void __libc_init(void *arguments, void (*at_exit)(void), int (*slingshot)(int, char **, char **), const Structors *);
+extern void __libc_init(void *arguments, void (*at_exit)(void), int (*slingshot)(int, char **, char **),
+                        const Structors *);
 extern int main(int, char **, char **);
 
 __attribute__((used)) static void start_with(void *arguments) {
@@ -14,8 +15,13 @@ __attribute__((used)) static void start_with(void *arguments) {
 }
 
 /* the kernel leaves argc, argv and the environment on the stack */
-__asm__(".globl _start\n.type _start,%function\n_start: mov x29, #0\n mov x30, #0\n mov x0, sp\n b start_with\n");
+__asm__(".globl _start\n"
+        ".type _start,%function\n"
+        "_start: mov x29, #0\n"
+        " mov x30, #0\n"
+        " mov x0, sp\n"
+        " b start_with\n");
 
-/* the headers ask for errno by musl's name; bionic has another */
+/* musl's headers reach errno through __errno_location; bionic calls it __errno */
 extern int *__errno(void);
 int *__errno_location(void) { return __errno(); }

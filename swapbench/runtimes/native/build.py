@@ -1,9 +1,10 @@
-"""Building the native runner from its one source: for this computer, arm64 Linux with glibc, and Android.
+"""Building the native runner from one source: for this computer, arm64 Linux with glibc, and Android.
 
-The compiler is Android's NDK where the environment names one (for Android), else zig from the package ziglang, which
-brings glibc's headers and link libraries of every version. It knows no bionic (Android's C library): for Android the
-program is compiled against musl's headers, whose types and constants that we use have the same layout on arm64, and
-linked against empty stand-ins of libc.so and libdl.so, which give the linker names and nothing else.
+The compiler is Android's NDK where the environment names one (for Android), else zig from the package
+ziglang, which brings glibc's headers and link libraries in every version. It does not know bionic, Android's
+C library: for Android the program is compiled against musl's headers (the types and constants that we use
+have the same layout on arm64) and linked against empty stand-ins of libc.so and libdl.so, which only give
+the linker the names.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SOURCES = ("runner.c", "answers.c", "feed.c", "watch.c", "ort.c", "tflite.c", "l
 HEADERS = ("runner.h", "ort_slots.h")
 START = "bionic.c"
 
-# Without contraction: a*b+c rounded once would feed other bits on arm64 than the Python worker does.
+# Without contraction: a*b+c rounded only once would feed other bits on arm64 than the Python worker does.
 FLAGS = ("-std=gnu11", "-D_GNU_SOURCE", "-O2", "-ffp-contract=off", "-Wall", "-Wextra", "-Werror", "-s")
 GLIBC = "2.17"  # the oldest that current compilers know: every distribution since 2014
 OLDEST_ANDROID = 24  # what onnxruntime's Android library asks for
@@ -85,22 +86,25 @@ COMPILE_TIMEOUT_S = 300.0
 
 
 def this_computer() -> Target:
-    """The target that runs here. UserError on a machine that has none."""
+    """The target for this computer; UserError where there is none."""
     name = f"{platform.machine()}-{platform.system().lower()}"
     for target in TARGETS:
         if target == name:
             return target
     raise UserError(
         f"the native runner cannot be built for this computer ({name})",
-        remedy=f"Targets: {', '.join(TARGETS)}",
+        remedy=f"It can be built for: {', '.join(TARGETS)}",
     )
 
 
 def build(target: Target, folder: Path) -> Path:
-    """The runner for `target`: built into `folder`, or the one that lies there where the source is the same.
+    """The runner for `target`: built into `folder`, unless one of the same source is there already.
 
-    It is there whole or not at all, also where several processes build at the same time. Raises MissingPackage where
-    it must be built and no compiler is found, EnvironmentFailed where compiling fails or the folder cannot be written.
+    It is there whole or not at all, even where several processes build at the same time.
+
+    Raises:
+        MissingPackage: It must be built and there is no compiler.
+        EnvironmentFailed: Compiling fails, or the folder cannot be written.
     """
     path = folder.resolve() / f"runner-{target}-{source_digest(target)[:16]}"
     if path.is_file():
@@ -118,7 +122,7 @@ def build(target: Target, folder: Path) -> Path:
 
 
 def source_digest(target: Target) -> str:
-    """SHA-256 over the source and the way of building it."""
+    """SHA-256 over the source and how it is built."""
     how = (target, FLAGS, GLIBC, OLDEST_ANDROID, ANDROID_LINK, BARE, LIBRARIES)
     digest = hashlib.sha256(repr(how).encode())
     for name in (*SOURCES, *HEADERS, START):
@@ -127,18 +131,23 @@ def source_digest(target: Target) -> str:
 
 
 def find_compiler(target: Target, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
-    """The command of a compiler for `target`. MissingPackage where there is none, EnvironmentFailed for a wrong NDK."""
+    """The command of a compiler for `target`.
+
+    Raises:
+        MissingPackage: There is none.
+        EnvironmentFailed: The environment names an NDK that cannot be used.
+    """
     ndk = next((environment[name] for name in NDK_VARIABLES if environment.get(name)), None)
     if target == "aarch64-android" and ndk is not None:
-        found = sorted(
+        compilers = sorted(
             Path(ndk).glob(f"toolchains/llvm/prebuilt/*/bin/aarch64-linux-android{OLDEST_ANDROID}-clang")
         )
-        if not found:
+        if not compilers:
             raise EnvironmentFailed(
                 f"the Android NDK {ndk} has no clang for arm64 and Android API {OLDEST_ANDROID}",
                 remedy=f"Correct or unset {' / '.join(NDK_VARIABLES)}",
             )
-        return (str(found[0]),)
+        return (str(compilers[0]),)
     if importlib.util.find_spec("ziglang") is None:
         raise MissingPackage("ziglang", "building the native runner", "phone")
     return (sys.executable, "-m", "ziglang", "cc")
@@ -195,10 +204,9 @@ def _run(argv: Sequence[str], scratch: Path) -> None:
             f"compiling the native runner took longer than {COMPILE_TIMEOUT_S:g} s"
         ) from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()[
-            -1:
-        ]
+        lines = done.stderr.splitlines()
+        reasons = [line for line in lines if "error" in line] or lines[-1:] or [f"status {done.returncode}"]
         raise EnvironmentFailed(
-            f"the native runner could not be compiled: {lines[0] if lines else f'status {done.returncode}'}",
-            remedy="Is ziglang a recent one? pip install --upgrade ziglang",
+            f"the native runner could not be compiled: {reasons[0]}",
+            remedy="Upgrade the compiler: pip install --upgrade ziglang",
         )

@@ -1,4 +1,4 @@
-/* What goes into the graph: images normalised by table, bit for bit as swapbench/runtimes/worker.py does it,
+/* What is fed to the graph: images normalised through a table, bit for bit as in swapbench/runtimes/feed.py,
  * or seeded random data. Compiled without contraction of a*b+c, which would round differently on arm64. */
 #include "runner.h"
 
@@ -31,25 +31,29 @@ size_t tensor_elements(const Tensor *tensor) {
 static const char *shape_text(const Tensor *tensor) {
     static char text[160];
     size_t used = (size_t)snprintf(text, sizeof text, "[");
-    for (int i = 0; i < tensor->rank; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", i ? ", " : "", (long long)tensor->shape[i]);
+    for (int i = 0; i < tensor->rank; i++) {
+        long long length = tensor->shape[i];
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%lld", i ? ", " : "", length);
+    }
     snprintf(text + used, sizeof text - used, "]");
     return text;
 }
 
 void check_only_input(size_t inputs, const Tensor *input) {
-    if (inputs != 1) refuse("model", "the graph has %zu inputs; only graphs with one input can be run", inputs);
+    if (inputs != 1)
+        refuse("model", "the graph has %zu inputs; only graphs with one input can be run", inputs);
     for (int i = 0; i < input->rank; i++)
         if (input->shape[i] < 1)
-            refuse("model", "the input '%s' has dynamic shape %s; export it with a fixed one", input->name, shape_text(input));
-    if (input->element == OTHER) refuse("model", "the input '%s' is of a type that is no number", input->name);
+            refuse("model", "the input '%s' has dynamic shape %s; export it with a fixed shape",
+                   input->name, shape_text(input));
+    if (input->element == OTHER) refuse("model", "the input '%s' is not numeric", input->name);
 }
 
 /* ---- numbers ---- */
 
 static double round_half_even(double value) {
     double size = value < 0 ? -value : value;
-    if (!(size < TWO_TO_52)) return value; /* whole already, or not a number */
+    if (!(size < TWO_TO_52)) return value; /* already an integer, or NaN */
     size = (size + TWO_TO_52) - TWO_TO_52;
     return value < 0 ? -size : size;
 }
@@ -71,7 +75,8 @@ static uint16_t half_of(double value) {
     if (size < power_of_two(-14)) return sign | (uint16_t)round_half_even(size * power_of_two(24));
     int exponent = (int)(bits >> 52 & 2047) - 1023;
     /* a mantissa that rounds up to 2048 carries into the exponent, as it should */
-    return sign | (uint16_t)(((exponent + 14) << 10) + (int)round_half_even(size * power_of_two(10 - exponent)));
+    int mantissa = (int)round_half_even(size * power_of_two(10 - exponent));
+    return sign | (uint16_t)(((exponent + 14) << 10) + mantissa);
 }
 
 static double double_of_half(uint16_t half) {
@@ -131,38 +136,42 @@ static bool takes_images(const Tensor *input) {
 Samples open_samples(const char *path, const Tensor *input) {
     int file = open(path, O_RDONLY | O_CLOEXEC);
     struct stat about;
-    if (file < 0 || fstat(file, &about) != 0) refuse("samples", "the samples file cannot be read: %s: %s", path, strerror(errno));
+    if (file < 0 || fstat(file, &about) != 0)
+        refuse("samples", "cannot read the samples file %s: %s", path, strerror(errno));
     size_t size = (size_t)about.st_size;
-    if (size < 12) refuse("samples", "the samples file cannot be read: %s is no .npy file", path);
+    if (size < 12) refuse("samples", "cannot read the samples file %s: it is not a .npy file", path);
     const uint8_t *bytes = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
     close(file);
-    if (bytes == MAP_FAILED) refuse("samples", "the samples file cannot be read: %s: %s", path, strerror(errno));
+    if (bytes == MAP_FAILED) refuse("samples", "cannot read the samples file %s: %s", path, strerror(errno));
 
-    /* .npy: magic, version, header length (2 bytes in version 1, else 4), a Python dictionary as text, the array */
+    /* .npy: magic, version, header length (2 bytes in version 1, else 4), a Python dict as text, the array */
     bool is_short = bytes[6] == 1;
     size_t start = is_short ? 10 : 12;
     size_t length = (size_t)bytes[8] | (size_t)bytes[9] << 8;
     if (!is_short) length |= (size_t)bytes[10] << 16 | (size_t)bytes[11] << 24;
     char header[512] = {0};
     if (memcmp(bytes, "\x93NUMPY", 6) != 0 || length >= sizeof header || start + length > size)
-        refuse("samples", "the samples file cannot be read: %s is no .npy file", path);
+        refuse("samples", "cannot read the samples file %s: it is not a .npy file", path);
     memcpy(header, bytes + start, length);
     const char *shape = strstr(header, "'shape':");
     unsigned long long count = 0, height = 0, width = 0;
-    int matched = 0; /* stays 0 unless the shape matches to its closing parenthesis */
+    int matched = 0; /* stays 0 unless the shape matches up to its closing parenthesis */
     if (shape != NULL) sscanf(shape, "'shape': (%llu, %llu, %llu, 3)%n", &count, &height, &width, &matched);
-    if (strstr(header, "'descr': '|u1'") == NULL || strstr(header, "'fortran_order': False") == NULL || matched == 0 ||
-        count == 0 || height == 0 || width == 0 || height > 1 << 20 || width > 1 << 20)
+    bool is_bytes = strstr(header, "'descr': '|u1'") && strstr(header, "'fortran_order': False");
+    bool is_sane = count > 0 && height > 0 && width > 0 && height <= 1 << 20 && width <= 1 << 20;
+    if (!is_bytes || matched == 0 || !is_sane)
         refuse("samples", "samples are %.200s, not uint8 [n, height, width, 3]", header);
     if (!takes_images(input))
-        refuse("samples", "the input '%s' of shape %s takes no image with 3 channels", input->name, shape_text(input));
+        refuse("samples", "the input '%s' of shape %s does not take a 3-channel image", input->name,
+               shape_text(input));
     unsigned long long rows = (unsigned long long)input->shape[channels_last(input) ? 1 : 2];
     unsigned long long columns = (unsigned long long)input->shape[channels_last(input) ? 2 : 3];
     if (height != rows || width != columns)
-        refuse("samples", "samples are %llux%llu px, the graph takes %llux%llu", width, height, columns, rows);
+        refuse("samples", "samples are %llux%llu px, but the graph takes %llux%llu", width, height,
+               columns, rows);
     size_t image = (size_t)(height * width * 3);
     if ((size - start - length) / image < count)
-        refuse("samples", "the samples file cannot be read: %s is shorter than its header says", path);
+        refuse("samples", "cannot read the samples file %s: it is shorter than its header says", path);
     return (Samples){bytes + start + length, (size_t)count, (size_t)height, (size_t)width, image};
 }
 
@@ -177,11 +186,12 @@ Feed image_feed(const Tensor *input, const char *normalise) {
     const Member *scale = member(given, count, "scale");
     const Member *mean = three(given, count, "mean"), *std = three(given, count, "std");
     if (scale == NULL || scale->count != 1 || mean == NULL || std == NULL)
-        refuse("usage", "--normalise is not JSON with scale, three means and three stds");
+        refuse("usage", "--normalise is not JSON with a scale, three means and three stds");
     if (std->numbers[0] == 0 || std->numbers[1] == 0 || std->numbers[2] == 0)
-        refuse("usage", "--normalise needs three means and three stds, none of them 0");
+        refuse("usage", "--normalise needs three means and three non-zero stds");
     if (!takes_images(input) || input->shape[0] != 1)
-        refuse("samples", "the input '%s' of shape %s is not one image with 3 channels", input->name, shape_text(input));
+        refuse("samples", "the input '%s' of shape %s is not a single 3-channel image", input->name,
+               shape_text(input));
     bool is_float = input->element == F16 || input->element == F32 || input->element == F64;
     if (!is_float && !input->quantised)
         refuse("model", "the input '%s' is an integer without a quantisation scale", input->name);
@@ -201,15 +211,16 @@ Feed image_feed(const Tensor *input, const char *normalise) {
     return feed;
 }
 
-#define FILL(Type)                                                                                        \
-    do {                                                                                                  \
-        const Type *table = (const Type *)feed->table;                                                    \
-        Type *into = feed->buffer;                                                                        \
-        if (channels_last(input))                                                                         \
-            for (size_t i = 0; i < 3 * area; i++) into[i] = table[i % 3 * 256 + image[i]];                \
-        else                                                                                              \
-            for (size_t channel = 0; channel < 3; channel++)                                              \
-                for (size_t i = 0; i < area; i++) into[channel * area + i] = table[channel * 256 + image[3 * i + channel]]; \
+#define FILL(Type)                                                                                           \
+    do {                                                                                                     \
+        const Type *table = (const Type *)feed->table;                                                       \
+        Type *into = feed->buffer;                                                                           \
+        if (channels_last(input))                                                                            \
+            for (size_t i = 0; i < 3 * area; i++) into[i] = table[i % 3 * 256 + image[i]];                   \
+        else                                                                                                 \
+            for (size_t channel = 0; channel < 3; channel++)                                                 \
+                for (size_t i = 0; i < area; i++)                                                            \
+                    into[channel * area + i] = table[channel * 256 + image[3 * i + channel]];                \
     } while (0)
 
 void fill(const Feed *feed, const uint8_t *image) {
@@ -234,7 +245,8 @@ static uint64_t next_random(uint64_t *state) {
 }
 
 Feed random_feed(const Tensor *input, int64_t seed) {
-    /* As the Python worker: floats uniform in [0, 1), integers over their full range; the numbers themselves differ. */
+    /* The Python worker's distributions (floats uniform in [0, 1), integers over their full range), not its
+     * numbers. */
     size_t elements = tensor_elements(input), bytes = element_bytes(input->element);
     Feed feed = {input, need(elements * bytes), NULL};
     uint64_t state = (uint64_t)seed;

@@ -1,7 +1,8 @@
-/* LiteRT through its own C API (libLiteRt.so without TfLite*), in the form that it has from 2.2.0 on; 2.1 is refused.
+/* LiteRT through its own C API (libLiteRt.so without TfLite*) as of 2.2.0; 2.1 is refused.
  *
- * One timed run copies the input into a locked buffer, runs the compiled model and copies the first output out of
- * another. A dynamic shape is not told: the parent, which reads the file itself, refuses it. "The first output" is that of the graph, as for the Python worker; signatures may order theirs otherwise. */
+ * One timed run copies the input into a locked buffer, runs the compiled model and copies the first output
+ * out of another. The API does not report dynamic shapes: the parent reads the file itself and refuses them.
+ * "First output" means the graph's, as for the Python worker; a signature may order its outputs otherwise. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -29,37 +30,37 @@ typedef struct {
 } Quantisation;
 
 typedef int Status;
-#define FUNCTIONS(F)                                                                                                 \
-    F(Status, LiteRtCreateEnvironment, (int count, const void *options, void **environment))                         \
-    F(Status, LiteRtCreateModelFromFile, (void *environment, const char *path, void **model))                        \
-    F(Status, LiteRtCreateOptions, (void **options))                                                                 \
-    F(Status, LiteRtSetOptionsHardwareAccelerators, (void *options, int accelerators))                               \
-    F(Status, LiteRtCreateOpaqueOptions,                                                                             \
-      (const char *name, void *payload, void (*release)(void *), void **opaque))                                     \
-    F(Status, LiteRtAddOpaqueOptions, (void *options, void *opaque))                                                 \
-    F(Status, LiteRtCreateCompiledModel, (void *environment, void *model, void *options, void **compiled))           \
-    F(Status, LiteRtCompiledModelIsFullyAccelerated, (void *compiled, bool *fully))                                  \
-    F(Status, LiteRtGetModelSignature, (void *model, size_t index, void **signature))                                \
-    F(Status, LiteRtGetSignatureSubgraph, (void *signature, void **graph))                                           \
-    F(Status, LiteRtGetNumSubgraphOps, (void *graph, size_t *count))                                                 \
-    F(Status, LiteRtGetSubgraphOutput, (void *graph, size_t index, void **tensor))                                   \
-    F(Status, LiteRtGetNumSignatureInputs, (void *signature, size_t *count))                                         \
-    F(Status, LiteRtGetNumSignatureOutputs, (void *signature, size_t *count))                                        \
-    F(Status, LiteRtGetSignatureInputTensorByIndex, (void *signature, size_t index, void **tensor))                  \
-    F(Status, LiteRtGetSignatureOutputTensorByIndex, (void *signature, size_t index, void **tensor))                 \
-    F(Status, LiteRtGetTensorName, (void *tensor, const char **name))                                                \
-    F(Status, LiteRtGetRankedTensorType, (void *tensor, Ranked *type))                                               \
-    F(Status, LiteRtGetQuantizationTypeId, (void *tensor, int *kind))                                                \
-    F(Status, LiteRtGetPerTensorQuantization, (void *tensor, Quantisation *quantisation))                            \
-    F(Status, LiteRtGetCompiledModelInputBufferRequirements,                                                         \
-      (void *compiled, size_t signature, size_t index, void **requirements))                                         \
-    F(Status, LiteRtGetCompiledModelOutputBufferRequirements,                                                        \
-      (void *compiled, size_t signature, size_t index, void **requirements))                                         \
-    F(Status, LiteRtCreateManagedTensorBufferFromRequirements,                                                       \
-      (void *environment, const Ranked *type, void *requirements, void **buffer))                                    \
-    F(Status, LiteRtLockTensorBuffer, (void *buffer, void **data, int mode))                                         \
-    F(Status, LiteRtUnlockTensorBuffer, (void *buffer))                                                              \
-    F(Status, LiteRtRunCompiledModel,                                                                                \
+#define FUNCTIONS(F)                                                                                         \
+    F(Status, LiteRtCreateEnvironment, (int count, const void *options, void **environment))                 \
+    F(Status, LiteRtCreateModelFromFile, (void *environment, const char *path, void **model))                \
+    F(Status, LiteRtCreateOptions, (void **options))                                                         \
+    F(Status, LiteRtSetOptionsHardwareAccelerators, (void *options, int accelerators))                       \
+    F(Status, LiteRtCreateOpaqueOptions,                                                                     \
+      (const char *name, void *payload, void (*release)(void *), void **opaque))                             \
+    F(Status, LiteRtAddOpaqueOptions, (void *options, void *opaque))                                         \
+    F(Status, LiteRtCreateCompiledModel, (void *environment, void *model, void *options, void **compiled))   \
+    F(Status, LiteRtCompiledModelIsFullyAccelerated, (void *compiled, bool *fully))                          \
+    F(Status, LiteRtGetModelSignature, (void *model, size_t index, void **signature))                        \
+    F(Status, LiteRtGetSignatureSubgraph, (void *signature, void **graph))                                   \
+    F(Status, LiteRtGetNumSubgraphOps, (void *graph, size_t *count))                                         \
+    F(Status, LiteRtGetSubgraphOutput, (void *graph, size_t index, void **tensor))                           \
+    F(Status, LiteRtGetNumSignatureInputs, (void *signature, size_t *count))                                 \
+    F(Status, LiteRtGetNumSignatureOutputs, (void *signature, size_t *count))                                \
+    F(Status, LiteRtGetSignatureInputTensorByIndex, (void *signature, size_t index, void **tensor))          \
+    F(Status, LiteRtGetSignatureOutputTensorByIndex, (void *signature, size_t index, void **tensor))         \
+    F(Status, LiteRtGetTensorName, (void *tensor, const char **name))                                        \
+    F(Status, LiteRtGetRankedTensorType, (void *tensor, Ranked *type))                                       \
+    F(Status, LiteRtGetQuantizationTypeId, (void *tensor, int *kind))                                        \
+    F(Status, LiteRtGetPerTensorQuantization, (void *tensor, Quantisation *quantisation))                    \
+    F(Status, LiteRtGetCompiledModelInputBufferRequirements,                                                 \
+      (void *compiled, size_t signature, size_t index, void **requirements))                                 \
+    F(Status, LiteRtGetCompiledModelOutputBufferRequirements,                                                \
+      (void *compiled, size_t signature, size_t index, void **requirements))                                 \
+    F(Status, LiteRtCreateManagedTensorBufferFromRequirements,                                               \
+      (void *environment, const Ranked *type, void *requirements, void **buffer))                            \
+    F(Status, LiteRtLockTensorBuffer, (void *buffer, void **data, int mode))                                 \
+    F(Status, LiteRtUnlockTensorBuffer, (void *buffer))                                                      \
+    F(Status, LiteRtRunCompiledModel,                                                                        \
       (void *compiled, size_t signature, size_t inputs, void **input, size_t outputs, void **output))
 
 static struct { FUNCTIONS(FIELD) } litert;
@@ -67,8 +68,10 @@ static void *environment, *compiled, *input, *buffers[MAX_OUTPUTS];
 static size_t outputs, first, input_bytes;
 
 /* LiteRtElementType, numbered as TfLiteType */
-static const Element elements[] = {OTHER, F32, I32, U8, I64, OTHER, BOOL, I16, OTHER, I8, F16, F64, OTHER, OTHER,
-                                   OTHER, OTHER, OTHER, U16};
+static const Element elements[] = {
+    OTHER, F32, I32, U8, I64, OTHER, BOOL, I16, OTHER, I8, F16, F64, OTHER, OTHER, OTHER, OTHER, OTHER, U16,
+};
+static const int element_count = sizeof elements / sizeof *elements;
 
 static void checked(const char *stage, const char *function, Status status) {
     if (status != 0) refuse(stage, "litert: %s failed with status %d", function, status);
@@ -82,7 +85,7 @@ static Ranked describe(void *from, Tensor *tensor) {
     CHECK("model", LiteRtGetTensorName, from, &name);
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     CHECK("model", LiteRtGetRankedTensorType, from, &type);
-    tensor->element = type.element >= 0 && type.element < (int)(sizeof elements / sizeof *elements) ? elements[type.element] : OTHER;
+    tensor->element = type.element >= 0 && type.element < element_count ? elements[type.element] : OTHER;
     tensor->rank = type.rank > 8 ? 8 : (int)type.rank;
     for (int i = 0; i < tensor->rank; i++) tensor->shape[i] = type.shape[i];
     CHECK("model", LiteRtGetQuantizationTypeId, from, &kind);
@@ -100,7 +103,7 @@ static void keep(void *payload) { (void)payload; }
 
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "xnnpack") != 0)
-        refuse("provider", "there is no delegate '%s' here; choose xnnpack", provider);
+        refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
     void *model, *options, *opaque, *signature, *graph, *tensor, *graph_output, *requirements;
     static char cpu_options[64];
     size_t inputs, operators;
@@ -115,8 +118,10 @@ static void load(const char *artifact, int threads, const char *provider) {
     CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
     CHECK("model", LiteRtGetNumSignatureInputs, signature, &inputs);
     CHECK("model", LiteRtGetNumSignatureOutputs, signature, &outputs);
-    if (inputs < 1 || outputs < 1) refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
-    if (outputs > MAX_OUTPUTS) refuse("model", "the graph has %zu outputs; at most %d can be run", outputs, MAX_OUTPUTS);
+    if (inputs < 1 || outputs < 1)
+        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (outputs > MAX_OUTPUTS)
+        refuse("model", "the graph has %zu outputs; the runner takes at most %d", outputs, MAX_OUTPUTS);
 
     CHECK("model", LiteRtGetSignatureInputTensorByIndex, signature, 0, &tensor);
     Ranked type = describe(tensor, &engine.input);
@@ -136,15 +141,17 @@ static void load(const char *artifact, int threads, const char *provider) {
             engine.output = described;
         }
         CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, compiled, 0, i, &requirements);
-        CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements, &buffers[i]);
+        CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
+              &buffers[i]);
     }
-    if (engine.output.rank == 0 && engine.output.name[0] == 0) refuse("model", "the graph's first output is in no signature");
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is of a type that is no number", engine.output.name);
+    if (engine.output.rank == 0 && engine.output.name[0] == 0)
+        refuse("model", "the graph's first output is not in its signature");
+    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
 
     CHECK("model", LiteRtCompiledModelIsFullyAccelerated, compiled, &fully);
     CHECK("model", LiteRtGetNumSubgraphOps, graph, &operators);
     engine.nodes = (int)operators;
-    engine.delegated_nodes = fully ? engine.nodes : -1; /* of a part it is only told that it is a part */
+    engine.delegated_nodes = fully ? engine.nodes : -1; /* the API does not say how many nodes a part has */
     snprintf(engine.providers, sizeof engine.providers, fully ? "\"xnnpack\"" : "\"xnnpack\",\"builtin\"");
 }
 
@@ -161,9 +168,10 @@ static void run(void *feed) {
 
 void open_litert(void *library) {
     symbol(library, "LiteRtCreateEnvironment");
-    /* 2.2.0 brought this function and gave LiteRtCreateModelFromFile its environment; no version can be asked for */
+    /* The library does not report its version. 2.2.0 added this function, and an environment argument to
+     * LiteRtCreateModelFromFile. */
     if (dlsym(library, "LiteRtCreateModelFromFd") == NULL)
-        refuse("library", "this libLiteRt.so is older than 2.2.0 and has no TFLite C API: its own interface was another");
+        refuse("library", "this libLiteRt.so is older than 2.2.0 and has no TFLite C API; use a newer one");
 #define TAKE(result, name, arguments) *(void **)&litert.name = symbol(library, #name);
     FUNCTIONS(TAKE)
     CHECK("library", LiteRtCreateEnvironment, 0, NULL, &environment);

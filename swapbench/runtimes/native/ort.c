@@ -1,7 +1,7 @@
-/* ONNX Runtime through its C API: a table of functions that is only ever appended to, so that slot numbers suffice.
+/* ONNX Runtime through its C API: a table of functions that is only ever appended to, so slot numbers do.
  *
- * One timed run makes a tensor over the input, computes and takes the first output as a copy of our own. Sequential
- * execution; with several threads spinning is off, as in the Python worker. */
+ * One timed run wraps the input in a tensor, computes and copies the first output. Execution is sequential;
+ * with several threads, spinning is off, as in the Python worker. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -21,44 +21,44 @@
 #define CPU "CPUExecutionProvider"
 #define SUFFIX "ExecutionProvider"
 
-/* A function answers NULL, or a status that holds the message of the failure. */
+/* A function returns NULL, or a status that holds an error message. */
 typedef void *Status;
-#define FUNCTIONS(F)                                                                                                 \
-    F(const char *, GetErrorMessage, (Status))                                                                       \
-    F(Status, CreateEnv, (int severity, const char *name, void **environment))                                       \
-    F(Status, CreateSessionOptions, (void **options))                                                                \
-    F(Status, SetSessionExecutionMode, (void *options, int mode))                                                    \
-    F(Status, SetSessionLogSeverityLevel, (void *options, int severity))                                             \
-    F(Status, SetSessionGraphOptimizationLevel, (void *options, int level))                                          \
-    F(Status, SetIntraOpNumThreads, (void *options, int threads))                                                    \
-    F(Status, SetInterOpNumThreads, (void *options, int threads))                                                    \
-    F(Status, AddSessionConfigEntry, (void *options, const char *key, const char *value))                            \
-    F(Status, SessionOptionsAppendExecutionProvider,                                                                 \
-      (void *options, const char *name, const char *const *keys, const char *const *values, size_t count))           \
-    F(Status, GetAvailableProviders, (char ***names, int *count))                                                    \
-    F(Status, CreateSession, (void *environment, const char *path, void *options, void **session))                   \
-    F(Status, SessionGetInputCount, (void *session, size_t *count))                                                  \
-    F(Status, SessionGetOutputCount, (void *session, size_t *count))                                                 \
-    F(Status, SessionGetInputName, (void *session, size_t index, void *allocator, char **name))                      \
-    F(Status, SessionGetOutputName, (void *session, size_t index, void *allocator, char **name))                     \
-    F(Status, SessionGetInputTypeInfo, (void *session, size_t index, void **info))                                   \
-    F(Status, SessionGetOutputTypeInfo, (void *session, size_t index, void **info))                                  \
-    F(Status, CastTypeInfoToTensorInfo, (void *info, const void **tensor))                                           \
-    F(Status, GetTensorElementType, (const void *tensor, int *type))                                                 \
-    F(Status, GetDimensionsCount, (const void *tensor, size_t *count))                                               \
-    F(Status, GetDimensions, (const void *tensor, int64_t *sizes, size_t count))                                     \
-    F(Status, GetAllocatorWithDefaultOptions, (void **allocator))                                                    \
-    F(Status, CreateCpuMemoryInfo, (int allocator, int memory, void **info))                                         \
-    F(Status, CreateTensorWithDataAsOrtValue,                                                                        \
-      (void *memory, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value))           \
-    F(Status, Run,                                                                                                   \
-      (void *session, void *options, const char *const *input_names, void *const *inputs, size_t input_count,        \
-       const char *const *output_names, size_t output_count, void **outputs))                                        \
-    F(Status, GetTensorMutableData, (void *value, void **data))                                                      \
-    F(Status, GetTensorTypeAndShape, (void *value, void **info))                                                     \
-    F(Status, GetTensorShapeElementCount, (const void *info, size_t *count))                                         \
-    F(void, ReleaseTensorTypeAndShapeInfo, (void *info))                                                             \
-    F(void, ReleaseTypeInfo, (void *info))                                                                           \
+#define FUNCTIONS(F)                                                                                         \
+    F(const char *, GetErrorMessage, (Status))                                                               \
+    F(Status, CreateEnv, (int severity, const char *name, void **environment))                               \
+    F(Status, CreateSessionOptions, (void **options))                                                        \
+    F(Status, SetSessionExecutionMode, (void *options, int mode))                                            \
+    F(Status, SetSessionLogSeverityLevel, (void *options, int severity))                                     \
+    F(Status, SetSessionGraphOptimizationLevel, (void *options, int level))                                  \
+    F(Status, SetIntraOpNumThreads, (void *options, int threads))                                            \
+    F(Status, SetInterOpNumThreads, (void *options, int threads))                                            \
+    F(Status, AddSessionConfigEntry, (void *options, const char *key, const char *value))                    \
+    F(Status, SessionOptionsAppendExecutionProvider,                                                         \
+      (void *options, const char *name, const char *const *keys, const char *const *values, size_t count))   \
+    F(Status, GetAvailableProviders, (char ***names, int *count))                                            \
+    F(Status, CreateSession, (void *environment, const char *path, void *options, void **session))           \
+    F(Status, SessionGetInputCount, (void *session, size_t *count))                                          \
+    F(Status, SessionGetOutputCount, (void *session, size_t *count))                                         \
+    F(Status, SessionGetInputName, (void *session, size_t index, void *allocator, char **name))              \
+    F(Status, SessionGetOutputName, (void *session, size_t index, void *allocator, char **name))             \
+    F(Status, SessionGetInputTypeInfo, (void *session, size_t index, void **info))                           \
+    F(Status, SessionGetOutputTypeInfo, (void *session, size_t index, void **info))                          \
+    F(Status, CastTypeInfoToTensorInfo, (void *info, const void **tensor))                                   \
+    F(Status, GetTensorElementType, (const void *tensor, int *type))                                         \
+    F(Status, GetDimensionsCount, (const void *tensor, size_t *count))                                       \
+    F(Status, GetDimensions, (const void *tensor, int64_t *sizes, size_t count))                             \
+    F(Status, GetAllocatorWithDefaultOptions, (void **allocator))                                            \
+    F(Status, CreateCpuMemoryInfo, (int allocator, int memory, void **info))                                 \
+    F(Status, CreateTensorWithDataAsOrtValue,                                                                \
+      (void *memory, void *data, size_t bytes, const int64_t *shape, size_t rank, int type, void **value))   \
+    F(Status, Run,                                                                                           \
+      (void *session, void *options, const char *const *input_names, void *const *inputs,                    \
+       size_t input_count, const char *const *output_names, size_t output_count, void **outputs))            \
+    F(Status, GetTensorMutableData, (void *value, void **data))                                              \
+    F(Status, GetTensorTypeAndShape, (void *value, void **info))                                             \
+    F(Status, GetTensorShapeElementCount, (const void *info, size_t *count))                                 \
+    F(void, ReleaseTensorTypeAndShapeInfo, (void *info))                                                     \
+    F(void, ReleaseTypeInfo, (void *info))                                                                   \
     F(void, ReleaseValue, (void *value))
 
 static struct { FUNCTIONS(FIELD) } ort;
@@ -69,6 +69,7 @@ static int input_type;
 
 /* ONNXTensorElementDataType */
 static const Element elements[] = {OTHER, F32, U8, I8, U16, I16, I32, I64, OTHER, BOOL, F16, F64};
+static const int element_count = sizeof elements / sizeof *elements;
 
 static void check(const char *stage, Status status) {
     if (status != NULL) refuse(stage, "onnxruntime: %s", ort.GetErrorMessage(status));
@@ -78,11 +79,11 @@ static void describe(void *info, Tensor *tensor, int *type) {
     const void *shape;
     size_t rank;
     check("model", ort.CastTypeInfoToTensorInfo(info, &shape));
-    if (shape == NULL) refuse("model", "the graph's '%s' is no tensor", tensor->name);
+    if (shape == NULL) refuse("model", "the graph's '%s' is not a tensor", tensor->name);
     check("model", ort.GetTensorElementType(shape, type));
-    tensor->element = *type >= 0 && *type < (int)(sizeof elements / sizeof *elements) ? elements[*type] : OTHER;
+    tensor->element = *type >= 0 && *type < element_count ? elements[*type] : OTHER;
     check("model", ort.GetDimensionsCount(shape, &rank));
-    if (rank > 8) refuse("model", "'%s' has %zu dimensions; at most 8 can be run", tensor->name, rank);
+    if (rank > 8) refuse("model", "'%s' has %zu dimensions; the runner takes at most 8", tensor->name, rank);
     tensor->rank = (int)rank;
     check("model", ort.GetDimensions(shape, tensor->shape, rank));
     ort.ReleaseTypeInfo(info);
@@ -104,7 +105,7 @@ static void add_provider(void *library, void *options, const char *provider, int
     Text available = {0};
     if (!is_available(provider, &available))
         refuse("provider", "%s is not in this onnxruntime; it has %s", provider, available.bytes);
-    if (strcmp(provider, "NnapiExecutionProvider") == 0) { /* refused by the function for all the others */
+    if (strcmp(provider, "NnapiExecutionProvider") == 0) { /* the general function does not accept it */
         Status (*add)(void *, uint32_t);
         *(void **)&add = symbol(library, "OrtSessionOptionsAppendExecutionProvider_Nnapi");
         check("provider", add(options, 0));
@@ -116,7 +117,8 @@ static void add_provider(void *library, void *options, const char *provider, int
     char text[16];
     snprintf(text, sizeof text, "%d", threads);
     const char *keys[] = {"intra_op_num_threads"}, *values[] = {text};
-    check("provider", ort.SessionOptionsAppendExecutionProvider(options, xnnpack ? "XNNPACK" : name, keys, values, xnnpack));
+    const char *short_name = xnnpack ? "XNNPACK" : name;
+    check("provider", ort.SessionOptionsAppendExecutionProvider(options, short_name, keys, values, xnnpack));
 }
 
 static void *library_opened;
@@ -138,16 +140,18 @@ static void load(const char *artifact, int threads, const char *provider) {
     }
     bool other = provider != NULL && strcmp(provider, CPU) != 0;
     if (other) add_provider(library_opened, options, provider, threads);
-    snprintf(engine.providers, sizeof engine.providers, "%s%.60s%s\"" CPU "\"", other ? "\"" : "", other ? provider : "",
-             other ? "\"," : "");
+    snprintf(engine.providers, sizeof engine.providers, "%s%.60s%s\"" CPU "\"", other ? "\"" : "",
+             other ? provider : "", other ? "\"," : "");
     check("model", ort.CreateSession(environment, artifact, options, &session));
 
     check("model", ort.GetAllocatorWithDefaultOptions(&allocator));
     check("model", ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &memory));
     check("model", ort.SessionGetInputCount(session, &inputs));
     check("model", ort.SessionGetOutputCount(session, &outputs));
-    if (inputs < 1 || outputs < 1) refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
-    if (outputs > MAX_OUTPUTS) refuse("model", "the graph has %zu outputs; at most %d can be run", outputs, MAX_OUTPUTS);
+    if (inputs < 1 || outputs < 1)
+        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (outputs > MAX_OUTPUTS)
+        refuse("model", "the graph has %zu outputs; the runner takes at most %d", outputs, MAX_OUTPUTS);
     check("model", ort.SessionGetInputName(session, 0, allocator, &input_name));
     for (size_t i = 0; i < outputs; i++)
         check("model", ort.SessionGetOutputName(session, i, allocator, &output_names[i]));
@@ -158,17 +162,17 @@ static void load(const char *artifact, int threads, const char *provider) {
     check_only_input(inputs, &engine.input);
     check("model", ort.SessionGetOutputTypeInfo(session, 0, &info));
     describe(info, &engine.output, &output_type);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is of a type that is no number", engine.output.name);
+    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
 }
 
 static void run(void *feed) {
     void *input, *info, *data, *made[MAX_OUTPUTS] = {0};
     const Tensor *given = &engine.input;
-    size_t count;
-    check("run", ort.CreateTensorWithDataAsOrtValue(memory, feed, tensor_elements(given) * element_bytes(given->element),
-                                                    given->shape, (size_t)given->rank, input_type, &input));
-    const char *const input_names[] = {input_name};
-    check("run", ort.Run(session, NULL, input_names, &input, 1, (const char *const *)output_names, outputs, made));
+    size_t bytes = tensor_elements(given) * element_bytes(given->element), rank = (size_t)given->rank, count;
+    check("run", ort.CreateTensorWithDataAsOrtValue(memory, feed, bytes, given->shape, rank, input_type,
+                                                    &input));
+    const char *const input_names[] = {input_name}, *const *names = (const char *const *)output_names;
+    check("run", ort.Run(session, NULL, input_names, &input, 1, names, outputs, made));
     check("run", ort.GetTensorTypeAndShape(made[0], &info));
     check("run", ort.GetTensorShapeElementCount(info, &count));
     check("run", ort.GetTensorMutableData(made[0], &data));
@@ -188,7 +192,8 @@ void open_onnxruntime(void *library) {
     const Base *base = get_base();
     snprintf(engine.version, sizeof engine.version, "%s", base->GetVersionString());
     void *const *table = base->GetApi(API_VERSION);
-    if (table == NULL) refuse("library", "onnxruntime %s is too old: it has no C API %d", engine.version, API_VERSION);
+    if (table == NULL)
+        refuse("library", "onnxruntime %s is too old: it lacks C API %d", engine.version, API_VERSION);
 #define TAKE(result, name, arguments) *(void **)&ort.name = table[SLOT_##name];
     FUNCTIONS(TAKE)
     check("library", ort.CreateEnv(LOG_ERRORS, "swapbench", &environment));

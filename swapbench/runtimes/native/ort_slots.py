@@ -1,8 +1,8 @@
-"""The places of functions in ONNX Runtime's table of them, read from its C header.
+"""The places of functions in ONNX Runtime's function table, read from its C header.
 
-The table (struct OrtApi) is only ever appended to, so a number that is right for one version is right for all later
-ones. `python -m swapbench.runtimes.native.ort_slots onnxruntime_c_api.h` prints ort_slots.h; the header is in the Android
-library's AAR (headers/) and in development packages.
+The table (struct OrtApi) is only ever appended to, so a place in one version holds for all later ones.
+`python -m swapbench.runtimes.native.ort_slots onnxruntime_c_api.h` prints ort_slots.h; the header is in the
+AAR of the Android library (headers/) and in development packages.
 """
 
 from __future__ import annotations
@@ -46,13 +46,19 @@ _MEMBER = re.compile(
 
 
 def slots(header: str) -> dict[str, int]:
-    """Function name -> place in the table, from the text of onnxruntime_c_api.h. ValueError where there is no table."""
+    """Function name -> place in the table; ValueError where there is no table.
+
+    Args:
+        header: The text of onnxruntime_c_api.h.
+    """
     table = _TABLE.search(_COMMENT.sub("", header))
     if table is None:
         raise ValueError("this header declares no struct OrtApi")
     names = [
-        f"Release{one['release']}" if one["release"] else one["status"] or one["other"] or one["pointer"]
-        for one in _MEMBER.finditer(table[1])
+        f"Release{member['release']}"
+        if member["release"]
+        else member["status"] or member["other"] or member["pointer"]
+        for member in _MEMBER.finditer(table[1])
     ]
     return {name: place for place, name in enumerate(names)}
 
@@ -60,8 +66,8 @@ def slots(header: str) -> dict[str, int]:
 def rendered(places: dict[str, int]) -> str:
     """The C header of the functions in USED, in the order of the table."""
     lines = [f"#define SLOT_{name} {places[name]}" for name in sorted(USED, key=places.__getitem__)]
-    about = "/* Places in struct OrtApi; made by: python -m swapbench.runtimes.native.ort_slots onnxruntime_c_api.h */"
-    return "\n".join([about, *lines, ""])
+    command = "python -m swapbench.runtimes.native.ort_slots onnxruntime_c_api.h"
+    return "\n".join([f"/* Places in struct OrtApi; made by: {command} */", *lines, ""])
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 /* The native runner: times or scores one model file with a runtime's shared library, in this process.
  *
- * It keeps the worker contract of swapbench/runtimes/contract.py, with the loops of swapbench/runtimes/worker.py, on
- * machines without Python: modes time, serve and score, JSON lines on the standard output, one line of reason and
- * status 1 on failure ("stage" says where). Beyond the contract:
+ * It implements the worker contract of swapbench/runtimes/contract.py, with the loops of
+ * swapbench/runtimes/worker.py, on machines without Python: modes time, serve and score, JSON lines on
+ * standard output; on failure, one error line and exit status 1 ("stage" says where). Beyond the contract:
  *
- *   --runtime onnxruntime|litert --library FILE   what to load, by dlopen
+ *   --runtime onnxruntime|litert --library FILE   what to load with dlopen
  *   --affinity HEXMASK    the cores to run on, checked before anything is loaded
- *   --fps N               camera pacing: every run waits for its frame; frames that come while one is computed are lost
- *   --watch FILE[,FILE]   numeric files sampled every --period-ms during each slice, told in a line "watched" after it
- *   {"idle_ns": T}        a request of serve: do nothing for T but watch; answered by "watched" alone
+ *   --fps N               camera pacing: every run waits for its frame; frames due during a run are lost
+ *   --watch FILE[,FILE]   numeric files, sampled every --period-ms during each slice and reported after it
+ *                         in a line "watched"
+ *   {"idle_ns": T}        a request in serve mode: only watch for T ns; answered by "watched" alone
  *
- * All times are CLOCK_MONOTONIC; "clocks" gives that, the time since boot and the wall clock at one moment. */
+ * All times are CLOCK_MONOTONIC; "clocks" gives it, the time since boot and the wall clock at one moment. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -35,7 +36,14 @@ static struct {
     const char *mode, *runtime, *library, *artifact, *samples, *normalise, *provider, *affinity;
     int64_t threads, runs, warmup_runs, warmup_ns, index, seed, period_ms;
     double fps;
-} options = {.mode = "time", .threads = 1, .runs = 50, .warmup_runs = 5, .warmup_ns = 50000000, .period_ms = 100};
+} options = {
+    .mode = "time",
+    .threads = 1,
+    .runs = 50,
+    .warmup_runs = 5,
+    .warmup_ns = 50000000,
+    .period_ms = 100,
+};
 
 static struct {
     int64_t begin_ns, end_ns, cpu_ns, late_frames;
@@ -65,7 +73,8 @@ static int64_t whole_number(const char *flag, const char *text, int64_t least, i
     errno = 0;
     long long number = strtoll(text, &end, 10);
     if (end == text || *end != 0 || errno != 0 || number < least || number > most)
-        refuse("usage", "bad command line: %s needs a number from %lld to %lld, not '%s'", flag, (long long)least, (long long)most, text);
+        refuse("usage", "bad command line: %s needs an integer from %lld to %lld, not '%s'", flag,
+               (long long)least, (long long)most, text);
     return number;
 }
 
@@ -106,9 +115,9 @@ static void read_flag(const char *flag, char *value) {
         char *end;
         options.fps = strtod(value, &end);
         if (end == value || *end != 0 || !(options.fps > 0 && options.fps <= 10000))
-            refuse("usage", "bad command line: --fps needs a number above 0, not '%s'", value);
+            refuse("usage", "bad command line: --fps must be above 0 and at most 10000, not '%s'", value);
     } else {
-        refuse("usage", "bad command line: there is no flag %s", flag);
+        refuse("usage", "bad command line: unknown flag %s", flag);
     }
 }
 
@@ -118,11 +127,12 @@ static void read_command_line(int count, char **arguments) {
         read_flag(arguments[i], arguments[i + 1]);
     }
     if (options.runtime == NULL || options.library == NULL || options.artifact == NULL)
-        refuse("usage", "bad command line: --runtime, --library and --artifact are needed");
-    if (strcmp(options.mode, "time") != 0 && strcmp(options.mode, "serve") != 0 && strcmp(options.mode, "score") != 0)
-        refuse("usage", "bad command line: --mode is time, serve or score, not '%s'", options.mode);
-    if (strcmp(options.mode, "score") == 0 && (watching() || options.fps > 0))
-        refuse("usage", "bad command line: --watch and --fps do not go with --mode score");
+        refuse("usage", "bad command line: --runtime, --library and --artifact are required");
+    bool is_score = strcmp(options.mode, "score") == 0;
+    if (!is_score && strcmp(options.mode, "time") != 0 && strcmp(options.mode, "serve") != 0)
+        refuse("usage", "bad command line: --mode must be time, serve or score, not '%s'", options.mode);
+    if (is_score && (watching() || options.fps > 0))
+        refuse("usage", "bad command line: --watch and --fps cannot be combined with --mode score");
     watch_period(options.period_ms);
 }
 
@@ -142,7 +152,7 @@ static void pin(const char *mask) {
     if (sched_setaffinity(0, sizeof cores, &cores) != 0)
         refuse("affinity", "cannot run on the cores %s: %s", mask, strerror(errno));
     if (sched_getaffinity(0, sizeof got, &got) < 0 || memcmp(&got, &cores, sizeof got) != 0)
-        refuse("affinity", "cannot run on all the cores %s: some are offline or not allowed here", mask);
+        refuse("affinity", "cannot run on all the cores %s: some are offline or not allowed", mask);
 }
 
 static void open_runtime(void) {
@@ -152,7 +162,8 @@ static void open_runtime(void) {
     if (strcmp(options.runtime, "litert") == 0)
         open_it = dlsym(library, "TfLiteInterpreterCreate") != NULL ? open_tflite : open_litert;
     else if (strcmp(options.runtime, "onnxruntime") != 0)
-        refuse("usage", "bad command line: --runtime is onnxruntime or litert, not '%s'", options.runtime);
+        refuse("usage", "bad command line: --runtime must be onnxruntime or litert, not '%s'",
+               options.runtime);
     open_it(library);
 }
 
@@ -197,9 +208,10 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
     put(&line, "},");
     put_count(&line, "delegated_nodes", engine.delegated_nodes);
     put_count(&line, "nodes", engine.nodes);
-    put(&line, "\"threads\":%d,\"load_ns\":%lld,\"first_ns\":%lld,\"warmup_runs\":%zu,\"before_load_bytes\":%lld,\"input\":\"%s\",",
-        (int)options.threads, (long long)load_ns, (long long)first_ns, warmup_runs, (long long)before_load_bytes,
-        is_given_samples() ? "sample" : "random");
+    put(&line, "\"threads\":%d,\"load_ns\":%lld,\"first_ns\":%lld,", (int)options.threads, (long long)load_ns,
+        (long long)first_ns);
+    put(&line, "\"warmup_runs\":%zu,\"before_load_bytes\":%lld,\"input\":\"%s\",", warmup_runs,
+        (long long)before_load_bytes, is_given_samples() ? "sample" : "random");
     put_clocks(&line);
     put(&line, "}");
     say(&line);
@@ -208,7 +220,7 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
 
 /* ---- the timed loops ---- */
 
-/* The next frame to take after a run that ended at `finish_ns`; those that came due in the meantime are lost. */
+/* Advances to the next frame after a run that ended at `finish_ns`, counting those that came due before. */
 static void next_frame(int64_t *due_ns, int64_t finish_ns, int64_t frame_ns) {
     *due_ns += frame_ns;
     while (*due_ns <= finish_ns) {
@@ -217,7 +229,7 @@ static void next_frame(int64_t *due_ns, int64_t finish_ns, int64_t frame_ns) {
     }
 }
 
-/* `runs` runs, or fewer (at least one) once `limit_ns` is over. */
+/* Times `runs` runs, or fewer (at least one) once `limit_ns` has passed. */
 static void timed_runs(void *feed, size_t runs, int64_t limit_ns) {
     int64_t frame_ns = options.fps > 0 ? (int64_t)(1e9 / options.fps) : 0;
     slice.run_ns = need(runs * sizeof *slice.run_ns);
@@ -248,7 +260,7 @@ static void wait_until_pool_sleeps(void) {
     }
 }
 
-/* One slice: wake, time, let the pool fall asleep, say. */
+/* One slice: wake up, time, let the thread pool fall asleep, report. */
 static void measure(void *feed, size_t runs, int64_t limit_ns, size_t wake_runs) {
     for (size_t i = 0; i < wake_runs; i++) engine.run(feed);
     watch_begin();
@@ -258,8 +270,9 @@ static void measure(void *feed, size_t runs, int64_t limit_ns, size_t wake_runs)
     Text line = {0};
     put(&line, "{\"event\":\"slice\",\"run_ns\":[");
     for (size_t i = 0; i < slice.runs; i++) put(&line, "%s%lld", i ? "," : "", (long long)slice.run_ns[i]);
-    put(&line, "],\"cpu_ns\":%lld,\"peak_rss_bytes\":%lld,\"begin_ns\":%lld,\"end_ns\":%lld", (long long)slice.cpu_ns,
-        (long long)status_bytes("VmHWM:"), (long long)slice.begin_ns, (long long)slice.end_ns);
+    put(&line, "],\"cpu_ns\":%lld,\"peak_rss_bytes\":%lld", (long long)slice.cpu_ns,
+        (long long)status_bytes("VmHWM:"));
+    put(&line, ",\"begin_ns\":%lld,\"end_ns\":%lld", (long long)slice.begin_ns, (long long)slice.end_ns);
     if (options.fps > 0) put(&line, ",\"late_frames\":%lld", (long long)slice.late_frames);
     put(&line, "}");
     say(&line);
@@ -282,21 +295,23 @@ static double request_number(const Member *members, int count, const char *name,
     const Member *found = member(members, count, name);
     if (found == NULL) return otherwise;
     double number = found->numbers[0];
-    if (found->count != 1 || !(number >= 0 && number <= 1e17)) refuse("request", "no request: '%s' is out of range", name);
+    if (found->count != 1 || !(number >= 0 && number <= 1e17))
+        refuse("request", "invalid request: '%s' is out of range", name);
     return number;
 }
 
 static void serve_request(void *feed, const char *line, int64_t typical_ns) {
     Member given[8];
     int count = read_object(line, given, 8);
-    if (count < 0) refuse("request", "no request: '%.100s'", line);
+    if (count < 0) refuse("request", "invalid request: '%.100s'", line);
     if (member(given, count, "idle_ns") != NULL) {
         idle((int64_t)request_number(given, count, "idle_ns", 0));
         return;
     }
     int64_t limit_ns = (int64_t)request_number(given, count, "slice_ns", -1);
     double wanted = request_number(given, count, "runs", -1);
-    if (wanted < 0 && limit_ns < 0) refuse("request", "no request: '%.100s' has neither runs nor slice_ns", line);
+    if (wanted < 0 && limit_ns < 0)
+        refuse("request", "invalid request: '%.100s' has neither runs nor slice_ns", line);
     if (wanted >= 0 && wanted < 1) refuse("request", "a slice needs at least one run");
     if (wanted < 0) wanted = 4 * (double)limit_ns / (double)typical_ns + 1000;
     if (wanted > MAX_RUNS_A_SLICE) wanted = MAX_RUNS_A_SLICE;
@@ -304,14 +319,14 @@ static void serve_request(void *feed, const char *line, int64_t typical_ns) {
     measure(feed, (size_t)wanted, limit_ns, (size_t)wake_runs);
 }
 
-/* One slice a request line, until the input ends. */
+/* One slice per request line, until the input ends. */
 static void serve(void *feed, int64_t typical_ns) {
     static char line[8192];
     size_t used = 0;
     for (;;) {
         ssize_t got = read(0, line + used, sizeof line - 1 - used);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return; /* the parent is gone, or done with us: what it said of the next line is no request */
+        if (got <= 0) return; /* the parent has gone or is done: an unfinished line is not a request */
         used += (size_t)got;
         line[used] = 0;
         for (char *end; (end = strchr(line, '\n')) != NULL;) {
@@ -320,7 +335,7 @@ static void serve(void *feed, int64_t typical_ns) {
             used -= (size_t)(end + 1 - line);
             memmove(line, end + 1, used + 1);
         }
-        if (used == sizeof line - 1) refuse("request", "no request: '%.100s' does not end", line);
+        if (used == sizeof line - 1) refuse("request", "invalid request: '%.100s' does not end", line);
     }
 }
 
@@ -336,30 +351,30 @@ static void put_row(Text *line) {
     }
 }
 
-/* Every sample once; nothing but the runs themselves counts as invoke time. */
+/* Scores every sample once; only the runs themselves count as invoke time. */
 static void score(void) {
     if (!is_given_samples()) refuse("usage", "scoring needs --samples and --normalise");
     Samples samples = open_samples(options.samples, &engine.input);
     Feed feed = image_feed(&engine.input, options.normalise);
     Text line = {0}, rows = {0};
     int64_t invoke_ns = 0, started = monotonic_ns();
-    size_t said = 0;
+    size_t reported = 0; /* rows */
     for (size_t i = 0; i < samples.count; i++) {
         fill(&feed, samples.pixels + i * samples.bytes);
         int64_t begin = monotonic_ns();
         engine.run(feed.buffer);
         invoke_ns += monotonic_ns() - begin;
-        put(&rows, "%s[", i == said ? "" : ",");
+        put(&rows, "%s[", i == reported ? "" : ",");
         put_row(&rows);
         put(&rows, "]");
-        if (i + 1 - said < ROWS_A_LINE && i + 1 < samples.count) continue;
-        put(&line, "{\"event\":\"outputs\",\"first\":%zu,\"rows\":[%s]}", said, rows.bytes);
+        if (i + 1 - reported < ROWS_A_LINE && i + 1 < samples.count) continue;
+        put(&line, "{\"event\":\"outputs\",\"first\":%zu,\"rows\":[%s]}", reported, rows.bytes);
         say(&line);
-        said = i + 1;
+        reported = i + 1;
         rows.used = 0;
     }
-    put(&line, "{\"event\":\"scored\",\"n\":%zu,\"invoke_ns\":%lld,\"pass_ns\":%lld}", samples.count, (long long)invoke_ns,
-        (long long)(monotonic_ns() - started));
+    put(&line, "{\"event\":\"scored\",\"n\":%zu,\"invoke_ns\":%lld,\"pass_ns\":%lld}", samples.count,
+        (long long)invoke_ns, (long long)(monotonic_ns() - started));
     say(&line);
 }
 
@@ -368,7 +383,7 @@ static int earlier(const void *one, const void *other) {
     return (a > b) - (a < b);
 }
 
-/* At least --warmup-runs untimed runs and at least --warmup-ns of them; answers how many and the median of their times. */
+/* At least --warmup-runs untimed runs over at least --warmup-ns; returns how many and their median time. */
 static size_t warm_up(void *feed, int64_t *median_ns) {
     static int64_t times[MAX_WARMUP_RUNS];
     size_t done = 0;
@@ -386,7 +401,7 @@ static size_t warm_up(void *feed, int64_t *median_ns) {
 }
 
 int main(int count, char **arguments) {
-    /* Libraries that print to the standard output print to the standard error instead. */
+    /* What libraries print to standard output goes to standard error instead. */
     int answers = dup(1);
     dup2(2, 1);
     answer_on(answers);

@@ -1,4 +1,4 @@
-/* What the parts of the native runner share. The contract that it keeps stands in swapbench/runtimes/contract.py. */
+/* What the parts of the native runner share. Its protocol is described in swapbench/runtimes/contract.py. */
 #ifndef SWAPBENCH_RUNNER_H
 #define SWAPBENCH_RUNNER_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* ---- answers.c: what is said, in JSON, and what is asked ---- */
+/* ---- answers.c: answers and requests in JSON ---- */
 
 typedef struct {
     char *bytes;
@@ -17,26 +17,27 @@ void put(Text *text, const char *format, ...) __attribute__((format(printf, 2, 3
 void put_string(Text *text, const char *string);
 void put_number(Text *text, double number);
 void put_clocks(Text *text);
-void say(Text *line); /* writes the whole line at once and empties it */
+void say(Text *line); /* writes the whole line in one piece and empties it */
 void refuse(const char *stage, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
 void answer_on(int descriptor);
 
 typedef struct {
     char name[24];
-    int count; /* numbers given: 1 for a bare number, else the length of the array, at most 3 kept */
+    int count; /* 1 for a bare number, else the length of the array, of which at most 3 numbers are kept */
     double numbers[3];
 } Member;
 
-int read_object(const char *json, Member *members, int room); /* -1: not a flat object of numbers and arrays */
+/* Returns the number of members, or -1 where the text is not a flat object of numbers and arrays. */
+int read_object(const char *json, Member *members, int room);
 const Member *member(const Member *members, int count, const char *name);
 
 int64_t monotonic_ns(void);
 int64_t process_cpu_ns(void);
-int64_t status_bytes(const char *field); /* -1 where /proc does not tell */
+int64_t status_bytes(const char *field); /* -1 where /proc does not have it */
 void sleep_until(int64_t due_ns);
 void *need(size_t bytes);
 
-/* ---- feed.c: what goes into the graph ---- */
+/* ---- feed.c: what is fed to the graph ---- */
 
 typedef enum { F16, F32, F64, I8, U8, I16, U16, I32, I64, BOOL, OTHER } Element;
 
@@ -54,7 +55,7 @@ typedef struct {
 } Tensor;
 
 size_t tensor_elements(const Tensor *tensor);
-void check_only_input(size_t inputs, const Tensor *input); /* refuses dynamic shapes and what is no number */
+void check_only_input(size_t inputs, const Tensor *input); /* refuses dynamic shapes and other types */
 
 typedef struct {
     const uint8_t *pixels;
@@ -82,22 +83,22 @@ typedef struct {
     bool spinning_off, graph_optimization;
     Tensor input, output; /* the first output, its shape as of the last run */
     size_t output_elements;
-    void *output_data; /* the first output of the last run, in memory of our own */
+    void *output_data; /* a copy of the first output of the last run */
     void (*load)(const char *artifact, int threads, const char *provider);
     void (*run)(void *feed); /* the whole of one timed run */
 } Engine;
 
 extern Engine engine;
 
-void keep_output(const void *data, size_t elements); /* copies the first output into memory of our own */
-void *symbol(void *library, const char *name);       /* refuses where the library lacks it */
+void keep_output(const void *data, size_t elements); /* copies the first output */
+void *symbol(void *library, const char *name);       /* refuses a library that lacks it */
 void open_onnxruntime(void *library);
 void open_tflite(void *library);
 void open_litert(void *library);
 
 #define FIELD(result, name, arguments) result(*name) arguments;
 
-/* ---- watch.c: numeric files sampled by a thread of its own ---- */
+/* ---- watch.c: numeric files sampled by a separate thread ---- */
 
 void watch_file(const char *path);
 bool watching(void);

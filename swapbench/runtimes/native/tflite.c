@@ -1,7 +1,7 @@
-/* LiteRT through the TFLite C API, which is stable: libtensorflowlite_jni.so and every library that exports TfLite*.
+/* LiteRT through the stable TFLite C API: libtensorflowlite_jni.so and every library that exports TfLite*.
  *
- * One timed run copies the input in, invokes and copies the first output out, as set_tensor, invoke and get_tensor do
- * in the Python worker. This API does not tell which nodes a delegate took. */
+ * One timed run copies the input in, invokes and copies the first output out, as set_tensor, invoke and
+ * get_tensor do in the Python worker. This API does not report which nodes a delegate took. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -13,23 +13,23 @@ typedef struct {
     int32_t zero_point;
 } Quantisation;
 
-#define FUNCTIONS(F)                                                                                                 \
-    F(void *, TfLiteModelCreateFromFile, (const char *path))                                                         \
-    F(void *, TfLiteInterpreterOptionsCreate, (void))                                                                \
-    F(void, TfLiteInterpreterOptionsSetNumThreads, (void *options, int32_t threads))                                 \
-    F(void *, TfLiteInterpreterCreate, (void *model, void *options))                                                 \
-    F(int, TfLiteInterpreterAllocateTensors, (void *interpreter))                                                    \
-    F(int32_t, TfLiteInterpreterGetInputTensorCount, (void *interpreter))                                            \
-    F(void *, TfLiteInterpreterGetInputTensor, (void *interpreter, int32_t index))                                   \
-    F(int, TfLiteInterpreterInvoke, (void *interpreter))                                                             \
-    F(const void *, TfLiteInterpreterGetOutputTensor, (void *interpreter, int32_t index))                            \
-    F(int, TfLiteTensorType, (const void *tensor))                                                                   \
-    F(int32_t, TfLiteTensorNumDims, (const void *tensor))                                                            \
-    F(int32_t, TfLiteTensorDim, (const void *tensor, int32_t index))                                                 \
-    F(size_t, TfLiteTensorByteSize, (const void *tensor))                                                            \
-    F(const char *, TfLiteTensorName, (const void *tensor))                                                          \
-    F(Quantisation, TfLiteTensorQuantizationParams, (const void *tensor))                                            \
-    F(int, TfLiteTensorCopyFromBuffer, (void *tensor, const void *data, size_t bytes))                               \
+#define FUNCTIONS(F)                                                                                         \
+    F(void *, TfLiteModelCreateFromFile, (const char *path))                                                 \
+    F(void *, TfLiteInterpreterOptionsCreate, (void))                                                        \
+    F(void, TfLiteInterpreterOptionsSetNumThreads, (void *options, int32_t threads))                         \
+    F(void *, TfLiteInterpreterCreate, (void *model, void *options))                                         \
+    F(int, TfLiteInterpreterAllocateTensors, (void *interpreter))                                            \
+    F(int32_t, TfLiteInterpreterGetInputTensorCount, (void *interpreter))                                    \
+    F(void *, TfLiteInterpreterGetInputTensor, (void *interpreter, int32_t index))                           \
+    F(int, TfLiteInterpreterInvoke, (void *interpreter))                                                     \
+    F(const void *, TfLiteInterpreterGetOutputTensor, (void *interpreter, int32_t index))                    \
+    F(int, TfLiteTensorType, (const void *tensor))                                                           \
+    F(int32_t, TfLiteTensorNumDims, (const void *tensor))                                                    \
+    F(int32_t, TfLiteTensorDim, (const void *tensor, int32_t index))                                         \
+    F(size_t, TfLiteTensorByteSize, (const void *tensor))                                                    \
+    F(const char *, TfLiteTensorName, (const void *tensor))                                                  \
+    F(Quantisation, TfLiteTensorQuantizationParams, (const void *tensor))                                    \
+    F(int, TfLiteTensorCopyFromBuffer, (void *tensor, const void *data, size_t bytes))                       \
     F(int, TfLiteTensorCopyToBuffer, (const void *tensor, void *data, size_t bytes))
 
 static struct { FUNCTIONS(FIELD) } tflite;
@@ -37,42 +37,51 @@ static void *interpreter;
 static size_t input_bytes, output_bytes;
 
 /* TfLiteType */
-static const Element elements[] = {OTHER, F32, I32, U8, I64, OTHER, BOOL, I16, OTHER, I8, F16, F64, OTHER, OTHER,
-                                   OTHER, OTHER, OTHER, U16};
+static const Element elements[] = {
+    OTHER, F32, I32, U8, I64, OTHER, BOOL, I16, OTHER, I8, F16, F64, OTHER, OTHER, OTHER, OTHER, OTHER, U16,
+};
+static const int element_count = sizeof elements / sizeof *elements;
+
+static bool is_integer(Element element) {
+    switch (element) {
+    case I8: case U8: case I16: case U16: case I32: case I64: return true;
+    default: return false;
+    }
+}
 
 static void describe(const void *from, Tensor *tensor) {
     int type = tflite.TfLiteTensorType(from);
     const char *name = tflite.TfLiteTensorName(from);
     snprintf(tensor->name, sizeof tensor->name, "%s", name != NULL ? name : "");
-    tensor->element = type >= 0 && type < (int)(sizeof elements / sizeof *elements) ? elements[type] : OTHER;
+    tensor->element = type >= 0 && type < element_count ? elements[type] : OTHER;
     tensor->rank = tflite.TfLiteTensorNumDims(from);
-    if (tensor->rank < 0 || tensor->rank > 8) refuse("model", "'%s' has %d dimensions; at most 8 can be run", tensor->name, tensor->rank);
+    if (tensor->rank < 0 || tensor->rank > 8)
+        refuse("model", "'%s' has %d dimensions; the runner takes at most 8", tensor->name, tensor->rank);
     for (int i = 0; i < tensor->rank; i++) tensor->shape[i] = tflite.TfLiteTensorDim(from, i);
     Quantisation given = tflite.TfLiteTensorQuantizationParams(from);
-    bool is_integer = tensor->element == I8 || tensor->element == U8 || tensor->element == I16 || tensor->element == U16 ||
-                      tensor->element == I32 || tensor->element == I64;
-    tensor->quantised = given.scale != 0 && is_integer;
+    tensor->quantised = given.scale != 0 && is_integer(tensor->element);
     tensor->scale = given.scale;
     tensor->zero_point = given.zero_point;
 }
 
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "xnnpack") != 0)
-        refuse("provider", "there is no delegate '%s' here; choose xnnpack", provider);
+        refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
     void *model = tflite.TfLiteModelCreateFromFile(artifact);
     if (model == NULL) refuse("model", "litert cannot read the model file %s", artifact);
     void *options = tflite.TfLiteInterpreterOptionsCreate();
     tflite.TfLiteInterpreterOptionsSetNumThreads(options, threads);
     interpreter = tflite.TfLiteInterpreterCreate(model, options);
-    if (interpreter == NULL) refuse("model", "litert cannot make an interpreter of %s", artifact);
-    if (tflite.TfLiteInterpreterAllocateTensors(interpreter) != 0) refuse("model", "litert cannot allocate the tensors of %s", artifact);
+    if (interpreter == NULL) refuse("model", "litert cannot create an interpreter for %s", artifact);
+    if (tflite.TfLiteInterpreterAllocateTensors(interpreter) != 0)
+        refuse("model", "litert cannot allocate the tensors of %s", artifact);
     void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, 0);
     const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
     if (input == NULL || output == NULL) refuse("model", "the graph has no input or no output");
     describe(input, &engine.input);
     describe(output, &engine.output);
     check_only_input((size_t)tflite.TfLiteInterpreterGetInputTensorCount(interpreter), &engine.input);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is of a type that is no number", engine.output.name);
+    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
     input_bytes = tflite.TfLiteTensorByteSize(input);
     output_bytes = tflite.TfLiteTensorByteSize(output);
     keep_output(NULL, output_bytes / element_bytes(engine.output.element));
@@ -80,13 +89,14 @@ static void load(const char *artifact, int threads, const char *provider) {
 }
 
 static void run(void *feed) {
-    /* asked for anew in every run: invoking may move the tensors */
+    /* fetched in every run: invoking may move the tensors */
     void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, 0);
-    if (tflite.TfLiteTensorCopyFromBuffer(input, feed, input_bytes) != 0) refuse("run", "litert did not take the input");
+    if (tflite.TfLiteTensorCopyFromBuffer(input, feed, input_bytes) != 0)
+        refuse("run", "litert did not accept the input");
     if (tflite.TfLiteInterpreterInvoke(interpreter) != 0) refuse("run", "litert failed to run the model");
     const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
     if (tflite.TfLiteTensorCopyToBuffer(output, engine.output_data, output_bytes) != 0)
-        refuse("run", "litert did not give its output");
+        refuse("run", "litert did not return its output");
 }
 
 void open_tflite(void *library) {

@@ -1,7 +1,7 @@
-/* Numeric files, such as those of a battery gauge, sampled by a thread of its own while a window is open.
+/* Numeric files, such as those of a battery gauge, sampled by a separate thread while a window is open.
  *
- * No traffic with the parent falls inside a window: rows are kept and told when it has closed. The first is
- * read before the window opens, the last after it closed. */
+ * Nothing is exchanged with the parent inside a window: rows are kept and reported once it has closed. The
+ * first row is read before the window opens, the last after it has closed. */
 #include "runner.h"
 
 #include <fcntl.h>
@@ -26,8 +26,8 @@ void watch_file(const char *path) {
     files[file_count++] = path;
 }
 
-/* Puts the number that a file holds, or null where it cannot be read or holds none. Opened anew every time: a file
- * that is replaced is read, not its ghost. */
+/* Puts the number in a file, or null where there is none or it cannot be read. The file is opened every time,
+ * so that a file that was replaced is not read from its old inode. */
 static void put_file(const char *path) {
     char text[64] = {0};
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -37,8 +37,10 @@ static void put_file(const char *path) {
     const char *digits = text + (*text == '-' || *text == '+');
     const char *rest = digits + strspn(digits, "0123456789");
     const char *end = *rest == '.' ? rest + 1 + strspn(rest + 1, "0123456789") : rest;
-    bool is_number = length > 0 && rest > digits && *end == 0 && end[-1] != '.' && (size_t)length < sizeof text - 1;
-    while (is_number && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') digits++; /* JSON has no 007 */
+    bool is_whole = length > 0 && (size_t)length < sizeof text - 1; /* not cut off by our buffer */
+    bool is_number = is_whole && rest > digits && *end == 0 && end[-1] != '.';
+    /* JSON forbids leading zeros */
+    while (is_number && digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') digits++;
     if (is_number) put(&rows, ",%s%s", *text == '-' ? "-" : "", digits);
     else put(&rows, ",null");
 }
@@ -61,7 +63,8 @@ void watch_begin(void) {
     if (file_count == 0) return;
     rows.used = 0;
     put_row();
-    if (pipe(stop) != 0 || pthread_create(&sampler, NULL, sample, NULL) != 0) refuse("watch", "no sampling thread could be started");
+    if (pipe(stop) != 0 || pthread_create(&sampler, NULL, sample, NULL) != 0)
+        refuse("watch", "the sampling thread could not be started");
 }
 
 void watch_end(void) {
@@ -74,8 +77,9 @@ void watch_end(void) {
 void say_watched(const char *what, int64_t begin_ns, int64_t end_ns) {
     if (file_count == 0) return;
     Text line = {0};
-    put(&line, "{\"event\":\"watched\",\"what\":\"%s\",\"begin_ns\":%lld,\"end_ns\":%lld,\"rows\":[%s],", what,
-        (long long)begin_ns, (long long)end_ns, rows.bytes);
+    put(&line, "{\"event\":\"watched\",\"what\":\"%s\",\"begin_ns\":%lld,\"end_ns\":%lld,", what,
+        (long long)begin_ns, (long long)end_ns);
+    put(&line, "\"rows\":[%s],", rows.bytes);
     put_clocks(&line);
     put(&line, "}");
     say(&line);

@@ -1,0 +1,27 @@
+"""What files of Linux's /proc say, as values: pure functions of text, for computers and phones alike."""
+
+from __future__ import annotations
+
+import re
+
+
+def memory_bytes(text: str, key: str = "MemTotal") -> int | None:
+    """One line of /proc/meminfo in bytes."""
+    line = re.search(rf"^{key}:\s+(\d+) kB", text, re.MULTILINE)
+    return int(line[1]) * 1024 if line else None
+
+
+def busy_cores(before: str, after: str) -> float | None:
+    """The mean number of busy cores between two readings of /proc/stat (proc(5)); None if unknown."""
+    early, late = _ticks(before), _ticks(after)
+    if early is None or late is None or sum(late) <= sum(early):
+        return None
+    passed = [b - a for a, b in zip(early, late, strict=True)]
+    idle = passed[3] + passed[4]
+    return (1 - idle / sum(passed)) * len(re.findall(r"^cpu\d", after, re.MULTILINE))
+
+
+def _ticks(text: str) -> list[int] | None:
+    """user, nice, system, idle, iowait, irq, softirq, steal of all cores together since boot."""
+    words = text.split("\n", 1)[0].split()
+    return [int(word) for word in words[1:9]] if len(words) >= 9 and words[0] == "cpu" else None

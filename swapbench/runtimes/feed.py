@@ -1,0 +1,155 @@
+"""What is fed to a graph: images normalised through a table, or seeded random data.
+
+The native runner does the same in native/feed.c, bit for bit for images. The timed process imports this
+module: only the standard library and numpy may be imported here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+class Unusable(Exception):
+    """The request or the model makes a run impossible; becomes the worker's error line."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """The only input of a graph, as the runtime describes it.
+
+    Attributes:
+        name: In the graph.
+        shape: All lengths are fixed.
+        dtype: Of the elements.
+        quantisation: (scale, zero_point) of an integer input, where real = (stored - zero_point) * scale.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    quantisation: tuple[float, int] | None = None
+
+    @property
+    def channels_last(self) -> bool | None:
+        """Whether an image input (rank 4, 3 channels) is NHWC; None where the input is not an image."""
+        if len(self.shape) != 4:
+            return None
+        if self.shape[3] == 3:
+            return True
+        return False if self.shape[1] == 3 else None
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """The size of an image input in pixels."""
+        return (self.shape[1], self.shape[2]) if self.channels_last else (self.shape[2], self.shape[3])
+
+
+def random_input(spec: Input, seed: int) -> Array:
+    """Seeded random data for a graph input: floats uniform in [0, 1), integers over their full range."""
+    rng = np.random.default_rng(seed)
+    if spec.dtype.kind == "f":
+        return rng.random(spec.shape, np.float32).astype(spec.dtype)
+    if spec.dtype.kind in "iu":
+        limits = np.iinfo(spec.dtype)
+        return rng.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True)
+    if spec.dtype.kind == "b":
+        return rng.integers(0, 2, spec.shape).astype(spec.dtype)
+    raise Unusable(f"the input {spec.name!r} has type {spec.dtype}, which is not numeric")
+
+
+@dataclass(frozen=True)
+class Normalise:
+    """Normalisation of a pixel in 0..255, per channel: `(pixel * scale - mean) / std`."""
+
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    @classmethod
+    def from_json(cls, text: str) -> Normalise:
+        """Parse `{"scale": s, "mean": [a, b, c], "std": [a, b, c]}`; Unusable where it is something else."""
+        try:
+            fields = json.loads(text)
+            mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
+            scale = float(fields["scale"])
+        except (ValueError, KeyError, TypeError) as problem:
+            raise Unusable(f"--normalise is not JSON with scale, mean and std: {problem!r}") from None
+        if len(mean) != 3 or len(std) != 3 or 0 in std:
+            raise Unusable("--normalise needs three means and three non-zero stds")
+        return cls(scale, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+    def table(self, spec: Input) -> Array:
+        """What each pixel value becomes in each channel.
+
+        Computed in double precision and rounded once, so that every worker feeds the same bits.
+
+        Returns:
+            `[3, 256]`, of the graph's element type.
+        """
+        pixels = np.arange(256, dtype=np.float64)
+        real = np.stack([(pixels * self.scale - m) / s for m, s in zip(self.mean, self.std, strict=True)])
+        if spec.quantisation is None:
+            if spec.dtype.kind != "f":
+                raise Unusable(f"the input {spec.name!r} is {spec.dtype} without a quantisation scale")
+            return real.astype(spec.dtype)
+        scale, zero_point = spec.quantisation
+        limits = np.iinfo(spec.dtype)
+        stored: Array = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max).astype(spec.dtype)
+        return stored
+
+
+class ImageFeed:
+    """A preallocated input buffer that uint8 images are normalised into, by table lookup."""
+
+    def __init__(self, spec: Input, normalise: Normalise) -> None:
+        if spec.channels_last is None or spec.shape[0] != 1:
+            raise Unusable(
+                f"the input {spec.name!r} of shape {list(spec.shape)} is not a single 3-channel image"
+            )
+        self.buffer: Array = np.zeros(spec.shape, spec.dtype)
+        self._table = normalise.table(spec)
+        self._flat_table = self._table.ravel()
+        self._entry: Array | None = None
+        if spec.channels_last:
+            channels = np.arange(3, dtype=np.intp) * 256
+            self._offset = np.ascontiguousarray(np.broadcast_to(channels, spec.shape[1:]))
+            self._entry = np.zeros(spec.shape[1:], np.intp)
+
+    def fill(self, image: Array) -> None:
+        """Normalise `image`, uint8 [height, width, 3], into `buffer`."""
+        # mode "clip": with "raise", numpy would write into a temporary copy first
+        if self._entry is not None:
+            np.add(image, self._offset, out=self._entry)
+            np.take(self._flat_table, self._entry, out=self.buffer[0], mode="clip")
+            return
+        for channel in range(3):
+            np.take(self._table[channel], image[:, :, channel], out=self.buffer[0, channel], mode="clip")
+
+
+def open_samples(path: str, spec: Input) -> Array:
+    """Memory-map the samples file; Unusable where it does not hold images of the graph's size.
+
+    Returns:
+        uint8 `[n, height, width, 3]`.
+    """
+    try:
+        samples: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as problem:
+        raise Unusable(f"cannot read the samples file: {problem}") from None
+    if samples.dtype != np.uint8 or samples.ndim != 4 or samples.shape[3] != 3 or len(samples) == 0:
+        raise Unusable(f"samples are {samples.dtype} {list(samples.shape)}, not uint8 [n, height, width, 3]")
+    if spec.channels_last is None:
+        raise Unusable(f"the input {spec.name!r} of shape {list(spec.shape)} does not take a 3-channel image")
+    if samples.shape[1:3] != spec.height_width:
+        wanted = "x".join(map(str, reversed(spec.height_width)))
+        raise Unusable(f"samples are {samples.shape[2]}x{samples.shape[1]} px, but the graph takes {wanted}")
+    return samples
