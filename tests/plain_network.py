@@ -23,4 +23,4 @@ if __name__ == "__main__":
     dataset = Dataset.load(folder, ("train",))
     with joined() as processes:
         run = run_of(recipe, dataset, work, choose_epoch=False, processes=processes)
-        torch.save(run.fit(network).state_dict(), work / f"{processes.rank}-of-{processes.count}.pt")
+        torch.save(run.fit(network).network.state_dict(), work / f"{processes.rank}-of-{processes.count}.pt")

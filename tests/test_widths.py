@@ -104,7 +104,7 @@ def test_a_list_that_ties_nothing_or_is_too_short_is_refused() -> None:
     broken[7] += 1
     with pytest.raises(ValueError, match="stage 1 output has several widths: channels 4, 7, 10, 13, 16"):
         WidthSpace.of(broken)
-    with pytest.raises(ValueError, match="channels must be 49 numbers from 1"):
+    with pytest.raises(ValueError, match="channels must be 49 positive numbers"):
         WidthSpace.of(BASE[:-1])
 
 
