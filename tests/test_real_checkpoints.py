@@ -268,7 +268,7 @@ def test_the_detector_finds_all_three_faces(faces: list[Sample], crops: dict[str
 
 def test_without_renaming_the_checkpoint_is_refused_by_the_names_in_it(tmp_path: Path) -> None:
     for path in write_cards(tmp_path, rename=False):
-        with pytest.raises(BadCard, match=r"lacks bn\.bias.*has besides module\.bn\.bias.*rename_keys"):
+        with pytest.raises(BadCard, match=r"lacks bn\.bias.*has unexpected module\.bn\.bias.*rename_keys"):
             load_network(read_card(path), path)
 
 
