@@ -19,7 +19,7 @@ from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from swapbench.modelfile import Graph, read_graph  # noqa: E402
-from swapbench.workshop.artifacts import FLOAT_LAYERS  # noqa: E402
+from swapbench.workshop.artifacts.child import FLOAT_LAYERS  # noqa: E402
 from swapbench.workshop.export import to_onnx, to_tflite  # noqa: E402
 from swapbench.workshop.export.equalise import equalised  # noqa: E402
 from swapbench.workshop.export.rewrite import shipped  # noqa: E402

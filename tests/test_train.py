@@ -629,7 +629,7 @@ def test_the_commit_says_changed_of_code_and_recipes_and_not_of_what_a_training_
 ) -> None:
     from swapbench.workshop.train import training as train
 
-    code = tmp_path / "swapbench" / "compress" / "train.py"
+    code = tmp_path / "swapbench" / "workshop" / "train" / "training.py"
     recipe = tmp_path / "models" / "recipes" / "tiny.toml"
     checkpoint = tmp_path / "models" / "tiny.safetensors"
     for path in (code, recipe, checkpoint):
