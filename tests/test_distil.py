@@ -85,7 +85,7 @@ def test_a_wrong_key_of_the_method_is_named_with_both_files(tmp_path: Path, text
 
 pytest.importorskip("torch")
 
-# -------------------------------------------------------------------------------------------------- losses by hand
+# --------------------------------------------------------------------------------------------- losses by hand
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_attention_by_hand() -> None:
     right, left = torch.tensor([[[[0.0, 7.0]]]]), torch.tensor([[[[1.0, 0.0]]]])
     assert attention_loss(left, right).item() == pytest.approx(2.0)  # nothing in common
     assert attention_loss(left, 100 * left).item() == pytest.approx(0.0)  # size does not matter
-    # (1, 1)/sqrt 2 against (1, 0): (1 - .70711)^2 + .70711^2 = .58579; the mean with an equal pair is half of it
+    # (1, 1)/sqrt 2 against (1, 0): (1 - .70711)^2 + .70711^2 = .58579; an equal pair halves the mean
     even = torch.tensor([[[[1.0, 1.0]]]])
     assert attention_loss(even, left).item() == pytest.approx(2 - math.sqrt(2))
     assert attention_loss(torch.cat([even, left]), torch.cat([left, left])).item() == pytest.approx(0.292893)
@@ -222,7 +222,7 @@ def test_the_terms_are_added_with_their_weights() -> None:
     assert made.added(torch.tensor(10.0), {}).item() == 10.0
 
 
-# ------------------------------------------------------------------------------------------------------- teachers
+# --------------------------------------------------------------------------------------------------- teachers
 
 
 @pytest.fixture(scope="module")
@@ -463,7 +463,7 @@ def test_a_bgr_teacher_sees_the_same_colours_as_its_rgb_student(stripes: Dataset
         assert not torch.allclose(other, pixels, atol=1)
 
 
-# ------------------------------------------------------------------------------------- teachers that do not fit
+# ----------------------------------------------------------------------------------- teachers that do not fit
 
 
 def card_of(data: str, digest: str = "f" * 64) -> ModelCard:
@@ -590,7 +590,7 @@ def test_a_leave_one_out_student_is_not_taught_by_a_network_that_saw_the_domain(
     assert not list(tmp_path.glob("*.toml"))
 
 
-# ------------------------------------------------------------------------------------------------ command line
+# ----------------------------------------------------------------------------------------------- command line
 
 
 def train_by_name(tmp_path: Path, name: str, **options: Any) -> Path:

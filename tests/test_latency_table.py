@@ -13,7 +13,7 @@ SHAPE = Shape(80, 2)
 
 
 def table(*, dense_ns: float = 100.0, **changes: Any) -> dict[str, Any]:
-    """Every layer of the network: a dense one takes dense_ns a pair of input and output channels, a depthwise one 1 a channel."""
+    """Every layer: a dense one takes dense_ns a pair of input and output channels, a depthwise one 1 a channel."""
     kinds = {(one.kind, one.kernel, one.stride, one.input_px) for one in SHAPE.layers(BASE)}
     rows = []
     for kind, kernel, stride, input_px in sorted(kinds):

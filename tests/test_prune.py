@@ -101,7 +101,7 @@ def test_metapruning_is_metammd_with_every_discrepancy_off() -> None:
         ("[pruning]\nmethod = 'uniform'\nlatency_ms = 3.0", "latency_ms and latency_table go together"),
         (
             "[pruning]\nmethod = 'uniform'\nmacs = 5\nlatency_ms = 3.0\nlatency_table = 't'",
-            "one budget only: macs or latency_ms",
+            "only one budget is possible: macs or latency_ms",
         ),
         ("[pruning]\nmethod = 'metapruning'\n[pruning.search]\nsize = 3", r"search\.size: Extra inputs"),
     ],
@@ -255,7 +255,7 @@ def test_magnitude_by_hand_keeps_the_largest_filters_and_their_weights() -> None
     torch.manual_seed(0)
     network = MiniFASNet(THIN, size_px=32, classes=2, embedding=16)
     weights = network.state_dict()
-    # of the expansion of conv_23, 16 wide, the channels 3 and 11 matter in both of its layers, the others hardly
+    # of the 16 channels inside conv_23, 3 and 11 matter in both of its layers, the others hardly
     for name in ("conv_23.conv", "conv_23.conv_dw"):
         weights[f"{name}.conv.weight"].mul_(0.001)
         weights[f"{name}.conv.weight"][[3, 11]] *= 1e5
@@ -360,7 +360,7 @@ def test_the_network_of_a_structure_computes_what_the_pruning_net_does() -> None
     assert weights.keys() == dict(network.named_parameters()).keys()
     network.load_state_dict(weights, strict=False)
     assert torch.allclose(network(images), drawn, atol=1e-5)
-    # recalibrated on that batch alone, a candidate in eval mode normalises as the batch did, but for n / (n - 1)
+    # recalibrated on that batch alone, a candidate normalises as the batch did, but for n / (n - 1)
     candidate = net.candidate(genes, [images])
     assert not candidate.training
     statistics = dict(candidate.named_buffers())["conv1.bn.running_mean"]

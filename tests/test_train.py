@@ -160,7 +160,7 @@ def test_decoding_twice_reads_the_file_and_a_broken_image_is_named(stripes: Data
 
 
 def labelled(folder: Path, **about: Any) -> list[Sample]:
-    """Three frames of a bona fide video and three of an attack, their files' frames in another order than the samples."""
+    """Three frames of a bona fide video and three of an attack, in another order than in the files."""
     live, attack = video(folder / "live.avi", stripe=True), video(folder / "print.avi", stripe=True)
     return [
         *[frame_of(live, number, **about) for number in (9, 3, 0)],
@@ -346,7 +346,7 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset
 
 @pytest.mark.slow
 def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Path) -> None:
-    """Whatever the loop can do besides, on a processor its weights are those of a few lines of PyTorch, to the bit."""
+    """Whatever else the loop can do, on a CPU its weights are those of a few lines of PyTorch, to the bit."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -472,7 +472,7 @@ def test_weights_of_another_architecture_are_a_clear_error(stripes: Dataset, tmp
 
 @pytest.mark.slow
 def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tmp_path: Path) -> None:
-    """Without a GPU: on PyTorch's device without memory, whose operators refuse tensors of the processor as a GPU's do."""
+    """Without a GPU: PyTorch's device without memory refuses tensors of the CPU as a GPU does."""
     import torch
 
     from swapbench.workshop.distil.distillation import Imitation, Teacher, TeacherOutput

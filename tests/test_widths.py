@@ -14,12 +14,13 @@ from swapbench.workshop.prune.widths import (
     convolutions,
 )
 
-# fmt: off
-V2 = (
-    32, 32, 103, 103, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 231, 231, 128, 231, 231, 128, 52, 52, 128,
-    26, 26, 128, 77, 77, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+V2 = tuple(
+    int(count)
+    for count in (
+        "32 32 103 103 64 13 13 64 13 13 64 13 13 64 13 13 64 231 231 128 231 231 128 52 52 128 "
+        "26 26 128 77 77 128 26 26 128 26 26 128 308 308 128 26 26 128 26 26 128 512 512"
+    ).split()
 )
-# fmt: on
 BASE = (64, 64, *(128, 128, 64) * 5, *(256, 256, 128) * 7, 512, 512, 128, *(256, 256, 128) * 2, 512, 512)
 SHAPE = Shape(80, 2)
 SPACE = WidthSpace.of(BASE)
@@ -141,7 +142,7 @@ def test_an_impossible_budget_is_refused_at_once_and_names_the_smallest_possible
 
 @st.composite
 def feasible(draw: st.DrawFn) -> Feasible:
-    """A space of a few genes with a weight each, and a budget anywhere between the narrowest and the widest."""
+    """A space of a few weighted genes, and a budget anywhere between the narrowest and the widest."""
     sizes = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=6)))
     weights = draw(st.lists(st.integers(0, 9), min_size=len(sizes), max_size=len(sizes)))
 

@@ -224,7 +224,7 @@ def grids(shape: Shape, space: WidthSpace, points: int) -> tuple[LayerGrid, ...]
 
 
 def _with_places(shape: Shape, space: WidthSpace) -> Iterator[tuple[Layer, Convolution | None]]:
-    """Every layer of the unpruned network with its convolution; None for the last two, whose widths are fixed."""
+    """Every layer of the unpruned network with its convolution; the last two have none."""
     yield from zip(shape.layers(space.base), [*convolutions(), None, None], strict=True)
 
 
