@@ -1,16 +1,17 @@
-"""What does our training loop cost? Images a second against a bare PyTorch loop; and what each term of distillation adds.
+"""What does our training loop cost, against a bare PyTorch loop, and what does each term of distillation add?
 
     python benchmarks/training.py [RECIPE.toml] [--rounds N] [--terms]
 
-Both loops train the same network from the same weights on the same batches in one process and take turns, an epoch of a few
-batches each. The bare loop has its normalised batches in memory and does nothing but forward, cross entropy, backward and step;
-ours also cuts and recolours every image anew, adds up the loss's terms, clips gradients and tells progress. The ratio is the
-median over rounds of (bare time / our time); beside it stands the ratio of the fastest tenth of all steps, which other work on
-the machine disturbs less. The exit status is 1 where both are below the limit.
+Both loops train the same network from the same weights on the same batches in one process and take turns, an
+epoch of a few batches each. The bare loop has its normalised batches in memory and does nothing but forward,
+cross entropy, backward and step; ours also cuts and recolours every image anew, adds up the loss's terms,
+clips gradients and tells progress. The ratio is the median over rounds of (bare time / our time); beside it
+stands the ratio of the fastest tenth of all steps, which other work on the machine disturbs less. The exit
+status is 1 where both are below the limit.
 
---terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once, and the teacher
-itself, whose answers are kept on disk: a ResNet-18 with a map, with drawn weights, since time does not depend on them. Frames
-are noise.
+--terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once,
+and the teacher itself, whose outputs are kept on disk: a ResNet-18 with a map, with drawn weights, since time
+does not depend on them. Frames are noise.
 """
 
 from __future__ import annotations
@@ -232,7 +233,8 @@ def main() -> int:
         speeds = [len(samples) / stats.median(one.epochs) for one in (ours, bare)]
         print(
             f"{recipe.stem}, {recipe.preprocessing.width_px} px, batches of {recipe.phases[-1].batch}, "
-            f"{options.threads} thread(s), {run.execution.device.type}: swapbench {speeds[0]:.1f} images/s, bare loop {speeds[1]:.1f}\n"
+            f"{options.threads} thread(s), {run.execution.device.type}: "
+            f"swapbench {speeds[0]:.1f} images/s, bare loop {speeds[1]:.1f}\n"
             f"  ratio {ratio:.3f}, rounds {min(ratios):.3f} to {max(ratios):.3f}; "
             f"of the fastest tenth of steps {undisturbed:.3f} (limit {LIMIT})"
         )

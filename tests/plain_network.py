@@ -1,4 +1,4 @@
-"""Trains a network without batch norm for two epochs, alone or in one of several processes; saves its weights.
+"""Trains a network without batch norm for two epochs, alone or in one of several processes, and saves it.
 
 python plain_network.py DATASET WORK      torchrun --nproc-per-node 2 plain_network.py DATASET WORK
 """

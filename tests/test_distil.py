@@ -499,13 +499,14 @@ def fold(name: str, protocol: str = "", number: str = "") -> Dataset:
     ],
 )
 def test_a_teacher_that_saw_the_students_test_conditions_is_refused(theirs: str, ours: Dataset) -> None:
-    from swapbench.workshop.distil.distillation import unlike_the_students_data
+    from swapbench.workshop.distil.distillation import training_data_difference
 
     with pytest.raises(
-        BadCard, match=rf"the teacher t was trained on {theirs.replace('+', '.')}, which holds"
+        BadCard,
+        match=rf"the teacher t was trained on {theirs.replace('+', '.')}, which contains the test conditions of ",
     ):
-        unlike_the_students_data(card_of(theirs), ours, "0" * 64)
-    assert unlike_the_students_data(card_of(theirs), ours, "f" * 64) == ""  # the very same files
+        training_data_difference(card_of(theirs), ours, "0" * 64)
+    assert training_data_difference(card_of(theirs), ours, "f" * 64) == ""  # the very same files
 
 
 @pytest.mark.slow
@@ -520,9 +521,9 @@ def test_a_teacher_that_saw_the_students_test_conditions_is_refused(theirs: str,
     ],
 )
 def test_a_teacher_of_other_data_teaches_and_the_card_says_so(theirs: str, ours: Dataset) -> None:
-    from swapbench.workshop.distil.distillation import unlike_the_students_data
+    from swapbench.workshop.distil.distillation import training_data_difference
 
-    found = unlike_the_students_data(card_of(theirs), ours, "0" * 64)
+    found = training_data_difference(card_of(theirs), ours, "0" * 64)
     assert found == f"other data than the student's ({theirs})"
 
 
@@ -543,7 +544,7 @@ def test_a_teacher_that_does_not_fit_is_refused_before_anything_is_computed(
 
     every = student(**EVERY)
     probabilities = OutputMeaning(kind="probabilities", bona_fide_index=1)
-    refused("a teacher must give logits, and this one gives probabilities", every, output=probabilities)
+    refused("the outputs of a teacher must be logits, not probabilities", every, output=probabilities)
     wide = card.preprocessing.model_copy(update={"crop_scale": 2.7})
     refused("sees another part of the frame than the student: crop_scale is 2.7", every, preprocessing=wide)
     other = card.architecture | {"stages": [4, 4, 6, 10]}
@@ -585,7 +586,7 @@ def test_a_leave_one_out_student_is_not_taught_by_a_network_that_saw_the_domain(
         for split in ("train", "dev")
     }
     target = dataclasses.replace(stripes, splits=one, protocol="A to B")
-    with pytest.raises(BadCard, match="was trained on stripes, which holds what A to B is tested on"):
+    with pytest.raises(BadCard, match="was trained on stripes, which contains the test conditions of A to B"):
         trained(student(weight=0.5), target, tmp_path, taught)
     assert not list(tmp_path.glob("*.toml"))
 

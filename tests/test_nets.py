@@ -155,7 +155,7 @@ def test_every_family_says_what_it_computes_on_the_way(
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Small networks lose more time waiting for a second thread than it saves, above all on a busy machine."""
+    """Small networks lose more time waiting for a second thread than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,4 @@
-"""Every recipe's network as it ships, with weights as after training: counts, parity, precisions of the files."""
+"""Every recipe's network as it ships, weights as after training: counts, parity, precisions."""
 
 import functools
 from collections.abc import Iterator
@@ -58,7 +58,7 @@ IMAGES = 8
 
 
 def pictures(count: int, size_px: int, seed: int) -> Any:
-    """Images [n, 3, size, size], each with its own gradient, fine grating and noise; none is far from the others."""
+    """Images [n, 3, size, size], each with its own gradient, fine grating and noise; all are similar."""
     dice = torch.Generator().manual_seed(seed)
     slope = torch.linspace(-1, 1, size_px)
 

@@ -330,11 +330,11 @@ def test_magnitude_goes_on_from_the_kept_weights_of_a_network_that_fits(
     assert "weights kept" in kept.summary
     assert SHAPE.macs(tuple(kept.architecture["channels"])) <= HALF
     other = recipe(magnitude, architecture={**recipe(None).architecture, "embedding": 8})
-    with pytest.raises(BadCard, match="has another architecture than the recipe"):
+    with pytest.raises(BadCard, match="has a different architecture from the recipe"):
         prune(other, stripes, tmp_path)
     card = (tmp_path / "thin.toml").read_text()
     (tmp_path / "thin.toml").write_text(card.replace(stripes.digest(), "0" * 64))
-    with pytest.raises(BadCard, match="was trained on other data than these"):
+    with pytest.raises(BadCard, match="was trained on different data"):
         prune(recipe(magnitude), stripes, tmp_path)
 
 

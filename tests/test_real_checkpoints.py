@@ -1,9 +1,9 @@
-"""Two networks that others trained (minivision-ai/Silent-Face-Anti-Spoofing, Apache-2.0), as a user brings them.
+"""Two networks of others (minivision-ai/Silent-Face-Anti-Spoofing, Apache-2.0), as a user brings them.
 
 Card files -> crops -> PyTorch, exported files and their scoring workers, on the three sample images of that
-project. Its README shows image_T1.jpg as a live face, image_F1.jpg and image_F2.jpg as fake ones. Its tool adds
-the softmax outputs of both networks, each on its own crop of the face, and says "live" where class 1 of the sum
-is the largest.
+project. Its README shows image_T1.jpg as a live face, image_F1.jpg and image_F2.jpg as fake ones. Its tool
+adds the softmax outputs of both networks, each on its own crop of the face, and says "live" where class 1 of
+the sum is the largest.
 """
 
 from __future__ import annotations

@@ -193,7 +193,7 @@ def open_teachers(
         path = paths[name]
         card = read_card(path)
         if card.output.kind != "logits":
-            raise BadCard(f"{path}: a teacher must give logits, and this one gives {card.output.kind}")
+            raise BadCard(f"{path}: the outputs of a teacher must be logits, not {card.output.kind}")
         network = load_network(card, path).to(device)
         teacher = Teacher(card, network, wanted.teachers[name] / total, device, parts, bfloat16)
         if parts:
@@ -212,7 +212,7 @@ def _check_places(teacher: Teacher, recipe: TrainRecipe) -> None:
     """Raise BadCard where the features of teacher and student cannot be compared place by place."""
     if not isinstance(teacher.network, Tapped):
         raise BadCard(
-            f"the teacher {teacher.stem} gives no features of a middle stage",
+            f"the teacher {teacher.stem} does not expose the features of a middle stage",
             remedy="Set attention_weight, hint_weight and map_weight to 0.",
         )
     geometry = ("crop_scale", "keep_box_aspect", "face_box")
@@ -234,7 +234,7 @@ def _blank_taps(teacher: Teacher) -> Taps:
     return cast("Tapped", teacher.network).taps(blank)
 
 
-def unlike_the_students_data(card: ModelCard, dataset: Dataset, digest: str) -> str:
+def training_data_difference(card: ModelCard, dataset: Dataset, digest: str) -> str:
     """How a teacher's training data differ from the student's, for the student's card; "" where they do not.
 
     Judged by what the cards say: the digest of the data, and the names of protocol, domains and fold.
@@ -255,8 +255,8 @@ def unlike_the_students_data(card: ModelCard, dataset: Dataset, digest: str) -> 
     theirs = card.training.data
     if _holds_the_test(theirs, dataset):
         raise BadCard(
-            f"the teacher {card.name} was trained on {theirs}, which holds what {_fold_name(dataset)} is "
-            "tested on",
+            f"the teacher {card.name} was trained on {theirs}, which contains the test conditions of "
+            f"{_fold_name(dataset)}",
             remedy=f"Train the teacher on the same fold first: swapbench train {card.name} with the same "
             "--data and --protocol.",
         )
@@ -305,7 +305,7 @@ class Imitation(nn.Module):
             return
         if not isinstance(student, Tapped):
             raise BadCard(
-                f"recipe {recipe.stem}: the family {recipe.family} gives no features of a middle stage",
+                f"recipe {recipe.stem}: {recipe.family} does not expose the features of a middle stage",
                 remedy="Set attention_weight, hint_weight and map_weight to 0.",
             )
         size = recipe.preprocessing

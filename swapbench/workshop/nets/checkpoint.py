@@ -94,7 +94,7 @@ def _read_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadCard(
-            f"{path} holds more than tensors, and opening it could run code: refused",
+            f"{path} holds more than tensors; it is not opened, because that could run code",
             remedy="If you trust it, convert it to a plain state dict or to .safetensors.",
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:

@@ -56,7 +56,7 @@ class LayerTimes(Frozen):
         if [len(row) for row in self.ns] != [len(self.outputs)] * len(self.inputs):
             raise ValueError("ns needs a row for every input width, and in it a time for every output width")
         if any(low >= high for widths in (self.inputs, self.outputs) for low, high in pairwise(widths)):
-            raise ValueError("widths must rise")
+            raise ValueError("widths must be in ascending order")
         return self
 
 

@@ -227,12 +227,12 @@ def _magnitude(task: _Task, pruning: Magnitude) -> tuple[Channels, dict[str, Ten
     card = read_card(path)
     if (card.family, card.architecture) != (task.recipe.family, task.recipe.architecture):
         raise BadCard(
-            f"{path} has another architecture than the recipe {task.recipe.stem}",
+            f"{path} has a different architecture from the recipe {task.recipe.stem}",
             remedy=f"Train it again: swapbench train {base}",
         )
     if card.training is None or card.training.data_digest != task.dataset.digest():
         raise BadCard(
-            f"{path} was trained on other data than these",
+            f"{path} was trained on different data",
             remedy="Train it again on the same fold; other data must not decide which channels stay.",
         )
     weights = load_network(card, path).state_dict()

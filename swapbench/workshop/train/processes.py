@@ -62,7 +62,7 @@ class Processes:
             if phase.batch % self.count:
                 raise UserError(
                     f"{self.count} processes cannot share a batch of {phase.batch} images evenly",
-                    remedy=f"Start a number that divides {phase.batch}, or change batch in the recipe.",
+                    remedy=f"Use a number that divides {phase.batch}, or change batch in the recipe.",
                 )
 
     def wrapped(self, losses: nn.Module) -> nn.Module:

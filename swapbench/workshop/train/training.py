@@ -23,7 +23,7 @@ from swapbench import __version__
 from swapbench.cards import read_card, write_card
 from swapbench.files import write_atomically
 from swapbench.records import ModelCard, Training
-from swapbench.workshop.distil.distillation import open_teachers, unlike_the_students_data
+from swapbench.workshop.distil.distillation import open_teachers, training_data_difference
 from swapbench.workshop.nets import build
 from swapbench.workshop.nets.checkpoint import load_network, save_checkpoint
 from swapbench.workshop.train.dev_scoring import dev_results
@@ -167,7 +167,7 @@ def _teacher_paths(recipe: TrainRecipe, out: Path, cards: Mapping[str, Path]) ->
 def _distilled_from(run: TrainingRun, teacher: Teacher) -> str:
     """What the card says about a teacher; announced too where its training data differ from the student's."""
     origin = f"; distilled from {teacher.stem} ({teacher.card.checkpoint_sha256[:8]})"
-    difference = unlike_the_students_data(teacher.card, run.dataset, run.digest)
+    difference = training_data_difference(teacher.card, run.dataset, run.digest)
     if difference:
         run.execution.say(f"the teacher {teacher.stem} was trained on {difference}; the card records it")
         return f"{origin}, which was trained on {difference}"
