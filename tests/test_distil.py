@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -501,10 +502,8 @@ def fold(name: str, protocol: str = "", number: str = "") -> Dataset:
 def test_a_teacher_that_saw_the_students_test_conditions_is_refused(theirs: str, ours: Dataset) -> None:
     from swapbench.workshop.distil.distillation import training_data_difference
 
-    with pytest.raises(
-        BadCard,
-        match=rf"the teacher t was trained on {theirs.replace('+', '.')}, which contains the test conditions of ",
-    ):
+    message = f"the teacher t was trained on {theirs}, which contains the test conditions of "
+    with pytest.raises(BadCard, match=re.escape(message)):
         training_data_difference(card_of(theirs), ours, "0" * 64)
     assert training_data_difference(card_of(theirs), ours, "f" * 64) == ""  # the very same files
 

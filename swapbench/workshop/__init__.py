@@ -6,7 +6,7 @@ what is measured are files. The rooms, from the top:
     artifacts   model card -> files in a precision and a format, cached by what they depend on
     prune       widths within a budget: uniform, by magnitude, MetaPruning and Meta-MMD; latency tables
     train       the training loop, its domain loss, several processes, scores on the development split
-    distil      teachers, their outputs kept on disk, and the losses that a student learns from them with
+    distil      teachers, their outputs kept on disk, and the losses of a student
     pipeline    from samples to batches of crops
     recipes     what is trained, and how much is spent on it, as data
     export      a network -> ONNX and TFLite files, quantisation

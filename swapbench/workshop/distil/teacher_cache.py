@@ -91,6 +91,7 @@ def cached_outputs(
         draw(recipe.augmentation, count, np.random.default_rng([number, _FORMAT]), bgr=bgr)
         for number in range(recipe.distillation.views)
     )
+    # "answers" is what outputs were called when the first caches were written: they are still found
     folders = [work / f"answers-{_key(teacher, recipe, regions)[:24]}" for teacher in teachers]
     missing = [
         (teacher, draws, folder / f"view-{number}.json")

@@ -125,15 +125,15 @@ def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _require_fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    wanted = network.state_dict()
+    expected = network.state_dict()
     shapes = [
-        f"{key} {list(tensors[key].shape)} for {list(wanted[key].shape)}"
-        for key in wanted
-        if key in tensors and tensors[key].shape != wanted[key].shape
+        f"{key} {list(tensors[key].shape)} for {list(expected[key].shape)}"
+        for key in expected
+        if key in tensors and tensors[key].shape != expected[key].shape
     ]
     problems = (
-        ("lacks", sorted(wanted.keys() - tensors.keys())),
-        ("has unexpected", sorted(tensors.keys() - wanted.keys())),
+        ("lacks", sorted(expected.keys() - tensors.keys())),
+        ("has unexpected", sorted(tensors.keys() - expected.keys())),
         ("has other shapes:", shapes),
     )
     text = "; ".join(f"{what} {_some(keys)}" for what, keys in problems if keys)

@@ -164,7 +164,7 @@ class TrainingRun:
             if self.choose_epoch:
                 results = self._dev_results(epoch, network)
                 state = self._with_best(state, epoch, results, network)
-            seconds = state.seconds + time.monotonic() - started
+            seconds = state.seconds + (time.monotonic() - started)
             row = {"epoch": epoch + 1, "size_px": recipe.phase(epoch).size_px, **means}
             row |= {f"dev_{name}": value for name, value in results.items()}
             row["seconds"] = round(seconds + teachers_s, 1)
