@@ -1,17 +1,17 @@
-"""What does the training loop cost, against a bare PyTorch loop, and each term of distillation?
+"""What does our training loop cost, against a bare PyTorch loop, and what does each term of distillation add?
 
     python benchmarks/training.py [RECIPE.toml] [--rounds N] [--terms]
 
 Both loops train the same network from the same weights on the same batches in one process and take turns, an
 epoch of a few batches each. The bare loop has its normalised batches in memory and does nothing but forward,
-cross entropy, backward and step; ours also crops and augments every image anew, adds up the terms of the
-loss, clips gradients and reports progress. The ratio is the median over rounds of (bare time / our time);
-beside it stands the ratio of the fastest tenth of all steps, which other work on the machine disturbs less.
-The exit status is 1 where both are below the limit.
+cross entropy, backward and step; ours also crops and augments every image anew, adds up the loss's terms,
+clips gradients and reports progress. The ratio is the median over rounds of (bare time / our time); beside it
+stands the ratio of the fastest tenth of all steps, which other work on the machine disturbs less. The exit
+status is 1 where both are below the limit.
 
 --terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once,
-and the teacher itself, whose outputs are cached on disk: a ResNet-18 with a map, with random weights, since
-time does not depend on them. Frames are noise.
+and the teacher itself, whose outputs are kept on disk: a ResNet-18 with a map, with random weights, since time
+does not depend on them. Frames are noise.
 """
 
 from __future__ import annotations
@@ -34,20 +34,22 @@ from torch.nn import functional
 from swapbench import stats, units
 from swapbench.data.dataset import Dataset
 from swapbench.data.samples import Sample
-from swapbench.ports import unheard, unseen
+from swapbench.ports import unseen
 from swapbench.records import ModelCard
 from swapbench.workshop.distil.distillation import Imitation, Teacher
-from swapbench.workshop.distil.teacher_cache import kept_answers
+from swapbench.workshop.distil.teacher_cache import cached_outputs
 from swapbench.workshop.nets import build
 from swapbench.workshop.pipeline.batches import batches, normalised
 from swapbench.workshop.pipeline.crops import decode
 from swapbench.workshop.recipes.recipe import Distillation, TrainRecipe, read_recipe
-from swapbench.workshop.train.loop import Learner, Run, default_device, faster_in_bfloat16
+from swapbench.workshop.train.loop import TrainingRun
+from swapbench.workshop.train.setup import Execution, default_device, faster_in_bfloat16
+from swapbench.workshop.train.state import Learner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.workshop.distil.teacher_cache import Answers
+    from swapbench.workshop.distil.teacher_cache import CachedOutputs
     from swapbench.workshop.pipeline.crops import Regions
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
@@ -85,19 +87,14 @@ def noise(folder: Path, count: int) -> tuple[Sample, ...]:
     return tuple(samples)
 
 
-def started(recipe: TrainRecipe, samples: tuple[Sample, ...], work: Path, threads: int) -> Run:
+def started(recipe: TrainRecipe, samples: tuple[Sample, ...], work: Path, threads: int) -> TrainingRun:
     device = default_device()
-    return Run(
+    return TrainingRun(
         recipe=recipe,
-        seed=0,
         dataset=Dataset("noise", simulated=True, notice="", root=work, splits={"train": samples}),
         digest="",
-        work=work,
-        threads=threads,
+        execution=Execution(seed=0, work=work, threads=threads, device=device),
         bfloat16=recipe.bfloat16 and faster_in_bfloat16(device),
-        say=unheard,
-        progress=unseen,
-        device=device,
     )
 
 
@@ -118,17 +115,17 @@ class Taken:
         self.steps += [later - earlier for earlier, later in pairwise(times)]
 
 
-def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken, Taken]:
+def against_a_bare_loop(run: TrainingRun, regions: Regions, rounds: int) -> tuple[Taken, Taken]:
     """What our loop takes and what a bare one does; an epoch of each before them warms up."""
-    recipe, size = run.recipe, run.recipe.preprocessing
+    recipe, size, device = run.recipe, run.recipe.preprocessing, run.execution.device
     torch.manual_seed(0)
-    ours = build(recipe.family, recipe.architecture).to(run.device)
-    bare = build(recipe.family, recipe.architecture).to(run.device)
+    ours = build(recipe.family, recipe.architecture).to(device)
+    bare = build(recipe.family, recipe.architecture).to(device)
     bare.load_state_dict(ours.state_dict())
     learner, optimiser = Learner.of(recipe, ours), Learner.of(recipe, bare).optimiser
     last = recipe.epochs - 1
     ready = [
-        (normalised(batch.images.pixels(run.device), size), batch.bona_fide.to(run.device))
+        (normalised(batch.images.pixels(device), size), batch.bona_fide.to(device))
         for batch in batches(recipe, last, regions, size, np.random.default_rng([0, last]))
     ]
 
@@ -136,14 +133,14 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
         bare.train()
         for images, bona_fide in ready:
             optimiser.zero_grad(set_to_none=True)
-            with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=run.bfloat16):
                 loss = functional.cross_entropy(bare(images), bona_fide)
             loss.backward()
             optimiser.step()
             heard(0)
 
     def our_epoch(heard: Callable[[float], None]) -> None:
-        run.learn(last, learner, regions, size, heard=heard)
+        run.learn(last, learner, regions, on_step=heard)
 
     our_epoch(lambda _: None)
     bare_epoch(lambda _: None)
@@ -155,9 +152,9 @@ def against_a_bare_loop(run: Run, regions: Regions, rounds: int) -> tuple[Taken,
     return taken
 
 
-def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
+def of_each_term(run: TrainingRun, regions: Regions, rounds: int) -> None:
     """Print what a step takes with each term, and what the teacher takes for an image."""
-    recipe = run.recipe
+    recipe, device = run.recipe, run.execution.device
     plain = read_recipe(RECIPES / "resnet18_map.toml")
     card = ModelCard(
         name=plain.name,
@@ -169,17 +166,17 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
         preprocessing=plain.preprocessing,
         output=plain.output,
     )
-    network = build(card.family, card.architecture).to(run.device).eval()
+    network = build(card.family, card.architecture).to(device).eval()
     parts = frozenset({"map", "energy", "features"})
-    teacher = Teacher(card, network, 1.0, run.device, parts, faster_in_bfloat16(run.device))
+    teacher = Teacher(card, network, 1.0, device, parts, faster_in_bfloat16(device))
 
     def taught(**weights: float) -> TrainRecipe:
         off: dict[str, object] = dict.fromkeys(TERMS, 0.0)
         distillation = Distillation.model_validate({**off, "teachers": {"t": 1.0}, "views": 1, **weights})
         return recipe.model_copy(update={"distillation": distillation})
 
-    answers: Answers | None = None
-    arms: dict[str, tuple[Run, Learner, Answers | None]] = {}
+    outputs: CachedOutputs | None = None
+    arms: dict[str, tuple[TrainingRun, Learner, CachedOutputs | None]] = {}
     every = dict.fromkeys(TERMS, 0.5)
     for name, weights in {
         "labels alone": {},
@@ -187,15 +184,15 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
         "all": every,
     }.items():
         made = taught(**weights)
-        if answers is None:
-            answers = kept_answers([teacher], made, regions, run.work, unseen)
+        if outputs is None:
+            outputs = cached_outputs([teacher], made, regions, run.execution.work, unseen)
         student = build(recipe.family, recipe.architecture)
-        imitation = Imitation(made, [teacher], student).to(run.device) if weights else None
-        arm = started(made, regions.samples, run.work, run.threads)
-        arms[name] = (arm, Learner.of(made, student.to(run.device), imitation), answers if weights else None)
-    assert answers is not None
+        imitation = Imitation(made, [teacher], student).to(device) if weights else None
+        arm = started(made, regions.samples, run.execution.work, run.execution.threads)
+        arms[name] = (arm, Learner.of(made, student.to(device), imitation), outputs if weights else None)
+    assert outputs is not None
     print(
-        f"the teacher: {units.duration(round(1e9 * answers.seconds / len(regions.samples)))} an image, "
+        f"the teacher: {units.duration(round(1e9 * outputs.seconds / len(regions.samples)))} an image, "
         f"{'bfloat16' if teacher.bfloat16 else 'float32'}, once for each view"
     )
     last = recipe.epochs - 1
@@ -204,7 +201,7 @@ def of_each_term(run: Run, regions: Regions, rounds: int) -> None:
         for name, (arm, learner, kept) in arms.items():
             taken[name].epoch(
                 lambda heard, arm=arm, learner=learner, kept=kept: arm.learn(
-                    last, learner, regions, recipe.preprocessing, kept, heard
+                    last, learner, regions, outputs=kept, on_step=heard
                 )
             )
     fastest = {name: stats.quantile(times.steps, 0.1) for name, times in taken.items()}
@@ -236,8 +233,8 @@ def main() -> int:
         speeds = [len(samples) / stats.median(times.epochs) for times in (ours, bare)]
         print(
             f"{recipe.stem}, {recipe.preprocessing.width_px} px, batches of {recipe.phases[-1].batch}, "
-            f"{options.threads} thread(s), {run.device.type}: swapbench {speeds[0]:.1f} images/s, "
-            f"bare loop {speeds[1]:.1f}\n"
+            f"{options.threads} thread(s), {run.execution.device.type}: "
+            f"swapbench {speeds[0]:.1f} images/s, bare loop {speeds[1]:.1f}\n"
             f"  ratio {ratio:.3f}, rounds {min(ratios):.3f} to {max(ratios):.3f}; "
             f"of the fastest tenth of steps {undisturbed:.3f} (limit {LIMIT})"
         )

@@ -1,4 +1,4 @@
-"""Trains a network without batch norm for two epochs, alone or as one of torchrun's processes; leaves its weights in a file.
+"""Trains a network without batch norm for two epochs, alone or in one of several processes, and saves it.
 
 python plain_network.py DATASET WORK      torchrun --nproc-per-node 2 plain_network.py DATASET WORK
 """
@@ -23,4 +23,4 @@ if __name__ == "__main__":
     dataset = Dataset.load(folder, ("train",))
     with joined() as processes:
         run = run_of(recipe, dataset, work, choose_epoch=False, processes=processes)
-        torch.save(run.fit(network).state_dict(), work / f"{processes.rank}-of-{processes.count}.pt")
+        torch.save(run.fit(network).network.state_dict(), work / f"{processes.rank}-of-{processes.count}.pt")

@@ -1,4 +1,7 @@
-"""Small networks that hold one trap of exporting each. Fixed seeds; batch norm statistics and slopes are not at their defaults."""
+"""Small networks, each with one pitfall of exporting.
+
+Seeds are fixed; batch norm statistics and slopes are not at their defaults.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ SIZE_PX = 24
 
 
 class PReluNet(nn.Module):
-    """Depthwise and pointwise convolutions with PReLU, a residual, a depthwise one over the whole map, linear layers without
-    bias: MiniFASNet in small."""
+    """MiniFASNet in small.
+
+    Depthwise and pointwise convolutions with PReLU, a residual, a depthwise convolution over the whole map,
+    linear layers without bias.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +89,7 @@ class DifferenceNet(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """A stem with max pooling, one residual block, and a second head that is left out of exports: ResNetMap in small."""
+    """ResNetMap in small: max pooling, one residual block, and a second head that exports leave out."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -135,7 +141,7 @@ def settled(net: nn.Module) -> nn.Module:
 
 
 def images(count: int, seed: int) -> np.ndarray:
-    """Float32 [count, SIZE_PX, SIZE_PX, 3] around 0 with gradients and noise: the mean of each image differs."""
+    """Float32 [count, SIZE_PX, SIZE_PX, 3] around 0 with gradients and noise; each image has another mean."""
     dice = np.random.default_rng(seed)
     slope = np.linspace(-1, 1, SIZE_PX)
     ramps = (

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from swapbench.errors import BadCard, EnvironmentFailed, MissingPackage, ParityFailed, UserError, WorkerFailed
 from swapbench.records import FORMATS, PRECISIONS, ModelCard, OutputMeaning, Parity, Preprocessing, Variant
-from swapbench.workshop import artifacts as door
-from swapbench.workshop.artifacts import Built, DevCrops, Failed, Sidecar
-from swapbench.workshop.artifacts.child import told
+from swapbench.workshop.artifacts import Built, DevCrops, Failed, child, dev_crops, exporting, files
+from swapbench.workshop.artifacts.child import error_report
+from swapbench.workshop.artifacts.files import Sidecar
 
 SIZE_PX = 32
 DATA = "d" * 64
@@ -64,10 +64,10 @@ def parity(flips: int = 0) -> Parity:
 
 def put(cache: Path, card: ModelCard, one: Variant, found: Parity | None = None) -> Path:
     """Lay a finished file into a cache by hand."""
-    path = door.artifact_path(card, one, cache, DATA)
+    path = files.artifact_path(card, one, cache, DATA)
     path.parent.mkdir(parents=True)
     path.write_bytes(b"model")
-    parts = door.key_parts(card, one, DATA)
+    parts = files.key_parts(card, one, DATA)
     sidecar = Sidecar(
         key=hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest(),
         parts=parts,
@@ -85,12 +85,12 @@ def silent(stage: str, done: float, total: float) -> None:
 
 def test_a_finished_file_is_found_by_its_content_and_not_made_again(tmp_path: Path) -> None:
     card, one = card_for(), variant()
-    assert door.missing(card, [one], tmp_path, DATA) == [one]
+    assert files.missing(card, [one], tmp_path, DATA) == [one]
     path = put(tmp_path, card, one)
     assert path.parent.parent == tmp_path
     assert (len(path.parent.name), path.name) == (8, "tiny.fp32.onnx")
-    assert door.missing(card, [one], tmp_path, DATA) == []
-    found = door.cached(card, one, tmp_path, DATA)
+    assert files.missing(card, [one], tmp_path, DATA) == []
+    found = files.cached(card, one, tmp_path, DATA)
     assert found == Built(one, path, hashlib.sha256(b"model").hexdigest(), parity())
 
 
@@ -107,7 +107,7 @@ def test_a_finished_file_is_found_by_its_content_and_not_made_again(tmp_path: Pa
 )
 def test_whatever_the_bytes_depend_on_changes_the_key(changes: dict[str, Any]) -> None:
     one, cache = variant(), Path("cache")
-    assert door.artifact_path(card_for(), one, cache, DATA) != door.artifact_path(
+    assert files.artifact_path(card_for(), one, cache, DATA) != files.artifact_path(
         card_for(**changes), one, cache, DATA
     )
 
@@ -116,7 +116,7 @@ def test_other_crops_precisions_and_exporters_change_the_key_and_a_summary_does_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def at(card: ModelCard, one: Variant, data: str) -> Path:
-        return door.artifact_path(card, one, Path(), data).parent
+        return files.artifact_path(card, one, Path(), data).parent
 
     first = at(card_for(), variant(), DATA)
     assert at(card_for(summary="other words"), variant(), DATA) == first
@@ -125,7 +125,7 @@ def test_other_crops_precisions_and_exporters_change_the_key_and_a_summary_does_
         at(card_for(), variant("fp32", "tflite"), DATA),
         at(card_for(), variant(), "e" * 64),
     ]
-    monkeypatch.setattr(door, "EXPORTER_VERSION", door.EXPORTER_VERSION + 1)
+    monkeypatch.setattr(files, "EXPORTER_VERSION", files.EXPORTER_VERSION + 1)
     others.append(at(card_for(), variant(), DATA))
     assert len({first, *others}) == 5
 
@@ -133,7 +133,7 @@ def test_other_crops_precisions_and_exporters_change_the_key_and_a_summary_does_
 def test_a_damaged_file_does_not_count(tmp_path: Path) -> None:
     card, one = card_for(), variant()
     put(tmp_path, card, one).write_bytes(b"mode")
-    assert door.missing(card, [one], tmp_path, DATA) == [one]
+    assert files.missing(card, [one], tmp_path, DATA) == [one]
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"key": "x"}'])
@@ -141,26 +141,26 @@ def test_a_file_whose_sidecar_is_damaged_does_not_count(tmp_path: Path, text: st
     card, one = card_for(), variant()
     path = put(tmp_path, card, one)
     path.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
-    assert door.cached(card, one, tmp_path, DATA) is None
+    assert files.cached(card, one, tmp_path, DATA) is None
 
 
 def test_a_file_without_a_sidecar_was_interrupted_and_does_not_count(tmp_path: Path) -> None:
     card, one = card_for(), variant()
     path = put(tmp_path, card, one)
     path.with_name(f"{path.name}.json").unlink()
-    assert door.cached(card, one, tmp_path, DATA) is None
+    assert files.cached(card, one, tmp_path, DATA) is None
 
 
 def test_a_file_that_failed_parity_stays_failed_and_names_both_sides(tmp_path: Path) -> None:
     card, one = card_for(), variant("int8")
     path = put(tmp_path, card, one, parity(flips=3))
-    found = door.cached(card, one, tmp_path, DATA)
+    found = files.cached(card, one, tmp_path, DATA)
     assert isinstance(found, Failed)
     assert isinstance(found.error, ParityFailed)
     assert "tiny.int8.onnx" in str(found.error)
     assert "network of card tiny" in str(found.error)
     assert (found.path, found.parity) == (path, parity(flips=3))
-    assert door.missing(card, [one], tmp_path, DATA) == []
+    assert files.missing(card, [one], tmp_path, DATA) == []
 
 
 def test_a_digest_of_crops_sees_pixels_labels_and_shape() -> None:
@@ -181,20 +181,20 @@ def test_a_digest_of_crops_sees_pixels_labels_and_shape() -> None:
 @given(st.lists(st.booleans(), min_size=1, max_size=700))
 def test_rows_are_balanced_sorted_and_judged_unseen_where_there_are_enough(labels: list[bool]) -> None:
     bona_fide = np.array(labels)
-    calibration, judged = door.chosen_rows(bona_fide)
-    for rows, most in ((calibration, door.CALIBRATION_SAMPLES), (judged, door.PARITY_SAMPLES)):
+    calibration, judged = dev_crops.chosen_rows(bona_fide)
+    for rows, most in ((calibration, dev_crops.CALIBRATION_SAMPLES), (judged, dev_crops.PARITY_SAMPLES)):
         assert 1 <= len(rows) <= most
         assert np.all(np.diff(rows) > 0)
         assert rows[0] >= 0
         assert rows[-1] < len(labels)
         assert bona_fide[rows].sum() <= most // 2
-    if len(labels) - len(calibration) >= door.PARITY_SAMPLES // 4:
+    if len(labels) - len(calibration) >= dev_crops.PARITY_SAMPLES // 4:
         assert not set(calibration) & set(judged)
 
 
 def test_rows_are_spread_over_the_whole_split() -> None:
     bona_fide = np.arange(1000) % 2 == 0
-    calibration, judged = door.chosen_rows(bona_fide)
+    calibration, judged = dev_crops.chosen_rows(bona_fide)
     assert (len(calibration), len(judged)) == (128, 128)
     assert calibration[-1] > 950
     assert bona_fide[calibration].sum() == 64
@@ -209,19 +209,19 @@ def test_rows_are_spread_over_the_whole_split() -> None:
         (
             RuntimeError("first line\nsecond line"),
             WorkerFailed,
-            "RuntimeError: first line. What the exporters said",
+            "RuntimeError: first line. The output of the exporters",
         ),
     ],
 )
 def test_an_error_of_the_child_arrives_as_itself(error: Exception, kind: type, words: str) -> None:
-    arrived = door._restored(json.loads(json.dumps(told(error))), Path("logs/tiny.log"))
+    arrived = exporting._restored(json.loads(json.dumps(error_report(error))), Path("logs/tiny.log"))
     assert type(arrived) is kind
     assert words in str(arrived)
     assert "second line" not in str(arrived)
 
 
 def test_the_description_in_a_file_can_be_read_without_this_project() -> None:
-    said = json.loads(door.description(card_for(), variant("int8")))
+    said = json.loads(files.description(card_for(), variant("int8")))
     assert said["network"] == "tiny"
     assert said["precision"] == "int8"
     assert Preprocessing.model_validate(said["preprocessing"]) == card_for().preprocessing
@@ -260,7 +260,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path,
 @pytest.fixture(scope="module")
 def built(workshop: tuple[ModelCard, Path, Path]) -> list[Built | Failed]:
     card, card_path, cache = workshop
-    return door.build(card, card_path, ALL, crops(), cache, silent)
+    return exporting.build(card, card_path, ALL, crops(), cache, silent)
 
 
 @pytest.mark.slow
@@ -283,7 +283,7 @@ def test_the_sidecar_of_an_int8_file_tells_how_many_layers_stayed_in_float(
         assert isinstance(one, Built)
         beside = Sidecar.model_validate_json(one.path.with_name(f"{one.path.name}.json").read_bytes())
         assert beside.sha256 == one.sha256
-        assert beside.float_layers in (door.FLOAT_LAYERS if one.variant.precision == "int8" else {0})
+        assert beside.float_layers in (child.FLOAT_LAYERS if one.variant.precision == "int8" else {0})
 
 
 @pytest.mark.slow
@@ -294,7 +294,7 @@ def test_the_files_hold_their_card_s_description(built: list[Built | Failed], wo
     for one in built:
         assert isinstance(one, Built)
         graph = read_graph(one.path)
-        assert graph.metadata == json.loads(door.description(card, one.variant))
+        assert graph.metadata == json.loads(files.description(card, one.variant))
         assert graph.precision == one.variant.precision
     assert len({read_graph(one.path).params for one in built if isinstance(one, Built)}) == 1
 
@@ -305,14 +305,14 @@ def test_a_second_build_starts_nothing_and_a_damaged_file_alone_is_made_again(
 ) -> None:
     card, card_path, cache = workshop
     started: list[str] = []
-    start = door._start
-    monkeypatch.setattr(door, "_start", lambda job, log: started.append(job.stem) or start(job, log))
-    assert door.build(card, card_path, ALL, crops(), cache, silent) == built
+    start = exporting._start
+    monkeypatch.setattr(exporting, "_start", lambda job, log: started.append(job.stem) or start(job, log))
+    assert exporting.build(card, card_path, ALL, crops(), cache, silent) == built
     assert started == []
     victim = next(one for one in built if one.variant == variant("int8", "tflite"))
     assert victim.path is not None
     victim.path.write_bytes(victim.path.read_bytes()[:-100])
-    again = door.build(card, card_path, ALL, crops(), cache, silent)
+    again = exporting.build(card, card_path, ALL, crops(), cache, silent)
     assert started == ["tflite"]
     assert again == built  # another process, another hash seed, the same bytes
 
@@ -334,7 +334,7 @@ def test_a_card_that_is_not_its_checkpoint_fails_every_variant_with_that_error(
 ) -> None:
     _, card_path, _ = workshop
     wanted = [variant("fp32"), variant("int8")]
-    found = door.build(card_for(sha256="0" * 64), card_path, wanted, crops(), tmp_path, silent)
+    found = exporting.build(card_for(sha256="0" * 64), card_path, wanted, crops(), tmp_path, silent)
     assert [type(one) for one in found] == [Failed, Failed]
     assert {type(one.error) for one in found if isinstance(one, Failed)} == {BadCard}
 
@@ -346,7 +346,7 @@ def test_one_failing_variant_does_not_stop_the_others_and_progress_reaches_the_e
     card, card_path, cache = workshop
     odd = variant("unknown")
     heard: list[tuple[float, float]] = []
-    found = door.build(
+    found = exporting.build(
         card,
         card_path,
         [odd, variant("fp32")],
@@ -367,8 +367,8 @@ def test_a_child_that_dies_is_an_error_with_its_log(
     workshop: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card, card_path, _ = workshop
-    monkeypatch.setattr(door.sys, "executable", "/bin/false")
-    found = door.build(card, card_path, [variant()], crops(), tmp_path, silent)
+    monkeypatch.setattr(exporting.sys, "executable", "/bin/false")
+    found = exporting.build(card, card_path, [variant()], crops(), tmp_path, silent)
     assert isinstance(found[0], Failed)
     assert isinstance(found[0].error, WorkerFailed)
     assert "died with status 1" in str(found[0].error)

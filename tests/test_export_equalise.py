@@ -44,7 +44,7 @@ def test_channels_between_convolutions_get_alike_in_range() -> None:
         return float(widest.max() / widest.min())
 
     net = uneven(small_nets.settled(small_nets.PReluNet()))
-    # powers of two leave a factor of sqrt(2) to either side, and after PReLU a channel is narrower than before it
+    # powers of two leave a factor of sqrt(2) to either side, and PReLU narrows a channel
     assert spread(net) > 20
     assert spread(equalised(net, BATCHES)) < spread(net) / 3
 

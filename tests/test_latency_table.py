@@ -13,7 +13,7 @@ SHAPE = Shape(80, 2)
 
 
 def table(*, dense_ns: float = 100.0, **changes: Any) -> dict[str, Any]:
-    """Every layer of the network: a dense one takes dense_ns a pair of input and output channels, a depthwise one 1 a channel."""
+    """Every layer: a dense one takes dense_ns a pair of channels, a depthwise one 1 a channel."""
     kinds = {(one.kind, one.kernel, one.stride, one.input_px) for one in SHAPE.layers(BASE)}
     rows = []
     for kind, kernel, stride, input_px in sorted(kinds):
@@ -92,7 +92,7 @@ def test_a_wrong_table_is_named_with_its_field(tmp_path: Path) -> None:
     falling = table()
     falling["layers"][0]["outputs"] = [600, 1]
     path.write_text(json.dumps(falling))
-    with pytest.raises(UserError, match="widths must rise"):
+    with pytest.raises(UserError, match="widths must be in ascending order"):
         read_latency_table(path)
     path.write_text(json.dumps(table()))
     assert read_latency_table(path).other_ns == 7.0

@@ -45,7 +45,12 @@ def test_a_wider_layer_is_never_faster_in_the_table() -> None:
     assert rising([[-1.0, 5.0, 4.0], [3.0, 2.0, 9.0]]) == ((0.0, 5.0, 5.0), (3.0, 5.0, 9.0))
 
 
-@given(st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(st.floats(-5, 5), min_size=n, max_size=n), min_size=1, max_size=4)))  # fmt: skip
+def rows_of(length: int) -> st.SearchStrategy[list[list[float]]]:
+    row = st.lists(st.floats(-5, 5), min_size=length, max_size=length)
+    return st.lists(row, min_size=1, max_size=4)
+
+
+@given(st.integers(1, 4).flatmap(rows_of))
 def test_rising_times_rise_along_both_sides_and_leave_what_rises_alone(ns: list[list[float]]) -> None:
     found = rising(ns)
     for row, given_row in zip(found, ns, strict=True):

@@ -155,7 +155,7 @@ def test_every_family_says_what_it_computes_on_the_way(
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """Small networks lose more to waiting for a second thread than it computes, many times more on a busy machine."""
+    """Small networks lose more time waiting for a second thread than it saves."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -270,7 +270,7 @@ def test_a_thinner_network_is_the_same_class() -> None:
         (47, 500, r"channels\[47\] and channels\[48\] feed one depthwise"),
         (2, 100, r"channels\[2\] and channels\[3\] are the width"),
         (7, 60, r"channels\[4\] and channels\[7\] are added"),
-        (20, 0, "whole numbers from 1"),
+        (20, 0, "positive whole numbers"),
     ],
 )
 def test_a_channel_list_that_makes_no_network_says_where(position: int, value: int, message: str) -> None:
@@ -287,7 +287,7 @@ def test_wrong_arguments_and_unknown_families_are_the_users_mistakes() -> None:
         build("minifasnett", {})
     with pytest.raises(BadCard, match="unexpected keyword argument 'depth'"):
         build("resnet_map", {"depth": 18})
-    with pytest.raises(BadCard, match="four whole numbers"):
+    with pytest.raises(BadCard, match="four positive whole numbers"):
         build("resnet_map", {"stages": [64, 128]})
     with pytest.raises(BadCard, match="must have 49 entries, not 3"):
         build("minifasnet", {"channels": [1, 2, 3]})
@@ -296,19 +296,19 @@ def test_wrong_arguments_and_unknown_families_are_the_users_mistakes() -> None:
 @pytest.mark.parametrize(
     ("family", "architecture", "message"),
     [
-        ("mobilenet_v3", {"rows": []}, "at least one row"),
+        ("mobilenet_v3", {"rows": []}, "rows must not be empty"),
         ("mobilenet_v3", {"rows": [[3, 16, 16, 1, 0]]}, r"rows\[0\] must have 6 entries: kernel, expansion"),
         ("mobilenet_v3", {"rows": [*SMALL, [4, 16, 16, 1, 0, 1]]}, r"rows\[11\]: kernel must be odd"),
-        ("mobilenet_v3", {"rows": [[3, 16, 0, 1, 0, 1]]}, r"rows\[0\].*whole numbers from 1"),
+        ("mobilenet_v3", {"rows": [[3, 16, 0, 1, 0, 1]]}, r"rows\[0\].*positive whole numbers"),
         ("mobilenet_v3", {"rows": [[3, 16, 16, 1, 0, 3]]}, r"rows\[0\]: stride must be 1 or 2"),
         ("mobilenet_v3", {"embedding": 0}, "embedding must be"),
         ("feathernet", {"outputs": [16, 32, 48]}, "four stages"),
         ("feathernet", {"expansions": [[32], [], [192], [288]]}, "at least one block"),
-        ("feathernet", {"stem": 0}, "whole numbers from 1"),
+        ("feathernet", {"stem": 0}, "positive whole numbers"),
         ("feathernet", {"size_px": 100}, "multiple of 32, not 100"),
         ("central_difference", {"levels": [[128], [128]]}, "three lists"),
         ("central_difference", {"head": []}, "none of them empty"),
-        ("central_difference", {"head": [0]}, "whole numbers from 1"),
+        ("central_difference", {"head": [0]}, "positive whole numbers"),
         ("central_difference", {"classes": 1}, "at least 2"),
         ("central_difference", {"width": 0.25}, "unexpected keyword argument 'width'"),
     ],

@@ -1,4 +1,4 @@
-"""Every recipe's network as it ships, with weights as training leaves them: counts, parity and precisions of the exported files."""
+"""Every recipe's network as it ships, weights as after training: counts, parity, precisions."""
 
 import functools
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from swapbench.modelfile import Graph, read_graph  # noqa: E402
-from swapbench.workshop.artifacts import FLOAT_LAYERS  # noqa: E402
+from swapbench.workshop.artifacts.child import FLOAT_LAYERS  # noqa: E402
 from swapbench.workshop.export import to_onnx, to_tflite  # noqa: E402
 from swapbench.workshop.export.equalise import equalised  # noqa: E402
 from swapbench.workshop.export.rewrite import shipped  # noqa: E402
@@ -58,7 +58,7 @@ IMAGES = 8
 
 
 def pictures(count: int, size_px: int, seed: int) -> Any:
-    """Images [n, 3, size, size] with gradients, a fine grating and noise of their own; no image is far from the others."""
+    """Images [n, 3, size, size], each with its own gradient, fine grating and noise; all are similar."""
     dice = torch.Generator().manual_seed(seed)
     slope = torch.linspace(-1, 1, size_px)
 
@@ -206,7 +206,8 @@ def test_int8_follows_fp32_even_with_random_weights(name: str, file_format: str)
         near.append(np.corrcoef(wanted[:, 1] - wanted[:, 0], found[:, 1] - found[:, 0])[0, 1])
         if near[-1] >= 0.8:
             break
-    # random weights spread little between images and quantise worse than trained ones; a wrong scale or layout gives about 0
+    # random weights spread little between images and quantise worse than trained ones;
+    # a wrong scale or layout gives about 0
     assert max(near) >= 0.8, near
 
 

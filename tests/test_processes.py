@@ -1,4 +1,4 @@
-"""Several processes that train one network: on a machine without a GPU they share its processor, with the same code."""
+"""Several processes that train one network; without GPUs they share the CPU, with the same code."""
 
 import os
 import subprocess

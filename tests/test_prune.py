@@ -101,7 +101,7 @@ def test_metapruning_is_metammd_with_every_discrepancy_off() -> None:
         ("[pruning]\nmethod = 'uniform'\nlatency_ms = 3.0", "latency_ms and latency_table go together"),
         (
             "[pruning]\nmethod = 'uniform'\nmacs = 5\nlatency_ms = 3.0\nlatency_table = 't'",
-            "one budget only: macs or latency_ms",
+            "only one budget is possible: macs or latency_ms",
         ),
         ("[pruning]\nmethod = 'metapruning'\n[pruning.search]\nsize = 3", r"search\.size: Extra inputs"),
     ],
@@ -255,7 +255,7 @@ def test_magnitude_by_hand_keeps_the_largest_filters_and_their_weights() -> None
     torch.manual_seed(0)
     network = MiniFASNet(THIN, size_px=32, classes=2, embedding=16)
     weights = network.state_dict()
-    # of the expansion of conv_23, 16 wide, the channels 3 and 11 matter in both of its layers, the others hardly
+    # of the 16 channels inside conv_23, 3 and 11 matter in both of its layers, the others hardly
     for name in ("conv_23.conv", "conv_23.conv_dw"):
         weights[f"{name}.conv.weight"].mul_(0.001)
         weights[f"{name}.conv.weight"][[3, 11]] *= 1e5
@@ -320,7 +320,7 @@ def test_magnitude_goes_on_from_the_kept_weights_of_a_network_that_fits(
     from swapbench.workshop.train.training import train as train_network
 
     magnitude = {"method": "magnitude", "macs": HALF}
-    with pytest.raises(UserError, match=r"thin\.toml is not there\. Train it first.*swapbench train thin"):
+    with pytest.raises(UserError, match=r"there is no .*thin\.toml\. Train it first.*swapbench train thin"):
         prune(recipe(magnitude), stripes, tmp_path)
     train_network(recipe(None), stripes, tmp_path)
     kept = prune(recipe(magnitude), stripes, tmp_path)
@@ -330,11 +330,11 @@ def test_magnitude_goes_on_from_the_kept_weights_of_a_network_that_fits(
     assert "weights kept" in kept.summary
     assert SHAPE.macs(tuple(kept.architecture["channels"])) <= HALF
     other = recipe(magnitude, architecture={**recipe(None).architecture, "embedding": 8})
-    with pytest.raises(BadCard, match="is another architecture than that of the recipe"):
+    with pytest.raises(BadCard, match="has a different architecture from the recipe"):
         prune(other, stripes, tmp_path)
     card = (tmp_path / "thin.toml").read_text()
     (tmp_path / "thin.toml").write_text(card.replace(stripes.digest(), "0" * 64))
-    with pytest.raises(BadCard, match="was trained on other data than these"):
+    with pytest.raises(BadCard, match="was trained on different data"):
         prune(recipe(magnitude), stripes, tmp_path)
 
 
@@ -360,7 +360,7 @@ def test_the_network_of_a_structure_computes_what_the_pruning_net_does() -> None
     assert weights.keys() == dict(network.named_parameters()).keys()
     network.load_state_dict(weights, strict=False)
     assert torch.allclose(network(images), drawn, atol=1e-5)
-    # recalibrated on that batch alone, a candidate in eval mode normalises as the batch did, but for n / (n - 1)
+    # recalibrated on that batch alone, a candidate normalises as the batch did, but for n / (n - 1)
     candidate = net.candidate(genes, [images])
     assert not candidate.training
     statistics = dict(candidate.named_buffers())["conv1.bn.running_mean"]
@@ -406,16 +406,12 @@ def result(folder: Path, stem: str) -> tuple[str, str]:
 @pytest.mark.slow
 def test_metapruning_finds_trains_and_keeps_its_history(stripes: Dataset, tmp_path: Path) -> None:
     from swapbench.workshop.prune.pruning import prune
+    from swapbench.workshop.train.setup import TrainingSetup
 
     lines: list[str] = []
     stages: list[tuple[str, float, float]] = []
-    card = prune(
-        recipe(META),
-        stripes,
-        tmp_path,
-        say=lines.append,
-        progress=lambda *about: stages.append(about),
-    )
+    setup = TrainingSetup(say=lines.append, progress=lambda *about: stages.append(about))
+    card = prune(recipe(META), stripes, tmp_path, setup)
     assert card.recipe == "metapruning-0_15M"
     rows = list(csv.DictReader((tmp_path / "thin.metapruning-0_15M.search.csv").read_text().splitlines()))
     assert len(rows) == 8
@@ -443,7 +439,8 @@ def test_metapruning_finds_trains_and_keeps_its_history(stripes: Dataset, tmp_pa
     assert card.training.seconds == pytest.approx(before_s + float(last.rpartition(",")[2]), abs=0.2)
     # another budget and another fitness take the same PruningNet
     again: list[str] = []
-    prune(recipe(META | {"macs": 200_000, "mmd_search": 1.0}), stripes, tmp_path, say=again.append)
+    other = recipe(META | {"macs": 200_000, "mmd_search": 1.0})
+    prune(other, stripes, tmp_path, TrainingSetup(say=again.append))
     assert not any("PruningNet epoch" in line for line in again)
     rows = list(csv.DictReader((tmp_path / "thin.metapruning-0_2M.search.csv").read_text().splitlines()))
     for row in rows:
@@ -479,6 +476,7 @@ def test_pruning_that_was_cut_anywhere_goes_on_to_the_same_network(
     moment: str,
 ) -> None:
     from swapbench.workshop.prune.pruning import prune
+    from swapbench.workshop.train.setup import TrainingSetup
 
     two = recipe(META, phases=(Phase(size_px=32, epochs=2, batch=8),))
     prune(two, stripes, tmp_path / "whole")
@@ -492,13 +490,13 @@ def test_pruning_that_was_cut_anywhere_goes_on_to_the_same_network(
             raise Killed
 
     with pytest.raises(Killed):
-        prune(two, stripes, tmp_path / "cut", say=say, progress=progress)
+        prune(two, stripes, tmp_path / "cut", TrainingSetup(say=say, progress=progress))
     assert not (tmp_path / "cut" / "thin.metapruning-0_15M.toml").exists()
     lines: list[str] = []
-    prune(two, stripes, tmp_path / "cut", say=lines.append)
+    prune(two, stripes, tmp_path / "cut", TrainingSetup(say=lines.append))
     in_pruning_net = moment == "PruningNet epoch 1"
     assert lines[0].startswith(
-        "PruningNet continuing after epoch 1 of 2" if in_pruning_net else "a candidate took"
+        "PruningNet resuming after epoch 1 of 2" if in_pruning_net else "a candidate took"
     )
     stem = "thin.metapruning-0_15M"
     assert result(tmp_path / "cut", stem) == result(tmp_path / "whole", stem)
@@ -512,6 +510,7 @@ def test_a_pruning_net_whose_loss_is_no_number_stops_and_keeps_the_last_good_sta
     import torch
 
     from swapbench.workshop.prune.pruning import prune
+    from swapbench.workshop.train.setup import TrainingSetup
 
     def poison(line: str) -> None:
         path = next((tmp_path / ".training").glob("pruning_net-*.state.pt"))
@@ -521,7 +520,7 @@ def test_a_pruning_net_whose_loss_is_no_number_stops_and_keeps_the_last_good_sta
         raise Killed(line)
 
     with pytest.raises(Killed):
-        prune(recipe(META), stripes, tmp_path, say=poison)
+        prune(recipe(META), stripes, tmp_path, TrainingSetup(say=poison))
     with pytest.raises(NotValid, match="the loss became nan in epoch 2, step 1"):
         prune(recipe(META), stripes, tmp_path)
     assert len(list((tmp_path / ".training").glob("pruning_net-*.state.pt"))) == 1
@@ -548,13 +547,15 @@ def test_the_fitness_of_a_structure_is_the_same_each_time_and_in_threads(
     from swapbench.data.frames import side_by_side
     from swapbench.workshop.prune.fitness import Fitness
     from swapbench.workshop.prune.pruning_net import PruningNet
+    from swapbench.workshop.train.setup import Execution
 
     torch.manual_seed(0)
     made = recipe(META | {"mmd_search": 1.0})
     assert made.pruning is not None
     space = WidthSpace.of(THIN)
     net = PruningNet(made.architecture, space, 4)
-    fitness = Fitness.of(net, made, made.pruning, stripes, 0, tmp_path, 1)  # type: ignore[arg-type]
+    execution = Execution(seed=0, work=tmp_path)
+    fitness = Fitness.of(net, made, made.pruning, stripes, execution)  # type: ignore[arg-type]
     random = np.random.default_rng(0)
     several = [tuple(int(random.integers(size)) for size in space.sizes) for _ in range(6)]
     alone = {genes: fitness(genes) for genes in several}
@@ -567,8 +568,8 @@ def test_the_fitness_of_a_structure_is_the_same_each_time_and_in_threads(
     unread["dev"] = tuple(
         one if one.bona_fide else dataclasses.replace(one, path=tmp_path / "no.png") for one in unread["dev"]
     )
-    with pytest.raises(BadDataset, match="of dev of stripes only one class can be used"):
-        Fitness.of(net, made, made.pruning, dataclasses.replace(stripes, splits=unread), 0, tmp_path, 1)  # type: ignore[arg-type]
+    with pytest.raises(BadDataset, match="dev of stripes has usable images of one class only"):
+        Fitness.of(net, made, made.pruning, dataclasses.replace(stripes, splits=unread), execution)  # type: ignore[arg-type]
     with torch.no_grad():
         net.kernels["conv1"].bias.fill_(float("nan"))
     assert fitness(several[0]).fitness == float("inf")

@@ -1,8 +1,9 @@
-"""Two networks that others trained (minivision-ai/Silent-Face-Anti-Spoofing, Apache-2.0), the way a user would bring them.
+"""Two networks of others (minivision-ai/Silent-Face-Anti-Spoofing, Apache-2.0), as a user brings them.
 
-Card files -> crops -> PyTorch, exported files and their scoring workers, on the three sample images of that project. Its README
-shows image_T1.jpg as a live face, image_F1.jpg and image_F2.jpg as fake ones. Its tool adds the softmax outputs of both
-networks, each on its own crop of the face, and says "live" where class 1 of the sum is the largest.
+Card files -> crops -> PyTorch, exported files and their scoring workers, on the three sample images of that
+project. Its README shows image_T1.jpg as a live face, image_F1.jpg and image_F2.jpg as fake ones. Its tool
+adds the softmax outputs of both networks, each on its own crop of the face, and says "live" where class 1 of
+the sum is the largest.
 """
 
 from __future__ import annotations
@@ -50,8 +51,8 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
         not PRETRAINED.is_dir(),
-        reason="the checkpoints of minivision-ai/Silent-Face-Anti-Spoofing are not in shared/pretrained/minivision"
-        " beside the repository",
+        reason="the checkpoints of minivision-ai/Silent-Face-Anti-Spoofing are not in "
+        "shared/pretrained/minivision beside the repository",
     ),
 ]
 
@@ -80,8 +81,8 @@ kind = "logits"
 bona_fide_index = 1
 classes = ["2D attack", "bona fide", "3D attack"]
 """
-# The files were saved from a network wrapped for several GPUs. Releases of the 4.0 network differ in how they name its
-# squeeze-and-excitation layers.
+# The files were saved from a network wrapped for several GPUs. Releases of the 4.0 network differ in how they
+# name its squeeze-and-excitation layers.
 RENAME_KEYS = r"""
 [rename_keys]
 '^module\.' = ""
@@ -95,7 +96,8 @@ HAND_BOXES = {
     "image_F1.jpg": (195, 110, 190, 230),
     "image_F2.jpg": (125, 180, 230, 320),
 }
-# (2D attack, bona fide, 3D attack): half the sum of both networks for the boxes that MTCNN finds. The README shows verdicts only.
+# (2D attack, bona fide, 3D attack): half the sum of both networks for the boxes that MTCNN finds.
+# The README shows verdicts only.
 WITH_MTCNN = {
     "image_T1.jpg": (0.0, 1.0, 0.0),
     "image_F1.jpg": (0.06, 0.21, 0.73),
@@ -145,7 +147,7 @@ def crops_of(samples: list[Sample], preprocessing: Preprocessing, folder: Path) 
 
 
 def jittered(preprocessing: Preprocessing, folder: Path) -> DevCrops:
-    """192 crops of the three images, half of them live: the hand-drawn box moved and scaled, the light changed."""
+    """192 crops of the three images, half of them live: the hand-drawn box jittered, the light changed."""
     dice = np.random.default_rng(3)
     samples = []
     for image in ("image_T1.jpg", "image_F1.jpg", "image_T1.jpg", "image_F2.jpg") * 48:
@@ -172,7 +174,8 @@ def disagreements(faces: list[Sample], halves: Probabilities) -> list[str]:
             boxed = "a hand-drawn" if face.box else "the detector's"
             said, shown = ("live", "fake") if live else ("fake", "live")
             found.append(
-                f"{face.name} in {boxed} box is {said} {half.round(3)}; its authors' README shows a {shown} face"
+                f"{face.name} in {boxed} box is {said} {half.round(3)}; its authors' README shows a {shown} "
+                "face"
             )
     return found
 
@@ -229,7 +232,7 @@ def made(cards: Cards, folder: Path) -> Made:
 def answers(
     cards: Cards, crops: dict[str, NDArray[np.uint8]], made: Made, folder: Path
 ) -> dict[tuple[str, str], Probabilities]:
-    """(precision, format) -> what the files of both networks say together in their scoring workers, [face, class]."""
+    """(precision, format) -> [face, class], the sum of both networks' files in their scoring workers."""
     subjects = []
     for card in cards.values():
         np.save(folder / f"{card.name}.npy", crops[card.name])
@@ -268,7 +271,7 @@ def test_the_detector_finds_all_three_faces(faces: list[Sample], crops: dict[str
 
 def test_without_renaming_the_checkpoint_is_refused_by_the_names_in_it(tmp_path: Path) -> None:
     for path in write_cards(tmp_path, rename=False):
-        with pytest.raises(BadCard, match=r"lacks bn\.bias.*has besides module\.bn\.bias.*rename_keys"):
+        with pytest.raises(BadCard, match=r"lacks bn\.bias.*has unexpected module\.bn\.bias.*rename_keys"):
             load_network(read_card(path), path)
 
 

@@ -137,7 +137,7 @@ def test_a_structure_without_a_number_is_the_worst_and_survives_a_restart(tmp_pa
     assert "NaN" not in (tmp_path / "search.json").read_text()
     again = run(tmp_path, fitness=sometimes)
     assert [(one.genes, one.fitness) for one in again] == [(one.genes, one.fitness) for one in found]
-    with pytest.raises(NotValid, match="not one structure of the first generation"):
+    with pytest.raises(NotValid, match="no structure of the first generation has a finite fitness"):
         run(tmp_path / "never", fitness=lambda genes: Judged(math.nan, {}))
 
 

@@ -20,13 +20,12 @@ from swapbench.data.preprocess import cropped, load_crop
 from swapbench.data.protocol import open_data
 from swapbench.data.samples import Annotation, Sample
 from swapbench.errors import BadCard, BadDataset, NotValid
-from swapbench.ports import unheard, unseen
 from swapbench.records import OutputMeaning, Preprocessing
 from swapbench.workshop.pipeline.crops import Jitter, balanced_order, decode, draw_jitter, jittered
 from swapbench.workshop.recipes.recipe import Augmentation, Phase, TrainRecipe, read_recipe
 
 if TYPE_CHECKING:
-    from swapbench.workshop.train.loop import Run
+    from swapbench.workshop.train.loop import TrainingRun
 
 RECIPES = Path(__file__).parents[1] / "models" / "recipes"
 NONE = Augmentation(scale=0, shift=0, flip=0, brightness=0, contrast=0, colour=0)
@@ -50,24 +49,15 @@ def tiny(**changes: Any) -> TrainRecipe:
     return TrainRecipe.model_validate(recipe.model_dump() | changes)
 
 
-def run_of(recipe: TrainRecipe, dataset: Dataset, work: Path, **more: Any) -> "Run":
+def run_of(
+    recipe: TrainRecipe, dataset: Dataset, work: Path, *, choose_epoch: bool = True, **execution: Any
+) -> "TrainingRun":
     """A training that says nothing."""
-    from swapbench.workshop.train.loop import Run
+    from swapbench.workshop.train.loop import TrainingRun
+    from swapbench.workshop.train.setup import Execution
 
-    quiet: dict[str, Any] = {"say": unheard, "progress": unseen}
-    return Run(
-        **{
-            "recipe": recipe,
-            "seed": 4,
-            "dataset": dataset,
-            "digest": "",
-            "work": work,
-            "threads": 1,
-            "bfloat16": False,
-        }
-        | quiet
-        | more
-    )
+    how = Execution(**{"seed": 4, "work": work} | execution)
+    return TrainingRun(recipe, dataset, "", how, choose_epoch=choose_epoch)
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +160,7 @@ def test_decoding_twice_reads_the_file_and_a_broken_image_is_named(stripes: Data
 
 
 def labelled(folder: Path, **about: Any) -> list[Sample]:
-    """Three frames of a bona fide video and three of an attack, their files' frames in another order than the samples."""
+    """Three frames of a bona fide video and three of an attack, in another order than in the files."""
     live, attack = video(folder / "live.avi", stripe=True), video(folder / "print.avi", stripe=True)
     return [
         *[frame_of(live, number, **about) for number in (9, 3, 0)],
@@ -281,13 +271,15 @@ def test_jitter_stays_within_the_recipe() -> None:
 @pytest.mark.slow
 def test_training_finds_the_stripes_and_leaves_a_card_that_says_how(stripes: Dataset, tmp_path: Path) -> None:
     from swapbench.workshop.nets.checkpoint import load_network
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     lines: list[str] = []
     recipe = tiny(
         phases=[{"size_px": 16, "epochs": 2, "batch": 8}, {"size_px": 32, "epochs": 10, "batch": 8}]
     )
-    card = train(recipe, stripes, tmp_path / "models", seed=7, work=tmp_path / "work", say=lines.append)
+    setup = TrainingSetup(seed=7, work=tmp_path / "work", say=lines.append)
+    card = train(recipe, stripes, tmp_path / "models", setup)
     assert card == read_card(tmp_path / "models" / "tiny.toml")
     assert card.training is not None
     assert card.training.command == "swapbench train tiny --seed 7"
@@ -325,6 +317,7 @@ class Killed(Exception):
 
 @pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset, tmp_path: Path) -> None:
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     whole = train(tiny(), stripes, tmp_path / "whole")
@@ -336,10 +329,10 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset
             raise Killed
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path / "cut", say=die_after_two)
+        train(tiny(), stripes, tmp_path / "cut", TrainingSetup(say=die_after_two))
     assert not (tmp_path / "cut" / "tiny.toml").exists()
-    resumed = train(tiny(), stripes, tmp_path / "cut", say=heard.append)
-    assert heard[2] == "continuing after epoch 2 of 3"
+    resumed = train(tiny(), stripes, tmp_path / "cut", TrainingSetup(say=heard.append))
+    assert heard[2] == "resuming after epoch 2 of 3"
     assert len(heard) == 4
     assert resumed.checkpoint_sha256 == whole.checkpoint_sha256
     curves = [(tmp_path / one / "tiny.curve.csv").read_text().splitlines() for one in ("whole", "cut")]
@@ -347,19 +340,20 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset
         [line.rpartition(",")[0] for line in curves[0]]
     ]
     assert len(curves[1]) == 4
-    other = train(tiny(), stripes, tmp_path / "other", seed=5)
+    other = train(tiny(), stripes, tmp_path / "other", TrainingSetup(seed=5))
     assert other.checkpoint_sha256 != whole.checkpoint_sha256
 
 
 @pytest.mark.slow
 def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Path) -> None:
-    """Whatever the loop can do besides, on a processor its weights are those of a few lines of PyTorch, to the bit."""
+    """Whatever else the loop can do, on a CPU its weights are those of a few lines of PyTorch, to the bit."""
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
     from swapbench.workshop.nets import build
     from swapbench.workshop.pipeline.batches import batches, normalised
-    from swapbench.workshop.train.loop import CPU, Learner
+    from swapbench.workshop.train.setup import CPU
+    from swapbench.workshop.train.state import Learner
 
     recipe = tiny(weight_decay=0.1, label_smoothing=0.1, warmup_epochs=0.0)
     size = recipe.preprocessing
@@ -370,7 +364,7 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
     ours = build(recipe.family, recipe.architecture)
     learner = Learner.of(recipe, ours)
     for epoch in range(3):
-        run.learn(epoch, learner, regions, size, heard=seen.append)
+        run.learn(epoch, learner, regions, on_step=seen.append)
     assert seen == pytest.approx([step / 6 for step in range(1, 7)] * 3)
 
     torch.manual_seed(0)
@@ -400,6 +394,7 @@ def test_the_loop_computes_what_a_plain_loop_does(stripes: Dataset, tmp_path: Pa
 
 @pytest.mark.slow
 def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset, tmp_path: Path) -> None:
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     recipe = tiny(
@@ -417,7 +412,7 @@ def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset
         heard.append(about)
 
     with pytest.raises(Killed):
-        train(recipe, stripes, tmp_path, say=die, progress=progress)
+        train(recipe, stripes, tmp_path, TrainingSetup(say=die, progress=progress))
     # an epoch counts as much as its pixels: 256 in 6 steps, then 1024 in 2
     total = 256 + 2 * 1024
     assert [done for _, done, _ in heard] == pytest.approx([256 / 6 * k for k in range(1, 7)] + [768, 1280])
@@ -425,7 +420,7 @@ def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset
     assert lines[0].startswith("epoch 1/3 16 px: loss ")
     assert lines[0].endswith("s left")
     heard.clear()
-    train(recipe, stripes, tmp_path, progress=progress)
+    train(recipe, stripes, tmp_path, TrainingSetup(progress=progress))
     assert [about[1:] for about in heard] == [(512, 1024), (1024, 1024)]
 
 
@@ -433,19 +428,23 @@ def test_progress_tells_the_work_that_is_left_also_after_a_kill(stripes: Dataset
 def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wanted(
     stripes: Dataset, tmp_path: Path
 ) -> None:
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     out, lines = tmp_path / "models", list[str]()
 
     def again(recipe: TrainRecipe, **options: Any) -> bool:
         lines.clear()
-        train(recipe, stripes, out, work=tmp_path / "work", say=lines.append, missing=True, **options)
+        setup = TrainingSetup(work=tmp_path / "work", say=lines.append, missing=True, **options)
+        train(recipe, stripes, out, setup)
         return any(line.startswith("epoch") for line in lines)
 
     assert again(tiny())
     before = (out / "tiny.toml").read_bytes()
     assert not again(tiny())
-    assert lines == [f"{out / 'tiny.toml'} is there: the same recipe, data and seed were trained before"]
+    assert lines == [
+        f"{out / 'tiny.toml'} exists already: the same recipe, data and seed were trained before"
+    ]
     assert (out / "tiny.toml").read_bytes() == before
     assert again(tiny(), seed=9)  # another seed
     assert again(tiny())  # the card is that of seed 9 now
@@ -455,7 +454,7 @@ def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wan
     assert again(tiny())
     (out / "tiny.toml").unlink()
     assert again(tiny())
-    train(tiny(), stripes, out, work=tmp_path / "work", say=lines.append)
+    train(tiny(), stripes, out, TrainingSetup(work=tmp_path / "work", say=lines.append))
     assert lines[-1].startswith("epoch 3/3")  # unless told, it is trained anew
 
 
@@ -463,22 +462,23 @@ def test_what_is_finished_is_not_trained_again_where_only_missing_things_are_wan
 def test_weights_of_another_architecture_are_a_clear_error(stripes: Dataset, tmp_path: Path) -> None:
     import torch
 
+    from swapbench.workshop.train.setup import Start
     from swapbench.workshop.train.training import train
 
-    with pytest.raises(BadCard, match="recipe tiny: the weights to begin with are of another architecture"):
-        train(tiny(), stripes, tmp_path, initial={"conv1.weight": torch.zeros(8, 3, 7, 7)})
+    with pytest.raises(BadCard, match="recipe tiny: the initial weights do not fit the architecture: "):
+        train(tiny(), stripes, tmp_path, start=Start({"conv1.weight": torch.zeros(8, 3, 7, 7)}))
     assert not list(tmp_path.glob("*.toml"))
 
 
 @pytest.mark.slow
 def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tmp_path: Path) -> None:
-    """Without a GPU: on PyTorch's device without memory, whose operators refuse tensors of the processor as a GPU's do."""
+    """Without a GPU: PyTorch's device without memory refuses tensors of the CPU as a GPU does."""
     import torch
 
-    from swapbench.workshop.distil.distillation import Answer, Imitation, Teacher
+    from swapbench.workshop.distil.distillation import Imitation, Teacher, TeacherOutput
     from swapbench.workshop.nets import build
     from swapbench.workshop.pipeline.batches import Batch, Images
-    from swapbench.workshop.train.loop import Learner
+    from swapbench.workshop.train.state import Learner
 
     every = dict.fromkeys(("weight", "attention_weight", "hint_weight", "map_weight"), 0.5)
     recipe = tiny(distillation={"teachers": {"t": 1.0}, **every})
@@ -488,29 +488,30 @@ def test_a_step_keeps_every_tensor_on_the_device_of_the_run(stripes: Dataset, tm
         network = build(recipe.family, recipe.architecture)
         teacher = Teacher(card, build(card.family, card.architecture), 1.0, meta)
         learner = Learner.of(recipe, network, Imitation(recipe, [teacher], network))
-        answer = Answer(torch.zeros(8, 2), *(torch.zeros(8, c, 14, 14) for c in (1, 1, 256)))
+        output = TeacherOutput(torch.zeros(8, 2), *(torch.zeros(8, c, 14, 14) for c in (1, 1, 256)))
     run = run_of(recipe, stripes, tmp_path, seed=0, device=meta)
     labels = torch.zeros(8, dtype=torch.long)
     images = Images(np.zeros((8, 32, 32, 3), np.uint8), np.ones((8, 3), np.float32), np.ones(8, np.float32))
     batch = Batch(np.arange(8), images, labels, labels)
-    loss, terms = run.loss(learner, batch, recipe.preprocessing, [answer])
+    loss, terms = run.loss(learner, batch, recipe.preprocessing, [output])
     assert {one.device for one in (loss, *terms.values())} == {meta}
     assert len(terms) == 6
-    for part, value in answer._asdict().items():
-        wrong = answer._replace(**{part: torch.zeros(value.shape, device=cpu)})
+    for part, value in output._asdict().items():
+        wrong = output._replace(**{part: torch.zeros(value.shape, device=cpu)})
         with pytest.raises(RuntimeError, match="device"):
             run.loss(learner, batch, recipe.preprocessing, [wrong])
 
 
 @pytest.mark.slow
 def test_a_damaged_state_is_a_clear_error(stripes: Dataset, tmp_path: Path) -> None:
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     def die(line: str) -> None:
         raise Killed(line)
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path, say=die)
+        train(tiny(), stripes, tmp_path, TrainingSetup(say=die))
     state = next((tmp_path / ".training").glob("*.state.pt"))
     state.write_bytes(state.read_bytes()[:2000])
     with pytest.raises(NotValid, match=r"is damaged\. Delete it"):
@@ -523,6 +524,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
 ) -> None:
     import torch
 
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     heard: list[str] = []
@@ -536,7 +538,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_state(
         raise Killed
 
     with pytest.raises(Killed):
-        train(tiny(), stripes, tmp_path, say=poison)
+        train(tiny(), stripes, tmp_path, TrainingSetup(say=poison))
     with pytest.raises(
         NotValid,
         match=r"the loss became nan in epoch 2, step 1 \(cross_entropy\)\. Lower .* is in .*state\.pt",
@@ -596,6 +598,7 @@ def test_a_map_weight_needs_a_map_head(stripes: Dataset, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path: Path) -> None:
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train
 
     root = oulu_tree(tmp_path / "OULU-NPU", people=2, phones=(1, 2), fill=tiny_video)
@@ -612,7 +615,8 @@ def test_a_fold_of_videos_trains_and_a_frame_without_a_face_is_left_out(tmp_path
         fold, splits={split: with_boxes(samples) for split, samples in fold.splits.items()}
     )
     lines: list[str] = []
-    card = train(tiny(phases=(Phase(size_px=32, epochs=1, batch=8),)), fold, tmp_path, say=lines.append)
+    recipe = tiny(phases=(Phase(size_px=32, epochs=1, batch=8),))
+    card = train(recipe, fold, tmp_path, TrainingSetup(say=lines.append))
     assert "1 training frames have no face" in lines[0]
     assert card.training is not None
     assert card.training.data == "OULU-NPU protocol 1"
@@ -625,7 +629,7 @@ def test_the_commit_says_changed_of_code_and_recipes_and_not_of_what_a_training_
 ) -> None:
     from swapbench.workshop.train import training as train
 
-    code = tmp_path / "swapbench" / "compress" / "train.py"
+    code = tmp_path / "swapbench" / "workshop" / "train" / "training.py"
     recipe = tmp_path / "models" / "recipes" / "tiny.toml"
     checkpoint = tmp_path / "models" / "tiny.safetensors"
     for path in (code, recipe, checkpoint):

@@ -14,12 +14,19 @@ from swapbench.workshop.prune.widths import (
     convolutions,
 )
 
-# fmt: off
 V2 = (
-    32, 32, 103, 103, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 231, 231, 128, 231, 231, 128, 52, 52, 128,
-    26, 26, 128, 77, 77, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+    *(32, 32),
+    *(103, 103, 64),
+    *(13, 13, 64) * 4,
+    *(231, 231, 128) * 2,
+    *(52, 52, 128),
+    *(26, 26, 128),
+    *(77, 77, 128),
+    *(26, 26, 128) * 2,
+    *(308, 308, 128),
+    *(26, 26, 128) * 2,
+    *(512, 512),
 )
-# fmt: on
 BASE = (64, 64, *(128, 128, 64) * 5, *(256, 256, 128) * 7, 512, 512, 128, *(256, 256, 128) * 2, 512, 512)
 SHAPE = Shape(80, 2)
 SPACE = WidthSpace.of(BASE)
@@ -104,7 +111,7 @@ def test_a_list_that_ties_nothing_or_is_too_short_is_refused() -> None:
     broken[7] += 1
     with pytest.raises(ValueError, match="stage 1 output has several widths: channels 4, 7, 10, 13, 16"):
         WidthSpace.of(broken)
-    with pytest.raises(ValueError, match="channels must be 49 numbers from 1"):
+    with pytest.raises(ValueError, match="channels must be 49 positive numbers"):
         WidthSpace.of(BASE[:-1])
 
 
@@ -141,7 +148,7 @@ def test_an_impossible_budget_is_refused_at_once_and_names_the_smallest_possible
 
 @st.composite
 def feasible(draw: st.DrawFn) -> Feasible:
-    """A space of a few genes with a weight each, and a budget anywhere between the narrowest and the widest."""
+    """A space of a few weighted genes, and a budget anywhere between the narrowest and the widest."""
     sizes = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=6)))
     weights = draw(st.lists(st.integers(0, 9), min_size=len(sizes), max_size=len(sizes)))
 

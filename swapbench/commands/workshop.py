@@ -116,6 +116,7 @@ def train(
     from swapbench.workshop.recipes.recipe import read_recipe
     from swapbench.workshop.recipes.schedule import read_schedule
     from swapbench.workshop.train.processes import joined
+    from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train as train_network
 
     recipe = read_recipe(
@@ -165,10 +166,7 @@ def train(
                 f"{found[0].protocol} has {len(found)} folds, each with a network of its own",
                 remedy=f"Train them one by one, the first with: --protocol {request.protocol}_{found[0].fold}",
             )
-        card = make(
-            recipe,
-            found[0],
-            target,
+        setup = TrainingSetup(
             seed=seed,
             command=command,
             work=folders.build / "training",
@@ -179,6 +177,7 @@ def train(
             say=say,
             progress=progress,
         )
+        card = make(recipe, found[0], target, setup)
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 
 

@@ -1,7 +1,8 @@
-"""Files for a latency table: chains of layers (`compress.layer_chains`) and whole networks, with random weights.
+"""Files for a latency table: chains of layers (`prune.layer_chains`) and whole networks, with random weights.
 
-Run as `python -m swapbench.workshop.artifacts.chain_files JOB.json`, in a process of its own so that the converters' memory and noise
-stay out of the one that measures. It prints a line for every file that is there.
+Run as `python -m swapbench.workshop.artifacts.chain_files JOB.json`, in a process of its own, so that the
+memory and the output of the converters do not disturb the process that measures. It prints the path of every
+file that is finished.
 """
 
 from __future__ import annotations
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
     from swapbench.ports import Say
 
 CALIBRATION_IMAGES = 4
-"""For int8. What the ranges are does not change how long it takes."""
+"""For int8. The ranges have no influence on the latency."""
 
 
 class Wanted(Frozen):
-    """One file: a chain, or a network of the family minifasnet by its arguments."""
+    """One file: a chain, or a network of the family minifasnet.
+
+    Attributes:
+        path: The file.
+        size_px: Side of the input.
+        chain: None for a network.
+        architecture: Arguments of the network.
+    """
 
     path: str
     size_px: int
@@ -43,7 +51,7 @@ class Wanted(Frozen):
 
 
 class Job(Frozen):
-    """What a process makes."""
+    """The files that a process makes."""
 
     wanted: tuple[Wanted, ...]
     format: Format
@@ -51,7 +59,7 @@ class Job(Frozen):
 
 
 class ChainNet(nn.Module):
-    """The network of a chain: a stem, the units, and the mean over the map, so that the output is small in every chain."""
+    """The network of a chain: a stem, the units, and the mean over the map, which keeps the output small."""
 
     def __init__(self, chain: Chain) -> None:
         super().__init__()
@@ -97,7 +105,7 @@ def _unit(chain: Chain) -> nn.Module:
 
 
 def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> bytes:
-    """A file as the exporters that ship make it."""
+    """The bytes of a file, from the exporters that also make the files that ship."""
     torch.manual_seed(0)
     network = build("minifasnet", wanted.architecture) if wanted.chain is None else ChainNet(wanted.chain)
     exporter: Any = to_onnx if file_format == "onnx" else to_tflite
@@ -110,21 +118,21 @@ def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> b
 
 
 def make(job: Job, say: Say) -> None:
-    """Write every file of a job whole; `say` hears the path of each."""
+    """Write every file of a job, each whole or not at all; `say` receives the path of each."""
     torch.set_num_threads(1)
-    for one in job.wanted:
-        write_atomically(Path(one.path), file_content(one, job.format, job.precision))
-        say(one.path)
+    for wanted in job.wanted:
+        write_atomically(Path(wanted.path), file_content(wanted, job.format, job.precision))
+        say(wanted.path)
 
 
 def _main(path: Path) -> int:
-    """Answers go to standard output; everything else that is written there to standard error."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    """Run a job: paths go to standard output, whatever else is written there goes to standard error."""
+    paths = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
     def say(line: str) -> None:
-        answers.write(line + "\n")
-        answers.flush()
+        paths.write(line + "\n")
+        paths.flush()
 
     make(Job.model_validate_json(path.read_bytes()), say)
     return 0

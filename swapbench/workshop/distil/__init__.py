@@ -1,1 +1,1 @@
-"""Knowledge distillation: loss terms, teachers, and their outputs kept on disk."""
+"""Knowledge distillation: teachers, their outputs kept on disk, and the terms of a student's loss."""

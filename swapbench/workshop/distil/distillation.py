@@ -1,7 +1,8 @@
-"""Teachers and what a student learns from them: opening, whether they fit the data, their answers, and the losses.
+"""Teachers and what a student learns from them: loading, outputs, losses, and whether they fit the data.
 
-Losses: Hinton et al., Distilling the Knowledge in a Neural Network (2015); Zagoruyko and Komodakis, Paying More Attention to
-Attention (2017); Romero et al., FitNets (2015); and the teacher's map of bona fide probability, cell by cell.
+The losses are those of Hinton et al., "Distilling the Knowledge in a Neural Network" (2015); Zagoruyko and
+Komodakis, "Paying More Attention to Attention" (ICLR 2017); Romero et al., "FitNets: Hints for Thin Deep
+Nets" (ICLR 2015); and, cell by cell, the cross entropy with the teacher's map of bona fide probability.
 """
 
 from __future__ import annotations
@@ -30,20 +31,21 @@ if TYPE_CHECKING:
 
 
 def as_two(logits: Tensor, output: OutputMeaning) -> Tensor:
-    """Logits of any number of classes as two, (attack, bona fide), with the same softmax for bona fide."""
-    real = output.bona_fide_index
-    others = torch.cat([logits[:, :real], logits[:, real + 1 :]], 1)
-    return torch.stack([others.logsumexp(1), logits[:, real]], 1)
-
-
-# ------------------------------------------------------------------------------------------------------- losses
+    """Logits [n, classes] as [n, 2], (attack, bona fide), with the same softmax for bona fide."""
+    index = output.bona_fide_index
+    attacks = torch.cat([logits[:, :index], logits[:, index + 1 :]], 1)
+    return torch.stack([attacks.logsumexp(1), logits[:, index]], 1)
 
 
 def soft_target_loss(student: Tensor, target: Tensor, temperature: float) -> Tensor:
     """T^2 KL(target || softmax(student / T)), summed over classes, mean over the batch (Hinton et al. 2015).
 
-    student: logits [n, classes]; target: probabilities [n, classes], already softened. T^2 keeps the size of the gradient;
-    a mean over classes too would be too small by their number.
+    T^2 keeps the size of the gradient. A mean over classes as well would be too small by their number.
+
+    Args:
+        student: Logits [n, classes].
+        target: Probabilities [n, classes] that are softened already.
+        temperature: T, from 1.
     """
     return temperature**2 * functional.kl_div(
         functional.log_softmax(student / temperature, 1), target, reduction="batchmean"
@@ -51,25 +53,33 @@ def soft_target_loss(student: Tensor, target: Tensor, temperature: float) -> Ten
 
 
 def energy(features: Tensor) -> Tensor:
-    """Where a network looks: the mean over channels of squared features, [n, c, h, w] to [n, 1, h, w]."""
+    """Attention map of features [n, c, h, w]: the mean over channels of their squares, [n, 1, h, w]."""
     return features.square().mean(1, keepdim=True)
 
 
 def attention_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of attention maps, each of length 1, mean over the batch: from 0 to 2 (Zagoruyko and Komodakis 2017).
+    """Squared distance of two normalised attention maps, mean over the batch: 0 to 2.
 
-    Both are `energy` [n, 1, h, w], the teacher's of any size. The sum over cells and not their mean, so that the weight
-    does not depend on the grid: 1 here is 1000, the published weight, on a mean over about 1000 cells.
+    Cells are summed, not averaged, so that the weight does not depend on the grid: a weight of 1 here equals
+    the published weight of 1000 on a mean over about 1000 cells.
+
+    Args:
+        student: `energy` of its features [n, 1, h, w].
+        teacher: `energy` of its features [n, 1, any, any].
     """
-    theirs = functional.normalize(resized(teacher, student).flatten(1), dim=1)
-    return (functional.normalize(student.flatten(1), dim=1) - theirs).square().sum(1).mean()
+    target = functional.normalize(resized(teacher, student).flatten(1), dim=1)
+    return (functional.normalize(student.flatten(1), dim=1) - target).square().sum(1).mean()
 
 
 def map_loss(student_logits: Tensor, teacher: Tensor) -> Tensor:
-    """KL of the teacher's probability and the student's in each cell, mean over cells and batch; 0 where they agree.
+    """KL divergence of the student's probability from the teacher's in each cell, mean over cells and batch.
 
-    student_logits [n, 1, h, w]; teacher: probabilities [n, 1, any, any]. Not a mean squared error, whose gradient vanishes
-    in cells where a student is sure and wrong.
+    It is 0 where they agree. A mean squared error would lose its gradient in cells where the student is sure
+    and wrong.
+
+    Args:
+        student_logits: [n, 1, h, w].
+        teacher: Bona fide probabilities [n, 1, any, any].
     """
     target = resized(teacher, student_logits).clamp(1e-6, 1 - 1e-6)
     entropy = -(target * target.log() + (1 - target) * torch.log1p(-target)).mean()
@@ -77,19 +87,21 @@ def map_loss(student_logits: Tensor, teacher: Tensor) -> Tensor:
 
 
 def resized(maps: Tensor, like: Tensor) -> Tensor:
-    """Maps [n, c, any, any] on the grid of `like`: bilinear, smoothed where it becomes coarser."""
+    """Maps [n, c, any, any] on the grid of `like`: bilinear, antialiased where it gets coarser."""
     size = (like.shape[2], like.shape[3])
     if maps.shape[2:] == size:
         return maps
     return functional.interpolate(maps, size, mode="bilinear", align_corners=False, antialias=True)
 
 
-# ----------------------------------------------------------------------------------------------------- teachers
+class TeacherOutput(NamedTuple):
+    """What a teacher computes for n images; None where no term of the loss needs it.
 
-
-class Answer(NamedTuple):
-    """What a teacher says of n images: logits [n, 2]; and where a term asks for them, its map of bona fide probability
-    [n, 1, h, w], the energy of its features [n, 1, h, w], and the features [n, c, h, w] themselves.
+    Attributes:
+        logits: [n, 2], attack and bona fide.
+        map: Bona fide probability of each cell [n, 1, h, w].
+        energy: Attention map of its features [n, 1, h, w].
+        features: Of a middle stage [n, c, h, w].
     """
 
     logits: Tensor
@@ -100,9 +112,15 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Teacher:
-    """A trained network that answers: its card, its share among several, and how it computes.
+    """A trained network that a student learns from.
 
-    parts: what of an Answer it is asked for besides the logits.
+    Attributes:
+        card: Says how images are prepared for it and what its outputs mean.
+        network: In eval mode, on `device`.
+        share: Its weight among the teachers; all shares add up to 1.
+        device: Where it computes.
+        parts: Fields of `TeacherOutput` that it computes besides the logits.
+        bfloat16: Whether it computes in bfloat16.
     """
 
     card: ModelCard
@@ -118,10 +136,13 @@ class Teacher:
         return f"{self.card.name}.{self.card.recipe}" if self.card.recipe else self.card.name
 
     @torch.no_grad()
-    def answer(self, pixels: Tensor) -> Answer:
-        """The answer to pixels [n, 3, h, w] 0..255 as its card wants them, on its device.
+    def output(self, pixels: Tensor) -> TeacherOutput:
+        """The outputs for pixels [n, 3, h, w] 0..255 of the size and channel order on its card.
 
-        Whatever classes it has become two: the others' mass is attack. Raises NotValid for logits that are no numbers.
+        Its classes become two: the probability of all classes but bona fide is that of an attack.
+
+        Raises:
+            NotValid: The logits are not finite.
         """
         images = normalised(pixels.to(self.device), self.card.preprocessing)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
@@ -131,17 +152,16 @@ class Teacher:
         logits = as_two(logits.float(), self.card.output)
         if not bool(torch.isfinite(logits).all()):
             raise NotValid(
-                f"the teacher {self.stem} answers with something that is no number",
+                f"the logits of the teacher {self.stem} are not finite",
                 remedy="Train it again, or leave it out.",
             )
         if taps is None or not self.parts:
-            return Answer(logits)
+            return TeacherOutput(logits)
         features = taps.features.float()
-        return Answer(
+        with_map = "map" in self.parts and taps.map_logits is not None
+        return TeacherOutput(
             logits,
-            map=torch.sigmoid(taps.map_logits.float())
-            if "map" in self.parts and taps.map_logits is not None
-            else None,
+            map=torch.sigmoid(_needed(taps.map_logits).float()) if with_map else None,
             energy=energy(features) if "energy" in self.parts else None,
             features=features if "features" in self.parts else None,
         )
@@ -150,10 +170,17 @@ class Teacher:
 def open_teachers(
     recipe: TrainRecipe, paths: Mapping[str, Path], device: torch.device, *, bfloat16: bool
 ) -> tuple[Teacher, ...]:
-    """The teachers of a recipe, sorted by name, shares adding up to 1; none where every weight is 0.
+    """Load the teachers of a recipe, sorted by name; none where every weight of the distillation is 0.
 
-    paths: name -> file of the card. Raises BadCard for a card or checkpoint that cannot be used, and for a teacher that lacks
-    what a term compares or, where a term compares places, sees another part of the frame.
+    Args:
+        recipe: Says which teachers, with which shares, and what is learnt from them.
+        paths: Name to card file.
+        device: Where the teachers compute.
+        bfloat16: Whether they compute in bfloat16.
+
+    Raises:
+        BadCard: A card or checkpoint cannot be used; a teacher lacks what a term of the loss compares; or a
+            term compares places in the image and the teacher sees another part of the frame.
     """
     wanted = recipe.distillation
     if wanted is None or not wanted.on:
@@ -161,38 +188,42 @@ def open_teachers(
     weights = {"map": wanted.map_weight, "energy": wanted.attention_weight, "features": wanted.hint_weight}
     parts = frozenset(part for part, weight in weights.items() if weight > 0)
     total = sum(wanted.teachers.values())
-    found = []
+    teachers = []
     for name in sorted(wanted.teachers):
         path = paths[name]
         card = read_card(path)
         if card.output.kind != "logits":
-            raise BadCard(f"{path}: a teacher must give logits, and this one gives {card.output.kind}")
+            raise BadCard(f"{path}: the outputs of a teacher must be logits, not {card.output.kind}")
         network = load_network(card, path).to(device)
         teacher = Teacher(card, network, wanted.teachers[name] / total, device, parts, bfloat16)
         if parts:
             _check_places(teacher, recipe)
-        found.append(teacher)
-    if "map" in parts and not any(_blank_taps(one).map_logits is not None for one in found):
+        teachers.append(teacher)
+    if "map" in parts and not any(_blank_taps(teacher).map_logits is not None for teacher in teachers):
+        stems = ", ".join(teacher.stem for teacher in teachers)
         raise BadCard(
-            f"map_weight needs a teacher with a map head, and {', '.join(one.stem for one in found)} has none",
-            remedy="Take resnet18_map, or set map_weight to 0.",
+            f"map_weight needs a teacher with a map head, and {stems} has none",
+            remedy="Use resnet18_map, or set map_weight to 0.",
         )
-    return tuple(found)
+    return tuple(teachers)
 
 
 def _check_places(teacher: Teacher, recipe: TrainRecipe) -> None:
+    """Raise BadCard where the features of teacher and student cannot be compared place by place."""
     if not isinstance(teacher.network, Tapped):
         raise BadCard(
-            f"the teacher {teacher.stem} shows no features of a middle stage",
+            f"the teacher {teacher.stem} does not expose the features of a middle stage",
             remedy="Set attention_weight, hint_weight and map_weight to 0.",
         )
     geometry = ("crop_scale", "keep_box_aspect", "face_box")
     for field in geometry:
-        theirs, ours = getattr(teacher.card.preprocessing, field), getattr(recipe.preprocessing, field)
-        if theirs != ours:
+        value, expected = getattr(teacher.card.preprocessing, field), getattr(recipe.preprocessing, field)
+        if value != expected:
             raise BadCard(
-                f"the teacher {teacher.stem} sees another part of the frame than the student: {field} is {theirs}, not {ours}",
-                remedy="Train it with the same crops, or set attention_weight, hint_weight and map_weight to 0.",
+                f"the teacher {teacher.stem} sees another part of the frame than the student: "
+                f"{field} is {value}, not {expected}",
+                remedy="Train it on the same crops, or set attention_weight, hint_weight and map_weight "
+                "to 0.",
             )
 
 
@@ -203,12 +234,19 @@ def _blank_taps(teacher: Teacher) -> Taps:
     return cast("Tapped", teacher.network).taps(blank)
 
 
-def unlike_the_students_data(card: ModelCard, dataset: Dataset, digest: str) -> str:
-    """In what a teacher's training data differ from the student's, as words for its card; "" where they are the same.
+def training_data_difference(card: ModelCard, dataset: Dataset, digest: str) -> str:
+    """How a teacher's training data differ from the student's, for the student's card; "" where they do not.
 
-    Raises BadCard where they hold conditions that the student's protocol keeps for its test: what such a teacher passes on
-    is knowledge of the test, and the student's errors would be too low. Judged by what the cards say: the digest of the data,
-    and the names of protocol, domains and fold.
+    Judged by what the cards say: the digest of the data, and the names of protocol, domains and fold.
+
+    Args:
+        card: The teacher's.
+        dataset: The student's.
+        digest: Of the student's dataset.
+
+    Raises:
+        BadCard: The teacher's data hold conditions that the student's protocol keeps for its test. Such a
+            teacher passes on knowledge of the test, and the student's error rates would be too low.
     """
     if card.training is None:
         return "unknown data"
@@ -216,36 +254,44 @@ def unlike_the_students_data(card: ModelCard, dataset: Dataset, digest: str) -> 
         return ""
     theirs = card.training.data
     if _holds_the_test(theirs, dataset):
-        ours = dataset.protocol + (f" fold {dataset.fold}" if dataset.fold else "")
         raise BadCard(
-            f"the teacher {card.name} was trained on {theirs}, which holds what {ours} is tested on",
-            remedy=f"Train the teacher on the same fold first: swapbench train {card.name} with the same --data and --protocol.",
+            f"the teacher {card.name} was trained on {theirs}, which contains the test conditions of "
+            f"{_fold_name(dataset)}",
+            remedy=f"Train the teacher on the same fold first: swapbench train {card.name} with the same "
+            "--data and --protocol.",
         )
     return f"other data than the student's ({theirs})"
 
 
+def _fold_name(dataset: Dataset) -> str:
+    return dataset.protocol + (f" fold {dataset.fold}" if dataset.fold else "")
+
+
 def _holds_the_test(theirs: str, dataset: Dataset) -> bool:
-    """Whether training data named `theirs` hold the test conditions of a protocol: leave-one-out, or one of several of a dataset."""
+    """Whether training data named `theirs` hold the test conditions of a dataset's protocol.
+
+    Such a protocol leaves one domain out, or is one of several of its dataset.
+    """
     _, leaves_one_out, target = dataset.protocol.partition(" to ")
     title = dataset.name.rpartition(" to ")[2]  # of the dataset that is tested, or that has the domains
     if leaves_one_out:
-        sources, also, _ = theirs.partition(" to ")
-        return target in sources.split("+") if also else theirs.startswith(title)
+        sources, is_protocol, _ = theirs.partition(" to ")
+        return target in sources.split("+") if is_protocol else theirs.startswith(title)
     # the protocols and folds of one dataset differ in what they keep for the test
     numbered = " protocol " in dataset.protocol and theirs.startswith(f"{title} protocol ")
-    ours = dataset.protocol + (f" fold {dataset.fold}" if dataset.fold else "")
-    return numbered and theirs != ours
-
-
-# ------------------------------------------------------------------------------------------------------ student
+    return numbered and theirs != _fold_name(dataset)
 
 
 class Imitation(nn.Module):
-    """The terms of a student's loss that come from its teachers, and the parts of it that only training has.
+    """The terms of a student's loss that come from its teachers, and the layers that only they need.
 
-    regressors: from the student's features to each teacher's (1x1, FitNets); map_head: from the student's features to a map
-    (1x1), where it has none of its own. They are trained with the student and never belong to it: neither checkpoint nor
-    exported graph knows them.
+    The layers are trained with the student but are no part of it: neither its checkpoint nor its exported
+    graph has them.
+
+    Attributes:
+        regressors: 1x1 convolutions from the student's features to each teacher's (FitNets).
+        map_head: A 1x1 convolution from the student's features to a map, where the student has no map of its
+            own.
     """
 
     def __init__(self, recipe: TrainRecipe, teachers: Sequence[Teacher], student: nn.Module) -> None:
@@ -259,7 +305,7 @@ class Imitation(nn.Module):
             return
         if not isinstance(student, Tapped):
             raise BadCard(
-                f"recipe {recipe.stem}: the family {recipe.family} shows no features of a middle stage",
+                f"recipe {recipe.stem}: {recipe.family} does not expose the features of a middle stage",
                 remedy="Set attention_weight, hint_weight and map_weight to 0.",
             )
         size = recipe.preprocessing
@@ -273,11 +319,19 @@ class Imitation(nn.Module):
                 nn.Conv2d(channels, _blank_taps(teacher).features.shape[1], 1) for teacher in teachers
             )
 
-    def forward(self, logits: Tensor, taps: Taps | None, answers: Sequence[Answer]) -> dict[str, Tensor]:
-        """The terms that have a weight, by name and without it. logits [n, 2] and taps: the student's; answers: one a teacher."""
+    def forward(
+        self, logits: Tensor, taps: Taps | None, targets: Sequence[TeacherOutput]
+    ) -> dict[str, Tensor]:
+        """The unweighted terms of the loss, by name; those whose weight is 0 are left out.
+
+        Args:
+            logits: The student's [n, 2].
+            taps: The student's; None where no term needs them.
+            targets: One output a teacher, for the same images.
+        """
         wanted, terms = self.wanted, {}
         if wanted.weight > 0:
-            softened = [functional.softmax(answer.logits / wanted.temperature, 1) for answer in answers]
+            softened = [functional.softmax(output.logits / wanted.temperature, 1) for output in targets]
             target = _mean(softened, self.shares)
             terms["soft_targets"] = soft_target_loss(logits, target, wanted.temperature)
         if not wanted.spatial:
@@ -286,25 +340,28 @@ class Imitation(nn.Module):
         features = taps.features.float()
         if wanted.attention_weight > 0:
             ours = energy(features)
-            distances = [attention_loss(ours, _needed(answer.energy)) for answer in answers]
+            distances = [attention_loss(ours, _needed(output.energy)) for output in targets]
             terms["attention"] = _mean(distances, self.shares)
         if self.regressors is not None:
             distances = [
                 functional.mse_loss(
-                    regressor(features).float(), resized(_needed(answer.features).float(), features)
+                    regressor(features).float(), resized(_needed(output.features).float(), features)
                 )
-                for regressor, answer in zip(self.regressors, answers, strict=True)
+                for regressor, output in zip(self.regressors, targets, strict=True)
             ]
             terms["hint"] = _mean(distances, self.shares)
         if wanted.map_weight > 0:
             cells = self.map_head(features) if self.map_head is not None else _needed(taps.map_logits)
-            maps = [(answer.map, share) for answer, share in zip(answers, self.shares, strict=True)]
-            theirs = [(resized(one, cells), share) for one, share in maps if one is not None]
-            terms["teacher_map"] = map_loss(cells.float(), _mean(*zip(*theirs, strict=True)))
+            maps = [
+                (resized(output.map, cells), share)
+                for output, share in zip(targets, self.shares, strict=True)
+                if output.map is not None
+            ]
+            terms["teacher_map"] = map_loss(cells.float(), _mean(*zip(*maps, strict=True)))
         return terms
 
     def added(self, loss: Tensor, terms: Mapping[str, Tensor]) -> Tensor:
-        """The loss of the labels and these terms, each with its weight."""
+        """The loss of the labels plus these terms, each with its weight."""
         wanted = self.wanted
         if "soft_targets" in terms:
             loss = (1 - wanted.weight) * loss + wanted.weight * terms["soft_targets"]
@@ -318,11 +375,11 @@ class Imitation(nn.Module):
 
 
 def _mean(values: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
-    """The mean by shares, which need not add up to 1."""
+    """The mean weighted by shares, which need not add up to 1."""
     total = sum(shares)
     return torch.stack([value * (share / total) for value, share in zip(values, shares, strict=True)]).sum(0)
 
 
-def _needed(part: Tensor | None) -> Tensor:
-    assert part is not None, "the teacher was not asked for this"
-    return part
+def _needed(tensor: Tensor | None) -> Tensor:
+    assert tensor is not None, "the teacher did not compute this"
+    return tensor

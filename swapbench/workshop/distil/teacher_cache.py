@@ -1,7 +1,8 @@
-"""Teachers' answers, computed once for a fixed number of augmented views of every training image and kept on disk.
+"""Teacher outputs, computed once for fixed augmented views of every training image and kept on disk.
 
-A teacher's forward pass costs several times a student's step, and fresh views would pay it for every image in every epoch.
-Each view of each teacher is finished or not there, so asking goes on where it was cut.
+A teacher's forward pass costs several times a student's step, and fresh views would pay it for every image in
+every epoch. Each view of each teacher is on disk whole or not at all, so a killed computation resumes at the
+next view.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 
 from swapbench.files import whole_file, write_atomically
-from swapbench.workshop.distil.distillation import Answer
+from swapbench.workshop.distil.distillation import TeacherOutput
 from swapbench.workshop.pipeline.batches import Draws, ahead, chosen, cut, draw
 
 if TYPE_CHECKING:
@@ -35,40 +36,53 @@ if TYPE_CHECKING:
     from swapbench.workshop.recipes.recipe import TrainRecipe
 
 _FORMAT = 2
-_ASKED_AT_ONCE = 32
+_BATCH = 32
+"""Images of one forward pass."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Views of every sample, and what each teacher says of them.
+class CachedOutputs:
+    """The outputs of each teacher for fixed views of every sample.
 
-    views: the draws of each; stored: for each teacher and view, part -> rows of all samples, mapped from disk; seconds: what
-    asking took, also where the answers were there already.
+    Attributes:
+        views: What was drawn for each view.
+        stored: For each teacher and view, field of `TeacherOutput` -> rows of all samples, mapped from disk.
+        seconds: What the outputs took to compute, also where they were on disk already.
     """
 
     views: tuple[Draws, ...]
     stored: tuple[tuple[dict[str, NDArray[Any]], ...], ...]
     seconds: float
 
-    def of(self, rows: NDArray[np.intp], views: NDArray[np.intp], device: torch.device) -> tuple[Answer, ...]:
-        """One answer a teacher to these samples in these views."""
+    def of(
+        self, rows: NDArray[np.intp], views: NDArray[np.intp], device: torch.device
+    ) -> tuple[TeacherOutput, ...]:
+        """One output a teacher for these samples [n], each in its view [n]."""
         return tuple(
-            Answer(**{part: _gathered(by_view, part, rows, views).to(device) for part in by_view[0]})
+            TeacherOutput(**{part: _gathered(by_view, part, rows, views).to(device) for part in by_view[0]})
             for by_view in self.stored
         )
 
 
-def kept_answers(
+def cached_outputs(
     teachers: Sequence[Teacher],
     recipe: TrainRecipe,
     regions: Regions,
     work: Path,
     progress: Progress,
-) -> Answers:
-    """The answers to the recipe's number of views of every sample; those that are not in `work` yet are asked for now.
+) -> CachedOutputs:
+    """The outputs for the recipe's number of views of every sample; those not on disk yet are computed now.
 
-    A view is drawn from its number, so that more views leave the first ones as they are. The seed of a training decides which
-    of the views it sees when, not what they are: trainings that differ in the seed alone share the answers.
+    A view is drawn from its number, so more views leave the first ones as they are. The seed of a training
+    decides which view it sees when, not what the views are: trainings that differ in the seed alone share the
+    outputs.
+
+    Args:
+        teachers: Each has a folder of its own, named by a digest of everything that its outputs depend on.
+        recipe: Says how many views, and how they are drawn.
+        regions: The decoded training frames.
+        work: Where the folders lie.
+        progress: Called with the number of images whose outputs were computed now.
     """
     assert recipe.distillation is not None
     bgr = recipe.preprocessing.channel_order == "bgr"
@@ -77,6 +91,7 @@ def kept_answers(
         draw(recipe.augmentation, count, np.random.default_rng([number, _FORMAT]), bgr=bgr)
         for number in range(recipe.distillation.views)
     )
+    # "answers" is what outputs were called when the first caches were written: they are still found
     folders = [work / f"answers-{_key(teacher, recipe, regions)[:24]}" for teacher in teachers]
     missing = [
         (teacher, draws, folder / f"view-{number}.json")
@@ -86,28 +101,30 @@ def kept_answers(
     ]
     done = 0
 
-    def asked(images: int) -> None:
+    def on_batch(images: int) -> None:
         nonlocal done
         done += images
-        progress("asking the teachers", done, len(missing) * count)
+        progress("computing teacher outputs", done, len(missing) * count)
 
-    for teacher, draws, about in missing:
-        _ask(teacher, regions, draws, about, asked)
+    for teacher, draws, index in missing:
+        _compute(teacher, regions, draws, index, on_batch)
     stored, seconds = [], 0.0
     for folder in folders:
         by_view = []
         for number in range(len(views)):
-            about = folder / f"view-{number}.json"
-            said = json.loads(about.read_text(encoding="utf-8"))
-            seconds += said["seconds"]
-            by_view.append({part: np.load(_part_path(about, part), mmap_mode="r") for part in said["parts"]})
+            index = folder / f"view-{number}.json"
+            content = json.loads(index.read_text(encoding="utf-8"))
+            seconds += content["seconds"]
+            by_view.append(
+                {part: np.load(_array_path(index, part), mmap_mode="r") for part in content["parts"]}
+            )
         stored.append(tuple(by_view))
-    return Answers(views, tuple(stored), seconds)
+    return CachedOutputs(views, tuple(stored), seconds)
 
 
 def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions) -> str:
-    """A digest of everything that an answer depends on."""
-    about = [
+    """A digest of everything that a teacher's outputs depend on."""
+    parts = [
         _FORMAT,
         regions.key,
         teacher.card.checkpoint_sha256,
@@ -117,43 +134,46 @@ def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions) -> str:
         recipe.augmentation.model_dump(mode="json"),
         recipe.preprocessing.channel_order,
     ]
-    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _ask(teacher: Teacher, regions: Regions, draws: Draws, about: Path, asked: Callable[[int], None]) -> None:
-    """Write what a teacher says of every sample in one view: a .npy file for each part, and last the file `about` them."""
+def _compute(
+    teacher: Teacher, regions: Regions, draws: Draws, index: Path, on_batch: Callable[[int], None]
+) -> None:
+    """Write a teacher's outputs for every sample in one view: a .npy file a field, and last the index."""
     began = time.monotonic()
     count = len(regions.samples)
-    blocks = np.array_split(np.arange(count), -(-count // _ASKED_AT_ONCE))
+    blocks = np.array_split(np.arange(count), -(-count // _BATCH))
 
     def make(rows: NDArray[np.intp]) -> Images:
-        one = chosen([draws], np.zeros(len(rows), np.intp), rows)
-        return cut(regions, rows, one, teacher.card.preprocessing)
+        of_rows = chosen([draws], np.zeros(len(rows), np.intp), rows)
+        return cut(regions, rows, of_rows, teacher.card.preprocessing)
 
     files: dict[str, IO[bytes]] = {}
     with contextlib.ExitStack() as stack:
         for rows, images in zip(blocks, ahead(make, blocks), strict=True):
-            for part, value in teacher.answer(images.pixels(teacher.device))._asdict().items():
+            for part, value in teacher.output(images.pixels(teacher.device))._asdict().items():
                 if value is None:
                     continue
                 # features are many: half precision is finer than what bfloat16 computed
                 array = (value.half() if part == "features" else value).cpu().numpy()
                 if part not in files:
-                    files[part] = stack.enter_context(whole_file(_part_path(about, part)))
+                    files[part] = stack.enter_context(whole_file(_array_path(index, part)))
                     header = {"descr": array.dtype.str, "fortran_order": False}
                     shape = {"shape": (count, *array.shape[1:])}
                     np.lib.format.write_array_header_1_0(files[part], header | shape)
                 files[part].write(np.ascontiguousarray(array).data)
-            asked(len(rows))
-    write_atomically(about, json.dumps({"parts": list(files), "seconds": time.monotonic() - began}) + "\n")
+            on_batch(len(rows))
+    write_atomically(index, json.dumps({"parts": list(files), "seconds": time.monotonic() - began}) + "\n")
 
 
-def _part_path(about: Path, part: str) -> Path:
-    return about.with_name(f"{about.stem}.{part}.npy")
+def _array_path(index: Path, part: str) -> Path:
+    return index.with_name(f"{index.stem}.{part}.npy")
 
 
 def _gathered(
     by_view: Sequence[dict[str, NDArray[Any]]], part: str, rows: NDArray[np.intp], views: NDArray[np.intp]
 ) -> Tensor:
-    found = [by_view[view][part][row] for row, view in zip(rows, views, strict=True)]
-    return torch.from_numpy(np.stack(found))
+    return torch.from_numpy(
+        np.stack([by_view[view][part][row] for row, view in zip(rows, views, strict=True)])
+    )

@@ -1,1 +1,1 @@
-"""PyTorch networks to ONNX and TFLite files, and the proof that they compute the same."""
+"""PyTorch networks to ONNX and TFLite files in three precisions, and the outputs that parity compares."""

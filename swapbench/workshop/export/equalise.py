@@ -1,10 +1,11 @@
-"""Make channels that are quantised together alike in range, without changing what a network computes.
+"""Equalise the ranges of channels that are quantised together, without changing what a network computes.
 
-An int8 tensor has one scale for all channels, so a channel with a tenth of the widest one's range is left a tenth of the levels. ReLU and
-PReLU are positively homogeneous: f(x / s) * s = f(x) for s > 0. So between two convolutions the first may give every channel c
-divided by s[c], and the second take it times s[c] (Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", 2019;
-here with observed ranges, since weights are quantised by channel and only activations share a scale). The factors
-are powers of two: in floating point the network computes the very same numbers as before.
+An int8 tensor has one scale for all channels, so a channel with a tenth of the widest range gets a tenth of
+the levels. ReLU and PReLU are positively homogeneous: f(x / s) * s = f(x) for s > 0. Between two
+convolutions, the first may therefore give every channel c divided by s[c], and the second take it times s[c]
+(Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV 2019; here with
+observed ranges, since weights are quantised per channel and only activations share a scale). The factors are
+powers of two, so in floating point the results are the same to the bit.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _MOST_HALVINGS = 6
-"""Channels narrower than the widest by more than 2^6 are scaled by that: they carry little, or are dead."""
+"""Channels narrower than the widest by more than 2^6 are scaled by 2^6: they carry little, or are dead."""
 
 _HOMOGENEOUS_MODULES = (nn.ReLU, nn.PReLU, nn.Identity)
 _HOMOGENEOUS_FUNCTIONS = (torch.relu, nn.functional.relu)
@@ -29,9 +30,12 @@ _HOMOGENEOUS_FUNCTIONS = (torch.relu, nn.functional.relu)
 
 @dataclass(frozen=True)
 class _Pair:
-    """first (a convolution or the batch norm after it) -> homogeneous activations -> second, and nothing else listens.
+    """Two layers with nothing but homogeneous activations between them, whose tensors have no other users.
 
-    between: the nodes from first to the one before second; their outputs are the tensors that one scale must fit.
+    Attributes:
+        first: A convolution or the batch norm after it.
+        second: A convolution.
+        between: The nodes from `first` to the one before `second`; one scale must fit the output of each.
     """
 
     first: nn.Conv2d | nn.BatchNorm2d
@@ -40,9 +44,14 @@ class _Pair:
 
 
 def equalised(network: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
-    """A copy of a network in eval mode whose channels are alike in range on `batches` [n, 3, height, width].
+    """A copy of a network, in eval mode, whose channels have similar ranges.
 
-    Networks that cannot be traced symbolically, and parts where channels meet others (residual sums), stay as they are.
+    Networks that cannot be traced symbolically, and layers whose channels meet others (residual sums), stay
+    as they are.
+
+    Args:
+        network: The network.
+        batches: Normalised images [n, 3, height, width] on which ranges are observed.
     """
     result = copy.deepcopy(network).eval()
     try:
@@ -58,6 +67,7 @@ def equalised(network: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
 
 
 def _pairs(network: nn.Module, graph: fx.Graph) -> Iterator[_Pair]:
+    """The pairs of layers between which channels can be scaled."""
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in graph.nodes if node.op == "call_module"]
 
@@ -92,7 +102,7 @@ def _pairs(network: nn.Module, graph: fx.Graph) -> Iterator[_Pair]:
 
 
 class _Watch(fx.Interpreter):
-    """Runs a traced network and keeps the largest magnitude of every channel of chosen nodes."""
+    """Runs a traced network and records the largest magnitude of every channel of chosen nodes."""
 
     def __init__(self, traced: fx.GraphModule, chosen: set[fx.Node]) -> None:
         super().__init__(traced)
@@ -100,7 +110,7 @@ class _Watch(fx.Interpreter):
         self.chosen = chosen
 
     def run_node(self, n: fx.Node) -> object:
-        """Called by the interpreter for every node in order."""
+        """Run a node; the interpreter calls this for every node in order."""
         output = super().run_node(n)
         if n in self.chosen:
             seen = cast("Tensor", output).abs().amax((0, 2, 3))
@@ -109,7 +119,7 @@ class _Watch(fx.Interpreter):
 
 
 def _ranges(traced: fx.GraphModule, pairs: Sequence[_Pair], batches: Sequence[Tensor]) -> list[Tensor]:
-    """Largest magnitude by channel over all batches and all tensors between the two ends of each pair."""
+    """Largest magnitude of each channel over all batches and all tensors between the layers of each pair."""
     watch = _Watch(traced, {node for pair in pairs for node in pair.between})
     with torch.no_grad():
         for batch in batches:
@@ -118,7 +128,7 @@ def _ranges(traced: fx.GraphModule, pairs: Sequence[_Pair], batches: Sequence[Te
 
 
 def _factors(widest: Tensor) -> Tensor:
-    """Powers of two, at most 1, that bring every channel near the widest when it is divided by its own."""
+    """Powers of two, at most 1; a channel divided by its own gets a range near the widest."""
     largest = float(widest.max())
     if not math.isfinite(largest) or largest <= 0:
         return torch.ones_like(widest)
@@ -127,11 +137,12 @@ def _factors(widest: Tensor) -> Tensor:
 
 
 def _move(pair: _Pair, factors: Tensor) -> None:
+    """Divide the channels of the first layer by the factors, and multiply those of the second by them."""
     first, second = pair.first, pair.second
     first.weight /= factors.reshape((-1, 1, 1, 1) if isinstance(first, nn.Conv2d) else (-1,))
     if first.bias is not None:
         first.bias /= factors
-    # weight [out, in of the group, h, w]: output o listens to the channels of its own group
-    inside, outside = second.in_channels // second.groups, second.out_channels // second.groups
-    by_output = factors.reshape(second.groups, 1, inside).expand(-1, outside, -1)
-    second.weight *= by_output.reshape(second.out_channels, inside, 1, 1)
+    # weight [out, in of the group, h, w]: an output sees the channels of its own group
+    inputs, outputs = second.in_channels // second.groups, second.out_channels // second.groups
+    by_output = factors.reshape(second.groups, 1, inputs).expand(-1, outputs, -1)
+    second.weight *= by_output.reshape(second.out_channels, inputs, 1, 1)

@@ -1,6 +1,7 @@
-"""Passes over a .tflite file: PReLU as one operator, padding that XNNPACK takes, short names, our description in the file.
+"""Passes over a .tflite file: PReLU as one operator, padding for XNNPACK, short names, our metadata.
 
-Needs only ai-edge-litert. Every function takes and returns the bytes of a file, and the same bytes for the same arguments.
+Every function takes and returns the bytes of a file, and returns the same bytes for the same arguments. Only
+ai-edge-litert is needed.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _CODE_NAMES = {value: name for name, value in vars(_Code).items() if isinstance(
 _RELU = schema.ActivationFunctionType.RELU
 _RELU6 = schema.ActivationFunctionType.RELU6
 _DATA_ALIGNMENT_BYTES = 16
-"""Demanded of constant data by the schema (`force_align: 16`); the generated Python writer forgets it."""
+"""Required for constant data by the schema (`force_align: 16`); the generated Python writer ignores it."""
 
 _FILE_IDENTIFIER = b"TFL3"
 _LOWEST_PADDING = -1e30
 
 
 def tidied(content: bytes) -> bytes:
-    """A converter's file made ready to ship: PReLU fused, padding as zeros, short tensor names, nothing unused left."""
+    """A converter's file made ready to ship: PReLU fused, zero padding, short names, nothing unused."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _fuse_prelu(model)
     _pad_with_zeros(model)
@@ -44,7 +45,7 @@ def tidied(content: bytes) -> bytes:
 
 
 def described(content: bytes, metadata: str) -> bytes:
-    """The file with `metadata` (JSON text) in the metadata buffer "swapbench", in place of what was there."""
+    """The file with `metadata` (JSON text) in the metadata buffer "swapbench", which is replaced."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     entry = schema.MetadataT()
     entry.name = METADATA_KEY
@@ -52,18 +53,15 @@ def described(content: bytes, metadata: str) -> bytes:
     data = schema.BufferT()
     data.data = np.frombuffer(metadata.encode(), np.uint8)
     model.buffers.append(data)
-    kept = [
-        one
-        for one in model.metadata or ()
-        if _text(one.name) not in {METADATA_KEY, "keep_stablehlo_constant"}
-    ]
-    model.metadata = [*kept, entry]
+    replaced = {METADATA_KEY, "keep_stablehlo_constant"}
+    others = [other for other in model.metadata or () if _text(other.name) not in replaced]
+    model.metadata = [*others, entry]
     _drop_unused(model)
     return _written(model)
 
 
 def last_weighted(content: bytes) -> tuple[str, float]:
-    """The output tensor's name of the last weighted operator and its share of all multiplications."""
+    """Name of the output tensor of the last weighted operator, and its share of all multiplications."""
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     graph = _Graph(model)
     work = [(_text(graph.tensor(op.outputs[0]).name), graph.multiplications(op)) for op in graph.operators]
@@ -74,20 +72,20 @@ def last_weighted(content: bytes) -> tuple[str, float]:
 
 
 def leading(content: bytes, layers: int) -> list[str]:
-    """Names of the outputs of all operators up to and with the weighted one of that number, counted from 1."""
+    """Names of the outputs of all operators up to and including the weighted one with the number `layers`."""
     graph = _Graph(flatbuffer_utils.read_model_from_bytearray(bytearray(content)))
     names: list[str] = []
-    found = 0
+    weighted = 0
     for op in graph.operators:
-        if found == layers:
+        if weighted == layers:
             break
         names.append(_text(graph.tensor(op.outputs[0]).name))
-        found += graph.multiplications(op) > 0
+        weighted += graph.multiplications(op) > 0
     return names
 
 
 class _Graph:
-    """The main subgraph of a file with the questions that the passes ask."""
+    """The main subgraph of a file, with the queries that the passes need."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -119,7 +117,7 @@ class _Graph:
         return np.frombuffer(bytes(data), np.float32).reshape(self.shape(index))
 
     def users(self, index: int) -> list[Any]:
-        return [op for op in self.operators if int(index) in {int(one) for one in op.inputs}]
+        return [op for op in self.operators if int(index) in {int(i) for i in op.inputs}]
 
     def multiplications(self, op: Any) -> int:
         code = self.code(op)
@@ -131,7 +129,7 @@ class _Graph:
         return outputs * (weights[1] * weights[2] if code == _Code.DEPTHWISE_CONV_2D else weights[1])
 
     def set_code(self, op: Any, code: int) -> None:
-        """Make `op` an operator of another kind, adding the kind to the file where it has none of it."""
+        """Make `op` an operator of another kind, which is added to the file where it is missing."""
         for index, entry in enumerate(self.model.operatorCodes):
             if max(entry.builtinCode, entry.deprecatedBuiltinCode) == code:
                 op.opcodeIndex = index
@@ -144,7 +142,7 @@ class _Graph:
 
 
 def _fuse_prelu(model: Any) -> None:
-    """RELU(x) - slope * RELU(-x), into which litert-torch takes PReLU apart, as one PRELU."""
+    """Replace RELU(x) - slope * RELU(-x), into which litert-torch decomposes PReLU, by one PRELU."""
     graph = _Graph(model)
     dead: set[int] = set()
     for op in graph.operators:
@@ -163,7 +161,7 @@ def _fuse_prelu(model: Any) -> None:
         slopes, sign = graph.constant(slope), graph.constant(minus_one)
         if source != x or slopes is None or sign is None or not np.all(sign == -1):
             continue
-        if any(len(graph.users(one.outputs[0])) != 1 for one in (positive, scaled, flipped)):
+        if any(len(graph.users(part.outputs[0])) != 1 for part in (positive, scaled, flipped)):
             continue
         tensor = graph.tensor(slope)
         if len(graph.shape(slope)) == 4:
@@ -182,10 +180,11 @@ def _constant_last(graph: _Graph, inputs: Iterable[int]) -> tuple[int, int]:
 
 
 def _pad_with_zeros(model: Any) -> None:
-    """PADV2 with minus infinity before max pooling as PAD with zeros, where what is padded is never negative.
+    """Replace PADV2 with minus infinity before max pooling by PAD with zeros, for inputs from 0 up.
 
-    The maximum is the same. XNNPACK takes PAD and leaves PADV2 to the slow reference kernel (a quarter of the time of an
-    int8 central difference net), and a range down to minus infinity would spoil quantisation.
+    The maximum is the same. XNNPACK supports PAD and leaves PADV2 to a slow reference kernel (a quarter of
+    the time of an int8 central difference network), and a range down to minus infinity would spoil
+    quantisation.
     """
     graph = _Graph(model)
     for op in graph.operators:
@@ -211,19 +210,19 @@ def _never_negative(graph: _Graph, index: int) -> bool:
 
 
 def _drop_unused(model: Any) -> None:
-    """Remove tensors, operator codes and buffers that nothing refers to; dangling tensors break the quantiser."""
+    """Remove tensors, operator codes and buffers without a user; dangling tensors break the quantiser."""
     for number, subgraph in enumerate(model.subgraphs):
         used_by = {int(i) for op in subgraph.operators for i in (*op.inputs, *op.outputs)}
         used = sorted((used_by | {int(i) for i in (*subgraph.inputs, *subgraph.outputs)}) - {-1})
         place = {old: new for new, old in enumerate(used)} | {-1: -1}
         subgraph.tensors = [subgraph.tensors[old] for old in used]
-        for thing in (subgraph, *subgraph.operators):
-            thing.inputs = [place[int(i)] for i in thing.inputs]
-            thing.outputs = [place[int(i)] for i in thing.outputs]
+        for node in (subgraph, *subgraph.operators):
+            node.inputs = [place[int(i)] for i in node.inputs]
+            node.outputs = [place[int(i)] for i in node.outputs]
         for signature in model.signatureDefs or ():
             if signature.subgraphIndex == number:
-                for one in (*signature.inputs, *signature.outputs):
-                    one.tensorIndex = place[int(one.tensorIndex)]
+                for entry in (*signature.inputs, *signature.outputs):
+                    entry.tensorIndex = place[int(entry.tensorIndex)]
     operators = [op for subgraph in model.subgraphs for op in subgraph.operators]
     codes = sorted({int(op.opcodeIndex) for op in operators})
     for op in operators:
@@ -241,7 +240,7 @@ def _drop_unused(model: Any) -> None:
 
 
 def _rename(model: Any) -> None:
-    """Tensors named after the operator that makes or takes them: converters write whole module paths into the file."""
+    """Name tensors after their operator: converters write whole module paths into the file."""
     graph = _Graph(model)
     for number, op in enumerate(graph.operators):
         kind = _CODE_NAMES[graph.code(op)].lower()
@@ -255,12 +254,12 @@ def _rename(model: Any) -> None:
         for place, index in enumerate(indices):
             graph.tensor(index).name = name + (f"_{place}" if place else "")
     for signature in model.signatureDefs or ():
-        for one in (*signature.inputs, *signature.outputs):
-            one.name = graph.tensor(one.tensorIndex).name
+        for entry in (*signature.inputs, *signature.outputs):
+            entry.name = graph.tensor(entry.tensorIndex).name
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """A buffer whose data lies at a multiple of 16 bytes."""
+    """A buffer whose data are aligned to 16 bytes."""
 
     def Pack(self, builder: Any) -> Any:  # noqa: N802 - the name that the generated code calls
         data = None if self.data is None else bytes(self.data)

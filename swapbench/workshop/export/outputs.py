@@ -1,4 +1,4 @@
-"""Raw outputs of a network and of the files made from it, in this process: what parity compares."""
+"""Raw outputs of a network and of the files made from it, computed in this process for the parity check."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TORCH_BATCH = 32
 
 
 def batches(crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Iterator[TorchTensor]:
-    """uint8 crops [n, height, width, 3] in the card's channel order as normalised batches [32, 3, height, width]."""
+    """uint8 crops [n, height, width, 3] as batches of up to 32, normalised, [.., 3, height, width]."""
     import torch
 
     for start in range(0, len(crops), _TORCH_BATCH):
@@ -40,24 +40,27 @@ def network_outputs(network: nn.Module, crops: NDArray[np.uint8], preprocessing:
     import torch
 
     with torch.inference_mode():
-        found = [network(batch).numpy().astype(np.float64) for batch in batches(crops, preprocessing)]
-    return np.concatenate(found)
+        outputs = [network(batch).numpy().astype(np.float64) for batch in batches(crops, preprocessing)]
+    return np.concatenate(outputs)
 
 
 def file_outputs(path: Path, crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Outputs:
     """First output of an exported file under its real runtime for uint8 crops [n, height, width, 3].
 
-    Integer inputs and outputs are converted by the tensor's own scale. Raises BadModelFile where the file cannot be run.
+    Integer inputs and outputs are converted with the scale and zero point of their tensor.
+
+    Raises:
+        BadModelFile: The file cannot be run.
     """
     graph = read_graph(path)
-    takes = single_static_input(graph, path.name)
-    run = _onnx(path) if graph.format == "onnx" else _tflite(path, takes, graph.outputs[0])
+    input_tensor = single_static_input(graph, path.name)
+    run = _onnx(path) if graph.format == "onnx" else _tflite(path, input_tensor, graph.outputs[0])
     channels_first = graph.layout == "nchw"
-    found = []
+    outputs = []
     for crop in crops:
         image = normalise(crop[None], preprocessing)
-        found.append(run(nchw(image) if channels_first else image).reshape(-1).astype(np.float64))
-    return np.stack(found)
+        outputs.append(run(nchw(image) if channels_first else image).reshape(-1).astype(np.float64))
+    return np.stack(outputs)
 
 
 def nchw(images: Images) -> Images:
@@ -84,7 +87,7 @@ def _onnx(path: Path) -> Callable[[Images], Images]:
     return run
 
 
-def _tflite(path: Path, takes: Tensor, gives: Tensor) -> Callable[[Images], Images]:
+def _tflite(path: Path, input_tensor: Tensor, output_tensor: Tensor) -> Callable[[Images], Images]:
     from ai_edge_litert.interpreter import Interpreter
 
     try:
@@ -92,26 +95,29 @@ def _tflite(path: Path, takes: Tensor, gives: Tensor) -> Callable[[Images], Imag
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise BadModelFile(f"LiteRT cannot load {path}: {error}") from error
-    into = interpreter.get_input_details()[0]["index"]
-    out = interpreter.get_output_details()[0]["index"]
+    input_index = interpreter.get_input_details()[0]["index"]
+    output_index = interpreter.get_output_details()[0]["index"]
 
     def run(image: Images) -> Images:
-        interpreter.set_tensor(into, _stored(image, takes))
+        interpreter.set_tensor(input_index, _stored(image, input_tensor))
         interpreter.invoke()
-        result = interpreter.get_tensor(out)
-        if gives.scale is None or gives.zero_point is None:
+        result = interpreter.get_tensor(output_index)
+        if output_tensor.scale is None or output_tensor.zero_point is None:
             return np.array(result, np.float32)
-        values: Images = (result.astype(np.float32) - gives.zero_point) * np.float32(gives.scale)
+        values: Images = (result.astype(np.float32) - output_tensor.zero_point) * np.float32(
+            output_tensor.scale
+        )
         return values
 
     return run
 
 
-def _stored(image: Images, takes: Tensor) -> NDArray[np.generic]:
-    if takes.scale is None or takes.zero_point is None:
-        plain: NDArray[np.generic] = image.astype(takes.dtype)
+def _stored(image: Images, tensor: Tensor) -> NDArray[np.generic]:
+    """The image in the type of an input tensor, quantised where that is an integer."""
+    if tensor.scale is None or tensor.zero_point is None:
+        plain: NDArray[np.generic] = image.astype(tensor.dtype)
         return plain
-    limits = np.iinfo(np.dtype(takes.dtype))
-    rounded = np.round(image / takes.scale) + takes.zero_point
-    stored: NDArray[np.generic] = np.clip(rounded, limits.min, limits.max).astype(takes.dtype)
+    limits = np.iinfo(np.dtype(tensor.dtype))
+    rounded = np.round(image / tensor.scale) + tensor.zero_point
+    stored: NDArray[np.generic] = np.clip(rounded, limits.min, limits.max).astype(tensor.dtype)
     return stored

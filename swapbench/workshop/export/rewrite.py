@@ -1,7 +1,8 @@
-"""What is done to a PyTorch network before it is exported: a copy in eval mode, without training heads, with foldable parts folded.
+"""What ships of a PyTorch network: a copy without layers of training, with foldable modules folded.
 
-A module folds itself by having a method `folded()` that returns an ordinary layer computing the same (a central difference
-convolution returns one nn.Conv2d). PReLU is not touched here: each format has its own fast form of it.
+A module is foldable where it has a method `folded()` that returns an ordinary layer of the same function (a
+central difference convolution returns an nn.Conv2d). PReLU is not changed here: each format has its own fast
+form of it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def shipped(network: nn.Module) -> nn.Module:
-    """A copy of `network` as it ships: `for_export()` where it has one, then `folded()` modules replaced, in eval mode."""
+    """A copy of a network as it ships: `for_export()` where it has that, with foldable modules replaced."""
     return folded(exportable(copy.deepcopy(network))).eval()
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """Replace, in place, every module that has `folded()` by what that returns; the module itself too."""
+    """Replace every foldable module, in place; returns the module, which may itself be replaced."""
     if isinstance(module, Foldable):
         return module.folded()
     for name, child in list(module.named_children()):

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: fp32, fp16 and int8 files of one network, NCHW float32 in ("input"), float32 out ("logits").
+"""PyTorch to ONNX: fp32, fp16 and int8 files of a network; "input" is NCHW float32, "logits" float32.
 
 The base is exported once, with PRelu as one node; the three precisions are made from it without PyTorch.
 Every function returns the same bytes for the same arguments.
@@ -29,22 +29,28 @@ OPSET = 18
 METADATA_KEY = "swapbench"
 
 FLOAT_HEAD_SHARE = 0.02
-"""The layer that makes the output stays in float where it has at most this share of all multiplications (see `int8`)."""
+"""The output layer stays in float where it has at most this share of all multiplications, see `int8`."""
 
 QUANTISED = (
     *("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip"),
     *("Reshape", "Flatten", "Concat", "Resize", "Pad"),
 )
-"""Operators that are quantised. Mul and the activations stay in float: between quantised convolutions they are faster so."""
+"""Operators that are quantised. Mul and activations are faster in float between quantised convolutions."""
 
 _WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
-    """The fp32 graph of a network in eval mode with batch norm folded and PRelu as single nodes; batch 1, static shape.
+    """The fp32 graph of a network, with batch norm folded and PRelu as single nodes; batch 1, static shape.
 
-    torch.export based exporter, opset 18 (it ignores requests below), then onnxslim. Names of files and stack traces that
-    the exporter records are dropped, so the bytes depend on the network alone.
+    Exported with the exporter on top of torch.export, opset 18 (it ignores requests for less), then onnxslim.
+    File names and stack traces that the exporter records are dropped, so the bytes depend on the network
+    alone.
+
+    Args:
+        module: In eval mode.
+        height_px: Of the input.
+        width_px: Of the input.
     """
     import onnxslim
     import torch
@@ -69,8 +75,8 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
 def fp32(base: bytes) -> bytes:
     """The base with PRelu in a form that is fast in onnxruntime: a*x + (1-a)*relu(x).
 
-    onnxruntime's PRelu kernel takes three times as long as the convolutions around it (3.5 against 1.0 ms for a small PReLU
-    net), while this form is fused into them.
+    onnxruntime's PRelu kernel takes three times as long as the convolutions around it (3.5 ms against 1.0 ms
+    for a small network with PReLU), while this form is fused with them.
     """
     model = onnx.load_from_string(base)
     rewrite_prelu(model, "sum")
@@ -84,19 +90,24 @@ def fp16(base: bytes) -> bytes:
     model = onnx.load_from_string(base)
     rewrite_prelu(model, "sum")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # tells every constant below the smallest float16
+        warnings.simplefilter("ignore")  # it warns of every constant below the smallest float16
         half = float16.convert_float_to_float16(model, keep_io_types=True)
     return _serialised(half)
 
 
 def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
-    """Static quantisation (QDQ): weights int8 by channel, activations uint8 with the true minimum and maximum over `samples`.
+    """Static quantisation (QDQ): weights int8 per channel, activations uint8 over their whole range.
 
-    samples: [n, 3, height, width], normalised. float_layers: so many weighted layers from the input on stay in float. Input and output stay float32, as in the other precisions: the app is the
-    same, and a score is not one of 256 values. For the same reason the layer that makes the output stays in float where
-    it is small (`FLOAT_HEAD_SHARE`). PRelu becomes max(x, a*x), in float between quantised convolutions: the fastest form
-    in int8 (where a slope exceeds 1: a*x + (1-a)*relu(x)). Even so, a small PReLU net is no faster in int8 than in fp32
-    with onnxruntime on x86.
+    Input and output stay float32, as in the other precisions: applications need no change, and a score is not
+    one of 256 values. For the same reason the output layer stays in float where it is small
+    (`FLOAT_HEAD_SHARE`). PRelu becomes max(x, a*x), in float between quantised convolutions: the fastest form
+    in int8 (where a slope exceeds 1: a*x + (1-a)*relu(x)). Even so, a small network with PReLU is no faster
+    in int8 than in fp32 with onnxruntime on x86.
+
+    Args:
+        base: From `export_base`.
+        samples: Normalised images [n, 3, height, width] for calibration.
+        float_layers: Number of weighted layers from the input on that stay in float.
     """
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
@@ -108,7 +119,7 @@ def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> by
     level = log.level
     log.setLevel(
         logging.ERROR
-    )  # it recommends a pre-processing that splits HardSwish and makes the result slower
+    )  # it recommends a pre-processing that splits HardSwish and slows down the result
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"
@@ -130,7 +141,7 @@ def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> by
 
 
 def described(model: bytes, metadata: str) -> bytes:
-    """The file with `metadata` (JSON text) under the key "swapbench", in place of what was there."""
+    """The file with `metadata` (JSON text) under the key "swapbench" as its only metadata."""
     described_model = onnx.load_from_string(model)
     del described_model.metadata_props[:]
     described_model.metadata_props.add(key=METADATA_KEY, value=metadata)
@@ -160,9 +171,9 @@ def _bare(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.doc_string = ""
     del model.metadata_props[:]
     del model.graph.metadata_props[:]
-    for thing in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
-        thing.doc_string = ""
-        del thing.metadata_props[:]
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.doc_string = ""
+        del part.metadata_props[:]
     for weight in model.graph.initializer:
         weight.doc_string = ""
         del weight.metadata_props[:]
@@ -176,7 +187,12 @@ def _serialised(model: onnx.ModelProto) -> bytes:
 
 
 def rewrite_prelu(model: onnx.ModelProto, form: str) -> None:
-    """Replace PRelu nodes with a constant slope: "max" where it holds (all slopes at most 1), else "sum"."""
+    """Replace PRelu nodes that have a constant slope a by arithmetic, in place.
+
+    Args:
+        model: The graph.
+        form: "sum" is a*x + (1-a)*relu(x); "max" is max(x, a*x), and "sum" where a slope exceeds 1.
+    """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     nodes: list[onnx.NodeProto] = []
@@ -191,9 +207,11 @@ def rewrite_prelu(model: onnx.ModelProto, form: str) -> None:
     del graph.node[:]
     graph.node.extend(nodes)
     still_used = {name for node in nodes for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name not in unused or tensor.name in still_used]
+    weights = [
+        tensor for tensor in graph.initializer if tensor.name not in unused or tensor.name in still_used
+    ]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(weights)
 
 
 def _arithmetic_prelu(
@@ -216,7 +234,7 @@ def _arithmetic_prelu(
 
 
 def float_head(model: onnx.ModelProto) -> list[str]:
-    """Names of the nodes that stay in float: the last weighted layer and all after it, where that layer is small enough."""
+    """Names of the last nodes that stay in float: the last weighted layer, if small, and all after it."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     sizes = {
         value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -242,12 +260,12 @@ def float_head(model: onnx.ModelProto) -> list[str]:
 
 
 def leading(model: onnx.ModelProto, layers: int) -> list[str]:
-    """Names of all nodes up to and with the weighted layer of that number, counted from 1."""
+    """Names of all nodes up to and including the weighted layer with the number `layers`, counted from 1."""
     names: list[str] = []
-    found = 0
+    weighted = 0
     for node in model.graph.node:
-        if found == layers:
+        if weighted == layers:
             break
         names.append(node.name)
-        found += node.op_type in _WEIGHTED
+        weighted += node.op_type in _WEIGHTED
     return names

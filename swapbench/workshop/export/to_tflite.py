@@ -1,7 +1,7 @@
-"""PyTorch to TFLite: fp32, fp16 and int8 files of one network, NHWC float32 in ("input"), float32 out ("logits").
+"""PyTorch to TFLite: fp32, fp16 and int8 files of a network; "input" is NHWC float32, "logits" float32.
 
-The base is converted once with litert-torch; the three precisions are made from it without PyTorch.
-Every function returns the same bytes for the same arguments.
+The base is converted once with litert-torch; the three precisions are made from it without PyTorch. Every
+function returns the same bytes for the same arguments.
 """
 
 from __future__ import annotations
@@ -22,19 +22,27 @@ if TYPE_CHECKING:
     from torch import nn
 
 FLOAT_HEAD_SHARE = 0.02
-"""The layer that makes the output stays in float where it has at most this share of all multiplications (see `int8`)."""
+"""The output layer stays in float where it has at most this share of all multiplications, see `int8`."""
 
 LEFT_IN_FLOAT = ("HARD_SWISH", "RELU")
-"""Operators that XNNPACK takes in float and not in int8: quantised, they run in slow reference kernels (three quarters of
-the whole time of a MobileNetV3). The quantiser itself knows no PRELU and so leaves it in float too."""
+"""Operators that XNNPACK supports in float and not in int8.
+
+Quantised, they run in slow reference kernels (three quarters of the whole time of a MobileNetV3). The
+quantiser does not support PRELU and so leaves it in float too.
+"""
 
 _SIGNATURE = "serving_default"
 
 
 def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
-    """The fp32 file of a network in eval mode: NHWC, batch norm folded, PReLU as PRELU, no stray TRANSPOSE; batch 1.
+    """The fp32 file of a network: NHWC, batch norm folded, PReLU as PRELU, no needless TRANSPOSE; batch 1.
 
-    Networks must pool with adaptive_avg_pool2d: `x.mean([2, 3])` leaves one transposition.
+    Networks must pool with adaptive_avg_pool2d: `x.mean([2, 3])` leaves a transposition.
+
+    Args:
+        module: In eval mode.
+        height_px: Of the input.
+        width_px: Of the input.
     """
     import torch
 
@@ -51,12 +59,12 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
 
 
 def fp32(base: bytes) -> bytes:
-    """The base as it is."""
+    """The base, unchanged."""
     return base
 
 
 def fp16(base: bytes) -> bytes:
-    """Weights in float16, arithmetic and everything else in float32: what TFLite calls float16 quantisation."""
+    """Weights in float16, all else in float32: what TFLite calls float16 quantisation."""
     from ai_edge_quantizer import recipe_manager
 
     manager = recipe_manager.RecipeManager()
@@ -66,18 +74,23 @@ def fp16(base: bytes) -> bytes:
 
 
 def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
-    """Static quantisation: weights by channel, activations with the true minimum and maximum over `samples`.
+    """Static quantisation: weights int8 per channel, activations int8 over their whole range.
 
-    samples: [n, height, width, 3], normalised. float_layers: so many weighted layers from the input on stay in float. Input and output stay float32, as in the other precisions: the app is the
-    same, and a score is not one of 256 values. For the same reason the layer that makes the output stays in float where
-    it is small (`FLOAT_HEAD_SHARE`). Operators in `LEFT_IN_FLOAT` stay in float because they are faster so.
+    Input and output stay float32, as in the other precisions: applications need no change, and a score is not
+    one of 256 values. For the same reason the output layer stays in float where it is small
+    (`FLOAT_HEAD_SHARE`). Operators in `LEFT_IN_FLOAT` are faster in float.
+
+    Args:
+        base: From `export_base`.
+        samples: Normalised images [n, height, width, 3] for calibration.
+        float_layers: Number of weighted layers from the input on that stay in float.
     """
     manager = static_int8(base, float_layers)
     return _quantised(base, manager, true_range(base, manager, samples))
 
 
 def static_int8(base: bytes, float_layers: int = 0) -> RecipeManager:
-    """What `int8` quantises and what it leaves."""
+    """The quantiser's recipe for `int8`: what is quantised and what stays in float."""
     from ai_edge_quantizer import recipe_manager
 
     manager = recipe_manager.RecipeManager()
@@ -93,14 +106,19 @@ def static_int8(base: bytes, float_layers: int = 0) -> RecipeManager:
 def true_range(base: bytes, manager: RecipeManager, samples: NDArray[np.float32]) -> dict[str, Any]:
     """Minimum and maximum of every tensor over all samples, by tensor name.
 
-    The quantiser's own default is a moving average of each sample's range (weight 0.95 on the past), which clips: on a
-    MobileNetV3 it lowers the correlation of the scores with fp32 from 0.998 to 0.67.
+    The quantiser's default is a moving average of the samples' ranges (weight 0.95 on the past), which clips:
+    for a MobileNetV3 it lowers the correlation of the scores with fp32 from 0.998 to 0.67.
+
+    Args:
+        base: From `export_base`.
+        manager: The quantiser's recipe.
+        samples: Normalised images [n, height, width, 3].
     """
     from ai_edge_quantizer import calibrator
     from ai_edge_quantizer.utils import qsv_utils
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # says that keeping all tensors costs memory
+        warnings.simplefilter("ignore")  # it warns that keeping all tensors costs memory
         calibration = calibrator.Calibrator(base, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
         rows = [{flatbuffer.INPUT: np.ascontiguousarray(row[None])} for row in samples]
         calibration.calibrate({_SIGNATURE: rows}, manager)
@@ -112,8 +130,8 @@ def _quantised(base: bytes, manager: RecipeManager, ranges: dict[str, Any] | Non
     from ai_edge_quantizer import quantizer
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # says once more that keeping all tensors costs memory
-        made = quantizer.Quantizer(base, manager.get_quantization_recipe()).quantize(
+        warnings.simplefilter("ignore")  # it warns again
+        result = quantizer.Quantizer(base, manager.get_quantization_recipe()).quantize(
             ranges, enable_progress_bar=False, enable_progress_report=False
         )
-    return bytes(made.quantized_model)
+    return bytes(result.quantized_model)

@@ -1,8 +1,8 @@
-"""Networks: one file a family, widths are data, so a pruned network is the same class. Needs PyTorch.
+"""Networks: a file for each family. Widths are arguments, so a pruned network is of the same class.
 
-Every network's `forward` takes normalised NCHW float32 and returns logits [n, classes]; no softmax inside. `taps` gives
-what training and distillation look at besides, `for_export` the module whose graph ships, and a part that has `folded` is
-replaced there by what that returns.
+The `forward` of every network takes normalised NCHW float32 and returns logits [n, classes], without a
+softmax. `taps` returns what training and distillation use besides, `for_export` the module whose graph ships,
+and in it every module that has `folded` is replaced by the cheaper layer that this returns.
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ FAMILIES = {
     "mobilenet_v3": "swapbench.workshop.nets.mobilenet_v3:MobileNetV3",
     "resnet_map": "swapbench.workshop.nets.resnet_map:ResNetMap",
 }
-"""Family name on a card -> where its class is. The architecture of the card is the class's arguments."""
+"""Family on a card -> module and class. The architecture on the card holds the arguments of the class."""
 
 
 class Taps(NamedTuple):
-    """What a network computes on the way to its decision.
+    """What a network computes on the way to its logits.
 
-    logits [n, classes]; embedding [n, d]; features [n, c, h, w] of a middle stage; and the logits of a spatial map
-    [n, 1, h, w] where the network has a map head.
+    Attributes:
+        logits: [n, classes].
+        embedding: [n, d].
+        features: Of a middle stage [n, c, h, w].
+        map_logits: Of a spatial map [n, 1, h, w]; None without a map head.
     """
 
     logits: Tensor
@@ -42,33 +45,38 @@ class Taps(NamedTuple):
 
 @runtime_checkable
 class Tapped(Protocol):
-    """A network that says what it computes on the way to its logits."""
+    """A network that shows what it computes on the way to its logits."""
 
     def taps(self, images: Tensor) -> Taps:
-        """One forward pass that keeps what lies on the way."""
+        """A forward pass of normalised images [n, 3, h, w]."""
         ...
 
 
 @runtime_checkable
 class HasTrainingParts(Protocol):
-    """A network with parts that only training needs."""
+    """A network with layers that only training needs."""
 
     def for_export(self) -> nn.Module:
-        """A copy without those parts, in eval mode."""
+        """A copy without those layers, in eval mode."""
         ...
 
 
 @runtime_checkable
 class Foldable(Protocol):
-    """A part that computes the same as an ordinary, cheaper layer once its weights are fixed."""
+    """A module that an ordinary, cheaper layer can replace once its weights are fixed."""
 
     def folded(self) -> nn.Module:
-        """That layer; exact but for rounding. The part itself is left as it is."""
+        """That layer, equal but for rounding; the module itself is left unchanged."""
         ...
 
 
 def build(family: str, architecture: Mapping[str, Any]) -> nn.Module:
-    """A freshly initialised network. Raises UnknownName for the family, BadCard for an architecture that it refuses."""
+    """A freshly initialised network.
+
+    Raises:
+        UnknownName: There is no such family.
+        BadCard: The family does not accept the architecture.
+    """
     if family not in FAMILIES:
         raise UnknownName("network family", family, FAMILIES)
     module, _, name = FAMILIES[family].partition(":")
@@ -80,6 +88,6 @@ def build(family: str, architecture: Mapping[str, Any]) -> nn.Module:
 
 
 def exportable(module: nn.Module) -> nn.Module:
-    """The module to export, in eval mode: the network itself, or what it says should ship. The original is untouched."""
+    """The module to export, in eval mode: the network itself, or a copy without the layers of training."""
     shipped = module.for_export() if isinstance(module, HasTrainingParts) else module
     return shipped.eval()

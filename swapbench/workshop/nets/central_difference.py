@@ -1,6 +1,7 @@
-"""Central difference network: convolutions that look at differences to the centre, and a map of the face as the decision.
+"""Central difference network: convolutions that see differences to their centre, and a map that decides.
 
-After Yu et al., "Searching Central Difference Convolutional Networks for Face Anti-Spoofing" (CVPR 2020), written anew:
+After Yu et al., "Searching Central Difference Convolutional Networks for Face Anti-Spoofing" (CVPR 2020),
+written anew:
 
     stem    3->64                                                            size
     levels  three of 128, 196, 128, each followed by max pooling 3x3 s2       size/2, size/4, size/8
@@ -8,11 +9,12 @@ After Yu et al., "Searching Central Difference Convolutional Networks for Face A
 
 Every convolution is 3x3 with central difference, then batch norm and ReLU, except for the map itself.
 
-Two things are different here. The paper regresses a depth map in 0..1 through a last ReLU; here the map's cells are logits
-of "this cell sees a bona fide face", as in `resnet_map`, so that one loss serves both. A ReLU before the decision would give
-every attack without a positive cell the same score and no gradient. The paper's score is the sum of the map over the face's
-mask; a deployed network has no mask, so a linear layer over a 4x4 grid of the map makes the two logits. It begins
-as the plain mean of the map and may learn which regions count.
+Two things differ here. The paper regresses a depth map in 0..1 through a last ReLU; here the cells of the map
+are logits of "this cell sees a bona fide face", as in `resnet_map`, so that one loss serves both. A ReLU
+before the decision would give every attack without a positive cell the same score and no gradient. The
+paper's score is the sum of the map over the mask of the face; a deployed network has no mask, so a linear
+layer over a 4x4 grid of the map gives the two logits. It is initialised as the plain mean of the map and can
+learn which regions count.
 """
 
 from __future__ import annotations
@@ -29,14 +31,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 GRID = 4
-"""Cells a side of the grid that the decision is made from."""
+"""Cells per side of the grid that the decision is made from."""
 
 
 def folded_kernel(kernel: Tensor, theta: float) -> Tensor:
-    """The kernel of one ordinary convolution equal to conv(x, kernel) - theta * conv1x1(x, sum of kernel's taps).
+    """The kernel of the convolution that equals conv(x, kernel) - theta * conv1x1(x, sum of the taps).
 
-    kernel: [out, in, h, w] with h and w odd (ValueError otherwise). Both terms are linear in x, so theta times the sum of the
-    taps is taken off the centre tap; exact but for rounding, at the borders too. Differentiable in kernel.
+    Both terms are linear in x, so theta times the sum of the taps is subtracted from the centre tap; this is
+    exact but for rounding, at the borders too. Gradients flow back to the kernel.
+
+    Args:
+        kernel: [out, in, h, w] with odd h and w.
+        theta: Share of the difference.
+
+    Raises:
+        ValueError: The kernel has no centre tap.
     """
     height, width = kernel.shape[2:]
     if height % 2 == 0 or width % 2 == 0:
@@ -46,10 +55,10 @@ def folded_kernel(kernel: Tensor, theta: float) -> Tensor:
 
 
 class CentralDifference(nn.Conv2d):
-    """3x3 convolution whose taps also see the difference to the centre: conv(x, w) - theta * conv1x1(x, sum of w's taps).
+    """3x3 convolution whose taps also see the difference to the centre, see `folded_kernel`.
 
-    It computes with the folded kernel in training too: the same function and gradients as the two convolutions, for nine tenths
-    of their work. `weight` is the unfolded kernel.
+    It uses the folded kernel in training as well: the same function and gradients as two convolutions, for
+    nine tenths of their work. `weight` is the unfolded kernel.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, theta: float = 0.7) -> None:
@@ -68,12 +77,11 @@ class CentralDifference(nn.Conv2d):
 
 
 class CentralDifferenceNet(nn.Module):
-    """CDCN by default, 2,245,050 parameters and 47.34 G MACs at 256 px; stem 16, levels 32-49-32 and head 32-16 are a thin one
-    of 141,384 parameters and 0.745 G MACs at 128 px.
+    """The network; by default CDCN, with 2,245,050 parameters and 47.34 G MACs at 256 px.
 
-    levels: channels of the convolutions of each level, the last of each goes into the map; head: channels between the
-    joined levels and the map; theta: share of the difference, 0 = an ordinary network. Any input size that is a multiple of 8
-    works, and can be exported where it is one of 32: then the grid divides the map evenly.
+    A thin one has stem 16, levels 32-49-32 and head 32-16: 141,384 parameters and 0.745 G MACs at 128 px. Any
+    input size that is a multiple of 8 works; a multiple of 32 can be exported, because then the grid divides
+    the map evenly.
     """
 
     def __init__(
@@ -85,11 +93,23 @@ class CentralDifferenceNet(nn.Module):
         theta: float = 0.7,
         classes: int = 2,
     ) -> None:
+        """Build the network.
+
+        Args:
+            stem: Channels of the first convolution.
+            levels: Channels of the convolutions of each of the three levels; the last of each feeds the map.
+            head: Channels between the joined levels and the map.
+            theta: Share of the difference; 0 gives an ordinary network.
+            classes: Number of logits.
+
+        Raises:
+            ValueError: Widths are missing or not positive.
+        """
         super().__init__()
         if len(levels) != 3 or not all(levels) or not head:
-            raise ValueError("levels must be three lists of channels and head one, none of them empty")
+            raise ValueError("levels must be three lists of channels, head one list, and none may be empty")
         if min(stem, *(channels for level in levels for channels in level), *head) < 1:
-            raise ValueError("stem, levels and head must be whole numbers from 1")
+            raise ValueError("stem, levels and head must be positive whole numbers")
         if classes < 2:
             raise ValueError("classes must be at least 2")
         self.stem = _convolutions((3, stem), theta)
@@ -105,13 +125,13 @@ class CentralDifferenceNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         with torch.no_grad():
-            # the logit of class 1 against any other begins as the mean of the map
+            # the logit of class 1 minus any other is initially the mean of the map
             self.fc.weight.fill_(-0.5 / GRID**2)
             self.fc.weight[1] = 0.5 / GRID**2
             self.fc.bias.zero_()
 
     def taps(self, images: Tensor) -> Taps:
-        """Logits, the pooled input of the map [n, head], the joined levels that the map is made from, and the map's logits."""
+        """The taps: the embedding is the pooled input of the map, the features are the joined levels."""
         first, second, third = self.levels
         low = first(self.stem(images))
         middle = second(low)
@@ -128,7 +148,7 @@ class CentralDifferenceNet(nn.Module):
 
 
 def _convolutions(channels: Sequence[int], theta: float) -> nn.Sequential:
-    """Central difference, batch norm and ReLU from each width to the next."""
+    """Central difference convolution, batch norm and ReLU from each width to the next."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(channels):
         layers += [CentralDifference(inputs, outputs, theta=theta), nn.BatchNorm2d(outputs), nn.ReLU()]
@@ -136,9 +156,9 @@ def _convolutions(channels: Sequence[int], theta: float) -> nn.Sequential:
 
 
 def _reduced(x: Tensor, ratio: int) -> Tensor:
-    """Bilinear resizing by 1/2 or 1/4 (pixel centres at halves, no smoothing): the mean of the middle 2x2 of each cell.
+    """Bilinear resizing by 1/2 or 1/4 without antialiasing: the mean of the middle 2x2 of each cell.
 
-    As pooling and not as an operator that resizes: the converter to float16 cannot take that one.
+    It is a pooling operator, because the converter to float16 does not support resizing operators.
     """
     edge = ratio // 2 - 1
     return nn.functional.avg_pool2d(x[:, :, edge:, edge:], 2, ratio)

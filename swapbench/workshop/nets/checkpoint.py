@@ -1,7 +1,8 @@
-"""From a card's checkpoint to a network with weights, and back. A checkpoint is data: nothing in it is ever run.
+"""From a card's checkpoint to a network with weights, and back. No code in a checkpoint ever runs.
 
-The file's sha256 is compared with the card before the file is opened; .safetensors are ours, foreign .pth files are read by
-PyTorch's restricted unpickler (tensors and containers only). Weights stored in half precision are float32 in memory.
+The file's sha256 is compared with the card before the file is opened. Our own checkpoints are .safetensors;
+foreign .pth files are read by PyTorch's restricted unpickler (tensors and containers only). Weights stored in
+half precision are float32 in memory.
 """
 
 from __future__ import annotations
@@ -25,39 +26,45 @@ if TYPE_CHECKING:
     from swapbench.records import ModelCard
 
 _NAMED = 4
-"""How many offending keys an error names."""
+"""How many keys an error names."""
 
 
 def checkpoint_path(card: ModelCard, card_path: Path) -> Path:
-    """Where the checkpoint of a card lies: absolute as given, or beside the card."""
+    """Path of a card's checkpoint; a relative one is relative to the card."""
     return card_path.parent / card.checkpoint
 
 
 def load_network(card: ModelCard, card_path: Path) -> nn.Module:
     """The network of a card with its weights, float32, in eval mode.
 
-    Raises BadCard where the file is missing, is another file than the card names, holds something else than tensors,
-    or does not fit the architecture exactly; UnknownName for an unknown family.
+    Raises:
+        BadCard: The checkpoint is missing, has another sha256 than the card says, holds anything but tensors,
+            or does not fit the architecture exactly.
+        UnknownName: The family is unknown.
     """
     path = checkpoint_path(card, card_path)
     try:
-        found = file_sha256(path)
+        sha256 = file_sha256(path)
     except OSError as error:
         raise BadCard(f"card {card.name}: cannot read the checkpoint {path}: {error.strerror}") from error
-    if found != card.checkpoint_sha256:
+    if sha256 != card.checkpoint_sha256:
         raise BadCard(
-            f"card {card.name}: {path.name} has sha256 {found}, the card says {card.checkpoint_sha256}",
-            remedy="Restore the file that the card was made with, or make the model again.",
+            f"card {card.name}: {path.name} has sha256 {sha256}, the card says {card.checkpoint_sha256}",
+            remedy="Restore the checkpoint that the card was written for, or train the model again.",
         )
     tensors = renamed(card, read_tensors(path))
     network = build(card.family, card.architecture)
-    _fit(card, network, tensors)
+    _require_fit(card, network, tensors)
     network.load_state_dict(tensors)
     return network.eval()
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The state dict in a .safetensors, .pth or .pt file, floats as float32. Raises BadCard; never runs pickled code."""
+    """The state dict in a .safetensors, .pth or .pt file, floats as float32; pickled code never runs.
+
+    Raises:
+        BadCard: The file cannot be read or holds anything but a state dict.
+    """
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
@@ -87,17 +94,20 @@ def _read_pickle(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadCard(
-            f"{path} holds more than tensors, and opening it could run code: refused",
-            remedy="Convert it to a plain state dict or to .safetensors where you trust it.",
+            f"{path} holds more than tensors; it is not opened, because that could run code",
+            remedy="If you trust it, convert it to a plain state dict or to .safetensors.",
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        raise BadCard(
-            f"{path} is not a readable checkpoint: {str(error).splitlines()[0] if str(error) else error!r}"
-        ) from error
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise BadCard(f"{path} is not a readable checkpoint: {reason}") from error
 
 
 def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that the card's `rename_keys` give, each pattern applied in the card's order."""
+    """The tensors renamed by the card's `rename_keys`, whose patterns are applied in order.
+
+    Raises:
+        BadCard: A pattern is invalid, or two tensors get the same name.
+    """
     result: dict[str, Tensor] = {}
     for key, value in tensors.items():
         new = key
@@ -105,23 +115,25 @@ def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
             try:
                 new = re.sub(pattern, replacement, new)
             except (re.error, IndexError) as error:
-                raise BadCard(f"card {card.name}: rename_keys pattern {pattern!r}: {error}") from error
+                raise BadCard(
+                    f"card {card.name}: rename_keys pattern {pattern!r} is invalid: {error}"
+                ) from error
         if new in result:
             raise BadCard(f"card {card.name}: rename_keys gives two tensors the name {new}")
         result[new] = value
     return result
 
 
-def _fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    wanted = network.state_dict()
+def _require_fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    expected = network.state_dict()
     shapes = [
-        f"{key} {list(tensors[key].shape)} for {list(wanted[key].shape)}"
-        for key in wanted
-        if key in tensors and tensors[key].shape != wanted[key].shape
+        f"{key} {list(tensors[key].shape)} for {list(expected[key].shape)}"
+        for key in expected
+        if key in tensors and tensors[key].shape != expected[key].shape
     ]
     problems = (
-        ("lacks", sorted(wanted.keys() - tensors.keys())),
-        ("has besides", sorted(tensors.keys() - wanted.keys())),
+        ("lacks", sorted(expected.keys() - tensors.keys())),
+        ("has unexpected", sorted(tensors.keys() - expected.keys())),
         ("has other shapes:", shapes),
     )
     text = "; ".join(f"{what} {_some(keys)}" for what, keys in problems if keys)
@@ -141,8 +153,14 @@ def _some(keys: Iterable[str]) -> str:
 def save_checkpoint(module: nn.Module, path: Path, *, half: bool = True) -> str:
     """Write the state dict as .safetensors, whole or not at all, and return its sha256.
 
-    half: matrices and kernels are stored in float16. Vectors (biases, batch norm statistics) stay as they are: they are
-    small, and a running variance of unscaled pixels would overflow. Raises ValueError where a kernel would.
+    Args:
+        module: The network.
+        path: The file.
+        half: Store matrices and kernels in float16. Vectors (biases, batch norm statistics) stay as they are:
+            they are small, and a running variance of unscaled pixels would overflow.
+
+    Raises:
+        ValueError: A kernel does not fit into float16.
     """
     from safetensors.torch import save
 

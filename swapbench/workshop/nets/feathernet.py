@@ -1,12 +1,14 @@
-"""FeatherNet: inverted residuals and a head without pooling, after Zhang et al., "FeatherNets: Convolutional Neural Networks as
-Light as Feather for Face Anti-spoofing" (CVPR Workshops 2019).
+"""FeatherNet: inverted residuals and a head without pooling.
 
-    stem      conv 3x3 s2 3->32, ReLU6                                                             size/2
-    4 stages  inverted residuals, the first s2, then squeeze-and-excitation over the whole stage     size/32
-    head      depthwise 3x3 s2 ("streaming module"), and its cells are the embedding                1024 numbers at 224 px
+After Zhang et al., "FeatherNets: Convolutional Neural Networks as Light as Feather for Face Anti-spoofing"
+(CVPR Workshops 2019).
 
-The authors take those 1024 numbers themselves as logits of two classes (focal loss with labels 0 and 1). Here a linear layer
-follows, 2,050 parameters more, so that the network says what every other one says: one logit a class.
+    stem      conv 3x3 s2 3->32, ReLU6                                                   size/2
+    4 stages  inverted residuals, the first s2, then squeeze-and-excitation              size/32
+    head      depthwise 3x3 s2 ("streaming module"), whose cells are the embedding       1024 at 224 px
+
+The authors take those 1024 numbers as the logits of two classes (focal loss with labels 0 and 1). Here a
+linear layer follows, 2,050 more parameters, so that the network has one logit a class like every other one.
 """
 
 from __future__ import annotations
@@ -23,13 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 OUTPUTS = (16, 32, 48, 64)
+"""Channels of each stage."""
+
 EXPANSIONS: tuple[tuple[int, ...], ...] = (
     (32,),
     (96, 192),
     (192, 288, 288, 288, 288, 288),
     (288, 384, 384),
 )
-"""Width inside each inverted residual of each stage: 1, 6, 6, 6 times the width before it."""
+"""Width inside each inverted residual of each stage: 1, 6, 6, 6 times its input width."""
 
 _REDUCTION = 32
 """Side of the input divided by the side of the last stage."""
@@ -38,7 +42,7 @@ _REDUCTION = 32
 class SqueezeExcitation(nn.Module):
     """Channel gates from the global average: linear c->c/8, ReLU, linear ->c, sigmoid; with biases.
 
-    The linear layers are 1x1 convolutions: the same numbers, and no change of shape in the exported graph.
+    The linear layers are 1x1 convolutions: the same function without a change of shape in the exported graph.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -54,7 +58,7 @@ class SqueezeExcitation(nn.Module):
 
 
 class PooledBranch(nn.Module):
-    """The second way down of FeatherNetB: average over 2x2, batch norm, 1x1 convolution."""
+    """The second down-sampling branch of FeatherNetB: average over 2x2, batch norm, 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -67,7 +71,7 @@ class PooledBranch(nn.Module):
         return cast("Tensor", self.conv(self.bn(self.pool(x))))
 
     def folded(self) -> nn.Module:
-        """The same in eval mode with the batch norm inside the 1x1 convolution; exporters fold only the one after."""
+        """The branch in eval mode with its batch norm in the convolution, which exporters do not fold."""
         bn = self.bn
         assert bn.running_mean is not None
         assert bn.running_var is not None
@@ -82,7 +86,8 @@ class PooledBranch(nn.Module):
 class InvertedResidual(nn.Module):
     """1x1 up where the width changes, depthwise 3x3, 1x1 down without activation.
 
-    The input is added where the shape stays; with `pooled`, a pooled branch where the stride is 2.
+    The input is added where the shape stays the same; with `pooled`, a pooled branch is added where the
+    stride is 2.
     """
 
     def __init__(self, inputs: int, width: int, outputs: int, *, stride: int, pooled: bool) -> None:
@@ -107,10 +112,9 @@ class InvertedResidual(nn.Module):
 
 
 class FeatherNet(nn.Module):
-    """FeatherNetB by default, A without `pooled`; 353,270 and 347,382 parameters, 80.20 and 77.74 M MACs at 224 px.
+    """The network; FeatherNetB by default, FeatherNetA without `pooled`.
 
-    outputs: channels of the four stages; expansions: for each stage, the width inside each of its inverted residuals, which says
-    how many it has; size_px: side of the square input, a multiple of 32, which fixes the size of the classifier.
+    They have 353,270 and 347,382 parameters, and 80.20 and 77.74 M MACs at 224 px.
     """
 
     def __init__(
@@ -124,6 +128,20 @@ class FeatherNet(nn.Module):
         classes: int = 2,
         dropout: float = 0.0,
     ) -> None:
+        """Build the network.
+
+        Args:
+            stem: Channels of the first convolution.
+            outputs: Channels of the four stages.
+            expansions: For each stage, the width inside each of its inverted residuals.
+            pooled: Whether down-sampling blocks have a pooled branch.
+            size_px: Side of the square input, a multiple of 32; it fixes the size of the classifier.
+            classes: Number of logits.
+            dropout: Probability before the classifier.
+
+        Raises:
+            ValueError: Widths are missing or not positive, or the size is no multiple of 32.
+        """
         super().__init__()
         _check(stem, outputs, expansions, size_px)
         self.stem = nn.Sequential(*_convolution(3, stem, 3, stride=2), nn.ReLU6())
@@ -148,11 +166,11 @@ class FeatherNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def taps(self, images: Tensor) -> Taps:
-        """Logits, the embedding of the streaming module [n, 1024], and the features after stage 3 (14x14 at 224 px)."""
+        """The taps: the embedding is the streaming module's output, the features are those of stage 3."""
         first, second, third, fourth = self.stages
         features = third(second(first(self.stem(images))))
         cells = self.streaming(fourth(features))
-        # channels last within the embedding: TFLite holds the cells so, and any other order would leave a transposition there
+        # channels last within the embedding, as in TFLite: any other order would leave a transposition there
         embedding = torch.flatten(cells.permute(0, 2, 3, 1), 1)
         return Taps(self.fc(self.drop(embedding)), embedding, features, None)
 
@@ -174,6 +192,6 @@ def _check(stem: int, outputs: Sequence[int], expansions: Sequence[Sequence[int]
     if len(outputs) != 4 or len(expansions) != 4 or not all(expansions):
         raise ValueError("outputs and expansions must have four stages with at least one block each")
     if min(stem, *outputs, *(width for stage in expansions for width in stage)) < 1:
-        raise ValueError("stem, outputs and expansions must be whole numbers from 1")
+        raise ValueError("stem, outputs and expansions must be positive whole numbers")
     if size_px < _REDUCTION or size_px % _REDUCTION:
         raise ValueError(f"size_px must be a multiple of {_REDUCTION}, not {size_px}")

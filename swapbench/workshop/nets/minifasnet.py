@@ -1,7 +1,9 @@
 """MiniFASNet and its unpruned ancestor MobileFaceNet, built from one list of 49 channel counts.
 
-Structure and the lists V1 and V2 after minivision-ai/Silent-Face-Anti-Spoofing (Apache-2.0), written anew; module names
-are the published ones so that its checkpoints load. With K the list and j = 1:
+MobileFaceNet is by Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face Verification on
+Mobile Devices" (CCBR 2018). The structure and the lists V1 and V2 follow
+minivision-ai/Silent-Face-Anti-Spoofing (Apache-2.0, 2020), written anew; module names are the published ones,
+so that its checkpoints load. With the list K and j = 1:
 
     stem     conv 3x3 s2 3->K0, depthwise 3x3 K1                          size/2
     down 1   bottleneck(K[j], K[j+1], K[j+3]) s2; 4 residual bottlenecks   size/4
@@ -15,6 +17,7 @@ j grows by 3 with every bottleneck; K[j+1] = K[j+2] is the width between its two
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, cast
 
@@ -30,29 +33,34 @@ RESIDUALS = (4, 6, 2)
 """Residual bottlenecks after each of the three down-sampling ones."""
 
 CHANNELS = 49
+"""Entries of a channel list."""
 
-# fmt: off
-V1: tuple[int, ...] = (
-    32, 32, 103, 103, 64, 13, 13, 64, 26, 26, 64, 13, 13, 64, 52, 52, 64, 231, 231, 128, 154, 154, 128, 52, 52, 128,
-    26, 26, 128, 52, 52, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+
+def _channel_list(stem: int, *stages: tuple[int, tuple[int, ...]], tail: int) -> tuple[int, ...]:
+    """The channel list of three stages, each its output width and the widths inside its bottlenecks."""
+    bottlenecks = [(width, width, outputs) for outputs, widths in stages for width in widths]
+    return (stem, stem, *itertools.chain.from_iterable(bottlenecks), tail, tail)
+
+
+V1 = _channel_list(
+    32,
+    (64, (103, 13, 26, 13, 52)),
+    (128, (231, 154, 52, 26, 52, 26, 26)),
+    (128, (308, 26, 26)),
+    tail=512,
 )
-V2: tuple[int, ...] = (
-    32, 32, 103, 103, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 13, 13, 64, 231, 231, 128, 231, 231, 128, 52, 52, 128,
-    26, 26, 128, 77, 77, 128, 26, 26, 128, 26, 26, 128, 308, 308, 128, 26, 26, 128, 26, 26, 128, 512, 512,
+V2 = _channel_list(
+    32,
+    (64, (103, 13, 13, 13, 13)),
+    (128, (231, 231, 52, 26, 77, 26, 26)),
+    (128, (308, 26, 26)),
+    tail=512,
 )
-# fmt: on
-MOBILEFACENET: tuple[int, ...] = (
-    *(64, 64),
-    *(128, 128, 64) * 5,
-    *(256, 256, 128) * 7,
-    *(512, 512, 128),
-    *(256, 256, 128) * 2,
-    *(512, 512),
-)
+MOBILEFACENET = _channel_list(64, (64, (128,) * 5), (128, (256,) * 7), (128, (512, 256, 256)), tail=512)
 
 
 class Convolution(nn.Module):
-    """Convolution without bias, batch norm, and a PReLU per channel unless `linear`."""
+    """Convolution without bias, batch norm, and a PReLU for each channel unless `linear`."""
 
     def __init__(
         self,
@@ -117,7 +125,7 @@ class Bottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual bottlenecks in a row; squeeze-and-excitation, where asked for, only in the last."""
+    """Residual bottlenecks in series; with `squeeze` the last one has squeeze-and-excitation."""
 
     def __init__(self, channels: Sequence[int], start: int, blocks: int, *, squeeze: bool) -> None:
         super().__init__()
@@ -139,11 +147,7 @@ class Stage(nn.Module):
 
 
 class MiniFASNet(nn.Module):
-    """The network; 434,560 parameters with V2 at 80 px and 3 classes.
-
-    channels: the 49 counts; size_px: side of the square input, which fixes the kernel of the last depthwise convolution;
-    squeeze: the published SE variants (their dropout is .75).
-    """
+    """The network; 434,560 parameters with V2 at 80 px and 3 classes."""
 
     def __init__(
         self,
@@ -155,6 +159,19 @@ class MiniFASNet(nn.Module):
         embedding: int = 128,
         dropout: float = 0.2,
     ) -> None:
+        """Build the network.
+
+        Args:
+            channels: The 49 counts.
+            size_px: Side of the square input; it fixes the kernel of the last depthwise convolution.
+            classes: Number of logits.
+            squeeze: Add squeeze-and-excitation, as in the published SE variants (whose dropout is 0.75).
+            embedding: Width of the embedding.
+            dropout: Probability before the classifier.
+
+        Raises:
+            ValueError: The channel list does not make a network.
+        """
         super().__init__()
         check_channels(channels)
         kernel = math.ceil(size_px / 16)
@@ -181,7 +198,7 @@ class MiniFASNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def taps(self, images: Tensor) -> Taps:
-        """Logits, the embedding before dropout, and the features after the second stage (10x10 at 80 px)."""
+        """The taps: the embedding is that before dropout, the features are those of the second stage."""
         x = self.conv_3(self.conv_23(self.conv2_dw(self.conv1(images))))
         features = self.conv_4(self.conv_34(x))
         x = self.conv_6_dw(self.conv_6_sep(self.conv_5(self.conv_45(features))))
@@ -198,11 +215,11 @@ def _bottleneck_widths(channels: Sequence[int], j: int) -> tuple[int, int, int]:
 
 
 def check_channels(channels: Sequence[int]) -> None:
-    """Raise ValueError where a list of channel counts does not make a network; says which entry."""
+    """Raise ValueError where a channel list does not make a network; the message names the entry."""
     if len(channels) != CHANNELS:
         raise ValueError(f"channels must have {CHANNELS} entries, not {len(channels)}")
     if min(channels) < 1:
-        raise ValueError("channels must be whole numbers from 1")
+        raise ValueError("channels must be positive whole numbers")
     for i in (0, 47):
         if channels[i] != channels[i + 1]:
             raise ValueError(
@@ -213,7 +230,8 @@ def check_channels(channels: Sequence[int]) -> None:
         for block in range(residuals + 1):
             if channels[j + 1] != channels[j + 2]:
                 raise ValueError(
-                    f"channels[{j + 1}] and channels[{j + 2}] are the width of one bottleneck and must be equal"
+                    f"channels[{j + 1}] and channels[{j + 2}] are the width of one bottleneck and must be "
+                    "equal"
                 )
             if block > 0 and channels[j] != channels[j + 3]:
                 raise ValueError(f"channels[{j}] and channels[{j + 3}] are added and must be equal")

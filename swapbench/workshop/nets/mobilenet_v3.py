@@ -1,11 +1,12 @@
-"""MobileNetV3 as it is used against presentation attacks: a list of rows, one bottleneck each.
+"""MobileNetV3 as it is used for presentation attack detection: a list of rows, one bottleneck each.
 
-Blocks after Howard et al., "Searching for MobileNetV3" (ICCV 2019). Rows and head after the anti-spoofing networks of
-kprokofi/light-weight-face-anti-spoofing (MIT), written anew. They are not torchvision's small network: there the published
-widths are absolute, here each expansion multiplies the width before it and is rounded to 8.
+The blocks are those of Howard et al., "Searching for MobileNetV3" (ICCV 2019). The rows and the head follow
+the anti-spoofing networks of kprokofi/light-weight-face-anti-spoofing (MIT), written anew. They differ from
+torchvision's small network: there the published widths are absolute, here each expansion multiplies the width
+before it and is rounded to 8.
 
     stem        conv 3x3 s2 3->stem, h-swish                                       size/2
-    bottleneck  1x1 up, depthwise, squeeze-and-excitation, 1x1 down; one a row      size/32 after SMALL's four s2
+    bottleneck  1x1 up, depthwise, squeeze-and-excitation, 1x1 down; one a row     size/32 with SMALL
     tail        1x1 ->embedding, h-swish, global average
     head        dropout, batch norm, h-swish, linear->classes
 """
@@ -24,7 +25,16 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """One bottleneck. squeeze, hard_swish: 0 or 1; without hard_swish the activation is ReLU."""
+    """One bottleneck.
+
+    Attributes:
+        kernel: Side of the depthwise convolution.
+        expansion: Channels inside.
+        outputs: Channels after it.
+        squeeze: 1 with squeeze-and-excitation, else 0.
+        hard_swish: 1 for h-swish, 0 for ReLU.
+        stride: 1 or 2.
+    """
 
     kernel: int
     expansion: int
@@ -60,19 +70,19 @@ SMALL_075: tuple[Row, ...] = (
     Row(5, 432, 72, 1, 1, 1),
     Row(5, 432, 72, 1, 1, 1),
 )
-"""SMALL with outputs times .75, rounded to 8, and expansions in the same ratio to the width before them. The embedding stays."""
+"""SMALL with 0.75 times the outputs, rounded to 8, and the same ratios of expansion."""
 
 
 def rounded_to_8(width: float) -> int:
-    """The nearest multiple of 8, at least 8, and never more than 10 % below `width` (Howard et al.)."""
+    """The nearest multiple of 8, at least 8, and at most 10 % below `width` (Howard et al. 2019)."""
     nearest = max(8, int(width + 4) // 8 * 8)
     return nearest + 8 if nearest < 0.9 * width else nearest
 
 
 class SqueezeExcitation(nn.Module):
-    """Channel gates from the global average: linear c->round8(c/4), ReLU, linear ->c, hard sigmoid; with biases.
+    """Channel gates from the global average: linear c->c/4 (rounded to 8), ReLU, linear ->c, hard sigmoid.
 
-    The linear layers are 1x1 convolutions: the same numbers, and no change of shape in the exported graph.
+    The linear layers are 1x1 convolutions: the same function without a change of shape in the exported graph.
     """
 
     def __init__(self, channels: int) -> None:
@@ -88,10 +98,10 @@ class SqueezeExcitation(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1 up, depthwise, 1x1 down without activation; the input is added where the shape stays.
+    """1x1 up, depthwise, 1x1 down without activation; the input is added where the shape stays the same.
 
-    Where expansion equals inputs there is no 1x1 up, and squeeze-and-excitation follows the activation of the depthwise
-    convolution; elsewhere it stands before it.
+    Where the expansion equals the inputs there is no 1x1 up, and squeeze-and-excitation comes after the
+    activation of the depthwise convolution; elsewhere it comes before it.
     """
 
     def __init__(self, inputs: int, row: Row) -> None:
@@ -116,7 +126,7 @@ class Bottleneck(nn.Module):
 class MobileNetV3(nn.Module):
     """The network; 975,010 parameters and 18.92 M MACs at 128 px with the rows SMALL.
 
-    rows: numbers in the order of `Row`. Fully convolutional: any input size from 32 px works.
+    It is fully convolutional: any input size from 32 px works.
     """
 
     def __init__(
@@ -128,9 +138,21 @@ class MobileNetV3(nn.Module):
         classes: int = 2,
         dropout: float = 0.0,
     ) -> None:
+        """Build the network.
+
+        Args:
+            stem: Channels of the first convolution.
+            rows: Numbers in the order of `Row`, a row for each bottleneck.
+            embedding: Width of the embedding.
+            classes: Number of logits.
+            dropout: Probability after the embedding.
+
+        Raises:
+            ValueError: A width is not positive, or a row does not make a bottleneck.
+        """
         super().__init__()
         if min(stem, embedding) < 1:
-            raise ValueError("stem and embedding must be whole numbers from 1")
+            raise ValueError("stem and embedding must be positive whole numbers")
         checked = checked_rows(rows)
         self.stem = nn.Sequential(*_convolution(3, stem, 3, stride=2), nn.Hardswish())
         widths = (stem, *(row.outputs for row in checked))
@@ -152,7 +174,7 @@ class MobileNetV3(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def taps(self, images: Tensor) -> Taps:
-        """Logits, the pooled embedding, and the features before the last down-sampling (8x8 at 128 px)."""
+        """The taps: the embedding is pooled, the features are those before the last down-sampling."""
         x = features = self.stem(images)
         for number, block in enumerate(self.blocks):
             if number == self.middle:
@@ -177,9 +199,13 @@ def _convolution(
 
 
 def checked_rows(rows: Sequence[Sequence[int]]) -> tuple[Row, ...]:
-    """The rows by name. Raises ValueError where one does not make a bottleneck; says which."""
+    """The rows with named fields.
+
+    Raises:
+        ValueError: A row does not make a bottleneck; the message names it.
+    """
     if not rows:
-        raise ValueError("rows must hold at least one row")
+        raise ValueError("rows must not be empty")
     checked = []
     for number, numbers in enumerate(rows):
         if len(numbers) != len(Row._fields):
@@ -187,7 +213,7 @@ def checked_rows(rows: Sequence[Sequence[int]]) -> tuple[Row, ...]:
         row = Row(*numbers)
         if min(row.kernel, row.expansion, row.outputs) < 1 or row.kernel % 2 == 0:
             raise ValueError(
-                f"rows[{number}]: kernel must be odd, expansion and outputs whole numbers from 1"
+                f"rows[{number}]: kernel must be odd, expansion and outputs positive whole numbers"
             )
         if row.stride not in {1, 2} or row.squeeze not in {0, 1} or row.hard_swish not in {0, 1}:
             raise ValueError(f"rows[{number}]: stride must be 1 or 2, squeeze and hard_swish 0 or 1")

@@ -1,8 +1,9 @@
 """ResNet with a supervised map: the teacher.
 
-Idea of pixel-wise supervision from "Deep Pixel-wise Binary Supervision" (DeepPixBiS, ICB 2019), here on a ResNet: the third
-stage (14x14 at 224 px) feeds a 1x1 convolution whose every cell is asked whether it sees a bona fide face. ResNet after
-He et al. 2016; module names are torchvision's, so that its state dicts fit.
+Pixel-wise supervision is from George and Marcel, "Deep Pixel-wise Binary Supervision for Face Presentation
+Attack Detection" (ICB 2019), here on a ResNet: the third stage (14x14 at 224 px) feeds a 1x1 convolution, and
+each of its cells is to tell whether it sees a bona fide face. The ResNet is that of He et al., "Deep Residual
+Learning for Image Recognition" (CVPR 2016); module names are torchvision's, so that its state dicts fit.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ class Block(nn.Module):
 
 
 class ResNetMap(nn.Module):
-    """ResNet-18 by default, with a map head on the stage before the last; 11,177,795 parameters at 2 classes.
+    """ResNet-18 by default, with a map head on the third stage; 11,177,795 parameters with 2 classes.
 
-    stages: channels of the four stages; blocks: how many each has. The deployed output is the logits alone: the map head
-    serves training and distillation, `for_export` leaves it out, and so the exported graph has 257 parameters and the
-    1x1 convolution's MACs fewer. The network is fully convolutional: any input size from 32 px works.
+    The deployed output is the logits alone: the map head serves training and distillation, and `for_export`
+    leaves it out, which saves 257 parameters and the MACs of a 1x1 convolution. The network is fully
+    convolutional: any input size from 32 px works.
     """
 
     def __init__(
@@ -58,9 +59,21 @@ class ResNetMap(nn.Module):
         classes: int = 2,
         dropout: float = 0.0,
     ) -> None:
+        """Build the network.
+
+        Args:
+            stem: Channels of the first convolution.
+            stages: Channels of the four stages.
+            blocks: Number of blocks of each stage.
+            classes: Number of logits.
+            dropout: Probability before the classifier.
+
+        Raises:
+            ValueError: Stages and blocks are not four positive numbers each.
+        """
         super().__init__()
         if len(stages) != 4 or len(blocks) != 4 or min(*stages, *blocks, stem) < 1:
-            raise ValueError("stages and blocks must be four whole numbers from 1 each")
+            raise ValueError("stages and blocks must be four positive whole numbers each")
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
@@ -86,14 +99,14 @@ class ResNetMap(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif isinstance(module, Block):
-                # every block begins as its shortcut: from scratch on few images the first epochs are calmer
+                # every block begins as its shortcut, which calms the first epochs of a training from scratch
                 nn.init.zeros_(module.bn2.weight)
         for head in (self.map_head, self.fc):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(cast("Tensor", head.bias))
 
     def taps(self, images: Tensor) -> Taps:
-        """Logits, the pooled embedding, the features that feed the map, and the map's logits (None once exported)."""
+        """The taps: the embedding is pooled, the features feed the map; its logits are None once exported."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         features = self.layer3(self.layer2(self.layer1(x)))
         # adaptive_avg_pool2d, not x.mean: the latter leaves a transposition in TFLite files

@@ -1,1 +1,1 @@
-"""From samples to batches of crops."""
+"""From samples to batches: frames decoded once, crops cut and augmented while the network trains."""

@@ -1,8 +1,8 @@
-"""Batches: which images a step sees, how each of them is changed, and the pixels, cut while the network works on the last ones.
+"""Batches: which images a step sees, how each is augmented, and its pixels, cut while the network trains.
 
-Every draw comes from one generator in a fixed order, so that an epoch can be repeated. The thread that cuts uses no operator
-of PyTorch's on images: one that runs in parallel starts a second team of threads, which puts the network's own team to sleep
-at each of its barriers where there are no more cores than one team needs.
+Every draw comes from one generator in a fixed order, so that an epoch can be repeated. The thread that cuts
+uses no PyTorch operator on images: a parallel one would start a second team of threads, which makes the
+network's own team sleep at each of its barriers where there are no more cores than one team needs.
 """
 
 from __future__ import annotations
@@ -31,9 +31,13 @@ Made = TypeVar("Made")
 
 
 class Draws(NamedTuple):
-    """How each of n images differs from the deployed crop: its geometry, gains [n, 3] of its channels, contrast [n].
+    """How each of n images differs from the deployed crop.
 
-    bgr: whether the gains are those of blue, green and red.
+    Attributes:
+        jitters: Geometry of each image.
+        gains: Factor of each channel [n, 3].
+        contrast: Factor of each image's contrast [n].
+        bgr: Whether the gains are in the order blue, green, red.
     """
 
     jitters: Sequence[Jitter]
@@ -42,12 +46,12 @@ class Draws(NamedTuple):
     bgr: bool
 
     def of(self, share: slice) -> Draws:
-        """Those of some of the images."""
+        """The draws of some of the images."""
         return Draws(self.jitters[share], self.gains[share], self.contrast[share], self.bgr)
 
 
 def draw(augmentation: Augmentation, count: int, random: np.random.Generator, *, bgr: bool = False) -> Draws:
-    """Draws for `count` images within the recipe's limits."""
+    """Draws for `count` images, within the limits of the recipe."""
     jitters = [draw_jitter(augmentation, random) for _ in range(count)]
     brightness = random.uniform(1 - augmentation.brightness, 1 + augmentation.brightness, (count, 1))
     gains = brightness * random.uniform(1 - augmentation.colour, 1 + augmentation.colour, (count, 3))
@@ -56,7 +60,7 @@ def draw(augmentation: Augmentation, count: int, random: np.random.Generator, *,
 
 
 def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.intp]) -> Draws:
-    """The draws of each row in the view whose number stands beside it."""
+    """The draws of each row [n] in the view of its number [n]."""
     pairs = [(views[number], int(row)) for number, row in zip(numbers, rows, strict=True)]
     return Draws(
         [view.jitters[row] for view, row in pairs],
@@ -67,20 +71,26 @@ def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.i
 
 
 class Images(NamedTuple):
-    """Cut images, uint8 [n, height, width, 3], and how their colours are to be changed: gains [n, 3], contrast [n]."""
+    """Cut images and how their colours are to be changed.
+
+    Attributes:
+        crops: uint8 [n, height, width, 3].
+        gains: Factor of each channel [n, 3], in the channel order of the crops.
+        contrast: Factor of each image's contrast [n].
+    """
 
     crops: NDArray[np.uint8]
     gains: NDArray[np.float32]
     contrast: NDArray[np.float32]
 
     def pixels(self, device: torch.device) -> Tensor:
-        """The changed images, computed on a device: [n, 3, height, width] 0..255, float32, channels last in memory."""
-        crops, gains, contrast = (torch.from_numpy(one).to(device) for one in self)
+        """The changed images on a device: [n, 3, height, width] 0..255, float32, channels last in memory."""
+        crops, gains, contrast = (torch.from_numpy(array).to(device) for array in self)
         return recoloured(crops.permute(0, 3, 1, 2), gains, contrast)
 
 
 def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocessing) -> Images:
-    """The images of these rows as `size` wants them, changed as drawn."""
+    """The images of rows [n], augmented as drawn, in the size and channel order of a preprocessing."""
     crops = [regions.view(int(row), size, jitter) for row, jitter in zip(rows, draws.jitters, strict=True)]
     same_order = draws.bgr == (size.channel_order == "bgr")
     gains = draws.gains if same_order else np.ascontiguousarray(draws.gains[:, ::-1])
@@ -88,14 +98,23 @@ def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocess
 
 
 def recoloured(pixels: Tensor, gains: Tensor, contrast: Tensor) -> Tensor:
-    """NCHW pixels 0..255 with each channel times its gain [n, 3], then contrast [n] about the image's own mean: float32."""
+    """Pixels with each channel times its gain, then the distance from the image's mean times its contrast.
+
+    Args:
+        pixels: [n, 3, h, w] 0..255.
+        gains: [n, 3].
+        contrast: [n].
+
+    Returns:
+        [n, 3, h, w], float32, clipped to 0..255.
+    """
     changed = pixels * gains[:, :, None, None]
     mean = changed.mean((1, 2, 3), keepdim=True)
     return changed.sub_(mean).mul_(contrast[:, None, None, None]).add_(mean).clamp_(0, 255)
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """NCHW pixels 0..255 as the network wants them, float32, on the pixels' device and in their layout in memory."""
+    """Pixels [n, 3, h, w] 0..255 as the network's input, float32; device and memory layout stay the same."""
     mean = torch.tensor(preprocessing.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1)
     return (pixels * preprocessing.scale).sub_(mean).div_(std)
@@ -103,10 +122,15 @@ def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 @dataclass(frozen=True)
 class Batch:
-    """rows [n] of the regions; their images; bona_fide [n] 0 or 1; domains [n] numbers.
+    """The images of one step.
 
-    views [n]: numbers of the fixed views, None where the draws are fresh; then `also` holds the same images as each of the
-    other networks wants them.
+    Attributes:
+        rows: Indexes into the samples of the regions [n].
+        images: For the student.
+        bona_fide: 0 or 1 [n].
+        domains: Number of the domain [n].
+        views: Number of the fixed view of each image [n]; None where the draws are fresh.
+        also: The same images for each of the other networks; empty with fixed views.
     """
 
     rows: NDArray[np.intp]
@@ -118,7 +142,7 @@ class Batch:
 
 
 def steps(recipe: TrainRecipe, epoch: int, samples: int) -> int:
-    """How many batches an epoch has: the last images that fill none are left out."""
+    """The number of batches of an epoch; the last images that do not fill a batch are left out."""
     return max(samples // recipe.phase(epoch).batch, 1)
 
 
@@ -133,10 +157,18 @@ def batches(
     views: Sequence[Draws] = (),
     share: slice = slice(None),
 ) -> Iterator[Batch]:
-    """The batches of an epoch, `size` being the student's input in it.
+    """The batches of an epoch.
 
-    also: what other networks want to see of the same draws; views: draws for every sample of which one is taken each time,
-    instead of fresh ones; share: which rows of each batch, where other processes have the others.
+    Args:
+        recipe: Says how many images a batch has and how they are augmented.
+        epoch: From 0.
+        regions: The decoded training frames.
+        size: The student's preprocessing in this epoch.
+        random: Where all draws come from.
+        also: Preprocessing of other networks that see the same draws.
+        views: Fixed views, draws for every sample each; one of them is drawn for each image, instead of fresh
+            draws.
+        share: The rows of each batch that belong to this process.
     """
     order = balanced_order(regions.samples, random)
     count = recipe.phase(epoch).batch
@@ -169,10 +201,10 @@ def batches(
 
 
 def ahead(make: Callable[[Job], Made], jobs: Sequence[Job]) -> Iterator[Made]:
-    """What `make` makes of each job, in order, the next one in a thread while the caller works on this one."""
+    """The result of `make` for each job, in order; a thread makes the next while the caller uses the last."""
     with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(make, jobs[0])
+        future = thread.submit(make, jobs[0])
         for job in jobs[1:]:
-            ready, coming = coming.result(), thread.submit(make, job)
-            yield ready
-        yield coming.result()
+            result, future = future.result(), thread.submit(make, job)
+            yield result
+        yield future.result()

@@ -1,7 +1,8 @@
-"""Training crops: every frame decoded once, then cut anew for each epoch with the deployed resize.
+"""Training crops: every frame is decoded once, and then cut anew in each epoch with the resize of deployment.
 
-What is kept is the part of the frame that any jittered crop can touch, at its own resolution: print screens and moire live
-in the finest detail, so a training crop must not be resampled twice when a deployed one is resampled once.
+What is stored is the part of the frame that any jittered crop can touch, at its own resolution: halftone and
+moire are in the finest detail, so a training crop must not be resampled twice where a deployed one is
+resampled once.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 
 
 class Jitter(NamedTuple):
-    """One draw of the geometry: side times `scale`, centre moved by parts of the side, mirrored or not."""
+    """One draw of the geometry.
+
+    Attributes:
+        scale: Factor of the side.
+        shift_x: How far the centre moves, as a fraction of the side.
+        shift_y: See `shift_x`.
+        flip: Whether the crop is mirrored.
+    """
 
     scale: float = 1.0
     shift_x: float = 0.0
@@ -41,7 +49,7 @@ class Jitter(NamedTuple):
 
 
 def draw_jitter(augmentation: Augmentation, random: np.random.Generator) -> Jitter:
-    """A Jitter within the recipe's limits."""
+    """A jitter within the limits of the recipe."""
     scale = random.uniform(1 - augmentation.scale, 1 + augmentation.scale)
     shift_x, shift_y = random.uniform(-augmentation.shift, augmentation.shift, 2)
     return Jitter(float(scale), float(shift_x), float(shift_y), bool(random.random() < augmentation.flip))
@@ -50,7 +58,13 @@ def draw_jitter(augmentation: Augmentation, random: np.random.Generator) -> Jitt
 def jittered(
     crop: tuple[int, int, int, int], jitter: Jitter, limits: tuple[int, int, int, int]
 ) -> tuple[float, float, float, float]:
-    """The crop after scale and shift, moved (and shrunk where it must) to lie inside the limits; all are x0, y0, x1, y1."""
+    """The crop after scale and shift, moved and, if necessary, shrunk to lie inside the limits.
+
+    Args:
+        crop: x0, y0, x1, y1.
+        jitter: Scale and shift.
+        limits: x0, y0, x1, y1.
+    """
     edges = [0.0] * 4
     for axis, shift in ((0, jitter.shift_x), (1, jitter.shift_y)):
         low, high = crop[axis], crop[axis + 2]
@@ -62,7 +76,7 @@ def jittered(
 
 
 class Region(NamedTuple):
-    """Where one decoded part lies in the file, and in its frame."""
+    """Where the decoded part of one frame lies in the file, in bytes, and in the frame, in pixels."""
 
     offset: int
     frame_width_px: int
@@ -75,10 +89,15 @@ class Region(NamedTuple):
 
 @dataclass(frozen=True)
 class Regions:
-    """Decoded parts of frames, mapped from one file: uint8 RGB, one after the other.
+    """Decoded parts of frames, mapped from one file.
 
-    key: a digest of the frames and of how they were decoded; samples: those in whose frames there is a face; boxes:
-    policy -> the box of each of them; left_out: why the others are not there, one reason each.
+    Attributes:
+        key: A digest of the frames and of how they were decoded.
+        samples: Those whose frames have a face.
+        pixels: uint8 RGB, one part after the other.
+        table: Where the part of each sample lies.
+        boxes: Policy for face boxes -> box of each sample.
+        left_out: Reasons why the other samples were left out.
     """
 
     key: str
@@ -89,9 +108,9 @@ class Regions:
     left_out: tuple[str, ...] = ()
 
     def view(self, index: int, preprocessing: Preprocessing, jitter: Jitter) -> NDArray[np.uint8]:
-        """The jittered crop of one sample at the preprocessing's input size: uint8 [height, width, 3].
+        """The jittered crop of one sample at the input size of a preprocessing: uint8 [height, width, 3].
 
-        Without jitter it equals pad.preprocess.cropped of the same frame.
+        Without jitter it equals `data.preprocess.cropped` of the same frame.
         """
         from PIL import Image
 
@@ -113,33 +132,39 @@ def decode(
     folder: Path,
     threads: int = 1,
 ) -> Regions:
-    """Decode what every jittered crop of every given preprocessing can touch into one file in `folder`, or find it there.
+    """Decode the parts of frames that jittered crops can touch into one file, or find the file from before.
 
-    The file's name is a digest of the frames and the settings. Frames without a face are left out, as an application
-    would not score them either. Raises BadDataset naming frames that cannot be read, and where no bona fide or no attack
-    frame is left.
+    Frames without a face are left out, as an application would not score them either.
+
+    Args:
+        samples: The frames.
+        preprocessings: Of all networks that will see crops.
+        augmentation: Limits of the jitter.
+        folder: Of the file, whose name is a digest of the frames and the settings.
+        threads: Number of threads.
+
+    Raises:
+        BadDataset: Frames cannot be read, or no bona fide or no attack frame has a face.
     """
     folder.mkdir(parents=True, exist_ok=True)
     reach = (1 + augmentation.scale) / 2 + augmentation.shift
-    geometry = [
-        one.model_dump(include={"crop_scale", "keep_box_aspect", "face_box"}) for one in preprocessings
-    ]
+    fields = {"crop_scale", "keep_box_aspect", "face_box"}
+    geometry = [preprocessing.model_dump(include=fields) for preprocessing in preprocessings]
     sources = Sources(samples, folder / "faces")
-    policies = [one.face_box for one in preprocessings]
+    policies = [preprocessing.face_box for preprocessing in preprocessings]
     path = folder / f"regions-{sources.key(policies, [geometry, reach])[:24]}.bin"
     index = path.with_suffix(".json")
     if not (path.is_file() and index.is_file()):
         _decode(sources, preprocessings, reach, path, index, threads)
-    read = json.loads(index.read_text(encoding="utf-8"))
+    content = json.loads(index.read_text(encoding="utf-8"))
+    boxes = content["boxes"].items()
     return Regions(
         key=path.stem,
-        samples=tuple(samples[row] for row in read["samples"]),
+        samples=tuple(samples[row] for row in content["samples"]),
         pixels=np.memmap(path, dtype=np.uint8, mode="r"),
-        table=tuple(Region(*row) for row in read["table"]),
-        boxes={
-            policy: [tuple(box) if box else None for box in boxes] for policy, boxes in read["boxes"].items()
-        },
-        left_out=tuple(read["left_out"]),
+        table=tuple(Region(*row) for row in content["table"]),
+        boxes={policy: [tuple(box) if box else None for box in of_policy] for policy, of_policy in boxes},
+        left_out=tuple(content["left_out"]),
     )
 
 
@@ -152,31 +177,34 @@ def _decode(
     threads: int,
 ) -> None:
     samples, lock = sources.samples, threading.Lock()
-    policies: list[FaceBoxes] = sorted({one.face_box for one in preprocessings})
+    policies: list[FaceBoxes] = sorted({preprocessing.face_box for preprocessing in preprocessings})
     table: dict[int, Region] = {}
     boxes: dict[int, list[Box | None]] = {}
     unreadable: dict[int, str] = {}
     faceless: dict[int, str] = {}
 
     def read(members: Sequence[int]) -> None:
-        for found in sources.acquire(members, policies, Timings()):
-            name = samples[found.index].name
-            if isinstance(found.frame, str):
-                unreadable[found.index] = f"{name}: {found.frame}"
+        for source in sources.acquire(members, policies, Timings()):
+            name = samples[source.index].name
+            if isinstance(source.frame, str):
+                unreadable[source.index] = f"{name}: {source.frame}"
                 continue
-            reason = next((face for face in found.faces.values() if isinstance(face, str)), None)
+            reason = next((face for face in source.faces.values() if isinstance(face, str)), None)
             if reason is not None:
-                faceless[found.index] = f"{name}: {reason}"
+                faceless[source.index] = f"{name}: {reason}"
                 continue
-            image = found.frame.image
-            box = {policy: face for policy, face in found.faces.items() if not isinstance(face, str)}
-            crops = [crop_box(image.width, image.height, box[one.face_box], one) for one in preprocessings]
-            part = _touched(crops, reach - 0.5, image.width, image.height)
-            pixels = image.crop(part).tobytes()
+            image = source.frame.image
+            box = {policy: face for policy, face in source.faces.items() if not isinstance(face, str)}
+            crops = [
+                crop_box(image.width, image.height, box[preprocessing.face_box], preprocessing)
+                for preprocessing in preprocessings
+            ]
+            touched = _touched(crops, reach - 0.5, image.width, image.height)
+            pixels = image.crop(touched).tobytes()
             with lock:
-                table[found.index] = Region(file.tell(), image.width, image.height, *part)
+                table[source.index] = Region(file.tell(), image.width, image.height, *touched)
                 file.write(pixels)
-            boxes[found.index] = [box[policy] for policy in policies]
+            boxes[source.index] = [box[policy] for policy in policies]
 
     with (
         whole_file(path) as file,
@@ -188,32 +216,33 @@ def _decode(
             first = ", ".join(unreadable[row] for row in sorted(unreadable)[:3])
             raise BadDataset(
                 f"{len(unreadable)} of {len(samples)} images cannot be read: {first}",
-                remedy="Restore them or take their rows out of the manifest.",
+                remedy="Restore them, or remove their rows from the manifest.",
             )
-        kept = sorted(table)
+        rows = sorted(table)
         left_out = [faceless[row] for row in sorted(faceless)]
-        lost = {sample.label for sample in samples} - {samples[row].label for row in kept}
+        lost = {sample.label for sample in samples} - {samples[row].label for row in rows}
         if lost:
+            labels = " and no ".join(sorted(lost))
             raise BadDataset(
-                f"no {' and no '.join(sorted(lost))} frame has a face: {len(left_out)} of {len(samples)} have none, "
+                f"no {labels} frame has a face: {len(left_out)} of {len(samples)} have none, "
                 + ", ".join(left_out[:3]),
                 remedy="Give face boxes, or train on whole frames (face_box = frame).",
             )
-        about = {
-            "samples": kept,
-            "table": [table[row] for row in kept],
-            "boxes": {policy: [boxes[row][column] for row in kept] for column, policy in enumerate(policies)},
+        content = {
+            "samples": rows,
+            "table": [table[row] for row in rows],
+            "boxes": {policy: [boxes[row][column] for row in rows] for column, policy in enumerate(policies)},
             "left_out": left_out,
         }
-        write_atomically(index, json.dumps(about) + "\n")
+        write_atomically(index, json.dumps(content) + "\n")
 
 
 def _touched(
-    crops: Sequence[tuple[int, int, int, int]], more: float, frame_width_px: int, frame_height_px: int
+    crops: Sequence[tuple[int, int, int, int]], margin: float, frame_width_px: int, frame_height_px: int
 ) -> tuple[int, int, int, int]:
-    """The part of a frame that holds every crop and `more` of its side around it, as far as the frame goes."""
-    lows = [(x0 - more * (x1 - x0), y0 - more * (y1 - y0)) for x0, y0, x1, y1 in crops]
-    highs = [(x1 + more * (x1 - x0), y1 + more * (y1 - y0)) for x0, y0, x1, y1 in crops]
+    """The part of a frame with every crop and a margin around it, which is a fraction of its side."""
+    lows = [(x0 - margin * (x1 - x0), y0 - margin * (y1 - y0)) for x0, y0, x1, y1 in crops]
+    highs = [(x1 + margin * (x1 - x0), y1 + margin * (y1 - y0)) for x0, y0, x1, y1 in crops]
     return (
         max(math.floor(min(x for x, _ in lows)), 0),
         max(math.floor(min(y for _, y in lows)), 0),
@@ -223,9 +252,10 @@ def _touched(
 
 
 def balanced_order(samples: Sequence[Sample], random: np.random.Generator) -> NDArray[np.intp]:
-    """One epoch: len(samples) indexes in random order, half of each class, and within a class as many of each group.
+    """The indexes of one epoch, in random order: half of each class, and as many of each of its groups.
 
-    A group is a domain, and for attacks a domain and species. Small groups repeat, each image about equally often.
+    A group is a domain, and for attacks a domain and species. The images of small groups repeat, about
+    equally often.
     """
     groups: dict[bool, dict[tuple[str, str], list[int]]] = {True: {}, False: {}}
     for index, sample in enumerate(samples):

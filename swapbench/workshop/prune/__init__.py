@@ -1,1 +1,1 @@
-"""Pruning: widths and their cost, MetaPruning, Meta-MMD, latency tables."""
+"""Pruning: widths and their cost, magnitude pruning, MetaPruning and Meta-MMD, latency tables as budgets."""

@@ -1,4 +1,4 @@
-"""The fitness of a structure: what the weights that a PruningNet generates for it are worth on the development split."""
+"""The fitness of a structure: how good the weights are that a PruningNet generates for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from swapbench.workshop.train.mmd import domain_discrepancy, median_bandwidth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -30,15 +29,27 @@ if TYPE_CHECKING:
     from swapbench.workshop.recipes.pruning_recipe import MetaPruning
     from swapbench.workshop.recipes.recipe import TrainRecipe
     from swapbench.workshop.train.mmd import MmdOver
+    from swapbench.workshop.train.setup import Execution
 
 
 @dataclass(frozen=True)
 class Fitness:
-    """How good a structure is with the weights that a PruningNet generates: development loss + weight x discrepancy.
+    """The fitness of structures with generated weights: loss on the dev split + weight x discrepancy.
 
-    The loss is class-balanced: unlike an error rate of some hundred images it hardly ever ties. calibration: batches of
-    normalised training images; images [n, 3, h, w], samples, domains [n] and bona_fide [n]: of the development split;
-    bandwidth: that of the unpruned structure for all, so that discrepancies compare; None where there is one domain.
+    The loss is class-balanced: unlike an error rate of a few hundred images it hardly ever ties.
+
+    Attributes:
+        network: Generates the weights.
+        bona_fide_index: Of the logits.
+        calibration: Batches of normalised training images [n, 3, h, w], for the batch norms' statistics.
+        images: Normalised images of the development split [n, 3, h, w].
+        samples: Those that the images show.
+        domains: Number of the domain of each image [n].
+        bona_fide: 0 or 1 for each image [n].
+        weight: Of the discrepancy between domains.
+        over: Which images of two domains are compared.
+        bandwidth: That of the unpruned structure for all structures, so that discrepancies can be compared;
+            None where there is only one domain.
     """
 
     network: PruningNet
@@ -59,14 +70,17 @@ class Fitness:
         recipe: TrainRecipe,
         pruning: MetaPruning,
         dataset: Dataset,
-        seed: int,
-        work: Path,
-        threads: int,
+        execution: Execution,
     ) -> Fitness:
-        """From the train and dev splits of a dataset, with the crops as they are deployed. Raises BadDataset."""
-        size = recipe.preprocessing
+        """The fitness on the train and dev splits of a dataset, with the crops as they are deployed.
+
+        Raises:
+            BadDataset: Frames cannot be read, or a class has none that can be used.
+        """
+        size, work, threads = recipe.preprocessing, execution.work, execution.threads
         regions = decode(dataset.samples("train"), [size], recipe.augmentation, work, threads)
-        rows = balanced_order(regions.samples, np.random.default_rng([seed]))[: pruning.calibration_images]
+        order = balanced_order(regions.samples, np.random.default_rng([execution.seed]))
+        rows = order[: pruning.calibration_images]
         batches = np.array_split(rows, -(-len(rows) // SCORING_BATCH))
         dev = dataset.samples("dev")
         prepared = prepare(dev, size, work, threads)
@@ -76,12 +90,12 @@ class Fitness:
         samples = tuple(dev[row] for row in chosen)
         if len({sample.bona_fide for sample in samples}) < 2:
             raise BadDataset(
-                f"of dev of {dataset.name} only one class can be used: "
+                f"dev of {dataset.name} has usable images of one class only: "
                 + ", ".join(list(prepared.failures.values())[:3]),
-                remedy="Restore the files, give face boxes, or take whole frames with --faces frame.",
+                remedy="Restore the files, give face boxes, or use whole frames with --faces frame.",
             )
         names = sorted({sample.domain for sample in samples})
-        made = cls(
+        fitness = cls(
             network=network.eval(),
             bona_fide_index=recipe.output.bona_fide_index,
             calibration=tuple(
@@ -97,13 +111,13 @@ class Fitness:
             bandwidth=None,
         )
         if len(names) < 2:
-            return made
-        _, embedding = made._answers(network.space.widest)
-        return replace(made, bandwidth=median_bandwidth(embedding))
+            return fitness
+        _, embedding = fitness._outputs(network.space.widest)
+        return replace(fitness, bandwidth=median_bandwidth(embedding))
 
     def __call__(self, genes: Genes) -> Judged:
-        """Judge one structure; safe in several threads."""
-        scores, embedding = self._answers(genes)
+        """Evaluate one structure; safe to call from several threads."""
+        scores, embedding = self._outputs(genes)
         if not bool(torch.isfinite(scores).all() and torch.isfinite(embedding).all()):
             return Judged(math.inf, {})
         parts = dict(dev_results(self.samples, scores.numpy()))
@@ -115,16 +129,17 @@ class Fitness:
         return Judged(fitness, parts)
 
     @torch.no_grad()
-    def _answers(self, genes: Genes) -> tuple[Tensor, Tensor]:
+    def _outputs(self, genes: Genes) -> tuple[Tensor, Tensor]:
         """Bona fide scores [n] and embeddings [n, d] of the development images."""
         network = self.network.candidate(genes, self.calibration)
         taps = [network.taps(images) for images in torch.split(self.images, SCORING_BATCH)]
-        logits = torch.cat([one.logits for one in taps]).double()
-        return torch.softmax(logits, 1)[:, self.bona_fide_index], torch.cat([one.embedding for one in taps])
+        logits = torch.cat([batch.logits for batch in taps]).double()
+        embedding = torch.cat([batch.embedding for batch in taps])
+        return torch.softmax(logits, 1)[:, self.bona_fide_index], embedding
 
 
 def spread(rows: Sequence[int], samples: Sequence[Sample], most: int) -> list[int]:
-    """At most so many of the rows, as many of each class, domain and species, spread evenly over each; in order."""
+    """At most `most` rows, in order: as many of each domain and species, spread evenly over each."""
     groups: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         groups.setdefault((samples[row].domain, samples[row].species), []).append(row)

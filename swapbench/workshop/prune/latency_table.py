@@ -1,18 +1,19 @@
-"""A measured-latency table as the budget of pruning: the time of a structure is the sum of its layers' in the table.
+"""A table of measured latencies as the budget of pruning: a structure takes as long as its layers together.
 
-The table is a JSON file that `swapbench latency-table` or somebody else measured on the device that matters; nothing here
-measures. It holds, for each kind of layer that the network has, times on a grid of widths:
+The table is a JSON file that `swapbench latency-table`, or somebody else, measured on the target device;
+nothing here measures. It holds, for each kind of layer that the network has, times on a grid of widths:
 
     {"format": 1, "measured": "pixel7, onnxruntime 1.24, 1 thread, fp32", "other_ns": 21000,
      "layers": [{"kind": "dense", "kernel": 1, "stride": 1, "input_px": 20, "linear": true,
                  "inputs": [16, 64], "outputs": [16, 128], "ns": [[2100, 9800], [6100, 31000]]}, ...]}
 
-`ns` has a row for every input width and a column for every output width; of a depthwise layer one row, and `inputs` is left
-out. `linear` says whether an activation follows (false) or not; left out, the times serve both. Between the widths times are
-interpolated linearly; outside of them they are not guessed. `channel_multiple`, 1 where it is left out, says of what number all
-widths are multiples that the times hold for. `other_ns` is what a run costs besides its layers. A sum of layers leaves out what
-the runtime fuses and what the caches keep, so `checked` may hold whole networks, predicted and measured; the found network is
-to be measured whole all the same.
+`ns` has a row for every input width and a column for every output width; a depthwise layer has one row and no
+`inputs`. `linear` says whether an activation follows (false) or not (true); without it the times serve both.
+Between the widths times are interpolated linearly; beyond them they are not extrapolated. `channel_multiple`,
+1 by default, is the number of which all widths are multiples that the times hold for. `other_ns` is what a
+run costs besides its layers. A sum of layers ignores what the runtime fuses and what the caches keep, so
+`checked` may hold whole networks, predicted and measured; the network that is found should be measured whole
+all the same.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class LayerTimes(Frozen):
-    """Times of one kind of layer on a grid of widths; see the module."""
+    """Times of one kind of layer on a grid of widths, see the module."""
 
     kind: Literal["dense", "depthwise"]
     kernel: int
@@ -53,14 +54,14 @@ class LayerTimes(Frozen):
     @model_validator(mode="after")
     def _rectangular(self) -> LayerTimes:
         if [len(row) for row in self.ns] != [len(self.outputs)] * len(self.inputs):
-            raise ValueError("ns needs a row for every input width and in it a time for every output width")
+            raise ValueError("ns needs a row for every input width, and in it a time for every output width")
         if any(low >= high for widths in (self.inputs, self.outputs) for low, high in pairwise(widths)):
-            raise ValueError("widths must rise")
+            raise ValueError("widths must be in ascending order")
         return self
 
 
 class CheckedNetwork(Frozen):
-    """A whole network by the table and by the clock."""
+    """A whole network, predicted by the table and measured."""
 
     channels: tuple[int, ...]
     predicted_ns: float
@@ -68,7 +69,7 @@ class CheckedNetwork(Frozen):
 
 
 class LatencyTable(Frozen):
-    """A table as it stands in its file."""
+    """A table as in its file, see the module."""
 
     format: Literal[1]
     measured: str
@@ -80,44 +81,52 @@ class LatencyTable(Frozen):
 
 @dataclass(frozen=True)
 class Latency:
-    """The time of a channel list by a table."""
+    """Predicts the latency of a channel list from a table."""
 
     table: LatencyTable
     shape: Shape
 
     def ns(self, channels: Channels) -> float:
-        """Nanoseconds of one run. Raises UserError for a layer that is not in the table."""
+        """The predicted time of one run in nanoseconds.
+
+        Raises:
+            UserError: The table does not hold a layer.
+        """
         return self.table.other_ns + sum(self._layer_ns(layer) for layer in self.shape.layers(channels))
 
     def budget(self, latency_ms: float) -> Budget:
-        """That time as a limit."""
+        """A limit on the predicted time."""
         return Budget(latency_ms * 1e6, self.ns, units.duration, "latency_ns")
 
     def _layer_ns(self, layer: Layer) -> float:
         wanted = (layer.kind, layer.kernel, layer.stride, layer.input_px)
         times = next(
             (
-                one
-                for one in self.table.layers
-                if (one.kind, one.kernel, one.stride, one.input_px) == wanted
-                and one.linear in {None, layer.linear}
+                times
+                for times in self.table.layers
+                if (times.kind, times.kernel, times.stride, times.input_px) == wanted
+                and times.linear in {None, layer.linear}
             ),
             None,
         )
         if times is None:
-            raise UserError(f"the latency table has no {_said(layer)}", remedy="Measure it too.")
+            raise UserError(f"the latency table has no {_text(layer)}", remedy="Measure it too.")
         try:
             rows = [_between(times.outputs, row, layer.outputs) for row in times.ns]
             return rows[0] if layer.kind == "depthwise" else _between(times.inputs, rows, layer.inputs)
         except ValueError as error:
             raise UserError(
-                f"the latency table has no {_said(layer)} from {layer.inputs} to {layer.outputs} channels",
+                f"the latency table has no {_text(layer)} from {layer.inputs} to {layer.outputs} channels",
                 remedy="Measure wider and narrower ones.",
             ) from error
 
 
 def read_latency_table(path: Path) -> LatencyTable:
-    """The table in a file. Raises UserError naming the file and the field."""
+    """Read a table.
+
+    Raises:
+        UserError: The file cannot be read or is not a table; the message names the field.
+    """
     try:
         return LatencyTable.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -128,18 +137,19 @@ def read_latency_table(path: Path) -> LatencyTable:
         raise UserError(f"{path} is not JSON: {error}") from error
 
 
-def _said(layer: Layer) -> str:
-    followed = "" if layer.linear else " with activation"
-    return f"{layer.kind} layer {layer.kernel}x{layer.kernel}{followed}, stride {layer.stride}, at {layer.input_px} px"
+def _text(layer: Layer) -> str:
+    activation = "" if layer.linear else " with activation"
+    kernel = f"{layer.kernel}x{layer.kernel}"
+    return f"{layer.kind} layer {kernel}{activation}, stride {layer.stride}, at {layer.input_px} px"
 
 
 def _between(widths: Sequence[int], values: Sequence[float], width: int) -> float:
-    """Linear between the two nearest widths. Raises ValueError outside."""
+    """The value at a width, linear between the two nearest ones; ValueError beyond them."""
     if not widths[0] <= width <= widths[-1]:
         raise ValueError(width)
     right = min(bisect_right(widths, width), len(widths) - 1)
     left = max(right - 1, 0)
     if right == left:
         return values[0]
-    part = (width - widths[left]) / (widths[right] - widths[left])
-    return values[left] + part * (values[right] - values[left])
+    fraction = (width - widths[left]) / (widths[right] - widths[left])
+    return values[left] + fraction * (values[right] - values[left])

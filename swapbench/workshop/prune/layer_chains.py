@@ -1,21 +1,23 @@
 """What is measured for a latency table: small files that hold a layer several times.
 
-One layer takes less than a call of the runtime does, so it is not timed alone. Two files that differ only in how often they
-hold it are timed in turns; the difference, divided by the number of layers, is the layer's time without the cost of the
-call, of the input and of what surrounds the layer. Tables of layers were brought to architecture search by Cai et al.,
-ProxylessNAS (ICLR 2019), Wu et al., FBNet (CVPR 2019) and Cai et al., Once for All (ICLR 2020).
+One layer takes less time than a call of the runtime, so it is not timed alone. Two files that differ only in
+how often they hold the layer are timed alternately; the difference, divided by the number of layers, is the
+layer's time without the cost of the call, of the input and of what surrounds the layer. Latency tables were
+brought to architecture search by Cai et al., "ProxylessNAS" (ICLR 2019), Wu et al., "FBNet" (CVPR 2019) and
+Cai et al., "Once for All" (ICLR 2020).
 
-Layers stand in these files as they stand in the network, because runtimes fuse what follows a convolution and keep its
-result in a layout of their own:
+Layers have the same neighbours in these files as in the network, because runtimes fuse what follows a
+convolution and keep its result in a layout of their own:
 
-    pair     1x1 up with PReLU, 1x1 down without, the input added: a bottleneck without its depthwise layer. Each of the two
-             layers gets half, which is exact for the bottleneck as a whole
-    row      depthwise layers with PReLU one after the other
-    beside   layers that change the size of the map, all on the same tensor, their results added. The additions count too, a
-             padding that they share hardly
+    pair     1x1 up with PReLU, 1x1 down without, the input added: a bottleneck without its depthwise layer.
+             Each of the two layers gets half the time, which is exact for the bottleneck as a whole
+    row      depthwise layers with PReLU in series
+    beside   layers that change the size of the map, in parallel on the same tensor, their results added. The
+             additions are counted, too; a padding that the layers share hardly is
     bare     no layer at all: what a run costs besides its layers
 
-Pure: which chains, and what becomes of their times. `build.chain_files` makes the files.
+Nothing here touches a file or a clock: it says which chains there are, and turns their times into a table.
+`artifacts.chain_files` makes the files.
 """
 
 from __future__ import annotations
@@ -38,13 +40,22 @@ if TYPE_CHECKING:
 Layout = Literal["pair", "row", "beside", "bare"]
 
 MORE = 4
-"""Units that the longer file of two has more: enough to stand out of a call's cost, few enough to be quick."""
+"""How many more units the longer file has: enough to outweigh the cost of a call, few enough to be quick."""
 
 
 class Chain(Frozen):
-    """One file: `copies` units behind a 1x1 convolution that makes `inputs` channels of the image (none where inputs is 3).
+    """One file: `copies` units after a 1x1 convolution that turns the image into `inputs` channels.
 
-    linear: no PReLU follows the layer; of a pair, the one up.
+    Attributes:
+        layout: How the units are connected, see the module.
+        depthwise: Each channel is convolved alone.
+        kernel: Side in pixels.
+        stride: 1 or 2.
+        input_px: Side of the image.
+        inputs: Channels; with 3 there is no convolution before the units.
+        outputs: Channels.
+        linear: No PReLU follows the layer; in a pair, the first of the two.
+        copies: Number of units.
     """
 
     layout: Layout
@@ -59,15 +70,16 @@ class Chain(Frozen):
 
     @property
     def name(self) -> str:
-        """Different for different chains, and fit for a file name."""
+        """Unique for each chain, and fit for a file name."""
+        depthwise, linear = "-depthwise" if self.depthwise else "", "-linear" if self.linear else ""
         return (
-            f"{self.layout}-{'depthwise-' if self.depthwise else ''}{self.kernel}x{self.kernel}-s{self.stride}-{self.input_px}px-{self.inputs}to{self.outputs}"
-            f"{'-linear' if self.linear else ''}-x{self.copies}"
+            f"{self.layout}{depthwise}-{self.kernel}x{self.kernel}-s{self.stride}"
+            f"-{self.input_px}px-{self.inputs}to{self.outputs}{linear}-x{self.copies}"
         )
 
 
 class Cell(NamedTuple):
-    """Two chains whose difference in time is that of so many layers."""
+    """Two chains whose difference in time is that of `layers` layers."""
 
     short: Chain
     long: Chain
@@ -76,9 +88,19 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class LayerGrid:
-    """Layers of a kind on a grid of widths. A sitting measures one row of it: one of `inputs` with all `outputs`.
+    """One kind of layer on a grid of widths; a sitting measures a row: one input width, all output widths.
 
-    inputs: (1,) of a depthwise layer. up, down: which layers of the network a pair stands for.
+    Attributes:
+        layout: How the units are connected, see the module.
+        kernel: Side in pixels.
+        stride: 1 or 2.
+        input_px: Side of the layer's input.
+        inputs: Widths, ascending; (1,) for a depthwise layer.
+        outputs: Widths, ascending.
+        depthwise: Each channel is convolved alone.
+        linear: No PReLU follows the layer; in a pair, the first of the two.
+        up: The table gets times of the first layer of a pair.
+        down: The table gets times of the second layer of a pair.
     """
 
     layout: Layout
@@ -93,7 +115,7 @@ class LayerGrid:
     down: bool = False
 
     def row(self, inputs: int) -> tuple[Cell, ...]:
-        """What is measured for one of the input widths, a cell for every output width."""
+        """What is measured for one input width: a cell for every output width."""
         return tuple(self._cell(inputs, outputs) for outputs in self.outputs)
 
     def _cell(self, inputs: int, outputs: int) -> Cell:
@@ -115,11 +137,15 @@ class LayerGrid:
         if self.layout == "beside":  # without a layer its output would have another shape
             return Cell(chain(1, outputs), chain(1 + MORE, outputs), MORE)
         layers = 2 * MORE if self.layout == "pair" else MORE
-        # nothing in it depends on the width after: all cells of a row share it
+        # the short chain does not depend on the output width: all cells of a row share it
         return Cell(chain(0, before), chain(MORE, outputs), layers)
 
     def times(self, ns: Sequence[Sequence[float]]) -> Iterator[LayerTimes]:
-        """What stands in the table; ns: a row for every one of `inputs`. Times rise with width; see `rising`."""
+        """The table's entries for measured times; they rise with width, see `rising`.
+
+        Args:
+            ns: Nanoseconds, a row for every input width and a column for every output width.
+        """
         rows = rising(ns)
         columns = tuple(zip(*rows, strict=True))
         if self.up:
@@ -152,34 +178,35 @@ def bare(size_px: int) -> Chain:
 
 
 def grids(shape: Shape, space: WidthSpace, points: int) -> tuple[LayerGrid, ...]:
-    """Every kind of layer of the network, on at most `points` widths a side of those that the search chooses from.
+    """Every kind of layer of a network, on at most `points` of the widths that a search chooses from.
 
-    The narrowest and the widest are always among them, so that any structure lies inside the table.
+    The narrowest and the widest are always among them, so that every structure lies inside the table.
     """
-    found: dict[tuple[str, int, int, int, bool], tuple[set[int], set[int]]] = {}
-    for layer, one in _with_places(shape, space):
+    kinds: dict[tuple[str, int, int, int, bool], tuple[set[int], set[int]]] = {}
+    for layer, convolution in _with_places(shape, space):
         key = (layer.kind, layer.kernel, layer.stride, layer.input_px, layer.linear)
-        inputs, outputs = found.setdefault(key, (set(), set()))
-        inputs |= {layer.inputs} if one is None or one.input_place is None else space.allowed(one.input_place)
-        outputs |= {layer.outputs} if one is None else space.allowed(one.output_place)
-    made = []
+        inputs, outputs = kinds.setdefault(key, (set(), set()))
+        place = None if convolution is None else convolution.input_place
+        inputs |= {layer.inputs} if place is None else space.allowed(place)
+        outputs |= {layer.outputs} if convolution is None else space.allowed(convolution.output_place)
+    result = []
     pointwise: set[int] = set()
-    for (kind, kernel, stride, input_px, linear), (inputs, outputs) in found.items():
+    for (kind, kernel, stride, input_px, linear), (inputs, outputs) in kinds.items():
         if kind == "depthwise":
             layout: Layout = "row" if stride == 1 and kernel < input_px else "beside"
-            made.append(
+            result.append(
                 LayerGrid(layout, kernel, stride, input_px, (1,), spread(outputs, points), True, linear)
             )
         elif kernel > 1 or stride > 1:
             widths = spread(inputs, points), spread(outputs, points)
-            made.append(LayerGrid("beside", kernel, stride, input_px, *widths, False, linear))
+            result.append(LayerGrid("beside", kernel, stride, input_px, *widths, False, linear))
         elif input_px not in pointwise:
             pointwise.add(input_px)
-            up = found.get((kind, 1, 1, input_px, False))
-            down = found.get((kind, 1, 1, input_px, True))
+            up = kinds.get((kind, 1, 1, input_px, False))
+            down = kinds.get((kind, 1, 1, input_px, True))
             narrow = (up[0] if up else set()) | (down[1] if down else set())
             wide = (up[1] if up else set()) | (down[0] if down else set())
-            made.append(
+            result.append(
                 LayerGrid(
                     "pair",
                     1,
@@ -193,38 +220,45 @@ def grids(shape: Shape, space: WidthSpace, points: int) -> tuple[LayerGrid, ...]
                     down=down is not None,
                 )
             )
-    return tuple(made)
+    return tuple(result)
 
 
 def _with_places(shape: Shape, space: WidthSpace) -> Iterator[tuple[Layer, Convolution | None]]:
-    """Every layer of the unpruned network with where its widths stand; the last two keep theirs."""
+    """Every layer of the unpruned network with its convolution; the last two have none."""
     yield from zip(shape.layers(space.base), [*convolutions(), None, None], strict=True)
 
 
 def spread(widths: Iterable[int], points: int) -> tuple[int, ...]:
-    """At most so many of the widths, with both ends, spread as evenly as they allow. Raises ValueError below two points."""
+    """At most `points` of the widths, with both ends, spread as evenly as they allow.
+
+    Raises:
+        ValueError: There are fewer than two points.
+    """
     if points < 2:
         raise ValueError("a grid needs at least two points")
-    known = sorted(set(widths))
-    if len(known) <= points:
-        return tuple(known)
-    step = (known[-1] - known[0]) / (points - 1)
-    wanted = [known[0] + number * step for number in range(points)]
-    return tuple(sorted({min(known, key=lambda width: abs(width - one)) for one in wanted}))
+    allowed = sorted(set(widths))
+    if len(allowed) <= points:
+        return tuple(allowed)
+    step = (allowed[-1] - allowed[0]) / (points - 1)
+    targets = [allowed[0] + number * step for number in range(points)]
+    return tuple(sorted({min(allowed, key=lambda width: abs(width - target)) for target in targets}))
 
 
 def layer_ns(short: Speed, long: Speed, layers: int) -> float:
-    """Time of one layer by two chains that were timed in turns: the median over rounds of the difference of their medians."""
+    """Nanoseconds of one layer from two chains that were timed alternately.
+
+    The median over rounds of the difference of the chains' medians, divided by the number of layers.
+    """
     rounds = zip(short.workers, long.workers, strict=True)
-    differences = [stats.median(many.runs_ns) - stats.median(few.runs_ns) for few, many in rounds]
+    differences = [stats.median(longer.runs_ns) - stats.median(shorter.runs_ns) for shorter, longer in rounds]
     return stats.median(differences) / layers
 
 
 def rising(ns: Sequence[Sequence[float]]) -> tuple[tuple[float, ...], ...]:
-    """The times with each at least as high as any of a narrower layer, and none below 0.
+    """The times, each raised to that of any narrower layer, and none below 0.
 
-    The search takes for granted that wider is not faster. Noise can say otherwise; so can hardware that computes whole
-    vectors of channels, and then the table takes the worse of the two.
+    The search relies on wider not being faster. Noise can contradict that, and so can hardware that computes
+    whole vectors of channels; then the table takes the slower of the two.
     """
-    along = [tuple(accumulate((max(one, 0.0) for one in row), max)) for row in ns]
+    along = [tuple(accumulate((max(time, 0.0) for time in row), max)) for row in ns]
     return tuple(accumulate(along, lambda above, row: tuple(map(max, above, row))))

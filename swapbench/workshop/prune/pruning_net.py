@@ -1,12 +1,14 @@
-"""PruningNet (Liu et al., MetaPruning, ICCV 2019): one network that generates the weights of every structure of a width space.
+"""PruningNet: one network that generates the weights of every structure of a width space.
 
-Each convolution whose widths are genes has a generator of two layers: the input and output width, as parts of the unpruned
-ones, go through a linear layer and a ReLU into a linear layer that gives the full kernel, cropped to the widths. What runs
-is the very network class that ships, built from the channel list, with these weights in it.
+After Liu et al., "MetaPruning: Meta Learning for Automatic Neural Network Channel Pruning" (ICCV 2019). Each
+convolution whose widths are genes has a generator of two layers: the input and output width, as fractions of
+the unpruned ones, go through a linear layer and a ReLU into a linear layer that gives the full kernel,
+cropped to the widths. What runs is the network class that ships, built from the channel list, with these
+weights in it.
 
-Two departures from the paper: batch norm has one scale and shift a channel, cropped, not a set of its own for each width
-(training uses each batch's statistics, and a candidate's are measured anew, so there are none to confuse); and the biases of
-the generators begin as the kernels of an ordinary network do.
+Two departures from the paper: batch norm has one scale and shift a channel, cropped, not a set for each width
+(training uses each batch's statistics, and a candidate's are measured anew, so there are none to confuse);
+and the biases of the generators are initialised like the kernels of an ordinary network.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 class GeneratedKernel(nn.Module):
     """The kernel of one convolution as a function of its widths.
 
-    Only the part that is kept is computed: the last layer is stored as one kernel for each hidden unit.
+    Only the cropped part is computed: the last layer is stored as one kernel for each hidden unit.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, depthwise: bool, hidden: int) -> None:
@@ -50,18 +52,25 @@ class GeneratedKernel(nn.Module):
         """The kernel [outputs, inputs, k, k], or [outputs, 1, k, k] of a depthwise convolution."""
         widths = self.bias.new_tensor([inputs / self.widest[0], outputs / self.widest[1]])
         hidden = torch.relu(self.first(widths))
-        kept = slice(None) if self.depthwise else slice(inputs)
-        turned = torch.tensordot(hidden, self.directions[:, :outputs, kept], 1)
-        return cast("Tensor", self.bias[:outputs, kept] + turned)
+        columns = slice(None) if self.depthwise else slice(inputs)
+        offset = torch.tensordot(hidden, self.directions[:, :outputs, columns], 1)
+        return cast("Tensor", self.bias[:outputs, columns] + offset)
 
 
 class PruningNet(nn.Module):
-    """Weights for every structure of `space`; in training each forward pass draws one structure uniformly.
+    """Weights for every structure of `space`; each forward pass draws one structure uniformly.
 
-    architecture: arguments of MiniFASNet, without squeeze-and-excitation. Draws come from PyTorch's generator.
+    Draws come from PyTorch's global generator.
     """
 
     def __init__(self, architecture: Mapping[str, Any], space: WidthSpace, hidden: int) -> None:
+        """Initialise the generators.
+
+        Args:
+            architecture: Arguments of `MiniFASNet`, without squeeze-and-excitation.
+            space: The structures.
+            hidden: Units between the two layers of each generator.
+        """
         super().__init__()
         self.space = space
         self.architecture = dict(architecture)
@@ -70,16 +79,16 @@ class PruningNet(nn.Module):
         self.kernels = nn.ModuleDict()
         self.vectors = nn.ParameterDict()
         self._generated: list[Convolution] = []
-        for one in convolutions():
-            if not {one.input_place, one.output_place} & tied:
+        for convolution in convolutions():
+            if not {convolution.input_place, convolution.output_place} & tied:
                 continue
-            layer = layers[one.name]
-            self._generated.append(one)
-            self.kernels[_key(one.name)] = GeneratedKernel(
-                layer.inputs, layer.outputs, layer.kernel, depthwise=one.depthwise, hidden=hidden
+            layer = layers[convolution.name]
+            self._generated.append(convolution)
+            self.kernels[_key(convolution.name)] = GeneratedKernel(
+                layer.inputs, layer.outputs, layer.kernel, depthwise=convolution.depthwise, hidden=hidden
             )
-        # all that is not generated is as in the unpruned network, cropped where a channel is
-        generated = {f"{one.name}.conv.weight" for one in self._generated}
+        # all other parameters are those of the unpruned network, cropped to the channels
+        generated = {f"{convolution.name}.conv.weight" for convolution in self._generated}
         for name, parameter in self._network(space.base).named_parameters():
             if name not in generated:
                 self.vectors[_key(name)] = parameter
@@ -88,28 +97,29 @@ class PruningNet(nn.Module):
         return MiniFASNet(**{**self.architecture, "channels": channels})
 
     def weights(self, genes: Genes) -> dict[str, Tensor]:
-        """The parameters of the network of a structure, by their names in it, with gradients to what generates them."""
+        """The parameters of a structure's network, by name; gradients flow back to the generators."""
         channels = self.space.channels(genes)
-        found: dict[str, Tensor] = {}
-        for one in self._generated:
-            inputs = 3 if one.input_place is None else channels[one.input_place]
-            found[f"{one.name}.conv.weight"] = self.kernels[_key(one.name)](
-                inputs, channels[one.output_place]
+        weights: dict[str, Tensor] = {}
+        for convolution in self._generated:
+            place = convolution.input_place
+            generate = self.kernels[_key(convolution.name)]
+            weights[f"{convolution.name}.conv.weight"] = generate(
+                3 if place is None else channels[place], channels[convolution.output_place]
             )
-        for one in convolutions():
+        for convolution in convolutions():
             for part in ("bn.weight", "bn.bias", "prelu.weight"):
-                name = f"{one.name}.{part}"
+                name = f"{convolution.name}.{part}"
                 if _key(name) in self.vectors:
-                    found[name] = self.vectors[_key(name)][: channels[one.output_place]]
+                    weights[name] = self.vectors[_key(name)][: channels[convolution.output_place]]
         for key, parameter in self.vectors.items():
-            found.setdefault(_name(key), parameter)
-        return found
+            weights.setdefault(_name(key), parameter)
+        return weights
 
     def taps(self, images: Tensor) -> Taps:
-        """One structure, drawn uniformly, with the batch's own statistics in its batch norms."""
+        """The taps of a structure drawn uniformly, whose batch norms use the statistics of this batch."""
         genes = tuple(int(torch.randint(size, ())) for size in self.space.sizes)
         weights = self.weights(genes)
-        with torch.device("meta"):  # only what is computed is needed: no memory, no initialisation
+        with torch.device("meta"):  # only the computation is needed: no memory, no initialisation
             network = _OnlyTaps(self._network(self.space.channels(genes)))
         statistics = {
             name: torch.zeros(value.shape, device=images.device) for name, value in network.named_buffers()
@@ -123,9 +133,12 @@ class PruningNet(nn.Module):
 
     @torch.no_grad()
     def candidate(self, genes: Genes, calibration: Sequence[Tensor]) -> MiniFASNet:
-        """The network of a structure with its generated weights, in eval mode, independent of this one.
+        """The network of a structure with its generated weights, in eval mode; it shares no memory with this.
 
-        calibration: batches of normalised images [n, 3, h, w] whose mean statistics become those of its batch norms.
+        Args:
+            genes: The structure.
+            calibration: Batches of normalised images [n, 3, h, w]; the mean of their statistics becomes that
+                of the batch norms.
         """
         with torch.device("meta"):
             network = self._network(self.space.channels(genes))
@@ -147,30 +160,33 @@ class _OnlyTaps(nn.Module):
 
 
 def shape_of(architecture: Mapping[str, Any]) -> Shape:
-    """What MiniFASNet makes of its arguments besides the channel list."""
-    known = {name: architecture[name] for name in ("size_px", "classes", "embedding") if name in architecture}
-    return Shape(**known)
+    """What the arguments of `MiniFASNet` decide besides the channel list."""
+    fields = ("size_px", "classes", "embedding")
+    return Shape(**{name: architecture[name] for name in fields if name in architecture})
 
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Replace the running statistics of every batch norm by the mean over these batches; leaves the network in eval mode."""
+    """Replace the running statistics of every batch norm by their mean over batches of images [n, 3, h, w].
+
+    The network is in eval mode afterwards.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
-    usual = [norm.momentum for norm in norms]
-    network.eval()  # dropout must not shake the statistics behind it
+    momenta = [norm.momentum for norm in norms]
+    network.eval()  # dropout must not disturb the statistics behind it
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # every batch counts alike
         norm.train()
     for images in batches:
         network(images)
-    for norm, momentum in zip(norms, usual, strict=True):
+    for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     network.eval()
 
 
 def _key(name: str) -> str:
-    """Module and parameter names may not hold a dot."""
+    """The name without dots, which the names of modules and parameters must not hold."""
     return name.replace(".", "/")
 
 

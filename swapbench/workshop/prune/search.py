@@ -1,8 +1,9 @@
-"""Evolutionary search under a hard budget: better and better structures, judged by whatever fitness is handed in.
+"""Evolutionary search for structures under a hard budget, with whatever fitness is passed in.
 
-The algorithm is MetaPruning's (Liu et al. 2019), with its last generation judged too. Every evaluation is on disk as soon
-as it is known, and every draw of a generation comes from (seed, generation) alone: so what was evaluated is all the state
-there is, and an interrupted search goes on and ends in the same structures. This module knows no network.
+The algorithm is that of MetaPruning (Liu et al., ICCV 2019), except that the last generation is evaluated
+too. Every evaluation is on disk at once, and every draw of a generation comes from (seed, generation) alone:
+the evaluated structures are all the state there is, and an interrupted search resumes and ends with the same
+structures. This module knows nothing of networks.
 """
 
 from __future__ import annotations
@@ -30,14 +31,21 @@ Origin = Literal["random", "mutation", "crossover"]
 
 _STATE_FORMAT = 2
 _TRIES = 200
-"""Draws of a new structure that may repeat a known one before the generation stays smaller."""
+"""Draws that may repeat an evaluated structure before the generation stays smaller."""
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A structure that was judged. parts: what the fitness consists of, by name; fitness: lower is better, inf: no number.
+    """A structure and its fitness.
 
-    seconds: what judging it took, beside others where several were judged at once.
+    Attributes:
+        generation: From 0.
+        origin: How it was made.
+        genes: The structure.
+        cost: In the unit of the budget.
+        fitness: Lower is better; infinite where it is not a finite number.
+        parts: What the fitness consists of, by name.
+        seconds: Time of the evaluation, during which others may have run in other threads.
     """
 
     generation: int
@@ -51,7 +59,7 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Judged:
-    """What a fitness function says of one structure: lower is better; parts are kept in the history."""
+    """The fitness of one structure, lower is better, and what it consists of, for the history."""
 
     fitness: float
     parts: Mapping[str, float]
@@ -68,68 +76,74 @@ def search(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Evaluated, ...]:
-    """Every structure that was judged, in order; `best` picks one.
+    """Search, or resume a search, and return every structure that was evaluated, in order; `best` picks one.
 
-    fitness: must give the same for the same structure, and may be called from `workers` threads at once, which changes no
-    result; state: the file that holds what was evaluated; fingerprint: of everything that fitness depends on; progress:
-    evaluations done and expected. Raises NotValid for a damaged state, and where a whole first generation has no number.
+    Args:
+        feasible: The structures within the budget.
+        fitness: Must give the same value for the same structure; it is called from `workers` threads at once.
+        settings: Sizes of the generations.
+        seed: Of all draws.
+        state: The file of evaluated structures.
+        fingerprint: A digest of everything that the fitness depends on.
+        workers: Number of threads; it changes no result.
+        progress: Called with the evaluations that are done and expected.
+
+    Raises:
+        NotValid: The state is damaged or belongs to another search, or no structure of the first generation
+            has a finite fitness.
     """
 
-    def judge(genes: Genes) -> tuple[Judged, float]:
+    def evaluate(genes: Genes) -> tuple[Judged, float]:
         began_s = time.monotonic()
         return fitness(genes), time.monotonic() - began_s
 
-    found = _read(state, fingerprint, seed, settings)
+    file = _StateFile(state, fingerprint, seed, settings)
+    evaluated = file.read()
     total = settings.generations * settings.population
     with ThreadPoolExecutor(workers) as pool:
         for generation in range(settings.generations):
-            before = [one for one in found if one.generation < generation]
+            before = [candidate for candidate in evaluated if candidate.generation < generation]
             bred = list(breed(generation, before, feasible, settings, seed))
-            known = len(found) - len(before)
-            if [(one.origin, one.genes) for one in found[len(before) :][: len(bred)]] != bred[:known]:
+            resumed = evaluated[len(before) :]
+            done = len(resumed)
+            if [(candidate.origin, candidate.genes) for candidate in resumed[: len(bred)]] != bred[:done]:
                 raise NotValid(f"{state} is damaged", remedy="Delete it to search from the start.")
-            coming = [pool.submit(judge, genes) for _, genes in bred[known:]]
+            futures = [pool.submit(evaluate, genes) for _, genes in bred[done:]]
             try:
-                for (origin, genes), future in zip(bred[known:], coming, strict=True):
+                for (origin, genes), future in zip(bred[done:], futures, strict=True):
                     judged, seconds = future.result()
-                    score = judged.fitness if math.isfinite(judged.fitness) else math.inf
-                    found.append(
-                        Evaluated(
-                            generation,
-                            origin,
-                            genes,
-                            float(feasible.cost(genes)),
-                            score,
-                            dict(judged.parts),
-                            seconds,
-                        )
-                    )
-                    _write(state, fingerprint, seed, settings, found)
+                    value = judged.fitness if math.isfinite(judged.fitness) else math.inf
+                    cost, parts = float(feasible.cost(genes)), dict(judged.parts)
+                    evaluated.append(Evaluated(generation, origin, genes, cost, value, parts, seconds))
+                    file.write(evaluated)
                     if progress is not None:
-                        progress(len(found), total)
+                        progress(len(evaluated), total)
             finally:
-                for future in coming:
+                for future in futures:
                     future.cancel()
-            if not any(math.isfinite(one.fitness) for one in found):
+            if not any(math.isfinite(candidate.fitness) for candidate in evaluated):
                 raise NotValid(
-                    "not one structure of the first generation has a fitness that is a number",
+                    "no structure of the first generation has a finite fitness",
                     remedy="Lower the learning_rate of the PruningNet in the recipe.",
                 )
-    return tuple(found)
+    return tuple(evaluated)
 
 
 def best(evaluated: Sequence[Evaluated]) -> Evaluated:
-    """The fittest structure; of equals the cheapest, then the first."""
+    """The structure of the best fitness; among equals the cheapest, then the first."""
     return min(evaluated, key=_order)
 
 
 def breed(
     generation: int, before: Sequence[Evaluated], feasible: Feasible, settings: Search, seed: int
 ) -> Iterator[tuple[Origin, Genes]]:
-    """The structures of a generation, none of them seen before: fewer than the population where no new ones are found."""
+    """The structures of a generation with their origin, none of them in `before`.
+
+    There are fewer than the population where no new ones are found.
+    """
     random = np.random.default_rng([seed, generation])
-    parents = [one.genes for one in sorted(before, key=_order)[: settings.parents]]
-    seen = {one.genes for one in before}
+    parents = [candidate.genes for candidate in sorted(before, key=_order)[: settings.parents]]
+    seen = {candidate.genes for candidate in before}
 
     def pick() -> Genes:
         return parents[int(random.integers(len(parents)))]
@@ -152,58 +166,70 @@ def breed(
             yield origin, genes
 
 
-def _order(one: Evaluated) -> tuple[float, float]:
-    return one.fitness, one.cost
+def _order(candidate: Evaluated) -> tuple[float, float]:
+    return candidate.fitness, candidate.cost
 
 
-def _about(fingerprint: str, seed: int, settings: Search) -> dict[str, Any]:
-    return {
-        "format": _STATE_FORMAT,
-        "fingerprint": fingerprint,
-        "seed": seed,
-        "settings": settings.model_dump(),
-    }
+@dataclass(frozen=True)
+class _StateFile:
+    """The evaluated structures on disk, and what must agree before a search may resume from them."""
+
+    path: Path
+    fingerprint: str
+    seed: int
+    settings: Search
+
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "format": _STATE_FORMAT,
+            "fingerprint": self.fingerprint,
+            "seed": self.seed,
+            "settings": self.settings.model_dump(),
+        }
+
+    def write(self, evaluated: Sequence[Evaluated]) -> None:
+        """Replace the file, whole or not at all."""
+        rows = [
+            {
+                **asdict(candidate),
+                "fitness": _finite(candidate.fitness),
+                "parts": {name: _finite(value) for name, value in candidate.parts.items()},
+            }
+            for candidate in evaluated
+        ]
+        write_atomically(self.path, json.dumps({**self._identity(), "evaluated": rows}) + "\n")
+
+    def read(self) -> list[Evaluated]:
+        """The structures in the file, none where there is no file; NotValid for one that does not fit."""
+        if not self.path.is_file():
+            return []
+        try:
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            identity = {name: content[name] for name in self._identity()}
+            evaluated = [_evaluated(row) for row in content["evaluated"]]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise NotValid(f"{self.path} is damaged", remedy="Delete it to search from the start.") from error
+        if identity != self._identity():
+            raise NotValid(
+                f"{self.path} belongs to another search: its settings, seed, data or network differ",
+                remedy="Delete it to search from the start.",
+            )
+        return evaluated
 
 
-def _write(state: Path, fingerprint: str, seed: int, settings: Search, found: Sequence[Evaluated]) -> None:
-    rows = [{**asdict(one), "fitness": _number(one.fitness), "parts": _numbers(one.parts)} for one in found]
-    write_atomically(state, json.dumps({**_about(fingerprint, seed, settings), "evaluated": rows}) + "\n")
-
-
-def _number(value: float) -> float | None:
-    """JSON has no infinity."""
+def _finite(value: float) -> float | None:
+    """The value, or None where it is not finite: JSON has no infinity."""
     return value if math.isfinite(value) else None
 
 
-def _numbers(parts: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: _number(value) for name, value in parts.items()}
-
-
-def _read(state: Path, fingerprint: str, seed: int, settings: Search) -> list[Evaluated]:
-    if not state.is_file():
-        return []
-    try:
-        read = json.loads(state.read_text(encoding="utf-8"))
-        about = {name: read[name] for name in _about(fingerprint, seed, settings)}
-        rows = [
-            Evaluated(
-                generation=int(row["generation"]),
-                origin=row["origin"],
-                genes=tuple(int(gene) for gene in row["genes"]),
-                cost=float(row["cost"]),
-                fitness=math.inf if row["fitness"] is None else float(row["fitness"]),
-                parts={
-                    name: math.nan if value is None else float(value) for name, value in row["parts"].items()
-                },
-                seconds=float(row["seconds"]),
-            )
-            for row in read["evaluated"]
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotValid(f"{state} is damaged", remedy="Delete it to search from the start.") from error
-    if about != _about(fingerprint, seed, settings):
-        raise NotValid(
-            f"{state} belongs to another search: its settings, seed, data or network differ",
-            remedy="Delete it to search from the start.",
-        )
-    return rows
+def _evaluated(row: dict[str, Any]) -> Evaluated:
+    parts = {name: math.nan if value is None else float(value) for name, value in row["parts"].items()}
+    return Evaluated(
+        generation=int(row["generation"]),
+        origin=row["origin"],
+        genes=tuple(int(gene) for gene in row["genes"]),
+        cost=float(row["cost"]),
+        fitness=math.inf if row["fitness"] is None else float(row["fitness"]),
+        parts=parts,
+        seconds=float(row["seconds"]),
+    )

@@ -1,7 +1,7 @@
-"""The widths of a MobileFaceNet-like channel list: which are tied, what they cost, and how to draw them within a budget.
+"""The widths of a MobileFaceNet-like channel list: which are tied, what they cost, how to draw them.
 
-Pure arithmetic over the 49 channel counts of nets.minifasnet: no network is built, so a search counts a structure in
-microseconds. What may differ are 19 genes:
+Pure arithmetic over the 49 channel counts of `nets.minifasnet`: no network is built, so a search counts a
+structure in microseconds. What may differ are 19 genes:
 
     stem            K0 = K1, because a depthwise convolution follows
     expansion, 15   K[j+1] = K[j+2] of every bottleneck
@@ -26,23 +26,31 @@ if TYPE_CHECKING:
 
 Channels = tuple[int, ...]
 """A channel list: 49 counts."""
+
 Genes = tuple[int, ...]
-"""A structure: for each gene the number of its width, from 0, the narrowest."""
+"""A structure: for each gene the index of its width, from 0, the narrowest."""
 
 RESIDUALS = (4, 6, 2)
-"""Stands here too because the network, which owns it, needs PyTorch; a test holds both equal."""
+"""Residual bottlenecks a stage, as in `nets.minifasnet`, which needs PyTorch; a test holds both equal."""
 
 PLACES = 49
 """Entries of a channel list."""
 
 _TRIES = 100
-"""Draws that may miss the budget before one is narrowed until it fits."""
+"""Draws over the budget before one is narrowed until it fits."""
 
 
 class Convolution(NamedTuple):
-    """Where a convolution stands: path of its module, and the places of its input and output width in the channel list.
+    """Where a convolution of the network stands, and where its widths stand in the channel list.
 
-    input_place is None for the image; kernel is None for the one over the whole remaining map; linear: no PReLU follows.
+    Attributes:
+        name: Path of its module.
+        input_place: None for the image.
+        output_place: Index into the channel list.
+        kernel: Side in pixels; None for the convolution over the whole remaining map.
+        stride: 1 or 2.
+        depthwise: Each channel is convolved alone.
+        linear: No PReLU follows.
     """
 
     name: str
@@ -55,7 +63,7 @@ class Convolution(NamedTuple):
 
 
 def convolutions() -> Iterator[Convolution]:
-    """Every convolution in order."""
+    """Every convolution of the network, in order."""
     yield Convolution("conv1", None, 0, 3, 2)
     yield Convolution("conv2_dw", 0, 1, 3, depthwise=True)
     for name, j, _, stride in bottlenecks():
@@ -67,7 +75,7 @@ def convolutions() -> Iterator[Convolution]:
 
 
 def bottlenecks() -> Iterator[tuple[str, int, int, int]]:
-    """Every bottleneck: path of its module, j in the channel list, its stage from 0, its stride."""
+    """Path of the module, j in the channel list, stage from 0, and stride of every bottleneck, in order."""
     j = 1
     for stage, (down, residual) in enumerate(
         (("conv_23", "conv_3"), ("conv_34", "conv_4"), ("conv_45", "conv_5"))
@@ -79,9 +87,18 @@ def bottlenecks() -> Iterator[tuple[str, int, int, int]]:
 
 
 class Layer(NamedTuple):
-    """A layer with weights as arithmetic sees it; a linear one is a 1x1 convolution of one pixel.
+    """A layer with weights, for counting; a fully connected one counts as a 1x1 convolution of one pixel.
 
-    kind: "dense" or "depthwise"; vectors: numbers that follow for every output channel (batch norm 2, PReLU 1).
+    Attributes:
+        name: Path of its module.
+        kind: "dense" or "depthwise".
+        inputs: Channels.
+        outputs: Channels.
+        kernel: Side in pixels.
+        stride: 1 or 2.
+        input_px: Side of its input.
+        output_px: Side of its output.
+        vectors: Parameters per output channel that follow it: 2 of batch norm, 1 of PReLU.
     """
 
     name: str
@@ -96,28 +113,28 @@ class Layer(NamedTuple):
 
     @property
     def linear(self) -> bool:
-        """True where no PReLU follows."""
+        """Whether no PReLU follows."""
         return self.vectors < 3
 
     @property
     def weights(self) -> int:
-        """Elements of the kernel."""
+        """Parameters of the kernel."""
         return self.kernel**2 * self.outputs * (1 if self.kind == "depthwise" else self.inputs)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates."""
+        """Multiply-accumulates for one image."""
         return self.output_px**2 * self.weights
 
     @property
     def parameters(self) -> int:
-        """Weights, batch norm scale and shift, PReLU slopes."""
+        """Parameters of the kernel, of batch norm (scale and shift) and of PReLU."""
         return self.weights + self.vectors * self.outputs
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a network has besides its channel list."""
+    """What decides the layers of a network besides its channel list."""
 
     size_px: int = 80
     classes: int = 3
@@ -126,25 +143,26 @@ class Shape:
     def layers(self, channels: Channels) -> Iterator[Layer]:
         """Every layer with weights, in order."""
         px = self.size_px
-        for one in convolutions():
-            output_px = -(-px // one.stride) if one.kernel else 1
+        for convolution in convolutions():
+            output_px = -(-px // convolution.stride) if convolution.kernel else 1
+            place = convolution.input_place
             yield Layer(
-                one.name,
-                "depthwise" if one.depthwise else "dense",
-                3 if one.input_place is None else channels[one.input_place],
-                channels[one.output_place],
-                one.kernel or px,
-                one.stride,
+                convolution.name,
+                "depthwise" if convolution.depthwise else "dense",
+                3 if place is None else channels[place],
+                channels[convolution.output_place],
+                convolution.kernel or px,
+                convolution.stride,
                 px,
                 output_px,
-                2 if one.linear else 3,
+                2 if convolution.linear else 3,
             )
             px = output_px
         yield Layer("linear", "dense", channels[-1], self.embedding, 1, 1, 1, 1, 2)
         yield Layer("prob", "dense", self.embedding, self.classes, 1, 1, 1, 1, 0)
 
     def macs(self, channels: Channels) -> int:
-        """Multiply-accumulates of convolutions and linear layers; swapbench.modelfile counts the same in the exported file."""
+        """Multiply-accumulates of convolutions and linear layers, counted as in `swapbench.modelfile`."""
         return sum(layer.macs for layer in self.layers(channels))
 
     def parameters(self, channels: Channels) -> int:
@@ -154,26 +172,39 @@ class Shape:
 
 @dataclass(frozen=True)
 class Budget:
-    """A hard upper limit: `cost` of a channel list must not exceed `most`. said: such a number as text; quantity: what it is."""
+    """A hard upper limit on the cost of a channel list.
+
+    Attributes:
+        most: The limit; a cost of exactly this much is within it.
+        cost: Of a channel list.
+        text: Formats a cost with its unit.
+        quantity: What the cost is; the name of its column in a search's history.
+    """
 
     most: float
     cost: Callable[[Channels], float]
-    said: Callable[[float], str]
+    text: Callable[[float], str]
     quantity: Literal["macs", "latency_ns"]
 
     @classmethod
     def of_macs(cls, most: float, shape: Shape) -> Budget:
-        """A limit in multiply-accumulates."""
+        """A limit on multiply-accumulates."""
         return cls(most, shape.macs, lambda macs: f"{units.count(macs)} MACs", "macs")
 
     def holds(self, channels: Channels) -> bool:
-        """True where the list is within the budget; exactly on the limit is within."""
+        """Whether the list is within the budget."""
         return self.cost(channels) <= self.most
 
 
 @dataclass(frozen=True)
 class Gene:
-    """Widths that are one decision. places: entries of the channel list; widths: those allowed, ascending, the last unpruned."""
+    """Widths of the channel list that are one decision.
+
+    Attributes:
+        name: Of the layers, for people.
+        places: Indexes into the channel list.
+        widths: Those allowed, ascending; the last is the unpruned one.
+    """
 
     name: str
     places: tuple[int, ...]
@@ -182,7 +213,13 @@ class Gene:
 
 @dataclass(frozen=True)
 class WidthSpace:
-    """All structures that a channel list can be pruned to. multiple: of what every width is one, but for unpruned ones."""
+    """All structures that a channel list can be pruned to.
+
+    Attributes:
+        base: The unpruned channel list.
+        genes: In order.
+        multiple: Every width is a multiple of it, except for unpruned ones.
+    """
 
     base: Channels
     genes: tuple[Gene, ...]
@@ -192,14 +229,22 @@ class WidthSpace:
     def of(
         cls, base: Sequence[int], *, steps: int = 31, smallest: float = 0.1, multiple: int = 1
     ) -> WidthSpace:
-        """Each gene takes int(scale x its unpruned width), with so many scales evenly from `smallest` to 1.
+        """The space in which each gene takes int(scale x its unpruned width), with evenly spaced scales.
 
-        The defaults are the scales of MetaPruning (Liu et al. 2019). A width is rounded down to a multiple of `multiple`, and
-        is at least that. Scales that give a layer the same width are one. Raises ValueError where the list does not tie what
-        must be tied.
+        The defaults are the scales of MetaPruning (Liu et al., ICCV 2019). Scales that give a layer the same
+        width are one.
+
+        Args:
+            base: The unpruned channel list.
+            steps: How many scales.
+            smallest: The smallest scale; the largest is 1.
+            multiple: Widths are rounded down to a multiple of it, and are at least that.
+
+        Raises:
+            ValueError: The list has another length, or different widths where they are tied.
         """
         if len(base) != PLACES or min(base) < 1:
-            raise ValueError(f"channels must be {PLACES} numbers from 1")
+            raise ValueError(f"channels must be {PLACES} positive numbers")
         scales = [smallest + (1 - smallest) * step / max(steps - 1, 1) for step in range(steps)]
         genes = []
         for name, places in _tied():
@@ -214,7 +259,7 @@ class WidthSpace:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many widths each gene has."""
+        """The number of widths of each gene."""
         return tuple(len(gene.widths) for gene in self.genes)
 
     def allowed(self, place: int) -> set[int]:
@@ -231,7 +276,7 @@ class WidthSpace:
         return self.with_widths([gene.widths[number] for gene, number in zip(self.genes, genes, strict=True)])
 
     def with_widths(self, widths: Sequence[int]) -> Channels:
-        """The channel list with one width a gene, whether or not it is among the allowed ones."""
+        """The channel list with these widths, one a gene, whether or not they are among the allowed ones."""
         result = list(self.base)
         for gene, width in zip(self.genes, widths, strict=True):
             for place in gene.places:
@@ -239,14 +284,17 @@ class WidthSpace:
         return tuple(result)
 
     def narrowed(self, gene: Gene, width: int) -> int:
-        """A width of the gene's layers, whether or not it is among the steps: at most `width`, but never below the narrowest."""
+        """The widest valid width of a gene up to `width`, at least its narrowest; not bound to the steps."""
         return max(_rounded(width, gene.widths[-1], self.multiple), gene.widths[0])
 
     def uniform(self, budget: Budget) -> Channels:
-        """The widest list within the budget in which every gene is cut by the same factor, rounded down as `narrowed` does.
+        """The widest channel list within the budget in which every gene is cut by the same factor.
 
-        Not bound to the steps, so that it meets the budget as closely as it can: it is what others are compared with.
-        Raises UserError for an impossible budget.
+        Widths are rounded down as in `narrowed` and not bound to the steps, so that the list meets the budget
+        as closely as it can: it is the baseline of the other methods.
+
+        Raises:
+            UserError: No structure is within the budget.
         """
         self.within(budget)
 
@@ -262,16 +310,21 @@ class WidthSpace:
         return cut(factors[fitting - 1]) if fitting else cut(0)
 
     def within(self, budget: Budget) -> Feasible:
-        """The structures within a budget. Raises UserError, naming the smallest possible, where there is none."""
-        return Feasible(self.sizes, lambda genes: budget.cost(self.channels(genes)), budget.most, budget.said)
+        """The structures within a budget.
+
+        Raises:
+            UserError: There is none; the message names the cost of the narrowest.
+        """
+        return Feasible(self.sizes, lambda genes: budget.cost(self.channels(genes)), budget.most, budget.text)
 
 
 def _rounded(width: int, unpruned: int, multiple: int) -> int:
-    """Down to a multiple, but at least one of it; the unpruned width, where that is narrower or all is asked for."""
+    """The width rounded down to a multiple, at least one multiple and at most the unpruned width."""
     return min(max(width // multiple * multiple, multiple), unpruned) if width < unpruned else unpruned
 
 
 def _tied() -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and places of widths that must be equal."""
     yield "stem", (0, 1)
     outputs: dict[int, list[int]] = {}
     for name, j, stage, _ in bottlenecks():
@@ -283,27 +336,32 @@ def _tied() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 @dataclass(frozen=True)
 class Feasible:
-    """The structures within a hard budget, and ways to draw them. Whatever is drawn is within it.
+    """The structures within a hard budget, and ways to draw them; whatever is drawn is within it.
 
-    sizes: how many values each gene has; cost must not fall when a gene rises; most: the limit.
+    Attributes:
+        sizes: Number of values of each gene.
+        cost: Of a structure; it must not fall when a gene rises.
+        most: The limit.
+        text: Formats a cost.
     """
 
     sizes: tuple[int, ...]
     cost: Callable[[Genes], float]
     most: float
-    said: Callable[[float], str] = "{:g}".format
+    text: Callable[[float], str] = "{:g}".format
 
     def __post_init__(self) -> None:
-        """Refuse a budget that no structure meets, instead of drawing for ever."""
+        """Refuse a budget that no structure meets, instead of drawing forever."""
         narrowest = self.cost((0,) * len(self.sizes))
         if not narrowest <= self.most:
             raise UserError(
-                f"no structure fits into {self.said(self.most)}: the narrowest has {self.said(narrowest)}",
-                remedy="Raise the budget, or allow narrower widths (smallest, channel_multiple) in the recipe.",
+                f"no structure fits into {self.text(self.most)}: the narrowest has {self.text(narrowest)}",
+                remedy="Raise the budget, or allow narrower widths (smallest, channel_multiple) in the "
+                "recipe.",
             )
 
     def drawn(self, random: np.random.Generator) -> Genes:
-        """Every gene uniformly. What misses the budget is drawn again, and after many misses narrowed until it fits."""
+        """Draw every gene uniformly, again where the budget is missed; after many misses repair the draw."""
         for _ in range(_TRIES):
             genes = tuple(int(random.integers(size)) for size in self.sizes)
             if self.cost(genes) <= self.most:
@@ -311,7 +369,7 @@ class Feasible:
         return self.repaired(genes, random)
 
     def mutated(self, genes: Genes, probability: float, random: np.random.Generator) -> Genes:
-        """Every gene with that probability moved to another of its values, uniformly; repaired into the budget."""
+        """Move each gene to another of its values with some probability; repaired into the budget."""
         moved = tuple(
             (gene + int(random.integers(1, size))) % size
             if size > 1 and random.random() < probability
@@ -320,15 +378,15 @@ class Feasible:
         )
         return self.repaired(moved, random)
 
-    def crossed(self, one: Genes, other: Genes, random: np.random.Generator) -> Genes:
-        """Every gene from either parent with even chances; repaired into the budget."""
-        mixed = tuple(a if random.random() < 0.5 else b for a, b in zip(one, other, strict=True))
+    def crossed(self, mother: Genes, father: Genes, random: np.random.Generator) -> Genes:
+        """Take every gene from either parent with even chances; repaired into the budget."""
+        mixed = tuple(a if random.random() < 0.5 else b for a, b in zip(mother, father, strict=True))
         return self.repaired(mixed, random)
 
     def repaired(self, genes: Genes, random: np.random.Generator) -> Genes:
-        """The structure itself where it fits; else with random genes narrowed one step at a time until it does."""
-        found = list(genes)
-        while self.cost(tuple(found)) > self.most:
-            wide = [place for place, gene in enumerate(found) if gene > 0]
-            found[wide[int(random.integers(len(wide)))]] -= 1
-        return tuple(found)
+        """The structure, with random genes narrowed one step at a time until it fits."""
+        repaired = list(genes)
+        while self.cost(tuple(repaired)) > self.most:
+            wide = [place for place, gene in enumerate(repaired) if gene > 0]
+            repaired[wide[int(random.integers(len(wide)))]] -= 1
+        return tuple(repaired)

@@ -1,1 +1,1 @@
-"""What is trained, and how much is spent on it, as data."""
+"""What is trained, and how much is spent on it, as data. Needs no PyTorch."""

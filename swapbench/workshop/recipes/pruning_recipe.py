@@ -10,16 +10,21 @@ from swapbench.records import Frozen
 
 
 class _Pruning(Frozen):
-    """What every method has: a hard budget, in MACs or in a table's time.
+    """What every method has: a hard budget, in MACs or in a time by a latency table.
 
-    latency_table: a file that compress.latency_table reads; latency_ms: the sum over the network's layers in that table.
-    channel_multiple: runtimes compute whole vectors of channels, and a width that fills none can cost several times as much.
+    Attributes:
+        macs: Multiply-accumulates; None where the budget is a time.
+        latency_ms: Sum of the network's layers in the table.
+        latency_table: A file, see `prune.latency_table`.
+        smallest: No width is cut to less than this fraction.
+        channel_multiple: Every width that is cut is a multiple of it. Runtimes compute whole vectors of
+            channels, and a width that does not fill its vectors can cost several times as much.
     """
 
     macs: int | None = Field(default=None, ge=1)
     latency_ms: float | None = Field(default=None, gt=0)
     latency_table: str | None = None
-    smallest: float = Field(default=0.1, gt=0, le=1, description="no width is cut to less than this part")
+    smallest: float = Field(default=0.1, gt=0, le=1, description="no width is cut to less than this fraction")
     channel_multiple: int = Field(default=1, ge=1, description="every width that is cut is a multiple of it")
 
     @model_validator(mode="after")
@@ -27,23 +32,25 @@ class _Pruning(Frozen):
         if (self.latency_ms is None) != (self.latency_table is None):
             raise ValueError("latency_ms and latency_table go together")
         if self.macs is not None and self.latency_ms is not None:
-            raise ValueError("one budget only: macs or latency_ms")
+            raise ValueError("only one budget is possible: macs or latency_ms")
         return self
 
 
 class UniformWidth(_Pruning):
-    """Every width cut by the same factor: what every other method must beat."""
+    """Every width is cut by the same factor: the baseline of the other methods."""
 
     method: Literal["uniform"]
 
 
 class Magnitude(_Pruning):
-    """The channels of a trained network that matter least are cut.
+    """The least important channels of a trained network are cut.
 
-    base: card of the trained, unpruned network in the folder that the pruned one is written to, the network's own name
-    unless told; importance: "l1", the norm
-    of a filter relative to the mean of its layer, or "bn_gamma", the batch norm scale (Liu et al., Network Slimming 2017);
-    inherit: go on from the kept weights, or train the found widths from scratch.
+    Attributes:
+        base: Name of the card of the trained, unpruned network in the output folder; None takes the network's
+            own name.
+        importance: "l1", the norm of a filter relative to the mean of its layer, or "bn_gamma", the batch
+            norm scale; see `prune.magnitude`.
+        inherit: Begin the training with the weights of the kept channels; else train from scratch.
     """
 
     method: Literal["magnitude"]
@@ -55,8 +62,8 @@ class Magnitude(_Pruning):
 class Search(Frozen):
     """The evolutionary search; the defaults are those of MetaPruning, 1000 evaluations.
 
-    A generation is so many mutations and crossovers of the `parents` best structures seen so far, filled up to `population`
-    with random ones; the first is random.
+    A generation consists of mutations and crossovers of the `parents` best structures so far, filled up to
+    `population` with random ones; the first generation is random.
     """
 
     generations: int = Field(default=20, ge=1)
@@ -74,14 +81,23 @@ class Search(Frozen):
 
 
 class MetaPruning(_Pruning):
-    """Liu et al., MetaPruning (ICCV 2019): a network that generates weights for any widths, then a search, then training anew.
+    """A network that generates weights for any widths, a search, and training from scratch.
 
-    steps: scales a gene chooses from; hidden: width of the weight generators; epochs, batch, learning_rate: of the
-    PruningNet, else as the network's own recipe says (its first phase); calibration_images: training images that set a
-    candidate's batch norm statistics; search_images: at most so many development images judge a candidate.
+    After Liu et al., "MetaPruning" (ICCV 2019), which it is with both weights of the discrepancy 0. Otherwise
+    it is Meta-MMD, see `prune.pruning`. The discrepancy in the final training has a weight of its own: the
+    recipe's `mmd_weight`.
 
-    With both weights 0 it is MetaPruning. mmd_training: weight of the discrepancy between source domains in the
-    PruningNet's loss; mmd_search: in the fitness. The discrepancy in the final training is the recipe's own mmd_weight.
+    Attributes:
+        steps: Number of scales that a gene chooses from.
+        hidden: Width of the weight generators.
+        epochs: Of the PruningNet; None takes those of the recipe's first phase.
+        batch: Of the PruningNet; None takes that of the recipe's first phase.
+        learning_rate: Of the PruningNet; None takes the recipe's.
+        calibration_images: Training images that a candidate's batch norm statistics are measured on.
+        search_images: Limit on the development images that a candidate is evaluated on.
+        mmd_training: Weight of the discrepancy between source domains in the PruningNet's loss.
+        mmd_search: Weight of the discrepancy in the fitness.
+        search: The evolutionary search.
     """
 
     method: Literal["metapruning"]

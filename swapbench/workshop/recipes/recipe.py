@@ -1,4 +1,4 @@
-"""A training recipe: everything that decides what a trained checkpoint is, except the data and the seed, as a TOML file."""
+"""A training recipe: a TOML file of everything that decides a checkpoint, except the data and the seed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Phase(Frozen):
-    """Epochs at one input size. Earlier phases at smaller sizes are cheap; networks with a fixed head have one phase."""
+    """Epochs at one input size; early phases at smaller sizes are cheap."""
 
     size_px: int = Field(ge=16)
     epochs: int = Field(ge=1)
@@ -25,11 +25,11 @@ class Phase(Frozen):
 
 
 class Augmentation(Frozen):
-    """How far a training crop may differ from the deployed one. All zero: not at all."""
+    """How far a training crop may differ from the deployed one; with all zero it does not differ."""
 
     scale: float = Field(default=0.1, ge=0, lt=0.5, description="crop side times 1 - scale .. 1 + scale")
     shift: float = Field(
-        default=0.05, ge=0, lt=0.5, description="centre moves by up to this part of the side"
+        default=0.05, ge=0, lt=0.5, description="centre moves by up to this fraction of the side"
     )
     flip: float = Field(default=0.5, ge=0, le=1, description="probability of a mirrored image")
     brightness: float = Field(default=0.2, ge=0, lt=1, description="all channels times 1 - b .. 1 + b")
@@ -40,20 +40,29 @@ class Augmentation(Frozen):
 
 
 class Distillation(Frozen):
-    """What a student learns from trained networks besides the labels. Each weight switches a term; all 0 is plain training.
+    """What a student learns from trained networks besides the labels. All weights 0 is plain training.
 
-        (1 - weight) (the loss of the labels) + weight (T^2 KL of softened probabilities)   Hinton et al. 2015
-        + attention_weight (distance of normalised attention maps)                          Zagoruyko and Komodakis 2017
-        + hint_weight (MSE of the regressed features of a middle stage)                     Romero et al. 2015
+        (1 - weight) (loss of the labels) + weight (T^2 KL of softened probabilities)   Hinton et al. 2015
+        + attention_weight (distance of normalised attention maps)              Zagoruyko and Komodakis 2017
+        + hint_weight (MSE of the regressed features of a middle stage)                  Romero et al. 2015
         + map_weight (KL of each cell of the map of bona fide probability)
 
-    Two logits say one number an image; the other terms say where in the image. teachers: name of a card -> its share; of
-    several, the softened probabilities and the maps are averaged, and so are the distances from their attention and features.
+    Two logits hold one number an image; the other terms tell where in the image. The softened probabilities
+    and the maps of several teachers are averaged, and so are the distances from their attention maps and
+    features. Teacher and student always see the same view (Beyer et al., "Knowledge Distillation: A Good
+    Teacher Is Patient and Consistent", CVPR 2022).
 
-    views: so many augmented views of every image are fixed, each teacher answers them once, and its answers are kept on disk;
-    each time an image is used, one of them is drawn. 0: a fresh view and a fresh answer every time, at the price of a
-    teacher's forward pass each. Teacher and student always see the same view (Beyer et al., A Good Teacher Is Patient and
-    Consistent, 2022). bfloat16: teachers answer in it where the machine is made for it.
+    Attributes:
+        teachers: Name of a card -> its share.
+        weight: Of the softened probabilities.
+        temperature: T.
+        attention_weight: Of the attention maps.
+        hint_weight: Of the features.
+        map_weight: Of the map.
+        views: Number of augmented views of every image that are fixed, so that each teacher's outputs are
+            computed once and kept on disk; each time an image is used, one of them is drawn. With 0 every
+            view is fresh, at the price of a forward pass of each teacher.
+        bfloat16: Whether teachers compute in bfloat16 on devices made for it.
     """
 
     teachers: dict[str, Annotated[float, Field(gt=0)]] = Field(min_length=1)
@@ -67,17 +76,17 @@ class Distillation(Frozen):
 
     @property
     def on(self) -> bool:
-        """False where no term has a weight: teachers are not even opened then."""
+        """Whether any term has a weight; if none has, teachers are not even loaded."""
         return self.weight > 0 or self.spatial
 
     @property
     def spatial(self) -> bool:
-        """True where a term compares places, so that teacher and student must see the same part of a frame."""
+        """Whether a term compares places, so that teacher and student must see the same part of a frame."""
         return max(self.attention_weight, self.hint_weight, self.map_weight) > 0
 
 
 class TrainRecipe(Frozen):
-    """How to train one network. `name` and `recipe` become the card's and so the file's name."""
+    """How to train one network. The card, and so its file, gets the recipe's `name` and `recipe`."""
 
     name: str
     recipe: str | None = None
@@ -112,21 +121,21 @@ class TrainRecipe(Frozen):
         if self.phases[-1].size_px != self.preprocessing.width_px:
             raise ValueError("the last phase must train at the deployed size, width_px")
         if self.output.kind != "logits" or self.output.bona_fide_index not in (0, 1):
-            raise ValueError("training needs two classes given as logits")
+            raise ValueError("training needs logits of two classes")
         return self
 
     @property
     def stem(self) -> str:
-        """File name of the card and the checkpoint without suffix."""
+        """File name of the card and the checkpoint, without suffix."""
         return f"{self.name}.{self.recipe}" if self.recipe else self.name
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases."""
+        """The number of epochs of all phases."""
         return sum(phase.epochs for phase in self.phases)
 
     def phase(self, epoch: int) -> Phase:
-        """The phase of an epoch counted from 0."""
+        """The phase of an epoch, which counts from 0."""
         for phase in self.phases:
             if epoch < phase.epochs:
                 return phase
@@ -135,11 +144,16 @@ class TrainRecipe(Frozen):
 
 
 def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
-    """The recipe in a TOML file, with a method laid over it: another TOML file, whose keys win over the network's.
+    """Read a recipe.
 
-    Tables are joined key by key. Raises BadCard naming the file and the field.
+    Args:
+        path: The TOML file of the network.
+        method: A TOML file whose keys override the network's; tables are merged key by key.
+
+    Raises:
+        BadCard: A file cannot be read, or the recipe is not valid; the message names the file and the field.
     """
-    raw = toml_table(path) if method is None else _joined(toml_table(path), toml_table(method))
+    raw = toml_table(path) if method is None else _merged(toml_table(path), toml_table(method))
     try:
         return TrainRecipe.model_validate(raw)
     except ValidationError as error:
@@ -148,7 +162,11 @@ def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
 
 
 def toml_table(path: Path) -> dict[str, Any]:
-    """A TOML file of recipes as it stands. Raises BadCard where it is none."""
+    """The content of a TOML file.
+
+    Raises:
+        BadCard: The file cannot be read, or is not TOML.
+    """
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
@@ -158,7 +176,7 @@ def toml_table(path: Path) -> dict[str, Any]:
         raise BadCard(f"{path} is not TOML: {error}") from error
 
 
-def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    both = below.keys() & above.keys()
-    tables = {key for key in both if isinstance(below[key], dict) and isinstance(above[key], dict)}
-    return {**below, **above, **{key: _joined(below[key], above[key]) for key in tables}}
+def _merged(table: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
+    both = table.keys() & overrides.keys()
+    nested = {key for key in both if isinstance(table[key], dict) and isinstance(overrides[key], dict)}
+    return {**table, **overrides, **{key: _merged(table[key], overrides[key]) for key in nested}}

@@ -1,6 +1,7 @@
-"""How much is spent on a training, apart from what is trained: a TOML file that is laid over any recipe.
+"""How much is spent on a training, apart from what is trained: a TOML file that applies to any recipe.
 
-The recipes are the full schedule. A smaller one makes a protocol of many trainings possible on a small machine, or a first try.
+The recipes hold the full schedule. A smaller one makes a protocol of many trainings feasible on a small
+machine, or serves a first try.
 """
 
 from __future__ import annotations
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 
 
 class Schedule(Frozen):
-    """epochs: a factor, of every phase's epochs, of a PruningNet's and of the warm-up; search: takes the recipe's place."""
+    """How much is spent.
+
+    Attributes:
+        epochs: Factor of the epochs of every phase, of a PruningNet and of the warm-up.
+        search: Replaces the recipe's search; None keeps it.
+    """
 
     epochs: float = Field(default=1.0, gt=0)
     search: Search | None = None
 
     def over(self, recipe: TrainRecipe) -> TrainRecipe:
-        """The recipe with this much spent on it."""
+        """The recipe with this schedule."""
         phases = tuple(
             phase.replace(epochs=max(1, round(phase.epochs * self.epochs))) for phase in recipe.phases
         )
@@ -39,7 +45,12 @@ class Schedule(Frozen):
 
 
 def read_schedule(path: Path) -> Schedule:
-    """Raises BadCard naming the file and the field."""
+    """Read a schedule.
+
+    Raises:
+        BadCard: The file cannot be read, or the schedule is not valid; the message names the file and the
+            field.
+    """
     try:
         return Schedule.model_validate(toml_table(path))
     except ValidationError as error:

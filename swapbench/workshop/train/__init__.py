@@ -1,1 +1,1 @@
-"""Training: one loop, its losses, several processes, the score on the development split."""
+"""Training: setup, loop and state, the domain loss, several processes, scores on the development split."""

@@ -1,4 +1,4 @@
-"""How good a network is on a split: its scores, and their error rates. For the development split; knows nothing of training."""
+"""How good a network is on a split, such as the development split in training: its scores and error rates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SCORING_BATCH = 32
 
 
-def scores(
+def network_scores(
     network: nn.Module,
     prepared: Prepared,
     preprocessing: Preprocessing,
@@ -30,27 +30,31 @@ def scores(
     *,
     bfloat16: bool = False,
 ) -> NDArray[np.float64]:
-    """The bona fide score of every prepared image, NaN where it could not be read, computed where the network is."""
+    """The bona fide score of every prepared image [n], NaN where it could not be read."""
     pixels = prepared.crops()
     device = next(network.parameters()).device
     network.eval()
-    found: list[Tensor] = []
+    batches: list[Tensor] = []
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         for start in range(0, len(pixels), SCORING_BATCH):
             images = torch.from_numpy(normalise(pixels[start : start + SCORING_BATCH], preprocessing))
             logits = network(images.permute(0, 3, 1, 2).to(device)).double()
-            found.append(torch.softmax(logits, 1)[:, output.bona_fide_index].cpu())
-    result: NDArray[np.float64] = torch.cat(found).numpy()
-    result[list(prepared.failures)] = np.nan
-    return result
+            batches.append(torch.softmax(logits, 1)[:, output.bona_fide_index].cpu())
+    scores: NDArray[np.float64] = torch.cat(batches).numpy()
+    scores[list(prepared.failures)] = np.nan
+    return scores
 
 
-def dev_results(samples: Sequence[Sample], found: NDArray[np.float64]) -> dict[str, float]:
-    """EER, AUC and class-balanced log loss of bona fide scores; NaN is left out."""
-    known = np.isfinite(found)
-    real = np.array([sample.bona_fide for sample in samples])[known]
-    found = found[known]
-    equal = eer_threshold(found[real], found[~real])
-    chance = np.clip(np.where(real, found, 1 - found), 1e-7, 1.0)
-    loss = -(np.log(chance[real]).mean() + np.log(chance[~real]).mean()) / 2
-    return {"eer": equal.eer, "auc": auc(found[real], found[~real]), "loss": round(float(loss), 6)}
+def dev_results(samples: Sequence[Sample], scores: NDArray[np.float64]) -> dict[str, float]:
+    """EER, AUC and class-balanced log loss of the bona fide scores [n] of samples; NaN is left out."""
+    scored = np.isfinite(scores)
+    bona_fide = np.array([sample.bona_fide for sample in samples])[scored]
+    scores = scores[scored]
+    equal = eer_threshold(scores[bona_fide], scores[~bona_fide])
+    likelihood = np.clip(np.where(bona_fide, scores, 1 - scores), 1e-7, 1.0)
+    loss = -(np.log(likelihood[bona_fide]).mean() + np.log(likelihood[~bona_fide]).mean()) / 2
+    return {
+        "eer": equal.eer,
+        "auc": auc(scores[bona_fide], scores[~bona_fide]),
+        "loss": round(float(loss), 6),
+    }

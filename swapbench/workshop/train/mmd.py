@@ -1,8 +1,9 @@
-"""Maximum mean discrepancy between domains: how differently a network sees what differs only in camera, printer or light.
+"""Maximum mean discrepancy (MMD) between domains: how much features depend on camera, printer or light.
 
-Gretton et al., A Kernel Two-Sample Test (2012), the unbiased estimator; the mean of three Gaussian kernels about the median
-heuristic. Between the *source* domains of face anti-spoofing as in Li et al., Learning Generalized Deep Feature
-Representation (2018): the target domain is never looked at. Where it enters Meta-MMD is our reading (see prune).
+The unbiased estimator of Gretton et al., "A Kernel Two-Sample Test" (JMLR 2012), with the mean of three
+Gaussian kernels around the median heuristic. It compares the *source* domains of face anti-spoofing, as in Li
+et al., "Learning Generalized Deep Feature Representation for Face Anti-Spoofing" (TIFS 2018); the target
+domain is never looked at. Where it enters Meta-MMD is our reading (see `prune.pruning`).
 """
 
 from __future__ import annotations
@@ -19,31 +20,43 @@ if TYPE_CHECKING:
     from swapbench.data.dataset import Dataset
 
 MmdOver = Literal["each_class", "all", "bona_fide"]
-"""each_class: the mean of bona fide and attacks, each compared with its own class, so that classes in unequal parts are no
-discrepancy; all: whatever the class; bona_fide: living faces alone, attacks may differ between domains."""
+"""Which features of two domains are compared.
+
+each_class compares bona fide with bona fide and attacks with attacks and takes the mean, so that classes in
+unequal parts are no discrepancy; all ignores the class; bona_fide compares living faces alone: attacks may
+differ between domains.
+"""
 
 KERNEL_WIDTHS = (0.5, 1.0, 2.0)
-"""Multiples of the bandwidth."""
+"""Widths of the three kernels, as multiples of the bandwidth."""
 
 
 def squared_distances(x: Tensor, y: Tensor) -> Tensor:
-    """[n, d] and [m, d] to [n, m], never negative. Without a root, whose gradient at equal points is infinite."""
+    """Squared Euclidean distances of [n, d] and [m, d]: [n, m], never negative.
+
+    Squared, because the gradient of the root at equal points is infinite.
+    """
     squares = x.square().sum(1)[:, None] + y.square().sum(1)[None, :]
     return (squares - 2 * x @ y.T).clamp_min(0)
 
 
 def median_bandwidth(features: Tensor) -> float:
-    """The median squared distance of different rows of [n, d], the lower of two middle ones; no gradient flows through it."""
+    """The (lower) median squared distance of different rows of [n, d]; without gradient."""
     rows = features.detach()
     first, second = torch.triu_indices(len(rows), len(rows), 1)
     return max(float(squared_distances(rows, rows)[first, second].median()), 1e-12)
 
 
 def mmd_squared(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
-    """Squared MMD of the samples [n, d] and [m, d], n and m at least 2: unbiased, so about 0 and often negative where they are alike.
+    """Unbiased estimate of the squared MMD of two samples: about 0, and often negative, where they are alike.
 
-    Kernel: mean over a in KERNEL_WIDTHS of exp(-distance^2 / (2 a bandwidth)). The biased estimator would be far above 0
-    at the sizes of a batch (0.03 where 32 and 32 of one distribution are compared).
+    The kernel is the mean over a in KERNEL_WIDTHS of exp(-distance^2 / (2 a bandwidth)). The biased estimate
+    would be far above 0 at the size of a batch (0.03 where 32 and 32 rows of one distribution are compared).
+
+    Args:
+        x: Features [n, d], n at least 2.
+        y: Features [m, d], m at least 2.
+        bandwidth: A squared distance, see `median_bandwidth`.
     """
     n, m = len(x), len(y)
     of_x, of_y, across = _kernel(x, x, bandwidth), _kernel(y, y, bandwidth), _kernel(x, y, bandwidth)
@@ -55,34 +68,44 @@ def mmd_squared(x: Tensor, y: Tensor, bandwidth: float) -> Tensor:
 def domain_discrepancy(
     features: Tensor, domains: Tensor, bona_fide: Tensor, over: MmdOver, bandwidth: float | None = None
 ) -> Tensor:
-    """Mean squared MMD over all pairs of domains: features [n, d], domains [n] numbers, bona_fide [n] 0 or 1; a scalar.
+    """Mean squared MMD over all pairs of domains: a scalar.
 
-    bandwidth: None takes the median of these features, which makes the number independent of their scale; give one to
-    compare networks. What has fewer than two rows is left out; where no pair is left the result is 0, with a gradient of 0.
+    Domains with fewer than two rows are left out; where no pair is left the result is 0, with a gradient of
+    0.
+
+    Args:
+        features: [n, d].
+        domains: Number of the domain of each row [n].
+        bona_fide: 0 or 1 for each row [n].
+        over: Which rows of two domains are compared.
+        bandwidth: None takes the median of these features, which makes the result independent of their scale.
+            Give one to compare networks.
     """
     bandwidth = median_bandwidth(features) if bandwidth is None else bandwidth
-    of_interest = {
+    selections = {
         "each_class": (bona_fide == 1, bona_fide == 0),
         "all": (torch.ones_like(bona_fide, dtype=torch.bool),),
         "bona_fide": (bona_fide == 1,),
     }[over]
     means = []
-    for chosen in of_interest:
-        groups = [features[chosen & (domains == number)] for number in torch.unique(domains)]
+    for selection in selections:
+        groups = [features[selection & (domains == number)] for number in torch.unique(domains)]
         pairs = combinations([group for group in groups if len(group) >= 2], 2)
-        found = [mmd_squared(one, other, bandwidth) for one, other in pairs]
-        if found:
-            means.append(torch.stack(found).mean())
+        discrepancies = [mmd_squared(x, y, bandwidth) for x, y in pairs]
+        if discrepancies:
+            means.append(torch.stack(discrepancies).mean())
     return torch.stack(means).mean() if means else features.sum() * 0
 
 
 def require_domains(dataset: Dataset, split: str) -> None:
-    """Raise BadDataset where a split has fewer than two domains."""
+    """Check that a split has at least two domains, and raise BadDataset where it has not."""
     names = sorted({sample.domain for sample in dataset.samples(split)})
     if len(names) < 2:
         raise BadDataset(
-            f"the recipe compares domains, and {split} of {dataset.name} has only {names[0] or 'one without a name'}",
-            remedy="Take several sources, as in --protocol A+B+C:D, or set mmd_weight, mmd_training and mmd_search to 0.",
+            f"the recipe compares domains, but {split} of {dataset.name} has only "
+            f"{names[0] or 'one without a name'}",
+            remedy="Take several sources, as in --protocol A+B+C:D, or set mmd_weight, mmd_training "
+            "and mmd_search to 0.",
         )
 
 

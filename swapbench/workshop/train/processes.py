@@ -1,10 +1,11 @@
-"""Several processes that train one network together, each on a GPU of its own: torchrun starts them, PyTorch's DDP keeps them alike.
+"""Several processes that train one network together, each on a GPU of its own (DistributedDataParallel).
 
     torchrun --nproc-per-node 2 --local-ranks-filter 0 -m swapbench train resnet18_map
 
-Each process has its share of every batch, so the recipe means what it means on one device: the same steps, batches and learning
-rates. What is not the same: batch norm and the discrepancy between domains see the images of one share. One process leads; it
-alone judges, searches and writes, and what it leaves on disk is there for the others.
+Each process has its share of every batch, so a recipe means what it means on one device: the same steps,
+batches and learning rates. One difference remains: batch norm and the discrepancy between domains see the
+images of one share only. One process leads: it alone evaluates, searches and writes, and the others read what
+it leaves on disk.
 """
 
 from __future__ import annotations
@@ -28,33 +29,40 @@ if TYPE_CHECKING:
     from swapbench.workshop.recipes.recipe import Phase
 
 _PATIENCE = timedelta(days=7)
-"""How long the others wait for what the leader does alone, which may be a search of days. A process that dies ends them all."""
+"""How long the others wait for what the leader does alone, which may be a search of days.
+
+A process that dies ends them all at once.
+"""
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among `count`, by its rank from 0."""
+    """This process, by its rank from 0, among `count`."""
 
     rank: int = 0
     count: int = 1
 
     @property
     def leads(self) -> bool:
-        """Whether this one writes."""
+        """Whether this process evaluates, searches and writes."""
         return self.rank == 0
 
     @property
     def share(self) -> slice:
-        """Which rows of a batch are this process's."""
+        """The rows of a batch that belong to this process."""
         return slice(self.rank, None, self.count)
 
     def require_equal_shares(self, phases: Sequence[Phase]) -> None:
-        """UserError where a batch cannot be dealt out evenly: gradients are averaged over processes, not over images."""
+        """Check that every batch can be dealt out evenly: gradients are averaged over processes, not images.
+
+        Raises:
+            UserError: The number of processes does not divide a batch.
+        """
         for phase in phases:
             if phase.batch % self.count:
                 raise UserError(
                     f"{self.count} processes cannot share a batch of {phase.batch} images evenly",
-                    remedy=f"Start as many as divide {phase.batch}, or change batch in the recipe.",
+                    remedy=f"Use a number that divides {phase.batch}, or change batch in the recipe.",
                 )
 
     def wrapped(self, losses: nn.Module) -> nn.Module:
@@ -65,20 +73,20 @@ class Processes:
         return nn.parallel.DistributedDataParallel(losses, find_unused_parameters=True)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes."""
+        """The mean of `values`, in place, over all processes."""
         if self.count > 1:
             distributed.all_reduce(values)
             values /= self.count
         return values
 
     def together(self) -> None:
-        """Wait until all are here."""
+        """Wait until all processes get here."""
         if self.count > 1:
             distributed.barrier()
 
     @contextlib.contextmanager
     def first(self) -> Iterator[None]:
-        """The leader runs the block, and after it the others."""
+        """Run the block in the leading process, and then in the others."""
         if not self.leads:
             self.together()
         yield
@@ -91,9 +99,12 @@ ALONE = Processes()
 
 @contextlib.contextmanager
 def joined() -> Iterator[Processes]:
-    """The processes that torchrun started, this one among them; ALONE where it was not started by torchrun.
+    """The processes that torchrun started, this one among them; ALONE where torchrun did not start it.
 
-    On CUDA each takes the GPU of its local rank. Raises UserError where there are more processes than GPUs.
+    On CUDA each takes the GPU of its local rank.
+
+    Raises:
+        UserError: There are more processes than GPUs.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ALONE
@@ -103,8 +114,9 @@ def joined() -> Iterator[Processes]:
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
             raise UserError(
-                f"{os.environ['LOCAL_WORLD_SIZE']} processes, but {torch.cuda.device_count()} GPUs",
-                remedy="Give torchrun --nproc-per-node as many as there are GPUs.",
+                f"{os.environ['LOCAL_WORLD_SIZE']} processes were started, but there are "
+                f"{torch.cuda.device_count()} GPUs",
+                remedy="Give torchrun a --nproc-per-node of at most the number of GPUs.",
             )
         torch.cuda.set_device(local)
     distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)

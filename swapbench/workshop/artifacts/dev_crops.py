@@ -1,0 +1,67 @@
+"""Crops of the development split that exports are calibrated with and compared on."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CALIBRATION_SAMPLES = 128
+PARITY_SAMPLES = 128
+
+
+@dataclass(frozen=True, eq=False)
+class DevCrops:
+    """Real crops of the development split, for calibration and parity.
+
+    Frames that could not be read are left out.
+
+    Attributes:
+        crops: uint8 [n, height, width, 3] of the card's input size and channel order, from
+            `data.preprocess.prepare`.
+        bona_fide: bool [n].
+    """
+
+    crops: NDArray[np.uint8]
+    bona_fide: NDArray[np.bool_]
+
+    def digest(self) -> str:
+        """The sha256 of pixels and labels."""
+        import numpy as np
+
+        total = hashlib.sha256(repr(self.crops.shape).encode())
+        total.update(np.ascontiguousarray(self.crops).data)
+        total.update(np.ascontiguousarray(self.bona_fide, np.bool_).data)
+        return total.hexdigest()
+
+
+def chosen_rows(bona_fide: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows for calibration and rows for parity: half of each class, spread evenly, the same on every call.
+
+    Parity is checked on rows that calibration has not seen, unless that would leave less than a quarter of
+    what it wants.
+
+    Args:
+        bona_fide: bool [n].
+    """
+    import numpy as np
+
+    rows = np.arange(len(bona_fide), dtype=np.intp)
+    calibration = _spread(rows, bona_fide, CALIBRATION_SAMPLES)
+    unseen = np.setdiff1d(rows, calibration)
+    candidates = unseen if len(unseen) >= PARITY_SAMPLES // 4 else rows
+    return calibration, _spread(candidates, bona_fide[candidates], PARITY_SAMPLES)
+
+
+def _spread(rows: NDArray[np.intp], bona_fide: NDArray[np.bool_], most: int) -> NDArray[np.intp]:
+    import numpy as np
+
+    picked = []
+    for group in (rows[bona_fide], rows[~bona_fide]):
+        count = min(len(group), most // 2)
+        picked.append(group[np.arange(count) * len(group) // max(count, 1)])
+    return np.sort(np.concatenate(picked))

@@ -1,0 +1,203 @@
+"""The cache of exported files: where a file lies, what it depends on, and whether it counts.
+
+A file lies at `<cache>/<first 8 of its key>/<variant.file_name>`, and beside it `<file>.json`, its sidecar.
+The key is a digest of everything that the bytes and the parity depend on: checkpoint, architecture,
+preprocessing, meaning of the output, precision, format, the versions of the exporters, and the crops used.
+The sidecar is written last, so a file without one does not count; a file that no longer has its sha256 is
+made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from swapbench import errors
+from swapbench.files import write_atomically
+from swapbench.records import Frozen, ModelCard, Parity, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from swapbench.errors import SwapbenchError
+    from swapbench.records import Format
+
+EXPORTER_VERSION = 2
+"""Part of every key: raise it when a change here or in `export` changes the bytes or the parity of a file."""
+
+PACKAGES: dict[Format, tuple[str, ...]] = {
+    "onnx": ("torch", "onnx", "onnxscript", "onnxslim", "onnxconverter-common", "onnxruntime"),
+    "tflite": ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
+}
+"""Packages whose version the bytes of a file of that format depend on."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A file that agrees with its network and can be measured."""
+
+    variant: Variant
+    path: Path
+    sha256: str
+    parity: Parity
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A variant that could not be made, or (with path and parity) does not agree with its network."""
+
+    variant: Variant
+    error: SwapbenchError
+    path: Path | None = None
+    parity: Parity | None = None
+
+
+class Sidecar(Frozen):
+    """What is recorded beside a finished file.
+
+    Attributes:
+        key: Digest of `parts`.
+        parts: Everything that the bytes and the parity of the file depend on.
+        sha256: Of the file.
+        parity: None beside a base, the fp32 graph that the precisions are made from.
+        export_s: Wall time of making and checking this file alone; the base has its own.
+        float_layers: Number of weighted layers from the input on that an int8 file keeps in float.
+    """
+
+    key: str
+    parts: dict[str, Any]
+    sha256: str
+    parity: Parity | None
+    export_s: float
+    float_layers: int = 0
+
+
+def description(card: ModelCard, variant: Variant) -> str:
+    """The JSON that is stored in a file: network, checkpoint, preprocessing, meaning of the output."""
+    content = {
+        "network": card.name,
+        "recipe": card.recipe,
+        "precision": variant.precision,
+        "checkpoint_sha256": card.checkpoint_sha256,
+        "preprocessing": card.preprocessing.model_dump(mode="json"),
+        "output": card.output.model_dump(mode="json"),
+        "licence": card.licence,
+        "source": card.source,
+    }
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
+
+
+def key_parts(card: ModelCard, variant: Variant, data_digest: str) -> dict[str, Any]:
+    """Everything that the bytes or the parity of a file depend on."""
+    return {
+        **base_parts(card, variant.format),
+        "file": variant.file_name,
+        "description": description(card, variant),
+        "data": data_digest,
+    }
+
+
+def artifact_path(card: ModelCard, variant: Variant, cache_dir: Path, data_digest: str) -> Path:
+    """Path of the file of a variant, whether or not it exists."""
+    return cache_dir / digest(key_parts(card, variant, data_digest))[:8] / variant.file_name
+
+
+def cached(card: ModelCard, variant: Variant, cache_dir: Path, data_digest: str) -> Built | Failed | None:
+    """What the cache holds for a variant: a good file, one that failed parity, or None for neither."""
+    path = artifact_path(card, variant, cache_dir, data_digest)
+    sidecar = valid_sidecar(path, digest(key_parts(card, variant, data_digest)))
+    if sidecar is None or sidecar.parity is None:
+        return None
+    from swapbench.pad.agreement import check
+
+    try:
+        check(sidecar.parity, reference=f"the PyTorch network of card {card.name}", artifact=path.name)
+    except errors.ParityFailed as error:
+        return Failed(variant, error, path, sidecar.parity)
+    return Built(variant, path, sidecar.sha256, sidecar.parity)
+
+
+def missing(card: ModelCard, variants: Sequence[Variant], cache_dir: Path, data_digest: str) -> list[Variant]:
+    """The variants that would have to be exported."""
+    return [variant for variant in variants if cached(card, variant, cache_dir, data_digest) is None]
+
+
+def base_parts(card: ModelCard, kind: Format) -> dict[str, Any]:
+    """What every file of a network in a format depends on, whatever its precision."""
+    return {
+        "exporter": EXPORTER_VERSION,
+        "packages": {name: _version(name) for name in PACKAGES[kind]},
+        "format": kind,
+        "checkpoint_sha256": card.checkpoint_sha256,
+        "rename_keys": card.rename_keys,
+        "family": card.family,
+        "architecture": card.architecture,
+        "size_px": [card.preprocessing.height_px, card.preprocessing.width_px],
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def digest(parts: dict[str, Any]) -> str:
+    """The key of a file: the sha256 of what it depends on."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def valid_sidecar(path: Path, key: str) -> Sidecar | None:
+    """The sidecar of a file, where the file is whole and was made for this key; else None."""
+    try:
+        sidecar = Sidecar.model_validate_json(_beside(path).read_bytes())
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValidationError):
+        return None
+    return sidecar if sidecar.key == key and sidecar.sha256 == sha256 else None
+
+
+def save(
+    path: Path,
+    content: bytes,
+    key: str,
+    parts: dict[str, Any],
+    parity: Parity | None,
+    started: float,
+    float_layers: int = 0,
+) -> None:
+    """Write a file into the cache. An old sidecar is removed first and the new one written last.
+
+    Args:
+        path: The file.
+        content: Its bytes.
+        key: Digest of `parts`.
+        parts: Everything that the file depends on.
+        parity: None for a base.
+        started: `time.monotonic()` when the export began.
+        float_layers: See `Sidecar`.
+    """
+    _beside(path).unlink(missing_ok=True)
+    write_atomically(path, content)
+    sidecar = Sidecar(
+        key=key,
+        parts=parts,
+        sha256=hashlib.sha256(content).hexdigest(),
+        parity=parity,
+        export_s=round(time.monotonic() - started, 3),
+        float_layers=float_layers,
+    )
+    write_atomically(_beside(path), sidecar.model_dump_json(indent=1) + "\n")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
