@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Python keeps its bytecode even where the environment forbids it: pip compiles nothing (of 20,000 modules few are used), and
-# every process that imports PyTorch and the converter would compile them anew, for ten seconds each.
+# Python keeps its bytecode even where the environment forbids it. pip compiles nothing (of 20,000 modules few are
+# used), so every process that imports PyTorch and the converter would compile them anew, for ten seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 

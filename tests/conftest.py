@@ -18,6 +18,8 @@ hypothesis.settings.load_profile("swapbench")
 
 REPOSITORY = Path(__file__).parents[1]
 PRETRAINED = REPOSITORY.parent / "shared" / "pretrained" / "minivision"
+LONGEST = "test_nets_export.py"
+"""A quarter of the whole time. A file is one process's: begun last, this one would keep the others waiting."""
 
 
 def skip_without(package: str) -> None:
@@ -29,7 +31,7 @@ def skip_without(package: str) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no core idles at the end; hardware tests only when asked for."""
     slow_files = {item.path for item in items if "slow" in item.keywords}
-    items.sort(key=lambda item: item.path not in slow_files)
+    items.sort(key=lambda item: (item.path.name != LONGEST, item.path not in slow_files))
     if "hardware" in (config.option.markexpr or "") and "not hardware" not in config.option.markexpr:
         return
     skip = pytest.mark.skip(reason="needs hardware: run with -m hardware")
