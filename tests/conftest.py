@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+# Before NumPy and PyTorch are imported: the suite runs a process per core, where a second thread only waits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # shared machines pause at will: a slow example is no failure
 hypothesis.settings.register_profile("swapbench", deadline=None)
@@ -13,10 +18,20 @@ hypothesis.settings.load_profile("swapbench")
 
 REPOSITORY = Path(__file__).parents[1]
 PRETRAINED = REPOSITORY.parent / "shared" / "pretrained" / "minivision"
+LONGEST = "test_nets_export.py"
+"""A quarter of the whole time. A file is one process's: begun last, it keeps the others waiting."""
+
+
+def skip_without(package: str) -> None:
+    """Skip where a package is not installed, without importing it: litert_torch takes seconds."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"needs the package {package}", allow_module_level=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Hardware tests run only when asked for by marker or path."""
+    """Files with slow tests first, so that no core idles at the end; hardware tests only when asked for."""
+    slow_files = {item.path for item in items if "slow" in item.keywords}
+    items.sort(key=lambda item: (item.path.name != LONGEST, item.path not in slow_files))
     if "hardware" in (config.option.markexpr or "") and "not hardware" not in config.option.markexpr:
         return
     skip = pytest.mark.skip(reason="needs hardware: run with -m hardware")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import skip_without
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -234,7 +235,7 @@ def test_the_description_in_a_file_can_be_read_without_this_project() -> None:
 @pytest.fixture(scope="module")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelCard, Path, Path]:
     """A card of a small network with a checkpoint, and a cache in which all six variants were built."""
-    pytest.importorskip("litert_torch.version")
+    skip_without("litert_torch")
     torch = pytest.importorskip("torch")
     from swapbench.workshop.nets import build as network_of
     from swapbench.workshop.nets.checkpoint import save_checkpoint

@@ -243,6 +243,16 @@ def trained(recipe: TrainRecipe, stripes: Dataset, out: Path, taught: Path, **op
     return train(recipe, stripes, out, TrainingSetup(teachers={"tiny": taught / "tiny.toml"}, **options))
 
 
+@pytest.fixture(scope="module", params=[0, 2])
+def uncut(
+    request: pytest.FixtureRequest, stripes: Dataset, taught: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, Path]:
+    """Views of a student that was trained without a stop, and its folder."""
+    folder = tmp_path_factory.mktemp("uncut")
+    trained(student(**EVERY, views=request.param), stripes, folder, taught)
+    return request.param, folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("views", [0, 2])
 def test_a_term_without_weight_changes_no_bit_and_one_with_weight_does(
@@ -305,12 +315,11 @@ def build_thin() -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["computing teacher outputs", "training thin", "epoch 1/3", "epoch 2/3"])
-@pytest.mark.parametrize("views", [0, 2])
 def test_a_killed_student_goes_on_and_ends_in_the_same_weights(
-    stripes: Dataset, tmp_path: Path, taught: Path, moment: str, views: int
+    stripes: Dataset, tmp_path: Path, taught: Path, moment: str, uncut: tuple[int, Path]
 ) -> None:
+    views, whole = uncut
     recipe = student(**EVERY, views=views)
-    whole = trained(recipe, stripes, tmp_path / "whole", taught)
     calls = 0
 
     def say(line: str) -> None:
@@ -334,9 +343,9 @@ def test_a_killed_student_goes_on_and_ends_in_the_same_weights(
     assert not (cut / "thin.toml").exists()
     lines: list[str] = []
     resumed = trained(recipe, stripes, cut, taught, say=lines.append)
-    assert resumed.checkpoint_sha256 == whole.checkpoint_sha256
+    assert resumed.checkpoint_sha256 == read_card(whole / "thin.toml").checkpoint_sha256
     assert lines[0].startswith("resuming after epoch" if moment.startswith("epoch") else "epoch 1/3")
-    curves = [(tmp_path / one / "thin.curve.csv").read_text().splitlines() for one in ("whole", "cut")]
+    curves = [(one / "thin.curve.csv").read_text().splitlines() for one in (whole, cut)]
     without_seconds = [[line.rpartition(",")[0] for line in curve] for curve in curves]
     assert without_seconds[0] == without_seconds[1]
     assert len(curves[0]) == 4

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import skip_without
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("litert_torch.version")
+skip_without("litert_torch")
 
 import small_nets  # noqa: E402 - torch must be there first
 from ai_edge_litert import schema_py_generated as schema  # noqa: E402

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from conftest import skip_without
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("litert_torch.version")
+skip_without("litert_torch")
 
 import onnxruntime  # noqa: E402 - torch must be there first
 from ai_edge_litert.interpreter import Interpreter  # noqa: E402

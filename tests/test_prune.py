@@ -468,18 +468,31 @@ def test_with_every_discrepancy_off_meta_mmd_is_metapruning_and_with_any_on_it_i
     assert last[1] != plain[1]
 
 
+TWO_EPOCHS = (Phase(size_px=32, epochs=2, batch=8),)
+
+
+@pytest.fixture(scope="module")
+def uncut(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a pruning that went through without a stop."""
+    from swapbench.workshop.prune.pruning import prune
+
+    folder = tmp_path_factory.mktemp("uncut")
+    prune(recipe(META, phases=TWO_EPOCHS), stripes, folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", ["PruningNet epoch 1", "searching", "widths:", "epoch 1/2"])
 def test_pruning_that_was_cut_anywhere_goes_on_to_the_same_network(
     stripes: Dataset,
     tmp_path: Path,
     moment: str,
+    uncut: Path,
 ) -> None:
     from swapbench.workshop.prune.pruning import prune
     from swapbench.workshop.train.setup import TrainingSetup
 
-    two = recipe(META, phases=(Phase(size_px=32, epochs=2, batch=8),))
-    prune(two, stripes, tmp_path / "whole")
+    two = recipe(META, phases=TWO_EPOCHS)
 
     def say(line: str) -> None:
         if line.startswith(moment):
@@ -499,7 +512,7 @@ def test_pruning_that_was_cut_anywhere_goes_on_to_the_same_network(
         "PruningNet resuming after epoch 1 of 2" if in_pruning_net else "a candidate took"
     )
     stem = "thin.metapruning-0_15M"
-    assert result(tmp_path / "cut", stem) == result(tmp_path / "whole", stem)
+    assert result(tmp_path / "cut", stem) == result(uncut, stem)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from conftest import PRETRAINED
+from conftest import PRETRAINED, skip_without
 
 from swapbench import bench
 from swapbench.cards import read_card
@@ -218,7 +218,7 @@ def reference(cards: Cards, crops: dict[str, NDArray[np.uint8]]) -> Probabilitie
 @pytest.fixture(scope="module")
 def made(cards: Cards, folder: Path) -> Made:
     """Every file of both networks, as `swapbench export` makes them."""
-    pytest.importorskip("litert_torch.version")
+    skip_without("litert_torch")
     found: Made = {}
     for path, card in cards.items():
         wanted = [Variant(net=card.name, precision=precision, format=kind) for precision, kind in KINDS]

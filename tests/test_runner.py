@@ -513,9 +513,12 @@ TOO_OLD = "int LiteRtCreateEnvironment(void) { return 0; }"
 
 
 def library(folder: Path, source: str) -> str:
-    compiler = building.find_compiler(building.this_computer())
+    target = building.this_computer()
+    compiler = building.find_compiler(target)
     (folder / "lib.c").write_text(source)
-    argv = [*compiler, "-shared", "-fPIC", "-w", str(folder / "lib.c"), "-o", str(folder / "lib.so")]
+    # with the runner's options: for others zig first builds its own libraries, which takes half a minute
+    options = ["-target", f"{target}-gnu.{building.GLIBC}", "-O2", "-s", "-shared", "-fPIC", "-w"]
+    argv = [*compiler, *options, str(folder / "lib.c"), "-o", str(folder / "lib.so")]
     subprocess.run(argv, check=True, capture_output=True)
     return str(folder / "lib.so")
 
