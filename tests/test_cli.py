@@ -78,7 +78,7 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
         (["data", "simulate", "--split", "tset"], "Did you mean test?"),
         (["report"], "swapbench run"),
         (["report", "nowhere"], "holds no records"),
-        (["run", "--name", "../up", "x.onnx"], "no name for a run"),
+        (["run", "--name", "../up", "x.onnx"], "not a valid run name"),
         (["run", "x.onnx"], "cannot read x.onnx"),
     ],
 )

@@ -10,7 +10,6 @@ import pytest
 from tiny_files import small_onnx, small_tflite
 
 from swapbench import catalog, cli
-from swapbench.cli import profile as profile_cli
 from swapbench.commands import profile
 from swapbench.ports import Node
 from swapbench.testing import Fake, FakeModel
@@ -165,8 +164,16 @@ def test_a_machine_that_changes_in_the_middle_is_not_valid(
     assert "power source changed from mains to battery" in capsys.readouterr().err
 
 
-def test_the_processes_on_the_command_line_are_those_of_the_command() -> None:
-    assert profile_cli.PROCESSES == profile.PROCESSES
+def test_the_defaults_on_the_command_line_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = []
+
+    def profiled(_: object, request: profile.ProfileRequest, **__: object) -> None:
+        requests.append(request)
+        raise UserError("enough")
+
+    monkeypatch.setattr(profile, "profile", profiled)
+    assert cli.main(["profile", "a.onnx"]) == 2
+    assert requests == [profile.ProfileRequest(Path("a.onnx"))]
 
 
 # ------------------------------------------------------------------------------------------ the gate explains a FAIL

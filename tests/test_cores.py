@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from swapbench.bench.experiment import Candidate
-from swapbench.commands.device import Cluster, DeviceRequest
+from swapbench.commands.options import DeviceOptions
+from swapbench.commands.place import Cluster
 from swapbench.errors import UnknownName, UserError
 from swapbench.modelfile import Graph, Tensor
 from swapbench.ports import Finished
@@ -37,22 +38,22 @@ def candidate(tool: BenchmarkModel | None = None) -> Candidate:
 
 
 def test_kinds_of_cores_are_typed_with_commas_or_swept() -> None:
-    assert DeviceRequest.of("pixel7").cores == ()
-    assert DeviceRequest.of("pixel7", cores="big").cores == ("big",)
-    assert DeviceRequest.of("pixel7", cores="big, little,big").cores == ("big", "little")
-    sweep = DeviceRequest.of("pixel7", cores="sweep")
+    assert DeviceOptions.of("pixel7").cores == ()
+    assert DeviceOptions.of("pixel7", cores="big").cores == ("big",)
+    assert DeviceOptions.of("pixel7", cores="big, little,big").cores == ("big", "little")
+    sweep = DeviceOptions.of("pixel7", cores="sweep")
     assert (sweep.cores, sweep.sweep) == ((), True)
 
 
 @pytest.mark.parametrize("typed", ["", " ", ",", "sweep,big"])
 def test_what_is_no_choice_of_cores_is_refused(typed: str) -> None:
     with pytest.raises(UserError, match="is no choice of cores"):
-        DeviceRequest.of("pixel7", cores=typed)
+        DeviceOptions.of("pixel7", cores=typed)
 
 
 def test_an_unknown_kind_of_cores_suggests_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean little"):
-        DeviceRequest.of("pixel7", cores="big,litle")
+        DeviceOptions.of("pixel7", cores="big,litle")
 
 
 def test_a_file_on_some_cores_is_bound_to_them_and_has_a_record_of_its_own() -> None:

@@ -28,7 +28,7 @@ from tiny_files import TinyTflite, heavy
 
 from swapbench import cli, stats, store
 from swapbench.bench.workers import ask
-from swapbench.commands import device as devices
+from swapbench.commands import options, place
 from swapbench.commands import run as main_job
 from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
@@ -52,7 +52,7 @@ CARD = (
     "[preprocessing]\nwidth_px = 4\nheight_px = 4\ncrop_scale = 1.0\n"
     '[output]\nkind = "score"\n'
 )
-PHONE_METERS = devices.phone_meters
+PHONE_METERS = place.phone_meters
 ONE_OPERATOR = {"onnx": kit.trial_onnx, "tflite": kit.trial_tflite}
 
 
@@ -68,14 +68,14 @@ def working_folder(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(main_job, "LEAST_SUSTAINED_S", 0.5)
+    monkeypatch.setattr(options, "LEAST_SUSTAINED_S", 0.5)
     monkeypatch.setattr(kit, "cache", lambda folders: runners)
     # not what is tested here: narrow intervals, how busy others keep the phone, what its meters say, tables and figures
     monkeypatch.setattr(
         main_job, "Plan", partial(Plan, min_rounds=1, max_rounds=1, slices_per_round=4, slice_ns=10_000_000)
     )
     monkeypatch.setattr(android, "BUSY_WINDOW_S", 0)
-    monkeypatch.setattr(devices, "phone_meters", lambda phone: {})
+    monkeypatch.setattr(place, "phone_meters", lambda phone: {})
     monkeypatch.setattr(writer, "write_report", lambda *_: SimpleNamespace(all=(), remarks=()))
 
 
@@ -300,7 +300,7 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
         return answer
 
     monkeypatch.setattr("swapbench.bench.passes.ask", asking)
-    monkeypatch.setattr(devices, "phone_meters", PHONE_METERS)
+    monkeypatch.setattr(place, "phone_meters", PHONE_METERS)
     assert run(heavy("net.onnx"), "--window", "8") == 3
     power = {one.meter: one for one in records()["net.onnx"].power}
     ((before, after),) = truths

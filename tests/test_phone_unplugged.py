@@ -18,7 +18,7 @@ from tiny_files import heavy
 from swapbench import cli, stats, store
 from swapbench.bench import unplugged
 from swapbench.cli import terminal
-from swapbench.commands import device as devices
+from swapbench.commands import place
 from swapbench.commands import run as main_job
 from swapbench.commands.provision import kit
 from swapbench.devices import android
@@ -56,7 +56,7 @@ def working_folder(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatc
         main_job, "Plan", partial(Plan, min_rounds=1, max_rounds=1, slices_per_round=4, slice_ns=10_000_000)
     )
     monkeypatch.setattr(android, "BUSY_WINDOW_S", 0)
-    monkeypatch.setattr(devices, "phone_meters", lambda phone: {})
+    monkeypatch.setattr(place, "phone_meters", lambda phone: {})
     monkeypatch.setattr(writer, "write_report", lambda *_: SimpleNamespace(all=(), remarks=()))
     monkeypatch.setattr(unplugged, "SETTLE_S", 1.0)
     monkeypatch.setattr(unplugged, "POLL_S", 0.2)

@@ -1,7 +1,7 @@
 """The command line: parse, call one function, print, exit status. The only package that prints.
 
-Exit statuses: 0 fine; 1 the gate failed; 2 the user's mistake; 3 measured but not valid; 4 the device or the environment
-failed; 130 interrupted.
+Exit statuses: 0 fine; 1 the gate failed; 2 the user's mistake; 3 measured but not valid; 4 the device or the
+environment failed; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ def simulate(
         Path | None,
         typer.Argument(
             metavar="OUT",
-            help="Folder for an OULU-NPU-named tree with protocol files. By default the standard set in data/.",
+            help="Folder for an OULU-NPU-named tree with protocols. By default the standard set in data/.",
         ),
     ] = None,
     layout: Annotated[

@@ -55,7 +55,7 @@ Pairs = Annotated[PairOptions, Group(WHERE, _pairs)]
 
 
 def spread(argv: Sequence[str], names: frozenset[str]) -> list[str]:
-    """`--baseline a b c` as `--baseline a --baseline b --baseline c`: a shell makes the former of `--baseline *.onnx`."""
+    """`--baseline a b c`, as a shell expands `*.onnx`, as `--baseline a --baseline b --baseline c`."""
     words: list[str] = []
     current, open_value = "", False
     for word in argv:
@@ -108,8 +108,8 @@ def gate(
 ) -> int:
     """Fail if a candidate is worse than its baseline by more than the budget allows.
 
-    Both are measured now, in pairs. Exit status: 0 passed, 1 failed, 2 your mistake, 3 undecided or unusable measurements,
-    4 the device failed. In GitHub Actions the job summary and annotations are written too.
+    Both are measured now, in pairs. Exit status: 0 passed, 1 failed, 2 your mistake, 3 undecided or unusable
+    measurements, 4 the device failed. In GitHub Actions the job summary and annotations are written too.
     """
     from swapbench.commands import gate as commands
     from swapbench.files import write_atomically
@@ -146,7 +146,8 @@ def compare(
 ) -> int:
     """Compare two files, folders or runs as the gate does, without failing.
 
-    Two runs whose model files are gone are compared by their records. Exit status 3 if the measurements are unusable.
+    Two runs whose model files are gone are compared by their records. Exit status 3 if the measurements are
+    unusable.
     """
     from swapbench.commands import gate as commands
 

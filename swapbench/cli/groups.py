@@ -1,4 +1,4 @@
-"""A command takes groups of options as values; typer wants one parameter for each option. This is the translation."""
+"""Commands take groups of options as values; for typer, each option becomes a parameter of its own."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ ChannelMultiple = Annotated[
     ),
 ]
 
-# ------------------------------------------------------------------------------------------------------ devices
+# ---------------------------------------------------------------------------------------------- devices
 
 DeviceName = Annotated[
     str,
@@ -153,7 +153,7 @@ Phone = Annotated[DeviceOptions, Group(WHERE, _phone)]
 PhoneCores = Annotated[DeviceOptions, Group(WHERE, _phone_cores)]
 Device = Annotated[DeviceOptions, Group(WHERE, _device)]
 
-# ------------------------------------------------------------------------------------------------------ networks
+# ---------------------------------------------------------------------------------------------- networks
 
 Models = Annotated[
     list[str] | None,
@@ -174,7 +174,7 @@ def _variants(models: Models = None, format_: Formats = None, precision: Precisi
 
 Variants = Annotated[VariantOptions, Group(WHAT, _variants)]
 
-# ------------------------------------------------------------------------------------------------------ data
+# ---------------------------------------------------------------------------------------------- data
 
 DataRoot = Annotated[
     Path | None,
@@ -247,7 +247,7 @@ Data = Annotated[DataOptions, Group(ACCURACY, _data)]
 TrainingData = Annotated[DataOptions, Group("Data", _data)]
 ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
 
-# ------------------------------------------------------------------------------------------------------ scores
+# ---------------------------------------------------------------------------------------------- scores
 
 ScoreColumns = Annotated[
     list[str] | None,

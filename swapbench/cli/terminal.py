@@ -1,4 +1,4 @@
-"""What reaches the terminal: lines for a person on standard error, tables and JSON on standard output, progress."""
+"""What reaches the terminal: remarks and progress on standard error, tables and JSON on standard output."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def train(
         typer.Option(
             "--missing",
             rich_help_panel=EFFORT,
-            help="Do nothing if the same recipe, data and seed were trained here already and the card is there.",
+            help="Do nothing if this recipe was trained on these data with this seed and the card is there.",
         ),
     ] = False,
     out: Annotated[

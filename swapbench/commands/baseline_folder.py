@@ -1,7 +1,7 @@
-"""A baseline on disk: the model files themselves, because numbers of another day or machine cannot be compared.
+"""A baseline on disk: the model files themselves, because numbers of another day cannot be compared.
 
-It is a folder with the model files, `baseline.json` (digests, sizes and counts of each, machine and plan) and, where it
-was made of a run, that run's records in `run/records/`. Files can be measured again, so the files are what it keeps.
+It is a folder with the model files, `baseline.json` (digests, sizes and counts of each, machine and plan)
+and, where it was made of a run, that run's records in `run/records/`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from datetime import datetime
+from datetime import datetime  # noqa: TC003 - pydantic reads annotations at run time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -63,7 +63,7 @@ class Baseline(Frozen):
 
 
 def write_baseline(target: Path, index: Baseline, paths: Sequence[Path], records: Sequence[Record]) -> None:
-    """Write the whole folder beside `target`, then put it there by two renames: it is whole or as it was before.
+    """Write the folder beside `target` and put it there by two renames: it is whole, or as it was before.
 
     Raises:
         UserError: A file changed while it was copied.

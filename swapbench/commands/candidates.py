@@ -1,4 +1,4 @@
-"""From files to candidates, each a file under one runtime: files from anywhere, and those of known networks."""
+"""From files to candidates, each a file under one runtime."""
 
 from __future__ import annotations
 
@@ -30,7 +30,12 @@ def named_card(folders: Folders, name: str | None) -> ModelCard | None:
 
 
 def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> list[Candidate]:
-    """A file under each runtime that runs it, with `card` or, where that is None, the card that it carries itself.
+    """A file from anywhere under each runtime that runs it.
+
+    Args:
+        path: The model file.
+        runtimes: Those to choose from.
+        card: Its model card; None for the one that it carries itself, if any.
 
     Raises:
         BadModelFile: The file cannot be read, or has not one static input.

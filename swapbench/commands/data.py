@@ -30,9 +30,15 @@ def simulate(
     *,
     progress: Progress,
 ) -> Path:
-    """Make the simulated dataset in data/, or in `out`, unless it is there; returns its folder.
+    """Make a simulated dataset unless it is there; returns its folder.
 
-    `splits` are all if empty, `seed` is the default set's if None, and `sheet` is a PNG file for a contact sheet.
+    Args:
+        folders: The working folder.
+        out: The folder of the dataset; None for data/.
+        splits: All if empty.
+        seed: None for that of the default set.
+        sheet: PNG file for a contact sheet.
+        progress: Told how far it is.
     """
     _need_opencv()
     from swapbench.data.dataset import SPLITS

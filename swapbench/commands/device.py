@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from swapbench import catalog
-from swapbench.commands.place import abi_of, phone_meters, prepare_command
+from swapbench.commands import place
+from swapbench.commands.place import abi_of, prepare_command
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def end_detached(folders: Folders, options: DeviceOptions) -> bool:
-    """End what a phone does, or waits to do, by itself, and discard its results; whether there was anything."""
+    """End what a phone does or waits to do by itself and discard its results; whether there was anything."""
     device = catalog.device(folders, options.name, options.serial)
     if not isinstance(device, DetachableDevice):
         raise UserError(
@@ -35,7 +36,7 @@ def end_detached(folders: Folders, options: DeviceOptions) -> bool:
 
 
 def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, ...]:
-    """Everything that a run needs of a phone, probed on it; DeviceFailed where it cannot be reached at all."""
+    """Everything that a run needs of a phone, probed on it; DeviceFailed where it cannot be reached."""
     from swapbench import doctor
     from swapbench.devices.android_probe import probe
 
@@ -45,7 +46,7 @@ def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, .
     ]
     if any(finding.name == "adb" and finding.state == "missing" for finding in findings):
         return tuple(findings)
-    return (*findings, _runtimes_finding(folders, phone, options.name), *doctor.energy(phone_meters(phone)))
+    return (*findings, _runtimes_finding(folders, phone, options.name), *doctor.energy(place.phone_meters(phone)))
 
 
 def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
@@ -78,7 +79,7 @@ class Archives:
 def prepare(
     folders: Folders, options: DeviceOptions, given: Archives, *, progress: Progress, say: Say
 ) -> list[dict[str, Any]]:
-    """Put everything that runs need on a phone, try it there, and note what it is; returns a row for each runtime.
+    """Put everything that runs need on a phone, try it there and note it; returns a row for each runtime.
 
     Archives that were given before stay in use.
 
@@ -124,7 +125,7 @@ def prepare(
 
 
 def _gathered(folders: Folders, profile: str, abi: str, given: Archives, say: Say) -> tuple[Source, ...]:
-    """Each runtime from its archive, given now or before; else with a C library of its own, fetched if need be."""
+    """Each runtime from its archive, given now or before, else with a C library of its own."""
     archives = {
         name: archive
         for name, archive in (("onnxruntime", given.onnxruntime), ("litert", given.litert))

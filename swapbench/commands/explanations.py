@@ -23,7 +23,7 @@ BUDGET_S: Final = 8.0
 
 
 def explain(judged: Sequence[Judged], session: Session) -> tuple[Explanation, ...]:
-    """Which operators grew in every model with a hard latency that failed; nothing that goes wrong here is an error."""
+    """Which operators grew in every model with a hard latency that failed; errors become reasons."""
     return tuple(
         _explanation(result, session)
         for result in judged

@@ -1,8 +1,8 @@
 """The regression gate, from the files that a person named to checks: both sides are measured anew, in pairs.
 
-Every pair of files is timed in rounds (see bench.pairs) until the verdict on each hard timing is settled or the time is
-spent. A FAIL stands only where a second, independent batch of rounds says so too; then a profile of both files says which
-operators grew.
+Every pair of files is timed in rounds (see bench.pairs) until the verdict on each hard timing is settled or
+the time is spent. A FAIL stands only where a second, independent batch of rounds says so too; then a profile
+of both files says which operators grew.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def gate(
 ) -> GateResult:
     """Measure every file that both sides have, pair by pair, and judge it by the policy.
 
-    Files are matched by name; a single file on each side is a pair whatever the names are. A candidate that is not a
-    model file or does not run is a FAIL.
+    Files are matched by name; a single file on each side is a pair whatever the names are. A candidate that
+    is not a model file or does not run is a FAIL.
 
     Raises:
         UserError: Nothing matches, or the policy or a baseline is unusable.
@@ -120,7 +120,7 @@ def compare(
     say: Say,
     clock: Callable[[], float] = time.monotonic,
 ) -> GateResult:
-    """The same for a person. Runs whose files are gone are compared by their records, without judging timings."""
+    """The same for a person. Runs whose files are gone are compared by their records, without timings."""
     try:
         return gate(folders, request, progress=progress, say=say, clock=clock)
     except FilesGone as gone:
@@ -141,7 +141,7 @@ def compare(
 
 
 def _alike(old: Sequence[Record], new: Sequence[Record]) -> list[tuple[Record, Record]]:
-    """Records of one file under one runtime that ran alike: on the same cores, with libraries of the same flavour.
+    """Records of one file under one runtime on the same cores, with libraries of the same flavour.
 
     Where none did, the first of each side, so that what differs between them is said.
     """
@@ -214,6 +214,5 @@ def _pairs(old: Sequence[Candidate], new: Sequence[Candidate]) -> list[paired_ru
 def _busy(machine: Machine) -> list[str]:
     if machine.busy_cores is None or machine.busy_cores < BUSY_A_CORE * machine.logical_cores:
         return []
-    return [
-        f"other work kept {machine.busy_cores:.2g} of {machine.logical_cores} cores busy before the gate began"
-    ]
+    cores = f"{machine.busy_cores:.2g} of {machine.logical_cores} cores"
+    return [f"other work kept {cores} busy before the gate began"]

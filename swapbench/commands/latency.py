@@ -1,4 +1,4 @@
-"""Measuring a latency table: files of layers, their times on the device, and whole networks to check the sum."""
+"""Measuring a latency table: files of layers, their times, and whole networks to check the sum."""
 
 from __future__ import annotations
 
@@ -53,8 +53,7 @@ MOST_CHILDREN = 4
 """Each takes more than a gigabyte with its converters."""
 
 FILES_VERSION = 1
-"""Part of the key of the layers' files: raise it when a change in the exporters or in artifacts.chain_files changes
-them."""
+"""Part of the key of the layers' files: raise it when a change in artifacts.chain_files changes them."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def latency_table(
 
 
 def agreement(checked: Sequence[CheckedNetwork]) -> tuple[float | None, float | None]:
-    """Pearson's correlation of predicted and measured times, and the median relative error; None if too few."""
+    """Pearson's correlation of predicted and measured times, and the median relative error, or None."""
     import numpy as np
 
     if not checked:
@@ -232,7 +231,7 @@ class _Task:
         paths: Mapping[str, Path],
         of: Callable[[Mapping[str, Speed]], Sequence[float]],
     ) -> _Row:
-        """Measure these files in turns, or read what was measured before; `of` turns their speeds into numbers."""
+        """Measure files in turns, or read what was measured before; `of` makes numbers of their speeds."""
         place = self.rows / f"{name}.json"
         try:
             row = _Row.model_validate_json(place.read_bytes())
@@ -324,7 +323,7 @@ def _digest(parts: list[Any]) -> str:
 
 
 def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels]:
-    """Networks between the narrowest and the unpruned one, by MACs: half cut uniformly, half drawn at random."""
+    """Networks between the narrowest and the unpruned one: half cut uniformly, half drawn at random."""
     import numpy as np
 
     from swapbench.workshop.prune.widths import Budget

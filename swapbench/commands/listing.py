@@ -44,7 +44,7 @@ def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[Swapbench
 
 @dataclass(frozen=True)
 class DeviceList:
-    """Profiles, attached phones with the profiles that fit them, and a note on why phones cannot be listed, or ""."""
+    """Profiles, and attached phones with the profiles that fit them; a note where phones cannot be listed."""
 
     profiles: tuple[dict[str, str], ...]
     phones: tuple[dict[str, str], ...]

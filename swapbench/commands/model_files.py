@@ -1,4 +1,4 @@
-"""The files of networks that have a model card: which are asked for, and those that are missing are exported."""
+"""The files of networks that have a model card; those that are missing are exported."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     Failures = list[tuple[str, SwapbenchError]]
 
 DEV_FRAMES = 512
-"""Frames of the development split that calibration and parity choose from: more than they take, far fewer than a
-video dataset has."""
+"""Frames of the development split that calibration and parity choose from.
+
+More than they take, and far fewer than a video dataset has.
+"""
 
 
 def need_exporters(purpose: str) -> None:

@@ -360,8 +360,8 @@ class FigureOptions:
 def command_line(options: Any) -> list[str]:
     """A frozen group as the words that it would be typed with; what has its default is left out.
 
-    A field without a default is an argument, every other one the option of its name: `latency_ms` is --latency-ms.
-    A group in a group is written out in its place.
+    A field without a default is an argument, every other one the option of its name: `latency_ms` is
+    --latency-ms. A group in a group is written out in its place.
     """
     words: list[str] = []
     for field in fields(options):

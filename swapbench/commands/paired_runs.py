@@ -1,4 +1,4 @@
-"""One pair of files after another: rounds until the verdicts are settled, then the checks that a gate is made of."""
+"""One pair of files after another: rounds until the verdicts are settled, then the checks of a gate."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ class _PairTrial:
 def accuracies_of(
     pairs: Sequence[Pair], session: Session, judged_on: Evaluation
 ) -> dict[str, Accuracy | Absent]:
-    """The error rates of every file on the data, by its digest; absent where it has no card or cannot be scored."""
+    """The error rates of every file, by its digest; absent where it has no card or cannot be scored."""
     from swapbench.bench import experiment
 
     device, plan, progress = session.device, session.plan, session.progress
@@ -299,7 +299,8 @@ def _records(
 ) -> tuple[Record, Record]:
     """Both sides as records of this session.
 
-    Parity, energy, and accuracy where nothing was scored now, come from earlier records where both sides have some.
+    Parity, energy, and accuracy where nothing was scored now, come from earlier records if both sides have
+    some.
     """
     files = (result.pair.baseline, result.pair.candidate)
     earlier = _earlier(sides, files, result)
@@ -332,7 +333,7 @@ def _records(
 
 
 def _carried_over(earlier: tuple[Record | None, Record | None], result: Judged) -> list[dict[str, Any]]:
-    """What earlier records of both sides say about quantities that this session does not measure, or why nothing."""
+    """What earlier records of both sides say about quantities that are not measured now, or why nothing."""
     absent: dict[str, Any] = {"accuracy": NOT_SCORED, "parity": NOT_SCORED, "power": NO_ENERGY}
     old, new = earlier
     if old is None or new is None:
@@ -352,7 +353,7 @@ def _carried_over(earlier: tuple[Record | None, Record | None], result: Judged) 
 
 
 def _from_elsewhere(record: Record, result: Judged) -> Absent | None:
-    """Why the energy of an earlier record says nothing about this device; None where it was measured on it."""
+    """Why the energy of an earlier record does not hold for this device; None where it was measured on it."""
     here = {"machine": result.times.machine, "runtime": result.times.used[bench.BASELINE]}
     differences = comparison.differences_of_place(record, record.model_copy(update=here))
     if not differences:
@@ -368,8 +369,8 @@ def _earlier(
 ) -> tuple[Record | None, Record | None]:
     """An earlier record of each side's file under the runtime of this session, or None.
 
-    A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were measured alike
-    are taken, at best as they ran in this session.
+    A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were
+    measured alike are taken, at best as they ran in this session.
     """
     old, new = (
         [

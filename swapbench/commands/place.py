@@ -1,4 +1,4 @@
-"""From the name of a device to what a run needs of it: the device, what runs there and the meters that read it."""
+"""From the name of a device to what a run needs of it: the device, what runs there and its meters."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Cluster:
 
 
 def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
-    """The device with the named runtimes, or with all that it can have; a phone gets what it lacks, if it is at hand.
+    """The device with the named runtimes, or all that it can have; a phone gets what it lacks.
 
     Raises:
         UnknownName: There is no such device or runtime.
@@ -112,7 +112,7 @@ def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runti
 def _programs(
     folders: Folders, phone: Android, options: DeviceOptions, names: Sequence[str]
 ) -> tuple[tuple[NativeWorker, ...], tuple[BenchmarkModel, ...]]:
-    """What runs on the phone, brought there where it is at hand. EnvironmentFailed, with the command, where not."""
+    """What runs on the phone, brought there if it is at hand; EnvironmentFailed, with the command, if not."""
     sources, _ = kit.at_hand(folders, options.name, abi_of(phone))
     if sources:
         benchmark_model = kit.noted(folders, options.name)[1]
@@ -197,7 +197,7 @@ def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMet
 
 
 def unplugged_meters(phone: Android) -> Mapping[str, Callable[[], SampledMeter | Absent]]:
-    """The same for what this phone's battery will show once its cable is out; only its level is checked beforehand."""
+    """The same for when this phone's cable is out; until then only its battery's level can be checked."""
     from swapbench.meters.battery import find_battery_charge, find_battery_current
 
     def then() -> PhoneState:

@@ -1,4 +1,4 @@
-"""Which operators take the time of a model file, and which of them a candidate spends more on than its baseline."""
+"""Which operators take the time of a model file, and which of them grew from one file to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `swapbench report` does: run folders -> the whole report, one table that was asked for, or a recommendation."""
+"""What `swapbench report` does: run folders -> the whole report, one table or figure, or a recommendation."""
 
 from __future__ import annotations
 
@@ -61,14 +61,13 @@ def run_folders(folders: Folders, runs: Sequence[Path], say: Say) -> tuple[Path,
     if not chosen:
         raise BadRecord(f"{named[0]} holds no records", remedy="Make some with: swapbench run")
     if len(chosen) < len(named):
-        say(
-            f"left out, because they are not runs: {', '.join(str(path) for path in named if path not in chosen)}"
-        )
+        others = ", ".join(str(path) for path in named if path not in chosen)
+        say(f"left out, because they are not runs: {others}")
     return chosen
 
 
 def table(folders: Folders, selection: RunSelection, say: Say) -> tuple[Table, tuple[Path, ...]]:
-    """The table of some runs, and their folders. Rows that were summarised before are taken from build/rows/."""
+    """The table of some runs, and their folders. Rows that were made before are taken from build/rows/."""
     from swapbench.report.rows.row_cache import rows_of_run
     from swapbench.report.tables.table import table_of_rows
 

@@ -131,7 +131,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
 def _candidates(
     folders: Folders, request: RunRequest, place: Place, progress: Progress, say: Say
 ) -> tuple[list[Candidate], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
-    """Everything to measure, each once; the data, if any are needed; and the files that cannot be measured."""
+    """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
     only_files = bool(request.files) and not request.variants.models
     carded, failures = ((), []) if only_files else carded_models(folders, request.variants.models)
     card = candidate_files.named_card(folders, request.card)
@@ -152,7 +152,7 @@ def _candidates(
 
 
 def _timed_by_tools(candidates: Sequence[Candidate], tools: Sequence[Tool]) -> list[Candidate]:
-    """The files that a tool can time, once more under each tool. UserError where there are tools and no such file."""
+    """The files that a tool can time, once more under each; UserError if there are tools but no such file."""
     timed = [
         replace(candidate, tool=tool)
         for candidate in candidates
@@ -230,7 +230,7 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
 
 
 def _parity_notes(records: Sequence[Record]) -> list[str]:
-    """How far a phone's scores are from this computer's, in a line for all files; one more for each that has none."""
+    """How far a phone's scores are from this computer's, in one line; one more for each file without any."""
     parities = [
         (record.artifact, record.device_parity)
         for record in records
@@ -253,7 +253,7 @@ def _parity_notes(records: Sequence[Record]) -> list[str]:
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:
-    """What a camera's frame rate does to the latencies, a line a file; and where it changes the order of files."""
+    """What a camera's frame rate does to each file's latency, and where it changes the order of files."""
     lines = []
     for cores in dict.fromkeys(record.runtime.settings.get("cores", "") for record in records):
         where = f", {cores} cores" if cores else ""
@@ -268,8 +268,8 @@ def _paced_notes(records: Sequence[Record]) -> list[str]:
             and record.runtime.settings.get("cores", "") == cores
         }
         lines += [
-            f"{name}: {units.duration(at_rate)} at the frame rate, {units.duration(back_to_back)} back to back."
-            for name, (back_to_back, at_rate) in medians.items()
+            f"{name}: {units.duration(paced)} at the frame rate, {units.duration(back_to_back)} back to back."
+            for name, (back_to_back, paced) in medians.items()
         ]
         by_speed, by_paced = (sorted(medians, key=lambda name: medians[name][place]) for place in (0, 1))
         if by_speed != by_paced:

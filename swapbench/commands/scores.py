@@ -91,7 +91,7 @@ def metrics(
     confidence: float,
     seed: int,
 ) -> Evaluated:
-    """Evaluate any score file at a frozen threshold: that of its development scores, of another file's, or a given one.
+    """Evaluate any score file at a threshold that is given, or frozen on development scores.
 
     Args:
         path: The score file.

@@ -44,8 +44,8 @@ class Side:
 def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
     """The model files that `sources` mean; each is a file, a glob pattern, or a folder.
 
-    A folder is a baseline, a run (its files are looked for in build/, by digest), or holds model files at any depth.
-    Several sources in one text are separated by commas.
+    A folder is a baseline, a run (its files are looked for in build/, by digest), or holds model files at any
+    depth. Several sources in one text are separated by commas.
 
     Args:
         folders: The working folder.
