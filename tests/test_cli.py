@@ -55,7 +55,8 @@ def small_network(path: Path, channels: int = 4, *, inputs: int = 1, batch: int 
 def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from swapbench.cli import main; status = main(['--help']); "
-        "heavy = {'torch','onnx','onnxruntime','pandas','matplotlib','ai_edge_litert','numpy','pydantic','cv2','PIL'};"
+        "heavy = {'torch','onnx','onnxruntime','pandas','matplotlib','ai_edge_litert','numpy','pydantic',"
+        "'cv2','PIL','rich'};"
         "print('HEAVY', sorted(heavy & set(sys.modules)), status)"
     )
     done = subprocess.run(

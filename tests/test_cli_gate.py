@@ -21,7 +21,7 @@ from swapbench.cli import gate as gate_cli
 from swapbench.commands import baseline_folder, gate, sides
 from swapbench.commands.options import PairOptions
 from swapbench.data.dataset import COLUMNS
-from swapbench.errors import BadRecord
+from swapbench.errors import BadRecord, UserError
 from swapbench.gate.verdict import CONFIRMING_LOOKS, LOOKS
 from swapbench.records import Machine
 from swapbench.testing import Fake, FakeModel
@@ -512,7 +512,7 @@ def test_a_baseline_without_files_or_runs_to_save_says_what_to_do(
 
 
 def run_folder(name: str, side: str, **more: Any) -> Path:
-    """A run whose one record was made of the file on that side; the file lies in build/ under a folder named by it."""
+    """A run whose one record was made of that side's file, which lies in build/ in a folder of its name."""
     content = Path(side, NET).read_bytes()
     place = Path("build", "artifacts", side)
     place.mkdir(parents=True, exist_ok=True)
@@ -525,7 +525,7 @@ def run_folder(name: str, side: str, **more: Any) -> Path:
 
 @pytest.fixture
 def runs(device: Put) -> Callable[..., tuple[str, str]]:
-    """Two runs of different files, the second one as told; the device knows the files by their place in build/."""
+    """Two runs of different files, the second as told; the device knows files by their place in build/."""
 
     def make(**more: Any) -> tuple[str, str]:
         device()
@@ -585,8 +585,8 @@ def test_compare_takes_the_records_of_runs_whose_files_are_gone(
     assert not METRICS & outcomes(said).keys()
     # the least of 100 runs that 5 do not exceed: 1 ms + 4 steps of 10 us, and 1.1 ms + as much
     assert (
-        f"{NET}: latency_p05 1.040 ms to 1.140 ms (+9.6 %), not judged, because the two were measured at different times"
-        in said["notes"]
+        f"{NET}: latency_p05 1.040 ms to 1.140 ms (+9.6 %), "
+        "not judged, because the two were measured at different times" in said["notes"]
     )
 
 
@@ -643,7 +643,7 @@ CARD = json.dumps(
 
 
 def scoring(*test_scores: float) -> FakeModel:
-    """0.9 for the bona fide and 0.1 for the prints of the development split, then the test scores: the threshold is 0.9."""
+    """0.9 for bona fide and 0.1 for prints in the development split: the threshold is 0.9; then test."""
     scores = (0.9, 0.9, 0.1, 0.1, *test_scores)
     return FakeModel(run_ns=2 * MS, rows=tuple((1 - score, score) for score in scores))
 

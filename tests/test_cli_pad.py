@@ -39,7 +39,10 @@ n,s4,attack,replay,test,0.9
 o,s5,attack,replay,test,0.1
 p,s6,attack,replay,test,nan
 """
-"""The EER threshold of dev is .8: test rejects h (1 of 4), accepts print l (1 of 4) and replay m, n (2 of 3); p has no score."""
+"""The EER threshold of dev is .8: test rejects h (1 of 4), accepts print l (1 of 4) and replay m, n (2 of 3).
+
+p has no score.
+"""
 
 
 CARD = (
@@ -238,9 +241,17 @@ def test_score_writes_a_row_a_frame_that_metrics_reads(
                             [name, frame, f"{split}{kind}{person}", f"{split}{person}", label, kind, split]
                         )
     argv = [
-        "score", "net.onnx", "--card", "card.toml", "--data", "manifest.csv", "--faces", "frame",
-        "--out", "scores.csv.gz",
-    ]  # fmt: skip
+        "score",
+        "net.onnx",
+        "--card",
+        "card.toml",
+        "--data",
+        "manifest.csv",
+        "--faces",
+        "frame",
+        "--out",
+        "scores.csv.gz",
+    ]
     assert cli.main(argv) == 0
     with gzip.open(tmp_path / "scores.csv.gz", "rt") as text:
         rows = list(csv.DictReader(text))
@@ -273,9 +284,21 @@ def test_leave_one_dataset_out_runs_on_videos_in_the_official_layouts(
     msu_tree(data / "msu", people=4, fill=tiny)
     (data / "msu" / "scene01" / "real" / "real_client001_android_SD_scene01.mp4").write_bytes(b"cut short")
     argv = [
-        "score", "net.onnx", "--card", "card.toml", "--data-root", "data", "--protocol", "O+C+I:M",
-        "--faces", "frame", "--frames", "2", "--out", "scores.csv",
-    ]  # fmt: skip
+        "score",
+        "net.onnx",
+        "--card",
+        "card.toml",
+        "--data-root",
+        "data",
+        "--protocol",
+        "O+C+I:M",
+        "--faces",
+        "frame",
+        "--frames",
+        "2",
+        "--out",
+        "scores.csv",
+    ]
     assert cli.main(argv) == 0
     said = capsys.readouterr().err
     assert "everything, as in SSDG" in said

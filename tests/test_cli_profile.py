@@ -1,4 +1,4 @@
-"""`swapbench profile`, and what the gate says of a failed timing, on a device whose operators are known by hand."""
+"""`swapbench profile`, and the gate on a failed timing, on a device whose operators are known by hand."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tiny_files import small_onnx, small_tflite
 
 from swapbench import catalog, cli
 from swapbench.commands import profile
+from swapbench.errors import UserError
 from swapbench.ports import Node
 from swapbench.testing import Fake, FakeModel
 
@@ -30,7 +31,9 @@ def node(op: str, name: str, us: int, provider: str = "arithmetic") -> Node:
 
 
 OLD = FakeModel(run_ns=2 * MS, executed=(node("Conv", "c", 750), node("Relu", "r", 250)))
-SLOWER = FakeModel(run_ns=2_500_000, executed=(node("Conv", "c", 750), node("Relu", "r", 250), node("Sin", "s", 250)))  # fmt: skip
+SLOWER = FakeModel(
+    run_ns=2_500_000, executed=(node("Conv", "c", 750), node("Relu", "r", 250), node("Sin", "s", 250))
+)
 
 
 class Places(Fake):
@@ -176,7 +179,7 @@ def test_the_defaults_on_the_command_line_are_those_of_the_command(monkeypatch: 
     assert requests == [profile.ProfileRequest(Path("a.onnx"))]
 
 
-# ------------------------------------------------------------------------------------------ the gate explains a FAIL
+# -------------------------------------------------------------------------------- the gate explains a FAIL
 
 
 def gated(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:

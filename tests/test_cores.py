@@ -18,18 +18,28 @@ from swapbench.runtimes.native.adapter import NativeLiteRT
 
 TIMED = """INFO: #threads used for CPU inference: [1]
 INFO: Initialized session in 4.2ms.
-INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=161 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
-INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 50 iterations and at least 1 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
 """
 
 
 def candidate(tool: BenchmarkModel | None = None) -> Candidate:
     graph = Graph(
-        format="tflite", inputs=(Tensor("x", (1, 2, 2, 3), "float32"),), outputs=(Tensor("p", (1, 2), "float32"),),
-        file_bytes=1, params=1, macs=1, ops={}, uncounted_ops=(), precision="fp32", layout="nhwc",
-    )  # fmt: skip
+        format="tflite",
+        inputs=(Tensor("x", (1, 2, 2, 3), "float32"),),
+        outputs=(Tensor("p", (1, 2), "float32"),),
+        file_bytes=1,
+        params=1,
+        macs=1,
+        ops={},
+        uncounted_ops=(),
+        precision="fp32",
+        layout="nhwc",
+    )
     variant = Variant(net="net", precision="fp32", format="tflite")
     runtime = NativeLiteRT(runner="runner", library="lib.so")
     return Candidate(

@@ -1,4 +1,4 @@
-"""Where a phone's files come from: archives, this computer, registries; and what is said where they cannot be had."""
+"""Where a phone's files come from: archives, this computer, registries; and errors where there are none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`swapbench latency-table` on a device whose layers' times are known by hand, and training under a budget in milliseconds."""
+"""`swapbench latency-table` on a device whose layers' times are known, and budgets in milliseconds."""
 
 from __future__ import annotations
 
@@ -109,7 +109,8 @@ def test_the_table_of_known_layers_predicts_whole_networks(device: Fake) -> None
     result = measured(lambda *about: heard.append(about))
     assert result.table.other_ns == CALL_NS
     assert len(result.table.checked) == 4
-    # what a layer takes beside 500 ns is in the table; halves of a pair differ from layers where the widths around differ
+    # what a layer takes beside 500 ns is in the table;
+    # halves of a pair differ from layers where the widths around differ
     assert result.error < 0.03
     assert result.correlation > 0.999
     assert "fake" in result.table.measured
@@ -219,9 +220,7 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
 
     def train(**options: Any) -> None:
         request = training.TrainRequest("mobilefacenet", **options)
-        training.train(
-            catalog.Folders(Path.cwd()), request, progress=lambda *_: None, say=lambda _: None
-        )
+        training.train(catalog.Folders(Path.cwd()), request, progress=lambda *_: None, say=lambda _: None)
 
     cases: list[tuple[dict[str, Any], str]] = [
         (
@@ -275,8 +274,6 @@ def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: p
 
     assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
     bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
-    with pytest.raises(
-        WorkerFailed, match=r"died with status 1\. The exporters' output is in .*export\.log"
-    ):
+    with pytest.raises(WorkerFailed, match=r"died with status 1\. The exporters' output is in .*export\.log"):
         latency._export(task, [bad], lambda *_: None)
     assert "must have 49 entries" in (task.cache / "export.log").read_text()

@@ -1,4 +1,4 @@
-"""`swapbench run --detached` on the emulated phone: the cable goes and comes back while the phone measures by itself."""
+"""`swapbench run --detached` on the emulated phone, whose cable is pulled and plugged in meanwhile."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def plug(phone: Phone) -> None:
 def somebody(
     phone: Phone, *steps: tuple[Callable[[list[str]], bool], Callable[[], object]]
 ) -> Iterator[None]:
-    """Somebody who looks at what runs on the phone, and does each step once it is as the step says; all are done at the end."""
+    """Somebody who looks at what runs on the phone and does each step once it is due, all by the end."""
     end, left = threading.Event(), list(steps)
 
     def act() -> None:
@@ -146,7 +146,7 @@ def left_running(phone: Phone) -> list[str]:
 
 
 class Truths:
-    """What the phone really used, asked all the time; its clock is the phone's own, as both are this machine's."""
+    """What the phone really used, asked all the time; both clocks are this machine's."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone, self._end = phone, threading.Event()
