@@ -29,7 +29,7 @@ PANELS: Final[Mapping[str, Commands]] = {
     "Compare": (report.report, gate.gate, gate.compare),
     "Data and scores": (scores.score, scores.metrics, scores.parity),
     "Make models": (listing.models, train.export, train.train, latency.latency_table),
-    "Begin": (listing.init, listing.version),
+    "Getting started": (listing.init, listing.version),
 }
 """Panel of --help -> the commands in it. A command is called like its function."""
 

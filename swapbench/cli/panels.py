@@ -27,13 +27,17 @@ Panels = dict[str, list[tuple[str, str]]]
 class Command(TyperCommand):
     """A command whose options stand in panels."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """The words of the usage line; typer sets a required argument in braces, which nobody types."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels, and --help into the last of them."""
         panels: Panels = {}
         parameters: list[Any] = list(self.get_params(ctx))
         for parameter in parameters[:-1]:
             if parameter.param_type_name == "argument":
-                row = (parameter.get_usage_pieces(ctx)[0], parameter.help or "")
+                row = (parameter.get_usage_pieces(ctx)[0].strip("{}"), parameter.help or "")
                 panels.setdefault("Arguments", []).append(row)
             else:
                 panel = parameter.rich_help_panel or "Options"
