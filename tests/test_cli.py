@@ -210,7 +210,7 @@ def test_a_fault_of_our_own_is_one_line_unless_the_traceback_is_asked_for(
 
     monkeypatch.setattr(listing, "list_devices", broken)
     assert cli.main(["devices"]) == 4
-    assert "RuntimeError: a bug of ours. This is a fault of swapbench" in capsys.readouterr().err
+    assert "RuntimeError: a bug of ours. This is a bug in swapbench" in capsys.readouterr().err
     monkeypatch.setenv("SWAPBENCH_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         cli.main(["devices"])
@@ -262,7 +262,7 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_the_same_command_goes_on(tmp
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "goes on from there" in said
+        assert "resumes from there" in said
         assert "Traceback" not in said
     left = subprocess.run(
         ["pgrep", "-f", f"{tmp_path}/net.onnx"], capture_output=True, text=True, check=False

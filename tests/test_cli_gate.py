@@ -285,10 +285,10 @@ def test_the_policy_decides_what_is_allowed(device: Put, capsys: pytest.CaptureF
     ("argv", "said"),
     [
         (["--candidate", "new"], "swapbench baseline save"),
-        (["--baseline", "nowhere", "--candidate", "new"], "there is not a baseline nowhere"),
+        (["--baseline", "nowhere", "--candidate", "new"], "there exists but is not a baseline nowhere"),
         (["--baseline", "old", "--candidate", "nowhere"], "there is no candidate nowhere"),
         (["--baseline", "old", "--candidate", "empty"], "holds no .onnx or .tflite file"),
-        (["--baseline", "old", "--candidate", "two"], "has the name of a candidate"),
+        (["--baseline", "old", "--candidate", "two"], "has the same name as a candidate"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "litert"], "none of the chosen runtimes"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "lite"], "Did you mean litert?"),
         (["--baseline", "old", "--candidate", "new", "--policy", "none.toml"], "cannot read the policy"),
@@ -458,7 +458,7 @@ def test_a_folder_that_is_no_baseline_is_not_overwritten(
 ) -> None:
     device()
     assert cli.main(["baseline", "save", "old", "--out", "new"]) == 2
-    assert "is not a baseline" in capsys.readouterr().err
+    assert "exists but is not a baseline" in capsys.readouterr().err
     assert Path("new", NET).is_file()
 
 
@@ -496,7 +496,7 @@ def test_a_baseline_that_is_damaged_is_refused_with_what_is_wrong(
 
 
 def test_a_folder_without_an_index_is_no_baseline(tmp_path: Path) -> None:
-    with pytest.raises(BadRecord, match="there is not a baseline"):
+    with pytest.raises(BadRecord, match="there exists but is not a baseline"):
         baseline_folder.load_baseline(tmp_path)
 
 

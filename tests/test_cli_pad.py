@@ -182,11 +182,11 @@ def test_data_check_answers_a_program(tmp_path: Path, capsys: pytest.CaptureFixt
     ("argv", "reason"),
     [
         (["data", "check", "nothing"], "nothing"),
-        (["data", "check", "x", "--data-root", "y"], "exclude each other"),
+        (["data", "check", "x", "--data-root", "y"], "cannot be combined"),
         (["data", "simulate", "--layout", "oulu"], "needs a folder"),
         (["data", "simulate", "out", "--layout", "olu"], "Did you mean oulu"),
         (["data", "simulate", "out", "--split", "dev"], "--layout manifest"),
-        (["run", "--data", "x", "--data-root", "y"], "exclude each other"),
+        (["run", "--data", "x", "--data-root", "y"], "cannot be combined"),
         (["run", "--data", "x", "--faces", "detecter"], "Did you mean detector"),
         (
             ["train", "minifasnet_v2", "--data", "OULU", "--protocol", "3"],

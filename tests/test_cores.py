@@ -57,7 +57,7 @@ def test_kinds_of_cores_are_typed_with_commas_or_swept() -> None:
 
 @pytest.mark.parametrize("typed", ["", " ", ",", "sweep,big"])
 def test_what_is_no_choice_of_cores_is_refused(typed: str) -> None:
-    with pytest.raises(UserError, match="is no choice of cores"):
+    with pytest.raises(UserError, match="is not a valid choice of cores"):
         DeviceOptions.of("pixel7", cores=typed)
 
 

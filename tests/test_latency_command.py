@@ -231,7 +231,7 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
         ({"recipe": "uniform", "latency_ms": 2.0}, "--latency-table and --latency-ms go together"),
         (
             {"recipe": "uniform", "macs": "40M", "latency_table": path, "latency_ms": 2.0},
-            "exclude each other",
+            "cannot be combined",
         ),
         ({"latency_table": path, "latency_ms": 2.0}, "does not prune, so --latency-ms has no effect"),
         (

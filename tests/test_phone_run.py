@@ -270,8 +270,8 @@ def test_several_kinds_of_cores_are_named_with_commas(
     assert run(model("net.onnx"), "--cores", "big,all,big") == 3
     assert [one.runtime.settings["cores"] for one in store.load_run(Path("reports/r"))] == ["all", "big"]
     for typed, reason in (
-        ("big,sweep", "is no choice of cores"),
-        (",", "is no choice of cores"),
+        ("big,sweep", "is not a valid choice of cores"),
+        (",", "is not a valid choice of cores"),
         ("big,litle", "Did you mean little"),
     ):
         assert run("net.onnx", "--cores", typed) == 2

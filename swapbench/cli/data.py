@@ -51,7 +51,9 @@ def simulate(
         elif out is None:
             raise UserError("an OULU-NPU tree needs a folder", remedy="swapbench data simulate FOLDER")
         elif split:
-            raise UserError("--split is for --layout manifest", remedy="An OULU-NPU tree has all splits")
+            raise UserError(
+                "--split is for --layout manifest", remedy="An OULU-NPU tree always has all splits"
+            )
         else:
             folder = data.simulate_oulu(out, seed, contact_sheet, progress=progress)
     print(folder)

@@ -156,7 +156,7 @@ def report(
     single = skin or query or require or figure
     if literature and (single or json_out) and skin != "markdown":
         raise UserError(
-            "published numbers stand beside a whole report or a Markdown table only",
+            "--literature works with a whole report or a Markdown table only",
             remedy="Leave the other options out, or add --format markdown",
         )
     if figure:

@@ -111,7 +111,9 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option("--seed", metavar="N", rich_help_panel=RARE, help="By default the recipe's own."),
+        typer.Option(
+            "--seed", metavar="N", rich_help_panel=RARE, help="Random seed. By default the recipe's."
+        ),
     ] = None,
 ) -> None:
     """Train a network from its recipe, with distillation or pruning if asked.

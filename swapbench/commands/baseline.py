@@ -74,6 +74,6 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
     )
     target = out or folders.reports / "baseline"
     if target.exists() and not (target / INDEX).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise UserError(f"{target} exists and is not a baseline", remedy="Choose another folder with --out")
+        raise UserError(f"{target} exists but is not a baseline", remedy="Choose another folder with --out")
     write_baseline(target, index, paths, source.records)
     return target

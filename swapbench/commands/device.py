@@ -29,8 +29,8 @@ def end_detached(folders: Folders, options: DeviceOptions) -> bool:
     device = catalog.device(folders, options.name, options.serial)
     if not isinstance(device, DetachableDevice):
         raise UserError(
-            f"the device {options.name} does nothing by itself",
-            remedy="Name a phone; list them with: swapbench devices",
+            f"the device {options.name} is not a phone and does nothing by itself",
+            remedy="List the phones with: swapbench devices",
         )
     return device.end_detached()
 
@@ -46,7 +46,11 @@ def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, .
     ]
     if any(finding.name == "adb" and finding.state == "missing" for finding in findings):
         return tuple(findings)
-    return (*findings, _runtimes_finding(folders, phone, options.name), *doctor.energy(place.phone_meters(phone)))
+    return (
+        *findings,
+        _runtimes_finding(folders, phone, options.name),
+        *doctor.energy(place.phone_meters(phone)),
+    )
 
 
 def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
@@ -90,13 +94,13 @@ def prepare(
     _, kind = catalog.profile_file(folders, options.name)
     if kind != "android":
         raise UserError(
-            f"the device {options.name} needs no preparing",
-            remedy="Name a phone; list them with: swapbench devices",
+            f"the device {options.name} is not a phone and needs no preparing",
+            remedy="List the phones with: swapbench devices",
         )
     phone = cast("Android", catalog.device(folders, options.name, options.serial))
     benchmark_model = given.benchmark_model or kit.noted(folders, options.name)[1]
     if benchmark_model is not None and not benchmark_model.is_file():
-        raise UserError(f"there is no file {benchmark_model}", remedy="Correct --benchmark-model")
+        raise UserError(f"there is no file {benchmark_model}", remedy="Check --benchmark-model")
     progress("gathering", 0, 1)
     sources = _gathered(folders, options.name, abi_of(phone), given, say)
     kit.note(folders, options.name, sources, benchmark_model)
@@ -133,7 +137,7 @@ def _gathered(folders: Folders, profile: str, abi: str, given: Archives, say: Sa
     }
     if archives and abi != ARM64:
         raise UserError(
-            f"Android archives serve phones of {ARM64}; this one is {abi}",
+            f"Android archives serve phones of {ARM64}; this phone is {abi}",
             remedy="Leave --onnxruntime-aar and --litert-aar out: the libraries of this computer will do.",
         )
     cache = kit.cache(folders)

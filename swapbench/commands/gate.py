@@ -186,8 +186,8 @@ def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[Path, Path]], 
     both = sorted(old & new)
     if not both:
         raise UserError(
-            f"no file of the baseline ({_some(old)}) has the name of a candidate ({_some(new)})",
-            remedy="Files are matched by name; give one file on each side to compare two names",
+            f"no file of the baseline ({_some(old)}) has the same name as a candidate ({_some(new)})",
+            remedy="Files are matched by name; to compare two names, give one file on each side",
         )
     alone = [
         f"not compared, because only the {role} has it: {name}"

@@ -59,8 +59,8 @@ class DataOptions:
             from swapbench.errors import UserError
 
             raise UserError(
-                "a dataset and --data-root exclude each other",
-                remedy="Name one dataset, or with --data-root a folder that holds several",
+                "a dataset and --data-root cannot be combined",
+                remedy="Name one dataset, or with --data-root a folder of several",
             )
         if self.faces is not None:
             from swapbench.catalog import checked_names

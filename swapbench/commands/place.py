@@ -158,7 +158,7 @@ def abi_of(phone: Android) -> str:
     abi = phone.describe().abi
     if abi not in ABIS:
         raise EnvironmentFailed(
-            f"phone {phone.adb.serial} has a system for {abi}",
+            f"phone {phone.adb.serial} runs a system for {abi}",
             remedy=f"Use a phone with a 64-bit system ({' or '.join(ABIS)}).",
         )
     return abi

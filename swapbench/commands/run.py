@@ -89,7 +89,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
-            "nothing is left to run with these options",
+            "these options leave nothing to run",
             remedy="onnxruntime runs .onnx files, litert runs .tflite files",
         )
     _check_reference(request.output.relative_to, candidates)

@@ -114,7 +114,9 @@ def metrics(
         other = read_scores(dev, reading)
         remarks += [f"{dev.name}: {text}" for text in other.remarks]
         if len(other.folds) != 1 or len(score_folds) != 1:
-            raise UserError("--dev works for score files of one fold", remedy="Put both splits into one file")
+            raise UserError(
+                "--dev works with score files of one fold", remedy="Put both splits into one file"
+            )
         score_folds = (replace(score_folds[0], dev=other.folds[0].dev or other.folds[0].test),)
     if threshold is not None or any(fold.dev is None for fold in score_folds):
         if len(score_folds) > 1:

@@ -151,7 +151,7 @@ def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
         recipe = with_budget(recipe, "--macs", macs=read_macs(request.macs))
     if request.latency_table is not None or request.latency_ms is not None:
         if request.macs is not None:
-            raise UserError("--macs and --latency-ms exclude each other", remedy="A search has one budget.")
+            raise UserError("--macs and --latency-ms cannot be combined", remedy="Give one budget.")
         if request.latency_table is None or not request.latency_ms:
             raise UserError(
                 "--latency-table and --latency-ms go together, and the time is above 0",
