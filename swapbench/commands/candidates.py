@@ -30,12 +30,7 @@ def named_card(folders: Folders, name: str | None) -> ModelCard | None:
 
 
 def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> list[Candidate]:
-    """A file from anywhere under each runtime that runs it.
-
-    Args:
-        path: The model file.
-        runtimes: Those to choose from.
-        card: Its model card; None for the one that it carries itself, if any.
+    """A file under each runtime that runs it; card None means the one that it carries itself, if any.
 
     Raises:
         BadModelFile: The file cannot be read, or has not one static input.

@@ -30,15 +30,9 @@ def simulate(
     *,
     progress: Progress,
 ) -> Path:
-    """Make a simulated dataset unless it is there; returns its folder.
+    """Make a simulated dataset in `out` (data/), unless it is there; returns its folder.
 
-    Args:
-        folders: The working folder.
-        out: The folder of the dataset; None for data/.
-        splits: All if empty.
-        seed: None for that of the default set.
-        sheet: PNG file for a contact sheet.
-        progress: Told how far it is.
+    No splits mean all, no seed that of the default set; `sheet` is a PNG file for a contact sheet.
     """
     _need_opencv()
     from swapbench.data.dataset import SPLITS

@@ -55,15 +55,9 @@ def export(
     progress: Progress,
     say: Say,
 ) -> Exported:
-    """Export the wanted files; those that exist already are not made again.
+    """Export the wanted files, which are copied to `out` too; those that exist already are not made again.
 
-    Args:
-        folders: The working folder.
-        wanted: Networks, formats and precisions.
-        data: Dataset for calibration and parity; None for the simulated one.
-        out: A folder that also gets a copy of each file.
-        progress: Told how far it is.
-        say: Told what a person should know meanwhile.
+    `data` is for calibration and parity: the simulated set if None.
     """
     carded, failures = carded_models(folders, wanted.models)
     dataset = folds(folders, DataOptions(data), ("dev",), progress=progress, say=say)[0]

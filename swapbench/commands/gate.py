@@ -44,9 +44,7 @@ class GateRequest:
     """What a person asked `swapbench gate` or `swapbench compare` for.
 
     Attributes:
-        baseline: Files, folders or glob patterns; see `sides.side`.
-        candidate: The same.
-        pairs: How they are measured and judged.
+        baseline: Files, folders or glob patterns, like the candidate; see `sides.side`.
         data: What both sides are scored on; None for nothing.
         plan: How each round is timed; None for the plan of the bench with the threads and seed of `pairs`.
     """

@@ -62,15 +62,10 @@ class LatencyRequest:
 
     Attributes:
         recipe: Of a network that can be pruned, a name or a file.
-        runtime: The one that is timed.
-        precision: Of the layers' files.
-        device: Where they run.
         points: Widths on each side of a grid of layers.
         channel_multiple: All widths are multiples of it; None as the recipe says.
         checked: Whole networks to check the table with.
         out: The table's file; None for one in reports/latency/.
-        replace: Measure again what is there.
-        plan: How files are timed.
     """
 
     recipe: str
@@ -90,8 +85,6 @@ class LatencyResult:
     """The table, and how well its sums follow whole networks.
 
     Attributes:
-        path: The table's file.
-        table: Its content.
         correlation: Pearson's, of predicted and measured times; None for fewer than three networks.
         error: Median of |predicted - measured| / measured; None without a network.
     """

@@ -60,12 +60,7 @@ def model_files(
 ) -> tuple[tuple[Built, ...], Failures]:
     """The wanted files of every card, from the cache or exported now; PyTorch is needed only for the latter.
 
-    Args:
-        folders: The working folder, whose build/ is the cache.
-        carded: The networks.
-        wanted: Formats and precisions.
-        data: Its development split calibrates the files and checks them against the network.
-        progress: Told how far it is.
+    The development split of `data` calibrates the files and checks them against the network.
 
     Raises:
         MissingPackage: A file must be exported and the exporters are not installed.

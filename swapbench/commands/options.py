@@ -79,7 +79,6 @@ class DeviceOptions:
     """The device to measure on.
 
     Attributes:
-        name: A device profile.
         serial: Which of several attached phones; None takes ANDROID_SERIAL or the only one.
         cores: Kinds of cores of a phone, measured one after another; none leaves the choice to its system.
         sweep: Measure on every kind of cores that the phone has.
@@ -107,15 +106,7 @@ class DeviceOptions:
         require_full_delegation: bool = False,
         detached: bool = False,
     ) -> DeviceOptions:
-        """The same from options as they were typed.
-
-        Args:
-            name: A device profile.
-            serial: Of a phone; an empty one counts as none.
-            cores: "big", "big,little" or "sweep".
-            delegates: Each may hold several names, separated by commas.
-            require_full_delegation: See the attributes.
-            detached: See the attributes.
+        """The same from options as they were typed: cores are "big", "big,little" or "sweep".
 
         Raises:
             UnknownName: There is no such kind of cores or delegate.
@@ -146,13 +137,7 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class VariantOptions:
-    """The networks and the files of each; empty means all.
-
-    Attributes:
-        models: Names of model cards, or card files.
-        formats: onnx, tflite.
-        precisions: fp32, fp16, int8.
-    """
+    """The networks, by name or card file, and the files of each; empty means all."""
 
     models: tuple[str, ...] = ()
     formats: tuple[Format, ...] = ()
@@ -180,7 +165,6 @@ class TimingOptions:
     """How a run times, and the energy that it measures along with it.
 
     Attributes:
-        threads: Threads of the runtime.
         target: Relative half-width of the interval of every median at which timing stops.
         budget_s: Time for the speed phase; None takes some seconds for each file.
         seed: Of the order of slices and of the bootstrap.
@@ -249,11 +233,8 @@ class ScoringOptions:
     """How model files are scored on data.
 
     Attributes:
-        data: What they are scored on.
-        card: Model card of files that carry none of their own: a name or a file.
-        runtimes: Of which the first that runs the file is taken; all if empty.
-        device: A device profile.
-        threads: Threads of the runtime.
+        card: Model card (name or file) of files that carry none of their own.
+        runtimes: The first that runs a file is taken; all if empty.
     """
 
     data: DataOptions
@@ -305,13 +286,10 @@ class PairOptions:
     """How a gate measures its pairs of files and judges them.
 
     Attributes:
-        policy: The file of the policy; None for the default budgets.
+        policy: None for the default budgets.
         runtimes: All if empty.
-        device: A device profile.
-        threads: Threads of the runtime.
         budget_s: Time for the rounds of one model; confirming a FAIL may add to it.
         card: Model card (name or file) of files that carry none of their own.
-        seed: Of the order of slices.
     """
 
     policy: Path | None = None
@@ -340,15 +318,7 @@ class RunSelection:
 
 @dataclass(frozen=True)
 class FigureOptions:
-    """One figure; see `report.figures.draw`.
-
-    Attributes:
-        x: Column across, for pareto.
-        y: Column upwards, for pareto.
-        style: "paper" or "screen".
-        width: "column" or "page".
-        history: CSV of a pruning search, for the figure search.
-    """
+    """How one figure is drawn; see `report.figures.draw`."""
 
     x: str = "latency_p50"
     y: str = "acer"

@@ -62,8 +62,6 @@ class Judged:
     """What the rounds of a pair came to.
 
     Attributes:
-        pair: The two files.
-        times: All rounds.
         verdicts: By paired metric.
         memory: Peak memory of baseline and candidate; absent where a process failed.
     """
@@ -76,16 +74,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Session:
-    """What every pair of a gate is measured with.
-
-    Attributes:
-        device: Where both files run.
-        plan: How each round is timed.
-        rules: The policy, which says how surely each metric must be known.
-        budget_s: Time for the rounds of one pair.
-        progress: Told how far it is.
-        clock: Seconds that only grow.
-    """
+    """What every pair of a gate is measured with; budget_s is the time for the rounds of one pair."""
 
     device: Device
     plan: Plan
@@ -255,14 +244,7 @@ def checks_of(
     accuracies: Mapping[str, Accuracy | Absent],
     session: Session,
 ) -> list[Check]:
-    """What was measured of every pair, judged by the policy.
-
-    Args:
-        judged: Every pair with its rounds and verdicts.
-        sides: Baseline and candidate, with records that were made of their files before.
-        accuracies: By digest of a file; empty where nothing was scored.
-        session: What they were measured with.
-    """
+    """What was measured of every pair, judged by the policy; accuracies are by digest of the file."""
     checks: list[Check] = []
     for result in judged:
         if result.times.failure is not None:

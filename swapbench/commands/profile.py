@@ -31,13 +31,10 @@ class ProfileRequest:
     """What a person asked `swapbench profile` for.
 
     Attributes:
-        baseline: The file, or the first of two.
-        candidate: The second, whose differences are shown.
-        device: A device profile.
-        runtimes: Of which the first that runs the files is taken; all if empty.
+        candidate: A second file, whose differences are shown.
+        runtimes: The first that runs a file is taken; all if empty.
         timed: False for only what the files hold.
         processes: Fresh processes of each file.
-        plan: How they are timed.
     """
 
     baseline: Path

@@ -45,12 +45,8 @@ class RunRequest:
         files: Model files from anywhere.
         variants: Networks with a model card, and which files of each.
         runtimes: All if empty.
-        device: What they run on.
-        data: What they are scored on.
         card: Model card (name or file) of files that carry none of their own.
         accuracy: Whether they are scored at all.
-        timing: How they are timed.
-        output: Where the records and the report go.
     """
 
     files: tuple[Path, ...] = ()

@@ -91,15 +91,10 @@ def metrics(
     confidence: float,
     seed: int,
 ) -> Evaluated:
-    """Evaluate any score file at a threshold that is given, or frozen on development scores.
+    """Evaluate any score file.
 
-    Args:
-        path: The score file.
-        dev: A score file whose development scores freeze the threshold instead.
-        threshold: One that was frozen elsewhere.
-        reading: How both files are read.
-        confidence: Of every interval.
-        seed: Of the bootstrap.
+    `dev` is a score file whose development scores freeze the threshold; else it is `threshold`, or frozen on
+    the development scores of the file itself.
 
     Raises:
         UserError: `dev` was given for a score file of several folds.

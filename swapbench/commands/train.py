@@ -30,7 +30,6 @@ class TrainRequest:
 
     Attributes:
         network: Recipe of the network, a name or a file.
-        data: What it is trained on.
         recipe: Method laid over the network's recipe, a name or a file.
         macs: Budget of pruning, written as 40M, 2.5G or 40000000.
         channel_multiple: The widths that pruning finds are multiples of it; None as the method says.
@@ -69,14 +68,8 @@ def train(
 ) -> Path:
     """Train a network on one fold of a protocol. Started by torchrun, its processes train together.
 
-    Args:
-        folders: The working folder.
-        request: What makes the network.
-        out: Folder of the card and the checkpoint; None for models/.
-        threads: Of the processor; None for all.
-        missing: Do nothing where the same recipe, data and seed were trained to the card that is there.
-        progress: Told how far the training is.
-        say: Told what a person should know meanwhile.
+    The card and the checkpoint are written to `out` (models/), on `threads` of the processor (all of them).
+    With `missing`, nothing is done if the same recipe, data and seed were trained to the card that is there.
 
     Returns:
         The file of the card.
