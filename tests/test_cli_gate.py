@@ -285,7 +285,7 @@ def test_the_policy_decides_what_is_allowed(device: Put, capsys: pytest.CaptureF
     ("argv", "said"),
     [
         (["--candidate", "new"], "swapbench baseline save"),
-        (["--baseline", "nowhere", "--candidate", "new"], "there exists but is not a baseline nowhere"),
+        (["--baseline", "nowhere", "--candidate", "new"], "there is no baseline nowhere"),
         (["--baseline", "old", "--candidate", "nowhere"], "there is no candidate nowhere"),
         (["--baseline", "old", "--candidate", "empty"], "holds no .onnx or .tflite file"),
         (["--baseline", "old", "--candidate", "two"], "has the same name as a candidate"),
@@ -496,7 +496,7 @@ def test_a_baseline_that_is_damaged_is_refused_with_what_is_wrong(
 
 
 def test_a_folder_without_an_index_is_no_baseline(tmp_path: Path) -> None:
-    with pytest.raises(BadRecord, match="there exists but is not a baseline"):
+    with pytest.raises(BadRecord, match="there is no baseline"):
         baseline_folder.load_baseline(tmp_path)
 
 

@@ -10,7 +10,8 @@ import pytest
 from tiny_files import small_onnx, small_tflite
 
 from swapbench import catalog, cli
-from swapbench.commands import profile
+from swapbench.commands import explanations, profile
+from swapbench.commands.options import PROFILE_PROCESSES
 from swapbench.errors import UserError
 from swapbench.ports import Node
 from swapbench.testing import Fake, FakeModel
@@ -78,7 +79,7 @@ def test_one_file_is_profiled_in_fresh_processes(device: Put, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert "Conv          1  75.0 %" in text
     assert "The heaviest 1 of 2 nodes:" in text
-    assert place.modes() == ["profile"] * profile.PROCESSES
+    assert place.modes() == ["profile"] * PROFILE_PROCESSES
     assert place.open_workers == 0
 
 
@@ -198,7 +199,7 @@ def test_a_failed_timing_names_the_operators_that_grew(
     assert [(one["op"], one["nodes"]) for one in found["grew"]] == [("Sin", [0, 1])]
     assert found["grew"][0]["change"]["median"] == pytest.approx(0.25)
     assert found["total"]["median"] == pytest.approx(1.25)
-    assert place.modes().count("profile") == 2 * profile.PROCESSES
+    assert place.modes().count("profile") == 2 * PROFILE_PROCESSES
     assert place.open_workers == 0
 
 
@@ -253,7 +254,7 @@ class Slow(Places):
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
         if "profile" in argv:
-            self.clock.sleep(profile.EXPLAIN_BUDGET_S)
+            self.clock.sleep(explanations.BUDGET_S)
         return super().run(argv, timeout_s)
 
 

@@ -45,7 +45,6 @@ def _typer(text: str, *, completion: bool = False) -> typer.Typer:
     return typer.Typer(
         cls=CommandGroup,
         help=text,
-        no_args_is_help=True,
         add_completion=completion,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

@@ -5,8 +5,10 @@ Typer's own boxes cut long names, and to draw them it imports more than the rest
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any, Final
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
 WHAT: Final = "What to run"
@@ -53,6 +55,13 @@ class Command(TyperCommand):
 class CommandGroup(TyperGroup):
     """A command of commands, which stand in panels."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; without any command, show the help."""
+        if not args and not ctx.resilient_parsing:
+            print(ctx.get_help())
+            raise typer.Exit(2)
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels of commands, then the options."""
         panels: Panels = {}
@@ -66,8 +75,11 @@ class CommandGroup(TyperGroup):
 
 
 def _write(formatter: Any, panels: Panels) -> None:
-    """Write definition lists whose second columns are aligned."""
+    """Write each panel as two columns that are aligned over all panels; names are not broken at hyphens."""
     width = max(len(name) for rows in panels.values() for name, _ in rows)
     for title, rows in panels.items():
         with formatter.section(title):
-            formatter.write_dl([(name.ljust(width), text) for name, text in rows])
+            for name, text in rows:
+                lines = textwrap.wrap(text, max(formatter.width - width - 4, 20), break_on_hyphens=False)
+                for number, line in enumerate(lines or [""]):
+                    formatter.write(f"  {'' if number else name:{width}}  {line}\n")
