@@ -7,10 +7,8 @@ on with it.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, ValidationError
 
@@ -68,41 +66,33 @@ class Kit(Frozen):
 # ------------------------------------------------------------------------------------------- on this computer
 
 
+class Gathered(Frozen):
+    """What was gathered for a phone: runtimes, and benchmark_model."""
+
+    runtimes: tuple[Source, ...]
+    benchmark_model: Path | None
+
+
 def noted(folders: Folders, profile: str) -> tuple[tuple[Source, ...], Path | None]:
     """What was gathered for a phone before, if the files are still there: runtimes, and benchmark_model."""
     try:
-        note = json.loads(_note_file(folders, profile).read_bytes())
-        sources = [_source(entry) for entry in note["runtimes"]]
-        tool = Path(note["benchmark_model"]) if note["benchmark_model"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        gathered = Gathered.model_validate_json(_note_file(folders, profile).read_bytes())
+    except (OSError, ValidationError):
         return (), None
-    whole = tuple(source for source in sources if all(path.is_file() for path in files_of(source)))
-    return whole, tool if tool is not None and tool.is_file() else None
+    tool = gathered.benchmark_model
+    whole = (source for source in gathered.runtimes if all(path.is_file() for path in files_of(source)))
+    return tuple(whole), tool if tool is not None and tool.is_file() else None
 
 
 def note(folders: Folders, profile: str, sources: Sequence[Source], benchmark_model: Path | None) -> None:
     """Remember what was gathered for a phone."""
-    content = {
-        "runtimes": [asdict(source) for source in sources],
-        "benchmark_model": str(benchmark_model.resolve()) if benchmark_model else None,
-    }
-    write_atomically(_note_file(folders, profile), json.dumps(content, indent=1, default=str) + "\n")
+    tool = benchmark_model.resolve() if benchmark_model else None
+    gathered = Gathered(runtimes=tuple(sources), benchmark_model=tool)
+    write_atomically(_note_file(folders, profile), gathered.model_dump_json(indent=1) + "\n")
 
 
 def _note_file(folders: Folders, profile: str) -> Path:
     return folders.build / "phones" / f"{profile}.json"
-
-
-def _source(entry: dict[str, Any]) -> Source:
-    return Source(
-        **{
-            **entry,
-            "runner": Path(entry["runner"]),
-            "library": Path(entry["library"]),
-            "loader": Path(entry["loader"]) if entry["loader"] else None,
-            "support": tuple(map(Path, entry["support"])),
-        }
-    )
 
 
 def files_of(source: Source) -> tuple[Path, ...]:

@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swapbench.errors import EnvironmentFailed, MissingPackage, UserError
-from swapbench.runtimes.native.adapter import installed_library
+from swapbench.runtimes.native.adapter import Flavour, installed_library
 from swapbench.runtimes.native.build import build, this_computer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.runtimes.native.adapter import Flavour
     from swapbench.runtimes.native.build import Target
 
 PACKAGES: Final[Mapping[str, str]] = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
