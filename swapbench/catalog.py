@@ -133,6 +133,14 @@ def models(folders: Folders) -> tuple[tuple[Carded, ...], tuple[SwapbenchError, 
     return tuple(cards), tuple(errors)
 
 
+def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:
+    """A TOML file by its path, or by its name among `files`. Raises UnknownName with the nearest names."""
+    path = Path(name) if name.endswith(".toml") else files.get(name)
+    if path is None:
+        raise UnknownName(kind, name, files)
+    return path
+
+
 def runtime(name: str) -> Runtime:
     """The runtime of that name."""
     if name not in RUNTIMES:

@@ -55,7 +55,8 @@ def small_network(path: Path, channels: int = 4, *, inputs: int = 1, batch: int 
 def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
     code = (
         "import sys; from swapbench.cli import main; status = main(['--help']); "
-        "heavy = {'torch','onnx','onnxruntime','pandas','matplotlib','ai_edge_litert','numpy','pydantic','cv2','PIL'};"
+        "heavy = {'torch','onnx','onnxruntime','pandas','matplotlib','ai_edge_litert','numpy','pydantic',"
+        "'cv2','PIL','rich'};"
         "print('HEAVY', sorted(heavy & set(sys.modules)), status)"
     )
     done = subprocess.run(
@@ -78,7 +79,7 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
         (["data", "simulate", "--split", "tset"], "Did you mean test?"),
         (["report"], "swapbench run"),
         (["report", "nowhere"], "holds no records"),
-        (["run", "--name", "../up", "x.onnx"], "no name for a run"),
+        (["run", "--name", "../up", "x.onnx"], "not a valid run name"),
         (["run", "x.onnx"], "cannot read x.onnx"),
     ],
 )
@@ -209,7 +210,7 @@ def test_a_fault_of_our_own_is_one_line_unless_the_traceback_is_asked_for(
 
     monkeypatch.setattr(listing, "list_devices", broken)
     assert cli.main(["devices"]) == 4
-    assert "RuntimeError: a bug of ours. This is a fault of swapbench" in capsys.readouterr().err
+    assert "RuntimeError: a bug of ours. This is a bug in swapbench" in capsys.readouterr().err
     monkeypatch.setenv("SWAPBENCH_TRACEBACK", "1")
     with pytest.raises(RuntimeError):
         cli.main(["devices"])
@@ -261,7 +262,7 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_the_same_command_goes_on(tmp
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130
-        assert "goes on from there" in said
+        assert "resumes from there" in said
         assert "Traceback" not in said
     left = subprocess.run(
         ["pgrep", "-f", f"{tmp_path}/net.onnx"], capture_output=True, text=True, check=False

@@ -18,9 +18,10 @@ from tiny_files import small_onnx, small_tflite
 
 from swapbench import catalog, cli, store
 from swapbench.cli import gate as gate_cli
-from swapbench.commands import baseline, gate
+from swapbench.commands import baseline_folder, gate, sides
+from swapbench.commands.options import PairOptions
 from swapbench.data.dataset import COLUMNS
-from swapbench.errors import BadRecord
+from swapbench.errors import BadRecord, UserError
 from swapbench.gate.verdict import CONFIRMING_LOOKS, LOOKS
 from swapbench.records import Machine
 from swapbench.testing import Fake, FakeModel
@@ -149,7 +150,7 @@ def test_noise_is_inconclusive_and_tells_the_change_that_would_have_been_seen(
 
 def test_rounds_end_when_the_time_of_a_model_is_spent(device: Put) -> None:
     place = device(noisy(1), noisy(2))
-    request = gate.GateRequest(("old",), ("new",), budget_s=5.0)
+    request = gate.GateRequest(("old",), ("new",), PairOptions(budget_s=5.0))
     result = gate.gate(
         catalog.Folders(Path()), request, progress=lambda *_: None, say=print, clock=place.clock.seconds
     )
@@ -287,7 +288,7 @@ def test_the_policy_decides_what_is_allowed(device: Put, capsys: pytest.CaptureF
         (["--baseline", "nowhere", "--candidate", "new"], "there is no baseline nowhere"),
         (["--baseline", "old", "--candidate", "nowhere"], "there is no candidate nowhere"),
         (["--baseline", "old", "--candidate", "empty"], "holds no .onnx or .tflite file"),
-        (["--baseline", "old", "--candidate", "two"], "has the name of a candidate"),
+        (["--baseline", "old", "--candidate", "two"], "has the same name as a candidate"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "litert"], "none of the chosen runtimes"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "lite"], "Did you mean litert?"),
         (["--baseline", "old", "--candidate", "new", "--policy", "none.toml"], "cannot read the policy"),
@@ -345,12 +346,24 @@ def test_lists_may_be_written_in_a_row_repeated_or_with_commas() -> None:
         Path(name).write_bytes(b"x")
     folders = catalog.Folders(Path())
     for sources in (("a.onnx", "b.onnx"), ("a.onnx, b.onnx",), ("[ab].onnx",)):
-        assert baseline.side(folders, sources, "candidate").files == (Path("a.onnx"), Path("b.onnx"))
-    assert baseline.side(folders, ("c,d.onnx",), "candidate").files == (Path("c,d.onnx"),)
+        assert sides.side(folders, sources, "candidate").files == (Path("a.onnx"), Path("b.onnx"))
+    assert sides.side(folders, ("c,d.onnx",), "candidate").files == (Path("c,d.onnx"),)
 
 
-def test_the_time_on_the_command_line_is_that_of_the_command() -> None:
-    assert gate_cli.BUDGET_S == gate.BUDGET_S
+@pytest.mark.parametrize("command", ["gate", "compare"])
+def test_the_defaults_on_the_command_line_are_those_of_the_command(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = []
+
+    def gated(_: object, request: gate.GateRequest, **__: object) -> None:
+        requests.append(request)
+        raise UserError("enough")
+
+    monkeypatch.setattr(gate, command, gated)
+    sides = ["--candidate", "new"] if command == "gate" else ["reports/baseline", "new"]
+    assert cli.main([command, *sides]) == 2
+    assert requests == [gate.GateRequest(("reports/baseline",), ("new",))]
 
 
 def test_junit_markdown_and_the_summary_of_the_service_are_written(
@@ -389,7 +402,7 @@ def test_a_baseline_keeps_the_files_and_what_is_known_of_them(
     device()
     folder = saved()
     assert capsys.readouterr().out.strip().endswith("reports/baseline")
-    found = baseline.load_baseline(folder)
+    found = baseline_folder.load_baseline(folder)
     (kept,) = found.files
     assert (folder / NET).read_bytes() == Path("old", NET).read_bytes()
     # a convolution 3 -> 4 with bias, a slope for each channel, a linear layer 4 -> 2
@@ -411,14 +424,14 @@ def test_the_next_gate_compares_with_the_saved_baseline(
 def test_saving_again_replaces_and_a_save_that_fails_leaves_the_old_one(device: Put) -> None:
     device()
     folder = saved()
-    before = baseline.load_baseline(folder)
+    before = baseline_folder.load_baseline(folder)
     Path("old", "torn.onnx").write_bytes(b"torn")
     assert cli.main(["baseline", "save", "old"]) == 2
-    assert baseline.load_baseline(folder) == before
+    assert baseline_folder.load_baseline(folder) == before
     Path("old", "torn.onnx").unlink()
     Path("old", NET).rename(Path("old", "other.onnx"))
     saved()
-    assert [kept.name for kept in baseline.load_baseline(folder).files] == ["other.onnx"]
+    assert [kept.name for kept in baseline_folder.load_baseline(folder).files] == ["other.onnx"]
     assert [path.name for path in folder.parent.iterdir()] == ["baseline"]
 
 
@@ -427,7 +440,7 @@ def test_a_copy_that_fails_in_the_middle_leaves_the_old_baseline(
 ) -> None:
     device()
     folder = saved()
-    before = baseline.load_baseline(folder)
+    before = baseline_folder.load_baseline(folder)
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -436,7 +449,7 @@ def test_a_copy_that_fails_in_the_middle_leaves_the_old_baseline(
         patched.setattr(shutil, "copyfile", full)
         assert cli.main(["baseline", "save", "new"]) == 4
     assert "the disk is full" in capsys.readouterr().err
-    assert baseline.load_baseline(folder) == before
+    assert baseline_folder.load_baseline(folder) == before
     assert [path.name for path in folder.parent.iterdir()] == ["baseline"]
 
 
@@ -445,7 +458,7 @@ def test_a_folder_that_is_no_baseline_is_not_overwritten(
 ) -> None:
     device()
     assert cli.main(["baseline", "save", "old", "--out", "new"]) == 2
-    assert "is no baseline" in capsys.readouterr().err
+    assert "exists but is not a baseline" in capsys.readouterr().err
     assert Path("new", NET).is_file()
 
 
@@ -461,8 +474,8 @@ def damaged_index(change: dict[str, Any]) -> Callable[[Path], object]:
     ("damage", "said"),
     [
         (lambda folder: (folder / NET).unlink(), f"lacks its file {NET}"),
-        (lambda folder: (folder / NET).write_bytes(b"x"), "its sha256 is another"),
-        (lambda folder: (folder / "more.onnx").write_bytes(b"x"), "does not know its file more.onnx"),
+        (lambda folder: (folder / NET).write_bytes(b"x"), "its sha256 differs"),
+        (lambda folder: (folder / "more.onnx").write_bytes(b"x"), "does not list its file more.onnx"),
         (lambda folder: (folder / "baseline.json").write_text("{"), "cannot be read"),
         (lambda folder: (folder / "baseline.json").write_text("[]"), "has no baseline_version"),
         (damaged_index({"baseline_version": 2}), "pip install --upgrade swapbench"),
@@ -484,7 +497,7 @@ def test_a_baseline_that_is_damaged_is_refused_with_what_is_wrong(
 
 def test_a_folder_without_an_index_is_no_baseline(tmp_path: Path) -> None:
     with pytest.raises(BadRecord, match="there is no baseline"):
-        baseline.load_baseline(tmp_path)
+        baseline_folder.load_baseline(tmp_path)
 
 
 def test_a_baseline_without_files_or_runs_to_save_says_what_to_do(
@@ -499,7 +512,7 @@ def test_a_baseline_without_files_or_runs_to_save_says_what_to_do(
 
 
 def run_folder(name: str, side: str, **more: Any) -> Path:
-    """A run whose one record was made of the file on that side; the file lies in build/ under a folder named by it."""
+    """A run whose one record was made of that side's file, which lies in build/ in a folder of its name."""
     content = Path(side, NET).read_bytes()
     place = Path("build", "artifacts", side)
     place.mkdir(parents=True, exist_ok=True)
@@ -512,7 +525,7 @@ def run_folder(name: str, side: str, **more: Any) -> Path:
 
 @pytest.fixture
 def runs(device: Put) -> Callable[..., tuple[str, str]]:
-    """Two runs of different files, the second one as told; the device knows the files by their place in build/."""
+    """Two runs of different files, the second as told; the device knows files by their place in build/."""
 
     def make(**more: Any) -> tuple[str, str]:
         device()
@@ -572,8 +585,8 @@ def test_compare_takes_the_records_of_runs_whose_files_are_gone(
     assert not METRICS & outcomes(said).keys()
     # the least of 100 runs that 5 do not exceed: 1 ms + 4 steps of 10 us, and 1.1 ms + as much
     assert (
-        f"{NET}: latency_p05 1.040 ms to 1.140 ms (+9.6 %), from two sittings and therefore not judged"
-        in said["notes"]
+        f"{NET}: latency_p05 1.040 ms to 1.140 ms (+9.6 %), "
+        "not judged, because the two were measured at different times" in said["notes"]
     )
 
 
@@ -592,9 +605,9 @@ def test_a_baseline_of_the_newest_run_keeps_its_files_and_records(
     _, second = runs()
     os.utime(next(Path(second, "records").iterdir()), (2e9, 2e9))
     assert cli.main(["baseline", "save"]) == 0
-    found = baseline.load_baseline(Path("reports/baseline"))
+    found = baseline_folder.load_baseline(Path("reports/baseline"))
     assert (found.run, found.plan, found.machine) == ("second", made_records.Plan(), made_records.MACHINE)
-    kept = baseline.side(catalog.Folders(Path()), ["reports/baseline"], "baseline")
+    kept = sides.side(catalog.Folders(Path()), ["reports/baseline"], "baseline")
     assert kept.records == store.load_run(Path(second))
     assert store.newest_run(Path("reports")) == Path(second)  # a baseline is no run
     capsys.readouterr()
@@ -630,7 +643,7 @@ CARD = json.dumps(
 
 
 def scoring(*test_scores: float) -> FakeModel:
-    """0.9 for the bona fide and 0.1 for the prints of the development split, then the test scores: the threshold is 0.9."""
+    """0.9 for bona fide and 0.1 for prints in the development split: the threshold is 0.9; then test."""
     scores = (0.9, 0.9, 0.1, 0.1, *test_scores)
     return FakeModel(run_ns=2 * MS, rows=tuple((1 - score, score) for score in scores))
 

@@ -39,7 +39,10 @@ n,s4,attack,replay,test,0.9
 o,s5,attack,replay,test,0.1
 p,s6,attack,replay,test,nan
 """
-"""The EER threshold of dev is .8: test rejects h (1 of 4), accepts print l (1 of 4) and replay m, n (2 of 3); p has no score."""
+"""The EER threshold of dev is .8: test rejects h (1 of 4), accepts print l (1 of 4) and replay m, n (2 of 3).
+
+p has no score.
+"""
 
 
 CARD = (
@@ -179,11 +182,11 @@ def test_data_check_answers_a_program(tmp_path: Path, capsys: pytest.CaptureFixt
     ("argv", "reason"),
     [
         (["data", "check", "nothing"], "nothing"),
-        (["data", "check", "x", "--data-root", "y"], "exclude each other"),
+        (["data", "check", "x", "--data-root", "y"], "cannot be combined"),
         (["data", "simulate", "--layout", "oulu"], "needs a folder"),
         (["data", "simulate", "out", "--layout", "olu"], "Did you mean oulu"),
         (["data", "simulate", "out", "--split", "dev"], "--layout manifest"),
-        (["run", "--data", "x", "--data-root", "y"], "exclude each other"),
+        (["run", "--data", "x", "--data-root", "y"], "cannot be combined"),
         (["run", "--data", "x", "--faces", "detecter"], "Did you mean detector"),
         (
             ["train", "minifasnet_v2", "--data", "OULU", "--protocol", "3"],
@@ -238,9 +241,17 @@ def test_score_writes_a_row_a_frame_that_metrics_reads(
                             [name, frame, f"{split}{kind}{person}", f"{split}{person}", label, kind, split]
                         )
     argv = [
-        "score", "net.onnx", "--card", "card.toml", "--data", "manifest.csv", "--faces", "frame",
-        "--out", "scores.csv.gz",
-    ]  # fmt: skip
+        "score",
+        "net.onnx",
+        "--card",
+        "card.toml",
+        "--data",
+        "manifest.csv",
+        "--faces",
+        "frame",
+        "--out",
+        "scores.csv.gz",
+    ]
     assert cli.main(argv) == 0
     with gzip.open(tmp_path / "scores.csv.gz", "rt") as text:
         rows = list(csv.DictReader(text))
@@ -273,9 +284,21 @@ def test_leave_one_dataset_out_runs_on_videos_in_the_official_layouts(
     msu_tree(data / "msu", people=4, fill=tiny)
     (data / "msu" / "scene01" / "real" / "real_client001_android_SD_scene01.mp4").write_bytes(b"cut short")
     argv = [
-        "score", "net.onnx", "--card", "card.toml", "--data-root", "data", "--protocol", "O+C+I:M",
-        "--faces", "frame", "--frames", "2", "--out", "scores.csv",
-    ]  # fmt: skip
+        "score",
+        "net.onnx",
+        "--card",
+        "card.toml",
+        "--data-root",
+        "data",
+        "--protocol",
+        "O+C+I:M",
+        "--faces",
+        "frame",
+        "--frames",
+        "2",
+        "--out",
+        "scores.csv",
+    ]
     assert cli.main(argv) == 0
     said = capsys.readouterr().err
     assert "everything, as in SSDG" in said

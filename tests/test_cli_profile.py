@@ -1,4 +1,4 @@
-"""`swapbench profile`, and what the gate says of a failed timing, on a device whose operators are known by hand."""
+"""`swapbench profile`, and the gate on a failed timing, on a device whose operators are known by hand."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 from tiny_files import small_onnx, small_tflite
 
 from swapbench import catalog, cli
-from swapbench.cli import profile as profile_cli
-from swapbench.commands import profile
+from swapbench.commands import explanations, profile
+from swapbench.commands.options import PROFILE_PROCESSES
+from swapbench.errors import UserError
 from swapbench.ports import Node
 from swapbench.testing import Fake, FakeModel
 
@@ -31,7 +32,9 @@ def node(op: str, name: str, us: int, provider: str = "arithmetic") -> Node:
 
 
 OLD = FakeModel(run_ns=2 * MS, executed=(node("Conv", "c", 750), node("Relu", "r", 250)))
-SLOWER = FakeModel(run_ns=2_500_000, executed=(node("Conv", "c", 750), node("Relu", "r", 250), node("Sin", "s", 250)))  # fmt: skip
+SLOWER = FakeModel(
+    run_ns=2_500_000, executed=(node("Conv", "c", 750), node("Relu", "r", 250), node("Sin", "s", 250))
+)
 
 
 class Places(Fake):
@@ -76,7 +79,7 @@ def test_one_file_is_profiled_in_fresh_processes(device: Put, capsys: pytest.Cap
     text = capsys.readouterr().out
     assert "Conv          1  75.0 %" in text
     assert "The heaviest 1 of 2 nodes:" in text
-    assert place.modes() == ["profile"] * profile.PROCESSES
+    assert place.modes() == ["profile"] * PROFILE_PROCESSES
     assert place.open_workers == 0
 
 
@@ -165,11 +168,19 @@ def test_a_machine_that_changes_in_the_middle_is_not_valid(
     assert "power source changed from mains to battery" in capsys.readouterr().err
 
 
-def test_the_processes_on_the_command_line_are_those_of_the_command() -> None:
-    assert profile_cli.PROCESSES == profile.PROCESSES
+def test_the_defaults_on_the_command_line_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = []
+
+    def profiled(_: object, request: profile.ProfileRequest, **__: object) -> None:
+        requests.append(request)
+        raise UserError("enough")
+
+    monkeypatch.setattr(profile, "profile", profiled)
+    assert cli.main(["profile", "a.onnx"]) == 2
+    assert requests == [profile.ProfileRequest(Path("a.onnx"))]
 
 
-# ------------------------------------------------------------------------------------------ the gate explains a FAIL
+# -------------------------------------------------------------------------------- the gate explains a FAIL
 
 
 def gated(capsys: pytest.CaptureFixture[str], *more: str) -> tuple[int, dict[str, Any]]:
@@ -188,7 +199,7 @@ def test_a_failed_timing_names_the_operators_that_grew(
     assert [(one["op"], one["nodes"]) for one in found["grew"]] == [("Sin", [0, 1])]
     assert found["grew"][0]["change"]["median"] == pytest.approx(0.25)
     assert found["total"]["median"] == pytest.approx(1.25)
-    assert place.modes().count("profile") == 2 * profile.PROCESSES
+    assert place.modes().count("profile") == 2 * PROFILE_PROCESSES
     assert place.open_workers == 0
 
 
@@ -243,7 +254,7 @@ class Slow(Places):
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
         if "profile" in argv:
-            self.clock.sleep(profile.EXPLAIN_BUDGET_S)
+            self.clock.sleep(explanations.BUDGET_S)
         return super().run(argv, timeout_s)
 
 

@@ -126,7 +126,7 @@ def test_several_runs_and_devices_are_one_table_with_a_part_for_each(
     said = capsys.readouterr()
     assert "**Device: bench-1**" in said.out
     assert "**Device: pixel7**" in said.out
-    assert "left out: reports/notes.md" in said.err
+    assert "left out, because they are not runs: reports/notes.md" in said.err
     assert report(run, run / ".." / "first", "--format", "csv") == 0
     assert len(list(csv.DictReader(io.StringIO(capsys.readouterr().out)))) == 4
 
@@ -182,7 +182,7 @@ def test_one_figure_is_drawn_of_the_chosen_rows(run: Path, tmp_path: Path, capsy
         (["--require", "acer"], "is no requirement"),
         (["--figure", "parto"], "Did you mean pareto"),
         (["--figure", "pareto", "--x", "latncy"], "latency"),
-        (["nothing/*"], "nothing is named like"),
+        (["nothing/*"], "nothing matches nothing"),
         (["nowhere"], "holds no records"),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from swapbench.bench.experiment import Candidate
-from swapbench.commands.device import Cluster, DeviceRequest
+from swapbench.commands.options import DeviceOptions
+from swapbench.commands.place import Cluster
 from swapbench.errors import UnknownName, UserError
 from swapbench.modelfile import Graph, Tensor
 from swapbench.ports import Finished
@@ -17,9 +18,11 @@ from swapbench.runtimes.native.adapter import NativeLiteRT
 
 TIMED = """INFO: #threads used for CPU inference: [1]
 INFO: Initialized session in 4.2ms.
-INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=161 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
-INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 50 iterations and at least 1 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
 """  # noqa: E501 - as the tool prints it
 
@@ -45,22 +48,22 @@ def candidate(tool: BenchmarkModel | None = None) -> Candidate:
 
 
 def test_kinds_of_cores_are_typed_with_commas_or_swept() -> None:
-    assert DeviceRequest.of("pixel7").cores == ()
-    assert DeviceRequest.of("pixel7", cores="big").cores == ("big",)
-    assert DeviceRequest.of("pixel7", cores="big, little,big").cores == ("big", "little")
-    sweep = DeviceRequest.of("pixel7", cores="sweep")
+    assert DeviceOptions.of("pixel7").cores == ()
+    assert DeviceOptions.of("pixel7", cores="big").cores == ("big",)
+    assert DeviceOptions.of("pixel7", cores="big, little,big").cores == ("big", "little")
+    sweep = DeviceOptions.of("pixel7", cores="sweep")
     assert (sweep.cores, sweep.sweep) == ((), True)
 
 
 @pytest.mark.parametrize("typed", ["", " ", ",", "sweep,big"])
 def test_what_is_no_choice_of_cores_is_refused(typed: str) -> None:
-    with pytest.raises(UserError, match="is no choice of cores"):
-        DeviceRequest.of("pixel7", cores=typed)
+    with pytest.raises(UserError, match="is not a valid choice of cores"):
+        DeviceOptions.of("pixel7", cores=typed)
 
 
 def test_an_unknown_kind_of_cores_suggests_the_nearest() -> None:
     with pytest.raises(UnknownName, match="Did you mean little"):
-        DeviceRequest.of("pixel7", cores="big,litle")
+        DeviceOptions.of("pixel7", cores="big,litle")
 
 
 def test_a_file_on_some_cores_is_bound_to_them_and_has_a_record_of_its_own() -> None:

@@ -377,7 +377,11 @@ def test_an_unknown_label_is_refused_with_the_likely_one(tmp_path: Path, label: 
         (NEEDED, "a.png,s1,bona_fide,,eval", "line 2: unknown split 'eval'. Use train, dev or test"),
         (NEEDED, "a.png,s1,bona_fide", "line 2: the number of fields differs from the header's"),
         (NEEDED, "a.png,s1,bona_fide,,test,1,2", "line 2: the number of fields differs from the header's"),
-        (f"{NEEDED},frame", "a.avi,s1,bona_fide,,test,1.5", "line 2: frame '1.5' is not a non-negative integer"),
+        (
+            f"{NEEDED},frame",
+            "a.avi,s1,bona_fide,,test,1.5",
+            "line 2: frame '1.5' is not a non-negative integer",
+        ),
         ("path,subject,label,species", "a.png,s1,bona_fide,", "lacks the columns split"),
     ],
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from swapbench import catalog
 from swapbench.cards import read_card, write_card
-from swapbench.commands import workshop
+from swapbench.commands import train as training
 from swapbench.data.dataset import Dataset
 from swapbench.errors import BadCard, NotValid, UnknownName, UserError
 from swapbench.records import ModelCard, OutputMeaning, Preprocessing, Training
@@ -603,14 +603,11 @@ def test_a_leave_one_out_student_is_not_taught_by_a_network_that_saw_the_domain(
 
 
 def train_by_name(tmp_path: Path, name: str, **options: Any) -> Path:
-    from swapbench.commands.data import DataRequest
-
     def unheard(*_: Any) -> None:
         return
 
-    return workshop.train(
-        catalog.Folders(tmp_path), name, DataRequest(), None, None, progress=unheard, say=unheard, **options
-    )
+    request = training.TrainRequest(name, **options)
+    return training.train(catalog.Folders(tmp_path), request, progress=unheard, say=unheard)
 
 
 @pytest.mark.slow
@@ -618,16 +615,16 @@ def train_by_name(tmp_path: Path, name: str, **options: Any) -> Path:
     ("options", "kind", "message"),
     [
         (
-            {"teachers": ["resnet18_map"]},
+            {"teacher": ("resnet18_map",)},
             UserError,
-            r"minifasnet_v2 learns from no teacher.*Add a method, as in --recipe distill",
+            r"minifasnet_v2 learns from no teacher, so --teacher has no effect.*Add a method, as in --recipe distill",
         ),
         (
-            {"method": "distill", "teachers": ["resnet18"]},
+            {"recipe": "distill", "teacher": ("resnet18",)},
             UnknownName,
             r"no teacher named 'resnet18'\. Did you mean resnet18_map",
         ),
-        ({"method": "distil"}, UnknownName, r"no method named 'distil'\. Did you mean distill"),
+        ({"recipe": "distil"}, UnknownName, r"no method named 'distil'\. Did you mean distill"),
     ],
 )
 def test_a_teacher_that_there_is_not_is_said_before_data_are_made(
@@ -642,10 +639,10 @@ def test_a_teacher_that_there_is_not_is_said_before_data_are_made(
 def test_teachers_of_the_command_line_take_the_place_of_the_recipes() -> None:
     recipe = student(weight=0.5).model_copy(update={"name": "s"})
     assert recipe.distillation is not None
-    two = workshop._taught_by(recipe, ["other", "tiny"])
+    two = training.taught_by(recipe, ["other", "tiny"])
     assert two.distillation is not None
     assert two.distillation.teachers == {"other": 1.0, "tiny": 1.0}
-    assert workshop._taught_by(recipe, ["other"]).distillation.teachers == {"other": 1.0}  # type: ignore[union-attr]
+    assert training.taught_by(recipe, ["other"]).distillation.teachers == {"other": 1.0}  # type: ignore[union-attr]
 
 
 @pytest.mark.slow
@@ -653,10 +650,10 @@ def test_a_teacher_is_looked_for_beside_the_student_first(tmp_path: Path, taught
     folders = catalog.Folders(tmp_path)
     recipe = student(weight=0.5)
     with pytest.raises(UnknownName, match="no teacher named 'tiny'"):
-        workshop._teacher_files(recipe, folders, tmp_path / "out")
-    assert workshop._teacher_files(recipe, folders, taught) == {"tiny": taught / "tiny.toml"}
-    assert workshop._teacher_files(student(**OFF), folders, tmp_path) == {}
-    builtin = workshop._taught_by(recipe, ["resnet18_map", str(taught / "tiny.toml")])
-    found = workshop._teacher_files(builtin, folders, tmp_path)
+        training.teacher_cards(recipe, folders, tmp_path / "out")
+    assert training.teacher_cards(recipe, folders, taught) == {"tiny": taught / "tiny.toml"}
+    assert training.teacher_cards(student(**OFF), folders, tmp_path) == {}
+    builtin = training.taught_by(recipe, ["resnet18_map", str(taught / "tiny.toml")])
+    found = training.teacher_cards(builtin, folders, tmp_path)
     assert found["resnet18_map"].is_file()
     assert found[str(taught / "tiny.toml")] == taught / "tiny.toml"

@@ -1,4 +1,4 @@
-"""Where a phone's files come from: archives, this computer, registries; and what is said where they cannot be had."""
+"""Where a phone's files come from: archives, this computer, registries; and errors where there are none."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_libraries_of_this_computer_are_whole(tmp_path: Path) -> None:
 
 def test_without_apt_the_c_library_cannot_be_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EnvironmentFailed, match=r"apt-get is not on this computer.*libc\.so\.6") as caught:
+    with pytest.raises(EnvironmentFailed, match=r"apt-get is missing.*libc\.so\.6") as caught:
         fetched_bundle("litert", tmp_path)
     assert "--litert-aar" in caught.value.remedy
 

@@ -1,4 +1,4 @@
-"""`swapbench latency-table` on a device whose layers' times are known by hand, and training under a budget in milliseconds."""
+"""`swapbench latency-table` on a device whose layers' times are known, and budgets in milliseconds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from swapbench import catalog, cli
-from swapbench.commands import latency, workshop
-from swapbench.commands.data import DataRequest
-from swapbench.commands.device import DeviceRequest, Place
+from swapbench.commands import latency
+from swapbench.commands import train as training
+from swapbench.commands.options import DeviceOptions
+from swapbench.commands.place import Place
 from swapbench.errors import BadCard, UnknownName, UserError, WorkerFailed
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeModel
@@ -108,7 +109,8 @@ def test_the_table_of_known_layers_predicts_whole_networks(device: Fake) -> None
     result = measured(lambda *about: heard.append(about))
     assert result.table.other_ns == CALL_NS
     assert len(result.table.checked) == 4
-    # what a layer takes beside 500 ns is in the table; halves of a pair differ from layers where the widths around differ
+    # what a layer takes beside 500 ns is in the table;
+    # halves of a pair differ from layers where the widths around differ
     assert result.error < 0.03
     assert result.correlation > 0.999
     assert "fake" in result.table.measured
@@ -137,7 +139,7 @@ def test_what_was_measured_before_a_kill_is_not_measured_again(device: Fake) -> 
     assert device.open_workers == 0
     heard: list[str] = []
     result = measured(say=heard.append)
-    assert heard == ["Going on with an unfinished table."]
+    assert heard == ["Resuming an unfinished table."]
     after = len(device.asked)
     fresh = measured(replace=True)
     assert len(device.asked) - after == after  # a whole table asks for as much as both parts together
@@ -217,25 +219,23 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
     path = measured().path
 
     def train(**options: Any) -> None:
-        workshop.train(
-            catalog.Folders(Path.cwd()), "mobilefacenet", DataRequest(), None, None,
-            progress=lambda *_: None, say=lambda _: None, **options,
-        )  # fmt: skip
+        request = training.TrainRequest("mobilefacenet", **options)
+        training.train(catalog.Folders(Path.cwd()), request, progress=lambda *_: None, say=lambda _: None)
 
     cases: list[tuple[dict[str, Any], str]] = [
         (
-            {"method": "metapruning", "latency_table": path, "latency_ms": 0.05},
+            {"recipe": "metapruning", "latency_table": path, "latency_ms": 0.05},
             r"fits into 50\.0 µs: the narrowest has",
         ),
-        ({"method": "uniform", "latency_table": path}, "--latency-table and --latency-ms go together"),
-        ({"method": "uniform", "latency_ms": 2.0}, "--latency-table and --latency-ms go together"),
+        ({"recipe": "uniform", "latency_table": path}, "--latency-table and --latency-ms go together"),
+        ({"recipe": "uniform", "latency_ms": 2.0}, "--latency-table and --latency-ms go together"),
         (
-            {"method": "uniform", "macs": "40M", "latency_table": path, "latency_ms": 2.0},
-            "exclude each other",
+            {"recipe": "uniform", "macs": "40M", "latency_table": path, "latency_ms": 2.0},
+            "cannot be combined",
         ),
-        ({"latency_table": path, "latency_ms": 2.0}, "prunes nothing, so --latency-ms says nothing"),
+        ({"latency_table": path, "latency_ms": 2.0}, "does not prune, so --latency-ms has no effect"),
         (
-            {"method": "uniform", "latency_table": Path("none.json"), "latency_ms": 2.0},
+            {"recipe": "uniform", "latency_table": Path("none.json"), "latency_ms": 2.0},
             "cannot read the latency table",
         ),
     ]
@@ -254,7 +254,7 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
     ]
     Path("short.json").write_text(json.dumps(table))
     with pytest.raises(UserError, match=r"no depthwise layer 3x3 .*Measure wider and narrower ones"):
-        train(method="metapruning", latency_table=Path("short.json"), latency_ms=50.0)
+        train(recipe="metapruning", latency_table=Path("short.json"), latency_ms=50.0)
     assert not Path("data").exists()
 
 
@@ -265,7 +265,7 @@ def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
     folders = catalog.Folders(tmp_path)
-    task = latency._task(folders, latency.LatencyRequest("mobilefacenet", device=DeviceRequest()), print)
+    task = latency._task(folders, latency.LatencyRequest("mobilefacenet", device=DeviceOptions()), print)
     heard: list[tuple[float, float]] = []
     good = Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
     latency._export(task, [good], lambda _, done, total: heard.append((done, total)))
@@ -274,8 +274,6 @@ def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: p
 
     assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
     bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
-    with pytest.raises(
-        WorkerFailed, match=r"died with status 1\. What the exporters said is in .*export\.log"
-    ):
+    with pytest.raises(WorkerFailed, match=r"died with status 1\. The exporters' output is in .*export\.log"):
         latency._export(task, [bad], lambda *_: None)
     assert "must have 49 entries" in (task.cache / "export.log").read_text()

@@ -28,7 +28,7 @@ from tiny_files import TinyTflite, heavy
 
 from swapbench import cli, stats, store
 from swapbench.bench.workers import ask
-from swapbench.commands import device as devices
+from swapbench.commands import options, place
 from swapbench.commands import run as main_job
 from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
@@ -52,7 +52,7 @@ CARD = (
     "[preprocessing]\nwidth_px = 4\nheight_px = 4\ncrop_scale = 1.0\n"
     '[output]\nkind = "score"\n'
 )
-PHONE_METERS = devices.phone_meters
+PHONE_METERS = place.phone_meters
 ONE_OPERATOR = {"onnx": kit.trial_onnx, "tflite": kit.trial_tflite}
 
 
@@ -68,15 +68,14 @@ def working_folder(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("CI", "true")
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(main_job, "LEAST_SUSTAINED_S", 0.5)
+    monkeypatch.setattr(options, "LEAST_SUSTAINED_S", 0.5)
     monkeypatch.setattr(kit, "cache", lambda folders: runners)
-    # not what is tested here: narrow intervals, how busy others keep the phone, what its meters say, tables
-    # and figures
+    # not tested here: narrow intervals, how busy the phone is, what its meters say, tables and figures
     monkeypatch.setattr(
         main_job, "Plan", partial(Plan, min_rounds=1, max_rounds=1, slices_per_round=4, slice_ns=10_000_000)
     )
     monkeypatch.setattr(android, "BUSY_WINDOW_S", 0)
-    monkeypatch.setattr(devices, "phone_meters", lambda phone: {})
+    monkeypatch.setattr(place, "phone_meters", lambda phone: {})
     monkeypatch.setattr(writer, "write_report", lambda *_: SimpleNamespace(all=(), remarks=()))
 
 
@@ -106,7 +105,7 @@ def red_less_blue(name: str) -> str:
 
 
 def faces() -> tuple[str, ...]:
-    """Options of a run that scores: three people per split, bona fide and printed, in different colours."""
+    """Options of a run that scores: three people a split, bona fide and printed, in colours that differ."""
     Path("card.toml").write_text(CARD)
     random = np.random.default_rng(0)
     with Path("manifest.csv").open("w", newline="") as file:
@@ -212,8 +211,8 @@ def test_times_at_a_frame_rate_and_over_time_stand_beside_those_back_to_back(
     record = records()["net.onnx"]
     assert record.plan.fps == 100
     assert isinstance(record.paced, Speed)
-    # two rounds of four slices of a quarter of a second at 100 frames a second; on a busy machine some are
-    # lost, and counted
+    # two rounds of four slices of a quarter of a second at 100 frames a second;
+    # on a busy machine some are lost, and counted
     assert [len(worker.slices_ns) for worker in record.paced.workers] == [4, 4]
     for worker in record.paced.workers:
         assert all(1 <= len(one) <= 26 for one in worker.slices_ns)
@@ -271,8 +270,8 @@ def test_several_kinds_of_cores_are_named_with_commas(
     assert run(model("net.onnx"), "--cores", "big,all,big") == 3
     assert [one.runtime.settings["cores"] for one in store.load_run(Path("reports/r"))] == ["all", "big"]
     for typed, reason in (
-        ("big,sweep", "is no choice of cores"),
-        (",", "is no choice of cores"),
+        ("big,sweep", "is not a valid choice of cores"),
+        (",", "is not a valid choice of cores"),
         ("big,litle", "Did you mean little"),
     ):
         assert run("net.onnx", "--cores", typed) == 2
@@ -302,7 +301,7 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
         return answer
 
     monkeypatch.setattr("swapbench.bench.energy.ask", asking)
-    monkeypatch.setattr(devices, "phone_meters", PHONE_METERS)
+    monkeypatch.setattr(place, "phone_meters", PHONE_METERS)
     assert run(heavy("net.onnx"), "--window", "8") == 3
     power = {one.meter: one for one in records()["net.onnx"].power}
     ((before, after),) = truths
@@ -543,8 +542,7 @@ def test_a_killed_runner_is_one_failed_file_and_the_next_run_measures_it(
 ) -> None:
     files = [model("a.onnx"), model("b b.tflite")]
     monkeypatch.setattr(main_job, "Plan", partial(Plan, min_rounds=1, max_rounds=1, slices_per_round=150))
-    # quoted for the shell that starts the runner, without quotes in the runner itself, which is what is
-    # killed
+    # quoted for the shell that starts the runner, without quotes in the runner itself, which is killed
     argument = "--artifact {}/data/local/tmp/swapbench/b b.tflite"
     phone.kill_when(argument.format("'"), argument.format(""), after_s=0.2)
     assert run(*files) == 4
@@ -598,11 +596,14 @@ def test_a_faked_battery_is_refused(phone: Phone, capsys: pytest.CaptureFixture[
 BENCHMARK_MODEL = """#!/system/bin/sh
 cat <<END
 INFO: #threads used for CPU inference: [1]
-INFO: Replacing {taken} out of 4 node(s) with delegate (TfLiteGpuDelegateV2) node, yielding 1 partitions for subgraph 0.
+INFO: Replacing {taken} out of 4 node(s) with delegate (TfLiteGpuDelegateV2) node, \
+yielding 1 partitions for subgraph 0.
 INFO: Initialized session in 4.2ms.
-INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 1 iterations and at least 0.5 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=161 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
-INFO: Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: Running benchmark for at least 50 iterations and at least 1 seconds \
+but terminate if exceeding 150 seconds.
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
 END
 """  # noqa: E501 - as the tool prints it
@@ -647,7 +648,7 @@ def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
     assert "no delegate named 'cuda'" in error(capsys)
 
 
-# ----------------------------------------------------------------------------------- prepare, doctor, devices
+# -------------------------------------------------------------------------------- prepare, doctor, devices
 
 
 def test_preparing_tries_every_runtime_on_the_phone(phone: Phone, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""`swapbench run --detached` on the emulated phone: the cable goes and comes back while it measures."""
+"""`swapbench run --detached` on the emulated phone, whose cable is pulled and plugged in meanwhile."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tiny_files import heavy
 from swapbench import cli, stats, store
 from swapbench.bench import unplugged
 from swapbench.cli import terminal
-from swapbench.commands import device as devices
+from swapbench.commands import place
 from swapbench.commands import run as main_job
 from swapbench.commands.provision import kit
 from swapbench.devices import android
@@ -56,7 +56,7 @@ def working_folder(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatc
         main_job, "Plan", partial(Plan, min_rounds=1, max_rounds=1, slices_per_round=4, slice_ns=10_000_000)
     )
     monkeypatch.setattr(android, "BUSY_WINDOW_S", 0)
-    monkeypatch.setattr(devices, "phone_meters", lambda phone: {})
+    monkeypatch.setattr(place, "phone_meters", lambda phone: {})
     monkeypatch.setattr(writer, "write_report", lambda *_: SimpleNamespace(all=(), remarks=()))
     monkeypatch.setattr(unplugged, "SETTLE_S", 1.0)
     monkeypatch.setattr(unplugged, "POLL_S", 0.2)
@@ -102,7 +102,7 @@ def plug(phone: Phone) -> None:
 def somebody(
     phone: Phone, *steps: tuple[Callable[[list[str]], bool], Callable[[], object]]
 ) -> Iterator[None]:
-    """Somebody who watches what runs on the phone and does each step once its condition holds."""
+    """Somebody who looks at what runs on the phone and does each step once it is due, all by the end."""
     end, left = threading.Event(), list(steps)
 
     def act() -> None:
@@ -146,7 +146,7 @@ def left_running(phone: Phone) -> list[str]:
 
 
 class Truths:
-    """What the phone really used, polled; its clock is the phone's own, as both are this machine's."""
+    """What the phone really used, asked all the time; both clocks are this machine's."""
 
     def __init__(self, phone: Phone) -> None:
         self._phone, self._end = phone, threading.Event()
@@ -230,7 +230,8 @@ def test_the_cable_is_pulled_once_for_all_files_and_what_was_done_before_it_came
     said = capsys.readouterr().err
     assert said.count("Unplug the cable") == 1
     assert (
-        "failed: energy of d.onnx: the cable of emulated-x86 was plugged in again too early. Measure again, and" in said
+        "failed: energy of d.onnx: the cable of emulated-x86 was plugged in again too early. Measure again, and"
+        in said
     )
     assert left_running(plugged) == []
 
@@ -291,7 +292,8 @@ def test_a_phone_that_restarts_has_no_energy_and_the_rest_of_the_record_is_kept(
     assert record.power.absent == "emulated-x86 was restarted during the measurement"
     assert isinstance(record.speed, Speed)
     assert (
-        "failed: energy of net.onnx: emulated-x86 was restarted during the measurement" in capsys.readouterr().err
+        "failed: energy of net.onnx: emulated-x86 was restarted during the measurement"
+        in capsys.readouterr().err
     )
 
 

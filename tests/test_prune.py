@@ -11,7 +11,7 @@ import test_train
 
 from swapbench import catalog
 from swapbench.cards import read_card
-from swapbench.commands import workshop
+from swapbench.commands import train as training
 from swapbench.data.dataset import Dataset
 from swapbench.errors import BadCard, BadDataset, NotValid, UnknownName, UserError
 from swapbench.records import OutputMeaning, Preprocessing
@@ -119,21 +119,11 @@ pytest.importorskip("torch")
 
 
 def train(tmp_path: Path, **options: Any) -> Path:
-    from swapbench.commands.data import DataRequest
-
     def unheard(*_: Any) -> None:
         return
 
-    return workshop.train(
-        catalog.Folders(tmp_path),
-        "mobilefacenet",
-        DataRequest(),
-        None,
-        None,
-        progress=unheard,
-        say=unheard,
-        **options,
-    )
+    request = training.TrainRequest("mobilefacenet", **options)
+    return training.train(catalog.Folders(tmp_path), request, progress=unheard, say=unheard)
 
 
 @pytest.mark.slow
@@ -141,17 +131,17 @@ def train(tmp_path: Path, **options: Any) -> Path:
     ("options", "kind", "message"),
     [
         (
-            {"method": "uniform", "macs": "1M"},
+            {"recipe": "uniform", "macs": "1M"},
             UserError,
             r"fits into 1\.00 M MACs: the narrowest has 1\.90 M MACs",
         ),
-        ({"method": "metammd", "macs": "1M"}, UserError, "no structure fits"),
-        ({"method": "uniform"}, UserError, r"prunes to no budget\. Give one, as in --macs 40M"),
-        ({"method": "uniform", "macs": "much"}, UserError, "'much' is no number of multiply-accumulates"),
-        ({"method": "uniform", "macs": "0"}, UserError, "'0' is no number"),
-        ({"macs": "40M"}, UserError, "prunes nothing, so --macs says nothing to it"),
-        ({"channel_multiple": 8}, UserError, "prunes nothing, so --channel-multiple says nothing to it"),
-        ({"method": "metamdm"}, UnknownName, r"no method named 'metamdm'\. Did you mean metammd"),
+        ({"recipe": "metammd", "macs": "1M"}, UserError, "no structure fits"),
+        ({"recipe": "uniform"}, UserError, r"prunes to no budget\. Give one, as in --macs 40M"),
+        ({"recipe": "uniform", "macs": "much"}, UserError, "'much' is not a number of multiply-accumulates"),
+        ({"recipe": "uniform", "macs": "0"}, UserError, "'0' is not a number"),
+        ({"macs": "40M"}, UserError, "does not prune, so --macs has no effect"),
+        ({"channel_multiple": 8}, UserError, "does not prune, so --channel-multiple has no effect"),
+        ({"recipe": "metamdm"}, UnknownName, r"no method named 'metamdm'\. Did you mean metammd"),
     ],
 )
 def test_what_cannot_be_pruned_is_said_before_data_are_made(
@@ -170,7 +160,7 @@ def test_a_budget_is_written_as_people_write_it() -> None:
         ("900k", 900_000),
         ("40000000", 40_000_000),
     ):
-        found = workshop._within(recipe({"method": "uniform"}), text)
+        found = training.with_budget(recipe({"method": "uniform"}), "--macs", macs=training.read_macs(text))
         assert found.pruning is not None
         assert found.pruning.macs == macs
 

@@ -1,4 +1,4 @@
-"""The command that measures what a budget in milliseconds is held against: latency-table."""
+"""The command that measures what a budget in milliseconds is checked against: latency-table."""
 
 from __future__ import annotations
 
@@ -8,57 +8,80 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import ChannelMultiple, Cores, Device, Json, Serial, Threads
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the application."""
-    app.command(name="latency-table")(latency_table)
+from swapbench.cli.options import ChannelMultiple, Json, PhoneCores, Threads
+from swapbench.cli.panels import OUTPUT, WHAT
 
 
 def latency_table(
     name: Annotated[
-        str, typer.Argument(help="Recipe (name or file) of a network that can be pruned: mobilefacenet.")
+        str, typer.Argument(metavar="NAME", help="Recipe of a network that can be pruned: mobilefacenet.")
     ],
     runtime: Annotated[
-        str, typer.Option(metavar="NAME", help="onnxruntime or litert: one runtime, one table.")
+        str, typer.Option("--runtime", metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert.")
     ] = "onnxruntime",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="fp32, fp16 or int8.")] = "fp32",
-    device: Device = "local",
-    serial: Serial = None,
-    cores: Cores = None,
-    threads: Threads = 1,
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="NAME", rich_help_panel=WHAT, help="fp32, fp16 or int8.")
+    ] = "fp32",
     points: Annotated[
         int,
         typer.Option(
-            min=2, help="Widths of each layer that are measured; between them times are interpolated."
+            "--points",
+            min=2,
+            metavar="N",
+            rich_help_panel=WHAT,
+            help="Widths measured per layer; times between them are interpolated.",
         ),
     ] = 4,
-    channel_multiple: ChannelMultiple = None,
     check: Annotated[
         int,
         typer.Option(
-            min=0, help="Whole networks that are measured too, to see how well sums of layers predict them."
+            "--check",
+            min=0,
+            metavar="N",
+            rich_help_panel=WHAT,
+            help="Whole networks measured too, to see how well sums of layers predict them.",
         ),
     ] = 6,
+    channel_multiple: ChannelMultiple = None,
+    *,
+    device: PhoneCores,
+    threads: Threads = 1,
     out: Annotated[
-        Path | None, typer.Option(help="The table's file; in reports/latency/ if not given.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", rich_help_panel=OUTPUT, help="The table. By default in reports/latency/."
+        ),
     ] = None,
-    replace: Annotated[bool, typer.Option(help="Measure again what is there, replacing it.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace/--no-replace",
+            show_default=False,
+            rich_help_panel=OUTPUT,
+            help="Measure again and replace the table.",
+        ),
+    ] = False,
     json_out: Json = False,
 ) -> None:
-    """Measure how long each layer of a network takes at each width, so that pruning can keep to milliseconds instead of MACs.
+    """Measure each layer of a network at each width, for pruning to milliseconds.
 
     The table is for: swapbench train NAME --recipe metapruning --latency-table FILE --latency-ms 2.5
     """
     from swapbench.commands import latency
-    from swapbench.commands.device import DeviceRequest
     from swapbench.records import Plan
 
     request = latency.LatencyRequest(
-        recipe=name, runtime=runtime, precision=precision, device=DeviceRequest.of(device, serial, cores),
-        points=points, channel_multiple=channel_multiple, checked=check, out=out, replace=replace, plan=Plan(slice_ns=latency.SLICE_NS, threads=threads),
-    )  # fmt: skip
+        recipe=name,
+        runtime=runtime,
+        precision=precision,
+        device=device,
+        points=points,
+        channel_multiple=channel_multiple,
+        checked=check,
+        out=out,
+        replace=replace,
+        plan=Plan(slice_ns=latency.SLICE_NS, threads=threads),
+    )
     with terminal.progress() as progress:
         result = latency.latency_table(terminal.folders(), request, progress=progress, say=terminal.say)
     if json_out:

@@ -1,4 +1,4 @@
-"""Options that several commands share: one definition, one wording."""
+"""Options that several commands share: one definition, one wording; those that travel together are groups."""
 
 from __future__ import annotations
 
@@ -7,81 +7,270 @@ from typing import Annotated
 
 import typer
 
-FRAMES_PER_VIDEO = 8
-"""Stands here too because the dataset readers, which own it, are too much to import for --help; a test holds both equal."""
+from swapbench.cli.groups import Group
+from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, PRUNING, RARE, WHAT, WHERE
+from swapbench.commands.options import (
+    FRAMES_PER_VIDEO,
+    DataOptions,
+    DeviceOptions,
+    ScoreReading,
+    VariantOptions,
+)
 
-Precisions = Annotated[
-    list[str] | None,
-    typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8; repeat for several; all if none."),
-]
-Formats = Annotated[
-    list[str] | None,
-    typer.Option("--format", metavar="NAME", help="onnx or tflite; repeat for several; both if none."),
+Json = Annotated[
+    bool,
+    typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON for programs, not a table for people."),
 ]
 RelativeTo = Annotated[
     str | None,
-    typer.Option("--relative-to", help="Model to compare with; the one with the most MACs if not given."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program instead of text for a person.")]
-
-Data = Annotated[
-    Path | None,
     typer.Option(
-        help="Dataset: a folder in its official layout, a manifest CSV, or a folder with one; the simulated set if none."
-    ),
-]
-DataRoot = Annotated[
-    Path | None, typer.Option(help="Folder that holds several datasets, for protocols such as O+C+I:M.")
-]
-Protocol = Annotated[
-    str | None,
-    typer.Option(
-        help="Which protocol: 1 to 4 or 3_2 (OULU-NPU), O+C+I:M (train on three, test on the fourth); "
-        "the dataset's own splits if none."
-    ),
-]
-Frames = Annotated[
-    int, typer.Option("--frames", min=1, help="Frames of each video, spread evenly; images are one frame.")
-]
-Faces = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WHERE",
-        help="Where face boxes come from: given (the dataset's own, else the detector), detector, frame (no crop); "
-        "as the model card says if none.",
+        "--relative-to",
+        metavar="NAME",
+        rich_help_panel=OUTPUT,
+        help="Model that the others are compared with. By default the one with the most MACs.",
     ),
 ]
 Card = Annotated[
-    str | None, typer.Option(help="Model card (name or file) for files that carry none of their own.")
+    str | None,
+    typer.Option(
+        "--card",
+        metavar="CARD",
+        rich_help_panel=ACCURACY,
+        help="Model card (name or file) for files that carry none.",
+    ),
 ]
-
+Runtimes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--runtime", metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert. By default both."
+    ),
+]
+Threads = Annotated[
+    int, typer.Option("--threads", min=1, metavar="N", rich_help_panel=WHERE, help="Threads of the runtime.")
+]
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        rich_help_panel=RARE,
+        help="Seed for the order of measurements and for the bootstrap.",
+    ),
+]
 ChannelMultiple = Annotated[
     int | None,
     typer.Option(
         "--channel-multiple",
         min=1,
         metavar="N",
-        help="Widths of pruned layers are multiples of N: runtimes compute vectors of channels, 8 suits most; "
-        "the recipe's own if not given, which is any width.",
+        rich_help_panel=PRUNING,
+        help="Make all pruned widths multiples of N; 8 suits most runtimes. By default as the recipe says.",
     ),
 ]
 
-Device = Annotated[str, typer.Option("--device", help="Device profile; see: swapbench devices.")]
+# ---------------------------------------------------------------------------------------------- devices
+
+DeviceName = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        rich_help_panel=WHERE,
+        help="Device profile; swapbench devices lists them.",
+    ),
+]
 Serial = Annotated[
     str | None,
     typer.Option(
-        metavar="SERIAL", help="Which of several attached phones; ANDROID_SERIAL, or the only one, if none."
+        "--serial",
+        metavar="SERIAL",
+        rich_help_panel=WHERE,
+        help="Which of several phones. By default ANDROID_SERIAL or the only one attached.",
     ),
 ]
 Cores = Annotated[
     str | None,
     typer.Option(
+        "--cores",
         metavar="KIND",
-        help="Cores of a phone to run on: big, mid, little or all; several, as in big,little, one after another; "
-        "sweep for every kind that it has; its own choice if none.",
+        help="Phone cores to run on: big, mid, little or all; several as big,little; sweep for "
+        "each kind in turn. By default the phone decides.",
     ),
 ]
-Runtimes = Annotated[
-    list[str] | None, typer.Option("--runtime", metavar="NAME", help="onnxruntime or litert.")
+
+
+def _phone(device: DeviceName = "local", serial: Serial = None) -> DeviceOptions:
+    return DeviceOptions.of(device, serial)
+
+
+def _phone_cores(device: DeviceName = "local", serial: Serial = None, cores: Cores = None) -> DeviceOptions:
+    return DeviceOptions.of(device, serial, cores)
+
+
+def _device(
+    device: DeviceName = "local",
+    serial: Serial = None,
+    cores: Cores = None,
+    delegate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--delegate",
+            metavar="NAME",
+            rich_help_panel=RARE,
+            help="Also time .tflite files with TFLite's benchmark_model on a phone: cpu, xnnpack, gpu or "
+            "nnapi. Repeatable.",
+        ),
+    ] = None,
+    require_full_delegation: Annotated[
+        bool,
+        typer.Option(
+            "--require-full-delegation",
+            rich_help_panel=RARE,
+            help="Fail if a delegate takes only part of the graph.",
+        ),
+    ] = False,
+    detached: Annotated[
+        bool,
+        typer.Option(
+            "--detached",
+            rich_help_panel=ENERGY,
+            help="Let a phone measure its own battery while unplugged. It tells you when to pull the "
+            "cable and when to plug it in.",
+        ),
+    ] = False,
+) -> DeviceOptions:
+    return DeviceOptions.of(
+        device,
+        serial,
+        cores,
+        delegate or (),
+        require_full_delegation=require_full_delegation,
+        detached=detached,
+    )
+
+
+Phone = Annotated[DeviceOptions, Group(WHERE, _phone)]
+PhoneCores = Annotated[DeviceOptions, Group(WHERE, _phone_cores)]
+Device = Annotated[DeviceOptions, Group(WHERE, _device)]
+
+# ---------------------------------------------------------------------------------------------- networks
+
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--models", "-m", metavar="NAME", help="Model names or card files. Repeatable."),
 ]
-Threads = Annotated[int, typer.Option(min=1, help="Threads of the runtime.")]
+Formats = Annotated[
+    list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
+]
+Precisions = Annotated[
+    list[str] | None,
+    typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8. By default all."),
+]
+
+
+def _variants(models: Models = None, format_: Formats = None, precision: Precisions = None) -> VariantOptions:
+    return VariantOptions.of(models or (), format_ or (), precision or ())
+
+
+Variants = Annotated[VariantOptions, Group(WHAT, _variants)]
+
+# ---------------------------------------------------------------------------------------------- data
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-root",
+        metavar="FOLDER",
+        help="Folder of several datasets, for protocols such as O+C+I:M.",
+    ),
+]
+Protocol = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        metavar="NAME",
+        help="1 to 4 or 3_2 (OULU-NPU), or O+C+I:M (train on three, test on the fourth). By default the "
+        "dataset's own splits.",
+    ),
+]
+Frames = Annotated[
+    int,
+    typer.Option("--frames", min=1, metavar="N", help="Frames per video, evenly spaced."),
+]
+Faces = Annotated[
+    str | None,
+    typer.Option(
+        "--faces",
+        metavar="SOURCE",
+        help="Face boxes: given (the dataset's, else a detector's), detector, or frame (no crop). By "
+        "default as the model card says.",
+    ),
+]
+
+
+def _data(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Dataset folder in its official layout, or a manifest. By default the simulated set.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+) -> DataOptions:
+    return DataOptions(data, data_root, protocol, frames, faces)  # type: ignore[arg-type]
+
+
+def _compared_data(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="PATH",
+            help="Dataset to score both sides on, as in swapbench run. By default accuracy is not measured.",
+        ),
+    ] = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+) -> DataOptions | None:
+    options = _data(data, data_root, protocol, frames, faces)
+    return options if options.named else None
+
+
+Data = Annotated[DataOptions, Group(ACCURACY, _data)]
+TrainingData = Annotated[DataOptions, Group("Data", _data)]
+ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
+
+# ---------------------------------------------------------------------------------------------- scores
+
+ScoreColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column", metavar="OURS=THEIRS", help="Name of a column in the file, as in score=prob. Repeatable."
+    ),
+]
+BonaFideLabel = Annotated[
+    str | None,
+    typer.Option(
+        "--bona-fide-label", metavar="LABEL", help="Label that means bona fide, where 0 and 1 are ambiguous."
+    ),
+]
+ScoresAre = Annotated[
+    str,
+    typer.Option("--scores-are", metavar="CLASS", help="What high scores mean: bona_fide or attack."),
+]
+
+
+def _reading(
+    column: ScoreColumns = None, bona_fide_label: BonaFideLabel = None, scores_are: ScoresAre = "bona_fide"
+) -> ScoreReading:
+    return ScoreReading.of(column or (), bona_fide_label, scores_are)
+
+
+Reading = Annotated[ScoreReading, Group("Columns of score files", _reading)]

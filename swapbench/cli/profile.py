@@ -8,44 +8,48 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Device, Json, Runtimes, Threads
-
-PROCESSES = 5
-"""Stands here too because the command, which owns it, is too much to import for --help; a test holds both equal."""
-
-
-def register(app: typer.Typer) -> None:
-    """Add this command to the application."""
-    app.command()(profile)
+from swapbench.cli.options import DeviceName, Json, Runtimes, Threads
+from swapbench.commands.options import PROFILE_PROCESSES
 
 
 def profile(
     one: Annotated[Path, typer.Argument(metavar="A", help="A model file.")],
     other: Annotated[
-        Path | None, typer.Argument(metavar="[B]", help="A file to hold against A: what differs is shown.")
+        Path | None, typer.Argument(metavar="B", help="A second file, to see what differs.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many nodes to show.")] = 10,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many operators to show.")] = 10,
     graph: Annotated[
-        bool, typer.Option("--graph", help="Only what the files hold; nothing is run or timed.")
+        bool, typer.Option("--graph", help="Show only what the files hold; run and time nothing.")
     ] = False,
     processes: Annotated[
-        int, typer.Option(min=2, help="Fresh processes of each file; more make the shares steadier.")
-    ] = PROCESSES,
-    device: Device = "local",
+        int,
+        typer.Option(
+            "--processes", min=2, metavar="N", help="Fresh processes per file; more give steadier shares."
+        ),
+    ] = PROFILE_PROCESSES,
+    device: DeviceName = "local",
     runtime: Runtimes = None,
     threads: Threads = 1,
     json_out: Json = False,
 ) -> None:
-    """Where the time of a model goes, operator by operator; with two files, which operators grew, came, went or fell back."""
+    """Show where a model's time goes, operator by operator.
+
+    With two files: which operators grew, came, went or fell back to a slower kernel.
+    """
     from swapbench.bench import PAIRED_PLAN
     from swapbench.commands import profile as commands
-    from swapbench.report.tables import operator_tables as operators
+    from swapbench.report.tables import operator_tables
 
     request = commands.ProfileRequest(
-        one, other, device, tuple(runtime or ()), timed=not graph, processes=processes,
+        one,
+        other,
+        device,
+        tuple(runtime or ()),
+        timed=not graph,
+        processes=processes,
         plan=PAIRED_PLAN.replace(threads=threads),
-    )  # fmt: skip
+    )
     with terminal.progress() as progress:
-        found = commands.profile(terminal.folders(), request, progress=progress)
-    told = (found.files, found.counted, found.breakdowns, found.difference)
-    print(operators.json_text(*told) if json_out else operators.terminal(*told, top), end="")
+        result = commands.profile(terminal.folders(), request, progress=progress)
+    tables = (result.files, result.counted, result.breakdowns, result.difference)
+    print(operator_tables.json_text(*tables) if json_out else operator_tables.terminal(*tables, top), end="")

@@ -7,147 +7,199 @@ import gc
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from swapbench.cli import terminal
+from swapbench.cli.groups import Group
 from swapbench.cli.options import Json, RelativeTo
-from swapbench.errors import UserError
+from swapbench.cli.panels import OUTPUT
+from swapbench.commands.options import FigureOptions, RunSelection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from rich.table import Table
+    from rich.table import Table as RichTable
+
+FIGURE = "Figure"
+TABLE = "Table"
 
 
-def report(
+def _selection(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run folders, or patterns such as 'reports/*'; the newest run if none."),
-    ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="SKIN",
-            help="Print one table: markdown, latex, csv, json or html; terminal if none.",
+        typer.Argument(
+            metavar="RUNS", help="Run folders, or patterns such as 'reports/*'. By default the newest run."
         ),
     ] = None,
+    relative_to: RelativeTo = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder to write to. By default the run's own; a single table is only printed.",
+        ),
+    ] = None,
+) -> RunSelection:
+    return RunSelection(tuple(runs or ()), relative_to, out)
+
+
+def _query(
     columns: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAMES", help="Columns of the table, parted by commas: latency_p50,acer,energy."
+            "--columns", metavar="NAMES", help="Columns, separated by commas: latency_p50,acer,energy."
         ),
     ] = None,
     sort: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAMES", help="Columns to sort by; -name for descending: acer,-speed_up."),
+        typer.Option(
+            "--sort", metavar="NAMES", help="Columns to sort by, -name for descending: acer,-speed_up."
+        ),
     ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAMES", help="device, runtime, precision, format, model, ...; a part of the table each."
+            "--group",
+            metavar="NAMES",
+            help="Split the table by device, runtime, precision, format, model or another text column.",
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="CONDITION", help='Only such rows: runtime=litert, "acer<=0.05"; repeat for several.'
+            "--where",
+            metavar="CONDITION",
+            help='Only such rows: runtime=litert, "acer<=0.05". Repeatable.',
         ),
     ] = None,
-    relative_to: RelativeTo = None,
+) -> object:
+    from swapbench.catalog import split_commas
+    from swapbench.report.tables.view import Query
+
+    return Query(
+        columns=split_commas(columns or ()),
+        sort=split_commas(sort or ()),
+        group=split_commas(group or ()),
+        where=tuple(where or ()),
+    )
+
+
+def _figure(
+    x: Annotated[str, typer.Option("--x", metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
+    y: Annotated[str, typer.Option("--y", metavar="NAME", help="Column upwards, for pareto.")] = "acer",
+    style: Annotated[str, typer.Option("--style", metavar="NAME", help="paper or screen.")] = "paper",
+    width: Annotated[str, typer.Option("--width", metavar="NAME", help="column or page.")] = "column",
+    history: Annotated[
+        Path | None,
+        typer.Option("--history", metavar="FILE", help="CSV of a pruning search, for the figure search."),
+    ] = None,
+) -> FigureOptions:
+    return FigureOptions(x, y, style, width, history)
+
+
+def report(
+    selection: Annotated[RunSelection, Group(OUTPUT, _selection)],
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="SKIN",
+            rich_help_panel=TABLE,
+            help="Print one table as markdown, latex, csv, json or html. By default for the terminal.",
+        ),
+    ] = None,
+    *,
+    query: Annotated[Any, Group(TABLE, _query)],
     require: Annotated[
         list[str] | None,
         typer.Option(
+            "--require",
             metavar="CONDITION",
-            help='Recommend the cheapest row that keeps to it: "p90<=30ms", "acer<=5 %"; repeat for several.',
+            rich_help_panel="Advice",
+            help='Recommend the cheapest row that meets it: "p90<=30ms", "acer<=5 %". Repeatable.',
         ),
     ] = None,
     figure: Annotated[
         str | None,
         typer.Option(
+            "--figure",
             metavar="KIND",
-            help="Draw one figure: pareto, swap, latency, species, det, sustained, fps, or search (with --history).",
+            rich_help_panel=FIGURE,
+            help="Draw only pareto, swap, latency, species, det, sustained, fps, or search (with --history).",
         ),
     ] = None,
-    x: Annotated[str, typer.Option("--x", metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
-    y: Annotated[str, typer.Option("--y", metavar="NAME", help="Column upwards, for pareto.")] = "acer",
-    style: Annotated[str, typer.Option(help="Of the figure: paper or screen.")] = "paper",
-    width: Annotated[str, typer.Option(help="Of the figure: column or page.")] = "column",
-    history: Annotated[
-        Path | None, typer.Option(help="CSV of a pruning search, for the figure search.")
-    ] = None,
+    figure_options: Annotated[FigureOptions, Group(FIGURE, _figure)],
     literature: Annotated[
-        bool, typer.Option("--literature", help="With published numbers, marked as such and kept apart.")
-    ] = False,
-    out: Annotated[
-        Path | None,
+        bool,
         typer.Option(
-            help="Folder to write to; if not given, the run's own folder, and a single table is only printed."
+            "--literature",
+            rich_help_panel=OUTPUT,
+            help="Add published numbers, marked as such and kept apart.",
         ),
-    ] = None,
+    ] = False,
     json_out: Json = False,
 ) -> None:
-    """Show and draw what was measured, from records alone: all tables, figures and a page, or the one thing asked for."""
+    """Write tables, figures and a page from a run's records.
+
+    With an option on tables or figures, or --require, it makes only what was asked for.
+    """
     from swapbench import catalog
     from swapbench.commands import report as job
+    from swapbench.errors import UserError
     from swapbench.report.tables.skins import SUFFIXES, text_of
-    from swapbench.report.tables.view import Query
 
     folders = terminal.folders()
-    query = Query(
-        columns=catalog.split_commas(columns or ()),
-        sort=catalog.split_commas(sort or ()),
-        group=catalog.split_commas(group or ()),
-        where=tuple(where or ()),
-    )
     skin = format_ and catalog.checked_names("format", [format_], tuple(SUFFIXES))[0]
     single = skin or query or require or figure
     if literature and (single or json_out) and skin != "markdown":
         raise UserError(
-            "published numbers stand beside a whole report or a Markdown table only",
+            "--literature works with a whole report or a Markdown table only",
             remedy="Leave the other options out, or add --format markdown",
         )
     if figure:
-        written = job.write_figure(
-            folders, runs or (), query, relative_to, out, terminal.say, kind=figure, history=history, x=x, y=y, style=style,
-            width=width,
-        )  # fmt: skip
-        for path in written:
-            terminal.say(f"wrote {path}")
+        _say_written(job.write_figure(folders, selection, query, figure, figure_options, terminal.say))
     if require:
-        drawn, _ = job.table(folders, runs or (), relative_to, terminal.say)
-        found = job.recommendations(drawn, query, require)
-        print(json.dumps(found, indent=1, ensure_ascii=False) if json_out else "\n\n".join(found))
+        drawn, _ = job.table(folders, selection, terminal.say)
+        advice = job.recommendations(drawn, query, require)
+        print(json.dumps(advice, indent=1, ensure_ascii=False) if json_out else "\n\n".join(advice))
     elif skin or (query and not figure):
         with _uncollected():
-            drawn, _ = job.table(folders, runs or (), relative_to, terminal.say)
+            drawn, _ = job.table(folders, selection, terminal.say)
             if skin or json_out:
                 print(text_of(drawn, query, skin or "json"), end="")
             else:
                 _print(job.terminal_table(drawn, query))
         if literature:
             print(f"\n{job.published()}", end="")
-        for path in job.write_tables(drawn, query, skin, out) if out else ():
-            terminal.say(f"wrote {path}")
+        if selection.out:
+            _say_written(job.write_tables(drawn, query, skin, selection.out))
     elif not single:
-        whole = job.write_report(folders, runs or (), out, relative_to, terminal.say, literature=literature)
+        whole = job.write_report(folders, selection, terminal.say, literature=literature)
         if json_out:
             print(text_of(whole.table, query, "json"), end="")
         else:
             _print(job.terminal_table(whole.table, query))
         if literature:
             print(f"\n{job.published()}", end="")
-        for path in whole.files.all:
-            terminal.say(f"wrote {path}")
+        _say_written(whole.files.all)
         for text in whole.files.remarks:
             terminal.say(text)
 
 
+def _say_written(paths: Sequence[Path]) -> None:
+    for path in paths:
+        terminal.say(f"wrote {path}")
+
+
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the collector of cycles: a large table is millions of values and no cycle, and looking takes a quarter of its time."""
+    """Without the collector of cycles: a large table is millions of values and no cycle.
+
+    Looking for one takes a quarter of its time.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -157,12 +209,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _print(table: Table) -> None:
+def _print(table: RichTable) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(report)

@@ -1,7 +1,8 @@
-"""What reaches the terminal: lines for a person on standard error, tables and JSON on standard output, progress."""
+"""What reaches the terminal: remarks and progress on standard error, tables and JSON on standard output."""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -127,6 +128,16 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
+def print_result(
+    rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str, *, json_out: bool
+) -> None:
+    """All of the rows as JSON for a program, or a table of the named columns."""
+    if json_out:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        print_rows(rows, columns, empty)
+
+
 def print_records(records: Sequence[Record], relative_to: str | None) -> None:
     """The compact table of a run."""
     from rich.console import Console
@@ -145,15 +156,13 @@ def say_doubts(records: Sequence[Record]) -> None:
     for record in records:
         for doubt in record.doubts:
             by_code.setdefault(doubt.code, []).append((record, doubt))
-    for code, found in by_code.items():
-        name, doubt = found[0][0].variant.file_name, found[0][1]
-        files = len({record.id for record, _ in found})
+    for code, cases in by_code.items():
+        record, doubt = cases[0]
+        files = len({record.id for record, _ in cases})
         whose = "all files" if files == len(records) else f"{files} of {len(records)} files"
-        example = (
-            doubt.message
-            if len({one.message for _, one in found}) == 1
-            else f"for one, {name}: {doubt.message}"
-        )
+        example = doubt.message
+        if len({doubt.message for _, doubt in cases}) > 1:
+            example = f"for example, {record.variant.file_name}: {example}"
         say(f"doubt: {code} ({whose}): {example}. {doubt.remedy}")
 
 

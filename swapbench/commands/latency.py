@@ -1,4 +1,4 @@
-"""Measuring a latency table: which layers, files of them, their times on the device, and whole networks to check the sum."""
+"""Measuring a latency table: files of layers, their times, and whole networks to check the sum."""
 
 from __future__ import annotations
 
@@ -20,14 +20,10 @@ from typing import TYPE_CHECKING, Any, cast
 from pydantic import ValidationError
 
 from swapbench import __version__, bench, catalog, stats, units
-from swapbench.commands.device import DeviceRequest, open_place
-from swapbench.commands.workshop import named_file, need_workshop
-from swapbench.errors import (
-    EnvironmentFailed,
-    NotValid,
-    UserError,
-    WorkerFailed,
-)
+from swapbench.commands.model_files import need_exporters
+from swapbench.commands.options import DeviceOptions
+from swapbench.commands.place import open_place
+from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
 
@@ -45,32 +41,37 @@ if TYPE_CHECKING:
     from swapbench.workshop.recipes.recipe import TrainRecipe
 
 SECONDS_A_FILE = 1.5
-"""Of a sitting's time, for each file in it."""
+"""Time for each file of a sitting, in which files are measured in turns."""
 
 SLICE_NS = 10_000_000
 """Shorter than bursts of other work, so that one hits the short and the long file alike."""
 
 CHECKED = 6
-"""Whole networks that the table is held against."""
+"""Whole networks that the table is checked with."""
 
 MOST_CHILDREN = 4
 """Each takes more than a gigabyte with its converters."""
 
 FILES_VERSION = 1
-"""Part of the key of the layers' files: raise it when a change in build.chain_files or the exporters changes them."""
+"""Part of the key of the layers' files: raise it when a change in artifacts.chain_files changes them."""
 
 
 @dataclass(frozen=True)
 class LatencyRequest:
     """What a person asked `swapbench latency-table` for.
 
-    points: widths a side of each grid of layers; channel_multiple: of what all of them are multiples, the recipe's unless told.
+    Attributes:
+        recipe: Of a network that can be pruned, a name or a file.
+        points: Widths on each side of a grid of layers.
+        channel_multiple: All widths are multiples of it; None as the recipe says.
+        checked: Whole networks to check the table with.
+        out: The table's file; None for one in reports/latency/.
     """
 
     recipe: str
     runtime: str = "onnxruntime"
     precision: str = "fp32"
-    device: DeviceRequest = field(default_factory=DeviceRequest)
+    device: DeviceOptions = field(default_factory=DeviceOptions)
     points: int = 4
     channel_multiple: int | None = None
     checked: int = CHECKED
@@ -81,9 +82,11 @@ class LatencyRequest:
 
 @dataclass(frozen=True)
 class LatencyResult:
-    """The table and its file; how well its sums follow whole networks.
+    """The table, and how well its sums follow whole networks.
 
-    correlation: Pearson's, None below three networks; error: median of |predicted - measured| / measured, None without any.
+    Attributes:
+        correlation: Pearson's, of predicted and measured times; None for fewer than three networks.
+        error: Median of |predicted - measured| / measured; None without a network.
     """
 
     path: Path
@@ -105,8 +108,14 @@ def latency_table(
 ) -> LatencyResult:
     """Measure every kind of layer of a network on a grid of widths, then whole networks, and write the table.
 
-    Layers that were measured before an interruption are not measured again. Raises UserError for a table that is there or a
-    runtime that is unknown, BadCard for a network that cannot be pruned, EnvironmentFailed where a file cannot be made or run.
+    Layers that were measured before an interruption are not measured again.
+
+    Raises:
+        UserError: The table is there already.
+        UnknownName: There is no such recipe, runtime or precision.
+        BadCard: The network cannot be pruned.
+        EnvironmentFailed: A file cannot be made or run.
+        NotValid: The runtime changed while the layers were measured.
     """
     task = _task(folders, request, say)
     from swapbench.workshop.prune.latency_table import CheckedNetwork, Latency, LatencyTable
@@ -115,7 +124,7 @@ def latency_table(
     planned = grids(task.shape, task.space, request.points)
     rows_of = [(grid, inputs) for grid in planned for inputs in grid.inputs]
     empty = bare(task.shape.size_px)
-    chains = [empty, *(one for grid, inputs in rows_of for cell in grid.row(inputs) for one in cell[:2])]
+    chains = [empty, *(chain for grid, inputs in rows_of for cell in grid.row(inputs) for chain in cell[:2])]
     whole = _networks(task.space, task.shape, request.checked)
     files = _made(task, chains, whole, progress)
     with task.device.quiet(request.plan):
@@ -127,7 +136,7 @@ def latency_table(
         progress("measuring whole networks", 0, 1)
         alone = [empty.name, *whole]
         last = task.sitting(
-            "whole", alone, files, lambda speeds: [stats.median(speeds[one].runs_ns) for one in alone]
+            "whole", alone, files, lambda speeds: [stats.median(speeds[name].runs_ns) for name in alone]
         )
         progress("measuring whole networks", 1, 1)
     if any(row.used != last.used for row in rows):
@@ -154,13 +163,13 @@ def latency_table(
 
 
 def agreement(checked: Sequence[CheckedNetwork]) -> tuple[float | None, float | None]:
-    """Pearson's correlation of predicted and measured times, and the median relative error; None where there are too few."""
+    """Pearson's correlation of predicted and measured times, and the median relative error, or None."""
     import numpy as np
 
     if not checked:
         return None, None
-    predicted = np.array([one.predicted_ns for one in checked])
-    measured = np.array([one.measured_ns for one in checked])
+    predicted = np.array([network.predicted_ns for network in checked])
+    measured = np.array([network.measured_ns for network in checked])
     error = float(np.median(np.abs(predicted - measured) / measured))
     if len(checked) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return None, error
@@ -171,23 +180,24 @@ def check_rows(result: LatencyResult) -> list[dict[str, str]]:
     """The whole networks of the check, as a table."""
     return [
         {
-            "network": f"stem {one.channels[0]}, outputs {one.channels[4]}/{one.channels[19]}/{one.channels[40]}",
-            "predicted": units.duration(one.predicted_ns),
-            "measured": units.duration(one.measured_ns),
-            "error": units.percent(one.predicted_ns / one.measured_ns - 1),
+            "network": "stem {0}, outputs {4}/{19}/{40}".format(*network.channels),
+            "predicted": units.duration(network.predicted_ns),
+            "measured": units.duration(network.measured_ns),
+            "error": units.percent(network.predicted_ns / network.measured_ns - 1),
         }
-        for one in result.table.checked
+        for network in result.table.checked
     ]
 
 
 def verdict(result: LatencyResult) -> str:
     """How far the table is to be trusted, in a line."""
     if result.error is None:
-        return "No whole network was measured: how well the table's sums follow them is not known."
-    told = f"Median error of the sum of layers on {len(result.table.checked)} whole networks: {units.percent(result.error)}"
-    return told + (
-        "." if result.correlation is None else f"; correlation {units.significant(result.correlation)}."
-    )
+        return "No whole network was measured, so the table's error is not known."
+    networks = f"{len(result.table.checked)} whole networks"
+    text = f"Median error of the sum of layers on {networks}: {units.percent(result.error)}"
+    if result.correlation is not None:
+        text += f"; correlation {units.significant(result.correlation)}"
+    return f"{text}."
 
 
 @dataclass(frozen=True)
@@ -214,7 +224,7 @@ class _Task:
         paths: Mapping[str, Path],
         of: Callable[[Mapping[str, Speed]], Sequence[float]],
     ) -> _Row:
-        """Measure these files in turns, or read what was measured before; `of` makes numbers of their speeds."""
+        """Measure files in turns, or read what was measured before; `of` makes numbers of their speeds."""
         place = self.rows / f"{name}.json"
         try:
             row = _Row.model_validate_json(place.read_bytes())
@@ -222,67 +232,63 @@ class _Task:
                 return row
         except (OSError, ValidationError):
             pass
-        subjects = [bench.FileUnderTest(one, self.device.push(paths[one]), self.runtime) for one in files]
+        subjects = [bench.FileUnderTest(file, self.device.push(paths[file]), self.runtime) for file in files]
         plan = self.request.plan.replace(time_budget_s=SECONDS_A_FILE * len(files))
         timed = bench.measure_speed(subjects, self.device, plan)
-        for one in timed.values():
-            if isinstance(one, EnvironmentFailed):
-                raise one
-        good = cast("dict[str, bench.Timed]", timed)
+        for result in timed.values():
+            if isinstance(result, EnvironmentFailed):
+                raise result
+        results = cast("dict[str, bench.Timed]", timed)
         # how many nodes a delegate took differs between files, and says nothing of the way they ran
-        used = {one.used.replace(delegated_nodes=None, nodes=None).model_dump_json() for one in good.values()}
+        used = {
+            result.used.replace(delegated_nodes=None, nodes=None).model_dump_json()
+            for result in results.values()
+        }
         if len(used) > 1:
-            raise WorkerFailed("files of one sitting ran in different ways", remedy="Measure again.")
-        speeds = {key: one.speed for key, one in good.items()}
+            raise WorkerFailed(
+                "files that were measured in turns ran in different ways", remedy="Measure again."
+            )
+        speeds = {name: result.speed for name, result in results.items()}
         row = _Row(files=tuple(files), used=RuntimeUsed.model_validate_json(used.pop()), ns=tuple(of(speeds)))
         write_atomically(place, row.model_dump_json() + "\n")
         return row
 
 
 def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
-    need_workshop("making the layers' files")
+    need_exporters("making the layers' files")
     from swapbench.workshop.prune.pruning import width_space
     from swapbench.workshop.prune.pruning_net import shape_of
     from swapbench.workshop.recipes.pruning_recipe import MetaPruning
     from swapbench.workshop.recipes.recipe import read_recipe
 
     if request.points < 2:
-        raise UserError("--points must be at least 2", remedy="Between two widths times are interpolated.")
+        raise UserError("--points must be at least 2", remedy="Times are interpolated between two widths.")
     (precision,) = catalog.checked_names("precision", (request.precision,), PRECISIONS)
-    recipe = read_recipe(named_file("recipe", request.recipe, catalog.recipe_files(folders)))
+    recipe = read_recipe(catalog.named_file("recipe", request.recipe, catalog.recipe_files(folders)))
     pruning = recipe.pruning or MetaPruning(method="metapruning")
     if request.channel_multiple is not None:
         pruning = pruning.replace(channel_multiple=request.channel_multiple)
     space = width_space(recipe, pruning)
     multiples = f".x{space.multiple}" if space.multiple > 1 else ""
-    name = f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t{multiples}.{request.device.name}.json"
+    name = (
+        f"{recipe.name}.{request.runtime}.{precision}.{request.plan.threads}t{multiples}"
+        f".{request.device.name}.json"
+    )
     out = request.out or folders.reports / "latency" / name
     if out.exists() and not request.replace:
         raise UserError(
-            f"{os.path.relpath(out)} is there already",
+            f"{os.path.relpath(out)} exists already",
             remedy="Choose another --out, or measure again with --replace",
         )
     place = open_place(folders, request.device, (request.runtime,))
     machine = place.device.describe()
-    identity: list[Any] = [
-        machine.name,
-        machine.device,
-        machine.soc,
-        dict(place.setup),
-        request.runtime,
-        precision,
-    ]
-    identity += [
-        request.plan.model_dump(),
-        request.points,
-        request.checked,
-        recipe.architecture,
-        space.multiple,
-    ]
+    identity: list[Any] = [machine.name, machine.device, machine.soc, dict(place.setup)]
+    identity += [request.runtime, precision, request.plan.model_dump(), request.points, request.checked]
+    identity += [recipe.architecture, space.multiple]
     work = folders.build / "latency"
     rows = work / f"rows-{_digest(identity)}"
     if rows.is_dir():
-        say("Going on with an unfinished table.")
+        say("Resuming an unfinished table.")
     return _Task(
         request=request,
         recipe=recipe,
@@ -301,7 +307,7 @@ def _exporters(file_format: Format) -> list[Any]:
     """What the bytes of the layers' files depend on besides the layer."""
     from swapbench.workshop.artifacts import EXPORTER_VERSION, PACKAGES
 
-    versions = [importlib.metadata.version(one) for one in PACKAGES[file_format]]
+    versions = [importlib.metadata.version(package) for package in PACKAGES[file_format]]
     return [FILES_VERSION, EXPORTER_VERSION, file_format, versions]
 
 
@@ -310,44 +316,46 @@ def _digest(parts: list[Any]) -> str:
 
 
 def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels]:
-    """Networks between the narrowest and the unpruned one, by MACs: half of them cut uniformly, half drawn at random."""
+    """Networks between the narrowest and the unpruned one: half cut uniformly, half drawn at random."""
     import numpy as np
 
     from swapbench.workshop.prune.widths import Budget
 
     random = np.random.default_rng(0)
     least, most = shape.macs(space.channels((0,) * len(space.sizes))), shape.macs(space.base)
-    found = {}
+    networks = {}
     for number in range(count):
         budget = Budget.of_macs(least + (most - least) * (number + 1) / (count + 1), shape)
         channels = space.uniform(budget) if number % 2 else space.channels(space.within(budget).drawn(random))
-        found[f"network-{_digest([list(channels), shape.size_px, shape.classes, shape.embedding])}"] = (
-            channels
-        )
-    return found
+        digest = _digest([list(channels), shape.size_px, shape.classes, shape.embedding])
+        networks[f"network-{digest}"] = channels
+    return networks
 
 
 def _made(
     task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
 ) -> dict[str, Path]:
-    """Name -> file of every chain and network; what is missing is made by as many processes as there are cores, at most four."""
+    """Name -> file of every chain and network; what is missing is made by up to MOST_CHILDREN processes."""
     from swapbench.workshop.artifacts.chain_files import Wanted
 
     def path(name: str) -> Path:
         return task.cache / f"{name}.{task.precision}.{task.format}"
 
-    wanted = {one.name: Wanted(path=str(path(one.name)), chain=one, size_px=one.input_px) for one in chains}
+    wanted = {
+        chain.name: Wanted(path=str(path(chain.name)), chain=chain, size_px=chain.input_px)
+        for chain in chains
+    }
     for name, channels in whole.items():
         architecture = {**task.recipe.architecture, "channels": list(channels)}
         wanted[name] = Wanted(path=str(path(name)), architecture=architecture, size_px=task.shape.size_px)
-    missing = [one for one in wanted.values() if not Path(one.path).is_file()]
+    missing = [file for file in wanted.values() if not Path(file.path).is_file()]
     if missing:
         _export(task, missing, progress)
     return {name: path(name) for name in wanted}
 
 
 def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
-    """Make files in children. WorkerFailed, with where their words are, for one that dies."""
+    """Make files in child processes. WorkerFailed, with where its output is, for one that dies."""
     from swapbench.workshop.artifacts import start_child
     from swapbench.workshop.artifacts.chain_files import Job
 
@@ -385,7 +393,7 @@ def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
             if status != 0:
                 raise WorkerFailed(
                     f"a process that makes the layers' files died with status {status}",
-                    remedy=f"What the exporters said is in {os.path.relpath(log)}",
+                    remedy=f"The exporters' output is in {os.path.relpath(log)}",
                 )
 
 
@@ -396,7 +404,7 @@ def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files:
     names = list(dict.fromkeys(chain.name for cell in cells for chain in (cell.short, cell.long)))
 
     def layers(speeds: Mapping[str, Speed]) -> list[float]:
-        return [layer_ns(speeds[one.short.name], speeds[one.long.name], one.layers) for one in cells]
+        return [layer_ns(speeds[cell.short.name], speeds[cell.long.name], cell.layers) for cell in cells]
 
     return task.sitting(f"row-{number}", names, files, layers)
 
@@ -410,7 +418,8 @@ def _layers(planned: Sequence[LayerGrid], rows: Sequence[_Row]) -> Iterator[Laye
 def _measured_on(task: _Task, used: RuntimeUsed) -> str:
     machine = task.device.describe()
     return (
-        f"{machine.device}, {machine.soc}, {machine.system}; {used.runtime} {used.version} ({', '.join(used.providers)}), "
-        f"{used.threads} thread(s), {task.precision}; {task.recipe.name} at {task.shape.size_px} px; swapbench {__version__}, "
-        f"{datetime.now(UTC).isoformat(timespec='minutes')}"
+        f"{machine.device}, {machine.soc}, {machine.system}; "
+        f"{used.runtime} {used.version} ({', '.join(used.providers)}), {used.threads} thread(s), "
+        f"{task.precision}; {task.recipe.name} at {task.shape.size_px} px; "
+        f"swapbench {__version__}, {datetime.now(UTC).isoformat(timespec='minutes')}"
     )

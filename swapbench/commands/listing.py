@@ -11,39 +11,40 @@ from swapbench.errors import SwapbenchError
 
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
-    from swapbench.commands.device import DeviceRequest
+    from swapbench.commands.options import DeviceOptions
     from swapbench.doctor import Finding
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:
     """One row a model card, and the errors of cards that cannot be read."""
-    good, bad = catalog.models(folders)
+    models, errors = catalog.models(folders)
     rows = []
-    for one in good:
-        card = one.card
-        made = "from elsewhere"
+    for model in models:
+        card = model.card
+        made, error_rate = "from elsewhere", units.NOT_MEASURED
         if card.training is not None:
-            made = f"{card.training.time[:10]} on {'simulated' if card.training.simulated_data else card.training.data} data"
+            data = "simulated" if card.training.simulated_data else card.training.data
+            made = f"{card.training.time[:10]} on {data} data"
+            if "eer" in card.training.dev_results:
+                error_rate = units.percent(card.training.dev_results["eer"])
         rows.append(
             {
                 "name": card.name,
                 "family": card.family,
                 "input": f"{card.preprocessing.width_px}×{card.preprocessing.height_px}",
                 "made": made,
-                "dev EER": units.percent(card.training.dev_results["eer"])
-                if card.training and "eer" in card.training.dev_results
-                else units.NOT_MEASURED,
+                "dev EER": error_rate,
                 "summary": card.summary,
                 "licence": card.licence,
-                "card": str(one.path),
+                "card": str(model.path),
             }
         )
-    return rows, bad
+    return rows, errors
 
 
 @dataclass(frozen=True)
 class DeviceList:
-    """Profiles, attached phones with the profiles that fit them, and why phones could not be looked for ("" where they could)."""
+    """Profiles, and attached phones with the profiles that fit them; a note where phones cannot be listed."""
 
     profiles: tuple[dict[str, str], ...]
     phones: tuple[dict[str, str], ...]
@@ -68,44 +69,41 @@ def list_devices(folders: Folders) -> DeviceList:
             path, row["kind"] = catalog.profile_file(folders, name)
             if row["kind"] == "android":
                 profile: Profile = read_profile(path)
-                found = [phone.serial for phone in phones if fits(profile, phone)]
-                for serial in found:
+                serials = [phone.serial for phone in phones if fits(profile, phone)]
+                for serial in serials:
                     fitting[serial].append(name)
-                row |= {"summary": profile.summary, "attached": ", ".join(found)}
+                row |= {"summary": profile.summary, "attached": ", ".join(serials)}
             else:
-                told = tomllib.loads(path.read_text(encoding="utf-8"))
-                row |= {"summary": str(told.get("summary", "")), "attached": "here"}
+                profile_text = tomllib.loads(path.read_text(encoding="utf-8"))
+                row |= {"summary": str(profile_text.get("summary", "")), "attached": "here"}
         except SwapbenchError as error:
             row |= {"kind": "damaged", "summary": str(error)}
         profiles.append(row)
-    return DeviceList(
-        tuple(profiles),
-        tuple(
+    rows = []
+    for phone in phones:
+        names = (phone.properties.get(f"ro.product.{key}") for key in ("manufacturer", "model"))
+        rows.append(
             {
                 "serial": phone.serial,
                 "state": phone.state,
-                "model": " ".join(
-                    filter(
-                        None, (phone.properties.get(f"ro.product.{key}") for key in ("manufacturer", "model"))
-                    )
-                ),
+                "model": " ".join(filter(None, names)),
                 "profiles": ", ".join(fitting[phone.serial]),
             }
-            for phone in phones
-        ),
-        note,
-    )
+        )
+    return DeviceList(tuple(profiles), tuple(rows), note)
 
 
-def examine(folders: Folders, request: DeviceRequest | None = None) -> tuple[Finding, ...]:
-    """What can be measured on a device (this computer if none is named), and why the rest cannot.
+def examine(folders: Folders, options: DeviceOptions | None = None) -> tuple[Finding, ...]:
+    """What can be measured on a device, this computer if none is named, and why the rest cannot.
 
-    Raises UnknownName, and DeviceFailed where the phone cannot be reached at all.
+    Raises:
+        UnknownName: There is no such device.
+        DeviceFailed: The phone cannot be reached at all.
     """
     from swapbench import doctor
 
-    if request is None or catalog.profile_file(folders, request.name)[1] != "android":
+    if options is None or catalog.profile_file(folders, options.name)[1] != "android":
         return doctor.examine(meters=catalog.meters(), folder=folders.root)
     from swapbench.commands.device import phone_findings
 
-    return phone_findings(folders, request)
+    return phone_findings(folders, options)

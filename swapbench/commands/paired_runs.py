@@ -1,4 +1,4 @@
-"""One pair of files after another: rounds until the verdicts are settled, then the checks that a gate is made of."""
+"""One pair of files after another: rounds until the verdicts are settled, then the checks of a gate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from swapbench.bench import PairedTimes, Round, Statistic
     from swapbench.bench.experiment import Candidate
-    from swapbench.commands.baseline import Side
+    from swapbench.commands.sides import Side
     from swapbench.gate.comparison import Check
     from swapbench.gate.policy import Policy
     from swapbench.gate.verdict import Verdict
@@ -34,11 +34,11 @@ STATISTICS: Mapping[str, Statistic] = {
 """Paired metric of a policy -> statistic of a worker."""
 
 NOT_SCORED = Absent(
-    absent="nothing was scored, and no records of both files say it",
+    absent="nothing was scored, and there are no records of both files",
     remedy="Give a dataset with --data, or runs as both sides",
 )
 NO_ENERGY = Absent(
-    absent="the gate measures no energy, and no records of both files say it",
+    absent="the gate does not measure energy, and there are no records of both files",
     remedy="Give runs as both sides",
 )
 UNMEASURED = Absent(absent="the candidate did not run")
@@ -59,7 +59,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Judged:
-    """What the rounds of a pair came to. memory: peak memory of baseline and candidate; absent where a process failed."""
+    """What the rounds of a pair came to.
+
+    Attributes:
+        verdicts: By paired metric.
+        memory: Peak memory of baseline and candidate; absent where a process failed.
+    """
 
     pair: Pair
     times: PairedTimes
@@ -67,59 +72,57 @@ class Judged:
     memory: tuple[PeakMemory | Absent, PeakMemory | Absent]
 
 
-def judge(
-    pairs: Sequence[Pair],
-    device: Device,
-    plan: Plan,
-    rules: Policy,
-    *,
-    budget_s: float,
-    progress: Progress,
-    clock: Callable[[], float],
-) -> list[Judged]:
-    """Measure one pair after another, budget_s for the rounds of each, and judge them together.
+@dataclass(frozen=True)
+class Session:
+    """What every pair of a gate is measured with; budget_s is the time for the rounds of one pair."""
 
-    Raises EnvironmentFailed where a baseline does not run or the device goes away.
+    device: Device
+    plan: Plan
+    rules: Policy
+    budget_s: float
+    progress: Progress
+    clock: Callable[[], float]
+
+    def hard(self, metric: str, model: str) -> bool:
+        """Whether a FAIL in this metric of this model fails the gate."""
+        return self.rules.budget(metric, model).hard
+
+    def pushed(self, candidate: Candidate) -> bench.FileUnderTest:
+        """The candidate's file on the device."""
+        return bench.FileUnderTest(candidate.path.name, self.device.push(candidate.path), candidate.runtime)
+
+
+def judge(pairs: Sequence[Pair], session: Session) -> list[Judged]:
+    """Measure one pair after another and judge them together.
+
+    Raises:
+        EnvironmentFailed: A baseline does not run, or the device goes away.
     """
-    comparisons = sum(_hard(rules, metric, pair.model) for pair in pairs for metric in STATISTICS)
-    judged = [
-        _Sitting(pair, device, plan, rules, comparisons, budget_s, progress, clock).judge() for pair in pairs
-    ]
-    return _family(judged, rules)
+    comparisons = sum(session.hard(metric, pair.model) for pair in pairs for metric in STATISTICS)
+    judged = [_PairTrial(pair, session, comparisons).judge() for pair in pairs]
+    return _family(judged, session)
 
 
-class _Sitting:
+class _PairTrial:
     """Measures one pair until its hard timings are settled or the time is spent.
 
-    comparisons: hard timings of all pairs; a FAIL among many must be surer than one alone.
+    A FAIL among many comparisons, which are the hard timings of all pairs, must be surer than one alone.
     """
 
-    def __init__(
-        self,
-        pair: Pair,
-        device: Device,
-        plan: Plan,
-        rules: Policy,
-        comparisons: int,
-        budget_s: float,
-        progress: Progress,
-        clock: Callable[[], float],
-    ) -> None:
-        self._pair, self._device, self._rules, self._clock = pair, device, rules, clock
-        self._plan, self._budget_s, self._comparisons = plan, budget_s, comparisons
-        self._progress, self._stage = progress, f"timing {pair.model}"
-        self._old, self._new = (
-            bench.FileUnderTest(one.path.name, device.push(one.path), one.runtime)
-            for one in (pair.baseline, pair.candidate)
-        )
-        self._began_s = clock()
+    def __init__(self, pair: Pair, session: Session, comparisons: int) -> None:
+        self._pair, self._session, self._comparisons = pair, session, comparisons
+        self._device, self._plan, self._rules = session.device, session.plan, session.rules
+        self._clock, self._budget_s = session.clock, session.budget_s
+        self._progress, self._stage = session.progress, f"timing {pair.model}"
+        self._old, self._new = session.pushed(pair.baseline), session.pushed(pair.candidate)
+        self._began_s = session.clock()
 
     def judge(self) -> Judged:
         """All rounds, with a second batch where the first shows a FAIL, then the memory of each side."""
-        hard = {metric for metric in STATISTICS if _hard(self._rules, metric, self._pair.model)}
+        hard = {metric for metric in STATISTICS if self._session.hard(metric, self._pair.model)}
         self._progress(self._stage, 0, self._budget_s)
         times, verdicts = self._batch(None, hard)
-        failed = {metric for metric, one in verdicts.items() if one.outcome == "FAIL"}
+        failed = {metric for metric, result in verdicts.items() if result.outcome == "FAIL"}
         if failed and not times.over:
             times, again = self._batch(times, failed)
             verdicts |= {metric: verdict.confirmed(verdicts[metric], again[metric]) for metric in failed}
@@ -134,7 +137,7 @@ class _Sitting:
         return Judged(self._pair, times, verdicts, memory)
 
     def _batch(self, before: PairedTimes | None, wanted: set[str]) -> tuple[PairedTimes, dict[str, Verdict]]:
-        """Rounds after `before` up to one look after another, until the wanted verdicts are settled or one is a sure FAIL.
+        """Rounds up to one look after another, until the wanted verdicts are settled or one is a sure FAIL.
 
         Without `before` it is the first batch; with it the one that confirms, whose changes are its own.
         """
@@ -161,20 +164,20 @@ class _Sitting:
 
     def _verdicts(self, rounds: Sequence[Round], first: int) -> dict[str, Verdict]:
         """Over the rounds from `first` on, with the controls of all."""
-        found = {}
+        verdicts = {}
         for metric, statistic in STATISTICS.items():
             budget = self._rules.budget(metric, self._pair.model).relative
             assert budget is not None  # a policy gives paired metrics relative budgets only
             changes, controls = bench.log_ratios(rounds, statistic)
             confidence = verdict.CONFIRMING_CONFIDENCE if first else verdict.CONFIDENCE
-            found[metric] = verdict.decide(changes[first:], controls, budget, confidence=confidence)
-        return found
+            verdicts[metric] = verdict.decide(changes[first:], controls, budget, confidence=confidence)
+        return verdicts
 
-    def _settled(self, one: Verdict, *, confirming: bool) -> Literal["PASS", "FAIL", ""]:
+    def _settled(self, result: Verdict, *, confirming: bool) -> Literal["PASS", "FAIL", ""]:
         """PASS, or FAIL where it is sure enough among all comparisons; else "" and more rounds may tell."""
-        if one.outcome == "FAIL":
-            return "FAIL" if one.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
-        return "PASS" if one.outcome == "PASS" else ""
+        if result.outcome == "FAIL":
+            return "FAIL" if result.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
+        return "PASS" if result.outcome == "PASS" else ""
 
     def _memory_of(self, subject: bench.FileUnderTest) -> PeakMemory | Absent:
         try:
@@ -183,20 +186,17 @@ class _Sitting:
             return Absent(absent=f"the memory pass failed: {error.args[0]}", remedy=error.remedy)
 
 
-def _hard(rules: Policy, metric: str, model: str) -> bool:
-    return rules.budget(metric, model).hard
-
-
 def accuracies_of(
-    pairs: Sequence[Pair], device: Device, judged_on: Evaluation, plan: Plan, progress: Progress
+    pairs: Sequence[Pair], session: Session, judged_on: Evaluation
 ) -> dict[str, Accuracy | Absent]:
-    """The error rates of every file on the data, by its digest; absent where it has no card or could not be scored."""
+    """The error rates of every file, by its digest; absent where it has no card or cannot be scored."""
     from swapbench.bench import experiment
 
-    files = {one.sha256: one for pair in pairs for one in (pair.baseline, pair.candidate)}
-    cards = {digest: one.card for digest, one in files.items() if one.card is not None}
+    device, plan, progress = session.device, session.plan, session.progress
+    files = {file.sha256: file for pair in pairs for file in (pair.baseline, pair.candidate)}
+    cards = {digest: file.card for digest, file in files.items() if file.card is not None}
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
-    found: dict[str, Accuracy | Absent] = dict.fromkeys(files, experiment.NO_CARD)
+    accuracies: dict[str, Accuracy | Absent] = dict.fromkeys(files, experiment.NO_CARD)
     subjects = [
         replace(experiment.file_under_test(files[digest], device, crops), name=digest) for digest in cards
     ]
@@ -208,70 +208,68 @@ def accuracies_of(
         try:
             if isinstance(outputs, SwapbenchError):
                 raise outputs
-            folds_found = experiment.scored_folds(
-                files[subject.name].path.name, card, outputs, judged_on, crops
-            )
-            found[subject.name] = judged_on.accuracy(
-                folds_found, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
+            name = files[subject.name].path.name
+            folds = experiment.scored_folds(name, card, outputs, judged_on, crops)
+            accuracies[subject.name] = judged_on.accuracy(
+                folds, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
             )
         except SwapbenchError as error:
-            found[subject.name] = Absent(absent=error.args[0], remedy=error.remedy)
+            accuracies[subject.name] = Absent(absent=error.args[0], remedy=error.remedy)
         progress("scoring", number, len(subjects))
-    return found
+    return accuracies
 
 
 # ---------------------------------------------------------------------------------------------- checks
 
 
-def _family(judged: Sequence[Judged], rules: Policy) -> list[Judged]:
-    """With the false alarms of all hard timings of all models together held down."""
+def _family(judged: Sequence[Judged], session: Session) -> list[Judged]:
+    """The same with the false alarms of all hard timings of all models together held down."""
     places = [
         (number, metric)
-        for number, one in enumerate(judged)
-        if one.times.failure is None
-        for metric in one.verdicts
-        if _hard(rules, metric, one.pair.model)
+        for number, result in enumerate(judged)
+        if result.times.failure is None
+        for metric in result.verdicts
+        if session.hard(metric, result.pair.model)
     ]
     adjusted = verdict.family([judged[number].verdicts[metric] for number, metric in places])
-    verdicts = [dict(one.verdicts) for one in judged]
-    for (number, metric), found in zip(places, adjusted, strict=True):
-        verdicts[number][metric] = found
-    return [replace(one, verdicts=found) for one, found in zip(judged, verdicts, strict=True)]
+    verdicts = [dict(result.verdicts) for result in judged]
+    for (number, metric), decision in zip(places, adjusted, strict=True):
+        verdicts[number][metric] = decision
+    return [replace(result, verdicts=changed) for result, changed in zip(judged, verdicts, strict=True)]
 
 
 def checks_of(
     judged: Sequence[Judged],
     sides: tuple[Side, Side],
     accuracies: Mapping[str, Accuracy | Absent],
-    rules: Policy,
-    plan: Plan,
+    session: Session,
 ) -> list[Check]:
-    """What was measured of every pair, held against the policy. accuracies: by digest of file, empty where nothing was scored."""
+    """What was measured of every pair, judged by the policy; accuracies are by digest of the file."""
     checks: list[Check] = []
-    for one in judged:
-        if one.times.failure is not None:
-            checks.append(comparison.did_not_run(one.pair.model, one.times.failure.args[0]))
+    for result in judged:
+        if result.times.failure is not None:
+            checks.append(comparison.did_not_run(result.pair.model, result.times.failure.args[0]))
             continue
-        old, new = _records(one, sides, accuracies, plan)
-        found = comparison.record_checks(old, new, rules)
+        old, new = _records(result, sides, accuracies, session.plan)
+        other_checks = comparison.record_checks(old, new, session.rules)
         if not comparison.differences(old, new):
-            checks += [_timing_check(one, metric, rules) for metric in one.verdicts]
-        checks += [*found, *comparison.ceiling_checks(new, rules)]
+            checks += [_timing_check(result, metric, session.rules) for metric in result.verdicts]
+        checks += [*other_checks, *comparison.ceiling_checks(new, session.rules)]
     return checks
 
 
-def _timing_check(one: Judged, metric: str, rules: Policy) -> Check:
+def _timing_check(result: Judged, metric: str, rules: Policy) -> Check:
     baseline_ns, candidate_ns = (
         stats.median([bench.statistic_ns(times, STATISTICS[metric]) for times in side_times])
         for side_times in (
-            [done.baseline for done in one.times.rounds],
-            [done.candidate for done in one.times.rounds],
+            [done.baseline for done in result.times.rounds],
+            [done.candidate for done in result.times.rounds],
         )
     )
     return comparison.timing_check(
         metric,
-        one.pair.model,
-        one.verdicts[metric],
+        result.pair.model,
+        result.verdicts[metric],
         rules,
         baseline_ns=baseline_ns,
         candidate_ns=candidate_ns,
@@ -279,33 +277,15 @@ def _timing_check(one: Judged, metric: str, rules: Policy) -> Check:
 
 
 def _records(
-    one: Judged, sides: tuple[Side, Side], accuracies: Mapping[str, Accuracy | Absent], plan: Plan
+    result: Judged, sides: tuple[Side, Side], accuracies: Mapping[str, Accuracy | Absent], plan: Plan
 ) -> tuple[Record, Record]:
-    """Both sides as records of this sitting.
+    """Both sides as records of this session.
 
-    Parity, energy, and accuracy where nothing was scored now, come from earlier records where both sides have some.
+    Parity, energy, and accuracy where nothing was scored now, come from earlier records if both sides have
+    some.
     """
-    files = (one.pair.baseline, one.pair.candidate)
-    known = _known(sides, files, one)
-    absent: dict[str, Any] = {"accuracy": NOT_SCORED, "parity": NOT_SCORED, "power": NO_ENERGY}
-    told = [absent, absent]
-    if known[0] is not None and known[1] is not None:
-        differ = comparison.differences(known[0], known[1])
-        if differ:
-            refused = Absent(
-                absent=f"the records of the two sides must not be compared: {'; '.join(differ)}",
-                remedy="Measure both on one device with one plan: swapbench run",
-            )
-            told = [dict.fromkeys(absent, refused)] * 2
-        else:
-            told = [
-                {"accuracy": record.accuracy, "parity": record.parity, "power": record.power}
-                for record in known
-                if record is not None
-            ]
-            elsewhere = _from_elsewhere(known[0], one)
-            if elsewhere is not None:  # a ceiling names the device of this sitting
-                told = [about | {"power": elsewhere} for about in told]
+    files = (result.pair.baseline, result.pair.candidate)
+    earlier = _earlier(sides, files, result)
     old, new = (
         Record(
             id=file.record_id,
@@ -315,52 +295,76 @@ def _records(
             artifact=file.path.name,
             artifact_sha256=file.sha256,
             card=file.card,
-            runtime=one.times.used[role],
+            runtime=result.times.used[role],
             plan=plan,
-            machine=one.times.machine,
-            speed=_speed(one.times, role),
+            machine=result.times.machine,
+            speed=_speed(result.times, role),
             weight=file.weight(memory),
-            **(more | ({"accuracy": accuracies[file.sha256]} if accuracies else {})),
+            **(quantities | ({"accuracy": accuracies[file.sha256]} if accuracies else {})),
             doubts=(),
         )
-        for role, file, memory, more in zip(
-            (bench.BASELINE, bench.CANDIDATE), files, one.memory, told, strict=True
+        for role, file, memory, quantities in zip(
+            (bench.BASELINE, bench.CANDIDATE),
+            files,
+            result.memory,
+            _carried_over(earlier, result),
+            strict=True,
         )
     )
     return old, new
 
 
-def _from_elsewhere(record: Record, judged: Judged) -> Absent | None:
-    """Why the energy of an earlier record says nothing about the place of this sitting; None where it was the same place."""
-    here = {"machine": judged.times.machine, "runtime": judged.times.used[bench.BASELINE]}
-    differ = comparison.differences_of_place(record, record.replace(**here))
-    if not differ:
+def _carried_over(earlier: tuple[Record | None, Record | None], result: Judged) -> list[dict[str, Any]]:
+    """What earlier records of both sides say about quantities that are not measured now, or why nothing."""
+    absent: dict[str, Any] = {"accuracy": NOT_SCORED, "parity": NOT_SCORED, "power": NO_ENERGY}
+    old, new = earlier
+    if old is None or new is None:
+        return [absent, absent]
+    differences = comparison.differences(old, new)
+    if differences:
+        refused = Absent(
+            absent=f"the records of the two sides cannot be compared: {'; '.join(differences)}",
+            remedy="Measure both on one device with one plan: swapbench run",
+        )
+        return [dict.fromkeys(absent, refused)] * 2
+    elsewhere = _from_elsewhere(old, result)  # a ceiling names the device of this session
+    return [
+        {"accuracy": record.accuracy, "parity": record.parity, "power": elsewhere or record.power}
+        for record in (old, new)
+    ]
+
+
+def _from_elsewhere(record: Record, result: Judged) -> Absent | None:
+    """Why the energy of an earlier record does not hold for this device; None where it was measured on it."""
+    here = {"machine": result.times.machine, "runtime": result.times.used[bench.BASELINE]}
+    differences = comparison.differences_of_place(record, record.replace(**here))
+    if not differences:
         return None
     return Absent(
-        absent=f"the records' energy was measured elsewhere: {'; '.join(differ)}",
+        absent=f"the records' energy was measured elsewhere: {'; '.join(differences)}",
         remedy="Compare the runs themselves: swapbench report",
     )
 
 
-def _known(
-    sides: tuple[Side, Side], files: tuple[Candidate, Candidate], judged: Judged
+def _earlier(
+    sides: tuple[Side, Side], files: tuple[Candidate, Candidate], result: Judged
 ) -> tuple[Record | None, Record | None]:
-    """An earlier record of each side's file under the runtime of this sitting, or None.
+    """An earlier record of each side's file under the runtime of this session, or None.
 
-    A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were measured alike are
-    taken, at best as they ran in this sitting.
+    A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were
+    measured alike are taken, at best as they ran in this session.
     """
     old, new = (
         [
             record
-            for record in part.records
+            for record in side.records
             if record.artifact_sha256 == file.sha256 and record.runtime.runtime == file.runtime.name
         ]
-        for part, file in zip(sides, files, strict=True)
+        for side, file in zip(sides, files, strict=True)
     )
     if not old or not new:
         return (old[0] if old else None, new[0] if new else None)
-    used = judged.times.used[bench.BASELINE]
+    used = result.times.used[bench.BASELINE]
 
     def rank(pair: tuple[Record, Record]) -> tuple[bool, bool]:
         return (

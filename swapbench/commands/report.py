@@ -1,9 +1,9 @@
-"""What `swapbench report` does: run folders -> the whole report, one table that was asked for, or a recommendation."""
+"""What `swapbench report` does: run folders -> the whole report, one table or figure, or a recommendation."""
 
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
     from swapbench.catalog import Folders
+    from swapbench.commands.options import FigureOptions, RunSelection
     from swapbench.ports import Say
     from swapbench.records import Record
     from swapbench.report.tables.table import Table
@@ -35,10 +36,12 @@ class WholeReport:
 
 
 def run_folders(folders: Folders, runs: Sequence[Path], say: Say) -> tuple[Path, ...]:
-    """The run folders that were named, each once; patterns are filled in, and the newest run stands for none.
+    """The run folders that were named, each once; patterns are expanded, and the newest run stands for none.
 
-    Of several, those that are no runs are left out and named: `reports/*` holds more than runs. Raises BadRecord where nothing
-    is left.
+    Of several, those that are not runs are left out and named: `reports/*` holds more than runs.
+
+    Raises:
+        BadRecord: Nothing is left.
     """
     if not runs:
         newest = store.newest_run(folders.reports)
@@ -47,43 +50,41 @@ def run_folders(folders: Folders, runs: Sequence[Path], say: Say) -> tuple[Path,
         return (newest,)
     named: list[Path] = []
     for run in runs:
-        filled = _MAGIC & set(str(run)) and not run.exists()
-        named += sorted(Path(path) for path in glob.glob(str(run))) if filled else [run]  # noqa: PTH207 - absolute patterns too
-        if filled and not named:
-            raise BadRecord(
-                f"nothing is named like {run}", remedy="Name the folders of runs, as in reports/*"
-            )
+        if run.exists() or not _MAGIC & set(str(run)):
+            named.append(run)
+            continue
+        named += sorted(Path(path) for path in glob.glob(str(run)))  # noqa: PTH207 - absolute patterns too
+        if not named:
+            raise BadRecord(f"nothing matches {run}", remedy="Name the folders of runs, as in reports/*")
     named = list({path.resolve(): path for path in named}.values())
-    found = tuple(path for path in named if any((path / "records").glob("*.json")))
-    if not found:
+    chosen = tuple(path for path in named if any((path / "records").glob("*.json")))
+    if not chosen:
         raise BadRecord(f"{named[0]} holds no records", remedy="Make some with: swapbench run")
-    if len(found) < len(named):
-        say(f"no runs, left out: {', '.join(str(path) for path in named if path not in found)}")
-    return found
+    if len(chosen) < len(named):
+        others = ", ".join(str(path) for path in named if path not in chosen)
+        say(f"left out, because they are not runs: {others}")
+    return chosen
 
 
-def table(
-    folders: Folders, runs: Sequence[Path], relative_to: str | None, say: Say
-) -> tuple[Table, tuple[Path, ...]]:
-    """The table of some runs, and their folders. Rows that were summed up before are taken from build/rows/."""
+def table(folders: Folders, selection: RunSelection, say: Say) -> tuple[Table, tuple[Path, ...]]:
+    """The table of some runs, and their folders. Rows that were made before are taken from build/rows/."""
     from swapbench.report.rows.row_cache import rows_of_run
     from swapbench.report.tables.table import table_of_rows
 
-    chosen = run_folders(folders, runs, say)
-    kept = folders.build / "rows"
-    rows = [row for folder in chosen for row in rows_of_run(folder, kept)]
-    return table_of_rows(rows, relative_to), chosen
+    chosen = run_folders(folders, selection.runs, say)
+    rows = [row for folder in chosen for row in rows_of_run(folder, folders.build / "rows")]
+    return table_of_rows(rows, selection.relative_to), chosen
 
 
 def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> tuple[str, ...]:
-    """What to take of the chosen rows under some requirements, one paragraph for each device and data; see report.pareto."""
+    """What to take of the chosen rows under some requirements, one paragraph for each device and data."""
     from swapbench.report.choose.fronts import recommend
     from swapbench.report.tables.columns import constraint
     from swapbench.report.tables.view import view_of
 
     rows = view_of(drawn, query).rows
     wanted = [constraint(text, rows) for text in requirements]
-    return tuple(one.text for one in recommend(rows, wanted))
+    return tuple(advice.text for advice in recommend(rows, wanted))
 
 
 def terminal_table(drawn: Table, query: Query) -> RichTable:
@@ -115,59 +116,49 @@ def write_tables(drawn: Table, query: Query, skin: str | None, out: Path) -> tup
 
 
 def write_report(
-    folders: Folders,
-    runs: Sequence[Path],
-    out: Path | None,
-    relative_to: str | None,
-    say: Say,
-    *,
-    literature: bool = False,
+    folders: Folders, selection: RunSelection, say: Say, *, literature: bool = False
 ) -> WholeReport:
-    """Draw the whole report of one or several runs from their records. literature: with the published numbers."""
+    """Draw the whole report of some runs from their records, with the published numbers if `literature`."""
     from swapbench.report import writer
     from swapbench.report.literature import literature as published
 
-    drawn, chosen = table(folders, runs, relative_to, say)
-    folder = _folder_for(chosen, out)
-    records, run_folders = _records(chosen)
+    drawn, chosen = table(folders, selection, say)
+    folder = _folder_for(chosen, selection.out)
+    records, folder_of = _records(chosen)
     files = writer.write_report(
-        records, folder, relative_to, run_folders, table=drawn, kinds=writer.EVERY_FIGURE,
+        records,
+        folder,
+        selection.relative_to,
+        folder_of,
+        table=drawn,
+        kinds=writer.EVERY_FIGURE,
         literature=published() if literature else (),
-    )  # fmt: skip
+    )
     return WholeReport(drawn, records, files)
 
 
 def write_figure(
-    folders: Folders,
-    runs: Sequence[Path],
-    query: Query,
-    relative_to: str | None,
-    out: Path | None,
-    say: Say,
-    *,
-    kind: str,
-    history: Path | None,
-    **options: str,
+    folders: Folders, selection: RunSelection, query: Query, kind: str, options: FigureOptions, say: Say
 ) -> tuple[Path, ...]:
-    """Draw one figure of the chosen rows, with its data; a pruning search needs no run. options: as in report.figures.draw."""
+    """Draw one figure of the chosen rows, with its data; a pruning search needs no run."""
     from swapbench.report import writer
     from swapbench.report.tables.view import view_of
 
     if kind == "search":
-        found = writer.write_figure(kind, None, (), {}, out or Path(), history=history, **options)
-    else:
-        drawn, chosen = table(folders, runs, relative_to, say)
-        drawn = replace(drawn, rows=view_of(drawn, query).rows)
-        records, run_folders = _records(chosen)
-        found = writer.write_figure(kind, drawn, records, run_folders, _folder_for(chosen, out), **options)
-    return found
+        return writer.write_figure(kind, None, (), {}, selection.out or Path(), **asdict(options))
+    drawn, chosen = table(folders, selection, say)
+    drawn = replace(drawn, rows=view_of(drawn, query).rows)
+    records, folder_of = _records(chosen)
+    return writer.write_figure(
+        kind, drawn, records, folder_of, _folder_for(chosen, selection.out), **asdict(options)
+    )
 
 
 def _records(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
-    """All records of some runs, and which run's folder each lies in."""
-    of_run = {folder: store.load_run(folder) for folder in chosen}
-    folder_of = {(one.run, one.id): folder for folder, found in of_run.items() for one in found}
-    return tuple(one for found in of_run.values() for one in found), folder_of
+    """All records of some runs, and the folder of the run that each lies in."""
+    runs = {folder: store.load_run(folder) for folder in chosen}
+    folder_of = {(record.run, record.id): folder for folder, records in runs.items() for record in records}
+    return tuple(record for records in runs.values() for record in records), folder_of
 
 
 def _folder_for(chosen: Sequence[Path], out: Path | None) -> Path:

@@ -1,72 +1,68 @@
-"""The main job, from the names that a person typed to records and a report."""
+"""The main job, from what a person asked for to records and a report."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swapbench import bench, catalog, stats, store, units
-from swapbench.commands.data import DataRequest, evaluation, folds
-from swapbench.commands.device import DeviceRequest, found_meters, open_place
-from swapbench.commands.workshop import build_files, carded_models, checked_variants
-from swapbench.errors import BadModelFile, SwapbenchError, UnknownName, UserError
-from swapbench.files import file_sha256
-from swapbench.records import (
-    NOT_ELSEWHERE,
-    NOT_PACED,
-    PRECISIONS,
-    Absent,
-    Format,
-    Parity,
-    Plan,
-    Precision,
-    Speed,
-    Variant,
+from swapbench.commands import candidates as candidate_files
+from swapbench.commands.data import evaluation, folds
+from swapbench.commands.model_files import carded_models, model_files
+from swapbench.commands.options import (
+    DataOptions,
+    DeviceOptions,
+    RunFolder,
+    TimingOptions,
+    VariantOptions,
 )
+from swapbench.commands.place import available_meters, open_place
+from swapbench.errors import SwapbenchError, UnknownName, UserError
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Parity, Plan, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from swapbench.bench.experiment import Candidate
-    from swapbench.catalog import Carded, Folders
+    from swapbench.catalog import Folders
+    from swapbench.commands.place import Place
     from swapbench.data.dataset import Dataset
     from swapbench.ports import Progress, Runtime, Say, Tool
-    from swapbench.records import ModelCard, Record
-    from swapbench.workshop.artifacts import Built
+    from swapbench.records import Record, Variant
 
-
-LEAST_SUSTAINED_S = 5.0
 SECONDS_A_FILE = 5.0
 """Default time for the speed phase, for each file. Twelve files then take a minute."""
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a person asked `swapbench run` for. Empty means: everything that is bundled."""
+    """What a person asked `swapbench run` for; without files or models, everything that is bundled.
+
+    Attributes:
+        files: Model files from anywhere.
+        variants: Networks with a model card, and which files of each.
+        runtimes: All if empty.
+        card: Model card (name or file) of files that carry none of their own.
+        accuracy: Whether they are scored at all.
+    """
 
     files: tuple[Path, ...] = ()
-    models: tuple[str, ...] = ()
-    formats: tuple[Format, ...] = ()
-    precisions: tuple[Precision, ...] = ()
+    variants: VariantOptions = field(default_factory=VariantOptions)
     runtimes: tuple[str, ...] = ()
-    device: DeviceRequest = field(default_factory=DeviceRequest)
-    data: DataRequest = field(default_factory=DataRequest)
+    device: DeviceOptions = field(default_factory=DeviceOptions)
+    data: DataOptions = field(default_factory=DataOptions)
     card: str | None = None
     accuracy: bool = True
-    name: str | None = None
-    replace: bool = False
-    relative_to: str | None = None
-    budget_s: float | None = None
-    sustained_s: float | None = None
-    plan: Plan = field(default_factory=Plan)
+    timing: TimingOptions = field(default_factory=TimingOptions)
+    output: RunFolder = field(default_factory=RunFolder)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The records of a run, what failed (each with its error), and remarks for the end."""
+    """The records of a run, what failed, each with its error, and remarks for the end."""
 
     folder: Path
     records: tuple[Record, ...]
@@ -74,252 +70,140 @@ class RunResult:
     notes: tuple[str, ...]
 
 
-def run_request(
-    *,
-    files: Sequence[Path],
-    models: Sequence[str],
-    formats: Sequence[str],
-    precisions: Sequence[str],
-    runtimes: Sequence[str],
-    threads: int,
-    target: float,
-    seed: int,
-    window_s: float = 10.0,
-    fps: float | None = None,
-    sustained: str | None = None,
-    **rest: Any,
-) -> RunRequest:
-    """A validated request. Raises UnknownName with the nearest name for anything that is in no catalogue."""
-    name = rest.get("name")
-    if name is not None and (Path(name).name != name or name in {"", ".", ".."}):
-        raise UserError(f"{name!r} is no name for a run", remedy="Use letters, digits, dots and dashes")
-    wanted = checked_variants(formats, precisions)
-    return RunRequest(
-        files=tuple(files),
-        models=catalog.split_commas(models),
-        formats=wanted[0],
-        precisions=wanted[1],
-        runtimes=catalog.checked_names("runtime", catalog.split_commas(runtimes), tuple(catalog.RUNTIMES)),
-        plan=Plan(
-            threads=threads,
-            target_relative_half_width=target,
-            seed=seed,
-            power_window_s=window_s,
-            fps=fps,
-        ),
-        sustained_s=None if sustained is None else _sustained_s(sustained),
-        **rest,
-    )
-
-
-def _timed_by_tools(candidates: Sequence[Candidate], tools: Sequence[Tool]) -> list[Candidate]:
-    """The files that a tool can time, once more under each tool. UserError where there are tools and no such file."""
-    from dataclasses import replace
-
-    found = [
-        replace(one, tool=tool)
-        for one in candidates
-        for tool in tools
-        if one.runtime.name == "litert" and one.variant.format in tool.formats
-    ]
-    if tools and candidates and not found:
-        raise UserError(
-            "--delegate times .tflite files, and none is in this run", remedy="Leave --delegate out"
-        )
-    return found
-
-
-def _sustained_s(text: str) -> float:
-    """Seconds of a sustained run as it was typed: '10min'."""
-    duration_s = units.amount(text, "time", "--sustained") / 1e9
-    if duration_s < LEAST_SUSTAINED_S:
-        raise UserError(
-            f"--sustained {text} is no sustained run: {LEAST_SUSTAINED_S:g} s are the least",
-            remedy="For example: --sustained 10min",
-        )
-    return duration_s
-
-
 def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) -> RunResult:
-    """The main job: export what is missing, measure, save a record of each file, write the report."""
+    """The main job: export what is missing, measure, save a record of each file, write the report.
+
+    Raises:
+        UnknownName: A name is in no catalogue.
+        UserError: Nothing is left to run with these options, or the run's name is taken.
+    """
     from swapbench.bench import experiment
 
     place = open_place(folders, request.device, request.runtimes)
-    device, runtimes = place.device, place.runtimes
-    only_files = bool(request.files) and not request.models
-    carded, failures = ((), []) if only_files else carded_models(folders, request.models)
-    forced_card = catalog.model(folders, request.card).card if request.card else None
-    files, wrong = candidates_of_files(request.files, runtimes, forced_card)
-    failures = [*failures, *wrong]
-    found: tuple[Dataset, ...] = ()
-    if carded or (request.accuracy and any(one.card is not None for one in files)):
-        found = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
-    candidates = list(files)
-    if carded:
-        built, failed = build_files(folders, carded, request.formats, request.precisions, found[0], progress)
-        failures += failed
-        candidates += _candidates(built, carded, runtimes)
-    candidates += _timed_by_tools(candidates, place.tools)
-    if place.clusters:
-        candidates = [cluster.pinned(one) for one in candidates for cluster in place.clusters]
-    candidates = list({one.record_id: one for one in candidates}.values())  # the same file given twice is one
+    candidates, data, failures = _candidates(folders, request, place, progress, say)
     if not candidates:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
-            "nothing is left to run with these options",
+            "these options leave nothing to run",
             remedy="onnxruntime runs .onnx files, litert runs .tflite files",
         )
-    if request.relative_to is not None:
-        known = {text for one in candidates for text in (one.variant.net, _net_and_recipe(one.variant))}
-        if request.relative_to not in known:
-            raise UnknownName("model in this run", request.relative_to, known)
-    judged_on = evaluation(folders, found, request.data) if found and request.accuracy else None
-    plan = request.plan.replace(time_budget_s=request.budget_s or SECONDS_A_FILE * len(candidates))
-    setup = dict(place.setup)
-    if request.sustained_s is not None:
-        setup["sustained"] = f"{request.sustained_s:g} s"
-    measured_with = experiment.Setup(
-        device,
-        found_meters(place.meters),
-        plan,
-        judged_on,
-        desktop=_desktop(folders, runtimes) if place.setup else None,
-        sustained_s=request.sustained_s,
-        unplugged=bench.Unplugged(found_meters(place.unplugged), say) if request.device.detached else None,
-        settings=setup,
+    _check_reference(request.output.relative_to, candidates)
+    settings = dict(place.setup)
+    if request.timing.sustained_s is not None:
+        settings["sustained"] = f"{request.timing.sustained_s:g} s"
+    setup = experiment.Setup(
+        place.device,
+        available_meters(place.meters),
+        _plan(request.timing, len(candidates)),
+        evaluation(folders, data, request.data) if data and request.accuracy else None,
+        desktop=_desktop(folders, place.runtimes) if place.setup else None,
+        sustained_s=request.timing.sustained_s,
+        unplugged=(
+            bench.Unplugged(available_meters(place.unplugged), say) if request.device.detached else None
+        ),
+        settings=settings,
     )
-    folder = _run_folder(folders, request, experiment.description(candidates, measured_with), say)
-    outcome = experiment.run(candidates, measured_with, folder, progress=progress)
+    folder = _run_folder(folders, request, experiment.description(candidates, setup), say)
+    outcome = experiment.run(candidates, setup, folder, progress=progress)
     notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
     if outcome.resumed:
         notes.append(f"{outcome.resumed} of {len(candidates)} records were there already and were kept.")
     if outcome.records:
         progress("writing the report", 0, 1)
-        from swapbench.report.writer import write_report as write
+        from swapbench.report.writer import write_report
 
-        written = write(outcome.records, folder, request.relative_to)
+        report = write_report(outcome.records, folder, request.output.relative_to)
         progress("writing the report", 1, 1)
-        notes.append(f"Report: {os.path.relpath(folder)}/ ({', '.join(path.name for path in written.all)})")
-        notes += written.remarks
+        notes.append(f"Report: {os.path.relpath(folder)}/ ({', '.join(path.name for path in report.all)})")
+        notes += report.remarks
     return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
 
 
-def candidates_of_files(
-    files: Sequence[Path], runtimes: Sequence[Runtime], forced_card: ModelCard | None
-) -> tuple[list[Candidate], list[tuple[str, SwapbenchError]]]:
-    """Files from anywhere; each that cannot be measured fails alone. The card: the one given, or the file's own."""
-    from swapbench.bench.experiment import Candidate
-    from swapbench.modelfile import read_graph, single_static_input
-
-    good: list[Candidate] = []
-    failures: list[tuple[str, SwapbenchError]] = []
-    for path in files:
-        try:
-            graph = read_graph(path)
-            single_static_input(graph, path.name)
-            able = [one for one in runtimes if graph.format in one.formats]
-            if not able:
-                raise UserError(
-                    f"none of the chosen runtimes runs {graph.format} files",
-                    remedy="Leave --runtime out, or choose another",
-                )
-            card = forced_card or own_card(path, graph.metadata)
-        except SwapbenchError as error:
-            failures.append((str(path), error))
-            continue
-        sha256 = file_sha256(path)
-        variant = Variant(net=_net_name(path), precision=graph.precision, format=graph.format)
-        no_parity = Absent(
-            absent="the network that this file was made from is not known", remedy="Export it with swapbench"
-        )
-        good += [Candidate(variant, path, sha256, graph, runtime, card, no_parity) for runtime in able]
-    return good, failures
-
-
-def _net_name(path: Path) -> str:
-    """The stem of a file name, without a precision at its end: 'net.kd.int8.tflite' -> 'net.kd'."""
-    parts = path.stem.split(".")
-    return ".".join(parts[:-1]) if len(parts) > 1 and parts[-1] in PRECISIONS else path.stem
-
-
-def own_card(path: Path, metadata: dict[str, Any] | None) -> ModelCard | None:
-    """The card that a file exported by swapbench carries in its metadata, or None."""
-    from pydantic import ValidationError
-
-    from swapbench.records import ModelCard
-
-    if metadata is None:
-        return None
-    try:
-        return ModelCard(
-            name=metadata["network"],
-            recipe=metadata.get("recipe"),
-            summary="read from the metadata of the file",
-            family="",
-            architecture={},
-            checkpoint="",
-            checkpoint_sha256=metadata.get("checkpoint_sha256", ""),
-            preprocessing=metadata["preprocessing"],
-            output=metadata["output"],
-        )
-    except (KeyError, ValidationError) as error:
-        raise BadModelFile(
-            f"the swapbench metadata in {path} is damaged ({str(error).splitlines()[0]})",
-            remedy="Export the file again",
-        ) from error
-
-
 def _candidates(
-    built: Sequence[Built], carded: Sequence[Carded], runtimes: Sequence[Runtime]
-) -> list[Candidate]:
-    from swapbench.bench.experiment import Candidate
-    from swapbench.modelfile import read_graph
+    folders: Folders, request: RunRequest, place: Place, progress: Progress, say: Say
+) -> tuple[list[Candidate], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
+    """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
+    only_files = bool(request.files) and not request.variants.models
+    carded, failures = ((), []) if only_files else carded_models(folders, request.variants.models)
+    card = candidate_files.named_card(folders, request.card)
+    candidates, failed = candidate_files.of_files(request.files, place.runtimes, card)
+    failures = [*failures, *failed]
+    data: tuple[Dataset, ...] = ()
+    if carded or (request.accuracy and any(candidate.card is not None for candidate in candidates)):
+        data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
+    if carded:
+        files, failed = model_files(folders, carded, request.variants, data[0], progress)
+        failures += failed
+        candidates += candidate_files.of_networks(files, carded, place.runtimes)
+    candidates += _timed_by_tools(candidates, place.tools)
+    if place.clusters:
+        candidates = [cluster.pinned(candidate) for candidate in candidates for cluster in place.clusters]
+    unique = {candidate.record_id: candidate for candidate in candidates}  # a file may have been given twice
+    return list(unique.values()), data, failures
 
-    cards = {(one.card.name, one.card.recipe): one.card for one in carded}
-    return [
-        Candidate(
-            variant=one.variant,
-            path=one.path,
-            sha256=one.sha256,
-            graph=read_graph(one.path),
-            runtime=runtime,
-            card=cards[one.variant.net, one.variant.recipe],
-            parity=one.parity,
-        )
-        for one in built
-        for runtime in runtimes
-        if one.variant.format in runtime.formats
+
+def _timed_by_tools(candidates: Sequence[Candidate], tools: Sequence[Tool]) -> list[Candidate]:
+    """The files that a tool can time, once more under each; UserError if there are tools but no such file."""
+    timed = [
+        replace(candidate, tool=tool)
+        for candidate in candidates
+        for tool in tools
+        if candidate.runtime.name == "litert" and candidate.variant.format in tool.formats
     ]
+    if tools and candidates and not timed:
+        raise UserError(
+            "--delegate times .tflite files, and none is in this run", remedy="Leave --delegate out"
+        )
+    return timed
+
+
+def _check_reference(name: str | None, candidates: Sequence[Candidate]) -> None:
+    """Raise UnknownName where the model to compare with is not among those that are measured."""
+    variants = [candidate.variant for candidate in candidates]
+    names = {name for variant in variants for name in (variant.net, _net_and_recipe(variant))}
+    if name is not None and name not in names:
+        raise UnknownName("model in this run", name, names)
+
+
+def _plan(timing: TimingOptions, files: int) -> Plan:
+    return Plan(
+        threads=timing.threads,
+        target_relative_half_width=timing.target,
+        time_budget_s=timing.budget_s or SECONDS_A_FILE * files,
+        seed=timing.seed,
+        power_window_s=timing.window_s,
+        fps=timing.fps,
+    )
 
 
 def _net_and_recipe(variant: Variant) -> str:
     return ".".join(filter(None, (variant.net, variant.recipe)))
 
 
-def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], say: Say) -> Path:
+def _run_folder(folders: Folders, request: RunRequest, description: dict[str, Any], say: Say) -> Path:
     """Where the records go: an unfinished run of the same description is taken up again."""
     from swapbench.bench import experiment
 
-    if request.name is None:
+    if request.output.name is None:
         runs = sorted(
             folders.reports.glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True
         )
         for path in runs:
-            if experiment.unfinished(path.parent, wanted):
-                say(f"Going on with the unfinished run {path.parent.name}.")
+            if experiment.unfinished(path.parent, description):
+                say(f"Resuming the unfinished run {path.parent.name}.")
                 return path.parent
         return folders.reports / datetime.now().astimezone().strftime(
             f"%Y-%m-%dT%H-%M-%S-{request.device.name}"
         )
-    folder = folders.reports / request.name
+    folder = folders.reports / request.output.name
     old = sorted((folder / "records").glob("*.json"))
-    if experiment.unfinished(folder, wanted):
+    if experiment.unfinished(folder, description):
         if old:
-            say(f"Going on with the unfinished run {request.name}.")
-    elif old and not request.replace:
+            say(f"Resuming the unfinished run {request.output.name}.")
+    elif old and not request.output.replace:
         raise UserError(
-            f"the run {request.name} has {len(old)} records already",
+            f"the run {request.output.name} has {len(old)} records already",
             remedy="Choose another --name, or measure again with --replace",
         )
     else:
@@ -332,53 +216,58 @@ def _run_folder(folders: Folders, request: RunRequest, wanted: dict[str, Any], s
 def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
-        catalog.device(folders, "local"), {one.name: catalog.runtime(one.name) for one in runtimes}
+        catalog.device(folders, "local"),
+        {runtime.name: catalog.runtime(runtime.name) for runtime in runtimes},
     )
 
 
 def _parity_notes(records: Sequence[Record]) -> list[str]:
-    """How far a phone's scores are from this computer's, in one line for all files; one more for each that has none."""
-    found = [(one.artifact, one.device_parity) for one in records if isinstance(one.device_parity, Parity)]
+    """How far a phone's scores are from this computer's, in one line; one more for each file without any."""
+    parities = [
+        (record.artifact, record.device_parity)
+        for record in records
+        if isinstance(record.device_parity, Parity)
+    ]
     lines = []
-    if found:
-        name, worst = max(found, key=lambda item: item[1].max_abs_difference)
-        flips = sum(parity.decision_flips for _, parity in found)
-        samples = sum(parity.samples for _, parity in found)
+    if parities:
+        name, worst = max(parities, key=lambda item: item[1].max_abs_difference)
+        flips = sum(parity.decision_flips for _, parity in parities)
+        samples = sum(parity.samples for _, parity in parities)
         lines.append(
             f"Scores against this computer's: at most {worst.max_abs_difference:.2g} apart ({name}); "
             f"{flips} of {samples} decisions flip."
         )
     return lines + [
-        f"{one.artifact}: {one.device_parity.absent}. {one.device_parity.remedy}".rstrip()
-        for one in records
-        if isinstance(one.device_parity, Absent) and one.device_parity != NOT_ELSEWHERE
+        f"{record.artifact}: {record.device_parity.absent}. {record.device_parity.remedy}".rstrip()
+        for record in records
+        if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE
     ]
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:
-    """What a camera's frame rate makes of the latencies, a line a file; and where the order of two files turns round."""
+    """What a camera's frame rate does to each file's latency, and where it changes the order of files."""
     lines = []
-    for cores in dict.fromkeys(one.runtime.settings.get("cores", "") for one in records):
+    for cores in dict.fromkeys(record.runtime.settings.get("cores", "") for record in records):
         where = f", {cores} cores" if cores else ""
         medians = {
-            f"{one.artifact} ({one.runtime.runtime}{where})": (
-                stats.median(one.speed.runs_ns),
-                stats.median(one.paced.runs_ns),
+            f"{record.artifact} ({record.runtime.runtime}{where})": (
+                stats.median(record.speed.runs_ns),
+                stats.median(record.paced.runs_ns),
             )
-            for one in records
-            if isinstance(one.speed, Speed)
-            and isinstance(one.paced, Speed)
-            and one.runtime.settings.get("cores", "") == cores
+            for record in records
+            if isinstance(record.speed, Speed)
+            and isinstance(record.paced, Speed)
+            and record.runtime.settings.get("cores", "") == cores
         }
         lines += [
-            f"{name}: {units.duration(at_rate)} at the frame rate, {units.duration(back_to_back)} back to back."
-            for name, (back_to_back, at_rate) in medians.items()
+            f"{name}: {units.duration(paced)} at the frame rate, {units.duration(back_to_back)} back to back."
+            for name, (back_to_back, paced) in medians.items()
         ]
         by_speed, by_paced = (sorted(medians, key=lambda name: medians[name][place]) for place in (0, 1))
         if by_speed != by_paced:
-            lines.append(f"The order turns round: at the frame rate it is {', '.join(by_paced)}.")
+            lines.append(f"The order changes: at the frame rate it is {', '.join(by_paced)}.")
     return lines + [
-        f"{one.artifact}: {one.paced.absent}"
-        for one in records
-        if isinstance(one.paced, Absent) and one.paced != NOT_PACED
+        f"{record.artifact}: {record.paced.absent}"
+        for record in records
+        if isinstance(record.paced, Absent) and record.paced != NOT_PACED
     ]

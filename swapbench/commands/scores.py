@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from swapbench import catalog
-from swapbench.commands.data import DataRequest, evaluation, folds
-from swapbench.commands.device import DeviceRequest, open_place
-from swapbench.commands.run import candidates_of_files
+from swapbench.commands import candidates
+from swapbench.commands.data import evaluation, folds
+from swapbench.commands.options import DeviceOptions, ScoreReading
+from swapbench.commands.place import open_place
 from swapbench.errors import BadDataset, UserError
 from swapbench.records import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from swapbench.catalog import Folders
+    from swapbench.commands.options import ScoringOptions
     from swapbench.pad.error_lines import Line
     from swapbench.pad.metrics import ErrorRates, FoldScores, TargetRates
     from swapbench.pad.score_files import ScoreFile
@@ -27,67 +27,41 @@ SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
 """What a score file's name ends in; everything else that is compared is a model file."""
 
 
-@dataclass(frozen=True)
-class ScoreReading:
-    """How a score file of somebody else is to be read; see `pad.score_files.read_score_file`."""
-
-    columns: Mapping[str, str]
-    bona_fide_label: str | None = None
-    rising_with: str = "bona_fide"
-
-    @classmethod
-    def of(cls, columns: Sequence[str], bona_fide_label: str | None, scores_are: str) -> ScoreReading:
-        """The same from options as they were typed: columns as `score=probability`. Raises UserError."""
-        mapping = {}
-        for text in catalog.split_commas(columns):
-            ours, equals, theirs = text.partition("=")
-            if not equals or not ours or not theirs:
-                raise UserError(
-                    f"--column {text!r} names no column", remedy="Write ours=theirs, as in score=probability"
-                )
-            mapping[ours] = theirs
-        catalog.checked_names("meaning of a score", (scores_are,), ("bona_fide", "attack"))
-        return cls(mapping, bona_fide_label, scores_are)
-
-    def read(self, path: Path) -> ScoreFile:
-        """The file's scores, one a presentation."""
-        from swapbench.pad.score_files import read_score_file
-
-        return read_score_file(
-            path, columns=self.columns, bona_fide_label=self.bona_fide_label, rising_with=self.rising_with
-        )
-
-
 def score(
-    folders: Folders,
-    file: Path,
-    request: DataRequest,
-    out: Path,
-    *,
-    device: str,
-    runtimes: Sequence[str],
-    card: str | None,
-    threads: int,
-    progress: Progress,
-    say: Say,
+    folders: Folders, file: Path, options: ScoringOptions, out: Path, *, progress: Progress, say: Say
 ) -> Path:
-    """Score the development and test frames of a dataset with one model file; writes a score file."""
+    """Score the development and test frames of a dataset with one model file; writes the score file `out`.
+
+    Raises:
+        BadModelFile: The file is not a model file.
+        UserError: No runtime runs it, or it has no card.
+    """
     from swapbench.bench import experiment
     from swapbench.pad.score_files import write_score_file
 
-    place = open_place(folders, DeviceRequest(device), runtimes)
-    forced = catalog.model(folders, card).card if card else None
-    candidates, failures = candidates_of_files((file,), place.runtimes, forced)
-    if failures:
-        raise failures[0][1]
-    chosen = candidates[0]
-    if chosen.card is None:
+    place = open_place(folders, DeviceOptions(options.device), options.runtimes)
+    card = candidates.named_card(folders, options.card)
+    model = candidates.of_file(file, place.runtimes, card)[0]
+    if model.card is None:
         raise UserError(experiment.NO_CARD.absent, remedy=experiment.NO_CARD.remedy)
-    found = folds(folders, request, ("dev", "test"), progress=progress, say=say)
-    judged_on = evaluation(folders, found, request)
-    scored = experiment.score(chosen, place.device, Plan(threads=threads), judged_on, progress=progress)
-    write_score_file(out, scored, judged_on.data)
+    data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)
+    judged_on = evaluation(folders, data, options.data)
+    plan = Plan(threads=options.threads)
+    scores = experiment.score(model, place.device, plan, judged_on, progress=progress)
+    write_score_file(out, scores, judged_on.data)
     return out
+
+
+def read_scores(path: Path, reading: ScoreReading) -> ScoreFile:
+    """The scores of a file, one for each presentation."""
+    from swapbench.pad.score_files import read_score_file
+
+    return read_score_file(
+        path,
+        columns=reading.columns,
+        bona_fide_label=reading.bona_fide_label,
+        rising_with=reading.rising_with,
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +79,7 @@ class Evaluated:
 
     def as_json(self) -> dict[str, object]:
         """The same for a program."""
-        return {"lines": [one.as_json() for one in self.lines()], "remarks": list(self.remarks)}
+        return {"lines": [line.as_json() for line in self.lines()], "remarks": list(self.remarks)}
 
 
 def metrics(
@@ -117,27 +91,38 @@ def metrics(
     confidence: float,
     seed: int,
 ) -> Evaluated:
-    """Evaluate any score file: at the threshold of its development scores, of another file's, or of a given one."""
+    """Evaluate any score file.
+
+    `dev` is a score file whose development scores freeze the threshold; else it is `threshold`, or frozen on
+    the development scores of the file itself.
+
+    Raises:
+        UserError: `dev` was given for a score file of several folds.
+        BadDataset: There is no score to freeze a threshold on.
+    """
     from swapbench.pad import metrics as rates_of
 
-    found = reading.read(path)
-    remarks = list(found.remarks)
-    folds_found = found.folds
+    scores = read_scores(path, reading)
+    remarks = list(scores.remarks)
+    score_folds = scores.folds
     if dev is not None:
-        other = reading.read(dev)
+        other = read_scores(dev, reading)
         remarks += [f"{dev.name}: {text}" for text in other.remarks]
-        if len(other.folds) != 1 or len(folds_found) != 1:
-            raise UserError("--dev works for score files of one fold", remedy="Put both splits into one file")
-        folds_found = (replace(folds_found[0], dev=other.folds[0].dev or other.folds[0].test),)
-    if threshold is not None or any(one.dev is None for one in folds_found):
-        if len(folds_found) > 1:
+        if len(other.folds) != 1 or len(score_folds) != 1:
+            raise UserError(
+                "--dev works with score files of one fold", remedy="Put both splits into one file"
+            )
+        score_folds = (replace(score_folds[0], dev=other.folds[0].dev or other.folds[0].test),)
+    if threshold is not None or any(fold.dev is None for fold in score_folds):
+        if len(score_folds) > 1:
             raise BadDataset(
                 f"{path} has folds without development scores", remedy="Every fold needs its own"
             )
-        test = folds_found[0].test
+        test = score_folds[0].test
         without_dev = rates_of.describe_without_dev(test, threshold, confidence=confidence, seed=seed)
         return Evaluated(without_dev, tuple(remarks))
-    rates = rates_of.evaluate_folds([_whole(one) for one in folds_found], confidence=confidence, seed=seed)
+    whole = [_whole(fold) for fold in score_folds]
+    rates = rates_of.evaluate_folds(whole, confidence=confidence, seed=seed)
     return Evaluated(rates, tuple(remarks))
 
 
@@ -145,12 +130,9 @@ def parity(
     folders: Folders,
     reference: Path,
     other: Path,
-    request: DataRequest,
+    options: ScoringOptions,
     reading: ScoreReading,
     *,
-    device: str,
-    runtimes: Sequence[str],
-    card: str | None,
     progress: Progress,
     say: Say,
 ) -> ScoreParity:
@@ -159,25 +141,26 @@ def parity(
 
     sides = []
     for path in (reference, other):
-        scores, how = path, reading
-        if path.suffix not in SCORE_SUFFIXES:
-            how = ScoreReading({})
-            scores = folders.build / "scores" / f"{path.name}.csv.gz"
-            score(
-                folders, path, request, scores, device=device, runtimes=runtimes, card=card, threads=1,
-                progress=progress, say=say,
-            )  # fmt: skip
-        found = how.read(scores)
-        sides.append([_whole(one) for one in found.folds])
-        for remark in found.remarks:
+        if path.suffix in SCORE_SUFFIXES:
+            scores = read_scores(path, reading)
+        else:
+            own = folders.build / "scores" / f"{path.name}.csv.gz"
+            scores = read_scores(
+                score(folders, path, options, own, progress=progress, say=say), ScoreReading({})
+            )
+        sides.append([_whole(fold) for fold in scores.folds])
+        for remark in scores.remarks:
             say(f"note: {path.name}: {remark}")
     return score_parity(sides[0], sides[1])
 
 
 def _whole(fold: FoldScores) -> FoldScores:
+    """The fold itself; raises BadDataset where it has no development split."""
     if fold.dev is None:
+        where = f" of fold {fold.name}" if fold.name else ""
         raise BadDataset(
-            f"the scores{' of fold ' + fold.name if fold.name else ''} have no development split",
-            remedy="A threshold must be frozen on one: give it with --dev, or add a column split with dev and test",
+            f"the scores{where} have no development split",
+            remedy="A threshold must be frozen on one: give it with --dev, "
+            "or add a column split with dev and test",
         )
     return fold

@@ -1,15 +1,14 @@
-"""The kit of a phone: the native runner, the runtimes' libraries and, for those of Linux wheels, a C library; how it gets there.
+"""The kit of a phone: the native runner, the runtimes' libraries and, for those of Linux wheels, a C library.
 
-What was gathered for a phone is noted on this computer (`build/phones/<profile>.json`: where the files lie), what was pushed
-is noted on the phone (`kit.json`: names, digests, versions), so that another computer can go on with it.
+What was gathered for a phone is noted on this computer (`build/phones/<profile>.json`: where the files lie),
+what was pushed is noted on the phone (`kit.json`: names, digests, versions), so that another computer can go
+on with it.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from pydantic import Field, ValidationError
 
@@ -35,7 +34,11 @@ TRIAL_TIMEOUT_S: Final = 120.0
 
 
 class Part(Frozen):
-    """One runtime of a kit; runner, library and loader are file names, loader "" where the phone's own linker loads."""
+    """One runtime of a kit; runner, library and loader are file names.
+
+    Attributes:
+        loader: Starts the runner; "" where the phone's own linker does.
+    """
 
     runtime: str
     flavour: Flavour
@@ -47,73 +50,71 @@ class Part(Frozen):
 
 
 class Kit(Frozen):
-    """What lies on a phone: its parts, and every file with its SHA-256. tools: further programs, by name."""
+    """What lies on a phone.
+
+    Attributes:
+        parts: The runtimes.
+        files: File name -> SHA-256.
+        tools: Further programs: their name -> file name.
+    """
 
     parts: tuple[Part, ...]
     files: dict[str, str]
     tools: dict[str, str] = Field(default_factory=dict)
 
 
-# ---------------------------------------------------------------------------------------------- on this computer
+# ------------------------------------------------------------------------------------------- on this computer
+
+
+class Gathered(Frozen):
+    """What was gathered for a phone: runtimes, and benchmark_model."""
+
+    runtimes: tuple[Source, ...]
+    benchmark_model: Path | None
 
 
 def noted(folders: Folders, profile: str) -> tuple[tuple[Source, ...], Path | None]:
-    """What was gathered for a phone before, as far as the files are still there: runtimes, and benchmark_model."""
+    """What was gathered for a phone before, if the files are still there: runtimes, and benchmark_model."""
     try:
-        note = json.loads(_note_file(folders, profile).read_bytes())
-        sources = [_source(one) for one in note["runtimes"]]
-        tool = Path(note["benchmark_model"]) if note["benchmark_model"] else None
-    except (OSError, ValueError, KeyError, TypeError):
+        gathered = Gathered.model_validate_json(_note_file(folders, profile).read_bytes())
+    except (OSError, ValidationError):
         return (), None
-    whole = tuple(one for one in sources if all(path.is_file() for path in files_of(one)))
-    return whole, tool if tool is not None and tool.is_file() else None
+    tool = gathered.benchmark_model
+    whole = (source for source in gathered.runtimes if all(path.is_file() for path in files_of(source)))
+    return tuple(whole), tool if tool is not None and tool.is_file() else None
 
 
 def note(folders: Folders, profile: str, sources: Sequence[Source], benchmark_model: Path | None) -> None:
     """Remember what was gathered for a phone."""
-    told = {
-        "runtimes": [asdict(one) for one in sources],
-        "benchmark_model": str(benchmark_model.resolve()) if benchmark_model else None,
-    }
-    write_atomically(_note_file(folders, profile), json.dumps(told, indent=1, default=str) + "\n")
+    tool = benchmark_model.resolve() if benchmark_model else None
+    gathered = Gathered(runtimes=tuple(sources), benchmark_model=tool)
+    write_atomically(_note_file(folders, profile), gathered.model_dump_json(indent=1) + "\n")
 
 
 def _note_file(folders: Folders, profile: str) -> Path:
     return folders.build / "phones" / f"{profile}.json"
 
 
-def _source(told: dict[str, Any]) -> Source:
-    return Source(
-        **{
-            **told,
-            "runner": Path(told["runner"]),
-            "library": Path(told["library"]),
-            "loader": Path(told["loader"]) if told["loader"] else None,
-            "support": tuple(map(Path, told["support"])),
-        }
-    )
-
-
 def files_of(source: Source) -> tuple[Path, ...]:
-    """Every file of a runtime, its library first: that one is the largest, and a full disk is told soonest."""
+    """Every file of a runtime, its library first: it is the largest, so that a full disk shows soonest."""
     loader = () if source.loader is None else (source.loader,)
     return (source.library, source.runner, *loader, *source.support)
 
 
 def at_hand(folders: Folders, profile: str, abi: str) -> tuple[dict[str, Source], dict[str, SwapbenchError]]:
     """By runtime, what can go to the phone without fetching anything; and why the others cannot."""
-    found = {one.runtime: one for one in noted(folders, profile)[0]}
+    sources = {source.runtime: source for source in noted(folders, profile)[0]}
     errors: dict[str, SwapbenchError] = {}
     if is_like_this_computer(abi):
         for runtime in PACKAGES:
-            if runtime in found and found[runtime].flavour == "aar":
+            if runtime in sources and sources[runtime].flavour == "aar":
                 continue
-            found.pop(runtime, None)  # the wheel may be another one by now
+            sources.pop(runtime, None)  # the wheel may be another one by now
             try:
-                found[runtime] = from_this_computer(runtime, cache(folders))
+                sources[runtime] = from_this_computer(runtime, cache(folders))
             except EnvironmentFailed as error:
                 errors[runtime] = error
-    return found, errors
+    return sources, errors
 
 
 def cache(folders: Folders) -> Path:
@@ -121,13 +122,13 @@ def cache(folders: Folders) -> Path:
     return folders.build / "kits"
 
 
-# ---------------------------------------------------------------------------------------------- on the phone
+# ------------------------------------------------------------------------------------------- on the phone
 
 
 def push(
     device: Device, folders: Folders, sources: Sequence[Source], benchmark_model: Path | None = None
 ) -> tuple[Kit, str]:
-    """Bring a kit to the phone, its note last; returns it and its folder there. What lies there already is not sent again."""
+    """Bring a kit to the phone, its note last; returns it and its folder there. No file is sent twice."""
     files: dict[str, Path] = {}
     for source in sources:
         files |= {path.name: path for path in files_of(source)}
@@ -138,15 +139,15 @@ def push(
     kit = Kit(
         parts=tuple(
             Part(
-                runtime=one.runtime,
-                flavour=one.flavour,
-                package=one.package,
-                version=one.version,
-                runner=one.runner.name,
-                library=one.library.name,
-                loader=one.loader.name if one.loader else "",
+                runtime=source.runtime,
+                flavour=source.flavour,
+                package=source.package,
+                version=source.version,
+                runner=source.runner.name,
+                library=source.library.name,
+                loader=source.loader.name if source.loader else "",
             )
-            for one in sources
+            for source in sources
         ),
         files={name: file_sha256(path) for name, path in files.items()},
         tools={"benchmark_model": benchmark_model.name} if benchmark_model else {},
@@ -157,7 +158,7 @@ def push(
 
 
 def on_phone(device: Device, folder: str) -> Kit | None:
-    """The kit that lies on the phone in our folder, whoever pushed it; None where there is none, or not all of it."""
+    """The kit in our folder on the phone, whoever pushed it; None if there is none, or only a part of it."""
     try:
         kit = Kit.model_validate_json(device.read(f"{folder}/{NOTE}"))
         done = device.run(["ls", "--", *(f"{folder}/{name}" for name in kit.files)], TRIAL_TIMEOUT_S)
@@ -183,7 +184,7 @@ def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
 
 
 def tried(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:
-    """Run a model of one operator on the phone once. WorkerFailed with what the runner said where it does not run."""
+    """Run a model of one operator on the phone; WorkerFailed with the runner's words if it does not run."""
     content = {"onnx": trial_onnx, "tflite": trial_tflite}[worker.formats[0]]()
     path = cache(folders) / f"trial.{worker.formats[0]}"
     write_atomically(path, content)

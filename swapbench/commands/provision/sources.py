@@ -1,8 +1,8 @@
-"""Where the files of a kit come from: this computer, Android archives that the person gives, and the registries of pip and apt.
+"""Where the files of a kit come from: this computer, Android archives that a person gives, and pip and apt.
 
-Two ways to a runtime's library: the official Android one out of an AAR, or the one of the Linux wheel with a C library of its
-own, because no phone has glibc. Nothing is fetched but by `fetched_bundle`, and nothing of this computer's own pip, apt or
-dpkg state is touched.
+Two ways to a runtime's library: the official Android one out of an AAR, or the one of the Linux wheel with a
+C library of its own, because no phone has glibc. Nothing is fetched but by `fetched_bundle`, and nothing of
+this computer's own pip, apt or dpkg state is touched.
 """
 
 from __future__ import annotations
@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from swapbench.errors import EnvironmentFailed, MissingPackage, UserError
-from swapbench.runtimes.native.adapter import installed_library
+from swapbench.runtimes.native.adapter import Flavour, installed_library
 from swapbench.runtimes.native.build import build, this_computer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.runtimes.native.adapter import Flavour
     from swapbench.runtimes.native.build import Target
 
 PACKAGES: Final[Mapping[str, str]] = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
@@ -57,8 +56,17 @@ LIST_TIMEOUT_S: Final = 30.0
 
 @dataclass(frozen=True)
 class Source:
-    """One runtime as files of this computer. loader: what starts the runner where the phone lacks its C library, with
-    `support`, the libraries that it finds beside it; None and () where the phone's own linker does.
+    """One runtime as files of this computer.
+
+    Attributes:
+        runtime: Its name.
+        flavour: "aar" with the phone's C library, "bundle" with one of its own.
+        package: The Python package or the archive that it comes from.
+        version: Of the package.
+        runner: The native runner that loads the library.
+        library: The runtime's library.
+        loader: Starts the runner where the phone lacks its C library; None where the phone's own linker does.
+        support: Libraries that the loader finds beside it.
     """
 
     runtime: str
@@ -80,7 +88,9 @@ def is_like_this_computer(abi: str) -> bool:
 def from_this_computer(runtime: str, cache: Path) -> Source:
     """The wheel that is installed here, with this computer's C library.
 
-    Raises MissingPackage where the wheel or the compiler is not installed, EnvironmentFailed where a library of it is missing.
+    Raises:
+        MissingPackage: The wheel or the compiler is not installed.
+        EnvironmentFailed: A library that it needs is missing.
     """
     library = installed_library(runtime)
     runner = build(this_computer(), cache / "runner")
@@ -101,22 +111,22 @@ def from_this_computer(runtime: str, cache: Path) -> Source:
 
 
 def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
-    """The arm64 library of an official Android archive. UserError where the file is none or holds no such library."""
+    """The arm64 library of an official Android archive; UserError if the file is none or lacks it."""
     try:
         with zipfile.ZipFile(archive) as opened:
             names = opened.namelist()
             wanted = [f"jni/{ARM64}/{name}" for name in AAR_LIBRARIES[runtime]]
-            found = next((name for name in wanted if name in names), None)
-            if found is None:
-                there = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
+            packed_name = next((name for name in wanted if name in names), None)
+            if packed_name is None:
+                libraries = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
                 raise UserError(
-                    f"{archive} holds no {' or '.join(wanted)}: it has {there}",
+                    f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
                     remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
                 )
-            library = cache / "aar" / runtime / Path(found).name
+            library = cache / "aar" / runtime / Path(packed_name).name
             library.parent.mkdir(parents=True, exist_ok=True)
             part = library.with_name(f".{library.name}.part")
-            with opened.open(found) as packed, part.open("wb") as unpacked:
+            with opened.open(packed_name) as packed, part.open("wb") as unpacked:
                 shutil.copyfileobj(packed, unpacked)
             os.replace(part, library)
     except (OSError, zipfile.BadZipFile) as problem:
@@ -136,9 +146,13 @@ def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
 
 
 def fetched_bundle(runtime: str, cache: Path) -> Source:
-    """The arm64 wheel of the version that is installed here, with Debian's C library for arm64; what is there is not fetched again.
+    """The arm64 wheel of the version that is installed here, with Debian's C library for arm64.
 
-    Raises MissingPackage where the runtime is not installed here, EnvironmentFailed where pip or apt cannot fetch.
+    What was fetched before is not fetched again.
+
+    Raises:
+        MissingPackage: The runtime is not installed here.
+        EnvironmentFailed: pip or apt cannot fetch.
     """
     package = PACKAGES[runtime]
     try:
@@ -177,7 +191,7 @@ def _own_loader() -> Path:
 def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
     """The libraries that the loader gives a program or a library."""
     done = _ran(
-        [str(loader), "--list", str(file)], LIST_TIMEOUT_S, f"the libraries of {file.name} cannot be told"
+        [str(loader), "--list", str(file)], LIST_TIMEOUT_S, f"the libraries of {file.name} cannot be listed"
     )
     lines = [line.strip() for line in done.splitlines()]
     absent = [line.split(" ")[0] for line in lines if line.endswith("=> not found")]
@@ -186,8 +200,8 @@ def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
             f"{file.name} needs {', '.join(absent)}, which this computer lacks",
             remedy="Install it with the package manager of this computer.",
         )
-    found = (re.fullmatch(r"\S+ => (/.+) \(0x[0-9a-f]+\)", line) for line in lines)
-    return tuple(Path(one[1]) for one in found if one)
+    matches = (re.fullmatch(r"\S+ => (/.+) \(0x[0-9a-f]+\)", line) for line in lines)
+    return tuple(Path(match[1]) for match in matches if match)
 
 
 # ---------------------------------------------------------------------------------------------- pip and apt
@@ -195,13 +209,13 @@ def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
 
 def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
     place = folder / f"{PACKAGES[runtime]}-{version}"
-    there = [
+    libraries = [
         path
         for path in place.glob("*.so*")
         if re.fullmatch(WHEEL_LIBRARIES[runtime].rpartition("/")[2], path.name)
     ]
-    if there:
-        return there[0]
+    if libraries:
+        return libraries[0]
     place.mkdir(parents=True, exist_ok=True)
     wanted = f"{PACKAGES[runtime]}=={version}"
     platforms = [word for name in WHEEL_PLATFORMS for word in ("--platform", name)]
@@ -216,7 +230,7 @@ def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
     )
     (wheel,) = place.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
-        (name,) = [one for one in opened.namelist() if re.fullmatch(WHEEL_LIBRARIES[runtime], one)]
+        (name,) = [name for name in opened.namelist() if re.fullmatch(WHEEL_LIBRARIES[runtime], name)]
         part = place / ".part"
         with opened.open(name) as packed, part.open("wb") as unpacked:
             shutil.copyfileobj(packed, unpacked)
@@ -234,7 +248,7 @@ def _glibc(folder: Path) -> tuple[Path, ...]:
     for program in ("apt-get", "dpkg-deb"):
         if shutil.which(program) is None:
             raise EnvironmentFailed(
-                f"{program} is not on this computer, and the C library for arm64 comes from Debian's packages",
+                f"{program} is missing, and the C library for arm64 comes from Debian's packages",
                 remedy=f"Put {', '.join(GLIBC_FILES)} for arm64 into {folder}, or give Android archives "
                 "(--onnxruntime-aar, --litert-aar).",
             )
@@ -251,10 +265,10 @@ def _glibc(folder: Path) -> tuple[Path, ...]:
             f"{package.name} cannot be unpacked",
         )
     for path in files:
-        found = [one for one in unpacked.rglob(path.name) if one.is_file()]
-        if not found:
+        candidates = [file for file in unpacked.rglob(path.name) if file.is_file()]
+        if not candidates:
             raise EnvironmentFailed(f"{path.name} is in none of the packages {', '.join(DEBIAN_PACKAGES)}")
-        shutil.copyfile(found[0].resolve(), path)
+        shutil.copyfile(candidates[0].resolve(), path)
     shutil.rmtree(view)
     return files
 
@@ -278,7 +292,7 @@ def _apt(view: Path) -> list[str]:
 
 
 def _ran(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
-    """What a program printed; EnvironmentFailed with its own words where it fails, takes too long or is not there."""
+    """What a program printed; EnvironmentFailed with its words if it fails, is too slow or is missing."""
     remedy = (
         "Is there a network, and do the sources of this computer have it? Else give Android archives (.aar)."
     )
@@ -299,8 +313,7 @@ def _ran(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None =
     # apt-get update ends with 0 although no source answered: it only warns
     complaints = [line for line in done.stderr.splitlines() if line.startswith(("E:", "W: Failed", "ERROR:"))]
     if done.returncode or (argv[0] == "apt-get" and complaints):
-        words = (complaints or (done.stderr or done.stdout).strip().splitlines()[-1:] or ["it said nothing"])[
-            0
-        ]
+        last_line = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        words = [*complaints, *last_line, "it printed nothing"][0]
         raise EnvironmentFailed(f"{failure}: {words}", remedy=remedy)
     return done.stdout

@@ -22,9 +22,13 @@ FOLDERS = ("models", "devices", "reports")
 
 
 def make_starter(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Write the starter files into `folder`, which is made where it does not exist: (written, kept as they were).
+    """Write the starter files into `folder`, which is made if it does not exist.
 
-    Raises EnvironmentFailed where the folder cannot be written.
+    Returns:
+        The files that were written, and those that existed and were kept.
+
+    Raises:
+        EnvironmentFailed: The folder cannot be written.
     """
     texts = resources.files(__name__)
     written, kept = [], []

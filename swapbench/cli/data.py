@@ -1,0 +1,86 @@
+"""The commands about datasets: data simulate, data check."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.cli import terminal
+from swapbench.cli.options import DataRoot, Json, Protocol
+
+
+def simulate(
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUT",
+            help="Folder for an OULU-NPU-named tree with protocols. By default the standard set in data/.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option("--layout", metavar="NAME", help="oulu or manifest. By default oulu if OUT is given."),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", metavar="NAME", help="train, dev or test (manifest only). By default all."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Random seed. By default the standard set's.")
+    ] = None,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option("--contact-sheet", metavar="FILE", help="Also draw a contact sheet, a PNG file."),
+    ] = None,
+) -> None:
+    """Simulate a dataset: procedural faces, printed and replayed, through simulated cameras."""
+    from swapbench import catalog
+    from swapbench.commands import data
+    from swapbench.errors import UserError
+
+    chosen = layout or ("manifest" if out is None else "oulu")
+    catalog.checked_names("layout", (chosen,), ("oulu", "manifest"))
+    with terminal.progress() as progress:
+        if chosen == "manifest":
+            folder = data.simulate(
+                terminal.folders(), out, split or [], seed, contact_sheet, progress=progress
+            )
+        elif out is None:
+            raise UserError("an OULU-NPU tree needs a folder", remedy="swapbench data simulate FOLDER")
+        elif split:
+            raise UserError(
+                "--split is for --layout manifest", remedy="An OULU-NPU tree always has all splits"
+            )
+        else:
+            folder = data.simulate_oulu(out, seed, contact_sheet, progress=progress)
+    print(folder)
+
+
+def check(
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="DATA", help="Dataset folder or manifest. By default the simulated set."),
+    ] = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    json_out: Json = False,
+) -> int:
+    """Check a dataset against its official counts and list what is missing."""
+    from swapbench.commands import data as commands
+    from swapbench.commands.options import DataOptions
+
+    options = DataOptions(data, data_root, protocol)
+    with terminal.progress() as progress:
+        result = commands.check(terminal.folders(), options, progress=progress)
+    if json_out:
+        print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
+    else:
+        print(result.title)
+        columns = ("fold", "split", "class", "found", "official", "subjects")
+        terminal.print_rows(result.table(), columns, "Nothing was found.")
+        for line in result.lines():
+            print(line)
+    return 0 if result.complete else 3

@@ -1,0 +1,99 @@
+"""The commands that look around: models, devices, doctor, init, version."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench import __version__
+from swapbench.cli import terminal
+from swapbench.cli.options import Json, Phone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swapbench.doctor import Finding
+
+MARKS = {
+    "ok": "[green]ok[/green]",
+    "limited": "[yellow]limited[/yellow]",
+    "missing": "[red]missing[/red]",
+}
+
+
+def models(json_out: Json = False) -> None:
+    """List the known networks: size, input and how they were made."""
+    from swapbench.commands import listing
+
+    rows, errors = listing.list_models(terminal.folders())
+    columns = ("name", "input", "made", "dev EER", "summary")
+    terminal.print_result(rows, columns, "No model cards found.", json_out=json_out)
+    terminal.report_errors(errors)
+
+
+def devices(json_out: Json = False) -> None:
+    """List the known devices and the phones that are attached."""
+    from swapbench.commands import listing
+
+    listed = listing.list_devices(terminal.folders())
+    if json_out:
+        print(json.dumps(asdict(listed), indent=1, ensure_ascii=False))
+        return
+    terminal.print_rows(listed.profiles, ("name", "kind", "attached", "summary"), "No device profiles found.")
+    if listed.phones:
+        print()
+        terminal.print_rows(listed.phones, ("serial", "state", "model", "profiles"), "")
+    else:
+        terminal.say(listed.note or "No phone is attached. Try the emulated one: make phone")
+
+
+def doctor(*, device: Phone, json_out: Json = False) -> None:
+    """Show what can be measured on this computer or a phone, and how to get the rest."""
+    from swapbench.commands import listing
+
+    findings = listing.examine(terminal.folders(), device)
+    if json_out:
+        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+    else:
+        _print_findings(findings)
+
+
+def init(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Folder to begin in, made if it does not exist. By default this one."
+        ),
+    ] = Path(),
+) -> None:
+    """Make a starter folder: a model card and a gate policy to fill in."""
+    from swapbench.commands.starter import make_starter
+
+    written, untouched = make_starter(folder)
+    for path in untouched:
+        terminal.say(f"kept {path} as it is")
+    for path in written:
+        print(path)
+    terminal.say(f"Next: read {folder / 'README.md'}, then type swapbench doctor")
+
+
+def version() -> None:
+    """Print the version of swapbench."""
+    print(__version__)
+
+
+def _print_findings(findings: Sequence[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for finding in findings:
+        table.add_row(MARKS[finding.state], finding.name, terminal.plain(finding.detail))
+        if finding.remedy:
+            table.add_row("", "", f"[dim]-> {terminal.plain(finding.remedy)}[/dim]")
+    Console(width=None if sys.stdout.isatty() else 120).print(table)

@@ -1,0 +1,145 @@
+"""The main job: run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.cli import terminal
+from swapbench.cli.groups import Group
+from swapbench.cli.options import Card, Data, Device, Json, RelativeTo, Runtimes, Seed, Threads, Variants
+from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME
+from swapbench.commands.options import RunFolder, TimingOptions, sustained_s
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILES", help=".onnx and .tflite files. By default every bundled model."),
+]
+Accuracy = Annotated[
+    bool,
+    typer.Option(
+        "--accuracy/--no-accuracy",
+        rich_help_panel=ACCURACY,
+        show_default=False,
+        help="Score the files, if their preprocessing is known. This is the default.",
+    ),
+]
+
+
+def _timing(
+    threads: Threads = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            "--budget", min=1, metavar="SECONDS", help="Time for the speed phase. By default 5 s per file."
+        ),
+    ] = None,
+    target: Annotated[
+        float,
+        typer.Option(
+            "--target",
+            min=0.001,
+            metavar="SHARE",
+            help="Stop once every median is known to within this share.",
+        ),
+    ] = 0.02,
+    fps: Annotated[
+        float | None,
+        typer.Option(
+            "--fps",
+            min=0.1,
+            max=1000,
+            metavar="RATE",
+            help="Also time at a camera's frame rate, and measure energy at that rate only.",
+        ),
+    ] = None,
+    sustained: Annotated[
+        str | None,
+        typer.Option(
+            "--sustained",
+            metavar="TIME",
+            help="Also run each file this long without a pause, as in 10min, and report every minute.",
+        ),
+    ] = None,
+    window: Annotated[
+        float,
+        typer.Option(
+            "--window",
+            min=1,
+            metavar="SECONDS",
+            rich_help_panel=ENERGY,
+            help="Length of each of the three energy windows: idle, busy, idle.",
+        ),
+    ] = 10.0,
+    seed: Seed = 0,
+) -> TimingOptions:
+    return TimingOptions(threads, target, budget, seed, fps, window, sustained_s(sustained))
+
+
+def _output(
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the run, a folder in reports/. By default a time stamp."
+        ),
+    ] = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace/--no-replace",
+            show_default=False,
+            help="Replace the records of a run of that name.",
+        ),
+    ] = False,
+    relative_to: RelativeTo = None,
+) -> RunFolder:
+    return RunFolder(name, replace, relative_to)
+
+
+def run(
+    files: Files = None,
+    *,
+    variants: Variants,
+    runtime: Runtimes = None,
+    device: Device,
+    timing: Annotated[TimingOptions, Group(TIME, _timing)],
+    accuracy: Accuracy = True,
+    data: Data,
+    card: Card = None,
+    output: Annotated[RunFolder, Group(OUTPUT, _output)],
+    json_out: Json = False,
+) -> int:
+    """Measure speed, weight, accuracy and power of model files.
+
+    Alone, it runs every bundled model on this computer.
+    """
+    from swapbench.catalog import split_commas
+    from swapbench.commands import run as main_job
+    from swapbench.report.tables import table
+
+    request = main_job.RunRequest(
+        tuple(files or ()),
+        variants,
+        split_commas(runtime or ()),
+        device,
+        data,
+        card,
+        accuracy=accuracy,
+        timing=timing,
+        output=output,
+    )
+    with terminal.progress() as progress:
+        result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
+    if not json_out:
+        terminal.print_records(result.records, output.relative_to)
+    elif result.records:  # where all failed, the failures below are what there is to say
+        print(table.json_text(result.records, relative_to=output.relative_to))
+    terminal.say_doubts(result.records)
+    for note in result.notes:
+        terminal.say(note)
+    status = terminal.report_failures(result.failures)
+    if status == 0 and not all(record.valid for record in result.records):
+        return 3
+    return status

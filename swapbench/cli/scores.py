@@ -1,0 +1,112 @@
+"""The commands about scores: score, metrics, parity."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from swapbench.cli import terminal
+from swapbench.cli.options import Card, Data, DeviceName, Json, Reading, Runtimes, Threads
+from swapbench.cli.panels import RARE
+from swapbench.commands.options import ScoringOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from swapbench.pad.error_lines import Line
+
+
+def score(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx or .tflite.")],
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
+    *,
+    data: Data,
+    card: Card = None,
+    runtime: Runtimes = None,
+    device: DeviceName = "local",
+    threads: Threads = 1,
+) -> None:
+    """Score a dataset with one model file: a row for every frame."""
+    from swapbench.commands import scores
+
+    options = ScoringOptions(data, card, tuple(runtime or ()), device, threads)
+    with terminal.progress() as progress:
+        path = scores.score(terminal.folders(), file, options, out, progress=progress, say=terminal.say)
+    print(path)
+
+
+def metrics(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="Score file: from swapbench, any other CSV, or bob's columns."),
+    ],
+    dev: Annotated[
+        Path | None,
+        typer.Option("--dev", metavar="FILE", help="Score file whose scores freeze the threshold."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            "--threshold",
+            metavar="SCORE",
+            help="A threshold frozen elsewhere; a score equal to it is accepted.",
+        ),
+    ] = None,
+    *,
+    reading: Reading,
+    confidence: Annotated[
+        float,
+        typer.Option("--confidence", min=0.5, max=0.999, metavar="P", help="Confidence of every interval."),
+    ] = 0.95,
+    seed: Annotated[
+        int, typer.Option("--seed", metavar="N", rich_help_panel=RARE, help="Seed of the bootstrap.")
+    ] = 0,
+    json_out: Json = False,
+) -> None:
+    """Evaluate any score file by ISO/IEC 30107-3, with intervals."""
+    from swapbench.commands import scores
+
+    evaluated = scores.metrics(file, dev, threshold, reading, confidence=confidence, seed=seed)
+    _print_lines(evaluated.lines(), evaluated.as_json() if json_out else None)
+    for remark in evaluated.remarks:
+        terminal.say(f"note: {remark}")
+
+
+def parity(
+    reference: Annotated[
+        Path, typer.Argument(metavar="REFERENCE", help="Score file or model file to compare with.")
+    ],
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Score file or model file.")],
+    *,
+    data: Data,
+    card: Card = None,
+    runtime: Runtimes = None,
+    device: DeviceName = "local",
+    reading: Reading,
+    json_out: Json = False,
+) -> int:
+    """Compare two files' scores: differences, flipped decisions, attacks affected."""
+    from swapbench.commands import scores
+
+    options = ScoringOptions(data, card, tuple(runtime or ()), device)
+    with terminal.progress() as progress:
+        compared = scores.parity(
+            terminal.folders(), reference, other, options, reading, progress=progress, say=terminal.say
+        )
+    _print_lines(compared.lines(), compared.as_json() if json_out else None)
+    return 3 if compared.flag else 0
+
+
+def _print_lines(lines: Sequence[Line], as_json: object | None) -> None:
+    """Named numbers as a table for a person, or the JSON."""
+    if as_json is not None:
+        print(json.dumps(as_json, indent=1, ensure_ascii=False))
+        return
+    rows = [
+        {"quantity": line.name, "value": line.value, "interval": line.interval, "": line.note}
+        for line in lines
+    ]
+    terminal.print_rows(rows, ("quantity", "value", "interval", ""), "Nothing to report.")

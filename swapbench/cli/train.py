@@ -1,0 +1,187 @@
+"""The commands that make models: train, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from swapbench.cli import terminal
+from swapbench.cli.groups import Group
+from swapbench.cli.options import ChannelMultiple, Formats, Json, Precisions, TrainingData
+from swapbench.cli.panels import OUTPUT, PRUNING, RARE
+from swapbench.commands.options import VariantOptions
+
+METHOD = "Method"
+EFFORT = "How long"
+
+
+def train(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Recipe of the network (name or file); see models/recipes.")
+    ],
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="METHOD",
+            rich_help_panel=METHOD,
+            help="Method laid over the network's recipe (name or file): distill, uniform, magnitude, "
+            "metapruning or metammd; see models/recipes/methods.",
+        ),
+    ] = None,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            metavar="NAME",
+            rich_help_panel=METHOD,
+            help="Trained model (name or card) to learn from, instead of those that the method names. "
+            "Repeatable.",
+        ),
+    ] = None,
+    macs: Annotated[
+        str | None,
+        typer.Option(
+            "--macs",
+            metavar="N",
+            rich_help_panel=PRUNING,
+            help="Budget of pruning in multiply-accumulates, as in 40M.",
+        ),
+    ] = None,
+    latency_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--latency-ms",
+            min=0,
+            metavar="MS",
+            rich_help_panel=PRUNING,
+            help="Budget of pruning in milliseconds; needs --latency-table.",
+        ),
+    ] = None,
+    latency_table: Annotated[
+        Path | None,
+        typer.Option(
+            "--latency-table",
+            metavar="FILE",
+            rich_help_panel=PRUNING,
+            help="Measured times of layers, from swapbench latency-table.",
+        ),
+    ] = None,
+    channel_multiple: ChannelMultiple = None,
+    *,
+    data: TrainingData,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME",
+            rich_help_panel=EFFORT,
+            help="How much is spent (name or file): small is for a small machine; see "
+            "models/recipes/schedules. By default as the recipe says.",
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            min=1,
+            metavar="N",
+            rich_help_panel=EFFORT,
+            help="Processor threads. By default all.",
+        ),
+    ] = None,
+    missing: Annotated[
+        bool,
+        typer.Option(
+            "--missing",
+            rich_help_panel=EFFORT,
+            help="Do nothing if this recipe was trained on these data with this seed and the card is there.",
+        ),
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            rich_help_panel=OUTPUT,
+            help="Folder for the card and the checkpoint. By default models/.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed", metavar="N", rich_help_panel=RARE, help="Random seed. By default the recipe's."
+        ),
+    ] = None,
+) -> None:
+    """Train a network from its recipe, with distillation or pruning if asked.
+
+    Writes a checkpoint and a model card that says how it was made.
+    """
+    from swapbench.commands import train as commands
+
+    request = commands.TrainRequest(
+        name,
+        data,
+        recipe=recipe,
+        macs=macs,
+        channel_multiple=channel_multiple,
+        schedule=schedule,
+        seed=seed,
+        latency_table=latency_table,
+        latency_ms=latency_ms,
+        teacher=tuple(teacher or ()),
+    )
+    with terminal.progress() as progress:
+        path = commands.train(
+            terminal.folders(),
+            request,
+            out,
+            threads=threads,
+            missing=missing,
+            progress=progress,
+            say=terminal.say,
+        )
+    print(path)
+
+
+def _wanted(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAMES", help="Model names or card files. By default all bundled ones."),
+    ] = None,
+    format_: Formats = None,
+    precision: Precisions = None,
+) -> VariantOptions:
+    return VariantOptions.of(names or (), format_ or (), precision or ())
+
+
+def export(
+    wanted: Annotated[VariantOptions, Group("Options", _wanted)],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="FOLDER",
+            help="Dataset for calibration and the parity check. By default the simulated set.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FOLDER", help="Also copy the files into this folder.")
+    ] = None,
+    json_out: Json = False,
+) -> int:
+    """Export PyTorch networks to ONNX and TFLite, and check that they agree."""
+    from swapbench.commands import export as commands
+
+    with terminal.progress() as progress:
+        exported = commands.export(terminal.folders(), wanted, data, out, progress=progress, say=terminal.say)
+    terminal.print_result(
+        exported.rows(),
+        ("file", "size", "largest diff", "correlation", "flips", "path"),
+        "Nothing was exported.",
+        json_out=json_out,
+    )
+    return terminal.report_failures(exported.failures)

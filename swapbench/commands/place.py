@@ -1,0 +1,209 @@
+"""From the name of a device to what a run needs of it: the device, what runs there and its meters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from swapbench import catalog
+from swapbench.commands.provision import kit
+from swapbench.commands.provision.sources import ARM64, PACKAGES
+from swapbench.errors import EnvironmentFailed, UserError
+from swapbench.records import Absent
+from swapbench.runtimes.benchmark_model import BenchmarkModel
+from swapbench.runtimes.native.adapter import NativeWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from swapbench.bench.experiment import Candidate
+    from swapbench.catalog import Folders
+    from swapbench.commands.options import DeviceOptions
+    from swapbench.devices.android import Android
+    from swapbench.devices.android_text import Cores
+    from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
+    from swapbench.records import PhoneState
+
+ABIS: Final = (ARM64, "x86_64")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A device with what runs on it.
+
+    Attributes:
+        device: The device itself.
+        runtimes: Those that run files there.
+        meters: What may measure its energy, by name, the best first; see `available_meters`.
+        tools: What else times .tflite files there.
+        setup: What tells its runs from those of others; empty for this computer.
+        unplugged: Meters of what shows only while its cable is out.
+        clusters: The cores that everything runs on in turn; empty leaves the choice to the system.
+    """
+
+    device: Device
+    runtimes: tuple[Runtime, ...]
+    meters: Mapping[str, Callable[[], Meter | SampledMeter | Absent]]
+    tools: tuple[Tool, ...] = ()
+    setup: Mapping[str, str] = field(default_factory=dict)
+    unplugged: Mapping[str, Callable[[], SampledMeter | Absent]] = field(default_factory=dict)
+    clusters: tuple[Cluster, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Cores of a phone: their kind, and their affinity mask in hexadecimal."""
+
+    kind: Cores
+    mask: str
+
+    def pinned(self, candidate: Candidate) -> Candidate:
+        """The same file on these cores."""
+        assert isinstance(candidate.runtime, NativeWorker)
+        runtime = replace(candidate.runtime, affinity=self.mask, cores=self.kind)
+        tool = candidate.tool
+        if isinstance(tool, BenchmarkModel):
+            tool = replace(tool, prefix=("taskset", self.mask), cores=self.kind)
+        return replace(candidate, runtime=runtime, tool=tool, cores=self.kind)
+
+
+def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
+    """The device with the named runtimes, or all that it can have; a phone gets what it lacks.
+
+    Raises:
+        UnknownName: There is no such device or runtime.
+        UserError: An option for phones was given for this computer.
+        EnvironmentFailed: A phone lacks what is not at hand; says which command prepares it.
+        DeviceFailed: A phone cannot be reached.
+    """
+    catalog.checked_names("runtime", tuple(runtimes), tuple(catalog.RUNTIMES))
+    _, kind = catalog.profile_file(folders, options.name)
+    device = catalog.device(folders, options.name, options.serial)
+    if kind == "android":
+        return _phone_place(folders, cast("Android", device), options, runtimes)
+    for option, given in (
+        ("--cores", options.cores or options.sweep),
+        ("--delegate", options.delegates),
+        ("--detached", options.detached),
+    ):
+        if given:
+            raise UserError(f"{option} is for phones", remedy="Leave it out, or name a phone with --device")
+    return Place(device, catalog.runtimes(runtimes), catalog.meters())
+
+
+def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
+    kinds = phone.kinds_of_cores() if options.sweep else options.cores
+    clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
+    workers, tools = _programs(folders, phone, options, runtimes)
+    setup = {"serial": phone.adb.serial, **({"cores": ", ".join(kinds)} if kinds else {})}
+    setup |= {worker.name: f"{worker.package} {worker.version} {worker.flavour}" for worker in workers}
+    if options.delegates:
+        whole = ", whole" if options.require_full_delegation else ""
+        setup["delegates"] = f"{', '.join(options.delegates)}{whole}"
+    unplugged: Mapping[str, Callable[[], SampledMeter | Absent]] = {}
+    if options.detached:
+        if phone.detached() is None:  # else it may be collected, whatever the phone looks like now
+            phone.refuse_unless_detachable()
+        setup["energy"] = "cable out"
+        unplugged = unplugged_meters(phone)
+    return Place(phone, workers, phone_meters(phone), tools, setup, unplugged, clusters)
+
+
+def _programs(
+    folders: Folders, phone: Android, options: DeviceOptions, names: Sequence[str]
+) -> tuple[tuple[NativeWorker, ...], tuple[BenchmarkModel, ...]]:
+    """What runs on the phone, brought there if it is at hand; EnvironmentFailed, with the command, if not."""
+    sources, _ = kit.at_hand(folders, options.name, abi_of(phone))
+    if sources:
+        benchmark_model = kit.noted(folders, options.name)[1]
+        pushed, folder = kit.push(phone, folders, tuple(sources.values()), benchmark_model)
+    else:
+        folder = phone.adb.folder
+        pushed = kit.on_phone(phone, folder) or kit.Kit(parts=(), files={})
+    workers = kit.workers(pushed, folder)
+    there = {worker.name for worker in workers}
+    absent = [name for name in (names or PACKAGES) if name not in there]
+    if not workers or (names and absent):
+        raise EnvironmentFailed(
+            f"phone {phone.adb.serial} is not prepared for {' and '.join(absent)}",
+            remedy=f"Run: {prepare_command(options.name, absent)}",
+        )
+    tool = pushed.tools.get("benchmark_model")
+    if options.delegates and tool is None:
+        raise EnvironmentFailed(
+            f"phone {phone.adb.serial} has no benchmark_model, which times delegates",
+            remedy=f"Run: swapbench device prepare {options.name} --benchmark-model FILE "
+            "(TFLite's own program for Android)",
+        )
+    tools = tuple(
+        BenchmarkModel(
+            f"{folder}/{tool}",
+            delegate,
+            name=f"benchmark_model-{delegate}",
+            require_full=options.require_full_delegation,
+        )
+        for delegate in options.delegates
+    )
+    return tuple(worker for worker in workers if not names or worker.name in names), tools
+
+
+def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str:
+    """What a person types to prepare a phone, with the official libraries or without them."""
+    archives = " ".join(f"--{runtime}-aar FILE" for runtime in runtimes)
+    return f"swapbench device prepare {name} {archives} (without archives, portable libraries are fetched)"
+
+
+def abi_of(phone: Android) -> str:
+    """The phone's ABI. EnvironmentFailed for one that no runtime is made for."""
+    abi = phone.describe().abi
+    if abi not in ABIS:
+        raise EnvironmentFailed(
+            f"phone {phone.adb.serial} runs a system for {abi}",
+            remedy=f"Use a phone with a 64-bit system ({' or '.join(ABIS)}).",
+        )
+    return abi
+
+
+AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
+
+
+def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
+    """The meters that are there, in their order; why there is none where there is none."""
+    found: list[AnyMeter] = []
+    reasons: list[str] = []
+    remedies: list[str] = []
+    for name, find in finders.items():
+        meter = find()
+        if isinstance(meter, Absent):
+            reasons.append(f"{name}: {meter.absent}")
+            remedies.append(f"{name}: {meter.remedy}" if meter.remedy else "")
+        else:
+            found.append(meter)
+    if found:
+        return tuple(found)
+    return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(filter(None, remedies)))
+
+
+def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:
+    """Meter name -> a function that finds it on this phone, or says why it is not there; the best first."""
+    from swapbench.meters.battery import find_battery_charge, find_battery_current
+    from swapbench.meters.power_rails import find_power_rails
+
+    return {
+        "power-rails": lambda: find_power_rails(phone.adb.query, phone.profile.rails.summed),
+        "battery-charge": lambda: find_battery_charge(phone.read, phone.state),
+        "battery-current": lambda: find_battery_current(phone.read, phone.state),
+    }
+
+
+def unplugged_meters(phone: Android) -> Mapping[str, Callable[[], SampledMeter | Absent]]:
+    """The same for when this phone's cable is out; until then only its battery's level can be checked."""
+    from swapbench.meters.battery import find_battery_charge, find_battery_current
+
+    def then() -> PhoneState:
+        return phone.state().replace(plugged=(), charging=False)
+
+    return {
+        "battery-charge": lambda: find_battery_charge(phone.read, then, now=False),
+        "battery-current": lambda: find_battery_current(phone.read, then, now=False),
+    }

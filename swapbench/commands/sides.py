@@ -1,0 +1,115 @@
+"""What a comparison is made with: the model files that files, folders, runs and baselines stand for."""
+
+from __future__ import annotations
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from swapbench import catalog, store
+from swapbench.commands.baseline_folder import INDEX, MODEL_SUFFIXES, load_baseline
+from swapbench.errors import BadRecord, UserError
+from swapbench.files import file_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from swapbench.catalog import Folders
+    from swapbench.records import Record
+
+
+class FilesGone(BadRecord):
+    """Records whose model files are no longer there, so that they cannot be measured again."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison: model files, and records that were measured from some of them."""
+
+    files: tuple[Path, ...]
+    records: tuple[Record, ...] = ()
+
+    def named(self, name: str) -> Path:
+        """The file of that name; raises UserError where several with different content have it."""
+        digests = {file_sha256(path): path for path in self.files if path.name == name}
+        if len(digests) > 1:
+            raise UserError(
+                f"{len(digests)} different files are named {name}: {', '.join(map(str, digests.values()))}",
+                remedy="Name the one that you mean",
+            )
+        return next(iter(digests.values()))
+
+
+def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
+    """The model files that `sources` mean; each is a file, a glob pattern, or a folder.
+
+    A folder is a baseline, a run (its files are looked for in build/, by digest), or holds model files at any
+    depth. Several sources in one text are separated by commas.
+
+    Args:
+        folders: The working folder.
+        sources: What was typed.
+        role: "baseline" or "candidate", for messages.
+
+    Raises:
+        UserError: A source does not exist, or holds no model file.
+        FilesGone: The files of a run are no longer there.
+    """
+    files: list[Path] = []
+    records: list[Record] = []
+    for source in _separated(sources):
+        for path in _expanded(source, role):
+            if path.is_file():
+                files.append(path)
+            elif (path / INDEX).is_file():
+                files += [path / model.name for model in load_baseline(path).files]
+                records += store.load_run(path / "run") if (path / "run" / "records").is_dir() else ()
+            elif (path / "records").is_dir():
+                run = store.load_run(path)
+                files += [_artifact(folders, record, path) for record in run]
+                records += run
+            else:
+                files += _models_below(path, role)
+    if not files:
+        raise UserError(f"no {role} was given", remedy=f"Give files or a folder with --{role}")
+    return Side(tuple(dict.fromkeys(files)), tuple(records))
+
+
+def _separated(sources: Sequence[str]) -> Iterator[str]:
+    for source in sources:
+        yield from (source,) if Path(source).exists() else catalog.split_commas((source,))
+
+
+def _expanded(source: str, role: str) -> list[Path]:
+    path = Path(source)
+    if path.exists():
+        return [path]
+    matches = sorted(Path(match) for match in glob.glob(source))  # noqa: PTH207 - the pattern may be absolute
+    if not matches:
+        raise UserError(
+            f"there is no {role} {source}",
+            remedy="Make one with: swapbench baseline save" if role == "baseline" else "Check the path",
+        )
+    return matches
+
+
+def _models_below(folder: Path, role: str) -> list[Path]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
+    if not paths:
+        raise UserError(
+            f"the {role} {folder} holds no .onnx or .tflite file",
+            remedy=f"A folder with {INDEX}, with records/ or with model files is a {role}",
+        )
+    return paths
+
+
+def _artifact(folders: Folders, record: Record, run: Path) -> Path:
+    """The very file that a record was measured from."""
+    for path in sorted(folders.build.rglob(glob.escape(record.artifact))):
+        if file_sha256(path) == record.artifact_sha256:
+            return path
+    raise FilesGone(
+        f"the file behind {run.name}/records/{record.id}.json is no longer in {folders.build}",
+        remedy="Give the model files themselves, or measure again with: swapbench run",
+    )

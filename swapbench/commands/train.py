@@ -1,0 +1,219 @@
+"""Training a network from its recipe: distilled or pruned where a method says so."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shlex
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from swapbench import catalog
+from swapbench.commands.data import folds
+from swapbench.commands.options import DataOptions, command_line
+from swapbench.errors import MissingPackage, UserError
+from swapbench.ports import unheard, unseen
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from swapbench.catalog import Folders
+    from swapbench.ports import Progress, Say
+    from swapbench.workshop.recipes.recipe import TrainRecipe
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What makes a network. Its card keeps the command that says so: every field is in it.
+
+    Attributes:
+        network: Recipe of the network, a name or a file.
+        recipe: Method laid over the network's recipe, a name or a file.
+        macs: Budget of pruning, written as 40M, 2.5G or 40000000.
+        channel_multiple: The widths that pruning finds are multiples of it; None as the method says.
+        schedule: How much is spent, a name or a file; None as the recipe says.
+        seed: None as the recipe says.
+        latency_table: Measured times of layers, for a budget of pruning in milliseconds.
+        latency_ms: That budget.
+        teacher: Cards to learn from, names or files, instead of those that the recipe names.
+    """
+
+    network: str
+    data: DataOptions = field(default_factory=DataOptions)
+    recipe: str | None = None
+    macs: str | None = None
+    channel_multiple: int | None = None
+    schedule: str | None = None
+    seed: int | None = None
+    latency_table: Path | None = None
+    latency_ms: float | None = None
+    teacher: tuple[str, ...] = ()
+
+    def command(self) -> str:
+        """What a person types to train the same network again."""
+        return shlex.join(["swapbench", "train", *command_line(self)])
+
+
+def train(
+    folders: Folders,
+    request: TrainRequest,
+    out: Path | None = None,
+    *,
+    threads: int | None = None,
+    missing: bool = False,
+    progress: Progress,
+    say: Say,
+) -> Path:
+    """Train a network on one fold of a protocol. Started by torchrun, its processes train together.
+
+    The card and the checkpoint are written to `out` (models/), on `threads` of the processor (all of them).
+    With `missing`, nothing is done if the same recipe, data and seed were trained to the card that is there.
+
+    Returns:
+        The file of the card.
+
+    Raises:
+        MissingPackage: PyTorch is not installed.
+        UnknownName: A recipe, method, schedule or teacher is not known.
+        UserError: The options contradict each other or the recipe, or the protocol has several folds.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackage("torch", "training", "train")
+    from swapbench.workshop.prune.pruning import prune, require_feasible
+    from swapbench.workshop.train.processes import joined
+    from swapbench.workshop.train.setup import TrainingSetup
+    from swapbench.workshop.train.training import train as train_network
+
+    recipe = read_recipe(folders, request)
+    target = out or folders.models
+    teachers = teacher_cards(recipe, folders, target)
+    if recipe.pruning is not None:
+        require_feasible(recipe)
+    make = train_network if recipe.pruning is None else prune
+    command = request.command()
+    with joined() as processes:
+        if not processes.leads:
+            progress, say = unseen, unheard
+        elif processes.count > 1:
+            command = f"torchrun --nproc-per-node {processes.count} --local-ranks-filter 0 -m {command}"
+        with processes.first():
+            data = folds(folders, request.data, ("train", "dev"), progress=progress, say=say)
+        if len(data) > 1:
+            first = f"{request.data.protocol}_{data[0].fold}"
+            raise UserError(
+                f"{data[0].protocol} has {len(data)} folds, each with a network of its own",
+                remedy=f"Train one at a time, the first with: --protocol {first}",
+            )
+        setup = TrainingSetup(
+            seed=request.seed,
+            command=command,
+            work=folders.build / "training",
+            threads=threads or max((os.cpu_count() or 1) // processes.count, 1),
+            teachers=teachers,
+            missing=missing,
+            processes=processes,
+            say=say,
+            progress=progress,
+        )
+        card = make(recipe, data[0], target, setup)
+    return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
+
+
+def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
+    """The network's recipe with everything that was asked for laid over it.
+
+    Raises:
+        UnknownName: A recipe, method or schedule is not known.
+        UserError: An option contradicts another, or says nothing to the recipe.
+    """
+    from swapbench.workshop.recipes import recipe as recipes
+    from swapbench.workshop.recipes.schedule import read_schedule
+
+    path = catalog.named_file("recipe", request.network, catalog.recipe_files(folders))
+    method = None
+    if request.recipe is not None:
+        method = catalog.named_file("method", request.recipe, _overlays(folders, "methods"))
+    recipe = recipes.read_recipe(path, method)
+    if request.schedule is not None:
+        schedules = _overlays(folders, "schedules")
+        recipe = read_schedule(catalog.named_file("schedule", request.schedule, schedules)).over(recipe)
+    if request.macs is not None:
+        recipe = with_budget(recipe, "--macs", macs=read_macs(request.macs))
+    if request.latency_table is not None or request.latency_ms is not None:
+        if request.macs is not None:
+            raise UserError("--macs and --latency-ms cannot be combined", remedy="Give one budget.")
+        if request.latency_table is None or not request.latency_ms:
+            raise UserError(
+                "--latency-table and --latency-ms go together, and the time is above 0",
+                remedy="For example: --latency-table FILE --latency-ms 2.5; "
+                "measure the table with: swapbench latency-table",
+            )
+        table = str(request.latency_table)
+        recipe = with_budget(recipe, "--latency-ms", latency_ms=request.latency_ms, latency_table=table)
+    if request.channel_multiple is not None:
+        recipe = _pruned(recipe, "--channel-multiple", channel_multiple=request.channel_multiple)
+    if request.teacher:
+        recipe = taught_by(recipe, request.teacher)
+    if request.data.faces is not None:
+        where = recipe.preprocessing.replace(face_box=request.data.faces)
+        recipe = recipe.replace(preprocessing=where)
+    return recipe
+
+
+def _overlays(folders: Folders, kind: str) -> dict[str, Path]:
+    """Name -> file of the methods or schedules, built-in and the user's own, which win."""
+    places = (catalog.builtin_folder("models"), folders.models)
+    return {path.stem: path for place in places for path in sorted((place / "recipes" / kind).glob("*.toml"))}
+
+
+def read_macs(text: str) -> int:
+    """Multiply-accumulates that are written as 40M, 2.5G or 40000000.
+
+    Raises:
+        UserError: It is not such a number, or below 1.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG]?)", text)
+    macs = round(float(match[1]) * {"": 1, "k": 1e3, "M": 1e6, "G": 1e9}[match[2]]) if match else 0
+    if macs < 1:
+        raise UserError(
+            f"--macs {text!r} is not a number of multiply-accumulates", remedy="Write it as in 40M."
+        )
+    return macs
+
+
+def with_budget(recipe: TrainRecipe, option: str, **budget: float | str) -> TrainRecipe:
+    """The recipe with this budget in place of its own."""
+    none = {"macs": None, "latency_ms": None, "latency_table": None}
+    return _pruned(recipe, option, **{**none, **budget})
+
+
+def _pruned(recipe: TrainRecipe, option: str, **changes: float | str | None) -> TrainRecipe:
+    """The recipe with changes, which an option asks for, to the way it prunes."""
+    if recipe.pruning is None:
+        raise UserError(
+            f"recipe {recipe.stem} does not prune, so {option} has no effect",
+            remedy="Add a method, as in --recipe uniform.",
+        )
+    return recipe.replace(pruning=recipe.pruning.replace(**changes))
+
+
+def taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
+    """The recipe with these teachers; one that it names keeps its share, another has 1."""
+    if recipe.distillation is None:
+        raise UserError(
+            f"recipe {recipe.stem} learns from no teacher, so --teacher has no effect",
+            remedy="Add a method, as in --recipe distill.",
+        )
+    shares = {name: recipe.distillation.teachers.get(name, 1.0) for name in teachers}
+    distillation = recipe.distillation.replace(teachers=shares)
+    return recipe.replace(distillation=distillation)
+
+
+def teacher_cards(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[str, Path]:
+    """Name -> card of every teacher: a named file, else one beside the student, else a known model."""
+    if recipe.distillation is None or not recipe.distillation.on:
+        return {}
+    cards = {**catalog.card_files(folders), **{path.stem: path for path in sorted(target.glob("*.toml"))}}
+    return {name: catalog.named_file("teacher", name, cards) for name in recipe.distillation.teachers}
