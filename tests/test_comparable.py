@@ -61,6 +61,10 @@ def on_phone(net: str = "net", precision: str = "fp32", **more: Any) -> Record:
     return record(net, precision, "tflite", **({"machine": phone(), "runtime": used(flavour="aar")} | more))
 
 
+def place(runtime: RuntimeUsed) -> str:
+    return summary(on_phone(runtime=runtime)).place
+
+
 # ------------------------------------------------------------------------------------------ places
 
 
@@ -79,7 +83,7 @@ def test_a_mask_is_the_kind_of_its_cores(affinity: str, kind: str, numbers: tupl
     held = used(affinity=affinity)
     assert places.core_numbers(held) == numbers
     assert places.cores(phone(), held) == kind
-    assert f"on {kind} cores {','.join(map(str, numbers))}" in places.fingerprint(phone(), held)
+    assert f"on {kind} cores {','.join(map(str, numbers))}" in place(held)
 
 
 def test_where_the_system_chose_or_does_not_tell_its_clusters_no_kind_is_claimed() -> None:
@@ -89,8 +93,8 @@ def test_where_the_system_chose_or_does_not_tell_its_clusters_no_kind_is_claimed
 
 
 def test_the_official_libraries_and_google_s_own_tool_share_a_place_and_the_portable_ones_do_not() -> None:
-    official, portable = (places.fingerprint(phone(), used(flavour=one)) for one in ("aar", "bundle"))
-    tool = places.fingerprint(phone(), used("benchmark_model-gpu", delegate="gpu"))
+    official, portable = (place(used(flavour=one)) for one in ("aar", "bundle"))
+    tool = place(used("benchmark_model-gpu", delegate="gpu"))
     assert official == tool
     assert portable == f"{official} · portable libraries"
 
@@ -217,12 +221,13 @@ def paced(runs: int = 200, late: tuple[int | None, int | None] = (20, 30)) -> Sp
 
 def test_the_latencies_and_lost_frames_of_two_hundred_paced_runs_are_those_counted_on_paper() -> None:
     row = summary(on_phone(paced=paced(), plan=Plan(fps=15)))
-    assert row.paced_fps == 15
-    assert row.paced_p50_ns == 19_900_000  # the 100th
-    assert row.paced_p50_low_ns <= 19_900_000 <= row.paced_p50_high_ns  # type: ignore[operator]
+    assert row.paced is not None
+    assert row.conditions.frame_rate == 15
+    assert row.paced.p50_ns == 19_900_000  # the 100th
+    assert row.paced.p50_low_ns <= 19_900_000 <= row.paced.p50_high_ns  # type: ignore[operator]
     # of 200 runs P(Binomial(200, .05) <= 3) = .0090 and P(<= 4) = .0264: three may be as slow, so the run number 197 from zero
-    assert row.paced_p95_ns == 10_000_000 + 197 * 100_000
-    assert (row.paced_frames, row.paced_missed) == (250, 0.2)
+    assert row.paced.p95_ns == 10_000_000 + 197 * 100_000
+    assert (row.paced.frames, row.paced.missed) == (250, 0.2)
     assert cells.frames(row) == "50 of 250"
     assert COLUMNS["paced_missed"].text(row) == "20.00"
     assert cells.paced_short(row) == "19.9 ms, 20.0 %"
@@ -230,7 +235,8 @@ def test_the_latencies_and_lost_frames_of_two_hundred_paced_runs_are_those_count
 
 def test_a_runtime_that_counts_no_lost_frames_has_none_and_too_few_runs_have_no_p95() -> None:
     row = summary(on_phone(paced=paced(100, (None, 3)), plan=Plan(fps=15)))
-    assert (row.paced_frames, row.paced_missed, row.paced_p95_ns) == (None, None, None)
+    assert row.paced is not None
+    assert row.paced.frames is row.paced.missed is row.paced.p95_ns is None
     assert COLUMNS["paced_p95"].absent(row) == "p95 at the frame rate needs n >= 130 runs"
     assert cells.frames(row) == "–"
 

@@ -26,6 +26,7 @@ from swapbench import files, store
 from swapbench.errors import BadRecord, UnknownName
 from swapbench.records import PeakMemory, Record, Variant, Weight
 from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.rows.summary import worst_species
 from swapbench.report.tables.markdown import as_markdown, escaped, grid, markdown_text
 from swapbench.report.tables.table import SIMULATED, as_csv, json_text, table_of, terminal_table
 
@@ -107,7 +108,9 @@ def test_a_record_of_schema_version_1_loads_for_ever() -> None:
     assert isinstance(loaded.weight.peak_memory, PeakMemory)
     assert loaded.weight.macs == 40_000_000
     row = table_of([loaded]).rows[0]
-    assert (row.runs, row.latency_p05_ns, row.apcer, row.apcer_worst_species) == (
+    assert row.speed is not None
+    assert row.accuracy is not None
+    assert (row.speed.runs, row.speed.p05_ns, row.accuracy.apcer, worst_species(row.accuracy)) == (
         700,
         1_340_000,
         0.05,

@@ -104,6 +104,11 @@ def one(rows: Iterable[Row], **wanted: str | None) -> Row:
     return found
 
 
+def number(row: Row, column: str) -> float:
+    """Its number in a column, 0 where there is none."""
+    return COLUMNS[column].number(row) or 0.0
+
+
 # ---- a and b: students ----
 
 
@@ -116,13 +121,13 @@ def students(folders: Sequence[Path]) -> str:
     for row in study.rows:
         ratio = row.relative
         lines.append((
-            row.run.rpartition("seed")[2], row.model, f"{row.precision} {row.format}, {row.runtime}", units.count(row.params or 0),
-            f"{(row.latency_p50_ns or 0) / 1e6:.2f} ms",
+            row.run.rpartition("seed")[2], row.model, f"{row.precision} {row.format}, {row.runtime}", units.count(number(row, "params")),
+            f"{number(row, 'latency_p50') / 1e6:.2f} ms",
             "" if ratio is None or ratio.speed_up is None else f"{ratio.speed_up:.1f}",
-            f"{percent(row.acer or 0)} {interval(study.draws(row))}",
+            f"{percent(number(row, 'acer'))} {interval(study.draws(row))}",
             "" if ratio is None or ratio.accuracy_kept is None else percent(ratio.accuracy_kept),
             "" if ratio is None or ratio.error_ratio is None else f"{ratio.error_ratio:.2f}",
-            f"{row.auc or 0:.4f}",
+            f"{number(row, 'auc'):.4f}",
         ))  # fmt: skip
     return "\n\n".join(
         [table(heads, lines), distilled_against_teacher(study), distilled_against_alone(study)]
@@ -152,15 +157,15 @@ def distilled_against_teacher(study: Study) -> str:
                 kept.append((1 - study.draws(student)) / (1 - study.draws(teacher)))
                 ratios.append(
                     (
-                        (1 - (student.acer or 0)) / (1 - (teacher.acer or 0)),
-                        (student.acer or 0) / (teacher.acer or 1),
+                        (1 - number(student, "acer")) / (1 - number(teacher, "acer")),
+                        number(student, "acer") / (number(teacher, "acer") or 1),
                     )
                 )
                 if student.relative is not None and student.relative.speed_up is not None:
                     speed_ups.append(student.relative.speed_up)
             accuracy = statistics.mean(value for value, _ in ratios)
             errors = statistics.mean(value for _, value in ratios)
-            params = one(mine, net=STUDENT, recipe="distill", precision=precision).params or 0
+            params = number(one(mine, net=STUDENT, recipe="distill", precision=precision), "params")
             faster = f"{min(speed_ups):.1f} to {max(speed_ups):.1f}" if speed_ups else "not measured"
             lines.append((
                 f"{precision} {file_format}, {runtime}", str(len(kept)), units.count(params), faster,
@@ -186,13 +191,13 @@ def distilled_against_alone(study: Study) -> str:
             if row.run == run and row.runtime == "onnxruntime" and row.precision == "fp32"
         ]
         alone, taught = one(mine, net=STUDENT, recipe=None), one(mine, net=STUDENT, recipe="distill")
-        difference = (taught.acer or 0) - (alone.acer or 0)
+        difference = number(taught, "acer") - number(alone, "acer")
         draws = study.draws(taught) - study.draws(alone)
         differences.append(difference)
         drawn.append(draws)
         lines.append((
-            run.rpartition("seed")[2], percent(alone.acer or 0), percent(taught.acer or 0), points(draws, difference),
-            f"{alone.auc or 0:.4f}", f"{taught.auc or 0:.4f}",
+            run.rpartition("seed")[2], percent(number(alone, "acer")), percent(number(taught, "acer")), points(draws, difference),
+            f"{number(alone, 'auc'):.4f}", f"{number(taught, 'auc'):.4f}",
         ))  # fmt: skip
     mean = statistics.mean(differences)
     lines.append(("mean", "", "", points(np.mean(drawn, axis=0), mean), "", ""))
@@ -219,7 +224,7 @@ class Arm:
 
     def on(self, domain: str, column: str = "acer") -> float:
         """Mean of the seeds on one domain."""
-        return statistics.mean(getattr(row, column) or 0.0 for row in self.rows[domain])
+        return statistics.mean(number(row, column) for row in self.rows[domain])
 
     def mean(self, column: str = "acer") -> float:
         """Mean of the domains' means."""
@@ -231,7 +236,7 @@ def arms(folders: Sequence[Path]) -> dict[str, Arm]:
     study = read(folders)
     found: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
     for row in study.rows:
-        unseen_domain = (row.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
+        unseen_domain = (row.conditions.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
         found[(row.recipe or "").removesuffix("-40M")][unseen_domain].append(row)
     return {
         name: Arm(
@@ -248,10 +253,12 @@ def unseen(found: dict[str, Arm]) -> str:
     lines = []
     uniform = found.get("uniform")
     for arm in found.values():
-        macs = [row.macs or 0 for row in arm.every]
+        macs = [number(row, "macs") for row in arm.every]
         times = [] if uniform is None else latency_ratios(arm, uniform)
         spread = [
-            statistics.stdev([row.acer or 0 for row in same]) for same in arm.rows.values() if len(same) > 1
+            statistics.stdev([number(row, "acer") for row in same])
+            for same in arm.rows.values()
+            if len(same) > 1
         ]
         against = (
             ""
@@ -281,9 +288,9 @@ def pairs(first: Arm, second: Arm) -> list[tuple[Row, Row]]:
 def latency_ratios(arm: Arm, uniform: Arm) -> list[float]:
     """Of every run, because how busy the machine was differs between them."""
     return [
-        mine.latency_p50_ns / other.latency_p50_ns
+        mine.speed.p50_ns / other.speed.p50_ns
         for mine, other in pairs(arm, uniform)
-        if mine.latency_p50_ns is not None and other.latency_p50_ns is not None
+        if mine.speed is not None and other.speed is not None
     ]
 
 
@@ -295,7 +302,7 @@ def questions(found: dict[str, Arm]) -> str:
             continue
         arm, other = found[first], found[second]
         both = pairs(arm, other)
-        higher = sum((mine.auc or 0) > (theirs.auc or 0) for mine, theirs in both)
+        higher = sum(number(mine, "auc") > number(theirs, "auc") for mine, theirs in both)
         lines.append((
             what, first, second, points(arm.draws - other.draws, arm.mean() - other.mean()),
             f"{arm.mean('auc') - other.mean('auc'):+.3f}", f"{higher} of {len(both)}",
@@ -316,13 +323,13 @@ def rank(folder: Path) -> str:
         assert card.training is not None
         fitness.append(float(structure["fitness"]))
         losses.append(card.training.dev_results["loss"])
-        aucs.append(row.auc or 0.0)
+        aucs.append(number(row, "auc"))
         lines.append(
             (
                 str(number),
                 f"{fitness[-1]:.4f}",
                 f"{losses[-1]:.4f}",
-                percent(row.acer or 0),
+                percent(number(row, "acer")),
                 f"{aucs[-1]:.4f}",
             )
         )

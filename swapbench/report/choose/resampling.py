@@ -155,7 +155,9 @@ def _number(text: str) -> int:
 
 def _confidence(row: Row, evidence: Evidence) -> float:
     record = evidence.record(row)
-    return record.plan.confidence if record else row.latency_confidence or 0.95
+    if record is not None:
+        return record.plan.confidence
+    return row.speed.confidence if row.speed else 0.95
 
 
 def _from_interval(value: float, bounds: tuple[float, float], confidence: float, normal: Floats) -> Floats:

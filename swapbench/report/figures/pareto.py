@@ -1,6 +1,6 @@
 """The Pareto figure: any two columns against each other, with intervals, the front, and how sure each of its files is of it.
 
-A panel holds what may be compared: one machine, and where an error rate is drawn one data set and protocol.
+A panel holds rows that may all be compared with each other in both columns (see report.rows.comparable).
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) ->
         y=y.number(row) or 0.0,
         y_low=y_low,
         y_high=y_high,
-        file_bytes=row.file_bytes,
+        file_bytes=row.weight.file_bytes if row.weight else None,
         data_simulated=bool(row.data_simulated),
         doubtful=bool(row.doubts),
         on_front=standing.on_front,

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from swapbench import units
+from swapbench.report.tables.fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,25 +51,33 @@ def ms(value: float | None) -> str:
 def median(row: Row) -> str:
     """Median latency in milliseconds with its interval."""
     return with_interval(
-        units.milliseconds, row.latency_p50_ns, row.latency_p50_low_ns, row.latency_p50_high_ns
+        units.milliseconds,
+        FIELDS["latency_p50_ns"](row),
+        FIELDS["latency_p50_low_ns"](row),
+        FIELDS["latency_p50_high_ns"](row),
     )
 
 
 def paced_median(row: Row) -> str:
     """Median latency at a camera's frame rate in milliseconds with its interval."""
-    return with_interval(units.milliseconds, row.paced_p50_ns, row.paced_p50_low_ns, row.paced_p50_high_ns)
+    return with_interval(
+        units.milliseconds,
+        FIELDS["paced_p50_ns"](row),
+        FIELDS["paced_p50_low_ns"](row),
+        FIELDS["paced_p50_high_ns"](row),
+    )
 
 
 def acer(row: Row) -> str:
     """ACER in per cent with its interval."""
-    return with_interval(bare_percent, row.acer, row.acer_low, row.acer_high)
+    return with_interval(bare_percent, FIELDS["acer"](row), FIELDS["acer_low"](row), FIELDS["acer_high"](row))
 
 
 def apcer(row: Row) -> str:
     """APCER in per cent with the species it comes from, or how many species tie."""
-    text = or_dash(bare_percent, row.apcer)
-    worst = row.apcer_worst_species
-    if row.apcer is None or not worst:
+    text = or_dash(bare_percent, FIELDS["apcer"](row))
+    worst = FIELDS["apcer_worst_species"](row)
+    if FIELDS["apcer"](row) is None or not worst:
         return text
     return f"{text} ({worst[0] if len(worst) == 1 else f'{len(worst)} species tie'})"
 
@@ -77,10 +86,10 @@ def species_cell(name: str) -> Callable[[Row], str]:
     """The cell of one attack instrument species: its APCER in per cent with its interval."""
 
     def cell(row: Row) -> str:
-        for one in row.apcer_by_species:
-            if one.species == name:
-                return with_interval(bare_percent, one.apcer, one.low, one.high)
-        return units.NOT_MEASURED
+        errors = row.accuracy.apcer_by_species.get(name) if row.accuracy else None
+        if errors is None:
+            return units.NOT_MEASURED
+        return with_interval(bare_percent, errors.rate, errors.interval.low, errors.interval.high)
 
     return cell
 
@@ -118,35 +127,37 @@ def speed_up(row: Row) -> str:
 
 def frames(row: Row) -> str:
     """How many frames of the camera came and how many of them were lost: '3 of 120'."""
-    if row.paced_frames is None or row.paced_missed is None:
+    if FIELDS["paced_frames"](row) is None or FIELDS["paced_missed"](row) is None:
         return units.NOT_MEASURED
-    return f"{round(row.paced_missed * row.paced_frames)} of {row.paced_frames}"
+    return (
+        f"{round(FIELDS['paced_missed'](row) * FIELDS['paced_frames'](row))} of {FIELDS['paced_frames'](row)}"
+    )
 
 
 def paced_short(row: Row) -> str:
     """Median at a camera's frame rate and the share of missed frames, for a narrow column: '35.2 ms, 2.50 %'."""
-    if row.paced_p50_ns is None:
+    if FIELDS["paced_p50_ns"](row) is None:
         return units.NOT_MEASURED
-    missed = "" if row.paced_missed is None else f", {units.percent(row.paced_missed)}"
-    return f"{units.duration(row.paced_p50_ns)}{missed}"
+    missed = "" if FIELDS["paced_missed"](row) is None else f", {units.percent(FIELDS['paced_missed'](row))}"
+    return f"{units.duration(FIELDS['paced_p50_ns'](row))}{missed}"
 
 
 def device_flips(row: Row) -> str:
     """Decisions that the device makes otherwise than the desktop: '3/400'."""
     return (
         units.NOT_MEASURED
-        if row.device_samples is None
-        else f"{row.device_decision_flips}/{row.device_samples}"
+        if FIELDS["device_samples"](row) is None
+        else f"{FIELDS['device_decision_flips'](row)}/{FIELDS['device_samples'](row)}"
     )
 
 
 def flip_sentence(row: Row) -> str:
     """What must be said of a file that decides otherwise on its device than on the desktop, "" where it does not."""
-    if not row.device_decision_flips or row.device_max_abs_difference is None:
+    if not FIELDS["device_decision_flips"](row) or FIELDS["device_max_abs_difference"](row) is None:
         return ""
     return (
-        f"{row.label} decides otherwise on {row.machine} than on the desktop: {row.device_decision_flips} of "
-        f"{row.device_samples} decisions flip, scores are up to {units.significant(row.device_max_abs_difference, 2)} apart."
+        f"{row.label} decides otherwise on {row.machine} than on the desktop: {FIELDS['device_decision_flips'](row)} of "
+        f"{FIELDS['device_samples'](row)} decisions flip, scores are up to {units.significant(FIELDS['device_max_abs_difference'](row), 2)} apart."
     )
 
 

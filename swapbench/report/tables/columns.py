@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Literal
 from swapbench import units
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED
+from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_RATE, SAME_SETUP
+from swapbench.report.rows.values import at
 from swapbench.report.tables import cells
+from swapbench.report.tables.fields import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from swapbench.records import Proportion
+    from swapbench.report.rows.comparable import Condition
     from swapbench.report.rows.summary import Row
 
 Better = Literal["lower", "higher", ""]
@@ -54,6 +59,7 @@ class Column:
     limit: Callable[[Row], float | None] | None = None
     otherwise: str = ""
     ratios: tuple[str, ...] = ()
+    conditions: frozenset[Condition] = SAME_FILE
 
     @property
     def heading(self) -> str:
@@ -158,7 +164,7 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
     found = COLUMNS.get(ALIASES.get(name, name))
     if found is not None:
         return found
-    species = sorted({one.species for row in rows for one in row.apcer_by_species})
+    species = sorted({one for row in rows if row.accuracy for one in row.accuracy.apcer_by_species})
     if name.startswith("apcer.") and name.removeprefix("apcer.") in species:
         return _species(name.removeprefix("apcer."))
     raise UnknownName("column", name, {*COLUMNS, *ALIASES, *(f"apcer.{one}" for one in species)})
@@ -210,11 +216,11 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
 
 
 def _field(name: str) -> Callable[[Row], Cell]:
-    return lambda row: getattr(row, name)
+    return FIELDS[name]
 
 
 def _bound(name: str) -> Callable[[Row], float | None]:
-    return lambda row: getattr(row, name)
+    return FIELDS[name]
 
 
 def _text(
@@ -243,13 +249,14 @@ def _time(
     low, high = map(_bound, bounds) if bounds else (None, None)
     return Column(
         name, title, _field(stored), (stored, *bounds, *more), units.milliseconds, "ms", 1e6, "lower", low, high, part, "time",
-        ratios=ratios, otherwise=otherwise,
+        ratios=ratios, otherwise=otherwise, conditions=SAME_RATE if "paced" in part else SAME_SETUP,
     )  # fmt: skip
 
 
 def _size(name: str, title: str, stored: str, part: str, *ratios: str) -> Column:
     return Column(
-        name, title, _field(stored), (stored,), units.megabytes, "MB", 1e6, "lower", part=part, quantity="size", ratios=ratios
+        name, title, _field(stored), (stored,), units.megabytes, "MB", 1e6, "lower", part=part, quantity="size", ratios=ratios,
+        conditions=SAME_SETUP if "memory" in part else SAME_FILE,
     )  # fmt: skip
 
 
@@ -273,7 +280,7 @@ def _rate(
     low, high = map(_bound, bounds) if bounds else (None, None)
     return Column(
         name, title, _field(stored), (stored, *bounds), cells.bare_percent, "%", 0.01, better, low, high, "accuracy", "share",
-        ratios=ratios,
+        ratios=ratios, conditions=SAME_DATA,
     )  # fmt: skip
 
 
@@ -289,32 +296,36 @@ def _ratio(
     *,
     interval: bool = False,
     otherwise: str = "",
+    base: frozenset[Condition] = SAME_FILE,
 ) -> Column:
     bounds = (f"{name}_low", f"{name}_high") if interval else ()
     low, high = map(_ratio_of, bounds) if bounds else (None, None)
     return Column(
         name, title, _ratio_of(name), (name, *bounds, "relative_to"), units.significant, "", 1.0, better, low, high,
-        f"{part} reference", "count", "×", otherwise=otherwise or "its reference has no such number",
+        f"{part} reference", "count", "×", otherwise=otherwise or "its reference has no such number", conditions=base | {"reference"},
     )  # fmt: skip
 
 
 def _species(species: str) -> Column:
-    def part(name: str) -> Callable[[Row], float | None]:
-        return lambda row: next(
-            (getattr(one, name) for one in row.apcer_by_species if one.species == species), None
-        )
+    def errors(value: Callable[[Proportion], float]) -> Callable[[Row], float | None]:
+        def of(row: Row) -> float | None:
+            counted = row.accuracy and row.accuracy.apcer_by_species.get(species)
+            return value(counted) if counted else None
+
+        return of
 
     return Column(
-        f"apcer.{species}", f"APCER {species}", part("apcer"),
+        f"apcer.{species}", f"APCER {species}", errors(lambda one: one.rate),
         (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}"), cells.bare_percent, "%", 0.01, "lower",
-        part("low"), part("high"), "accuracy", "share", otherwise="its test data hold no such attack",
+        errors(lambda one: one.interval.low), errors(lambda one: one.interval.high), "accuracy", "share",
+        otherwise="its test data hold no such attack", conditions=SAME_DATA,
     )  # fmt: skip
 
 
 def _elsewhere(name: str, title: str, stored: str, show: Callable[[float], str]) -> Column:
     return Column(
         name, title, _field(stored), (stored, "device_samples"), show, "", 1.0, "lower", part="accuracy device_parity",
-        quantity="count", otherwise=NOT_ELSEWHERE.absent,
+        quantity="count", otherwise=NOT_ELSEWHERE.absent, conditions=SAME_DATA,
     )  # fmt: skip
 
 
@@ -371,6 +382,7 @@ COLUMNS = {
         Column(
             "paced_missed", "Missed frames", _field("paced_missed"), ("paced_missed", "paced_frames", "paced_fps"),
             cells.bare_percent, "%", 0.01, "lower", part="speed paced", quantity="share", otherwise=_NOT_PACED,
+            conditions=SAME_RATE,
         ),
         _size("file_bytes", "File size", "file_bytes", "weight", "size_reduction"),
         _count("params", "Parameters", "params_reduction"),
@@ -393,28 +405,29 @@ COLUMNS = {
             ("energy_above_idle_uj", "energy_uncertainty_uj", "energy_limit_uj", "energy_meter", "energy_scope"),
             units.millijoules, "mJ", 1e3, "lower", _above_idle_end(-1), _above_idle_end(1), "power", "energy", spread=True,
             limit=lambda row: row.energy[0].limit_uj if row.energy and not row.energy[0].resolved else None,
-            ratios=("energy_reduction",),
+            ratios=("energy_reduction",), conditions=SAME_METER,
         ),
         Column(
             "energy_gross", "Energy, idle included", lambda row: row.energy[0].gross_uj if row.energy else None,
             ("energy_gross_uj", "energy_meter", "energy_scope"), units.millijoules, "mJ", 1e3, "lower", part="power",
-            quantity="energy",
+            quantity="energy", conditions=SAME_METER,
         ),
-        _ratio("speed_up", "Speed-up", "speed", interval=True),
-        _ratio("speed_up_p05", "Speed-up (p05)", "speed"),
+        _ratio("speed_up", "Speed-up", "speed", interval=True, base=SAME_SETUP),
+        _ratio("speed_up_p05", "Speed-up (p05)", "speed", base=SAME_SETUP),
         _ratio("size_reduction", "Smaller file", "weight"),
         _ratio("params_reduction", "Fewer parameters", "weight"),
         _ratio("macs_reduction", "Fewer MACs", "weight"),
-        _ratio("memory_reduction", "Less memory", "weight memory"),
+        _ratio("memory_reduction", "Less memory", "weight memory", base=SAME_SETUP),
         _ratio(
-            "energy_reduction", "Less energy", "power",
+            "energy_reduction", "Less energy", "power", base=SAME_METER,
             otherwise="its reference has no energy, or another meter, or the meter could not resolve one of the two",
         ),
         Column(
             "accuracy_kept", "1 - ACER kept", _ratio_of("accuracy_kept"), ("accuracy_kept", "relative_to"), cells.bare_percent,
             "%", 0.01, "higher", part="accuracy reference", quantity="share", otherwise=_NO_COMMON_ERRORS,
+            conditions=SAME_DATA | {"reference"},
         ),
-        _ratio("error_ratio", "Error ratio", "accuracy", "lower", otherwise=_NO_COMMON_ERRORS),
+        _ratio("error_ratio", "Error ratio", "accuracy", "lower", otherwise=_NO_COMMON_ERRORS, base=SAME_DATA),
     )
 }  # fmt: skip
 """Every column by its name, in the order in which a list of all of them is shown."""

@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from swapbench import units
+from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables import cells
 from swapbench.report.tables.markdown_columns import (
     ACCURACY,
@@ -26,7 +27,7 @@ from swapbench.report.tables.table import SIMULATED, table_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.records import Record
+    from swapbench.records import FoldErrors, Record
     from swapbench.report.rows.fp32_parity import RowParity
     from swapbench.report.rows.summary import Row
     from swapbench.report.tables.markdown_columns import Column
@@ -49,12 +50,26 @@ def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
         _section(
             table, _against(table), RELATIVE, _relative_caption(table), lambda row: row.relative is not None
         ),
-        _section(table, "Speed", SPEED, _speed_caption(table), lambda row: row.latency_p50_ns is not None),
         _section(
-            table, "At a camera's frame rate", PACED, _PACED_CAPTION, lambda row: row.paced_p50_ns is not None
+            table,
+            "Speed",
+            SPEED,
+            _speed_caption(table),
+            lambda row: FIELDS["latency_p50_ns"](row) is not None,
         ),
-        _section(table, "Weight", WEIGHT, _weight_caption(table), lambda row: row.file_bytes is not None),
-        _section(table, "Accuracy", ACCURACY, _accuracy_caption(table), lambda row: row.acer is not None),
+        _section(
+            table,
+            "At a camera's frame rate",
+            PACED,
+            _PACED_CAPTION,
+            lambda row: FIELDS["paced_p50_ns"](row) is not None,
+        ),
+        _section(
+            table, "Weight", WEIGHT, _weight_caption(table), lambda row: FIELDS["file_bytes"](row) is not None
+        ),
+        _section(
+            table, "Accuracy", ACCURACY, _accuracy_caption(table), lambda row: FIELDS["acer"](row) is not None
+        ),
         _species(table),
         _folds(table),
         _score_parity(table, parities),
@@ -63,7 +78,7 @@ def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
             "On the device and on the desktop",
             ELSEWHERE,
             _elsewhere_caption(table),
-            lambda row: row.device_samples is not None,
+            lambda row: FIELDS["device_samples"](row) is not None,
         ),
         _energy(table),
         _notes(table),
@@ -163,7 +178,7 @@ def _section(
     parts = [f"## {title}"]
     columns = [column for column in columns if column[0] not in OPTIONAL_COLUMNS or _any(table.rows, column)]
     for machine in table.machines:
-        rows = [row for row in table.rows if row.machine_fingerprint == machine and belongs(row)]
+        rows = [row for row in table.rows if row.place == machine and belongs(row)]
         if not rows:
             continue
         if len(table.machines) > 1:
@@ -190,7 +205,13 @@ def _acer_interval() -> str:
 
 
 def _confidence(table: Table) -> str:
-    levels = sorted({row.latency_confidence for row in table.rows if row.latency_confidence is not None})
+    levels = sorted(
+        {
+            FIELDS["latency_confidence"](row)
+            for row in table.rows
+            if FIELDS["latency_confidence"](row) is not None
+        }
+    )
     if not levels:
         return ""
     return (
@@ -214,7 +235,7 @@ def _relative_caption(table: Table) -> str:
 
 
 def _speed_caption(table: Table) -> str:
-    inputs = ", ".join(sorted({row.input for row in table.rows if row.input}))
+    inputs = ", ".join(sorted({FIELDS["input"](row) for row in table.rows if FIELDS["input"](row)}))
     return (
         f"Milliseconds an inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, p95, p99: "
         "early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load and first "
@@ -229,7 +250,9 @@ _PACED_CAPTION = (
 
 
 def _elsewhere_caption(table: Table) -> str:
-    devices = ", ".join(dict.fromkeys(row.machine for row in table.rows if row.device_samples is not None))
+    devices = ", ".join(
+        dict.fromkeys(row.machine for row in table.rows if FIELDS["device_samples"](row) is not None)
+    )
     return (
         f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every frame; decisions at the "
         "threshold that the desktop's scores freeze."
@@ -237,15 +260,17 @@ def _elsewhere_caption(table: Table) -> str:
 
 
 def _weight_caption(table: Table) -> str:
-    kinds = "; ".join(sorted({row.memory_kind for row in table.rows if row.memory_kind}))
+    kinds = "; ".join(
+        sorted({FIELDS["memory_kind"](row) for row in table.rows if FIELDS["memory_kind"](row)})
+    )
     text = "Parameters and multiply-accumulates (MACs) are counted on the exported graph."
     return text + (f" Memory: {escaped(kinds)}." if kinds else "")
 
 
 def _accuracy_caption(table: Table) -> str:
-    scored = [row for row in table.rows if row.acer is not None]
-    data = dict.fromkeys(f"{row.dataset} ({_counted(row)})" for row in scored)
-    rules = dict.fromkeys(row.threshold_rule or "" for row in scored)
+    scored = [row for row in table.rows if FIELDS["acer"](row) is not None]
+    data = dict.fromkeys(f"{FIELDS['dataset'](row)} ({_counted(row)})" for row in scored)
+    rules = dict.fromkeys(FIELDS["threshold_rule"](row) or "" for row in scored)
     parts = [
         f"Per cent, after ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
         (
@@ -254,10 +279,10 @@ def _accuracy_caption(table: Table) -> str:
         ),
         "Max score drift and flips: against the PyTorch network.",
     ]
-    basis = dict.fromkeys(text for row in scored for text in row.basis)
+    basis = dict.fromkeys(text for row in scored for text in FIELDS["basis"](row))
     if basis:
         parts.append(f"These numbers rest on: {escaped('; '.join(basis))}.")
-    if len({(row.dataset_digest, row.protocol) for row in scored}) > 1:
+    if len({(FIELDS["dataset_digest"](row), FIELDS["protocol"](row)) for row in scored}) > 1:
         parts.append(
             "**Rows were scored on different data or protocols: their accuracies must not be compared.**"
         )
@@ -265,44 +290,61 @@ def _accuracy_caption(table: Table) -> str:
 
 
 def _counted(row: Row) -> str:
-    lost = f"{row.failures_to_acquire} failures to acquire"
-    if row.failures_to_acquire and row.failures_bona_fide is not None:
-        lost += f" ({row.failures_bona_fide} bona fide, {row.failures_attacks} attacks)"
-    parts = [str(row.protocol), f"{row.bona_fide} bona fide, {row.attacks} attacks, {lost}"]
-    if row.subjects is not None:
-        parts.append(f"{row.subjects} people")
-    if row.frames is not None:
-        parts.append(f"{row.frames} frames, {row.frames_without_score} of them without a score")
-    if row.faces is not None:
-        parts.append(f"face boxes: {row.faces}")
-    return "; ".join([*parts, f"digest {(row.dataset_digest or '')[:12]}"])
+    lost = f"{FIELDS['failures_to_acquire'](row)} failures to acquire"
+    if FIELDS["failures_to_acquire"](row) and FIELDS["failures_bona_fide"](row) is not None:
+        lost += f" ({FIELDS['failures_bona_fide'](row)} bona fide, {FIELDS['failures_attacks'](row)} attacks)"
+    parts = [
+        str(FIELDS["protocol"](row)),
+        f"{FIELDS['bona_fide'](row)} bona fide, {FIELDS['attacks'](row)} attacks, {lost}",
+    ]
+    if FIELDS["subjects"](row) is not None:
+        parts.append(f"{FIELDS['subjects'](row)} people")
+    if FIELDS["frames"](row) is not None:
+        parts.append(
+            f"{FIELDS['frames'](row)} frames, {FIELDS['frames_without_score'](row)} of them without a score"
+        )
+    if FIELDS["faces"](row) is not None:
+        parts.append(f"face boxes: {FIELDS['faces'](row)}")
+    return "; ".join([*parts, f"digest {(FIELDS['dataset_digest'](row) or '')[:12]}"])
 
 
 def _species(table: Table) -> str:
     columns = (FILE, *((name, cells.species_cell(name)) for name in table.species))
     caption = "APCER in per cent with its interval."
     return _section(
-        table, "APCER by attack species", columns, caption, lambda row: bool(row.apcer_by_species)
+        table,
+        "APCER by attack species",
+        columns,
+        caption,
+        lambda row: bool(row.accuracy and row.accuracy.apcer_by_species),
     )
 
 
+def _folds_of(row: Row) -> tuple[FoldErrors, ...]:
+    return row.accuracy.folds if row.accuracy else ()
+
+
 def _folds(table: Table) -> str:
-    names = dict.fromkeys(one.fold for row in table.rows for one in row.folds)
+    names = dict.fromkeys(one.fold for row in table.rows for one in _folds_of(row))
     if not names:
         return ""
 
     def of(name: str) -> Callable[[Row], str]:
         return lambda row: next(
-            (cells.bare_percent(one.acer) for one in row.folds if one.fold == name), units.NOT_MEASURED
+            (cells.bare_percent(one.acer) for one in _folds_of(row) if one.fold == name), units.NOT_MEASURED
         )
 
     def spread(row: Row) -> str:
-        sd = units.NOT_MEASURED if row.acer_sd is None else cells.bare_percent(row.acer_sd)
-        return f"{cells.or_dash(cells.bare_percent, row.acer)} ± {sd}"
+        sd = (
+            units.NOT_MEASURED
+            if FIELDS["acer_sd"](row) is None
+            else cells.bare_percent(FIELDS["acer_sd"](row))
+        )
+        return f"{cells.or_dash(cells.bare_percent, FIELDS['acer'](row))} ± {sd}"
 
     columns = (FILE, ("ACER, mean ± sd", spread), *((f"Fold {name}", of(name)) for name in names))
     caption = "ACER of each fold in per cent, each at the threshold frozen on its own development split; one file for all folds."
-    return _section(table, "Folds", columns, caption, lambda row: bool(row.folds))
+    return _section(table, "Folds", columns, caption, lambda row: bool(_folds_of(row)))
 
 
 def _score_parity(table: Table, parities: Sequence[RowParity]) -> str:
@@ -360,7 +402,7 @@ def _energy(table: Table) -> str:
             )
             for row in table.rows
             for one in row.energy
-            if row.machine_fingerprint == machine
+            if row.place == machine
         ]
         if lines:
             parts += [f"**{escaped(machine)}**"] if len(table.machines) > 1 else []
@@ -415,7 +457,7 @@ def _doubts(table: Table) -> str:
 def _machines(table: Table) -> str:
     lines = [f"- {escaped(machine)}" for machine in table.machines]
     versions = sorted(
-        {f"{row.runtime} {row.runtime_version} ({', '.join(row.providers)})" for row in table.rows}
+        {f"{row.runtime} {row.used.version} ({', '.join(row.used.providers)})" for row in table.rows}
     )
     lines += [f"- {escaped(version)}" for version in versions]
     return "\n\n".join([f"## Machine{'s' * (len(table.machines) != 1)} and runtimes", "\n".join(lines)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench import units
+from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables import cells
 
 if TYPE_CHECKING:
@@ -52,10 +53,10 @@ MAIN: tuple[Column, ...] = (
     ("Format", lambda row: row.format),
     ("Runtime", lambda row: row.runtime),
     ("Median, ms", cells.median),
-    ("p90, ms", lambda row: cells.ms(row.latency_p90_ns)),
-    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
-    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
+    ("p90, ms", lambda row: cells.ms(FIELDS["latency_p90_ns"](row))),
+    ("File size", lambda row: cells.or_dash(units.size, FIELDS["file_bytes"](row))),
+    ("MACs", lambda row: cells.or_dash(units.count, FIELDS["macs"](row))),
+    ("Peak memory", lambda row: cells.or_dash(units.size, FIELDS["peak_memory_bytes"](row))),
     ("APCER, %", cells.apcer),
     ("ACER, %", cells.acer),
     ("Energy above idle", cells.first_energy),
@@ -79,74 +80,91 @@ RELATIVE: tuple[Column, ...] = (
 
 SPEED: tuple[Column, ...] = (
     FILE,
-    ("Cores", lambda row: row.cores or units.NOT_MEASURED),
-    ("Libraries", lambda row: row.flavour or units.NOT_MEASURED),
-    ("Threads", lambda row: str(row.threads)),
-    ("p05", lambda row: cells.ms(row.latency_p05_ns)),
+    ("Cores", lambda row: FIELDS["cores"](row) or units.NOT_MEASURED),
+    ("Libraries", lambda row: FIELDS["flavour"](row) or units.NOT_MEASURED),
+    ("Threads", lambda row: str(FIELDS["threads"](row))),
+    ("p05", lambda row: cells.ms(FIELDS["latency_p05_ns"](row))),
     ("Median", cells.median),
-    ("p90", lambda row: cells.ms(row.latency_p90_ns)),
-    ("p95", lambda row: cells.ms(row.latency_p95_ns)),
-    ("p99", lambda row: cells.ms(row.latency_p99_ns)),
-    ("Load", lambda row: cells.ms(row.load_ns)),
-    ("First", lambda row: cells.ms(row.first_ns)),
-    ("Runs", lambda row: str(row.runs)),
-    ("Workers", lambda row: str(row.workers)),
-    ("CPU time (stand-in, not energy)", lambda row: cells.ms(row.cpu_time_ns)),
+    ("p90", lambda row: cells.ms(FIELDS["latency_p90_ns"](row))),
+    ("p95", lambda row: cells.ms(FIELDS["latency_p95_ns"](row))),
+    ("p99", lambda row: cells.ms(FIELDS["latency_p99_ns"](row))),
+    ("Load", lambda row: cells.ms(FIELDS["load_ns"](row))),
+    ("First", lambda row: cells.ms(FIELDS["first_ns"](row))),
+    ("Runs", lambda row: str(FIELDS["runs"](row))),
+    ("Workers", lambda row: str(FIELDS["workers"](row))),
+    ("CPU time (stand-in, not energy)", lambda row: cells.ms(FIELDS["cpu_time_ns"](row))),
 )
 
 PACED: tuple[Column, ...] = (
     FILE,
-    ("Frames a second", lambda row: cells.or_dash(lambda rate: f"{rate:g}", row.paced_fps)),
+    ("Frames a second", lambda row: cells.or_dash(lambda rate: f"{rate:g}", FIELDS["paced_fps"](row))),
     ("Median", cells.paced_median),
-    ("p95", lambda row: cells.ms(row.paced_p95_ns)),
-    ("Median back to back", lambda row: cells.ms(row.latency_p50_ns)),
+    ("p95", lambda row: cells.ms(FIELDS["paced_p95_ns"](row))),
+    ("Median back to back", lambda row: cells.ms(FIELDS["latency_p50_ns"](row))),
     ("Missed frames", cells.frames),
 )
 
 WEIGHT: tuple[Column, ...] = (
     FILE,
-    ("File size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-    ("Params", lambda row: cells.or_dash(units.count, row.params)),
-    ("MACs", lambda row: cells.or_dash(units.count, row.macs)),
-    ("Peak memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
-    ("Before load", lambda row: cells.or_dash(units.size, row.memory_before_load_bytes)),
+    ("File size", lambda row: cells.or_dash(units.size, FIELDS["file_bytes"](row))),
+    ("Params", lambda row: cells.or_dash(units.count, FIELDS["params"](row))),
+    ("MACs", lambda row: cells.or_dash(units.count, FIELDS["macs"](row))),
+    ("Peak memory", lambda row: cells.or_dash(units.size, FIELDS["peak_memory_bytes"](row))),
+    ("Before load", lambda row: cells.or_dash(units.size, FIELDS["memory_before_load_bytes"](row))),
 )
 
 ACCURACY: tuple[Column, ...] = (
     FILE,
     ("APCER (worst species)", cells.apcer),
-    ("BPCER", lambda row: cells.with_interval(cells.bare_percent, row.bpcer, row.bpcer_low, row.bpcer_high)),
+    (
+        "BPCER",
+        lambda row: cells.with_interval(
+            cells.bare_percent, FIELDS["bpcer"](row), FIELDS["bpcer_low"](row), FIELDS["bpcer_high"](row)
+        ),
+    ),
     ("ACER", cells.acer),
     (
         "HTER @source-dev",
         lambda row: cells.with_interval(
-            cells.bare_percent, row.hter_source_dev, row.hter_source_dev_low, row.hter_source_dev_high
+            cells.bare_percent,
+            FIELDS["hter_source_dev"](row),
+            FIELDS["hter_source_dev_low"](row),
+            FIELDS["hter_source_dev_high"](row),
         ),
     ),
     (
         "HTER @target-EER",
         lambda row: cells.with_interval(
-            cells.bare_percent, row.hter_target_eer, row.hter_target_eer_low, row.hter_target_eer_high
+            cells.bare_percent,
+            FIELDS["hter_target_eer"](row),
+            FIELDS["hter_target_eer_low"](row),
+            FIELDS["hter_target_eer_high"](row),
         ),
     ),
-    ("AUC", lambda row: cells.or_dash(cells.bare_percent, row.auc)),
-    ("BPCER10", lambda row: cells.or_dash(cells.bare_percent, row.bpcer10)),
-    ("BPCER20", lambda row: cells.or_dash(cells.bare_percent, row.bpcer20)),
-    ("BPCER100", lambda row: cells.or_dash(cells.bare_percent, row.bpcer100)),
-    ("Threshold", lambda row: cells.or_dash(units.significant, row.threshold)),
-    ("Max score drift", lambda row: cells.or_dash(units.significant, row.parity_max_abs_difference)),
+    ("AUC", lambda row: cells.or_dash(cells.bare_percent, FIELDS["auc"](row))),
+    ("BPCER10", lambda row: cells.or_dash(cells.bare_percent, FIELDS["bpcer10"](row))),
+    ("BPCER20", lambda row: cells.or_dash(cells.bare_percent, FIELDS["bpcer20"](row))),
+    ("BPCER100", lambda row: cells.or_dash(cells.bare_percent, FIELDS["bpcer100"](row))),
+    ("Threshold", lambda row: cells.or_dash(units.significant, FIELDS["threshold"](row))),
+    (
+        "Max score drift",
+        lambda row: cells.or_dash(units.significant, FIELDS["parity_max_abs_difference"](row)),
+    ),
     (
         "Flips",
         lambda row: (
             units.NOT_MEASURED
-            if row.parity_samples is None
-            else f"{row.parity_decision_flips}/{row.parity_samples}"
+            if FIELDS["parity_samples"](row) is None
+            else f"{FIELDS['parity_decision_flips'](row)}/{FIELDS['parity_samples'](row)}"
         ),
     ),
 )
 
 ELSEWHERE: tuple[Column, ...] = (
     FILE,
-    ("Largest score difference", lambda row: cells.or_dash(units.significant, row.device_max_abs_difference)),
+    (
+        "Largest score difference",
+        lambda row: cells.or_dash(units.significant, FIELDS["device_max_abs_difference"](row)),
+    ),
     ("Flipped decisions", cells.device_flips),
 )

@@ -15,7 +15,7 @@ from swapbench.errors import UnknownName
 from swapbench.report.tables import html, latex, markdown
 from swapbench.report.tables import table as table_skins
 from swapbench.report.tables.markdown import aligned, escaped
-from swapbench.report.tables.table import ROWS_AT_MOST, csv_text, flat_row, plain
+from swapbench.report.tables.table import ROWS_AT_MOST, csv_text, flat_row, json_row, plain
 from swapbench.report.tables.view import DAGGER, NOT_MEASURED, Group, plain_cell, superscript, view_of
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def as_json(view: View, *, chosen: bool = True) -> str:
 
     def values(row: Row) -> dict[str, Any]:
         if not chosen:
-            return dict(plain(row))
+            return json_row(row)
         whole = dict(flat_row(row, species, names)) | {"doubts": row.doubts, "missing": row.missing}
         return {name: plain(whole[name]) for name in names}
 
@@ -136,7 +136,7 @@ def as_json(view: View, *, chosen: bool = True) -> str:
         "version": 1,
         "reference": view.table.reference,
         "data_simulated": view.data_simulated,
-        "machines": list(dict.fromkeys(row.machine_fingerprint for row in view.rows)),
+        "machines": list(dict.fromkeys(row.place for row in view.rows)),
     }
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     groups = [

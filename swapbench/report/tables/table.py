@@ -18,7 +18,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +27,9 @@ from pydantic import BaseModel
 from swapbench import store, units
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Relative, Row, summary
+from swapbench.report.rows.summary import Row, summary
 from swapbench.report.tables import cells
+from swapbench.report.tables.fields import ENERGY_FIELDS, FIELDS, RATIO_FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -44,10 +45,8 @@ ROWS_AT_MOST = 500
 FLIPS_AT_MOST = 5
 """So many files that decide otherwise on their device are named under a terminal's table; the others are counted."""
 Cell = str | int | float | bool | None
-_ROW_FIELDS = tuple(field.name for field in fields(Row))
 _SEVERAL = frozenset({"apcer_by_species", "energy", "relative"})
 """The fields of a row that become several cells."""
-_RATIO_FIELDS = tuple(field.name for field in fields(Relative))
 
 
 @dataclass(frozen=True)
@@ -66,12 +65,14 @@ class Table:
     @property
     def machines(self) -> tuple[str, ...]:
         """The fingerprints of all machines, in the order of the rows."""
-        return tuple(dict.fromkeys(row.machine_fingerprint for row in self.rows))
+        return tuple(dict.fromkeys(row.place for row in self.rows))
 
     @property
     def species(self) -> tuple[str, ...]:
         """All attack instrument species of all rows, sorted."""
-        return tuple(sorted({one.species for row in self.rows for one in row.apcer_by_species}))
+        return tuple(
+            sorted({name for row in self.rows if row.accuracy for name in row.accuracy.apcer_by_species})
+        )
 
 
 def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table:
@@ -118,7 +119,7 @@ def as_json(table: Table) -> str:
             "reference": table.reference,
             "data_simulated": table.data_simulated,
             "machines": list(table.machines),
-            "rows": [plain(row) for row in table.rows],
+            "rows": [json_row(row) for row in table.rows],
         }
     )
 
@@ -134,17 +135,19 @@ def flat_row(row: Row, all_species: Sequence[str], wanted: Collection[str] | Non
     all_species: those of the whole table, see `Table.species`.
     """
     flat: dict[str, Cell] = {}
-    for name in _ROW_FIELDS:
+    for name, value_of in FIELDS.items():
         if wanted is not None and name not in wanted and name not in _SEVERAL:
             continue
-        value = getattr(row, name)
+        value = value_of(row)
         match name:
-            case "providers" | "apcer_worst_species":
+            case "providers" | "apcer_worst_species" | "basis":
                 flat[name] = ";".join(value)
+            case "folds":
+                flat[name] = ";".join(fold["fold"] for fold in value)
             case "time":
                 flat[name] = value.isoformat()
             case "apcer_by_species":
-                by_name = {one.species: one for one in row.apcer_by_species}
+                by_name = {errors["species"]: errors for errors in value}
                 for kind, prefix in (
                     ("apcer", "apcer"),
                     ("low", "apcer_low"),
@@ -153,31 +156,26 @@ def flat_row(row: Row, all_species: Sequence[str], wanted: Collection[str] | Non
                     ("trials", "apcer_trials"),
                 ):
                     for species in all_species:
-                        flat[f"{prefix}.{species}"] = getattr(by_name.get(species), kind, None)
+                        flat[f"{prefix}.{species}"] = by_name.get(species, {}).get(kind)
             case "energy":
-                first = row.energy[0] if row.energy else None
-                for part in (
-                    "meter",
-                    "scope",
-                    "above_idle_uj",
-                    "uncertainty_uj",
-                    "limit_uj",
-                    "gross_uj",
-                    "runs",
-                ):
+                first = value[0] if value else None
+                for part in ENERGY_FIELDS:
                     flat[f"energy_{part}"] = getattr(first, part, None)
             case "relative":
-                for ratio in _RATIO_FIELDS:
-                    flat["relative_to" if ratio == "reference" else ratio] = getattr(
-                        row.relative, ratio, None
-                    )
+                for ratio in RATIO_FIELDS:
+                    flat["relative_to" if ratio == "reference" else ratio] = getattr(value, ratio, None)
             case "doubts":
-                flat["doubts"] = ";".join(doubt.code for doubt in row.doubts)
+                flat["doubts"] = ";".join(doubt.code for doubt in value)
             case "missing":
-                flat["missing"] = "; ".join(f"{one.quantity}: {one.reason}" for one in row.missing)
+                flat["missing"] = "; ".join(f"{why.quantity}: {why.reason}" for why in value)
             case _:
                 flat[name] = value
     return flat
+
+
+def json_row(row: Row) -> dict[str, Any]:
+    """Every value of a row under its name in the JSON skin."""
+    return {name: plain(value_of(row)) for name, value_of in FIELDS.items()}
 
 
 def _csv_cell(value: Cell) -> str:
@@ -194,10 +192,12 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, tuple):
-        return [plain(one) for one in value]
-    if is_dataclass(value):
-        return {name: plain(one) for name, one in vars(value).items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(item) for name, item in asdict(value).items()}
     if isinstance(value, datetime):
         return value.isoformat()
     return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
@@ -219,15 +219,15 @@ def as_rich(table: Table) -> RichTable:
 
     columns: list[tuple[str, Callable[[Row], str]]] = [
         ("median ms\n[interval]", cells.median),
-        ("p90\nms", lambda row: cells.ms(row.latency_p90_ns)),
-        ("size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-        ("memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
+        ("p90\nms", lambda row: cells.ms(FIELDS["latency_p90_ns"](row))),
+        ("size", lambda row: cells.or_dash(units.size, FIELDS["file_bytes"](row))),
+        ("memory", lambda row: cells.or_dash(units.size, FIELDS["peak_memory_bytes"](row))),
         ("ACER %\n[interval]", cells.acer),
         ("speed-up", cells.relative_cell("speed_up")),
     ]
-    if any(row.paced_p50_ns is not None for row in table.rows):
+    if any(row.paced is not None for row in table.rows):
         columns.append(("at frame rate\nmedian, missed", cells.paced_short))
-    if any(row.device_samples is not None for row in table.rows):
+    if any(row.device_parity is not None for row in table.rows):
         columns.append(("flips from\ndesktop", cells.device_flips))
     if any(row.energy for row in table.rows):
         columns.append(("energy\nabove idle", cells.first_energy))

@@ -3,9 +3,9 @@
 A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every cell, what stands
 beside them, which is best, why one is missing, what speaks against a row. Skins add only markup.
 
-**Best** is shown where comparing is fair: among the rows of one group, on one device, for accuracy on the same data and
-protocol, for energy by the same meter. A row that a doubt about the column's quantity (or about the whole run) speaks against is
-never best: a number to be read with care is no winner. Rows whose digits are equal are best together; where all are equal, none is.
+**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A row that a doubt
+about the column's quantity (or about the whole run) speaks against is never best: a number to be read with care is no
+winner. Rows whose digits are equal are best together; where all are equal, none is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UserError
-from swapbench.report.rows.comparable import names_of
+from swapbench.report.rows.comparable import names_of, rivals
 from swapbench.report.tables import cells
 from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
 from swapbench.report.tables.table import SIMULATED
@@ -199,7 +199,7 @@ def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, .
                 f"{one.name} is a number, not something to group by", remedy=f"One of: {', '.join(texts)}"
             )
     device = COLUMNS["device"]
-    if device not in found and len({row.machine_fingerprint for row in rows}) > 1:
+    if device not in found and len({row.place for row in rows}) > 1:
         return (device, *found)
     return found
 
@@ -208,7 +208,7 @@ def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[
     names = names_of(rows)
 
     def named(one: Column, row: Row) -> str:
-        return names[row.machine_fingerprint] if one.name == "device" else one.text(row)
+        return names[row.place] if one.name == "device" else one.text(row)
 
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -269,35 +269,26 @@ def _cells(one: Column, rows: Sequence[Row]) -> list[Cell | str]:
     return cells
 
 
-def _best(one: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[int]:
+def _best(of: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[int]:
     """The places of the best rows of a group in one column; see the head of this module."""
+    if not of.better:
+        return frozenset()
     counted = [place for place, shown in enumerate(digits) if shown]
-    if not one.better or len({digits[place] for place in counted}) < 2:
-        return frozenset()
-    if len({_comparable(one, rows[place]) for place in counted}) > 1:
-        return frozenset()
-    fair = [
-        place
-        for place in counted
-        if not any(doubt.quantity in {one.about, "run"} for doubt in rows[place].doubts)
-    ]
-    if not fair:
-        return frozenset()
-    choose = min if one.better == "lower" else max
-    winner = choose(fair, key=lambda place: one.number(rows[place]) or 0.0)
-    return frozenset(place for place in fair if digits[place] == digits[winner])
-
-
-def _comparable(one: Column, row: Row) -> tuple[str | None, ...]:
-    """What rows must share before one of them may be called best."""
-    device = row.machine_fingerprint
-    if one.about == "accuracy":
-        return (device, row.dataset_digest, row.protocol)
-    if one.about == "power" and row.energy:
-        return (device, row.energy[0].meter, row.energy[0].scope, str(row.paced_fps))
-    if "paced" in one.part.split():
-        return (device, str(row.paced_fps))
-    return (device,)
+    choose = min if of.better == "lower" else max
+    best: set[int] = set()
+    for like in rivals([rows[place] for place in counted], [of]):
+        others = [counted[place] for place in like.rivals]
+        fair = [
+            place
+            for place in others
+            if not any(doubt.quantity in {of.about, "run"} for doubt in rows[place].doubts)
+        ]
+        if fair and len({digits[place] for place in others}) > 1:
+            winner = choose(fair, key=lambda place: of.number(rows[place]) or 0.0)
+            best |= {
+                counted[place] for place in like.members if digits[counted[place]] == digits[winner]
+            } & set(fair)
+    return frozenset(best)
 
 
 # ---- Words ----
@@ -355,11 +346,11 @@ def _remarks(
     said += flips[:NAMES_AT_MOST]
     if len(flips) > NAMES_AT_MOST:
         said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
-    rates = sorted({row.paced_fps for row in rows if row.paced_fps is not None})
+    rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
     if rates and any("paced" in one.part.split() for one in chosen):
         said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
-        levels = sorted({row.latency_confidence for row in rows if row.latency_confidence is not None})
+        levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
         timed = any(one.name == "latency_p50" for one in chosen) and levels
         level = f" (latency: {' or '.join(f'{100 * one:g} %' for one in levels)})" if timed else ""
         said.append(f"In brackets: intervals{level}.")
@@ -373,7 +364,7 @@ def _remarks(
             "(reductions and speed-up: more is better)."
         )
     scored = {
-        (row.dataset_digest, row.protocol)
+        (row.conditions.data, row.conditions.protocol)
         for row in rows
         if any(one.about == "accuracy" and one.digits(row) for one in chosen)
     }
