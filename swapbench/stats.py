@@ -185,6 +185,14 @@ def _times_drawn(slices_of_worker: tuple[int, ...], draws: int, seed: int) -> ND
     return times
 
 
+@functools.lru_cache(maxsize=16)
+def _by_slice(slices_of_worker: tuple[int, ...], draws: int, seed: int) -> Floats:
+    """`_times_drawn` as a product of matrices wants it: [slices in all, draws]."""
+    times = np.ascontiguousarray(_times_drawn(slices_of_worker, draws, seed).T, dtype=np.float64)
+    times.flags.writeable = False
+    return times
+
+
 def hierarchical_interval(
     workers: Sequence[Sequence[Sequence[float]]],
     q: float = MEDIAN,
@@ -198,14 +206,14 @@ def hierarchical_interval(
     The same as `percentile_interval` of `hierarchical_draws`, without making the replicates: an end of the interval is the
     least run that enough draws reach, and how many reach a run is one product. Ten thousand records need that.
     """
-    values, owner, drawn = _drawn(workers, draws, seed)
-    times = drawn.astype(np.float64)
-    due = np.maximum(np.ceil(q * (times @ np.bincount(owner)) - 1e-9), 1)
+    values, owner, _ = _drawn(workers, draws, seed)
+    times = _by_slice(tuple(len(worker) for worker in workers), draws, seed)
+    due = np.maximum(np.ceil(q * (np.bincount(owner).astype(np.float64) @ times) - 1e-9), 1)
 
     def draws_at_most(place: int) -> int:
         """How many replicates are `values[place]` or less."""
-        runs = np.bincount(owner[: place + 1], minlength=times.shape[1])
-        return int(np.count_nonzero(times @ runs >= due))
+        runs = np.bincount(owner[: place + 1], minlength=len(times)).astype(np.float64)
+        return int(np.count_nonzero(runs @ times >= due))
 
     tail = (1 - confidence) / 2
     low, high = (

@@ -88,7 +88,12 @@ def drop_draft(record_id: str, run_folder: Path) -> None:
 def load(path: Path) -> Record:
     """Read one record. Raises BadRecord for a damaged file or a schema version that this version does not know."""
     try:
-        raw = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        with contextlib.suppress(ValidationError):  # what is wrong with it is found out below
+            record = Record.model_validate_json(text)
+            if "schema_version" in record.model_fields_set:
+                return record
+        raw = json.loads(text)
     except FileNotFoundError:
         raise BadRecord(f"there is no record {path}") from None
     except (OSError, ValueError) as error:

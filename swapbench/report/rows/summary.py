@@ -6,6 +6,7 @@ raw numbers is a value of its own. A value that does not exist is None, and `Row
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the row cache validates rows: these types are needed at run time
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -304,11 +305,13 @@ def worst_species(accuracy: Accuracy) -> tuple[str, ...]:
 
 def _slices_ns(workers: Iterable[WorkerTimes]) -> list[list[Any]]:
     """The runs of each slice of each worker that finished a timed run."""
-    return [
-        [np.array(runs_ns, np.float64) for runs_ns in worker.slices_ns if runs_ns]
-        for worker in workers
-        if any(worker.slices_ns)
+    slices = [
+        [runs_ns for runs_ns in worker.slices_ns if runs_ns] for worker in workers if any(worker.slices_ns)
     ]
+    flat = np.fromiter((ns for worker in slices for runs_ns in worker for ns in runs_ns), np.float64)
+    ends = itertools.accumulate(len(runs_ns) for worker in slices for runs_ns in worker)
+    parts = iter(np.split(flat, list(ends)))
+    return [[next(parts) for _ in worker] for worker in slices]
 
 
 def _latency(speed: Speed | Absent, plan: Plan) -> Latency | Absent:
