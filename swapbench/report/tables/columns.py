@@ -17,17 +17,15 @@ from swapbench.records import NOT_ELSEWHERE, NOT_PACED
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_RATE, SAME_SETUP
 from swapbench.report.rows.values import at
 from swapbench.report.tables import cells
-from swapbench.report.tables.fields import FIELDS
+from swapbench.report.tables.fields import FIELDS, Value, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.records import Proportion
     from swapbench.report.rows.comparable import Condition
     from swapbench.report.rows.summary import Row
 
 Better = Literal["lower", "higher", ""]
-Cell = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Column:
 
     name: str
     title: str
-    value: Callable[[Row], Cell]
+    value: Callable[[Row], Value]
     fields: tuple[str, ...]
     show: Callable[[float], str] = str
     unit: str = ""
@@ -215,7 +213,7 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
 # ---- The registry ----
 
 
-def _field(name: str) -> Callable[[Row], Cell]:
+def _field(name: str) -> Callable[[Row], Value]:
     return FIELDS[name]
 
 
@@ -226,7 +224,7 @@ def _bound(name: str) -> Callable[[Row], float | None]:
 def _text(
     name: str,
     title: str,
-    value: Callable[[Row], Cell] | None = None,
+    value: Callable[[Row], Value] | None = None,
     *,
     fields: tuple[str, ...] = (),
     part: str = "",
@@ -307,19 +305,24 @@ def _ratio(
 
 
 def _species(species: str) -> Column:
-    def errors(value: Callable[[Proportion], float]) -> Callable[[Row], float | None]:
-        def of(row: Row) -> float | None:
-            counted = row.accuracy and row.accuracy.apcer_by_species.get(species)
-            return value(counted) if counted else None
-
-        return of
-
+    stored = tuple(f"{name}.{species}" for name in ("apcer", "apcer_low", "apcer_high"))
+    value, low, high = map(field, stored)
     return Column(
-        f"apcer.{species}", f"APCER {species}", errors(lambda one: one.rate),
-        (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}"), cells.bare_percent, "%", 0.01, "lower",
-        errors(lambda one: one.interval.low), errors(lambda one: one.interval.high), "accuracy", "share",
-        otherwise="its test data hold no such attack", conditions=SAME_DATA,
-    )  # fmt: skip
+        f"apcer.{species}",
+        f"APCER {species}",
+        value,
+        stored,
+        cells.bare_percent,
+        "%",
+        0.01,
+        "lower",
+        low,
+        high,
+        "accuracy",
+        "share",
+        otherwise="its test data hold no such attack",
+        conditions=SAME_DATA,
+    )
 
 
 def _elsewhere(name: str, title: str, stored: str, show: Callable[[float], str]) -> Column:

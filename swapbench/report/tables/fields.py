@@ -1,22 +1,27 @@
-"""What the CSV and JSON skins call each value of a row: names, with their units, and where in the row a value stands.
+"""Every value of a row under the name that scripts know it by, with its unit in the name: `latency_p50_ns`, `file_bytes`.
 
-These names are an interface: scripts of users read them.
+CSV, JSON and data frames take their names and values from here, and columns take their numbers, so that no two of them can
+disagree. The names are an interface.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from swapbench.records import Proportion
-from swapbench.report.rows.summary import Energy, Relative, hter, worst_species
+from swapbench.report.rows.summary import Relative, hter, worst_species
 from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from swapbench.records import Accuracy
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.summary import Missing, Row
 
 Value = str | int | float | bool | None
 
@@ -31,6 +36,10 @@ def _operating_point(name: str) -> Callable[[Row], float | None]:
         return errors.rate if isinstance(errors, Proportion) else None
 
     return rate
+
+
+def _first_energy(name: str) -> Callable[[Row], Any]:
+    return lambda row: getattr(row.energy[0], name) if row.energy else None
 
 
 FIELDS: Mapping[str, Callable[[Row], Any]] = {
@@ -90,7 +99,6 @@ FIELDS: Mapping[str, Callable[[Row], Any]] = {
     "threshold_rule": at("accuracy.threshold_rule"),
     "apcer": at("accuracy.apcer"),
     "apcer_worst_species": lambda row: worst_species(row.accuracy) if row.accuracy else (),
-    "apcer_by_species": lambda row: _species(row.accuracy) if row.accuracy else (),
     "bpcer": at("accuracy.bpcer.rate"),
     "bpcer_low": at("accuracy.bpcer.interval.low"),
     "bpcer_high": at("accuracy.bpcer.interval.high"),
@@ -121,26 +129,105 @@ FIELDS: Mapping[str, Callable[[Row], Any]] = {
     "subjects": at("accuracy.subjects"),
     "faces": lambda row: (row.accuracy and row.accuracy.faces) or None,
     "basis": lambda row: row.accuracy.basis if row.accuracy else (),
-    "folds": lambda row: _folds(row.accuracy) if row.accuracy else (),
+    "folds": lambda row: tuple(fold.fold for fold in row.accuracy.folds) if row.accuracy else (),
     "parity_max_abs_difference": at("parity.max_abs_difference"),
     "parity_decision_flips": at("parity.decision_flips"),
     "parity_samples": at("parity.samples"),
     "device_max_abs_difference": at("device_parity.max_abs_difference"),
     "device_decision_flips": at("device_parity.decision_flips"),
     "device_samples": at("device_parity.samples"),
-    "energy": at("energy"),
-    "relative": at("relative"),
+    "energy_meter": _first_energy("meter"),
+    "energy_scope": _first_energy("scope"),
+    "energy_above_idle_uj": _first_energy("above_idle_uj"),
+    "energy_uncertainty_uj": _first_energy("uncertainty_uj"),
+    "energy_limit_uj": _first_energy("limit_uj"),
+    "energy_gross_uj": _first_energy("gross_uj"),
+    "energy_runs": _first_energy("runs"),
+    "relative_to": at("relative.reference"),
+    **{ratio.name: at(f"relative.{ratio.name}") for ratio in fields(Relative) if ratio.name != "reference"},
     "valid": at("valid"),
     "doubts": at("doubts"),
     "missing": at("missing"),
 }
-"""Every value that the JSON skin has of a row, in its order."""
+"""In the order of the CSV skin; `names` adds those of attack species."""
 
-SPECIES_FIELDS = ("apcer", "apcer_low", "apcer_high", "apcer_errors", "apcer_trials")
-"""In the CSV skin: one column a species each, `apcer.print`."""
-ENERGY_FIELDS = ("meter", "scope", "above_idle_uj", "uncertainty_uj", "limit_uj", "gross_uj", "runs")
-RATIO_FIELDS = tuple(field.name for field in fields(Relative))
-assert set(ENERGY_FIELDS) == {field.name for field in fields(Energy)}
+_OF_SPECIES: Mapping[str, Callable[[Proportion], float]] = {
+    "apcer": lambda errors: errors.rate,
+    "apcer_low": lambda errors: errors.interval.low,
+    "apcer_high": lambda errors: errors.interval.high,
+    "apcer_errors": lambda errors: errors.errors,
+    "apcer_trials": lambda errors: errors.trials,
+}
+"""One field a species each: `apcer.print`."""
+_SPECIES_AFTER = "apcer_worst_species"
+
+
+def names(species: Iterable[str]) -> tuple[str, ...]:
+    """All names of a table that holds these attack species, in the order of the CSV skin."""
+    of_species = [f"{kind}.{name}" for kind in _OF_SPECIES for name in species]
+    found = list(FIELDS)
+    place = found.index(_SPECIES_AFTER) + 1
+    return (*found[:place], *of_species, *found[place:])
+
+
+def field(name: str) -> Callable[[Row], Any]:
+    """From a row to the value of that name, also of one attack species."""
+    kind, _, species = name.partition(".")
+    if not species:
+        return FIELDS[name]
+    value = _OF_SPECIES[kind]
+
+    def of_species(row: Row) -> float | None:
+        errors = row.accuracy.apcer_by_species.get(species) if row.accuracy else None
+        return None if errors is None else value(errors)
+
+    return of_species
+
+
+def flat(name: str) -> Callable[[Row], Value]:
+    """`field` as one plain value: lists joined by `;`, doubts by their codes, a time as ISO 8601."""
+    value = field(name)
+    match name:
+        case "time":
+            return lambda row: row.time.isoformat()
+        case "doubts":
+            return lambda row: ";".join(doubt.code for doubt in row.doubts)
+        case "missing":
+            return lambda row: missing_text(row.missing)
+        case "providers" | "apcer_worst_species" | "basis" | "folds":
+            return lambda row: ";".join(value(row))
+        case _:
+            return value
+
+
+def missing_text(missing: Iterable[Missing]) -> str:
+    """Why numbers are missing, as one text."""
+    return "; ".join(f"{why.quantity}: {why.reason}" for why in missing)
+
+
+# ---- JSON ----
+
+
+def json_row(row: Row) -> dict[str, Any]:
+    """Every value of a row as JSON has it: what is several values there is nested."""
+    return {name: plain(value(row)) for name, value in _JSON_FIELDS.items()}
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: objects and lists; null for a number that is not finite."""
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    return {part.name: plain(getattr(value, part.name)) for part in fields(value)}
 
 
 def _species(accuracy: Accuracy) -> list[dict[str, Value]]:
@@ -172,3 +259,21 @@ def _folds(accuracy: Accuracy) -> list[dict[str, Value]]:
         }
         for fold in accuracy.folds
     ]
+
+
+def _json_fields() -> dict[str, Callable[[Row], Any]]:
+    ratios = {part.name for part in fields(Relative)} | {"relative_to"}
+    found: dict[str, Callable[[Row], Any]] = {}
+    for name, value in FIELDS.items():
+        if name == "energy_meter":
+            found |= {"energy": at("energy"), "relative": at("relative")}
+        elif name == "folds":
+            found[name] = lambda row: _folds(row.accuracy) if row.accuracy else ()
+        elif name not in ratios and not name.startswith("energy_"):
+            found[name] = value
+        if name == _SPECIES_AFTER:
+            found["apcer_by_species"] = lambda row: _species(row.accuracy) if row.accuracy else ()
+    return found
+
+
+_JSON_FIELDS = _json_fields()

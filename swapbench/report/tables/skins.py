@@ -12,14 +12,14 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import UnknownName
-from swapbench.report.tables import html, latex, markdown
+from swapbench.report.tables import fields, html, latex, markdown
 from swapbench.report.tables import table as table_skins
 from swapbench.report.tables.markdown import aligned, escaped
-from swapbench.report.tables.table import ROWS_AT_MOST, csv_text, flat_row, json_row, plain
+from swapbench.report.tables.table import ROWS_AT_MOST, csv_text
 from swapbench.report.tables.view import DAGGER, NOT_MEASURED, Group, plain_cell, superscript, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable
 
     from rich.table import Table as RichTable
 
@@ -104,32 +104,23 @@ def _names(view: View) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*_IDENTITY, *named, *_HONESTY)))
 
 
-def _species(view: View, names: Collection[str] | None) -> tuple[str, ...]:
-    """The attack species of the table, or those that the names speak of."""
-    return tuple(one for one in view.table.species if names is None or f"apcer.{one}" in names)
-
-
 def as_csv(view: View, *, chosen: bool = True) -> str:
     """The rows of the view in its order, with the columns that were chosen or with all; see table.py for the cells."""
-    names = _names(view) if chosen else None
-    species = _species(view, names)
-    return csv_text([flat_row(row, species, names) for row in view.rows], names or ())
+    return csv_text(view.rows, _names(view) if chosen else fields.names(view.table.species))
 
 
 def as_json(view: View, *, chosen: bool = True) -> str:
     """The same values as JSON, without a newline at the end; groups, in their order, each with its title and rows.
 
-    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and `groups`. A row is a
-    line; it holds the chosen columns under their names in the CSV skin, or all as in the JSON of the whole table.
+    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and `groups`. A row is
+    a line; it holds the chosen columns under their names in the CSV skin, or all as in the JSON of the whole table.
     """
-    names = _names(view)
-    species = _species(view, names)
+    named = {name: fields.field(name) for name in _names(view)}
 
     def values(row: Row) -> dict[str, Any]:
         if not chosen:
-            return json_row(row)
-        whole = dict(flat_row(row, species, names)) | {"doubts": row.doubts, "missing": row.missing}
-        return {name: plain(whole[name]) for name in names}
+            return fields.json_row(row)
+        return {name: fields.plain(value(row)) for name, value in named.items()}
 
     head = {
         "kind": "swapbench.view",
@@ -145,8 +136,8 @@ def as_json(view: View, *, chosen: bool = True) -> str:
         + "\n  ]}"
         for group in view.groups
     ]
-    fields = [*(f' "{name}": {encode(value)}' for name, value in head.items()), ' "groups": [']
-    return "{\n" + ",\n".join(fields) + "\n" + ",\n".join(groups) + "\n ]\n}"
+    members = [*(f' "{name}": {encode(value)}' for name, value in head.items()), ' "groups": [']
+    return "{\n" + ",\n".join(members) + "\n" + ",\n".join(groups) + "\n ]\n}"
 
 
 def as_rich(view: View) -> RichTable:

@@ -18,25 +18,23 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict, dataclass, is_dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from pydantic import BaseModel
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from swapbench import store, units
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.summary import Row, summary
 from swapbench.report.tables import cells
-from swapbench.report.tables.fields import ENERGY_FIELDS, FIELDS, RATIO_FIELDS
+from swapbench.report.tables.fields import FIELDS, flat, json_row, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from rich.table import Table as RichTable
 
     from swapbench.records import Record
+    from swapbench.report.tables.fields import Value
 
 SIMULATED = "Simulated data: not PAD performance."
 """What every skin and every figure says when scores come from simulated data."""
@@ -44,9 +42,6 @@ ROWS_AT_MOST = 500
 """So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
 FLIPS_AT_MOST = 5
 """So many files that decide otherwise on their device are named under a terminal's table; the others are counted."""
-Cell = str | int | float | bool | None
-_SEVERAL = frozenset({"apcer_by_species", "energy", "relative"})
-"""The fields of a row that become several cells."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +91,16 @@ def table_of_rows(rows: Iterable[Row], relative_to: str | None = None) -> Table:
 
 def as_csv(table: Table) -> str:
     """The table as CSV (see the head of this module)."""
-    species = table.species
-    return csv_text([flat_row(row, species) for row in table.rows])
+    return csv_text(table.rows, names(table.species))
 
 
-def csv_text(flat: Sequence[Mapping[str, Cell]], names: Sequence[str] = ()) -> str:
-    """CSV of rows as `flat_row` makes them, at least one: of the named values, or of all."""
-    names = names or tuple(flat[0])
+def csv_text(rows: Iterable[Row], names: Sequence[str]) -> str:
+    """CSV of the named fields of some rows."""
+    values = [flat(name) for name in names]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_csv_cell(row[name]) for name in names] for row in flat)
+    writer.writerows([_csv_cell(value(row)) for value in values] for row in rows)
     return text.getvalue()
 
 
@@ -129,78 +123,12 @@ def json_text(records: Sequence[Record], relative_to: str | None = None) -> str:
     return as_json(table_of(records, relative_to))
 
 
-def flat_row(row: Row, all_species: Sequence[str], wanted: Collection[str] | None = None) -> dict[str, Cell]:
-    """Every value of a row by its name in the CSV skin, or at least those that are wanted.
-
-    all_species: those of the whole table, see `Table.species`.
-    """
-    flat: dict[str, Cell] = {}
-    for name, value_of in FIELDS.items():
-        if wanted is not None and name not in wanted and name not in _SEVERAL:
-            continue
-        value = value_of(row)
-        match name:
-            case "providers" | "apcer_worst_species" | "basis":
-                flat[name] = ";".join(value)
-            case "folds":
-                flat[name] = ";".join(fold["fold"] for fold in value)
-            case "time":
-                flat[name] = value.isoformat()
-            case "apcer_by_species":
-                by_name = {errors["species"]: errors for errors in value}
-                for kind, prefix in (
-                    ("apcer", "apcer"),
-                    ("low", "apcer_low"),
-                    ("high", "apcer_high"),
-                    ("errors", "apcer_errors"),
-                    ("trials", "apcer_trials"),
-                ):
-                    for species in all_species:
-                        flat[f"{prefix}.{species}"] = by_name.get(species, {}).get(kind)
-            case "energy":
-                first = value[0] if value else None
-                for part in ENERGY_FIELDS:
-                    flat[f"energy_{part}"] = getattr(first, part, None)
-            case "relative":
-                for ratio in RATIO_FIELDS:
-                    flat["relative_to" if ratio == "reference" else ratio] = getattr(value, ratio, None)
-            case "doubts":
-                flat["doubts"] = ";".join(doubt.code for doubt in value)
-            case "missing":
-                flat["missing"] = "; ".join(f"{why.quantity}: {why.reason}" for why in value)
-            case _:
-                flat[name] = value
-    return flat
-
-
-def json_row(row: Row) -> dict[str, Any]:
-    """Every value of a row under its name in the JSON skin."""
-    return {name: plain(value_of(row)) for name, value_of in FIELDS.items()}
-
-
-def _csv_cell(value: Cell) -> str:
+def _csv_cell(value: Value) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def plain(value: Any) -> Any:
-    """Values of a row as JSON has them: objects and lists; null for a number that is not finite."""
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {name: plain(item) for name, item in asdict(value).items()}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
 
 # ---- For a terminal ----
