@@ -16,7 +16,8 @@ from swapbench.report.page.data import page_data
 from swapbench.report.page.detail import detail_of
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, comparable, sets_of, why_not
 from swapbench.report.rows.summary import Row
-from swapbench.report.tables.columns import COLUMNS, Column, column
+from swapbench.report.tables.column import Column
+from swapbench.report.tables.columns import COLUMNS, column
 from swapbench.report.tables.table import Table, table_of
 from swapbench.report.tables.view import Query, view_of
 
@@ -67,7 +68,8 @@ LATENCIES = {
     "cpu_time",
     "peak_memory",
 }
-PACED = {"paced_p50", "paced_p95", "paced_missed"}
+LATENCIES |= {"runs", "workers", "memory_before_load"}
+PACED = {"paced_p50", "paced_p95", "paced_missed", "paced_frames", "paced_fps"}
 RATES = {
     "acer",
     "apcer",
@@ -84,7 +86,15 @@ RATES = {
     "device_difference",
     "device_flips",
 }
-ENERGIES = {"energy", "energy_gross"}
+RATES |= {
+    "acer_sd",
+    "threshold",
+    "parity_difference",
+    "parity_flips",
+    "parity_samples",
+    "device_samples",
+}
+ENERGIES = {"energy", "energy_gross", "energy_runs"}
 BASE_OF = {
     "speed_up": LATENCIES,
     "speed_up_p05": LATENCIES,

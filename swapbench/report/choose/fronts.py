@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.comparable import Condition
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column, Constraint
+    from swapbench.report.tables.column import Column
+    from swapbench.report.tables.columns import Constraint
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]

@@ -27,7 +27,7 @@ from swapbench.report.figures.style import (
     shortened,
     table_csv,
 )
-from swapbench.report.tables.cells import DOUBTFUL
+from swapbench.report.tables.column import DAGGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +134,7 @@ def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] =
     """The figure itself; call it inside `rc_context(on.rc)`. `found` must not be empty."""
     models = Looks.of(one.model for one in found)
     machines = list(dict.fromkeys(one.machine for one in found))
-    names = {id(one): one.label + (DOUBTFUL if one.doubtful else "") for one in found}
+    names = {id(one): one.label + (f" {DAGGER}" if one.doubtful else "") for one in found}
     left_in, longest = left_for(names.values(), on)
     keys = [
         models.key(

@@ -15,8 +15,7 @@ from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
 from swapbench.report.rows.summary import worst_species
 from swapbench.report.rows.values import at
-from swapbench.report.tables import cells
-from swapbench.report.tables.columns import COLUMNS, column
+from swapbench.report.tables.columns import COLUMNS, bare_percent, column
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, FoldErrors, Parity
     from swapbench.report.page.detail import Detail
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column
+    from swapbench.report.rows.summary import Energy, PacedLatency, Row
+    from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
 SAMPLES_IN_ALL = 400_000
@@ -143,7 +142,8 @@ class _Pool:
 
 
 def _columns(table: Table) -> tuple[Column, ...]:
-    return (*COLUMNS.values(), *(column(f"apcer.{name}", table.rows) for name in table.species))
+    listed = (one for one in COLUMNS.values() if one.listed)
+    return (*listed, *(column(f"apcer.{name}", table.rows) for name in table.species))
 
 
 def _first_shown(table: Table) -> list[str]:
@@ -248,7 +248,7 @@ def _data(row: Row) -> str:
 
 def _fold(fold: FoldErrors) -> list[str]:
     rates = (fold.apcer, fold.bpcer.rate, fold.acer, fold.hter, fold.auc)
-    return [fold.fold, *map(cells.bare_percent, rates), f"{fold.bona_fide} + {fold.attacks}"]
+    return [fold.fold, *map(bare_percent, rates), f"{fold.bona_fide} + {fold.attacks}"]
 
 
 def _parity(one: RowParity | None) -> dict[str, Any] | None:
@@ -289,7 +289,7 @@ def _frames(accuracy: Accuracy) -> str:
 
 def _spread(accuracy: Accuracy) -> str:
     sd = accuracy.acer_sd
-    return "" if sd is None else f"{cells.bare_percent(sd)} percentage points"
+    return "" if sd is None else f"{bare_percent(sd)} percentage points"
 
 
 def _threshold(accuracy: Accuracy) -> str:
@@ -301,9 +301,23 @@ def _simulated(row: Row) -> str:
     return SIMULATED if row.data_simulated else ""
 
 
+def _energy(energy: Energy) -> str:
+    """Above idle with its uncertainty; where the meter cannot resolve it, the bound and not the estimate."""
+    if not energy.resolved:
+        return f"< {units.energy(energy.limit_uj)}"
+    return f"{units.energy(energy.above_idle_uj)} ± {units.energy(energy.uncertainty_uj, 2)}"
+
+
+def _missed(paced: PacedLatency) -> str:
+    """'3 of 120' frames."""
+    if paced.frames is None or paced.missed is None:
+        return units.NOT_MEASURED
+    return f"{round(paced.missed * paced.frames)} of {paced.frames}"
+
+
 def _meters(row: Row) -> str:
     return "; ".join(
-        f"{one.meter}, {one.scope}: {cells.energy(one)} above idle, {units.energy(one.gross_uj)} with idle, {one.runs} runs"
+        f"{one.meter}, {one.scope}: {_energy(one)} above idle, {units.energy(one.gross_uj)} with idle, {one.runs} runs"
         for one in row.energy
     )
 
@@ -332,7 +346,7 @@ def _at_frame_rate(row: Row) -> str:
     rate = row.conditions.frame_rate
     if rate is None or row.paced is None:
         return ""
-    return f"{rate:g} frames a second, {cells.frames(row)} were missed"
+    return f"{rate:g} frames a second, {_missed(row.paced)} were missed"
 
 
 def _of_accuracy(text: Callable[[Accuracy], str]) -> Callable[[Row], str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from swapbench.records import Record
-    from swapbench.report.rows.comparable import Condition
 
 _PRECISIONS: tuple[str, ...] = PRECISIONS
 

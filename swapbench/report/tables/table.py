@@ -1,7 +1,4 @@
-"""One table of all records, and its skins: CSV, JSON and a compact one for a terminal; Markdown is in markdown.py.
-
-Every skin is a pure function of the same `Table`, so they cannot disagree. Markdown and terminal round (through
-swapbench.units); CSV and JSON never do.
+"""One table of all records, and the two skins that hold everything, unrounded: CSV and JSON.
 
 CSV: one line a record, units in the column names, empty where a number does not exist (the column `missing` says
 why), `true`/`false` for booleans, lists joined by `;`, one column a species for each of `apcer.<species>`,
@@ -21,27 +18,20 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swapbench import store, units
+from swapbench import store
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.summary import Row, summary
-from swapbench.report.tables import cells
-from swapbench.report.tables.fields import FIELDS, flat, json_row, names
+from swapbench.report.tables.fields import flat, json_row, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from rich.table import Table as RichTable
+    from collections.abc import Iterable, Sequence
 
     from swapbench.records import Record
     from swapbench.report.tables.fields import Value
 
 SIMULATED = "Simulated data: not PAD performance."
 """What every skin and every figure says when scores come from simulated data."""
-ROWS_AT_MOST = 500
-"""So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
-FLIPS_AT_MOST = 5
-"""So many files that decide otherwise on their device are named under a terminal's table; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -129,54 +119,3 @@ def _csv_cell(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
-
-
-# ---- For a terminal ----
-
-
-def terminal_table(records: Sequence[Record], relative_to: str | None = None) -> RichTable:
-    """The records as a compact table for rich, legible from 100 columns; raises what table_of raises."""
-    return as_rich(table_of(records, relative_to))
-
-
-def as_rich(table: Table) -> RichTable:
-    """The table for a terminal: what a person looks at first; the files hold the rest."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("median ms\n[interval]", cells.median),
-        ("p90\nms", lambda row: cells.ms(FIELDS["latency_p90_ns"](row))),
-        ("size", lambda row: cells.or_dash(units.size, FIELDS["file_bytes"](row))),
-        ("memory", lambda row: cells.or_dash(units.size, FIELDS["peak_memory_bytes"](row))),
-        ("ACER %\n[interval]", cells.acer),
-        ("speed-up", cells.relative_cell("speed_up")),
-    ]
-    if any(row.paced is not None for row in table.rows):
-        columns.append(("at frame rate\nmedian, missed", cells.paced_short))
-    if any(row.device_parity is not None for row in table.rows):
-        columns.append(("flips from\ndesktop", cells.device_flips))
-    if any(row.energy for row in table.rows):
-        columns.append(("energy\nabove idle", cells.first_energy))
-    drawn = RichTable(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, caption_justify="left"
-    )
-    drawn.add_column("model", overflow="fold", min_width=16)
-    for heading, _ in columns:
-        drawn.add_column(Text(heading), justify="right", overflow="fold", vertical="bottom")
-    for row in table.rows[:ROWS_AT_MOST]:
-        drawn.add_row(Text(cells.file(row)), *(Text(cell(row)) for _, cell in columns))
-    remarks = [SIMULATED] if table.data_simulated else []
-    flips = [text for text in map(cells.flip_sentence, table.rows) if text]
-    remarks += flips[:FLIPS_AT_MOST]
-    if len(flips) > FLIPS_AT_MOST:
-        remarks.append(f"{len(flips) - FLIPS_AT_MOST} more files decide otherwise: see the report.")
-    if len(table.rows) > ROWS_AT_MOST:
-        remarks.append(f"{len(table.rows) - ROWS_AT_MOST} more rows are in the files.")
-    if table.reference is not None:
-        remarks.append(f"Speed-up: against {table.reference} fp32 of the same format and runtime.")
-    if any(row.doubts for row in table.rows):
-        remarks.append(f"{cells.DOUBTFUL.strip()} doubtful: the reasons and what helps stand in the report.")
-    drawn.caption = Text("\n".join(remarks)) if remarks else None
-    return drawn
