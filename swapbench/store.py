@@ -99,7 +99,12 @@ def load(path: Path) -> Record:
         BadRecord: the file is missing or damaged, or has a schema version that this swapbench does not know.
     """
     try:
-        raw = json.loads(path.read_bytes())
+        text = path.read_bytes()
+        with contextlib.suppress(ValidationError):  # what is wrong with it is found out below
+            record = Record.model_validate_json(text)
+            if "schema_version" in record.model_fields_set:
+                return record
+        raw = json.loads(text)
     except FileNotFoundError:
         raise BadRecord(f"there is no record {path}") from None
     except (OSError, ValueError) as error:

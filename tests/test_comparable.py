@@ -27,12 +27,11 @@ from swapbench.report.page.detail import command, detail_of
 from swapbench.report.rows import comparable as places
 from swapbench.report.rows.references import rows_of
 from swapbench.report.rows.summary import summary
-from swapbench.report.tables import cells
 from swapbench.report.tables.columns import COLUMNS
-from swapbench.report.tables.markdown import markdown_text
-from swapbench.report.tables.skins import text_of
-from swapbench.report.tables.table import table_of, terminal_table
-from swapbench.report.tables.view import Query, view_of
+from swapbench.report.tables.sections import markdown_text
+from swapbench.report.tables.skins import terminal_table, text_of
+from swapbench.report.tables.table import table_of
+from swapbench.report.tables.view import Query, flip_sentence, view_of
 
 TENSOR = (
     CpuCluster(cores=(0, 1, 2, 3), capacity=160),
@@ -61,6 +60,10 @@ def on_phone(net: str = "net", precision: str = "fp32", **more: Any) -> Record:
     return record(net, precision, "tflite", **({"machine": phone(), "runtime": used(flavour="aar")} | more))
 
 
+def place(runtime: RuntimeUsed) -> str:
+    return summary(on_phone(runtime=runtime)).place
+
+
 # ------------------------------------------------------------------------------------------ places
 
 
@@ -79,7 +82,7 @@ def test_a_mask_is_the_kind_of_its_cores(affinity: str, kind: str, numbers: tupl
     held = used(affinity=affinity)
     assert places.core_numbers(held) == numbers
     assert places.cores(phone(), held) == kind
-    assert f"on {kind} cores {','.join(map(str, numbers))}" in places.fingerprint(phone(), held)
+    assert f"on {kind} cores {','.join(map(str, numbers))}" in place(held)
 
 
 def test_where_the_system_chose_or_does_not_tell_its_clusters_no_kind_is_claimed() -> None:
@@ -89,8 +92,8 @@ def test_where_the_system_chose_or_does_not_tell_its_clusters_no_kind_is_claimed
 
 
 def test_the_official_libraries_and_google_s_own_tool_share_a_place_and_the_portable_ones_do_not() -> None:
-    official, portable = (places.fingerprint(phone(), used(flavour=one)) for one in ("aar", "bundle"))
-    tool = places.fingerprint(phone(), used("benchmark_model-gpu", delegate="gpu"))
+    official, portable = (place(used(flavour=one)) for one in ("aar", "bundle"))
+    tool = place(used("benchmark_model-gpu", delegate="gpu"))
     assert official == tool
     assert portable == f"{official} · portable libraries"
 
@@ -217,22 +220,23 @@ def paced(runs: int = 200, late: tuple[int | None, int | None] = (20, 30)) -> Sp
 
 def test_the_latencies_and_lost_frames_of_two_hundred_paced_runs_are_those_counted_on_paper() -> None:
     row = summary(on_phone(paced=paced(), plan=Plan(fps=15)))
-    assert row.paced_fps == 15
-    assert row.paced_p50_ns == 19_900_000  # the 100th
-    assert row.paced_p50_low_ns <= 19_900_000 <= row.paced_p50_high_ns  # type: ignore[operator]
+    assert row.paced is not None
+    assert row.conditions.frame_rate == 15
+    assert row.paced.p50_ns == 19_900_000  # the 100th
+    assert row.paced.p50_low_ns <= 19_900_000 <= row.paced.p50_high_ns  # type: ignore[operator]
     # of 200 runs P(Binomial(200, .05) <= 3) = .0090 and P(<= 4) = .0264: three may be as slow, so the run number 197 from zero
-    assert row.paced_p95_ns == 10_000_000 + 197 * 100_000
-    assert (row.paced_frames, row.paced_missed) == (250, 0.2)
-    assert cells.frames(row) == "50 of 250"
+    assert row.paced.p95_ns == 10_000_000 + 197 * 100_000
+    assert (row.paced.frames, row.paced.missed) == (250, 0.2)
+    assert COLUMNS["paced_frames"].text(row) == "250"
     assert COLUMNS["paced_missed"].text(row) == "20.00"
-    assert cells.paced_short(row) == "19.9 ms, 20.0 %"
 
 
 def test_a_runtime_that_counts_no_lost_frames_has_none_and_too_few_runs_have_no_p95() -> None:
     row = summary(on_phone(paced=paced(100, (None, 3)), plan=Plan(fps=15)))
-    assert (row.paced_frames, row.paced_missed, row.paced_p95_ns) == (None, None, None)
+    assert row.paced is not None
+    assert row.paced.frames is row.paced.missed is row.paced.p95_ns is None
     assert COLUMNS["paced_p95"].absent(row) == "p95 at the frame rate needs n >= 130 runs"
-    assert cells.frames(row) == "–"
+    assert COLUMNS["paced_missed"].text(row) == COLUMNS["paced_frames"].text(row) == "–"
 
 
 def test_what_was_not_paced_says_so_only_where_it_is_asked() -> None:
@@ -251,9 +255,9 @@ def test_paced_columns_stand_in_every_table_that_has_them_and_in_no_other() -> N
         assert "Median at frame rate" in text_of(table_of(asked), Query(), skin)
         assert "Median at frame rate" not in text_of(table_of(other), Query(), skin)
     assert "Frame rate: 15 frames a second." in text_of(table_of(asked), Query(), "html")
-    headings = [str(column.header) for column in terminal_table(asked).columns]
-    assert any("frame rate" in heading for heading in headings)
-    assert not any("frame rate" in str(column.header) for column in terminal_table(other).columns)
+    headings = [str(column.header).replace("\n", " ") for column in terminal_table(asked).columns]
+    assert "Median at frame rate ms" in headings
+    assert not any("frame" in str(column.header) for column in terminal_table(other).columns)
 
 
 # ------------------------------------------------------------------------------------------ beside the desktop
@@ -279,7 +283,7 @@ SENTENCE = (
 
 def test_a_phone_whose_decisions_flip_is_named_in_every_view() -> None:
     flipped = table_of([on_phone(device_parity=beside(3))])
-    assert cells.flip_sentence(flipped.rows[0]) == SENTENCE
+    assert flip_sentence(flipped.rows[0]) == SENTENCE
     for skin in ("markdown", "latex", "html"):
         assert SENTENCE in text_of(flipped, Query(), skin).replace(r"\_", "_"), skin
         # also where no such column was asked for
@@ -294,7 +298,8 @@ def test_a_phone_that_decides_alike_has_its_numbers_and_no_sentence() -> None:
     text = markdown_text(same)
     assert "decides otherwise" not in text
     assert "## On the device and on the desktop" in text
-    assert "0/400" in text
+    section = text[text.index("## On the device") :].splitlines()
+    assert [cell.strip() for cell in section[4].split("|")[2:-1]] == ["0.125", "0", "400"]
     assert any("desktop" in str(column.header) for column in terminal_table(same).columns)
 
 

@@ -49,14 +49,11 @@ def many(count: int):
         row, detail = rows[i % 12], details[i % 12]
         pace, error = draw.lognormvariate(0, 0.8), draw.uniform(0.2, 3)
         named = {"run": f"run-{i // 48}", "record_id": f"{row.record_id}-{i}"}
-        errors = {
-            name: (getattr(row, name) or 0) * error
-            for name in ("acer", "acer_low", "acer_high", "apcer", "bpcer", "eer")
-        }
+        errors = {name: getattr(row.accuracy, name) * error for name in ("acer", "apcer", "eer")}
         times = {
-            name: (getattr(row, name) or 0) * pace
-            for name in ("latency_p05_ns", "latency_p50_ns", "latency_p50_low_ns", "latency_p50_high_ns", "latency_p90_ns", "load_ns")
-        }  # fmt: skip
+            name: getattr(row.speed, name) * pace
+            for name in ("p05_ns", "p50_ns", "p50_low_ns", "p50_high_ns", "p90_ns", "load_ns")
+        }
         net = f"{row.net}_{i % 9}"
         samples = tuple(int(ns * pace) for ns in detail.samples_ns)
         digest = f"{draw.getrandbits(256):064x}"
@@ -64,9 +61,9 @@ def many(count: int):
             replace(
                 row,
                 **named,
-                **errors,
-                **times,
-                net=net,
+                accuracy=row.accuracy.model_copy(update=errors),
+                speed=replace(row.speed, **times),
+                variant=row.variant.model_copy(update={"net": net}),
                 artifact_sha256=digest,
                 label=f"{net}.{row.precision}.{row.format}",
             )
@@ -140,7 +137,7 @@ def test_an_absent_number_is_null_with_the_reason_of_its_column_and_never_zero()
     assert data["pool"][acer["absent"][place]] == "no data set was given"
 
 
-def test_only_rows_of_one_machine_and_one_data_set_share_a_group():
+def test_only_rows_of_one_machine_and_one_data_set_have_the_conditions_of_a_front_in_common():
     other_machine = made.MACHINE.model_copy(update={"soc": "Other CPU"})
     other_data = made.accuracy({"print": (1, 10)}, 1, 10, dataset_digest="feed")
     records = [
@@ -150,7 +147,10 @@ def test_only_rows_of_one_machine_and_one_data_set_share_a_group():
         made.record("d", accuracy=other_data),
     ]
     data = data_of(records)
-    groups = dict(zip(data["columns"][2]["values"], data["rows"]["group"], strict=True))
+    by_name = {column["name"]: column for column in data["columns"]}
+    asked = {*by_name["latency_p50"]["conditions"], *by_name["acer"]["conditions"]}
+    values = zip(*(data["rows"]["conditions"][name] for name in sorted(asked)), strict=True)
+    groups = dict(zip(data["columns"][2]["values"], values, strict=True))
     assert data["columns"][2]["name"] == "net"
     assert groups["a"] == groups["b"]
     assert len({groups["a"], groups["c"], groups["d"]}) == 3

@@ -234,8 +234,9 @@ def test_draws_of_a_ratio_move_with_what_it_is_made_of() -> None:
     times = draws_of([fast], column("latency_p50"), Evidence.of(records)).values
     ratios = draws_of([fast], column("speed_up"), Evidence.of(records)).values
     assert fast.relative is not None
+    assert fast.speed is not None
     assert ratios * times == pytest.approx(
-        np.full_like(times, (fast.relative.speed_up or 0) * (fast.latency_p50_ns or 0))
+        np.full_like(times, (fast.relative.speed_up or 0) * fast.speed.p50_ns)
     )
 
 
@@ -250,7 +251,7 @@ def test_the_tail_is_drawn_about_the_estimate_that_the_table_has() -> None:
     records = [record(speed=speed(1_000_000, 1000, runs=800))]
     [row] = rows_of(records)
     drawn = draws_of([row], column("p90"), Evidence.of(records)).values[0]
-    assert np.median(drawn) == pytest.approx(row.latency_p90_ns, rel=0.01)
+    assert np.median(drawn) == pytest.approx(row.speed.p90_ns, rel=0.01)
     assert np.ptp(drawn) > 0
 
 
@@ -467,4 +468,4 @@ def test_nothing_that_fits_is_cheaper_than_the_recommended(sizes: list[tuple[int
     fitting = [size for size, params in sizes if params <= limit]
     assert (found.chosen is None) == (not fitting)
     if found.chosen is not None:
-        assert found.chosen.file_bytes == min(fitting)
+        assert found.chosen.weight.file_bytes == min(fitting)

@@ -21,8 +21,7 @@ from test_table import hand_made
 
 from swapbench import files
 from swapbench.errors import UnknownName
-from swapbench.report.tables import html, latex, skins
-from swapbench.report.tables import table as table_skins
+from swapbench.report.tables import html, latex, markdown, skins
 from swapbench.report.tables.table import SIMULATED, Table, as_csv, as_json, table_of
 from swapbench.report.tables.view import Query, view_of
 
@@ -137,7 +136,7 @@ def test_sorting_alone_leaves_all_columns() -> None:
 def test_markdown_shows_hard_names_as_they_are() -> None:
     from markdown_it import MarkdownIt
 
-    text = skins.as_markdown(view_of(named(HARD), Query(("model", "acer"))))
+    text = markdown.as_markdown(view_of(named(HARD), Query(("model", "acer"))))
     rendered = MarkdownIt("commonmark").enable("table").render(text)
     shown = HARD.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert f"<td>{shown} †</td>" in rendered
@@ -147,7 +146,7 @@ def test_markdown_shows_hard_names_as_they_are() -> None:
 
 
 def test_only_the_number_is_bold() -> None:
-    text = skins.as_markdown(view_of(table_of(hand_made()), Query(("latency_p50",))))
+    text = markdown.as_markdown(view_of(table_of(hand_made()), Query(("latency_p50",))))
     assert "**1.78** [1.64, 1.78]" in text
 
 
@@ -283,11 +282,11 @@ def test_markup_in_names_is_text_on_a_terminal() -> None:
 def test_a_terminal_shows_so_many_rows_and_says_how_many_more_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for module in (table_skins, skins):
-        monkeypatch.setattr(module, "ROWS_AT_MOST", 3)
+    monkeypatch.setattr(skins, "ROWS_AT_MOST", 3)
     found = table_of([record(run=name) for name in "abcde"])
-    assert on_terminal(table_skins.as_rich(found)).count("net.fp32.onnx") == 3
-    assert "2 more rows are in the files." in on_terminal(table_skins.as_rich(found))
+    usual = on_terminal(skins.usual_table(found))
+    assert usual.count("net.fp32.onnx") == 3
+    assert "2 more rows are in every other format." in " ".join(usual.split())
     text = on_terminal(skins.as_rich(view_of(found, Query(("acer",), group=("run",)))))
     assert text.count("net.fp32.onnx") == 3
     assert "2 more rows are in every other format." in " ".join(text.split())

@@ -20,10 +20,10 @@ from made_records import (
 )
 
 from swapbench.errors import UnknownName
-from swapbench.records import Absent, Record, RuntimeUsed, Speed
-from swapbench.report.rows.comparable import fingerprint
+from swapbench.records import Absent, Machine, Record, RuntimeUsed, Speed
 from swapbench.report.rows.references import rows_of
-from swapbench.report.rows.summary import summary
+from swapbench.report.rows.summary import summary, worst_species
+from swapbench.report.tables.columns import COLUMNS
 
 
 def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime") -> RuntimeUsed:
@@ -34,17 +34,17 @@ def test_the_latencies_of_a_hundred_runs_are_those_counted_on_paper() -> None:
     # 1.00, 1.01 .. 1.99 ms: the 50th is 1.49, the 5th is 1.04. Of 100 runs, P(Binomial(100, .1) <= 3) = .0078 and
     # P(<= 4) = .0237, so three overruns are permitted and the run number 97 from zero is reported.
     row = summary(record(speed=speed(1_000_000, 10_000, runs=100)))
-    assert row.latency_p50_ns == 1_490_000
-    assert row.latency_p05_ns == 1_040_000
-    assert row.latency_p90_ns == 1_970_000
-    assert (row.runs, row.workers) == (100, 4)
-    assert row.cpu_time_ns == pytest.approx(1_495_000)
+    assert row.speed.p50_ns == 1_490_000
+    assert row.speed.p05_ns == 1_040_000
+    assert row.speed.p90_ns == 1_970_000
+    assert (row.speed.runs, row.speed.workers) == (100, 4)
+    assert row.speed.cpu_time_ns == pytest.approx(1_495_000)
 
 
 def test_a_percentile_that_needs_more_runs_is_missing_and_says_how_many() -> None:
     row = summary(record(speed=speed(1_000_000, 10_000, runs=100)))
-    assert row.latency_p95_ns is None
-    assert row.latency_p99_ns is None
+    assert row.speed.p95_ns is None
+    assert row.speed.p99_ns is None
     reasons = [one.reason for one in row.missing if one.quantity == "tail"]
     assert reasons == ["p95 needs n >= 130 runs", "p99 needs n >= 662 runs"]
 
@@ -52,25 +52,25 @@ def test_a_percentile_that_needs_more_runs_is_missing_and_says_how_many() -> Non
 def test_the_interval_holds_the_median_and_is_the_same_every_time() -> None:
     row, again = summary(record()), summary(record())
     assert row == again
-    assert row.latency_p50_low_ns is not None
-    assert row.latency_p50_high_ns is not None
-    assert row.latency_p50_low_ns <= 1_490_000 <= row.latency_p50_high_ns
-    assert row.latency_confidence == 0.95
+    assert row.speed.p50_low_ns is not None
+    assert row.speed.p50_high_ns is not None
+    assert row.speed.p50_low_ns <= 1_490_000 <= row.speed.p50_high_ns
+    assert row.speed.confidence == 0.95
 
 
 def test_load_and_first_run_are_medians_over_the_workers() -> None:
     # Four workers with 5_000_000 + 0, 1, 2, 3 ns: the lower of the middle two.
     row = summary(record())
-    assert (row.load_ns, row.first_ns) == (5_000_001, 3_000_001)
+    assert (row.speed.load_ns, row.speed.first_ns) == (5_000_001, 3_000_001)
 
 
 def test_accuracy_names_the_worst_species_and_all_that_tie() -> None:
     one = summary(record(accuracy=accuracy({"print": (2, 100), "replay": (4, 100), "mask": (1, 100)}, 1, 50)))
-    assert one.apcer == 0.04
-    assert one.apcer_worst_species == ("replay",)
-    assert one.acer == pytest.approx((0.04 + 0.02) / 2)
+    assert one.accuracy.apcer == 0.04
+    assert worst_species(one.accuracy) == ("replay",)
+    assert one.accuracy.acer == pytest.approx((0.04 + 0.02) / 2)
     tied = summary(record(accuracy=accuracy({"print": (0, 100), "replay": (0, 100)}, 0, 50)))
-    assert tied.apcer_worst_species == ("print", "replay")
+    assert worst_species(tied.accuracy) == ("print", "replay")
 
 
 def test_an_operating_point_that_could_not_be_reached_is_missing_with_its_reason() -> None:
@@ -79,7 +79,7 @@ def test_an_operating_point_that_could_not_be_reached_is_missing_with_its_reason
         "bpcer100": Absent(absent="too few attacks", remedy="More"),
     }
     row = summary(record(accuracy=accuracy({"print": (1, 10)}, 1, 50, bpcer_at_apcer=points)))
-    assert (row.bpcer10, row.bpcer20, row.bpcer100) == (0.1, None, None)
+    assert [COLUMNS[name].value(row) for name in ("bpcer10", "bpcer20", "bpcer100")] == [0.1, None, None]
     assert [one.reason for one in row.missing if one.quantity == "accuracy"] == ["bpcer100: too few attacks"]
 
 
@@ -108,27 +108,23 @@ def test_what_was_not_measured_is_none_and_keeps_its_reason_and_remedy() -> None
             parity=NOT_SCORED,
         )
     )
-    assert (
-        row.latency_p50_ns
-        is row.file_bytes
-        is row.acer
-        is row.energy_above_idle_uj
-        is row.data_simulated
-        is None
-    )
+    assert row.speed is row.weight is row.accuracy is row.parity is row.data_simulated is None
+    assert row.energy == ()
     assert {one.quantity for one in row.missing} == {"speed", "weight", "accuracy", "power", "parity"}
     assert {one.remedy for one in row.missing} == {NOT_SCORED.remedy, NOT_MEASURED_ENERGY.remedy}
 
 
 def test_memory_alone_can_be_missing() -> None:
     row = summary(record(weight=weight(10, 20, 30, peak_bytes=None)))
-    assert (row.file_bytes, row.params, row.macs, row.peak_memory_bytes) == (10, 20, 30, None)
+    assert row.weight is not None
+    assert (row.weight.file_bytes, row.weight.params, row.weight.macs) == (10, 20, 30)
+    assert COLUMNS["peak_memory"].value(row) is None
     assert [one.quantity for one in row.missing if one.quantity == "memory"] == ["memory"]
 
 
 def test_a_speed_without_a_single_run_is_missing() -> None:
     row = summary(record(speed=Speed(workers=(), input="sample", stopped="budget")))
-    assert row.latency_p50_ns is None
+    assert row.speed is None
     assert "no worker finished" in next(one.reason for one in row.missing if one.quantity == "speed")
 
 
@@ -203,10 +199,10 @@ def test_the_speed_up_interval_joins_the_worst_ends() -> None:
     student, teacher = rows
     assert student.relative is not None
     assert student.relative.speed_up_low == pytest.approx(
-        teacher.latency_p50_low_ns / student.latency_p50_high_ns
+        teacher.speed.p50_low_ns / student.speed.p50_high_ns
     )  # type: ignore[operator]
     assert student.relative.speed_up_high == pytest.approx(
-        teacher.latency_p50_high_ns / student.latency_p50_low_ns
+        teacher.speed.p50_high_ns / student.speed.p50_low_ns
     )  # type: ignore[operator]
     assert teacher.relative is not None
     assert (teacher.relative.speed_up, teacher.relative.speed_up_low) == (1, None)
@@ -235,10 +231,13 @@ def test_the_reference_has_the_same_format_runtime_threads_and_machine() -> None
 
 
 def test_a_machine_in_another_state_is_the_same_machine() -> None:
+    def place(machine: Machine) -> str:
+        return summary(record(machine=machine)).place
+
     warm = MACHINE.model_copy(update={"temperature_c": 71.0, "load_1min": 2.0, "on_battery": True})
-    assert fingerprint(warm, used()) == fingerprint(MACHINE, used())
+    assert place(warm) == place(MACHINE)
     other = MACHINE.model_copy(update={"governor": "powersave"})
-    assert fingerprint(other, used()) != fingerprint(MACHINE, used())
+    assert place(other) != place(MACHINE)
 
 
 def on_cores(kind: str, mask: str, fastest_ns: int) -> Record:
@@ -251,12 +250,12 @@ def on_cores(kind: str, mask: str, fastest_ns: int) -> Record:
 
 def test_cores_of_another_kind_are_another_machine_and_never_compared() -> None:
     rows, _ = rows_of([on_cores("big", "c0", 2_000_000), on_cores("little", "f", 8_000_000), record()])
-    assert len({row.machine_fingerprint for row in rows}) == 3
-    assert {row.cores for row in rows} == {"big", "little", None}
+    assert len({row.place for row in rows}) == 3
+    assert {row.conditions.cores for row in rows} == {"big", "little", None}
     assert [row.relative.speed_up for row in rows if row.relative] == [1, 1, 1]
     labels = {row.label.partition(" ")[2] for row in rows}
     assert labels == {"(big cores)", "(little cores)", "(any cores)"}
-    assert any(row.machine_fingerprint.endswith("on big cores 6,7") for row in rows)
+    assert any(row.place.endswith("on big cores 6,7") for row in rows)
 
 
 def test_an_older_record_that_tells_its_cores_by_their_mask_only_stands_apart_too() -> None:
@@ -264,7 +263,7 @@ def test_an_older_record_that_tells_its_cores_by_their_mask_only_stands_apart_to
     settings = {name: value for name, value in old.runtime.settings.items() if name != "cores"}
     old = old.model_copy(update={"runtime": old.runtime.model_copy(update={"settings": settings})})
     rows, _ = rows_of([old, record()])
-    assert len({row.machine_fingerprint for row in rows}) == 2
+    assert len({row.place for row in rows}) == 2
 
 
 def test_the_newest_reference_is_taken_where_there_are_several() -> None:
@@ -332,7 +331,7 @@ def test_doubts_make_a_row_invalid() -> None:
 @given(st.integers(1, 10**9), st.integers(1, 10**7), st.integers(20, 200))
 def test_quantiles_of_a_row_never_cross(fastest_ns: int, step_ns: int, runs: int) -> None:
     row = summary(record(speed=speed(fastest_ns, step_ns, runs=runs)))
-    order = [row.latency_p05_ns, row.latency_p50_ns, row.latency_p90_ns, row.latency_p95_ns]
+    order = [row.speed.p05_ns, row.speed.p50_ns, row.speed.p90_ns, row.speed.p95_ns]
     known = [value for value in order if value is not None]
     assert known == sorted(known)
     assert all(math.isfinite(value) for value in known)

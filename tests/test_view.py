@@ -119,7 +119,7 @@ def test_conditions_leave_only_the_rows_that_meet_them() -> None:
     ]
     few = seen(hand_made(), where=("acer<=3 %",))
     assert {row.net for row in few.rows} == {"student", "teacher"}
-    assert all(row.acer is not None and row.acer <= 0.03 for row in few.rows)
+    assert all(row.accuracy is not None and row.accuracy.acer <= 0.03 for row in few.rows)
 
 
 def test_the_reference_serves_though_it_is_left_out() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.compression import figures
 from benchmarks.compression.measuring import KEPT
-from benchmarks.compression.studies import DRAWS, Arm, Study, arms, only, pairs, read
+from benchmarks.compression.studies import DRAWS, Arm, Study, arms, number, only, pairs, read
 from benchmarks.compression.trainings import (
     DOMAINS,
     RANK_DOMAIN,
@@ -106,13 +106,13 @@ def students(folders: Sequence[Path]) -> str:
                 row.run.rpartition("seed")[2],
                 row.model,
                 f"{row.precision} {row.format}, {row.runtime}",
-                units.count(row.params or 0),
-                f"{(row.latency_p50_ns or 0) / 1e6:.2f} ms",
+                units.count(round(number(row, "params"))),
+                f"{number(row, 'latency_p50') / 1e6:.2f} ms",
                 "" if ratio is None or ratio.speed_up is None else f"{ratio.speed_up:.1f}",
-                f"{percent(row.acer or 0)} {interval(study.draws(row))}",
+                f"{percent(number(row, 'acer'))} {interval(study.draws(row))}",
                 "" if ratio is None or ratio.accuracy_kept is None else percent(ratio.accuracy_kept),
                 "" if ratio is None or ratio.error_ratio is None else f"{ratio.error_ratio:.2f}",
-                f"{row.auc or 0:.4f}",
+                f"{number(row, 'auc'):.4f}",
             )
         )
     return "\n\n".join(
@@ -143,15 +143,15 @@ def distilled_against_teacher(study: Study) -> str:
                 kept_accuracy.append((1 - study.draws(student)) / (1 - study.draws(teacher)))
                 ratios.append(
                     (
-                        (1 - (student.acer or 0)) / (1 - (teacher.acer or 0)),
-                        (student.acer or 0) / (teacher.acer or 1),
+                        (1 - number(student, "acer")) / (1 - number(teacher, "acer")),
+                        number(student, "acer") / (number(teacher, "acer") or 1),
                     )
                 )
                 if student.relative is not None and student.relative.speed_up is not None:
                     speed_ups.append(student.relative.speed_up)
             accuracy = statistics.mean(value for value, _ in ratios)
             errors = statistics.mean(value for _, value in ratios)
-            params = only(mine, net=STUDENT, recipe="distill", precision=precision).params or 0
+            params = number(only(mine, net=STUDENT, recipe="distill", precision=precision), "params")
             faster = f"{min(speed_ups):.1f} to {max(speed_ups):.1f}" if speed_ups else "not measured"
             lines.append(
                 (
@@ -183,18 +183,18 @@ def distilled_against_alone(study: Study) -> str:
             if row.run == run and row.runtime == "onnxruntime" and row.precision == "fp32"
         ]
         alone, taught = only(mine, net=STUDENT, recipe=None), only(mine, net=STUDENT, recipe="distill")
-        difference = (taught.acer or 0) - (alone.acer or 0)
+        difference = number(taught, "acer") - number(alone, "acer")
         draws = study.draws(taught) - study.draws(alone)
         differences.append(difference)
         drawn.append(draws)
         lines.append(
             (
                 run.rpartition("seed")[2],
-                percent(alone.acer or 0),
-                percent(taught.acer or 0),
+                percent(number(alone, "acer")),
+                percent(number(taught, "acer")),
                 points(draws, difference),
-                f"{alone.auc or 0:.4f}",
-                f"{taught.auc or 0:.4f}",
+                f"{number(alone, 'auc'):.4f}",
+                f"{number(taught, 'auc'):.4f}",
             )
         )
     mean = statistics.mean(differences)
@@ -211,10 +211,10 @@ def unseen(by_name: dict[str, Arm]) -> str:
     lines = []
     uniform = by_name.get("uniform")
     for arm in by_name.values():
-        macs = [row.macs or 0 for row in arm.every]
+        macs = [number(row, "macs") for row in arm.every]
         times = [] if uniform is None else latency_ratios(arm, uniform)
         spread = [
-            statistics.stdev([row.acer or 0 for row in seeds])
+            statistics.stdev([number(row, "acer") for row in seeds])
             for seeds in arm.rows.values()
             if len(seeds) > 1
         ]
@@ -255,9 +255,9 @@ def unseen(by_name: dict[str, Arm]) -> str:
 def latency_ratios(arm: Arm, uniform: Arm) -> list[float]:
     """Of every run, because how busy the machine was differs between them."""
     return [
-        mine.latency_p50_ns / other.latency_p50_ns
+        mine.speed.p50_ns / other.speed.p50_ns
         for mine, other in pairs(arm, uniform)
-        if mine.latency_p50_ns is not None and other.latency_p50_ns is not None
+        if mine.speed is not None and other.speed is not None
     ]
 
 
@@ -269,7 +269,7 @@ def questions(by_name: dict[str, Arm]) -> str:
             continue
         arm, other = by_name[first], by_name[second]
         both = pairs(arm, other)
-        higher = sum((mine.auc or 0) > (theirs.auc or 0) for mine, theirs in both)
+        higher = sum(number(mine, "auc") > number(theirs, "auc") for mine, theirs in both)
         lines.append(
             (
                 what,
@@ -296,13 +296,13 @@ def rank(folder: Path) -> str:
         assert card.training is not None
         fitness.append(float(structure["fitness"]))
         losses.append(card.training.dev_results["loss"])
-        aucs.append(row.auc or 0.0)
+        aucs.append(number(row, "auc"))
         lines.append(
             (
                 str(number),
                 f"{fitness[-1]:.4f}",
                 f"{losses[-1]:.4f}",
-                percent(row.acer or 0),
+                percent(number(row, "acer")),
                 f"{aucs[-1]:.4f}",
             )
         )

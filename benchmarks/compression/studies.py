@@ -53,6 +53,11 @@ def read(folders: Iterable[Path]) -> Study:
     )
 
 
+def number(row: Row, column: str) -> float:
+    """Its number in a column of the report, 0 where there is none."""
+    return COLUMNS[column].number(row) or 0.0
+
+
 def only(rows: Iterable[Row], **wanted: str | None) -> Row:
     """The single row whose fields are these."""
     (match,) = [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
@@ -80,7 +85,7 @@ class Arm:
 
     def on(self, domain: str, column: str = "acer") -> float:
         """Mean of the seeds on one domain."""
-        return statistics.mean(getattr(row, column) or 0.0 for row in self.rows[domain])
+        return statistics.mean(number(row, column) for row in self.rows[domain])
 
     def mean(self, column: str = "acer") -> float:
         """Mean of the domains' means."""
@@ -92,7 +97,7 @@ def arms(folders: Sequence[Path]) -> dict[str, Arm]:
     study = read(folders)
     networks: dict[str, dict[str, list[Row]]] = {arm: {domain: [] for domain in DOMAINS} for arm in ARMS}
     for row in study.rows:
-        unseen_domain = (row.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
+        unseen_domain = (row.conditions.protocol or "").rpartition(" ")[2]  # of "A+B+C to D"
         networks[(row.recipe or "").removesuffix("-40M")][unseen_domain].append(row)
     return {
         name: Arm(

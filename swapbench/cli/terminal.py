@@ -142,11 +142,11 @@ def print_records(records: Sequence[Record], relative_to: str | None) -> None:
     """The compact table of a run."""
     from rich.console import Console
 
-    from swapbench.report.tables import table
+    from swapbench.report.tables import skins
 
     if records:
         Console(width=None if sys.stdout.isatty() else 140).print(
-            table.terminal_table(records, relative_to=relative_to)
+            skins.terminal_table(records, relative_to=relative_to)
         )
 
 

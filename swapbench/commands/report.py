@@ -90,10 +90,9 @@ def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> 
 def terminal_table(drawn: Table, query: Query) -> RichTable:
     """The table that was asked for, for a terminal; the usual one where nothing was."""
     from swapbench.report.tables import skins
-    from swapbench.report.tables import table as whole
     from swapbench.report.tables.view import view_of
 
-    return skins.as_rich(view_of(drawn, query)) if query else whole.as_rich(drawn)
+    return skins.as_rich(view_of(drawn, query)) if query else skins.usual_table(drawn)
 
 
 def published() -> str:

@@ -9,33 +9,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from swapbench import stats
 from swapbench.gate.policy import METRICS
 from swapbench.gate.verdict import changed
-from swapbench.records import OUTCOMES, Absent, Accuracy, Parity, Speed, Weight
+from swapbench.records import Absent, Accuracy, Parity, Speed, Weight
+from swapbench.report.rows.comparable import differences_of_place as differences_of_place
+from swapbench.report.rows.comparable import fields_differing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from swapbench.gate.policy import Budget, Policy
     from swapbench.gate.verdict import Outcome, Verdict
     from swapbench.operators import Change, Difference, Moved, Spread
     from swapbench.records import Power, Record
 
-_COMPARABLE_MACHINE = (
-    "name",
-    "device",
-    "system",
-    "abi",
-    "soc",
-    "logical_cores",
-    "memory_bytes",
-    "governor",
-    "emulated",
-)
-_COMPARABLE_RUNTIME = ("runtime", "package", "providers", "threads", "settings")
 _COMPARABLE_PLAN = (
     "threads",
     "slices_per_round",
@@ -169,36 +159,8 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
     """
     return (
         *differences_of_place(baseline, candidate),
-        *_differ("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
+        *fields_differing("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
     )
-
-
-def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """The same without the plan: device, runtime, flavour of its libraries, cores, delegate, threads."""
-    return (
-        *_differ("machine", baseline.machine, candidate.machine, _COMPARABLE_MACHINE),
-        *_differ("runtime", baseline.runtime, candidate.runtime, _COMPARABLE_RUNTIME),
-    )
-
-
-def _differ(what: str, one: object, other: object, names: Iterable[str]) -> Iterator[str]:
-    for field in names:
-        ours, theirs = (_compared_part(getattr(side, field), field) for side in (one, other))
-        if ours != theirs:
-            yield f"{what}.{field}: {_shown(ours)} and {_shown(theirs)}"
-
-
-def _compared_part(value: Any, field: str) -> object:
-    """Of the providers the first; of the settings those that were chosen, not how much a delegate took."""
-    if field == "settings":
-        return {name: text for name, text in value.items() if name not in OUTCOMES}
-    return value[:1] if field == "providers" else value
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={item}" for key, item in sorted(value.items())) or "none"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 # ---------------------------------------------------------------------------------------------- checks
@@ -298,12 +260,7 @@ def _not_measured(
 
 
 def _accuracy_differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    before, after = baseline.accuracy, candidate.accuracy
-    return tuple(
-        f"accuracy.{field}: {getattr(before, field)} and {getattr(after, field)}"
-        for field in _COMPARABLE_ACCURACY
-        if getattr(before, field) != getattr(after, field)
-    )
+    return tuple(fields_differing("accuracy", baseline.accuracy, candidate.accuracy, _COMPARABLE_ACCURACY))
 
 
 def _exact_check(name: str, metric: str, model: str, budget: Budget, before: float, after: float) -> Check:

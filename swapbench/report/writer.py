@@ -15,7 +15,7 @@ from swapbench.report.page.detail import detail_of
 from swapbench.report.page.document import page_html
 from swapbench.report.rows.fp32_parity import parities_of
 from swapbench.report.tables import html, latex
-from swapbench.report.tables.markdown import as_markdown
+from swapbench.report.tables.sections import as_markdown
 from swapbench.report.tables.table import as_csv, as_json, table_of
 from swapbench.report.tables.view import view_of
 

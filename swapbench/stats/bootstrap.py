@@ -88,6 +88,14 @@ def _times_drawn(slices_of_worker: tuple[int, ...], draws: int, seed: int) -> ND
     return times
 
 
+@functools.lru_cache(maxsize=16)
+def _by_slice(slices_of_worker: tuple[int, ...], draws: int, seed: int) -> Floats:
+    """`_times_drawn` as a product of matrices wants it: [slices in all, draws]."""
+    times = np.ascontiguousarray(_times_drawn(slices_of_worker, draws, seed).T, dtype=np.float64)
+    times.flags.writeable = False
+    return times
+
+
 def hierarchical_interval(
     workers: Sequence[Sequence[Sequence[float]]],
     q: float = MEDIAN,
@@ -109,14 +117,14 @@ def hierarchical_interval(
         draws: number of replicates.
         seed: of the random numbers.
     """
-    values, owner, drawn = _drawn(workers, draws, seed)
-    times = drawn.astype(np.float64)
-    due = np.maximum(np.ceil(q * (times @ np.bincount(owner)) - 1e-9), 1)
+    values, owner, _ = _drawn(workers, draws, seed)
+    times = _by_slice(tuple(len(worker) for worker in workers), draws, seed)
+    due = np.maximum(np.ceil(q * (np.bincount(owner).astype(np.float64) @ times) - 1e-9), 1)
 
     def draws_at_most(index: int) -> int:
         """How many replicates are `values[index]` or less."""
-        runs = np.bincount(owner[: index + 1], minlength=times.shape[1])
-        return int(np.count_nonzero(times @ runs >= due))
+        runs = np.bincount(owner[: index + 1], minlength=len(times)).astype(np.float64)
+        return int(np.count_nonzero(runs @ times >= due))
 
     tail = (1 - confidence) / 2
     low, high = (

@@ -3,7 +3,7 @@
 A row dominates another one when it is at least as good in every column and better in one, in each column's own direction; so
 equal rows do not dominate each other. The front is what nothing dominates. How sure it is: the share of draws in which a
 row is on the front, where a draw gives every row another value that it might have had (see `report.draws`). Only rows
-of the same device, and where an error rate is among the columns of the same data and protocol, are compared.
+that may be compared in every column (`report.rows.comparable`) dominate each other.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import numpy as np
 from swapbench import units
 from swapbench.errors import UserError
 from swapbench.report.choose.resampling import DRAWS, NOTHING, draws_of, is_counted, may_move
-from swapbench.report.rows.comparable import names_of
+from swapbench.report.rows.comparable import asked_by, differing, names_of, rivals, sets_of
 from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.comparable import Condition
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column, Constraint
+    from swapbench.report.tables.column import Column
+    from swapbench.report.tables.columns import Constraint
 
     Floats = NDArray[np.float64]
     Mask = NDArray[np.bool_]
@@ -125,42 +127,115 @@ def comparisons(
                 f"{column.name} cannot be ranked: neither more nor less of it is better",
                 remedy=f"One of: {', '.join(one.name for one in COLUMNS.values() if one.better)}",
             )
-    found = []
-    for machine, data, members in groups_of(rows, columns):
-        judged = [row for row in members if all(column.number(row) is not None for column in columns)]
-        missing = tuple(
-            NotJudged(row, _why_missing(row, columns))
-            for row in members
-            if any(column.number(row) is None for column in columns)
-        )
-        standings, drawn, methods = _standings(judged, columns, evidence, draws, seed)
-        found.append(Comparison(machine, data, tuple(columns), standings, missing, drawn, methods))
-    return tuple(found)
+    lacking = {
+        row.label: _why_missing(row, columns)
+        for row in rows
+        if any(column.number(row) is None for column in columns)
+    }
+    judged = [row for row in rows if row.label not in lacking]
+    results: dict[tuple[int, ...], _Result] = {}
+    standing_of: dict[str, tuple[Standing, _Result]] = {}
+    for like in rivals(judged, columns):
+        if like.rivals not in results:
+            among = [judged[place] for place in like.rivals]
+            results[like.rivals] = _result(among, columns, evidence, draws, seed)
+        result = results[like.rivals]
+        for place in like.members:
+            label = judged[place].label
+            standing_of[label] = (result.standings[label], result)
+    return tuple(
+        _comparison(machine, data, members, tuple(columns), standing_of, lacking)
+        for machine, data, members in groups_of(rows, columns)
+    )
 
 
-def groups_of(rows: Sequence[Row], columns: Iterable[Column]) -> tuple[tuple[str, str, tuple[Row, ...]], ...]:
-    """(device, data, rows) of what may be compared by these columns, in the order of the rows; data is "" where no column needs it.
+@dataclass(frozen=True)
+class _Result:
+    """Rows that are compared with each other, by label, and how their shares were made."""
 
-    Rows without accuracy belong to no data: where a column needs it they are a group of their own.
+    standings: dict[str, Standing]
+    draws: int
+    methods: tuple[str, ...]
+
+
+def _comparison(
+    machine: str,
+    data: str,
+    members: Sequence[Row],
+    columns: tuple[Column, ...],
+    standing_of: Mapping[str, tuple[Standing, _Result]],
+    lacking: Mapping[str, str],
+) -> Comparison:
+    judged = [standing_of[row.label] for row in members if row.label not in lacking]
+    return Comparison(
+        machine,
+        data,
+        columns,
+        tuple(standing for standing, _ in judged),
+        tuple(NotJudged(row, lacking[row.label]) for row in members if row.label in lacking),
+        min((result.draws for _, result in judged), default=0),
+        tuple(dict.fromkeys(method for _, result in judged for method in result.methods)),
+    )
+
+
+def groups_of(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[str, str, tuple[Row, ...]], ...]:
+    """(device, data, rows) of sets whose rows may all be compared in these columns, in the order of the rows.
+
+    data is "" where no column depends on it. Rows without accuracy belong to no data: where a column needs it they are a
+    group of their own. The names of a group tell it from the others.
     """
-    parts = {part for column in columns for part in column.part.split()}
-    names = names_of(rows)
-    digests: dict[tuple[str | None, str | None], set[str]] = {}
+    asked = asked_by(columns)
+    sets = [tuple(rows[place] for place in places) for places in sets_of(rows, columns)]
+    digests: dict[tuple[str, str], set[str]] = {}
     for row in rows:
-        if row.dataset_digest is not None:
-            digests.setdefault((row.dataset, row.protocol), set()).add(row.dataset_digest)
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        # more than the names only where another place or other data have the same ones
-        machine = names[row.machine_fingerprint]
-        if parts & {"paced", "power"} and row.paced_fps is not None:
-            machine += f", {row.paced_fps:g} frames a second"
-        data = ""
-        if "accuracy" in parts and row.dataset_digest is not None:
-            digest = f" ({row.dataset_digest[:8]})" if len(digests[row.dataset, row.protocol]) > 1 else ""
-            data = f"{row.dataset}{digest}, {row.protocol}"
-        groups.setdefault((machine, data), []).append(row)
-    return tuple((machine, data, tuple(members)) for (machine, data), members in groups.items())
+        if row.accuracy is not None:
+            known = digests.setdefault((row.accuracy.dataset, row.accuracy.protocol), set())
+            known.add(row.accuracy.dataset_digest)
+    places = names_of(rows)
+    names = [", ".join(dict.fromkeys(places[row.place] for row in members)) for members in sets]
+    if "frame_rate" in asked:
+        rates = [members[0].conditions.frame_rate for members in sets]
+        names = [
+            name if rate is None else f"{name}, {rate:g} frames a second"
+            for name, rate in zip(names, rates, strict=True)
+        ]
+    data = []
+    for members in sets:
+        scored = members[0].accuracy if "data" in asked else None
+        if scored is None:
+            data.append("")
+        else:
+            several = len(digests[scored.dataset, scored.protocol]) > 1
+            digest = f" ({scored.dataset_digest[:8]})" if several else ""
+            data.append(f"{scored.dataset}{digest}, {scored.protocol}")
+    return tuple(zip(_told_apart(names, data, sets, asked), data, sets, strict=True))
+
+
+def _told_apart(
+    names: list[str], data: Sequence[str], sets: Sequence[Sequence[Row]], asked: frozenset[Condition]
+) -> list[str]:
+    """The names of sets, with the conditions that tell sets of one name and one data set apart."""
+    for condition, words in _TELLING.items():
+        groups: dict[tuple[str, str], set[str]] = {}
+        texts = [", ".join(dict.fromkeys(map(words, members))) for members in sets]
+        for name, of, text in zip(names, data, texts, strict=True):
+            groups.setdefault((name, of), set()).add(text)
+        if condition in asked:
+            names = [
+                f"{name}, {text}" if len(groups[name, of]) > 1 and text else name
+                for name, of, text in zip(names, data, texts, strict=True)
+            ]
+    return names
+
+
+_TELLING: dict[Condition, Callable[[Row], str]] = {
+    "threads": lambda row: f"{row.used.threads} thread{'s' * (row.used.threads != 1)}",
+    "meter": lambda row: f"{row.conditions.meter}" if row.energy else "",
+    "scope": lambda row: f"{row.conditions.scope}" if row.energy else "",
+    "version": lambda row: f"{row.runtime} {row.used.version}",
+    "settings": lambda row: row.conditions.settings,
+    "reference": lambda row: f"against {row.conditions.reference}" if row.relative else "",
+}
 
 
 def _why_missing(row: Row, columns: Iterable[Column]) -> str:
@@ -168,16 +243,17 @@ def _why_missing(row: Row, columns: Iterable[Column]) -> str:
     return "; ".join(f"no {column.title}: {column.absent(row) or 'not measured'}" for column in lacking)
 
 
-def _standings(
+def _result(
     rows: Sequence[Row], columns: Sequence[Column], evidence: Evidence, draws: int, seed: int
-) -> tuple[tuple[Standing, ...], int, tuple[str, ...]]:
-    if not rows:
-        return (), 0, ()
+) -> _Result:
     sign = np.array([1.0 if column.better == "lower" else -1.0 for column in columns])
     values = np.array([[column.number(row) for column in columns] for row in rows], dtype=np.float64) * sign
     front = on_front(values)
     if draws == 0 or len(rows) == 1:
-        return tuple(Standing(row, bool(one), None) for row, one in zip(rows, front, strict=True)), 0, ()
+        standings = {
+            row.label: Standing(row, bool(is_front), None) for row, is_front in zip(rows, front, strict=True)
+        }
+        return _Result(standings, 0, ())
     near = [int(place) for place in np.flatnonzero(_near_the_front(rows, columns, values))]
     draws = min(draws, max(_DRAWN_VALUES // len(near), _FEWEST_DRAWS))
     drawn = [
@@ -187,11 +263,11 @@ def _standings(
     shares = np.zeros(len(rows))
     shares[near] = shares_on_front(np.stack([one.values.T for one in drawn], axis=-1) * sign)
     methods = tuple(dict.fromkeys(method for one in drawn for method in one.methods))
-    standings = tuple(
-        Standing(row, bool(is_front), float(share))
+    standings = {
+        row.label: Standing(row, bool(is_front), float(share))
         for row, is_front, share in zip(rows, front, shares, strict=True)
-    )
-    return standings, draws, methods
+    }
+    return _Result(standings, draws, methods)
 
 
 def _near_the_front(rows: Sequence[Row], columns: Sequence[Column], values: Floats) -> Mask:
@@ -245,7 +321,7 @@ def recommend(
     """
     if minimise is not None and not minimise.better:
         raise UserError(f"{minimise.name} cannot be minimised: neither more nor less of it is better")
-    columns = [one.column for one in constraints] + ([minimise] if minimise else [])
+    columns = [*(one.column for one in constraints), minimise or COLUMNS["latency_p50"]]
     return tuple(
         _recommendation(machine, data, members, tuple(constraints), minimise)
         for machine, data, members in groups_of(rows, columns)
@@ -307,8 +383,11 @@ def _cost(rows: Sequence[Row], minimise: Column | None) -> tuple[Column, str]:
         return latency, "because no energy was measured"
     if lacking:
         return latency, f"because energy is not known of {_some([row.label for row in lacking])}"
-    if len({(row.energy[0].meter, row.energy[0].scope) for row in rows}) > 1:
+    differ = {name for row in rows for name in differing(rows[0], row, energy.conditions)}
+    if differ & {"meter", "scope"}:
         return latency, "because the energies come from different meters"
+    if differ:
+        return latency, "because the energies were measured at different frame rates"
     return energy, "above idle, which every candidate has"
 
 
@@ -317,7 +396,11 @@ def _rank(cost: Column) -> Callable[[Row], tuple[float, float, str]]:
         value = cost.number(row)
         if value is None:
             return (math.inf, math.inf, row.label)
-        return (value if cost.better == "lower" else -value, row.latency_p50_ns or math.inf, row.label)
+        return (
+            value if cost.better == "lower" else -value,
+            row.speed.p50_ns if row.speed else math.inf,
+            row.label,
+        )
 
     return rank
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from swapbench.pad.score_files import ScoreFile
     from swapbench.records import Record
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column
+    from swapbench.report.tables.column import Column
 
     Floats = NDArray[np.float64]
 
@@ -155,7 +155,9 @@ def _number(text: str) -> int:
 
 def _confidence(row: Row, evidence: Evidence) -> float:
     record = evidence.record(row)
-    return record.plan.confidence if record else row.latency_confidence or 0.95
+    if record is not None:
+        return record.plan.confidence
+    return row.speed.confidence if row.speed else 0.95
 
 
 def _from_interval(value: float, bounds: tuple[float, float], confidence: float, normal: Floats) -> Floats:

@@ -32,6 +32,7 @@ from swapbench.report.figures.style import (
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
+from swapbench.report.rows.summary import data_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -91,12 +92,13 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, 
     points: list[DetPoint] = []
     left_out: list[str] = []
     curves: dict[str, int] = {}
-    data = {(row.dataset_digest, row.protocol) for row in rows if row.dataset_digest is not None}
+    data = {(row.conditions.data, row.conditions.protocol) for row in rows if row.accuracy}
     places = names_of(rows)
     for row in rows:
         parts = [row.format, row.runtime]
-        parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
-        parts += [places[row.machine_fingerprint]] * (len(places) > 1)
+        if row.accuracy and len(data) > 1:
+            parts.append(data_name(row.accuracy))
+        parts += [places[row.place]] * (len(places) > 1)
         panel = ", ".join(parts)
         found = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
         if not found:

@@ -27,7 +27,7 @@ from swapbench.report.figures.style import (
     shortened,
     table_csv,
 )
-from swapbench.report.tables.cells import DOUBTFUL
+from swapbench.report.tables.column import DAGGER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.summary import Latency, Row
     from swapbench.report.tables.table import Table
 
 ROWS_AT_MOST = 40
@@ -69,30 +69,32 @@ def distributions_of(
     left_out: list[str] = []
     for row in rows:
         record = evidence.record(row)
-        speed = record.speed if record else None
-        if not isinstance(speed, Speed) or row.latency_p50_ns is None or len(found) == ROWS_AT_MOST:
+        measured = record.speed if record else None
+        if not isinstance(measured, Speed) or row.speed is None or len(found) == ROWS_AT_MOST:
             left_out.append(row.label)
         else:
-            runs_ns = np.array(speed.runs_ns, dtype=np.float64)
-            found.append(_distribution(row, np.maximum(runs_ns, 1.0)))
+            runs_ns = np.array(measured.runs_ns, dtype=np.float64)
+            found.append(_distribution(row, row.speed, np.maximum(runs_ns, 1.0)))
     return tuple(found), tuple(left_out)
 
 
-def _distribution(row: Row, runs_ns: np.ndarray[tuple[int], np.dtype[np.float64]]) -> Distribution:
+def _distribution(
+    row: Row, speed: Latency, runs_ns: np.ndarray[tuple[int], np.dtype[np.float64]]
+) -> Distribution:
     bins = np.floor(np.log10(runs_ns) * BINS_A_DECADE).astype(np.intp)
     first = int(bins.min())
     counts = np.bincount(bins - first)
     edges = 10.0 ** ((first + np.arange(len(counts) + 1)) / BINS_A_DECADE)
     return Distribution(
         label=row.label,
-        machine=row.machine_fingerprint,
+        machine=row.place,
         model=row.model,
         precision=row.precision,
         doubtful=bool(row.doubts),
-        p50_ns=row.latency_p50_ns or 0.0,
-        p50_low_ns=row.latency_p50_low_ns,
-        p50_high_ns=row.latency_p50_high_ns,
-        p90_ns=row.latency_p90_ns,
+        p50_ns=speed.p50_ns,
+        p50_low_ns=speed.p50_low_ns,
+        p50_high_ns=speed.p50_high_ns,
+        p90_ns=speed.p90_ns,
         edges_ns=tuple(edges.tolist()),
         runs=tuple(counts.tolist()),
     )
@@ -132,7 +134,7 @@ def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] =
     """The figure itself; call it inside `rc_context(on.rc)`. `found` must not be empty."""
     models = Looks.of(one.model for one in found)
     machines = list(dict.fromkeys(one.machine for one in found))
-    names = {id(one): one.label + (DOUBTFUL if one.doubtful else "") for one in found}
+    names = {id(one): one.label + (f" {DAGGER}" if one.doubtful else "") for one in found}
     left_in, longest = left_for(names.values(), on)
     keys = [
         models.key(

@@ -1,6 +1,6 @@
 """The Pareto figure: any two columns against each other, with intervals, the front, and how sure each of its files is of it.
 
-A panel holds what may be compared: one machine, and where an error rate is drawn one data set and protocol.
+A panel holds rows that may all be compared with each other in both columns (see report.rows.comparable).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from swapbench.report.figures.style import (
     shortened,
     table_csv,
 )
-from swapbench.report.tables.cells import DOUBTFUL
+from swapbench.report.tables.column import DAGGER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.figures.labels import Box
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column
+    from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
 SMALLEST_PT2, LARGEST_PT2 = 13.0, 80.0
@@ -108,7 +108,7 @@ def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) ->
         y=y.number(row) or 0.0,
         y_low=y_low,
         y_high=y_high,
-        file_bytes=row.file_bytes,
+        file_bytes=row.weight.file_bytes if row.weight else None,
         data_simulated=bool(row.data_simulated),
         doubtful=bool(row.doubts),
         on_front=standing.on_front,
@@ -369,7 +369,7 @@ def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
 def label_text(point: Point) -> str:
     """What stands beside a point: its name, a dagger where it is doubtful, how often it is on the front."""
     share = "" if point.share_on_front is None else f" {100 * point.share_on_front:.0f} %"
-    return f"{shortened(point.label, 36)}{DOUBTFUL if point.doubtful else ''}{share}"
+    return f"{shortened(point.label, 36)}{f' {DAGGER}' if point.doubtful else ''}{share}"
 
 
 def labelled(points: Sequence[Point], on: Page) -> list[Point]:

@@ -26,6 +26,7 @@ from swapbench.report.figures.style import (
     shortened,
 )
 from swapbench.report.rows.comparable import names_of
+from swapbench.report.rows.summary import data_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,18 +60,20 @@ class SpeciesPoint:
 
 def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str, ...]]:
     """The points of the figure, and the labels of rows without APCER or beyond what a page can show."""
-    scored = [row for row in rows if row.apcer_by_species]
-    data = {(row.dataset_digest, row.protocol) for row in scored}
+    scored = [row for row in rows if row.accuracy and row.accuracy.apcer_by_species]
+    data = {(row.conditions.data, row.conditions.protocol) for row in scored}
     places = names_of(scored)
     points: list[SpeciesPoint] = []
-    left_out = [row.label for row in rows if not row.apcer_by_species]
+    left_out = [row.label for row in rows if not (row.accuracy and row.accuracy.apcer_by_species)]
     lines: set[tuple[str, str]] = set()
     for row in scored:
+        assert row.accuracy is not None
+        species = row.accuracy.apcer_by_species
         parts = [row.model, row.format, row.runtime]
-        parts += [f"{row.dataset} {(row.dataset_digest or '')[:6]} {row.protocol}"] * (len(data) > 1)
-        parts += [places[row.machine_fingerprint]] * (len(places) > 1)
+        parts += [data_name(row.accuracy)] * (len(data) > 1)
+        parts += [places[row.place]] * (len(places) > 1)
         block = ", ".join(parts)
-        more = lines | {(block, ""), *((block, one.species) for one in row.apcer_by_species)}
+        more = lines | {(block, ""), *((block, name) for name in species)}
         if len(more) > LINES_AT_MOST:
             left_out.append(row.label)
             continue
@@ -81,15 +84,15 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
                 block=block,
                 model=row.model,
                 precision=row.precision,
-                species=one.species,
-                apcer=one.apcer,
-                apcer_low=one.low,
-                apcer_high=one.high,
+                species=name,
+                apcer=one.rate,
+                apcer_low=one.interval.low,
+                apcer_high=one.interval.high,
                 errors=one.errors,
                 trials=one.trials,
                 data_simulated=bool(row.data_simulated),
             )
-            for one in row.apcer_by_species
+            for name, one in sorted(species.items())
         ]
     return tuple(points), tuple(left_out)
 

@@ -71,9 +71,7 @@ def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     count: dict[str, int] = {}
     for row in rows:
         ratios = row.relative
-        panel = f"{row.format}, {row.runtime}" + (
-            f", {places[row.machine_fingerprint]}" if len(places) > 1 else ""
-        )
+        panel = f"{row.format}, {row.runtime}" + (f", {places[row.place]}" if len(places) > 1 else "")
         if ratios is None or count.get(panel, 0) == LINES_AT_MOST:
             left_out.append(row.label)
             continue

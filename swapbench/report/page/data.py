@@ -10,19 +10,22 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
+from swapbench.records import PeakMemory
 from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
-from swapbench.report.rows.comparable import names_of
-from swapbench.report.tables import cells
-from swapbench.report.tables.columns import COLUMNS, column
+from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
+from swapbench.report.rows.summary import worst_species
+from swapbench.report.rows.values import at
+from swapbench.report.tables.columns import COLUMNS, bare_percent, column
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from swapbench.records import Accuracy, FoldErrors, Parity
     from swapbench.report.page.detail import Detail
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column
+    from swapbench.report.rows.summary import Energy, PacedLatency, Row
+    from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
 SAMPLES_IN_ALL = 400_000
@@ -94,12 +97,13 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
         "samples_a_record": SAMPLES_A_RECORD,
         "sections": _SECTIONS,
         "first_shown": _first_shown(table),
+        "of_one_runtime": OF_ONE_RUNTIME,
         "columns": [_column(one, rows, pool) for one in shown],
         "facts": [one for one in facts if any(one["texts"])],
         "facets": _facets(table),
         "rows": {
             "id": [f"{row.run}/{row.record_id}" for row in rows],
-            "group": _groups(rows),
+            "conditions": _conditions(rows, pool),
             "doubts": [[pool(one.model_dump()) for one in row.doubts] for row in rows],
             "missing": [[pool(_missing(one.quantity, one.reason, one.remedy)) for one in row.missing] for row in rows],
             "machine": [pool(one.machine) for one in own],
@@ -111,8 +115,8 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
             "data": [pool(_data(row)) for row in rows],
             "runs": [one.runs for one in own],
             "samples_ns": [thinned(one.samples_ns, at_most) for one in own],
-            "species": [[[one.species, one.errors, one.trials] for one in row.apcer_by_species] for row in rows],
-            "folds": [[_fold(one) for one in row.folds] for row in rows],
+            "species": [_species(row) for row in rows],
+            "folds": [[_fold(one) for one in row.accuracy.folds] if row.accuracy else [] for row in rows],
             "parity": [_parity(by_record.get((row.run, row.record_id))) for row in rows],
         },
         "pool": pool.values,
@@ -138,16 +142,17 @@ class _Pool:
 
 
 def _columns(table: Table) -> tuple[Column, ...]:
-    return (*COLUMNS.values(), *(column(f"apcer.{name}", table.rows) for name in table.species))
+    listed = (one for one in COLUMNS.values() if one.listed)
+    return (*listed, *(column(f"apcer.{name}", table.rows) for name in table.species))
 
 
 def _first_shown(table: Table) -> list[str]:
     names = list(_FIRST_SHOWN)
     if len(table.machines) > 1:
         names.insert(1, "device")
-    if any(row.paced_p50_ns is not None for row in table.rows):
+    if any(row.paced is not None for row in table.rows):
         names += ["paced_p50", "paced_missed"]
-    if any(row.device_samples is not None for row in table.rows):
+    if any(row.device_parity is not None for row in table.rows):
         names += ["device_difference", "device_flips"]
     if any(row.energy for row in table.rows):
         names.append("energy")
@@ -169,6 +174,7 @@ def _column(one: Column, rows: Sequence[Row], pool: _Pool) -> dict[str, Any]:
         "better": one.better,
         "numeric": one.numeric,
         "section": _section(one),
+        "conditions": sorted(one.conditions),
         "values": values,
         "low": [_finite(pair[0]) if pair else None for pair in bounds] if has_bounds else None,
         "high": [_finite(pair[1]) if pair else None for pair in bounds] if has_bounds else None,
@@ -196,24 +202,29 @@ def _missing(quantity: str, reason: str, remedy: str) -> dict[str, str]:
     return {"quantity": quantity, "reason": reason, "remedy": remedy}
 
 
-def _groups(rows: Sequence[Row]) -> list[int]:
-    """Rows with the same number may be compared: one machine, one data set and protocol."""
-    seen: dict[tuple[object, ...], int] = {}
-    keys = [(row.machine_fingerprint, row.dataset_digest, row.protocol) for row in rows]
-    return [seen.setdefault(key, len(seen)) for key in keys]
+def _species(row: Row) -> list[list[Any]]:
+    errors = row.accuracy.apcer_by_species if row.accuracy else {}
+    return [[name, one.errors, one.trials] for name, one in sorted(errors.items())]
+
+
+def _conditions(rows: Sequence[Row], pool: _Pool) -> dict[str, list[int]]:
+    """Under which conditions each row was measured: the values that must be equal, by the names that columns depend on."""
+    return {name: [pool(value_of(row, name)) for row in rows] for name in ("runtime", *CONDITIONS)}
 
 
 def _facets(table: Table) -> list[dict[str, Any]]:
     """Filters that can tell rows apart: their values in the order of the table, and the place of each row's value."""
     names = names_of(table.rows)
     of: Mapping[str, Callable[[Row], str]] = {
-        "device": lambda row: names[row.machine_fingerprint],
+        "device": lambda row: names[row.place],
         "net": lambda row: row.net,
         "recipe": lambda row: row.recipe or "none",
         "precision": lambda row: row.precision,
         "format": lambda row: row.format,
         "runtime": lambda row: row.runtime,
-        "data": lambda row: "not scored" if row.dataset is None else f"{row.dataset}, {row.protocol}",
+        "data": lambda row: (
+            "not scored" if row.accuracy is None else f"{row.accuracy.dataset}, {row.accuracy.protocol}"
+        ),
         "doubts": lambda row: "doubtful" if row.doubts else "no doubts",
     }
     facets = []
@@ -227,14 +238,17 @@ def _facets(table: Table) -> list[dict[str, Any]]:
 
 
 def _data(row: Row) -> str:
-    if row.dataset is None:
-        return ""
-    return f"{row.dataset}, protocol {row.protocol}, digest {row.dataset_digest}"
+    scored = row.accuracy
+    return (
+        ""
+        if scored is None
+        else f"{scored.dataset}, protocol {scored.protocol}, digest {scored.dataset_digest}"
+    )
 
 
-def _fold(one: Any) -> list[str]:
-    rates = (one.apcer, one.bpcer, one.acer, one.hter_source_dev, one.auc)
-    return [one.fold, *map(cells.bare_percent, rates), f"{one.bona_fide} + {one.attacks}"]
+def _fold(fold: FoldErrors) -> list[str]:
+    rates = (fold.apcer, fold.bpcer.rate, fold.acer, fold.hter, fold.auc)
+    return [fold.fold, *map(bare_percent, rates), f"{fold.bona_fide} + {fold.attacks}"]
 
 
 def _parity(one: RowParity | None) -> dict[str, Any] | None:
@@ -252,51 +266,67 @@ def _parity(one: RowParity | None) -> dict[str, Any] | None:
 # ---- Facts: what a detail says besides the columns ----
 
 
-def _joined(values: Sequence[object]) -> str:
-    return ", ".join(str(value) for value in values)
-
-
 def _speed_interval(row: Row) -> str:
-    if row.latency_confidence is None:
+    speed = row.speed
+    if speed is None:
         return ""
-    return (
-        f"{100 * row.latency_confidence:g} %, bootstrap over {row.workers} fresh processes and their slices"
-    )
+    return f"{100 * speed.confidence:g} %, bootstrap over {speed.workers} fresh processes and their slices"
 
 
-def _presentations(row: Row) -> str:
-    if row.bona_fide is None:
-        return ""
-    text = f"{row.bona_fide} bona fide, {row.attacks} attacks, {row.failures_to_acquire} failures to acquire"
-    if row.failures_to_acquire and row.failures_bona_fide is not None:
-        text += f" ({row.failures_bona_fide} bona fide, {row.failures_attacks} attacks)"
-    return text if row.subjects is None else f"{text}; {row.subjects} people"
+def _presentations(accuracy: Accuracy) -> str:
+    lost = accuracy.failures_to_acquire
+    text = f"{accuracy.bona_fide} bona fide, {accuracy.attacks} attacks, {lost} failures to acquire"
+    by_class = accuracy.failures_by_class
+    if lost and by_class:
+        text += f" ({by_class.get('bona_fide')} bona fide, {by_class.get('attack')} attacks)"
+    return text if accuracy.subjects is None else f"{text}; {accuracy.subjects} people"
 
 
-def _frames(row: Row) -> str:
-    return "" if row.frames is None else f"{row.frames}, {row.frames_without_score} of them without a score"
+def _frames(accuracy: Accuracy) -> str:
+    frames = accuracy.frames
+    return "" if frames is None else f"{frames}, {accuracy.frames_without_score} of them without a score"
 
 
-def _spread(row: Row) -> str:
-    return "" if row.acer_sd is None else f"{cells.bare_percent(row.acer_sd)} percentage points"
+def _spread(accuracy: Accuracy) -> str:
+    sd = accuracy.acer_sd
+    return "" if sd is None else f"{bare_percent(sd)} percentage points"
+
+
+def _threshold(accuracy: Accuracy) -> str:
+    threshold = accuracy.threshold
+    return "" if threshold is None else f"{units.significant(threshold)} ({accuracy.threshold_rule})"
 
 
 def _simulated(row: Row) -> str:
     return SIMULATED if row.data_simulated else ""
 
 
+def _energy(energy: Energy) -> str:
+    """Above idle with its uncertainty; where the meter cannot resolve it, the bound and not the estimate."""
+    if not energy.resolved:
+        return f"< {units.energy(energy.limit_uj)}"
+    return f"{units.energy(energy.above_idle_uj)} ± {units.energy(energy.uncertainty_uj, 2)}"
+
+
+def _missed(paced: PacedLatency) -> str:
+    """'3 of 120' frames."""
+    if paced.frames is None or paced.missed is None:
+        return units.NOT_MEASURED
+    return f"{round(paced.missed * paced.frames)} of {paced.frames}"
+
+
 def _meters(row: Row) -> str:
     return "; ".join(
-        f"{one.meter}, {one.scope}: {cells.energy(one)} above idle, {units.energy(one.gross_uj)} with idle, {one.runs} runs"
+        f"{one.meter}, {one.scope}: {_energy(one)} above idle, {units.energy(one.gross_uj)} with idle, {one.runs} runs"
         for one in row.energy
     )
 
 
 def _memory(row: Row) -> str:
-    before = row.memory_before_load_bytes
-    return (
-        "" if before is None else f"{units.size(before)} of it before the model was loaded; {row.memory_kind}"
-    )
+    memory = at("weight.peak_memory")(row)
+    if not isinstance(memory, PeakMemory):
+        return ""
+    return f"{units.size(memory.before_load_bytes)} of it before the model was loaded; {memory.kind}"
 
 
 def _reference(row: Row) -> str:
@@ -305,46 +335,44 @@ def _reference(row: Row) -> str:
     return "this record itself" if row.relative.reference == row.label else row.relative.reference
 
 
-def _network_parity(row: Row) -> str:
-    if row.parity_samples is None or row.parity_max_abs_difference is None:
+def _parity_text(parity: Parity | None) -> str:
+    if parity is None:
         return ""
-    largest = units.significant(row.parity_max_abs_difference)
-    return f"largest score difference {largest}, {row.parity_decision_flips} of {row.parity_samples} decisions flip"
-
-
-def _device_parity(row: Row) -> str:
-    if row.device_samples is None or row.device_max_abs_difference is None:
-        return ""
-    largest = units.significant(row.device_max_abs_difference)
-    return f"largest score difference {largest}, {row.device_decision_flips} of {row.device_samples} decisions flip"
+    largest = units.significant(parity.max_abs_difference)
+    return f"largest score difference {largest}, {parity.decision_flips} of {parity.samples} decisions flip"
 
 
 def _at_frame_rate(row: Row) -> str:
-    if row.paced_fps is None or row.paced_p50_ns is None:
+    rate = row.conditions.frame_rate
+    if rate is None or row.paced is None:
         return ""
-    return f"{row.paced_fps:g} frames a second, {cells.frames(row)} were missed"
+    return f"{rate:g} frames a second, {_missed(row.paced)} were missed"
+
+
+def _of_accuracy(text: Callable[[Accuracy], str]) -> Callable[[Row], str]:
+    return lambda row: text(row.accuracy) if row.accuracy else ""
+
+
+def _runs(row: Row) -> str:
+    return f"{row.speed.runs} in {row.speed.workers} fresh processes" if row.speed else ""
 
 
 _FACTS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-    ("speed", "Runs", lambda row: "" if row.runs is None else f"{row.runs} in {row.workers} fresh processes"),
+    ("speed", "Runs", _runs),
     ("speed", "Interval of the median", _speed_interval),
-    ("speed", "Input", lambda row: row.input or ""),
+    ("speed", "Input", lambda row: row.speed.input if row.speed else ""),
     ("speed", "At a camera's rate", _at_frame_rate),
     ("weight", "Memory counted", _memory),
     ("accuracy", "What the data are", _simulated),
-    ("accuracy", "Standard deviation over folds", _spread),
-    (
-        "accuracy",
-        "Threshold",
-        lambda row: "" if row.threshold is None else f"{units.significant(row.threshold)} ({row.threshold_rule})",
-    ),
-    ("accuracy", "Worst attack species", lambda row: _joined(row.apcer_worst_species)),
-    ("accuracy", "Presentations", _presentations),
-    ("accuracy", "Frames", _frames),
-    ("accuracy", "Face boxes", lambda row: row.faces or ""),
-    ("accuracy", "Rests on", lambda row: "; ".join(row.basis)),
+    ("accuracy", "Standard deviation over folds", _of_accuracy(_spread)),
+    ("accuracy", "Threshold", _of_accuracy(_threshold)),
+    ("accuracy", "Worst attack species", _of_accuracy(lambda accuracy: ", ".join(worst_species(accuracy)))),
+    ("accuracy", "Presentations", _of_accuracy(_presentations)),
+    ("accuracy", "Frames", _of_accuracy(_frames)),
+    ("accuracy", "Face boxes", _of_accuracy(lambda accuracy: accuracy.faces)),
+    ("accuracy", "Rests on", _of_accuracy(lambda accuracy: "; ".join(accuracy.basis))),
     ("power", "Meters", _meters),
     ("relative", "Reference", _reference),
-    ("parity", "Against the PyTorch network", _network_parity),
-    ("parity", "On the device, against the desktop", _device_parity),
+    ("parity", "Against the PyTorch network", lambda row: _parity_text(row.parity)),
+    ("parity", "On the device, against the desktop", lambda row: _parity_text(row.device_parity)),
 )  # fmt: skip

@@ -1,15 +1,18 @@
-"""Rows in the order of a table, with labels that tell them apart, each held against its reference: from two rows to ratios.
+"""Rows in the order of a table, with labels that tell them apart, each with its ratios to its reference.
 
-A row is compared only with one of the same place (`report.places`), format, runtime, version, threads and settings.
+A row's reference is a row of the same machine, cores, libraries, format, runtime, version, threads and settings.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import UnknownName
 from swapbench.records import PRECISIONS
+from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
 from swapbench.report.rows.summary import Missing, Relative, Row, summary
+from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,8 +27,11 @@ def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[
 
     Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference of a
     row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with the most MACs)
-    in fp32 of the same place (see report.places), format, runtime, version, threads and settings; where there are several, the newest.
-    Raises UnknownName when no record is of the network `relative_to`.
+    in fp32 of the same machine, cores, libraries, format, runtime, version, threads and settings; where there are several,
+    the newest.
+
+    Raises:
+        UnknownName: no record is of the network `relative_to`.
     """
     return compared_rows(map(summary, records), relative_to)
 
@@ -39,15 +45,17 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
     references = _references(rows, name)
     compared = []
     for row in rows:
-        reference = references.get(_place(row))
+        reference = references.get(_setup(row))
         if reference is None:
-            under = f"{row.runtime} {row.runtime_version} with {row.threads} thread{'s' * (row.threads != 1)}"
+            threads = row.used.threads
+            under = f"{row.runtime} {row.used.version} with {threads} thread{'s' * (threads != 1)}"
             under += " and the same settings" * bool(row.settings)
             reason = f"no fp32 {row.format} record of {name} under {under} on the same machine"
             why = Missing("reference", reason, "Measure it in the same run")
             compared.append(_changed(row, missing=(*row.missing, why)))
         else:
-            compared.append(_changed(row, relative=relative(row, reference)))
+            conditions = replace(row.conditions, reference=reference.label)
+            compared.append(_changed(row, relative=relative(row, reference), conditions=conditions))
     return tuple(compared), name
 
 
@@ -58,34 +66,44 @@ def _changed(row: Row, **values: Any) -> Row:
     return changed
 
 
+_REDUCTIONS = {
+    "speed_up": (SAME_SETUP, at("speed.p50_ns")),
+    "speed_up_p05": (SAME_SETUP, at("speed.p05_ns")),
+    "size_reduction": (SAME_FILE, at("weight.file_bytes")),
+    "params_reduction": (SAME_FILE, at("weight.params")),
+    "macs_reduction": (SAME_FILE, at("weight.macs")),
+    "memory_reduction": (SAME_SETUP, at("weight.peak_memory.peak_bytes")),
+}
+"""reference / row, by what both must have in common for it."""
+
+
 def relative(row: Row, reference: Row) -> Relative:
-    """The ratios of a row to its reference. Accuracy is compared only on the same data and protocol."""
+    """The ratios of a row to its reference, each where the two may be compared in the number behind it."""
+    differ = frozenset(differing(row, reference, SAME_METER | SAME_DATA))
+    ratios = {
+        name: None if differ & conditions else _over(value(reference), value(row))
+        for name, (conditions, value) in _REDUCTIONS.items()
+    }
     itself = (row.run, row.record_id) == (reference.run, reference.record_id)
-    same_data = (row.dataset_digest, row.protocol) == (reference.dataset_digest, reference.protocol)
-    accuracy_kept = error_ratio = None
-    if same_data and row.acer is not None and reference.acer is not None:
-        accuracy_kept = _over(1 - row.acer, 1 - reference.acer)
-        error_ratio = _over(row.acer, reference.acer)
-    same_meter = bool(row.energy and reference.energy) and (
-        (row.energy[0].meter, row.energy[0].scope, row.paced_fps)
-        == (reference.energy[0].meter, reference.energy[0].scope, reference.paced_fps)
-    )
-    comparable = same_meter and row.energy[0].resolved and reference.energy[0].resolved
+    low = high = accuracy_kept = error_ratio = energy_reduction = None
+    if row.speed and reference.speed and not itself and not differ & SAME_SETUP:
+        low = _over(reference.speed.p50_low_ns, row.speed.p50_high_ns)
+        high = _over(reference.speed.p50_high_ns, row.speed.p50_low_ns)
+    if row.accuracy and reference.accuracy and not differ & SAME_DATA:
+        accuracy_kept = _over(1 - row.accuracy.acer, 1 - reference.accuracy.acer)
+        error_ratio = _over(row.accuracy.acer, reference.accuracy.acer)
+    if row.energy and reference.energy and not differ & SAME_METER:
+        ours, theirs = row.energy[0], reference.energy[0]
+        if ours.resolved and theirs.resolved:
+            energy_reduction = _over(theirs.above_idle_uj, ours.above_idle_uj)
     return Relative(
         reference=reference.label,
-        speed_up=_over(reference.latency_p50_ns, row.latency_p50_ns),
-        speed_up_low=None if itself else _over(reference.latency_p50_low_ns, row.latency_p50_high_ns),
-        speed_up_high=None if itself else _over(reference.latency_p50_high_ns, row.latency_p50_low_ns),
-        speed_up_p05=_over(reference.latency_p05_ns, row.latency_p05_ns),
-        size_reduction=_over(reference.file_bytes, row.file_bytes),
-        params_reduction=_over(reference.params, row.params),
-        macs_reduction=_over(reference.macs, row.macs),
-        memory_reduction=_over(reference.peak_memory_bytes, row.peak_memory_bytes),
+        speed_up_low=low,
+        speed_up_high=high,
         accuracy_kept=accuracy_kept,
         error_ratio=error_ratio,
-        energy_reduction=_over(reference.energy_above_idle_uj, row.energy_above_idle_uj)
-        if comparable
-        else None,
+        energy_reduction=energy_reduction,
+        **ratios,
     )
 
 
@@ -95,19 +113,19 @@ def _over(top: float | None, bottom: float | None) -> float | None:
 
 def _order(row: Row) -> tuple[object, ...]:
     precision = _PRECISIONS.index(row.precision) if row.precision in _PRECISIONS else len(_PRECISIONS)
-    kind = (row.net, row.recipe or "", row.format, row.runtime, precision, row.threads)
-    return (row.machine_fingerprint, *kind, row.runtime_version, row.time, row.record_id)
+    kind = (row.net, row.recipe or "", row.format, row.runtime, precision, row.used.threads)
+    return (row.place, *kind, row.used.version, row.time, row.record_id)
 
 
 def _with_labels(rows: list[Row]) -> list[Row]:
     """Rows whose labels are unique: what distinguishes equal file names is added only where it is needed."""
     tells: tuple[Callable[[Row], str], ...] = (
         lambda row: row.runtime,
-        lambda row: row.runtime_version,
-        lambda row: f"{row.threads} thread{'s' * (row.threads != 1)}",
+        lambda row: row.used.version,
+        lambda row: f"{row.used.threads} thread{'s' * (row.used.threads != 1)}",
         lambda row: row.machine,
-        lambda row: f"{row.cores or 'any'} cores",
-        lambda row: f"{row.flavour or 'official'} libraries",
+        lambda row: f"{row.conditions.cores or 'any'} cores",
+        lambda row: f"{row.used.settings.get('flavour') or 'official'} libraries",
         lambda row: row.run,
         lambda row: row.record_id,
     )
@@ -131,31 +149,25 @@ def _reference_name(rows: Sequence[Row], relative_to: str | None) -> str | None:
         if not any(relative_to in {row.net, row.model} for row in rows):
             raise UnknownName("network among these records", relative_to, {row.model for row in rows})
         return relative_to
-    counted = [row for row in rows if row.macs is not None]
-    heaviest = max((row.macs or 0 for row in counted), default=0)
-    return min((row.net for row in counted if row.macs == heaviest), default=None)
+    macs = [(row.weight.macs, row.net) for row in rows if row.weight is not None]
+    heaviest = max((count for count, _ in macs), default=0)
+    return min((net for count, net in macs if count == heaviest), default=None)
 
 
-def _place(row: Row) -> tuple[object, ...]:
-    """What a row and its reference have in common: never another flavour of the libraries, other cores or another delegate."""
-    return (
-        row.machine_fingerprint,
-        row.format,
-        row.runtime,
-        row.runtime_version,
-        row.threads,
-        row.settings,
-    )
+def _setup(row: Row) -> tuple[object, ...]:
+    """What a row and its reference have in common: never other libraries, other cores or another delegate."""
+    under = row.conditions
+    return (row.place, row.format, under.runtime, under.version, under.threads, under.settings)
 
 
 def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]:
-    """The reference of every place that has one."""
+    """The reference of every setup that has one."""
     found: dict[tuple[object, ...], Row] = {}
     for row in rows:
         if row.precision == "fp32" and name in {row.net, row.model}:
-            known = found.setdefault(_place(row), row)
+            known = found.setdefault(_setup(row), row)
             # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
             rank = (row.model == name, row.time, row.record_id)
             if rank > (known.model == name, known.time, known.record_id):
-                found[_place(row)] = row
+                found[_setup(row)] = row
     return found

@@ -8,59 +8,64 @@ missing or damaged there is computed again.
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
-import operator
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
-from datetime import datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from swapbench import records, stats, store
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import write_atomically
-from swapbench.records import Doubt
-from swapbench.report.rows import comparable as places
-from swapbench.report.rows import summary
-from swapbench.report.rows.summary import Energy, Fold, Missing, Row, SpeciesErrors
+from swapbench.report.rows import comparable, summary
+from swapbench.report.rows.summary import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-_NAMES = tuple(field.name for field in fields(Row))
-_VALUES = operator.attrgetter(*_NAMES)
-_PARTS: dict[str, type] = {
-    "apcer_by_species": SpeciesErrors,
-    "folds": Fold,
-    "energy": Energy,
-    "missing": Missing,
-    "doubts": Doubt,
-}
 _MANY = 1000
 _PROCESSES_AT_MOST = 8
-_LISTS = ("providers", "apcer_worst_species", "basis")
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The rows of a run by the digests of their records; code: the digest of what made them."""
+
+    code: str
+    rows: dict[str, Row]
+
+
+_KEPT = TypeAdapter(_Kept)
+_ROWS = TypeAdapter(list[Row])
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:
     """The row of every record of a run, in the order of store.load_run; what `references.compared_rows` goes on with.
 
-    kept_in: the folder that keeps rows between calls; None keeps nothing. Raises what store.load_run raises.
+    Args:
+        run_folder: as in store.load_run.
+        kept_in: the folder that keeps rows between calls; None keeps nothing.
+
+    Raises:
+        BadRecord: there is no record, or one is damaged.
     """
     folder = run_folder / "records"
     if not folder.is_dir():
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")
-    place = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
+    path = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
     code = _code_digest()
-    kept = {} if place is None else _kept(place, code)
+    kept = {} if path is None else _read(path, code)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
     digests = {name: _digest((folder / name).read_bytes()) for name in names}
     rows = {digest: kept[digest] for digest in digests.values() if digest in kept}
     new = {digest: folder / name for name, digest in digests.items() if digest not in kept}
     rows.update(zip(new, _summed_up(list(new.values())), strict=True))
-    if place is not None and rows.keys() != kept.keys():
-        _keep(place, code, rows)
+    if path is not None and rows.keys() != kept.keys():
+        _write(path, _Kept(code, rows))
     return tuple(rows[digest] for digest in digests.values())
 
 
@@ -69,8 +74,14 @@ def _summed_up(paths: Sequence[Path]) -> list[Row]:
     processes = min(os.cpu_count() or 1, _PROCESSES_AT_MOST)
     if len(paths) < _MANY or processes == 1:
         return list(map(_row_of, paths))
+    chunks = [paths[start : start + _MANY // 8] for start in range(0, len(paths), _MANY // 8)]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(_row_of, paths, chunksize=_MANY // 8))
+        return [row for text in pool.map(_text_of_rows, chunks) for row in _ROWS.validate_json(text)]
+
+
+def _text_of_rows(paths: Sequence[Path]) -> bytes:
+    """Rows on their way from one process to another, which takes a fraction of pickling them."""
+    return _text(_ROWS, list(map(_row_of, paths)))
 
 
 def _row_of(path: Path) -> Row:
@@ -83,60 +94,26 @@ def _digest(data: bytes) -> str:
 
 def _code_digest() -> str:
     """Of everything that a row depends on besides its record."""
-    files = [Path(module.__file__) for module in (summary, places) if module.__file__]
+    files = [Path(module.__file__) for module in (summary, comparable) if module.__file__]
     files += [path for package in (records, stats) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
     return _digest(b"".join(path.read_bytes() for path in files))
 
 
-def _keep(place: Path, code: str, rows: dict[str, Row]) -> None:
-    text = json.dumps(
-        {"code": code, "names": _NAMES, "rows": {digest: _plain(row) for digest, row in rows.items()}}
-    )
+def _text(adapter: TypeAdapter[Any], value: object) -> bytes:
+    """JSON with NaN and Infinity where there are such numbers."""
+    return to_json(adapter.dump_python(value), inf_nan_mode="constants")
+
+
+def _write(path: Path, kept: _Kept) -> None:
     try:
-        write_atomically(place, text)
+        write_atomically(path, _text(_KEPT, kept))
     except EnvironmentFailed:  # keeping is a courtesy: a full or read-only disk is no reason to show no table
         return
 
 
-def _kept(place: Path, code: str) -> dict[str, Row]:
+def _read(path: Path, code: str) -> dict[str, Row]:
     try:
-        whole = json.loads(place.read_bytes())
-        if whole["code"] != code or tuple(whole["names"]) != _NAMES:
-            return {}
-        return {digest: _row(values) for digest, values in whole["rows"].items()}
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        kept = _KEPT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
         return {}
-
-
-def _plain(row: Row) -> list[Any]:
-    """The values of a row in the order of its fields; a row of one record alone has no ratios yet."""
-    values = []
-    for name, value in zip(_NAMES, _VALUES(row), strict=True):
-        match name:
-            case "time":
-                values.append(value.isoformat())
-            case "doubts":
-                values.append([doubt.model_dump() for doubt in value])
-            case name if name in _PARTS:
-                values.append([vars(one) for one in value])
-            case _:
-                values.append(value)
-    return values
-
-
-def _row(values: list[Any]) -> Row:
-    for place, back in _BACK:
-        values[place] = back(values[place])
-    return Row(*values)
-
-
-def _tuple_of(kind: type) -> Callable[[list[dict[str, Any]]], tuple[Any, ...]]:
-    return lambda items: tuple(kind(**item) for item in items)
-
-
-_BACKS: dict[str, Callable[[Any], Any]] = {
-    "time": datetime.fromisoformat,
-    **dict.fromkeys(_LISTS, tuple),
-    **{name: _tuple_of(kind) for name, kind in _PARTS.items()},
-}
-_BACK = tuple((_NAMES.index(name), back) for name, back in _BACKS.items())
+    return kept.rows if kept.code == code else {}

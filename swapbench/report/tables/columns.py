@@ -1,136 +1,34 @@
 """The columns that people name: `--columns latency_p50,acer`, `--x energy`, `--sort -speed_up`, `--require "p90<=30ms"`.
 
 One registry for every view: what a column is called, its unit, which direction is better, where its number and its interval
-stand in a row. Tables, figures, Pareto fronts, constraints and the page all read it, so a name means the same everywhere.
+stand in a row, and on which conditions it depends. Tables, figures, Pareto fronts, constraints and the page all read it, so a
+name means the same everywhere.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED
-from swapbench.report.tables import cells
+from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_RATE, SAME_SETUP
+from swapbench.report.tables.column import Column
+from swapbench.report.tables.fields import FIELDS, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from swapbench.report.rows.summary import Row
-
-Better = Literal["lower", "higher", ""]
-Cell = str | int | float | bool | None
+    from swapbench.report.tables.fields import Value
 
 
-@dataclass(frozen=True)
-class Column:
-    """One column. Numbers are kept in the unit of `summary.Row`; `per_unit` of them are one `unit` that is shown.
-
-    name: what people type. title: the heading, without its unit. value: from a row to what it holds, None where that does not
-    exist. fields: the names of the same value, and of its interval, in the CSV and JSON skins. show: from a number of the row
-    to its digits in `unit`; sign: what follows the digits in running text, "×". better: which direction is better, "" for
-    what cannot be ranked. low, high: the interval; spread: it is symmetric and shown as ±. limit: what a number is below
-    that the meter could not resolve. part: the parts of `Row.missing` that say why a number is absent, its quantity first;
-    otherwise: why it is, where they do not say. ratios: the columns that say the same relative to the reference.
-    """
-
-    name: str
-    title: str
-    value: Callable[[Row], Cell]
-    fields: tuple[str, ...]
-    show: Callable[[float], str] = str
-    unit: str = ""
-    per_unit: float = 1.0
-    better: Better = ""
-    low: Callable[[Row], float | None] | None = None
-    high: Callable[[Row], float | None] | None = None
-    part: str = ""
-    quantity: units.Kind | None = None
-    sign: str = ""
-    spread: bool = False
-    limit: Callable[[Row], float | None] | None = None
-    otherwise: str = ""
-    ratios: tuple[str, ...] = ()
-
-    @property
-    def heading(self) -> str:
-        """Title and unit: 'Median latency, ms'."""
-        return f"{self.title}, {self.unit}" if self.unit else self.title
-
-    @property
-    def numeric(self) -> bool:
-        """Whether it can be an axis, a constraint or have a best row."""
-        return self.quantity is not None
-
-    @property
-    def about(self) -> str:
-        """Which of the four quantities it tells of, as doubts name them; "" for none."""
-        return self.part.partition(" ")[0]
-
-    @property
-    def relative(self) -> bool:
-        """Whether it compares with the reference row."""
-        return "reference" in self.part.split()
-
-    def number(self, row: Row) -> float | None:
-        """Its number in the row's own unit, None where there is none."""
-        value = self.value(row)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-
-    def interval(self, row: Row) -> tuple[float, float] | None:
-        """Its interval in the row's own unit, None where there is none."""
-        if self.low is None or self.high is None:
-            return None
-        low, high = self.low(row), self.high(row)
-        return None if low is None or high is None else (low, high)
-
-    def shown(self, value: float) -> float:
-        """A number in the unit that is shown."""
-        return value / self.per_unit
-
-    def digits(self, row: Row) -> str:
-        """Its number as digits in `unit`, "" where there is none that is finite."""
-        value = self.number(row) if self.numeric else None
-        return "" if value is None or not math.isfinite(value) else self.show(value)
-
-    def aside(self, row: Row) -> str:
-        """What stands beside the digits: '[4.43, 4.56]', '± 0.0031', or ""."""
-        bounds = self.interval(row)
-        value = self.number(row)
-        if bounds is None or value is None or not math.isfinite(value):
-            return ""
-        if self.spread:
-            return f"± {units.significant(self.shown(bounds[1] - bounds[0]) / 2, 2)}"
-        return f"[{self.show(bounds[0])}, {self.show(bounds[1])}]"
-
-    def text(self, row: Row) -> str:
-        """The cell of a person's table, without a unit where `unit` says it; an en dash where there is nothing to say."""
-        if not self.numeric:
-            value = self.value(row)
-            return units.NOT_MEASURED if value is None else str(value)
-        digits = self.digits(row)
-        if digits:
-            return f"{digits}{self.sign} {self.aside(row)}".rstrip()
-        below = self.limit(row) if self.limit else None
-        return units.NOT_MEASURED if below is None else f"< {self.show(below)}"
-
-    def absent(self, row: Row) -> str:
-        """Why the row has no number here; "" where it has one or nobody said why."""
-        if self.value(row) is not None:
-            return ""
-        parts = self.part.split()
-        said = [one.reason for one in row.missing if one.quantity in parts and self._concerns(one.reason)]
-        if self.relative and row.relative is None:
-            said = [one.reason for one in row.missing if one.quantity == "reference"] or said
-        return "; ".join(dict.fromkeys(said)) or self.otherwise
-
-    def _concerns(self, reason: str) -> bool:
-        """Reasons of one percentile or operating point begin with its name, and are no other one's."""
-        named = re.match(r"(p\d\d|bpcer\d+)\b", reason)
-        return named is None or self.name in {named[1], f"latency_{named[1]}", f"paced_{named[1]}"}
+def bare_percent(fraction: float) -> str:
+    """A fraction in per cent without the sign, for a column whose heading names the unit."""
+    return units.percent(fraction, decimals=2).removesuffix(" %")
 
 
 @dataclass(frozen=True)
@@ -158,7 +56,7 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
     found = COLUMNS.get(ALIASES.get(name, name))
     if found is not None:
         return found
-    species = sorted({one.species for row in rows for one in row.apcer_by_species})
+    species = sorted({one for row in rows if row.accuracy for one in row.accuracy.apcer_by_species})
     if name.startswith("apcer.") and name.removeprefix("apcer.") in species:
         return _species(name.removeprefix("apcer."))
     raise UnknownName("column", name, {*COLUMNS, *ALIASES, *(f"apcer.{one}" for one in species)})
@@ -209,113 +107,90 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
 # ---- The registry ----
 
 
-def _field(name: str) -> Callable[[Row], Cell]:
-    return lambda row: getattr(row, name)
-
-
-def _bound(name: str) -> Callable[[Row], float | None]:
-    return lambda row: getattr(row, name)
+def _whole(number: float) -> str:
+    return f"{number:.0f}"
 
 
 def _text(
-    name: str,
-    title: str,
-    value: Callable[[Row], Cell] | None = None,
-    *,
-    fields: tuple[str, ...] = (),
-    part: str = "",
+    name: str, title: str, value: Callable[[Row], Value] | None = None, *fields: str, **more: Any
 ) -> Column:
-    return Column(name, title, value or _field(name), fields or (name,), part=part)
+    return Column(name, title, value or FIELDS[name], fields or (name,), **more)
 
 
-def _time(
-    name: str,
-    title: str,
-    stored: str,
-    part: str = "speed",
-    *,
-    interval: str = "",
-    ratios: tuple[str, ...] = (),
-    more: tuple[str, ...] = (),
-    otherwise: str = "",
-) -> Column:
-    bounds = (f"{interval}_low_ns", f"{interval}_high_ns") if interval else ()
-    low, high = map(_bound, bounds) if bounds else (None, None)
-    return Column(
-        name, title, _field(stored), (stored, *bounds, *more), units.milliseconds, "ms", 1e6, "lower", low, high, part, "time",
-        ratios=ratios, otherwise=otherwise,
-    )  # fmt: skip
+def _number(name: str, title: str, stored: str, *others: str, interval: str = "", **more: Any) -> Column:
+    """A column of the field `stored`.
+
+    Args:
+        name: what people type.
+        title: its heading.
+        stored: the field of its number.
+        others: fields that a reader of CSV or JSON needs with it.
+        interval: fields of the ends of its interval, with {} for low and high.
+        more: what else a Column takes.
+    """
+    ends = tuple(interval.replace("{}", end, 1) for end in ("low", "high")) if interval else ()
+    bounds = {end: field(name) for end, name in zip(("low", "high"), ends, strict=False)}
+    return Column(name, title, field(stored), (stored, *ends, *others), **bounds, **more)
 
 
-def _size(name: str, title: str, stored: str, part: str, *ratios: str) -> Column:
-    return Column(
-        name, title, _field(stored), (stored,), units.megabytes, "MB", 1e6, "lower", part=part, quantity="size", ratios=ratios
-    )  # fmt: skip
+_TIME = {"show": units.milliseconds, "unit": "ms", "per_unit": 1e6, "better": "lower", "quantity": "time"}
+_SIZE = {"show": units.megabytes, "unit": "MB", "per_unit": 1e6, "better": "lower", "quantity": "size"}
+_COUNT = {"show": units.millions, "unit": "M", "per_unit": 1e6, "better": "lower", "quantity": "count"}
+_SHARE = {"show": bare_percent, "unit": "%", "per_unit": 0.01, "better": "lower", "quantity": "share"}
+_ENERGY = {"show": units.millijoules, "unit": "mJ", "per_unit": 1e3, "better": "lower", "quantity": "energy"}
+_PLAIN = {"show": units.significant, "quantity": "count"}
+_WHOLE = {"show": _whole, "quantity": "count"}
+
+_SPEED = {**_TIME, "part": "speed", "conditions": SAME_SETUP}
+_TAIL = {**_SPEED, "part": "speed tail"}
+_MEMORY = {**_SIZE, "part": "weight memory", "conditions": SAME_SETUP}
+_RATE = {**_SHARE, "part": "accuracy", "conditions": SAME_DATA}
+_NOT_PACED = {
+    "part": "speed paced",
+    "otherwise": f"{NOT_PACED.absent} (--fps)",
+    "conditions": SAME_RATE,
+}
+_ELSEWHERE = {
+    "part": "accuracy device_parity",
+    "otherwise": NOT_ELSEWHERE.absent,
+    "conditions": SAME_DATA,
+    "better": "lower",
+}
+_METERED = {**_ENERGY, "part": "power", "conditions": SAME_METER}
+_NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
+_NO_COMMON_ENERGY = (
+    "its reference has no energy, or another meter, or the meter could not resolve one of the two"
+)
 
 
-def _count(name: str, title: str, *ratios: str) -> Column:
-    return Column(
-        name, title, _field(name), (name,), units.millions, "M", 1e6, "lower", part="weight", quantity="count", ratios=ratios
-    )  # fmt: skip
-
-
-def _rate(
-    name: str,
-    title: str,
-    better: Better = "lower",
-    stored: str = "",
-    *,
-    interval: bool = True,
-    ratios: tuple[str, ...] = (),
-) -> Column:
-    stored = stored or name
-    bounds = (f"{stored}_low", f"{stored}_high") if interval else ()
-    low, high = map(_bound, bounds) if bounds else (None, None)
-    return Column(
-        name, title, _field(stored), (stored, *bounds), cells.bare_percent, "%", 0.01, better, low, high, "accuracy", "share",
-        ratios=ratios,
-    )  # fmt: skip
-
-
-def _ratio_of(name: str) -> Callable[[Row], float | None]:
-    return lambda row: getattr(row.relative, name, None)
-
-
-def _ratio(
-    name: str,
-    title: str,
-    part: str,
-    better: Better = "higher",
-    *,
-    interval: bool = False,
-    otherwise: str = "",
-) -> Column:
-    bounds = (f"{name}_low", f"{name}_high") if interval else ()
-    low, high = map(_ratio_of, bounds) if bounds else (None, None)
-    return Column(
-        name, title, _ratio_of(name), (name, *bounds, "relative_to"), units.significant, "", 1.0, better, low, high,
-        f"{part} reference", "count", "×", otherwise=otherwise or "its reference has no such number",
-    )  # fmt: skip
+def _ratio(name: str, title: str, part: str, base: frozenset[Any], **more: Any) -> Column:
+    settings: dict[str, Any] = {
+        "show": units.significant,
+        "sign": "×",
+        "better": "higher",
+        "quantity": "count",
+        "otherwise": "its reference has no such number",
+        "part": f"{part} reference",
+        "conditions": base | {"reference"},
+    }
+    return _number(name, title, name, "relative_to", **(settings | more))
 
 
 def _species(species: str) -> Column:
-    def part(name: str) -> Callable[[Row], float | None]:
-        return lambda row: next(
-            (getattr(one, name) for one in row.apcer_by_species if one.species == species), None
-        )
-
-    return Column(
-        f"apcer.{species}", f"APCER {species}", part("apcer"),
-        (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}"), cells.bare_percent, "%", 0.01, "lower",
-        part("low"), part("high"), "accuracy", "share", otherwise="its test data hold no such attack",
-    )  # fmt: skip
+    more = {**_RATE, "otherwise": "its test data hold no such attack"}
+    return _number(
+        f"apcer.{species}", f"APCER {species}", f"apcer.{species}", interval="apcer_{}." + species, **more
+    )
 
 
-def _elsewhere(name: str, title: str, stored: str, show: Callable[[float], str]) -> Column:
-    return Column(
-        name, title, _field(stored), (stored, "device_samples"), show, "", 1.0, "lower", part="accuracy device_parity",
-        quantity="count", otherwise=NOT_ELSEWHERE.absent,
-    )  # fmt: skip
+def fold_column(fold: str) -> Column:
+    """ACER of one fold of a protocol, at the threshold frozen on its own development split."""
+
+    def acer(row: Row) -> float | None:
+        folds = row.accuracy.folds if row.accuracy else ()
+        return next((errors.acer for errors in folds if errors.fold == fold), None)
+
+    return Column(f"acer.{fold}", f"Fold {fold}", acer, ("folds",), **_RATE)
 
 
 def _above_idle_uj(row: Row) -> float | None:
@@ -331,92 +206,208 @@ def _above_idle_end(sign: int) -> Callable[[Row], float | None]:
     return bound
 
 
-_NOT_PACED = f"{NOT_PACED.absent} (--fps)"
-_NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
+def _bound_uj(row: Row) -> float | None:
+    return row.energy[0].limit_uj if row.energy and not row.energy[0].resolved else None
 
+
+def _worst_species(row: Row) -> str | None:
+    names = FIELDS["apcer_worst_species"](row)
+    if not names:
+        return None
+    return str(names[0]) if len(names) == 1 else f"{len(names)} tie"
+
+
+def _reference(row: Row) -> str | None:
+    if row.relative is None:
+        return None
+    return "this row" if row.relative.reference == row.label else row.relative.reference
+
+
+_ENERGY_FIELDS = (
+    "energy_above_idle_uj",
+    "energy_uncertainty_uj",
+    "energy_limit_uj",
+    "energy_meter",
+    "energy_scope",
+)
+_IDENTITY = (
+    _text("file", "File", lambda row: row.label, "label"),
+    _text("model", "Model", lambda row: row.model, "net", "recipe"),
+    _text("net", "Network"),
+    _text("recipe", "Recipe"),
+    _text("precision", "Precision"),
+    _text("format", "Format"),
+    _text("runtime", "Runtime"),
+    _text("runtime_version", "Version"),
+    _text("threads", "Threads"),
+    _text("cores", "Cores"),
+    _text("flavour", "Libraries"),
+    _text("settings", "Settings"),
+    _text("device", "Device", lambda row: row.machine, "machine"),
+    _text("run", "Run"),
+    _text("dataset", "Data", part="accuracy"),
+    _text("protocol", "Protocol", part="accuracy"),
+)
+_SPEEDS = (
+    _number(
+        "latency_p50",
+        "Median latency",
+        "latency_p50_ns",
+        interval="latency_p50_{}_ns",
+        ratios=("speed_up",),
+        **_SPEED,
+    ),
+    _number("latency_p05", "p05 latency", "latency_p05_ns", ratios=("speed_up_p05",), **_SPEED),
+    _number("latency_p90", "p90 latency", "latency_p90_ns", **_TAIL),
+    _number("latency_p95", "p95 latency", "latency_p95_ns", **_TAIL),
+    _number("latency_p99", "p99 latency", "latency_p99_ns", **_TAIL),
+    _number("load", "Load", "load_ns", **_SPEED),
+    _number("first", "First run", "first_ns", **_SPEED),
+    _number("cpu_time", "CPU time", "cpu_time_ns", **_SPEED),
+    _number("runs", "Runs", "runs", part="speed", listed=False, conditions=SAME_SETUP, **_WHOLE),
+    _number("workers", "Workers", "workers", part="speed", listed=False, conditions=SAME_SETUP, **_WHOLE),
+    _number(
+        "paced_p50",
+        "Median at frame rate",
+        "paced_p50_ns",
+        "paced_fps",
+        interval="paced_p50_{}_ns",
+        **(_TIME | _NOT_PACED),
+    ),
+    _number("paced_p95", "p95 at frame rate", "paced_p95_ns", "paced_fps", **(_TIME | _NOT_PACED)),
+    _number(
+        "paced_missed", "Missed frames", "paced_missed", "paced_frames", "paced_fps", **(_SHARE | _NOT_PACED)
+    ),
+    _number("paced_frames", "Frames", "paced_frames", "paced_fps", listed=False, **(_WHOLE | _NOT_PACED)),
+    _number("paced_fps", "Frame rate", "paced_fps", listed=False, **(_PLAIN | _NOT_PACED | {"unit": "1/s"})),
+)
+_WEIGHTS = (
+    _number("file_bytes", "File size", "file_bytes", part="weight", ratios=("size_reduction",), **_SIZE),
+    _number("params", "Parameters", "params", part="weight", ratios=("params_reduction",), **_COUNT),
+    _number("macs", "MACs", "macs", part="weight", ratios=("macs_reduction",), **_COUNT),
+    _number("peak_memory", "Peak memory", "peak_memory_bytes", ratios=("memory_reduction",), **_MEMORY),
+    _number("memory_before_load", "Before load", "memory_before_load_bytes", listed=False, **_MEMORY),
+)
+_ERRORS = (
+    _number("acer", "ACER", "acer", interval="acer_{}", ratios=("accuracy_kept", "error_ratio"), **_RATE),
+    _number("acer_sd", "SD of ACER over folds", "acer_sd", listed=False, **_RATE),
+    _number("apcer", "APCER", "apcer", **_RATE),
+    _text("worst_species", "Worst species", _worst_species, "apcer_worst_species", listed=False),
+    _number("bpcer", "BPCER", "bpcer", interval="bpcer_{}", **_RATE),
+    _number("hter", "HTER @source-dev", "hter_source_dev", interval="hter_source_dev_{}", **_RATE),
+    _number("hter_target_eer", "HTER @target-EER", "hter_target_eer", interval="hter_target_eer_{}", **_RATE),
+    _number("eer", "EER", "eer", **_RATE),
+    _number("auc", "AUC", "auc", interval="auc_{}", **(_RATE | {"better": "higher"})),
+    _number("bpcer10", "BPCER10", "bpcer10", **_RATE),
+    _number("bpcer20", "BPCER20", "bpcer20", **_RATE),
+    _number("bpcer100", "BPCER100", "bpcer100", **_RATE),
+    _number(
+        "threshold", "Threshold", "threshold", part="accuracy", listed=False, conditions=SAME_DATA, **_PLAIN
+    ),
+    _number(
+        "parity_difference",
+        "Largest difference from PyTorch",
+        "parity_max_abs_difference",
+        "parity_samples",
+        part="parity",
+        better="lower",
+        listed=False,
+        conditions=SAME_DATA,
+        **_PLAIN,
+    ),
+    _number(
+        "parity_flips",
+        "Flips from PyTorch",
+        "parity_decision_flips",
+        "parity_samples",
+        part="parity",
+        better="lower",
+        listed=False,
+        conditions=SAME_DATA,
+        **_WHOLE,
+    ),
+    _number(
+        "parity_samples",
+        "Samples held against PyTorch",
+        "parity_samples",
+        part="parity",
+        listed=False,
+        conditions=SAME_DATA,
+        **_WHOLE,
+    ),
+    _number(
+        "device_difference",
+        "Largest difference from the desktop",
+        "device_max_abs_difference",
+        "device_samples",
+        **(_PLAIN | _ELSEWHERE),
+    ),
+    _number(
+        "device_flips",
+        "Flips from the desktop",
+        "device_decision_flips",
+        "device_samples",
+        **(_WHOLE | _ELSEWHERE),
+    ),
+    _number(
+        "device_samples",
+        "Samples held against the desktop",
+        "device_samples",
+        listed=False,
+        **(_WHOLE | _ELSEWHERE | {"better": ""}),
+    ),
+)
+_ENERGIES = (
+    Column(
+        "energy",
+        "Energy above idle",
+        _above_idle_uj,
+        _ENERGY_FIELDS,
+        low=_above_idle_end(-1),
+        high=_above_idle_end(1),
+        spread=True,
+        limit=_bound_uj,
+        ratios=("energy_reduction",),
+        **_METERED,
+    ),
+    _number(
+        "energy_gross", "Energy, idle included", "energy_gross_uj", "energy_meter", "energy_scope", **_METERED
+    ),
+    _number(
+        "energy_runs",
+        "Metered runs",
+        "energy_runs",
+        part="power",
+        listed=False,
+        conditions=SAME_METER,
+        **_WHOLE,
+    ),
+    _text("meter", "Meter", FIELDS["energy_meter"], "energy_meter", listed=False),
+    _text("scope", "Scope", FIELDS["energy_scope"], "energy_scope", listed=False),
+)
+_RATIOS = (
+    _text("reference", "Reference", _reference, "relative_to", listed=False),
+    _ratio("speed_up", "Speed-up", "speed", SAME_SETUP, interval="speed_up_{}"),
+    _ratio("speed_up_p05", "Speed-up (p05)", "speed", SAME_SETUP),
+    _ratio("size_reduction", "Smaller file", "weight", SAME_FILE),
+    _ratio("params_reduction", "Fewer parameters", "weight", SAME_FILE),
+    _ratio("macs_reduction", "Fewer MACs", "weight", SAME_FILE),
+    _ratio("memory_reduction", "Less memory", "weight memory", SAME_SETUP),
+    _ratio("energy_reduction", "Less energy", "power", SAME_METER, otherwise=_NO_COMMON_ENERGY),
+    _ratio(
+        "accuracy_kept",
+        "1 - ACER kept",
+        "accuracy",
+        SAME_DATA,
+        otherwise=_NO_COMMON_ERRORS,
+        sign="",
+        **(_SHARE | {"better": "higher"}),
+    ),
+    _ratio("error_ratio", "Error ratio", "accuracy", SAME_DATA, otherwise=_NO_COMMON_ERRORS, better="lower"),
+)
 COLUMNS = {
-    one.name: one
-    for one in (
-        _text("file", "File", lambda row: row.label, fields=("label",)),
-        _text("model", "Model", lambda row: row.model, fields=("net", "recipe")),
-        _text("net", "Network"),
-        _text("recipe", "Recipe"),
-        _text("precision", "Precision"),
-        _text("format", "Format"),
-        _text("runtime", "Runtime"),
-        _text("runtime_version", "Version"),
-        _text("threads", "Threads"),
-        _text("cores", "Cores"),
-        _text("flavour", "Libraries"),
-        _text("settings", "Settings"),
-        _text("device", "Device", lambda row: row.machine, fields=("machine",)),
-        _text("run", "Run"),
-        _text("dataset", "Data", part="accuracy"),
-        _text("protocol", "Protocol", part="accuracy"),
-        _time("latency_p50", "Median latency", "latency_p50_ns", interval="latency_p50", ratios=("speed_up",)),
-        _time("latency_p05", "p05 latency", "latency_p05_ns", ratios=("speed_up_p05",)),
-        _time("latency_p90", "p90 latency", "latency_p90_ns", "speed tail"),
-        _time("latency_p95", "p95 latency", "latency_p95_ns", "speed tail"),
-        _time("latency_p99", "p99 latency", "latency_p99_ns", "speed tail"),
-        _time("load", "Load", "load_ns"),
-        _time("first", "First run", "first_ns"),
-        _time("cpu_time", "CPU time", "cpu_time_ns"),
-        _time(
-            "paced_p50", "Median at frame rate", "paced_p50_ns", "speed paced", interval="paced_p50", more=("paced_fps",),
-            otherwise=_NOT_PACED,
-        ),
-        _time(
-            "paced_p95", "p95 at frame rate", "paced_p95_ns", "speed paced", more=("paced_fps",), otherwise=_NOT_PACED
-        ),
-        Column(
-            "paced_missed", "Missed frames", _field("paced_missed"), ("paced_missed", "paced_frames", "paced_fps"),
-            cells.bare_percent, "%", 0.01, "lower", part="speed paced", quantity="share", otherwise=_NOT_PACED,
-        ),
-        _size("file_bytes", "File size", "file_bytes", "weight", "size_reduction"),
-        _count("params", "Parameters", "params_reduction"),
-        _count("macs", "MACs", "macs_reduction"),
-        _size("peak_memory", "Peak memory", "peak_memory_bytes", "weight memory", "memory_reduction"),
-        _rate("acer", "ACER", ratios=("accuracy_kept", "error_ratio")),
-        _rate("apcer", "APCER", interval=False),
-        _rate("bpcer", "BPCER"),
-        _rate("hter", "HTER @source-dev", stored="hter_source_dev"),
-        _rate("hter_target_eer", "HTER @target-EER"),
-        _rate("eer", "EER", interval=False),
-        _rate("auc", "AUC", "higher"),
-        _rate("bpcer10", "BPCER10", interval=False),
-        _rate("bpcer20", "BPCER20", interval=False),
-        _rate("bpcer100", "BPCER100", interval=False),
-        _elsewhere("device_difference", "Largest difference from the desktop", "device_max_abs_difference", units.significant),
-        _elsewhere("device_flips", "Flips from the desktop", "device_decision_flips", lambda flips: f"{flips:.0f}"),
-        Column(
-            "energy", "Energy above idle", _above_idle_uj,
-            ("energy_above_idle_uj", "energy_uncertainty_uj", "energy_limit_uj", "energy_meter", "energy_scope"),
-            units.millijoules, "mJ", 1e3, "lower", _above_idle_end(-1), _above_idle_end(1), "power", "energy", spread=True,
-            limit=lambda row: row.energy[0].limit_uj if row.energy and not row.energy[0].resolved else None,
-            ratios=("energy_reduction",),
-        ),
-        Column(
-            "energy_gross", "Energy, idle included", lambda row: row.energy[0].gross_uj if row.energy else None,
-            ("energy_gross_uj", "energy_meter", "energy_scope"), units.millijoules, "mJ", 1e3, "lower", part="power",
-            quantity="energy",
-        ),
-        _ratio("speed_up", "Speed-up", "speed", interval=True),
-        _ratio("speed_up_p05", "Speed-up (p05)", "speed"),
-        _ratio("size_reduction", "Smaller file", "weight"),
-        _ratio("params_reduction", "Fewer parameters", "weight"),
-        _ratio("macs_reduction", "Fewer MACs", "weight"),
-        _ratio("memory_reduction", "Less memory", "weight memory"),
-        _ratio(
-            "energy_reduction", "Less energy", "power",
-            otherwise="its reference has no energy, or another meter, or the meter could not resolve one of the two",
-        ),
-        Column(
-            "accuracy_kept", "1 - ACER kept", _ratio_of("accuracy_kept"), ("accuracy_kept", "relative_to"), cells.bare_percent,
-            "%", 0.01, "higher", part="accuracy reference", quantity="share", otherwise=_NO_COMMON_ERRORS,
-        ),
-        _ratio("error_ratio", "Error ratio", "accuracy", "lower", otherwise=_NO_COMMON_ERRORS),
-    )
-}  # fmt: skip
+    column.name: column for column in (*_IDENTITY, *_SPEEDS, *_WEIGHTS, *_ERRORS, *_ENERGIES, *_RATIOS)
+}
 """Every column by its name, in the order in which a list of all of them is shown."""
 
 ALIASES = {

@@ -6,11 +6,11 @@ import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
 
-from swapbench.report.tables.view import DAGGER
+from swapbench.report.tables.column import DAGGER
 
 if TYPE_CHECKING:
-    from swapbench.report.tables.columns import Column
-    from swapbench.report.tables.view import Cell, Group, Line, View
+    from swapbench.report.tables.column import Cell, Column
+    from swapbench.report.tables.view import Group, Line, View
 
 _STYLE = """\
 :root { color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif; }

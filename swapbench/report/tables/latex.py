@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.report.tables.columns import Column
-    from swapbench.report.tables.view import Cell, Line, View
+    from swapbench.report.tables.column import Cell, Column
+    from swapbench.report.tables.view import Line, View
 
 # \@nodocument becomes \relax at \begin{document}: inside a paper the preamble is skipped.
 _HEAD = r"""% Made by swapbench. It compiles as it is; in a paper: \input it, and load booktabs and siunitx.

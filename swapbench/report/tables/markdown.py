@@ -1,4 +1,4 @@
-"""The Markdown skin of the table: legible in a terminal (columns are padded) and on a forge (everything is escaped)."""
+"""The Markdown skin of a view: legible in a terminal (columns are padded) and on a forge (everything is escaped)."""
 
 from __future__ import annotations
 
@@ -7,72 +7,64 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING
 
-from swapbench import units
-from swapbench.report.tables import cells
-from swapbench.report.tables.markdown_columns import (
-    ACCURACY,
-    ELSEWHERE,
-    FILE,
-    MAIN,
-    OPTIONAL_COLUMNS,
-    PACED,
-    RELATIVE,
-    SPEED,
-    TEXT_COLUMNS,
-    WEIGHT,
-)
-from swapbench.report.tables.table import SIMULATED, table_of
+from swapbench.report.tables.column import DAGGER
+from swapbench.report.tables.view import NOT_MEASURED, plain_cell, superscript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from swapbench.records import Record
-    from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.markdown_columns import Column
-    from swapbench.report.tables.table import Table
+    from swapbench.report.tables.view import Line, View
 
 
-def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
-    """The records as the Markdown skin of their table; raises what table.table_of raises."""
-    return as_markdown(table_of(records, relative_to))
+def as_markdown(view: View) -> str:
+    """The view as Markdown with its notes; best in bold."""
+    simulated = view.remarks[:1] if view.data_simulated else ()
+    parts = [f"**{escaped(text)}**" for text in simulated]
+    parts += grids(view)
+    parts.append(" ".join(escaped(text) for text in (view.caption, *view.remarks[len(simulated) :])))
+    notes = [f"- {escaped(text)}" for text in footnotes(view)]
+    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
 
 
-def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
-    """The whole report: main table, its details by quantity, ratios to the reference, notes, doubts, machines.
+def grids(view: View) -> Iterator[str]:
+    """A Markdown table for each group of a view, below its title."""
+    left = [not column.numeric for column in view.columns]
+    header = [escaped(column.heading) for column in view.columns]
+    for group in view.groups:
+        lines = [header]
+        for line in group.lines:
+            texts = map(escaped, plain_line(line, view))
+            lines.append(
+                [_bold(text) if cell.best else text for text, cell in zip(texts, line.cells, strict=True)]
+            )
+        if group.title:
+            yield f"**{escaped(group.title)}**"
+        yield aligned(lines, left)
 
-    parities: how far each file's scores are from its network's fp32 file; see report.parity.
-    """
-    parts = [
-        _head(table),
-        _section(table, "Speed, weight, accuracy, power", MAIN, _main_caption(table)),
-        _section(
-            table, _against(table), RELATIVE, _relative_caption(table), lambda row: row.relative is not None
-        ),
-        _section(table, "Speed", SPEED, _speed_caption(table), lambda row: row.latency_p50_ns is not None),
-        _section(
-            table, "At a camera's frame rate", PACED, _PACED_CAPTION, lambda row: row.paced_p50_ns is not None
-        ),
-        _section(table, "Weight", WEIGHT, _weight_caption(table), lambda row: row.file_bytes is not None),
-        _section(table, "Accuracy", ACCURACY, _accuracy_caption(table), lambda row: row.acer is not None),
-        _species(table),
-        _folds(table),
-        _score_parity(table, parities),
-        _section(
-            table,
-            "On the device and on the desktop",
-            ELSEWHERE,
-            _elsewhere_caption(table),
-            lambda row: row.device_samples is not None,
-        ),
-        _energy(table),
-        _notes(table),
-        _doubts(table),
-        _machines(table),
+
+def plain_line(line: Line, view: View) -> list[str]:
+    """The cells of a line as plain text; the one that names the row carries the dagger."""
+    texts = [plain_cell(cell, column) for cell, column in zip(line.cells, view.columns, strict=True)]
+    if line.doubtful:
+        texts[view.naming] += f" {DAGGER}"
+    return texts
+
+
+def footnotes(view: View) -> list[str]:
+    """What the marks of plain text mean: '† ...' and 'n/a¹ ...'."""
+    return [
+        *(f"{DAGGER} {text}" for text in view.doubts),
+        *(f"{NOT_MEASURED}{superscript(number)} {text}" for number, text in enumerate(view.notes, 1)),
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _bold(text: str) -> str:
+    """The number in bold, what stands beside it not."""
+    digits, _, aside = text.partition(" ")
+    return f"**{digits}** {aside}".rstrip()
+
+
+_TEXT_HEADINGS = frozenset({"Model", "File"})
 _NARROW = re.compile(r"[ -~†±×µ–]*")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
@@ -93,7 +85,7 @@ def escaped(text: str) -> str:
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table whose columns are aligned as plain text too: text to the left, numbers to the right."""
     lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
-    return aligned(lines, [heading in TEXT_COLUMNS for heading in header])
+    return aligned(lines, [heading in _TEXT_HEADINGS for heading in header])
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
@@ -122,316 +114,3 @@ def _width(text: str) -> int:
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text
     )
-
-
-# ---- Sections ----
-
-
-def _head(table: Table) -> str:
-    count = len(table.rows)
-    first, last = min(row.time for row in table.rows), max(row.time for row in table.rows)
-    when = (
-        f"{first:%Y-%m-%d %H:%M}" + ("" if first == last else f" to {last:%Y-%m-%d %H:%M}") + f" {first:%Z}"
-    )
-    runs = ", ".join(dict.fromkeys(escaped(row.run) for row in table.rows))
-    parts = ["# swapbench report"]
-    if table.data_simulated:
-        real = any(row.data_simulated is False for row in table.rows)
-        named = _rows_named([row for row in table.rows if row.data_simulated], table)
-        parts.append(f"> **{SIMULATED}**" + (f" Rows: {named}." if real else ""))
-    parts.append(f"{count} record{'s' * (count != 1)} of run {runs}, {when.strip()}.")
-    if len(table.machines) > 1:
-        what = "machines" if len({row.machine for row in table.rows}) > 1 else "kinds of cores or libraries"
-        parts.append(
-            f"**The records come from {len(table.machines)} {what}.** Each has its own tables; "
-            f"numbers of different {what} must not be compared."
-        )
-    flips = [f"- **{escaped(text)}**" for text in map(cells.flip_sentence, table.rows) if text]
-    if flips:
-        parts.append("\n".join(flips))
-    return "\n\n".join(parts)
-
-
-def _section(
-    table: Table,
-    title: str,
-    columns: Sequence[Column],
-    caption: str,
-    belongs: Callable[[Row], bool] = lambda _: True,
-) -> str:
-    """A heading, one grid for each machine, a caption; nothing when no row belongs."""
-    parts = [f"## {title}"]
-    columns = [column for column in columns if column[0] not in OPTIONAL_COLUMNS or _any(table.rows, column)]
-    for machine in table.machines:
-        rows = [row for row in table.rows if row.machine_fingerprint == machine and belongs(row)]
-        if not rows:
-            continue
-        if len(table.machines) > 1:
-            parts.append(f"**{escaped(machine)}**")
-        parts.append(
-            grid([heading for heading, _ in columns], [[cell(row) for _, cell in columns] for row in rows])
-        )
-    return "\n\n".join([*parts, caption]) if len(parts) > 1 else ""
-
-
-def _any(rows: Sequence[Row], column: Column) -> bool:
-    return any(column[1](row) != units.NOT_MEASURED for row in rows)
-
-
-def _main_caption(table: Table) -> str:
-    text = f"Latency of one inference at batch 1, median{_confidence(table)}. Error rates in per cent{_acer_interval()}."
-    if any(row.doubts for row in table.rows):
-        text += f" {cells.DOUBTFUL.strip()} doubtful: see Doubts."
-    return text + f" {units.NOT_MEASURED} not measured: see Notes."
-
-
-def _acer_interval() -> str:
-    return ", APCER of the worst attack species (named), intervals in brackets"
-
-
-def _confidence(table: Table) -> str:
-    levels = sorted({row.latency_confidence for row in table.rows if row.latency_confidence is not None})
-    if not levels:
-        return ""
-    return (
-        f" with its {' or '.join(f'{100 * level:g} %' for level in levels)} interval (bootstrap over workers)"
-    )
-
-
-def _against(table: Table) -> str:
-    return f"Relative to {escaped(table.reference or '')}"
-
-
-def _relative_caption(table: Table) -> str:
-    chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
-    return (
-        f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under the same runtime, "
-        "version, threads and settings, on the same machine. Speed-up and reductions are reference / this row (more is better); "
-        f"1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more errors; "
-        f"{units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both medians' "
-        "intervals."
-    )
-
-
-def _speed_caption(table: Table) -> str:
-    inputs = ", ".join(sorted({row.input for row in table.rows if row.input}))
-    return (
-        f"Milliseconds an inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, p95, p99: "
-        "early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load and first "
-        "inference: median over fresh worker processes."
-    )
-
-
-_PACED_CAPTION = (
-    "Milliseconds an inference that waited for its frame; the processor slows down in between, so the order of two files may be "
-    "another than back to back. p95: as above. Missed: frames that came while one was still computed."
-)
-
-
-def _elsewhere_caption(table: Table) -> str:
-    devices = ", ".join(dict.fromkeys(row.machine for row in table.rows if row.device_samples is not None))
-    return (
-        f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every frame; decisions at the "
-        "threshold that the desktop's scores freeze."
-    )
-
-
-def _weight_caption(table: Table) -> str:
-    kinds = "; ".join(sorted({row.memory_kind for row in table.rows if row.memory_kind}))
-    text = "Parameters and multiply-accumulates (MACs) are counted on the exported graph."
-    return text + (f" Memory: {escaped(kinds)}." if kinds else "")
-
-
-def _accuracy_caption(table: Table) -> str:
-    scored = [row for row in table.rows if row.acer is not None]
-    data = dict.fromkeys(f"{row.dataset} ({_counted(row)})" for row in scored)
-    rules = dict.fromkeys(row.threshold_rule or "" for row in scored)
-    parts = [
-        f"Per cent, after ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
-        (
-            f"Threshold: {escaped('; '.join(rules))}. HTER @source-dev uses that threshold; HTER @target-EER chooses its "
-            "own on the test scores, as much of the literature does, and is comparable with such numbers only."
-        ),
-        "Max score drift and flips: against the PyTorch network.",
-    ]
-    basis = dict.fromkeys(text for row in scored for text in row.basis)
-    if basis:
-        parts.append(f"These numbers rest on: {escaped('; '.join(basis))}.")
-    if len({(row.dataset_digest, row.protocol) for row in scored}) > 1:
-        parts.append(
-            "**Rows were scored on different data or protocols: their accuracies must not be compared.**"
-        )
-    return " ".join(parts)
-
-
-def _counted(row: Row) -> str:
-    lost = f"{row.failures_to_acquire} failures to acquire"
-    if row.failures_to_acquire and row.failures_bona_fide is not None:
-        lost += f" ({row.failures_bona_fide} bona fide, {row.failures_attacks} attacks)"
-    parts = [str(row.protocol), f"{row.bona_fide} bona fide, {row.attacks} attacks, {lost}"]
-    if row.subjects is not None:
-        parts.append(f"{row.subjects} people")
-    if row.frames is not None:
-        parts.append(f"{row.frames} frames, {row.frames_without_score} of them without a score")
-    if row.faces is not None:
-        parts.append(f"face boxes: {row.faces}")
-    return "; ".join([*parts, f"digest {(row.dataset_digest or '')[:12]}"])
-
-
-def _species(table: Table) -> str:
-    columns = (FILE, *((name, cells.species_cell(name)) for name in table.species))
-    caption = "APCER in per cent with its interval."
-    return _section(
-        table, "APCER by attack species", columns, caption, lambda row: bool(row.apcer_by_species)
-    )
-
-
-def _folds(table: Table) -> str:
-    names = dict.fromkeys(one.fold for row in table.rows for one in row.folds)
-    if not names:
-        return ""
-
-    def of(name: str) -> Callable[[Row], str]:
-        return lambda row: next(
-            (cells.bare_percent(one.acer) for one in row.folds if one.fold == name), units.NOT_MEASURED
-        )
-
-    def spread(row: Row) -> str:
-        sd = units.NOT_MEASURED if row.acer_sd is None else cells.bare_percent(row.acer_sd)
-        return f"{cells.or_dash(cells.bare_percent, row.acer)} ± {sd}"
-
-    columns = (FILE, ("ACER, mean ± sd", spread), *((f"Fold {name}", of(name)) for name in names))
-    caption = "ACER of each fold in per cent, each at the threshold frozen on its own development split; one file for all folds."
-    return _section(table, "Folds", columns, caption, lambda row: bool(row.folds))
-
-
-def _score_parity(table: Table, parities: Sequence[RowParity]) -> str:
-    """Whether a cheaper file decides as its fp32 file does, and which attacks pay where it does not."""
-    by_record = {(one.run, one.record_id): one for one in parities}
-    lines, sentences = [], []
-    header = (
-        "File", "Against", "Mean difference", "Largest", "Rank correlation", "Flips", "McNemar p",
-        *(f"APCER {name}" for name in table.species), "BPCER", "Verdict",
-    )  # fmt: skip
-    for row in table.rows:
-        one = by_record.get((row.run, row.record_id))
-        if one is None:
-            continue
-        found = one.found
-        changes = {change.name: change.at_own_threshold.change for change in found.species}
-        lines.append(
-            (
-                cells.file(row),
-                one.reference,
-                units.significant(found.mean_abs_difference, 2),
-                units.significant(found.max_abs_difference, 2),
-                cells.or_dash(lambda value: f"{value:.4f}", found.rank_correlation),
-                f"{found.flips}/{found.presentations}",
-                units.significant(found.p_value, 2),
-                *(cells.or_dash(cells.points, changes.get(name)) for name in table.species),
-                cells.points(found.bona_fide.at_own_threshold.change),
-                f"FAILS ON {found.worst_species}" if found.flag else "alike",
-            )
-        )
-        if found.flag:
-            sentences.append(f"- **{escaped(row.label)}**: {_sentence(found.sentence)}")
-    if not lines:
-        return ""
-    caption = (
-        "Scores of the test presentations against the network's own fp32 file. Flips: decisions that differ at the threshold "
-        "frozen for that file, with McNemar's exact test. APCER and BPCER: change in percentage points, each file at its own frozen threshold. FAILS ON: an attack species is accepted "
-        "clearly more often (at either threshold; McNemar's test, Holm over the species)."
-    )
-    return "\n\n".join(filter(None, ["## Score parity", "\n".join(sentences), grid(header, lines), caption]))
-
-
-def _energy(table: Table) -> str:
-    header = ("File", "Meter", "Scope", "Above idle", "Gross", "Runs")
-    parts = []
-    for machine in table.machines:
-        lines = [
-            (
-                cells.file(row),
-                one.meter,
-                one.scope,
-                cells.energy(one),
-                units.energy(one.gross_uj),
-                str(one.runs),
-            )
-            for row in table.rows
-            for one in row.energy
-            if row.machine_fingerprint == machine
-        ]
-        if lines:
-            parts += [f"**{escaped(machine)}**"] if len(table.machines) > 1 else []
-            parts.append(grid(header, lines))
-    caption = (
-        "Energy of one inference. Above idle: minus the idle measured before and after, with its worst-case uncertainty; "
-        "< where only a bound is known. Gross: everything that the scope used meanwhile."
-    )
-    return "\n\n".join(["## Energy", *parts, caption]) if parts else ""
-
-
-def _notes(table: Table) -> str:
-    groups: dict[tuple[str, str, str], list[Row]] = {}
-    for row in table.rows:
-        for one in row.missing:
-            groups.setdefault((one.quantity, one.reason, one.remedy), []).append(row)
-    lines = [
-        f"- {quantity}, {_rows_named(rows, table)}: {_sentence(reason)}{_helps(remedy)}"
-        for (quantity, reason, remedy), rows in groups.items()
-    ]
-    return (
-        "\n\n".join([f"## Notes\n\nWhy a number is missing ({units.NOT_MEASURED}):", "\n".join(lines)])
-        if lines
-        else ""
-    )
-
-
-def _doubts(table: Table) -> str:
-    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
-    for row in table.rows:
-        for doubt in row.doubts:
-            messages = groups.setdefault((doubt.code, doubt.quantity, doubt.remedy), {})
-            messages.setdefault(doubt.message, []).append(row)
-    lines = []
-    for (code, quantity, remedy), messages in groups.items():
-        head = f"- **{escaped(code)}** ({quantity})"
-        if len(messages) == 1:
-            [(message, rows)] = messages.items()
-            lines.append(f"{head}, {_rows_named(rows, table)}: {_sentence(message)}{_helps(remedy)}")
-        else:
-            lines.append(f"{head}:{_helps(remedy)}")
-            lines += [
-                f"  - {_rows_named(rows, table)}: {_sentence(message)}" for message, rows in messages.items()
-            ]
-    if not lines:
-        return ""
-    doubtful = sum(1 for row in table.rows if row.doubts)
-    title = f"## Doubts\n\n{doubtful} of {len(table.rows)} records must be read with care:"
-    return "\n\n".join([title, "\n".join(lines)])
-
-
-def _machines(table: Table) -> str:
-    lines = [f"- {escaped(machine)}" for machine in table.machines]
-    versions = sorted(
-        {f"{row.runtime} {row.runtime_version} ({', '.join(row.providers)})" for row in table.rows}
-    )
-    lines += [f"- {escaped(version)}" for version in versions]
-    return "\n\n".join([f"## Machine{'s' * (len(table.machines) != 1)} and runtimes", "\n".join(lines)])
-
-
-def _sentence(text: str) -> str:
-    text = escaped(" ".join(text.split()))
-    return text + ("" if not text or text[-1] in ".!?" else ".")
-
-
-def _helps(remedy: str) -> str:
-    """No full stop is added: a remedy may be a command to copy."""
-    return f" What helps: {escaped(' '.join(remedy.split()))}" if remedy.strip() else ""
-
-
-def _rows_named(rows: Sequence[Row], table: Table) -> str:
-    if len(rows) == len(table.rows):
-        return "all rows"
-    return ", ".join(escaped(row.label) for row in rows)

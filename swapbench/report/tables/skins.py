@@ -9,33 +9,39 @@ from __future__ import annotations
 
 import json
 import textwrap
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import UnknownName
-from swapbench.report.tables import html, latex, markdown
+from swapbench.report.tables import fields, html, latex, markdown, sections
 from swapbench.report.tables import table as table_skins
-from swapbench.report.tables.markdown import aligned, escaped
-from swapbench.report.tables.table import ROWS_AT_MOST, csv_text, flat_row, plain
-from swapbench.report.tables.view import DAGGER, NOT_MEASURED, Group, plain_cell, superscript, view_of
+from swapbench.report.tables.columns import COLUMNS
+from swapbench.report.tables.markdown import footnotes, plain_line
+from swapbench.report.tables.table import csv_text, table_of
+from swapbench.report.tables.view import Group, Query, selection_of, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Sequence
 
     from rich.table import Table as RichTable
 
+    from swapbench.records import Record
     from swapbench.report.rows.summary import Row
     from swapbench.report.tables.table import Table
-    from swapbench.report.tables.view import Line, Query, View
+    from swapbench.report.tables.view import Selection, View
 
 SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html"}
 """The skins that are text, and what their files end in."""
 _WHOLE: dict[str, Callable[[Table], str]] = {
-    "markdown": markdown.as_markdown,
+    "markdown": sections.as_markdown,
     "csv": table_skins.as_csv,
     "json": lambda table: table_skins.as_json(table) + "\n",
 }
-_HEADING_WIDTH = 11
+ROWS_AT_MOST = 500
+"""So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
+_HEADING_WIDTH, _NARROW_HEADING = 11, 8
 _WIDE = 110
+_NAME_WIDTH = 32
 _IDENTITY = ("label",)
 _HONESTY = ("data_simulated", "valid", "doubts", "missing")
 
@@ -47,110 +53,65 @@ def text_of(table: Table, query: Query, skin: str) -> str:
     """
     if not query and skin in _WHOLE:
         return _WHOLE[skin](table)
-    view, chosen = view_of(table, query), bool(query.columns)
+    chosen = bool(query.columns)
     match skin:
         case "markdown":
-            return as_markdown(view)
+            return markdown.as_markdown(view_of(table, query))
         case "latex":
-            return latex.as_latex(view)
+            return latex.as_latex(view_of(table, query))
         case "html":
-            return html.as_html(view)
+            return html.as_html(view_of(table, query))
         case "csv":
-            return as_csv(view, chosen=chosen)
+            return as_csv(selection_of(table, query), chosen=chosen)
         case "json":
-            return as_json(view, chosen=chosen) + "\n"
+            return as_json(selection_of(table, query), chosen=chosen) + "\n"
         case _:
             raise UnknownName("format", skin, SUFFIXES)
 
 
-def as_markdown(view: View) -> str:
-    """The view as a Markdown table with its notes; best in bold."""
-    left = [not one.numeric for one in view.columns]
-    header = [escaped(one.heading) for one in view.columns]
-    parts = [f"**{escaped(view.remarks[0])}**"] if view.data_simulated else []
-    for group in view.groups:
-        lines = [header]
-        for line in group.lines:
-            texts = map(escaped, _plain_line(line, view))
-            lines.append(
-                [_bold(text) if cell.best else text for text, cell in zip(texts, line.cells, strict=True)]
-            )
-        if group.title:
-            parts.append(f"**{escaped(group.title)}**")
-        parts.append(aligned(lines, left))
-    parts.append(
-        " ".join(escaped(text) for text in (view.caption, *view.remarks[1 if view.data_simulated else 0 :]))
-    )
-    notes = [f"- {escaped(text)}" for text in footnotes(view)]
-    return "\n\n".join([*parts, "\n".join(notes)] if notes else parts) + "\n"
-
-
-def _bold(text: str) -> str:
-    """The number in bold, what stands beside it not."""
-    digits, _, aside = text.partition(" ")
-    return f"**{digits}** {aside}".rstrip()
-
-
-def footnotes(view: View) -> list[str]:
-    """What the marks of plain text mean: '† ...' and 'n/a¹ ...'."""
-    return [
-        *(f"{DAGGER} {text}" for text in view.doubts),
-        *(f"{NOT_MEASURED}{superscript(number)} {text}" for number, text in enumerate(view.notes, 1)),
-    ]
-
-
-def _names(view: View) -> tuple[str, ...]:
+def _names(view: Selection) -> tuple[str, ...]:
     named = [name for one in view.columns for name in one.fields]
     return tuple(dict.fromkeys((*_IDENTITY, *named, *_HONESTY)))
 
 
-def _species(view: View, names: Collection[str] | None) -> tuple[str, ...]:
-    """The attack species of the table, or those that the names speak of."""
-    return tuple(one for one in view.table.species if names is None or f"apcer.{one}" in names)
-
-
-def as_csv(view: View, *, chosen: bool = True) -> str:
+def as_csv(view: Selection, *, chosen: bool = True) -> str:
     """The rows of the view in its order, with the columns that were chosen or with all; see table.py for the cells."""
-    names = _names(view) if chosen else None
-    species = _species(view, names)
-    return csv_text([flat_row(row, species, names) for row in view.rows], names or ())
+    return csv_text(view.rows, _names(view) if chosen else fields.names(view.table.species))
 
 
-def as_json(view: View, *, chosen: bool = True) -> str:
+def as_json(view: Selection, *, chosen: bool = True) -> str:
     """The same values as JSON, without a newline at the end; groups, in their order, each with its title and rows.
 
-    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and `groups`. A row is a
-    line; it holds the chosen columns under their names in the CSV skin, or all as in the JSON of the whole table.
+    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and `groups`. A row is
+    a line; it holds the chosen columns under their names in the CSV skin, or all as in the JSON of the whole table.
     """
-    names = _names(view)
-    species = _species(view, names)
+    named = {name: fields.field(name) for name in _names(view)}
 
     def values(row: Row) -> dict[str, Any]:
         if not chosen:
-            return dict(plain(row))
-        whole = dict(flat_row(row, species, names)) | {"doubts": row.doubts, "missing": row.missing}
-        return {name: plain(whole[name]) for name in names}
+            return fields.json_row(row)
+        return {name: fields.plain(value(row)) for name, value in named.items()}
 
     head = {
         "kind": "swapbench.view",
         "version": 1,
         "reference": view.table.reference,
         "data_simulated": view.data_simulated,
-        "machines": list(dict.fromkeys(row.machine_fingerprint for row in view.rows)),
+        "machines": list(dict.fromkeys(row.place for row in view.rows)),
     }
     encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
     groups = [
-        f'  {{"title": {encode(group.title)}, "rows": [\n'
-        + ",\n".join(f"   {encode(values(line.row))}" for line in group.lines)
+        f'  {{"title": {encode(title)}, "rows": [\n'
+        + ",\n".join(f"   {encode(values(row))}" for row in rows)
         + "\n  ]}"
-        for group in view.groups
+        for title, rows in view.members
     ]
-    fields = [*(f' "{name}": {encode(value)}' for name, value in head.items()), ' "groups": [']
-    return "{\n" + ",\n".join(fields) + "\n" + ",\n".join(groups) + "\n ]\n}"
+    members = [*(f' "{name}": {encode(value)}' for name, value in head.items()), ' "groups": [']
+    return "{\n" + ",\n".join(members) + "\n" + ",\n".join(groups) + "\n ]\n}"
 
 
-def as_rich(view: View) -> RichTable:
-    """The view for a terminal; best in bold, groups apart. Where it is wide, intervals stand below their numbers."""
+def as_rich(view: View, *, narrow: bool = False) -> RichTable:
+    """The view for a terminal; best in bold, groups apart. Where it is wide or narrow is asked for, intervals stand below."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -164,16 +125,22 @@ def as_rich(view: View) -> RichTable:
         groups.append(Group(group.title, group.lines[:room]))
         room -= len(groups[-1].lines)
     groups = [group for group in groups if group.lines]
-    texts = {id(line): _plain_line(line, view) for group in groups for line in group.lines}
+    texts = {id(line): plain_line(line, view) for group in groups for line in group.lines}
     columns = list(zip(*texts.values(), strict=True))
-    below = sum(max(map(len, column)) + 1 for column in columns) > _WIDE
-    for one in view.columns:
-        title = textwrap.wrap(one.title, _HEADING_WIDTH) if below else [one.title]
+    below = narrow or sum(max(map(len, column)) + 1 for column in columns) > _WIDE
+    for place, column in enumerate(view.columns):
+        title = (
+            textwrap.wrap(column.title, _NARROW_HEADING if narrow else _HEADING_WIDTH)
+            if below
+            else [column.title]
+        )
+        longest = max((len(line[place]) for line in texts.values()), default=0)
         drawn.add_column(
-            Text("\n".join([*title, one.unit] if one.unit else title)),
-            justify="right" if one.numeric else "left",
+            Text("\n".join([*title, column.unit] if column.unit else title)),
+            justify="right" if column.numeric else "left",
             overflow="fold",
             vertical="bottom",
+            min_width=min(longest, _NAME_WIDTH) if narrow and place == view.naming else None,
         )
     for group in groups:
         if group.title:
@@ -194,8 +161,20 @@ def as_rich(view: View) -> RichTable:
     return drawn
 
 
-def _plain_line(line: Line, view: View) -> list[str]:
-    texts = [plain_cell(cell, one) for cell, one in zip(line.cells, view.columns, strict=True)]
-    if line.doubtful:
-        texts[view.naming] += f" {DAGGER}"
-    return texts
+_TERMINAL = ("latency_p50", "latency_p90", "file_bytes", "peak_memory", "acer", "speed_up")
+_WHERE_MEASURED = ("paced_p50", "paced_missed", "device_flips", "energy")
+
+
+def terminal_table(records: Sequence[Record], relative_to: str | None = None) -> RichTable:
+    """The usual columns of some records for a terminal; raises what table_of raises."""
+    return usual_table(table_of(records, relative_to))
+
+
+def usual_table(table: Table) -> RichTable:
+    """What a person looks at first, for a terminal; the files of a report hold the rest."""
+    measured = (
+        name for name in _WHERE_MEASURED if any(COLUMNS[name].value(row) is not None for row in table.rows)
+    )
+    return as_rich(
+        view_of(replace(table, reference_was_asked=False), Query((*_TERMINAL, *measured))), narrow=True
+    )

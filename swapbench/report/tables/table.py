@@ -1,7 +1,4 @@
-"""One table of all records, and its skins: CSV, JSON and a compact one for a terminal; Markdown is in markdown.py.
-
-Every skin is a pure function of the same `Table`, so they cannot disagree. Markdown and terminal round (through
-swapbench.units); CSV and JSON never do.
+"""One table of all records, and the two skins that hold everything, unrounded: CSV and JSON.
 
 CSV: one line a record, units in the column names, empty where a number does not exist (the column `missing` says
 why), `true`/`false` for booleans, lists joined by `;`, one column a species for each of `apcer.<species>`,
@@ -18,36 +15,23 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import dataclass, fields, is_dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pydantic import BaseModel
-
-from swapbench import store, units
+from swapbench import store
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Relative, Row, summary
-from swapbench.report.tables import cells
+from swapbench.report.rows.summary import Row, summary
+from swapbench.report.tables.fields import flat, json_row, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from rich.table import Table as RichTable
+    from collections.abc import Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.tables.fields import Value
 
 SIMULATED = "Simulated data: not PAD performance."
 """What every skin and every figure says when scores come from simulated data."""
-ROWS_AT_MOST = 500
-"""So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
-FLIPS_AT_MOST = 5
-"""So many files that decide otherwise on their device are named under a terminal's table; the others are counted."""
-Cell = str | int | float | bool | None
-_ROW_FIELDS = tuple(field.name for field in fields(Row))
-_SEVERAL = frozenset({"apcer_by_species", "energy", "relative"})
-"""The fields of a row that become several cells."""
-_RATIO_FIELDS = tuple(field.name for field in fields(Relative))
 
 
 @dataclass(frozen=True)
@@ -66,12 +50,14 @@ class Table:
     @property
     def machines(self) -> tuple[str, ...]:
         """The fingerprints of all machines, in the order of the rows."""
-        return tuple(dict.fromkeys(row.machine_fingerprint for row in self.rows))
+        return tuple(dict.fromkeys(row.place for row in self.rows))
 
     @property
     def species(self) -> tuple[str, ...]:
         """All attack instrument species of all rows, sorted."""
-        return tuple(sorted({one.species for row in self.rows for one in row.apcer_by_species}))
+        return tuple(
+            sorted({name for row in self.rows if row.accuracy for name in row.accuracy.apcer_by_species})
+        )
 
 
 def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table:
@@ -95,17 +81,16 @@ def table_of_rows(rows: Iterable[Row], relative_to: str | None = None) -> Table:
 
 def as_csv(table: Table) -> str:
     """The table as CSV (see the head of this module)."""
-    species = table.species
-    return csv_text([flat_row(row, species) for row in table.rows])
+    return csv_text(table.rows, names(table.species))
 
 
-def csv_text(flat: Sequence[Mapping[str, Cell]], names: Sequence[str] = ()) -> str:
-    """CSV of rows as `flat_row` makes them, at least one: of the named values, or of all."""
-    names = names or tuple(flat[0])
+def csv_text(rows: Iterable[Row], names: Sequence[str]) -> str:
+    """CSV of the named fields of some rows."""
+    values = [flat(name) for name in names]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_csv_cell(row[name]) for name in names] for row in flat)
+    writer.writerows([_csv_cell(value(row)) for value in values] for row in rows)
     return text.getvalue()
 
 
@@ -118,7 +103,7 @@ def as_json(table: Table) -> str:
             "reference": table.reference,
             "data_simulated": table.data_simulated,
             "machines": list(table.machines),
-            "rows": [plain(row) for row in table.rows],
+            "rows": [json_row(row) for row in table.rows],
         }
     )
 
@@ -128,127 +113,9 @@ def json_text(records: Sequence[Record], relative_to: str | None = None) -> str:
     return as_json(table_of(records, relative_to))
 
 
-def flat_row(row: Row, all_species: Sequence[str], wanted: Collection[str] | None = None) -> dict[str, Cell]:
-    """Every value of a row by its name in the CSV skin, or at least those that are wanted.
-
-    all_species: those of the whole table, see `Table.species`.
-    """
-    flat: dict[str, Cell] = {}
-    for name in _ROW_FIELDS:
-        if wanted is not None and name not in wanted and name not in _SEVERAL:
-            continue
-        value = getattr(row, name)
-        match name:
-            case "providers" | "apcer_worst_species":
-                flat[name] = ";".join(value)
-            case "time":
-                flat[name] = value.isoformat()
-            case "apcer_by_species":
-                by_name = {one.species: one for one in row.apcer_by_species}
-                for kind, prefix in (
-                    ("apcer", "apcer"),
-                    ("low", "apcer_low"),
-                    ("high", "apcer_high"),
-                    ("errors", "apcer_errors"),
-                    ("trials", "apcer_trials"),
-                ):
-                    for species in all_species:
-                        flat[f"{prefix}.{species}"] = getattr(by_name.get(species), kind, None)
-            case "energy":
-                first = row.energy[0] if row.energy else None
-                for part in (
-                    "meter",
-                    "scope",
-                    "above_idle_uj",
-                    "uncertainty_uj",
-                    "limit_uj",
-                    "gross_uj",
-                    "runs",
-                ):
-                    flat[f"energy_{part}"] = getattr(first, part, None)
-            case "relative":
-                for ratio in _RATIO_FIELDS:
-                    flat["relative_to" if ratio == "reference" else ratio] = getattr(
-                        row.relative, ratio, None
-                    )
-            case "doubts":
-                flat["doubts"] = ";".join(doubt.code for doubt in row.doubts)
-            case "missing":
-                flat["missing"] = "; ".join(f"{one.quantity}: {one.reason}" for one in row.missing)
-            case _:
-                flat[name] = value
-    return flat
-
-
-def _csv_cell(value: Cell) -> str:
+def _csv_cell(value: Value) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
-
-
-def plain(value: Any) -> Any:
-    """Values of a row as JSON has them: objects and lists; null for a number that is not finite."""
-    if value is None or isinstance(value, (str, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, tuple):
-        return [plain(one) for one in value]
-    if is_dataclass(value):
-        return {name: plain(one) for name, one in vars(value).items()}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-
-
-# ---- For a terminal ----
-
-
-def terminal_table(records: Sequence[Record], relative_to: str | None = None) -> RichTable:
-    """The records as a compact table for rich, legible from 100 columns; raises what table_of raises."""
-    return as_rich(table_of(records, relative_to))
-
-
-def as_rich(table: Table) -> RichTable:
-    """The table for a terminal: what a person looks at first; the files hold the rest."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    columns: list[tuple[str, Callable[[Row], str]]] = [
-        ("median ms\n[interval]", cells.median),
-        ("p90\nms", lambda row: cells.ms(row.latency_p90_ns)),
-        ("size", lambda row: cells.or_dash(units.size, row.file_bytes)),
-        ("memory", lambda row: cells.or_dash(units.size, row.peak_memory_bytes)),
-        ("ACER %\n[interval]", cells.acer),
-        ("speed-up", cells.relative_cell("speed_up")),
-    ]
-    if any(row.paced_p50_ns is not None for row in table.rows):
-        columns.append(("at frame rate\nmedian, missed", cells.paced_short))
-    if any(row.device_samples is not None for row in table.rows):
-        columns.append(("flips from\ndesktop", cells.device_flips))
-    if any(row.energy for row in table.rows):
-        columns.append(("energy\nabove idle", cells.first_energy))
-    drawn = RichTable(
-        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True, caption_justify="left"
-    )
-    drawn.add_column("model", overflow="fold", min_width=16)
-    for heading, _ in columns:
-        drawn.add_column(Text(heading), justify="right", overflow="fold", vertical="bottom")
-    for row in table.rows[:ROWS_AT_MOST]:
-        drawn.add_row(Text(cells.file(row)), *(Text(cell(row)) for _, cell in columns))
-    remarks = [SIMULATED] if table.data_simulated else []
-    flips = [text for text in map(cells.flip_sentence, table.rows) if text]
-    remarks += flips[:FLIPS_AT_MOST]
-    if len(flips) > FLIPS_AT_MOST:
-        remarks.append(f"{len(flips) - FLIPS_AT_MOST} more files decide otherwise: see the report.")
-    if len(table.rows) > ROWS_AT_MOST:
-        remarks.append(f"{len(table.rows) - ROWS_AT_MOST} more rows are in the files.")
-    if table.reference is not None:
-        remarks.append(f"Speed-up: against {table.reference} fp32 of the same format and runtime.")
-    if any(row.doubts for row in table.rows):
-        remarks.append(f"{cells.DOUBTFUL.strip()} doubtful: the reasons and what helps stand in the report.")
-    drawn.caption = Text("\n".join(remarks)) if remarks else None
-    return drawn

@@ -3,33 +3,33 @@
 A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every cell, what stands
 beside them, which is best, why one is missing, what speaks against a row. Skins add only markup.
 
-**Best** is shown where comparing is fair: among the rows of one group, on one device, for accuracy on the same data and
-protocol, for energy by the same meter. A row that a doubt about the column's quantity (or about the whole run) speaks against is
-never best: a number to be read with care is no winner. Rows whose digits are equal are best together; where all are equal, none is.
+**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A row that a doubt
+about the column's quantity (or about the whole run) speaks against is never best: a number to be read with care is no
+winner. Rows whose digits are equal are best together; where all are equal, none is.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from swapbench import units
 from swapbench.errors import UserError
-from swapbench.report.rows.comparable import names_of
-from swapbench.report.tables import cells
+from swapbench.report.rows.comparable import names_of, rivals
+from swapbench.report.tables.column import Cell
 from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from swapbench.records import Doubt
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.columns import Column
+    from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
 NOT_MEASURED = "n/a"
-DAGGER = "†"
 NAMES_AT_MOST = 5
 """So many rows are named in a footnote; the others are counted."""
 
@@ -58,21 +58,6 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """digits: a bare number in the column's unit, "" where there is none; then `text` says what there is.
-
-    aside: beside the digits: an interval or an uncertainty. note: the number of the footnote that says why there is no
-    number, 0 for none.
-    """
-
-    digits: str = ""
-    aside: str = ""
-    text: str = ""
-    best: bool = False
-    note: int = 0
-
-
-@dataclass(frozen=True)
 class Line:
     """A row of the table and its cells, one a column."""
 
@@ -94,30 +79,17 @@ class Group:
 
 
 @dataclass(frozen=True)
-class View:
-    """A chosen table, ready for any skin.
-
-    notes: why numbers are missing, numbered from 1 by place. doubts: one sentence a kind of doubt, for the dagger.
-    remarks: how to read it. caption: whose numbers these are.
-    """
+class Selection:
+    """What was chosen of a table: columns, and rows in their order by the titles of their groups."""
 
     table: Table
     columns: tuple[Column, ...]
-    groups: tuple[Group, ...]
-    caption: str
-    notes: tuple[str, ...]
-    doubts: tuple[str, ...]
-    remarks: tuple[str, ...]
-
-    @property
-    def naming(self) -> int:
-        """The place of the column that names a row: it carries the dagger."""
-        return next(place for place, one in enumerate(self.columns) if one.name in _NAMING)
+    members: tuple[tuple[str, tuple[Row, ...]], ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """All rows in the order in which they are shown."""
-        return tuple(line.row for group in self.groups for line in group.lines)
+        return tuple(row for _, rows in self.members for row in rows)
 
     @property
     def data_simulated(self) -> bool:
@@ -125,34 +97,82 @@ class View:
         return any(row.data_simulated for row in self.rows)
 
 
-def view_of(table: Table, query: Query | None = None) -> View:
-    """The view of a table that a query asks for.
+@dataclass(frozen=True)
+class View(Selection):
+    """A chosen table, ready for any skin.
+
+    Attributes:
+        groups: the members with their cells.
+        caption: whose numbers these are.
+        notes: why numbers are missing, numbered from 1 by place.
+        doubts: one sentence a kind of doubt, for the dagger.
+        remarks: how to read it.
+    """
+
+    groups: tuple[Group, ...]
+    caption: str = ""
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def naming(self) -> int:
+        """The place of the column that names a row: it carries the dagger."""
+        return next(place for place, column in enumerate(self.columns) if column.name in _NAMING)
+
+
+def selection_of(table: Table, query: Query | None = None) -> Selection:
+    """Which rows and columns of a table a query asks for.
 
     Rows of several devices are always grouped by device: their numbers must not be compared. Without columns the usual
-    ones are chosen that have a number. Named absolute columns are followed by their ratios where a reference was asked for
-    and no ratio was named. Raises UnknownName for a name that there is not, UserError for a condition that is none
-    or leaves no row.
+    ones are chosen that have a number. Named absolute columns are followed by their ratios where a reference was asked
+    for and no ratio was named.
+
+    Raises:
+        UnknownName: there is no column of a name.
+        UserError: a condition cannot be read or leaves no row.
     """
     query = query or Query()
     rows = _where(table.rows, query.where)
     chosen = _chosen(query.columns, rows, relative=table.reference_was_asked)
     titled = _grouped(rows, _group_columns(query.group, rows))
+    members = tuple((title, tuple(_sorted(members, query.sort))) for title, members in titled)
+    return Selection(table, chosen, members)
+
+
+def view_of(table: Table, query: Query | None = None) -> View:
+    """The view of what a query asks for; raises what selection_of raises."""
+    chosen = selection_of(table, query)
     reasons: dict[str, int] = {}
-    groups = []
-    for title, members in titled:
-        ordered = _sorted(members, query.sort)
-        cells = zip(*(_cells(one, ordered) for one in chosen), strict=True)
-        lines = zip(ordered, cells, strict=True)
-        groups.append(Group(title, tuple(Line(row, _numbered(found, reasons)) for row, found in lines)))
+    groups = tuple(
+        Group(title, tuple(_lines(rows, chosen.columns, reasons))) for title, rows in chosen.members
+    )
+    rows = chosen.rows
     return View(
         table,
-        chosen,
-        tuple(groups),
+        chosen.columns,
+        chosen.members,
+        groups,
         _caption(rows),
         tuple(reasons),
         _doubts(rows),
-        _remarks(table, rows, chosen, groups),
+        _remarks(table, rows, chosen.columns, groups),
     )
+
+
+def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], caption: str) -> View:
+    """Some columns of some rows, by machine where there are several: a section of a report, which has its notes elsewhere."""
+    places = {row.place: "" for row in rows}
+    if len(table.machines) > 1:
+        places = {place: place for place in places}
+    members = tuple(
+        (title, tuple(row for row in rows if row.place == place)) for place, title in places.items()
+    )
+    groups = tuple(
+        Group(title, tuple(Line(row, tuple(column.cell(row) for column in columns)) for row in rows))
+        for title, rows in members
+    )
+    return View(table, columns, members, groups, caption)
 
 
 # ---- Choosing ----
@@ -199,7 +219,7 @@ def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, .
                 f"{one.name} is a number, not something to group by", remedy=f"One of: {', '.join(texts)}"
             )
     device = COLUMNS["device"]
-    if device not in found and len({row.machine_fingerprint for row in rows}) > 1:
+    if device not in found and len({row.place for row in rows}) > 1:
         return (device, *found)
     return found
 
@@ -208,7 +228,7 @@ def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[
     names = names_of(rows)
 
     def named(one: Column, row: Row) -> str:
-        return names[row.machine_fingerprint] if one.name == "device" else one.text(row)
+        return names[row.place] if one.name == "device" else one.text(row)
 
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
@@ -242,62 +262,57 @@ def _sort_key(of: Column) -> Callable[[Row], tuple[float, str]]:
 # ---- Cells ----
 
 
-def _numbered(cells: Iterable[Cell | str], reasons: dict[str, int]) -> tuple[Cell, ...]:
-    """The cells of a line; the reasons among them become numbers in the order in which a reader meets them."""
-    return tuple(
-        Cell(text=NOT_MEASURED, note=reasons.setdefault(cell, len(reasons) + 1))
-        if isinstance(cell, str)
+def _lines(rows: Sequence[Row], columns: Sequence[Column], reasons: dict[str, int]) -> Iterator[Line]:
+    """The lines of a group; reasons become numbers in the order in which a reader meets them."""
+    by_column = [_cells(column, rows) for column in columns]
+    for row, cells in zip(rows, zip(*by_column, strict=True), strict=True):
+        yield Line(
+            row,
+            tuple(
+                replace(cell, text=NOT_MEASURED, note=reasons.setdefault(cell.absent, len(reasons) + 1))
+                if cell.absent
+                else cell
+                for cell in cells
+            ),
+        )
+
+
+def _cells(of: Column, rows: Sequence[Row]) -> list[Cell]:
+    """One column of a group, the best marked, and a reason in each cell without a number."""
+    cells = [of.cell(row) for row in rows]
+    if not of.numeric:
+        return cells
+    best = _best(of, rows, [cell.digits for cell in cells])
+    return [
+        replace(cell, best=True)
+        if place in best
+        else replace(cell, absent="the record does not hold it")
+        if cell.text == units.NOT_MEASURED and not cell.absent
         else cell
-        for cell in cells
-    )
-
-
-def _cells(one: Column, rows: Sequence[Row]) -> list[Cell | str]:
-    """One column of a group: cells, and a reason in place of each that is missing."""
-    if not one.numeric:
-        return [Cell(text=one.text(row)) for row in rows]
-    digits = [one.digits(row) for row in rows]
-    winners = _best(one, rows, digits)
-    cells: list[Cell | str] = []
-    for place, (row, shown) in enumerate(zip(rows, digits, strict=True)):
-        if shown:
-            cells.append(Cell(shown, one.aside(row), best=place in winners))
-        elif one.limit is not None and one.limit(row) is not None:
-            cells.append(Cell(text=one.text(row)))
-        else:
-            cells.append(one.absent(row) or "the record does not hold it")
-    return cells
-
-
-def _best(one: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[int]:
-    """The places of the best rows of a group in one column; see the head of this module."""
-    counted = [place for place, shown in enumerate(digits) if shown]
-    if not one.better or len({digits[place] for place in counted}) < 2:
-        return frozenset()
-    if len({_comparable(one, rows[place]) for place in counted}) > 1:
-        return frozenset()
-    fair = [
-        place
-        for place in counted
-        if not any(doubt.quantity in {one.about, "run"} for doubt in rows[place].doubts)
+        for place, cell in enumerate(cells)
     ]
-    if not fair:
+
+
+def _best(of: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[int]:
+    """The places of the best rows of a group in one column; see the head of this module."""
+    if not of.better:
         return frozenset()
-    choose = min if one.better == "lower" else max
-    winner = choose(fair, key=lambda place: one.number(rows[place]) or 0.0)
-    return frozenset(place for place in fair if digits[place] == digits[winner])
-
-
-def _comparable(one: Column, row: Row) -> tuple[str | None, ...]:
-    """What rows must share before one of them may be called best."""
-    device = row.machine_fingerprint
-    if one.about == "accuracy":
-        return (device, row.dataset_digest, row.protocol)
-    if one.about == "power" and row.energy:
-        return (device, row.energy[0].meter, row.energy[0].scope, str(row.paced_fps))
-    if "paced" in one.part.split():
-        return (device, str(row.paced_fps))
-    return (device,)
+    counted = [place for place, shown in enumerate(digits) if shown]
+    choose = min if of.better == "lower" else max
+    best: set[int] = set()
+    for like in rivals([rows[place] for place in counted], [of]):
+        others = [counted[place] for place in like.rivals]
+        fair = [
+            place
+            for place in others
+            if not any(doubt.quantity in {of.about, "run"} for doubt in rows[place].doubts)
+        ]
+        if fair and len({digits[place] for place in others}) > 1:
+            winner = choose(fair, key=lambda place: of.number(rows[place]) or 0.0)
+            best |= {
+                counted[place] for place in like.members if digits[counted[place]] == digits[winner]
+            } & set(fair)
+    return frozenset(best)
 
 
 # ---- Words ----
@@ -310,6 +325,17 @@ def _caption(rows: Sequence[Row]) -> str:
     when = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
     count = f"{len(rows)} record{'s' * (len(rows) != 1)}"
     return f"{count} of run{'s' * (len(runs) != 1)} {_few(runs)} on {_few(machines)}, {when}."
+
+
+def flip_sentence(row: Row) -> str:
+    """What must be said of a file that decides otherwise on its device than on the desktop, "" where it does not."""
+    parity = row.device_parity
+    if parity is None or not parity.decision_flips:
+        return ""
+    return (
+        f"{row.label} decides otherwise on {row.machine} than on the desktop: {parity.decision_flips} of "
+        f"{parity.samples} decisions flip, scores are up to {units.significant(parity.max_abs_difference, 2)} apart."
+    )
 
 
 def _few(names: Sequence[str]) -> str:
@@ -349,17 +375,17 @@ def _remarks(
 ) -> tuple[str, ...]:
     shown = [cell for group in groups for line in group.lines for cell in line.cells]
     said = [SIMULATED] if any(row.data_simulated for row in rows) else []
-    flips = [text for text in map(cells.flip_sentence, rows) if text]
+    flips = [text for text in map(flip_sentence, rows) if text]
     if said and any(row.data_simulated is False for row in rows):
         said[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
     said += flips[:NAMES_AT_MOST]
     if len(flips) > NAMES_AT_MOST:
         said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
-    rates = sorted({row.paced_fps for row in rows if row.paced_fps is not None})
+    rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
     if rates and any("paced" in one.part.split() for one in chosen):
         said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
-        levels = sorted({row.latency_confidence for row in rows if row.latency_confidence is not None})
+        levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
         timed = any(one.name == "latency_p50" for one in chosen) and levels
         level = f" (latency: {' or '.join(f'{100 * one:g} %' for one in levels)})" if timed else ""
         said.append(f"In brackets: intervals{level}.")
@@ -373,7 +399,7 @@ def _remarks(
             "(reductions and speed-up: more is better)."
         )
     scored = {
-        (row.dataset_digest, row.protocol)
+        (row.conditions.data, row.conditions.protocol)
         for row in rows
         if any(one.about == "accuracy" and one.digits(row) for one in chosen)
     }
@@ -393,8 +419,6 @@ def superscript(number: int) -> str:
     return str(number).translate(_SUPERSCRIPTS)
 
 
-def plain_cell(cell: Cell, one: Column) -> str:
+def plain_cell(cell: Cell, column: Column) -> str:
     """A cell as plain text: '4.49 [4.43, 4.56]', '7.12×', 'n/a²'."""
-    if cell.digits:
-        return f"{cell.digits}{one.sign} {cell.aside}".rstrip()
-    return cell.text + (superscript(cell.note) if cell.note else "")
+    return column.plain(cell) + (superscript(cell.note) if cell.note else "")

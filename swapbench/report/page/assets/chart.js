@@ -31,19 +31,45 @@ function placesOf(name) {
   return new Map(kept.map((value, place) => [value, place]));
 }
 
-// Rows that no other row of the same machine and data beats: as good on both axes and better on one. Equal ones both stay.
-function frontOf(rows, xs, ys, xBetter, yBetter) {
-  const groups = Map.groupBy(rows.keys(), (i) => data.rows.group[rows[i]]);
-  const x = (i) => (xBetter === "higher" ? -xs[i] : xs[i]);
-  const y = (i) => (yBetter === "higher" ? -ys[i] : ys[i]);
-  return [...groups.values()].map((members) => {
-    members.sort((a, b) => x(a) - x(b) || y(a) - y(b));
+// Rows by what they must share to be compared: sets of {runtime, members}, see report.rows.comparable. Within a set every two
+// kinds may be compared unless they are two versions or settings of one runtime.
+function kindsOf(rows, asked) {
+  const value = (i, name) => data.rows.conditions[name][rows[i]];
+  const always = asked.filter((name) => !data.of_one_runtime.includes(name));
+  const ofRuntime = asked.filter((name) => data.of_one_runtime.includes(name));
+  const key = (i, names) => names.map((name) => value(i, name)).join(" ");
+  const sets = Map.groupBy(rows.keys(), (i) => key(i, always));
+  return [...sets.values()].map((members) =>
+    [...Map.groupBy(members, (i) => (ofRuntime.length ? key(i, ["runtime", ...ofRuntime]) : "")).values()].map((kind) => (
+      { runtime: ofRuntime.length ? value(kind[0], "runtime") : "", members: kind })));
+}
+
+// Rows that no row beats with which they may be compared: as good on both axes and better on one. Equal ones both stay.
+// One list for each set of rows that may all be compared with each other.
+function frontsOf(rows, xs, ys, xColumn, yColumn) {
+  const x = (i) => (xColumn.better === "higher" ? -xs[i] : xs[i]);
+  const y = (i) => (yColumn.better === "higher" ? -ys[i] : ys[i]);
+  const order = (a, b) => x(a) - x(b) || y(a) - y(b);
+  const unbeaten = (members) => {
     const front = [];
-    for (const i of members) {
+    for (const i of members.sort(order)) {
       const last = front.at(-1);
       if (last === undefined || y(i) < y(last) || (x(i) === x(last) && y(i) === y(last))) front.push(i);
     }
     return front;
+  };
+  const asked = [...new Set([...xColumn.conditions, ...yColumn.conditions])];
+  return kindsOf(rows, asked).flatMap((kinds) => {
+    const turns = new Map();
+    const fronts = [];
+    for (const kind of kinds) {
+      const rivals = kinds.filter((other) => other === kind || other.runtime !== kind.runtime).flatMap((other) => other.members);
+      const own = new Set(kind.members);
+      const turn = turns.get(kind.runtime) ?? 0;
+      turns.set(kind.runtime, turn + 1);
+      (fronts[turn] ??= []).push(...unbeaten(rivals).filter((i) => own.has(i)));
+    }
+    return fronts.map((front) => front.sort(order));
   });
 }
 
@@ -154,7 +180,7 @@ async function drawChart() {
   );
   const xs = rows.map((row) => shown(xColumn, xColumn.values[row]));
   const ys = rows.map((row) => shown(yColumn, yColumn.values[row]));
-  const fronts = frontOf(rows, xs, ys, xColumn.better, yColumn.better);
+  const fronts = frontsOf(rows, xs, ys, xColumn, yColumn);
   const onFront = new Set(fronts.flat());
   Object.assign(plot, { rows, xs, ys, front: onFront });
 
@@ -256,14 +282,14 @@ function describeFront(onFront, groups, drawn, xColumn, yColumn) {
   });
   const rest = order.length - links.length;
   byId("front").replaceChildren(
-    make("strong", {}, groups > 1 ? `On the front of its machine and data (${order.length}): ` : `On the Pareto front (${order.length}): `),
+    make("strong", {}, groups > 1 ? `On a front of records that may be compared (${order.length}): ` : `On the Pareto front (${order.length}): `),
     ...links.flatMap((link, i) => (i ? [" · ", link] : [link])),
     rest > 0 ? ` and ${rest} more` : "",
   );
   const without = state.visible.length - drawn;
   const notes = [`${drawn} of ${state.visible.length} records drawn.`];
   if (without) notes.push(`${without} have no number on one of the axes${state.xLog || state.yLog ? ", or 0 on a log axis" : ""}.`);
-  if (groups > LINES_AT_MOST) notes.push(`They come from ${groups} pairs of machine and data: their fronts are not joined by lines.`);
+  if (groups > LINES_AT_MOST) notes.push(`They come from ${groups} sets that must not be compared: their fronts are not joined by lines.`);
   if (drawn > BARS_AT_MOST) notes.push(`Intervals${drawn > SHAPES_AT_MOST ? " and shapes" : ""} are drawn for the front only.`);
   byId("chart-note").textContent = notes.join(" ");
   byId("chart").setAttribute(

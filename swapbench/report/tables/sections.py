@@ -1,0 +1,425 @@
+"""The whole report as Markdown: a list of views as data, and what must be said around them.
+
+The main table comes first, then its details by quantity, ratios to the reference, why numbers are missing, doubts, machines.
+Each section has one table for every machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from swapbench import units
+from swapbench.report.tables.column import DAGGER, Column
+from swapbench.report.tables.columns import COLUMNS, column, fold_column
+from swapbench.report.tables.fields import FIELDS
+from swapbench.report.tables.markdown import escaped, grids
+from swapbench.report.tables.table import SIMULATED, table_of
+from swapbench.report.tables.view import flip_sentence, plain_view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from swapbench.pad.score_parity import ScoreParity
+    from swapbench.records import Accuracy, Record
+    from swapbench.report.rows.fp32_parity import RowParity
+    from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.table import Table
+
+_WHERE_KNOWN = frozenset(
+    (
+        "cores",
+        "flavour",
+        "worst_species",
+        "memory_reduction",
+        "energy_reduction",
+        "bpcer10",
+        "bpcer20",
+        "bpcer100",
+        "parity_difference",
+        "parity_flips",
+        "parity_samples",
+    )
+)
+"""Columns that are left out where no row of a section has them; the notes say why."""
+_TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies must not be compared."
+
+
+def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
+    """The whole report of some records; raises what table.table_of raises."""
+    return as_markdown(table_of(records, relative_to))
+
+
+def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
+    """The whole report.
+
+    Args:
+        table: of all records.
+        parities: how far each file's scores are from its network's fp32 file; see report.rows.fp32_parity.
+    """
+    parts = [_head(table)]
+    parts += [_text(section, table) for section in _sections(table, parities)]
+    parts += [_notes(table), _doubts(table), _machines(table)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+@dataclass(frozen=True)
+class _Section:
+    """One view of the report. lead: what stands above the table."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    caption: str
+    lead: str = ""
+
+
+def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]:
+    rows = table.rows
+    file = COLUMNS["file"]
+    yield _Section(
+        "Speed, weight, accuracy, power",
+        _named(
+            "model precision format runtime latency_p50 latency_p90 file_bytes macs peak_memory apcer "
+            "worst_species acer energy"
+        ),
+        rows,
+        _main_caption(table),
+    )
+    yield _Section(
+        f"Relative to {escaped(table.reference or '')}",
+        _named(
+            "file reference speed_up speed_up_p05 size_reduction params_reduction macs_reduction "
+            "memory_reduction energy_reduction accuracy_kept error_ratio"
+        ),
+        tuple(row for row in rows if row.relative),
+        _relative_caption(table),
+    )
+    yield _Section(
+        "Speed",
+        _named(
+            "file cores flavour threads latency_p05 latency_p50 latency_p90 latency_p95 latency_p99 load "
+            "first runs workers"
+        )
+        + (replace(COLUMNS["cpu_time"], title="CPU time (stand-in, not energy)"),),
+        tuple(row for row in rows if row.speed),
+        _speed_caption(rows),
+    )
+    yield _Section(
+        "At a camera's frame rate",
+        _named("file paced_fps paced_p50 paced_p95 latency_p50 paced_missed paced_frames"),
+        tuple(row for row in rows if row.paced),
+        "Times of an inference that waited for its frame; the processor slows down in between, so the order of two "
+        "files may be another than back to back (median latency). Missed: frames that came while one was still "
+        "computed, of all frames.",
+    )
+    yield _Section(
+        "Weight",
+        _named("file file_bytes params macs peak_memory memory_before_load"),
+        tuple(row for row in rows if row.weight),
+        _weight_caption(rows),
+    )
+    scored = tuple(row for row in rows if row.accuracy)
+    yield _Section(
+        "Accuracy",
+        _named(
+            "file apcer worst_species bpcer acer hter hter_target_eer auc bpcer10 bpcer20 bpcer100 threshold "
+            "parity_difference parity_flips parity_samples"
+        ),
+        scored,
+        _accuracy_caption(scored),
+    )
+    yield _Section(
+        "APCER by attack species",
+        (file, *(replace(column(f"apcer.{name}", rows), title=name, unit="") for name in table.species)),
+        tuple(row for row in scored if row.accuracy and row.accuracy.apcer_by_species),
+        "APCER in per cent with its interval.",
+    )
+    folds = dict.fromkeys(fold.fold for row in scored if row.accuracy for fold in row.accuracy.folds)
+    yield _Section(
+        "Folds",
+        (*_named("file acer acer_sd"), *map(fold_column, folds)),
+        tuple(row for row in scored if row.accuracy and row.accuracy.folds),
+        "ACER of each fold, each at the threshold frozen on its own development split, with their mean and standard "
+        "deviation; one file for all folds.",
+    )
+    yield _score_parity(table, parities)
+    beside = tuple(row for row in rows if row.device_parity)
+    yield _Section(
+        "On the device and on the desktop",
+        _named("file device_difference device_flips device_samples"),
+        beside,
+        _elsewhere_caption(beside),
+    )
+    yield _Section(
+        "Energy",
+        _named("file meter scope energy energy_gross energy_runs"),
+        tuple(replace(row, energy=(energy,)) for row in rows for energy in row.energy),
+        "Energy of one inference. Above idle: minus the idle measured before and after, with its worst-case "
+        "uncertainty; < where only a bound is known. Idle included: everything that the scope used meanwhile.",
+    )
+
+
+def _named(names: str) -> tuple[Column, ...]:
+    return tuple(COLUMNS[name] for name in names.split())
+
+
+def _text(section: _Section, table: Table) -> str:
+    """A heading, one grid for each machine, a caption; nothing when no row belongs."""
+    if not section.rows:
+        return ""
+    columns = tuple(
+        column
+        for column in section.columns
+        if column.name not in _WHERE_KNOWN
+        or any(column.text(row) != units.NOT_MEASURED for row in section.rows)
+    )
+    view = plain_view(table, columns, section.rows, section.caption)
+    return "\n\n".join(filter(None, [f"## {section.title}", section.lead, *grids(view), view.caption]))
+
+
+# ---- Captions ----
+
+
+def _main_caption(table: Table) -> str:
+    text = (
+        f"Latency of one inference at batch 1, median{_confidence(table)}. "
+        "APCER of the worst attack species (named), intervals in brackets."
+    )
+    if any(row.doubts for row in table.rows):
+        text += f" {DAGGER} doubtful: see Doubts."
+    return text + f" {units.NOT_MEASURED} not measured: see Notes."
+
+
+def _confidence(table: Table) -> str:
+    levels = sorted({row.speed.confidence for row in table.rows if row.speed})
+    if not levels:
+        return ""
+    text = " or ".join(f"{100 * level:g} %" for level in levels)
+    return f" with its {text} interval (bootstrap over workers)"
+
+
+def _relative_caption(table: Table) -> str:
+    chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
+    return (
+        f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under the same "
+        "runtime, version, threads and settings, on the same machine. Speed-up and reductions are reference / this row "
+        "(more is better); 1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more "
+        f"errors; {units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both "
+        "medians' intervals."
+    )
+
+
+def _speed_caption(rows: Iterable[Row]) -> str:
+    inputs = ", ".join(sorted({row.speed.input for row in rows if row.speed}))
+    return (
+        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, "
+        "p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load "
+        "and first run: median over fresh worker processes. CPU time: a stand-in for effort, not energy."
+    )
+
+
+def _weight_caption(rows: Iterable[Row]) -> str:
+    kinds = {kind for row in rows if (kind := FIELDS["memory_kind"](row))}
+    text = "Parameters and multiply-accumulates (MACs) are counted on the exported graph."
+    return text + (f" Memory: {escaped('; '.join(sorted(kinds)))}." if kinds else "")
+
+
+def _accuracy_caption(rows: Sequence[Row]) -> str:
+    scored = [row.accuracy for row in rows if row.accuracy]
+    data = dict.fromkeys(f"{accuracy.dataset} ({_counted(accuracy)})" for accuracy in scored)
+    rules = dict.fromkeys(accuracy.threshold_rule for accuracy in scored)
+    parts = [
+        f"After ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
+        (
+            f"Threshold: {escaped('; '.join(rules))}. HTER @source-dev uses that threshold; HTER @target-EER chooses "
+            "its own on the test scores, as much of the literature does, and is comparable with such numbers only."
+        ),
+        "Difference and flips from PyTorch: scores and decisions of the file against those of its network.",
+    ]
+    basis = dict.fromkeys(text for accuracy in scored for text in accuracy.basis)
+    if basis:
+        parts.append(f"These numbers rest on: {escaped('; '.join(basis))}.")
+    if len({(accuracy.dataset_digest, accuracy.protocol) for accuracy in scored}) > 1:
+        parts.append(f"**{_TOO_DIFFERENT}**")
+    return " ".join(parts)
+
+
+def _counted(accuracy: Accuracy) -> str:
+    lost = f"{accuracy.failures_to_acquire} failures to acquire"
+    by_class = accuracy.failures_by_class
+    if accuracy.failures_to_acquire and by_class:
+        lost += f" ({by_class.get('bona_fide')} bona fide, {by_class.get('attack')} attacks)"
+    parts = [accuracy.protocol, f"{accuracy.bona_fide} bona fide, {accuracy.attacks} attacks, {lost}"]
+    if accuracy.subjects is not None:
+        parts.append(f"{accuracy.subjects} people")
+    if accuracy.frames is not None:
+        parts.append(f"{accuracy.frames} frames, {accuracy.frames_without_score} of them without a score")
+    if accuracy.faces:
+        parts.append(f"face boxes: {accuracy.faces}")
+    return "; ".join([*parts, f"digest {accuracy.dataset_digest[:12]}"])
+
+
+def _elsewhere_caption(rows: Iterable[Row]) -> str:
+    devices = ", ".join(dict.fromkeys(row.machine for row in rows))
+    return (
+        f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every frame; "
+        "decisions at the threshold that the desktop's scores freeze."
+    )
+
+
+# ---- Score parity: not of a row alone ----
+
+
+def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
+    """Whether a cheaper file decides as its fp32 file does, and which attacks pay where it does not."""
+    by_record = {(parity.run, parity.record_id): parity for parity in parities}
+    by_label = {row.label: by_record.get((row.run, row.record_id)) for row in table.rows}
+
+    def text(name: str, title: str, value: Callable[[ScoreParity], str | None]) -> Column:
+        def of(row: Row) -> str | None:
+            parity = by_label[row.label]
+            return None if parity is None else value(parity.found)
+
+        return Column(name, title, of, ())
+
+    def against(row: Row) -> str | None:
+        parity = by_label[row.label]
+        return None if parity is None else parity.reference
+
+    def change_of(species: str) -> Callable[[ScoreParity], str | None]:
+        def change(found: ScoreParity) -> str | None:
+            changes = {one.name: one.at_own_threshold.change for one in found.species}
+            return _points(changes[species]) if species in changes else None
+
+        return change
+
+    columns = (
+        COLUMNS["file"],
+        Column("against", "Against", against, ()),
+        text("mean", "Mean difference", lambda found: units.significant(found.mean_abs_difference, 2)),
+        text("largest", "Largest", lambda found: units.significant(found.max_abs_difference, 2)),
+        text("rank", "Rank correlation", _rank_correlation),
+        text("flips", "Flips", lambda found: f"{found.flips}/{found.presentations}"),
+        text("p", "McNemar p", lambda found: units.significant(found.p_value, 2)),
+        *(text(name, f"APCER {name}", change_of(name)) for name in table.species),
+        text("bpcer", "BPCER", lambda found: _points(found.bona_fide.at_own_threshold.change)),
+        text(
+            "verdict", "Verdict", lambda found: f"FAILS ON {found.worst_species}" if found.flag else "alike"
+        ),
+    )
+    rows = tuple(row for row in table.rows if by_label[row.label])
+    sentences = [
+        f"- **{escaped(row.label)}**: {_sentence(parity.found.sentence)}"
+        for row in rows
+        if (parity := by_label[row.label]) and parity.found.flag
+    ]
+    caption = (
+        "Scores of the test presentations against the network's own fp32 file. Flips: decisions that differ at the "
+        "threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change in percentage points, each "
+        "file at its own frozen threshold. FAILS ON: an attack species is accepted clearly more often (at either "
+        "threshold; McNemar's test, Holm over the species)."
+    )
+    return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
+
+
+def _rank_correlation(found: ScoreParity) -> str | None:
+    return None if found.rank_correlation is None else f"{found.rank_correlation:.4f}"
+
+
+def _points(change: float) -> str:
+    """A change of a rate in percentage points, with its sign."""
+    return "0" if change == 0 else f"{100 * change:+.2f}"
+
+
+# ---- Around the tables ----
+
+
+def _head(table: Table) -> str:
+    count = len(table.rows)
+    first, last = min(row.time for row in table.rows), max(row.time for row in table.rows)
+    when = (
+        f"{first:%Y-%m-%d %H:%M}" + ("" if first == last else f" to {last:%Y-%m-%d %H:%M}") + f" {first:%Z}"
+    )
+    runs = ", ".join(dict.fromkeys(escaped(row.run) for row in table.rows))
+    parts = ["# swapbench report"]
+    if table.data_simulated:
+        real = any(row.data_simulated is False for row in table.rows)
+        named = _rows_named([row for row in table.rows if row.data_simulated], table)
+        parts.append(f"> **{SIMULATED}**" + (f" Rows: {named}." if real else ""))
+    parts.append(f"{count} record{'s' * (count != 1)} of run {runs}, {when.strip()}.")
+    if len(table.machines) > 1:
+        what = "machines" if len({row.machine for row in table.rows}) > 1 else "kinds of cores or libraries"
+        parts.append(
+            f"**The records come from {len(table.machines)} {what}.** Each has its own tables; "
+            f"numbers of different {what} must not be compared."
+        )
+    flips = [f"- **{escaped(text)}**" for text in map(flip_sentence, table.rows) if text]
+    if flips:
+        parts.append("\n".join(flips))
+    return "\n\n".join(parts)
+
+
+def _notes(table: Table) -> str:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in table.rows:
+        for one in row.missing:
+            groups.setdefault((one.quantity, one.reason, one.remedy), []).append(row)
+    lines = [
+        f"- {quantity}, {_rows_named(rows, table)}: {_sentence(reason)}{_helps(remedy)}"
+        for (quantity, reason, remedy), rows in groups.items()
+    ]
+    return (
+        "\n\n".join([f"## Notes\n\nWhy a number is missing ({units.NOT_MEASURED}):", "\n".join(lines)])
+        if lines
+        else ""
+    )
+
+
+def _doubts(table: Table) -> str:
+    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
+    for row in table.rows:
+        for doubt in row.doubts:
+            messages = groups.setdefault((doubt.code, doubt.quantity, doubt.remedy), {})
+            messages.setdefault(doubt.message, []).append(row)
+    lines = []
+    for (code, quantity, remedy), messages in groups.items():
+        head = f"- **{escaped(code)}** ({quantity})"
+        if len(messages) == 1:
+            [(message, rows)] = messages.items()
+            lines.append(f"{head}, {_rows_named(rows, table)}: {_sentence(message)}{_helps(remedy)}")
+        else:
+            lines.append(f"{head}:{_helps(remedy)}")
+            lines += [
+                f"  - {_rows_named(rows, table)}: {_sentence(message)}" for message, rows in messages.items()
+            ]
+    if not lines:
+        return ""
+    doubtful = sum(1 for row in table.rows if row.doubts)
+    title = f"## Doubts\n\n{doubtful} of {len(table.rows)} records must be read with care:"
+    return "\n\n".join([title, "\n".join(lines)])
+
+
+def _machines(table: Table) -> str:
+    lines = [f"- {escaped(machine)}" for machine in table.machines]
+    versions = sorted(
+        {f"{row.runtime} {row.used.version} ({', '.join(row.used.providers)})" for row in table.rows}
+    )
+    lines += [f"- {escaped(version)}" for version in versions]
+    return "\n\n".join([f"## Machine{'s' * (len(table.machines) != 1)} and runtimes", "\n".join(lines)])
+
+
+def _sentence(text: str) -> str:
+    text = escaped(" ".join(text.split()))
+    return text + ("" if not text or text[-1] in ".!?" else ".")
+
+
+def _helps(remedy: str) -> str:
+    """No full stop is added: a remedy may be a command to copy."""
+    return f" What helps: {escaped(' '.join(remedy.split()))}" if remedy.strip() else ""
+
+
+def _rows_named(rows: Sequence[Row], table: Table) -> str:
+    if len(rows) == len(table.rows):
+        return "all rows"
+    return ", ".join(escaped(row.label) for row in rows)
