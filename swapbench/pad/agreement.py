@@ -1,8 +1,8 @@
-"""How far the outputs of an exported file are from those of its network, on the same real crops.
+"""Whether a file computes what its reference computes: differences of scores on the same frames, with limits.
 
-Each precision has limits (`TOLERANCES`) that a fresh export must keep. Which of two files decides better on a
-dataset is another question, answered by `swapbench.pad.score_parity`. Pure: scores in, verdict out;
-`swapbench.workshop.export.outputs` computes the scores.
+The reference is the PyTorch network that the file was exported from, or the same file on another device. Each
+precision has limits (`TOLERANCES`). Which of two artifacts decides better on a dataset is another question,
+answered by `swapbench.pad.score_parity`. Pure: scores in, verdict out.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Which of two artifacts of a model decides better on a dataset, and on which species: paired error rates.
+"""Whether an artifact decides worse than its reference on a dataset, and on which species: paired error rates.
 
 A quantised model may keep its EER and yet fail on one attack species. So every species is compared in pairs,
 presentation by presentation, at the reference's frozen threshold and at each artifact's own, which a
-deployment would freeze anew. Whether a fresh export reproduces its network at all is another question,
-answered by `swapbench.pad.agreement`.
+deployment would freeze anew. Whether a file reproduces its reference at all is another question, answered by
+`swapbench.pad.agreement`.
 
 Sources: McNemar, Psychometrika 12, 1947 (the exact form of the test); Holm, Scandinavian Journal of
 Statistics 6, 1979.
