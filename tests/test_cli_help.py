@@ -154,3 +154,13 @@ def test_a_whole_training_comes_back_from_its_command(monkeypatch: pytest.Monkey
         "--latency-table t.json --latency-ms 2.5 --teacher resnet18_map --teacher other.toml"
     )
     assert typed(WHOLE.command(), monkeypatch) == WHOLE
+
+
+@pytest.mark.parametrize("words", [(), ("device",), ("data",), ("baseline",)])
+def test_without_a_command_the_help_is_shown_as_a_mistake(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = help_of(words, capsys)
+    assert cli.main(words) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == (shown, "")

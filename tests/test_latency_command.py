@@ -159,7 +159,7 @@ def test_a_table_of_multiples_says_so_and_measures_no_other_widths(device: Fake)
 
 def test_a_table_that_is_there_is_not_overwritten(device: Fake) -> None:
     place = measured().path
-    with pytest.raises(UserError, match=r"fp32\.1t\.local\.json is there already\. Choose another --out"):
+    with pytest.raises(UserError, match=r"fp32\.1t\.local\.json exists already\. Choose another --out"):
         measured()
     content = place.read_bytes()
     other = measured(out=Path("mine.json"), points=3)

@@ -134,11 +134,11 @@ def gate(
 
 
 def compare(
-    one: Annotated[
+    baseline: Annotated[
         str,
         typer.Argument(metavar="A", help="A file, a folder of model files, a baseline or a run."),
     ],
-    other: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
+    candidate: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
     *,
     pairs: Pairs,
     data: ComparedData,
@@ -151,7 +151,7 @@ def compare(
     """
     from swapbench.commands import gate as commands
 
-    request = commands.GateRequest((one,), (other,), pairs, data)
+    request = commands.GateRequest((baseline,), (candidate,), pairs, data)
     with terminal.progress() as progress:
         result = commands.compare(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)

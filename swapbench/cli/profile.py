@@ -13,8 +13,8 @@ from swapbench.commands.options import PROFILE_PROCESSES
 
 
 def profile(
-    one: Annotated[Path, typer.Argument(metavar="A", help="A model file.")],
-    other: Annotated[
+    baseline: Annotated[Path, typer.Argument(metavar="A", help="A model file.")],
+    candidate: Annotated[
         Path | None, typer.Argument(metavar="B", help="A second file, to see what differs.")
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many operators to show.")] = 10,
@@ -41,8 +41,8 @@ def profile(
     from swapbench.report.tables import operator_tables
 
     request = commands.ProfileRequest(
-        one,
-        other,
+        baseline,
+        candidate,
         device,
         tuple(runtime or ()),
         timed=not graph,

@@ -169,7 +169,7 @@ AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
 
 def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
     """The meters that are there, in their order; why there is none where there is none."""
-    found: list[AnyMeter] = []
+    meters: list[AnyMeter] = []
     reasons: list[str] = []
     remedies: list[str] = []
     for name, find in finders.items():
@@ -178,9 +178,9 @@ def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> 
             reasons.append(f"{name}: {meter.absent}")
             remedies.append(f"{name}: {meter.remedy}" if meter.remedy else "")
         else:
-            found.append(meter)
-    if found:
-        return tuple(found)
+            meters.append(meter)
+    if meters:
+        return tuple(meters)
     return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(filter(None, remedies)))
 
 
