@@ -667,7 +667,7 @@ def test_archives_for_arm64_are_no_help_on_another_phone(
 ) -> None:
     Path("ort.aar").write_bytes(b"")
     assert cli.main(["device", "prepare", "emulated-x86", "--onnxruntime-aar", "ort.aar"]) == 2
-    assert "serve phones of arm64-v8a; this one is x86_64" in error(capsys)
+    assert "serve phones of arm64-v8a; this phone is x86_64" in error(capsys)
 
 
 def test_this_computer_needs_no_preparing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,19 +21,17 @@ def simulate(
         ),
     ] = None,
     layout: Annotated[
-        str | None,
-        typer.Option("--layout", metavar="NAME", help="oulu or manifest. By default oulu if OUT is given."),
+        str | None, typer.Option(metavar="NAME", help="oulu or manifest. By default oulu if OUT is given.")
     ] = None,
     split: Annotated[
         list[str] | None,
-        typer.Option("--split", metavar="NAME", help="train, dev or test (manifest only). By default all."),
+        typer.Option(metavar="NAME", help="train, dev or test (manifest only). By default all."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Random seed. By default the standard set's.")
+        int | None, typer.Option(metavar="N", help="Random seed. By default the standard set's.")
     ] = None,
     contact_sheet: Annotated[
-        Path | None,
-        typer.Option("--contact-sheet", metavar="FILE", help="Also draw a contact sheet, a PNG file."),
+        Path | None, typer.Option(metavar="FILE", help="Also draw a contact sheet, a PNG file.")
     ] = None,
 ) -> None:
     """Simulate a dataset: procedural faces, printed and replayed, through simulated cameras."""

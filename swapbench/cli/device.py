@@ -19,20 +19,13 @@ DeviceArgument = Annotated[
 def prepare(
     name: DeviceArgument,
     onnxruntime_aar: Annotated[
-        Path | None,
-        typer.Option(
-            "--onnxruntime-aar", metavar="FILE", help="Official Android archive of ONNX Runtime (.aar)."
-        ),
+        Path | None, typer.Option(metavar="FILE", help="Official Android archive of ONNX Runtime (.aar).")
     ] = None,
     litert_aar: Annotated[
-        Path | None,
-        typer.Option("--litert-aar", metavar="FILE", help="Official Android archive of LiteRT (.aar)."),
+        Path | None, typer.Option(metavar="FILE", help="Official Android archive of LiteRT (.aar).")
     ] = None,
     benchmark_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--benchmark-model", metavar="FILE", help="TFLite's benchmark_model for Android, for delegates."
-        ),
+        Path | None, typer.Option(metavar="FILE", help="TFLite's benchmark_model for Android, for delegates.")
     ] = None,
     serial: Serial = None,
     json_out: Json = False,

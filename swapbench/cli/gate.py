@@ -26,7 +26,6 @@ def _pairs(
     policy: Annotated[
         Path | None,
         typer.Option(
-            "--policy",
             metavar="FILE",
             rich_help_panel=WHAT,
             help="gate.toml with budgets and ceilings. By default the built-in budgets.",
@@ -38,7 +37,6 @@ def _pairs(
     budget_s: Annotated[
         float,
         typer.Option(
-            "--budget-s",
             min=1,
             metavar="SECONDS",
             rich_help_panel=TIME,
@@ -79,15 +77,11 @@ class TakesLists(Command):
 
 def gate(
     candidate: Annotated[
-        list[str],
-        typer.Option(
-            "--candidate", metavar="WHAT ...", rich_help_panel=WHAT, help=f"What is judged. {SOURCES}"
-        ),
+        list[str], typer.Option(metavar="WHAT ...", rich_help_panel=WHAT, help=f"What is judged. {SOURCES}")
     ],
     baseline: Annotated[
         list[str] | None,
         typer.Option(
-            "--baseline",
             metavar="WHAT ...",
             rich_help_panel=WHAT,
             help="What it is compared with, likewise. By default reports/baseline.",
@@ -97,12 +91,10 @@ def gate(
     pairs: Pairs,
     data: ComparedData,
     junit: Annotated[
-        Path | None,
-        typer.Option("--junit", metavar="FILE", rich_help_panel=OUTPUT, help="Also write JUnit XML."),
+        Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Also write JUnit XML.")
     ] = None,
     markdown: Annotated[
-        Path | None,
-        typer.Option("--markdown", metavar="FILE", rich_help_panel=OUTPUT, help="Also write Markdown."),
+        Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Also write Markdown.")
     ] = None,
     json_out: Json = False,
 ) -> int:
@@ -135,8 +127,7 @@ def gate(
 
 def compare(
     baseline: Annotated[
-        str,
-        typer.Argument(metavar="A", help="A file, a folder of model files, a baseline or a run."),
+        str, typer.Argument(metavar="A", help="A file, a folder of model files, a baseline or a run.")
     ],
     candidate: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
     *,
@@ -164,8 +155,7 @@ def save(
         typer.Argument(metavar="FILES", help="Model files, folders or a run. By default the newest run."),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FOLDER", help="Folder to write to. By default reports/baseline."),
+        Path | None, typer.Option(metavar="FOLDER", help="Folder to write to. By default reports/baseline.")
     ] = None,
     device: DeviceName = "local",
 ) -> None:

@@ -17,15 +17,14 @@ def latency_table(
         str, typer.Argument(metavar="NAME", help="Recipe of a network that can be pruned: mobilefacenet.")
     ],
     runtime: Annotated[
-        str, typer.Option("--runtime", metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert.")
+        str, typer.Option(metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert.")
     ] = "onnxruntime",
     precision: Annotated[
-        str, typer.Option("--precision", metavar="NAME", rich_help_panel=WHAT, help="fp32, fp16 or int8.")
+        str, typer.Option(metavar="NAME", rich_help_panel=WHAT, help="fp32, fp16 or int8.")
     ] = "fp32",
     points: Annotated[
         int,
         typer.Option(
-            "--points",
             min=2,
             metavar="N",
             rich_help_panel=WHAT,
@@ -35,7 +34,6 @@ def latency_table(
     check: Annotated[
         int,
         typer.Option(
-            "--check",
             min=0,
             metavar="N",
             rich_help_panel=WHAT,
@@ -49,7 +47,7 @@ def latency_table(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="FILE", rich_help_panel=OUTPUT, help="The table. By default in reports/latency/."
+            metavar="FILE", rich_help_panel=OUTPUT, help="The table. By default in reports/latency/."
         ),
     ] = None,
     replace: Annotated[

@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 
     from swapbench.doctor import Finding
 
-MARKS = {
-    "ok": "[green]ok[/green]",
-    "limited": "[yellow]limited[/yellow]",
-    "missing": "[red]missing[/red]",
-}
+MARKS = {"ok": "[green]ok[/green]", "limited": "[yellow]limited[/yellow]", "missing": "[red]missing[/red]"}
 
 
 def models(json_out: Json = False) -> None:

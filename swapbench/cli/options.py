@@ -114,7 +114,6 @@ def _device(
     delegate: Annotated[
         list[str] | None,
         typer.Option(
-            "--delegate",
             metavar="NAME",
             rich_help_panel=RARE,
             help="Also time .tflite files with TFLite's benchmark_model on a phone: cpu, xnnpack, gpu or "
@@ -163,8 +162,7 @@ Formats = Annotated[
     list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
 ]
 Precisions = Annotated[
-    list[str] | None,
-    typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8. By default all."),
+    list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8. By default all.")
 ]
 
 
@@ -179,9 +177,7 @@ Variants = Annotated[VariantOptions, Group(WHAT, _variants)]
 DataRoot = Annotated[
     Path | None,
     typer.Option(
-        "--data-root",
-        metavar="FOLDER",
-        help="Folder of several datasets, for protocols such as O+C+I:M.",
+        "--data-root", metavar="FOLDER", help="Folder of several datasets, for protocols such as O+C+I:M."
     ),
 ]
 Protocol = Annotated[
@@ -193,10 +189,7 @@ Protocol = Annotated[
         "dataset's own splits.",
     ),
 ]
-Frames = Annotated[
-    int,
-    typer.Option("--frames", min=1, metavar="N", help="Frames per video, evenly spaced."),
-]
+Frames = Annotated[int, typer.Option("--frames", min=1, metavar="N", help="Frames per video, evenly spaced.")]
 Faces = Annotated[
     str | None,
     typer.Option(
@@ -212,7 +205,6 @@ def _data(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data",
             metavar="PATH",
             help="Dataset folder in its official layout, or a manifest. By default the simulated set.",
         ),
@@ -229,7 +221,6 @@ def _compared_data(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data",
             metavar="PATH",
             help="Dataset to score both sides on, as in swapbench run. By default accuracy is not measured.",
         ),
@@ -262,8 +253,7 @@ BonaFideLabel = Annotated[
     ),
 ]
 ScoresAre = Annotated[
-    str,
-    typer.Option("--scores-are", metavar="CLASS", help="What high scores mean: bona_fide or attack."),
+    str, typer.Option("--scores-are", metavar="CLASS", help="What high scores mean: bona_fide or attack.")
 ]
 
 

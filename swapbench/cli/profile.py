@@ -17,15 +17,12 @@ def profile(
     candidate: Annotated[
         Path | None, typer.Argument(metavar="B", help="A second file, to see what differs.")
     ] = None,
-    top: Annotated[int, typer.Option("--top", min=1, metavar="N", help="How many operators to show.")] = 10,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="How many operators to show.")] = 10,
     graph: Annotated[
         bool, typer.Option("--graph", help="Show only what the files hold; run and time nothing.")
     ] = False,
     processes: Annotated[
-        int,
-        typer.Option(
-            "--processes", min=2, metavar="N", help="Fresh processes per file; more give steadier shares."
-        ),
+        int, typer.Option(min=2, metavar="N", help="Fresh processes per file; more give steadier shares.")
     ] = PROFILE_PROCESSES,
     device: DeviceName = "local",
     runtime: Runtimes = None,

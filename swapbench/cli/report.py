@@ -37,7 +37,6 @@ def _selection(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out",
             metavar="FOLDER",
             help="Folder to write to. By default the run's own; a single table is only printed.",
         ),
@@ -49,31 +48,22 @@ def _selection(
 def _query(
     columns: Annotated[
         list[str] | None,
-        typer.Option(
-            "--columns", metavar="NAMES", help="Columns, separated by commas: latency_p50,acer,energy."
-        ),
+        typer.Option(metavar="NAMES", help="Columns, separated by commas: latency_p50,acer,energy."),
     ] = None,
     sort: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sort", metavar="NAMES", help="Columns to sort by, -name for descending: acer,-speed_up."
-        ),
+        typer.Option(metavar="NAMES", help="Columns to sort by, -name for descending: acer,-speed_up."),
     ] = None,
     group: Annotated[
         list[str] | None,
         typer.Option(
-            "--group",
             metavar="NAMES",
             help="Split the table by device, runtime, precision, format, model or another text column.",
         ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(
-            "--where",
-            metavar="CONDITION",
-            help='Only such rows: runtime=litert, "acer<=0.05". Repeatable.',
-        ),
+        typer.Option(metavar="CONDITION", help='Only such rows: runtime=litert, "acer<=0.05". Repeatable.'),
     ] = None,
 ) -> object:
     from swapbench.catalog import split_commas
@@ -88,13 +78,12 @@ def _query(
 
 
 def _figure(
-    x: Annotated[str, typer.Option("--x", metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
-    y: Annotated[str, typer.Option("--y", metavar="NAME", help="Column upwards, for pareto.")] = "acer",
-    style: Annotated[str, typer.Option("--style", metavar="NAME", help="paper or screen.")] = "paper",
-    width: Annotated[str, typer.Option("--width", metavar="NAME", help="column or page.")] = "column",
+    x: Annotated[str, typer.Option(metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
+    y: Annotated[str, typer.Option(metavar="NAME", help="Column upwards, for pareto.")] = "acer",
+    style: Annotated[str, typer.Option(metavar="NAME", help="paper or screen.")] = "paper",
+    width: Annotated[str, typer.Option(metavar="NAME", help="column or page.")] = "column",
     history: Annotated[
-        Path | None,
-        typer.Option("--history", metavar="FILE", help="CSV of a pruning search, for the figure search."),
+        Path | None, typer.Option(metavar="FILE", help="CSV of a pruning search, for the figure search.")
     ] = None,
 ) -> FigureOptions:
     return FigureOptions(x, y, style, width, history)
@@ -116,7 +105,6 @@ def report(
     require: Annotated[
         list[str] | None,
         typer.Option(
-            "--require",
             metavar="CONDITION",
             rich_help_panel="Advice",
             help='Recommend the cheapest row that meets it: "p90<=30ms", "acer<=5 %". Repeatable.',
@@ -125,7 +113,6 @@ def report(
     figure: Annotated[
         str | None,
         typer.Option(
-            "--figure",
             metavar="KIND",
             rich_help_panel=FIGURE,
             help="Draw only pareto, swap, latency, species, det, sustained, fps, or search (with --history).",

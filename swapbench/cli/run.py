@@ -32,23 +32,17 @@ def _timing(
     threads: Threads = 1,
     budget: Annotated[
         float | None,
-        typer.Option(
-            "--budget", min=1, metavar="SECONDS", help="Time for the speed phase. By default 5 s per file."
-        ),
+        typer.Option(min=1, metavar="SECONDS", help="Time for the speed phase. By default 5 s per file."),
     ] = None,
     target: Annotated[
         float,
         typer.Option(
-            "--target",
-            min=0.001,
-            metavar="SHARE",
-            help="Stop once every median is known to within this share.",
+            min=0.001, metavar="SHARE", help="Stop once every median is known to within this share."
         ),
     ] = 0.02,
     fps: Annotated[
         float | None,
         typer.Option(
-            "--fps",
             min=0.1,
             max=1000,
             metavar="RATE",
@@ -58,7 +52,6 @@ def _timing(
     sustained: Annotated[
         str | None,
         typer.Option(
-            "--sustained",
             metavar="TIME",
             help="Also run each file this long without a pause, as in 10min, and report every minute.",
         ),
@@ -66,7 +59,6 @@ def _timing(
     window: Annotated[
         float,
         typer.Option(
-            "--window",
             min=1,
             metavar="SECONDS",
             rich_help_panel=ENERGY,
@@ -81,16 +73,12 @@ def _timing(
 def _output(
     name: Annotated[
         str | None,
-        typer.Option(
-            "--name", metavar="NAME", help="Name of the run, a folder in reports/. By default a time stamp."
-        ),
+        typer.Option(metavar="NAME", help="Name of the run, a folder in reports/. By default a time stamp."),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace/--no-replace",
-            show_default=False,
-            help="Replace the records of a run of that name.",
+            "--replace/--no-replace", show_default=False, help="Replace the records of a run of that name."
         ),
     ] = False,
     relative_to: RelativeTo = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def score(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx or .tflite.")],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
     *,
     data: Data,
     card: Card = None,
@@ -44,26 +44,18 @@ def metrics(
         typer.Argument(metavar="FILE", help="Score file: from swapbench, any other CSV, or bob's columns."),
     ],
     dev: Annotated[
-        Path | None,
-        typer.Option("--dev", metavar="FILE", help="Score file whose scores freeze the threshold."),
+        Path | None, typer.Option(metavar="FILE", help="Score file whose scores freeze the threshold.")
     ] = None,
     threshold: Annotated[
         float | None,
-        typer.Option(
-            "--threshold",
-            metavar="SCORE",
-            help="A threshold frozen elsewhere; a score equal to it is accepted.",
-        ),
+        typer.Option(metavar="SCORE", help="A threshold frozen elsewhere; a score equal to it is accepted."),
     ] = None,
     *,
     reading: Reading,
     confidence: Annotated[
-        float,
-        typer.Option("--confidence", min=0.5, max=0.999, metavar="P", help="Confidence of every interval."),
+        float, typer.Option(min=0.5, max=0.999, metavar="P", help="Confidence of every interval.")
     ] = 0.95,
-    seed: Annotated[
-        int, typer.Option("--seed", metavar="N", rich_help_panel=RARE, help="Seed of the bootstrap.")
-    ] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=RARE, help="Seed of the bootstrap.")] = 0,
     json_out: Json = False,
 ) -> None:
     """Evaluate any score file by ISO/IEC 30107-3, with intervals."""

@@ -24,7 +24,6 @@ def train(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe",
             metavar="METHOD",
             rich_help_panel=METHOD,
             help="Method laid over the network's recipe (name or file): distill, uniform, magnitude, "
@@ -34,7 +33,6 @@ def train(
     teacher: Annotated[
         list[str] | None,
         typer.Option(
-            "--teacher",
             metavar="NAME",
             rich_help_panel=METHOD,
             help="Trained model (name or card) to learn from, instead of those that the method names. "
@@ -44,16 +42,12 @@ def train(
     macs: Annotated[
         str | None,
         typer.Option(
-            "--macs",
-            metavar="N",
-            rich_help_panel=PRUNING,
-            help="Budget of pruning in multiply-accumulates, as in 40M.",
+            metavar="N", rich_help_panel=PRUNING, help="Budget of pruning in multiply-accumulates, as in 40M."
         ),
     ] = None,
     latency_ms: Annotated[
         float | None,
         typer.Option(
-            "--latency-ms",
             min=0,
             metavar="MS",
             rich_help_panel=PRUNING,
@@ -63,7 +57,6 @@ def train(
     latency_table: Annotated[
         Path | None,
         typer.Option(
-            "--latency-table",
             metavar="FILE",
             rich_help_panel=PRUNING,
             help="Measured times of layers, from swapbench latency-table.",
@@ -75,7 +68,6 @@ def train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            "--schedule",
             metavar="NAME",
             rich_help_panel=EFFORT,
             help="How much is spent (name or file): small is for a small machine; see "
@@ -84,13 +76,7 @@ def train(
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(
-            "--threads",
-            min=1,
-            metavar="N",
-            rich_help_panel=EFFORT,
-            help="Processor threads. By default all.",
-        ),
+        typer.Option(min=1, metavar="N", rich_help_panel=EFFORT, help="Processor threads. By default all."),
     ] = None,
     missing: Annotated[
         bool,
@@ -103,7 +89,6 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out",
             metavar="FOLDER",
             rich_help_panel=OUTPUT,
             help="Folder for the card and the checkpoint. By default models/.",
@@ -111,9 +96,7 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(
-            "--seed", metavar="N", rich_help_panel=RARE, help="Random seed. By default the recipe's."
-        ),
+        typer.Option(metavar="N", rich_help_panel=RARE, help="Random seed. By default the recipe's."),
     ] = None,
 ) -> None:
     """Train a network from its recipe, with distillation or pruning if asked.
@@ -163,13 +146,12 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data",
             metavar="FOLDER",
             help="Dataset for calibration and the parity check. By default the simulated set.",
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Also copy the files into this folder.")
+        Path | None, typer.Option(metavar="FOLDER", help="Also copy the files into this folder.")
     ] = None,
     json_out: Json = False,
 ) -> int:

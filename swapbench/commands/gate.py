@@ -79,10 +79,7 @@ def gate(
     rules = read_policy(options.policy)
     overlay = {"threads": options.threads, "seed": options.seed}
     plan = request.plan or bench.PAIRED_PLAN.replace(**overlay)
-    sides = (
-        side(folders, request.baseline, "baseline"),
-        side(folders, request.candidate, "candidate"),
-    )
+    sides = (side(folders, request.baseline, "baseline"), side(folders, request.candidate, "candidate"))
     card = candidates.named_card(folders, options.card)
     matched, notes = _matched(*sides)
     pairs: list[paired_runs.Pair] = []

@@ -367,10 +367,7 @@ def _earlier(
     used = result.times.used[bench.BASELINE]
 
     def rank(pair: tuple[Record, Record]) -> tuple[bool, bool]:
-        return (
-            bool(comparison.differences(*pair)),
-            pair[0].runtime.configuration != used.configuration,
-        )
+        return (bool(comparison.differences(*pair)), pair[0].runtime.configuration != used.configuration)
 
     return min(product(old, new), key=rank)
 

@@ -11,13 +11,7 @@ from swapbench import bench, catalog, stats, store, units
 from swapbench.commands import candidates as candidate_files
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.model_files import carded_models, model_files
-from swapbench.commands.options import (
-    DataOptions,
-    DeviceOptions,
-    RunFolder,
-    TimingOptions,
-    VariantOptions,
-)
+from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Parity, Plan, Speed

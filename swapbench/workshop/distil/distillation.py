@@ -18,7 +18,7 @@ from swapbench.cards import read_card
 from swapbench.errors import BadCard, NotValid
 from swapbench.workshop.nets import Tapped
 from swapbench.workshop.nets.checkpoint import load_network
-from swapbench.workshop.pipeline.batches import normalised
+from swapbench.workshop.pipeline.batches import memory_format, normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,7 +146,7 @@ class Teacher:
         """
         images = normalised(pixels.to(self.device), self.card.preprocessing)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            images = images.contiguous(memory_format=torch.channels_last)
+            images = images.contiguous(memory_format=memory_format(self.device))
             taps = self.network.taps(images) if isinstance(self.network, Tapped) else None
             logits = self.network(images) if taps is None else taps.logits
         logits = as_two(logits.float(), self.card.output)

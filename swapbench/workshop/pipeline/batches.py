@@ -70,6 +70,17 @@ def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.i
     )
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The layout of images in memory that convolutions on a device take: channels last where that is safe.
+
+    On CPUs with AVX2 and without AVX-512, PyTorch 2.13 (its oneDNN) writes beyond its buffers in the backward pass
+    of channels-last convolutions whose channels are not a multiple of 8, and the process dies sooner or later.
+    """
+    if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 class Images(NamedTuple):
     """Cut images and how their colours are to be changed.
 
@@ -84,9 +95,10 @@ class Images(NamedTuple):
     contrast: NDArray[np.float32]
 
     def pixels(self, device: torch.device) -> Tensor:
-        """The changed images on a device: [n, 3, height, width] 0..255, float32, channels last in memory."""
+        """The changed images on a device: [n, 3, height, width] 0..255, float32, in its `memory_format`."""
         crops, gains, contrast = (torch.from_numpy(array).to(device) for array in self)
-        return recoloured(crops.permute(0, 3, 1, 2), gains, contrast)
+        pixels = crops.permute(0, 3, 1, 2).contiguous(memory_format=memory_format(device))
+        return recoloured(pixels, gains, contrast)
 
 
 def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocessing) -> Images:
