@@ -219,7 +219,7 @@ def test_special_names_stay_in_their_cell_and_are_shown_as_they_are(name: str) -
     shown = name.replace("\n", " ")
     as_html = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert f"<td>{as_html}</td>" in rendered  # the model column
-    assert f'<th style="text-align:right">{as_html}</th>' in rendered  # the species column
+    assert f'<th style="text-align:right">{as_html}, %</th>' in rendered  # the species column
     assert f"<td>{as_html}.fp32.onnx</td>" in rendered
     for tag in ("<em>", "<a ", "<b>", "<td><code>"):
         assert tag not in rendered

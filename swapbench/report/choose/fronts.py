@@ -351,9 +351,7 @@ def _recommendation(
         say += _impossible(judged, constraints)
     else:
         say.append("no file can be judged.")
-    if any(row.data_simulated for row in rows) and any(
-        "accuracy" in one.column.part.split() for one in constraints
-    ):
+    if any(row.data_simulated for row in rows) and any("accuracy" in one.column.parts for one in constraints):
         say.append(SIMULATED)
     if unjudged:
         by_reason: dict[str, list[str]] = {}

@@ -101,8 +101,7 @@ class Drawn:
 
 def is_counted(column: Column) -> bool:
     """Whether the column's numbers are counted in the file and not measured, so that they have no error."""
-    parts = column.part.split()
-    return parts[:1] == ["weight"] and "memory" not in parts
+    return column.about == "weight" and "memory" not in column.parts
 
 
 def may_move(column: Column) -> bool:

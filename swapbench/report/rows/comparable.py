@@ -142,14 +142,16 @@ class Measured(Protocol):
     """A row."""
 
     @property
-    def conditions(self) -> Conditions: ...
+    def conditions(self) -> Conditions:
+        """Under which its numbers were measured."""
 
 
 class Depends(Protocol):
     """A column, or whatever else knows on which conditions its numbers depend."""
 
     @property
-    def conditions(self) -> frozenset[Condition]: ...
+    def conditions(self) -> frozenset[Condition]:
+        """What must be equal for two of its numbers to be compared."""
 
 
 def comparable(row: Measured, other: Measured, column: Depends) -> bool:
@@ -169,9 +171,9 @@ def differing(row: Measured, other: Measured, conditions: frozenset[Condition]) 
     """Those of some conditions in which two rows differ, in the order of `Condition`."""
     same_runtime = row.conditions.runtime == other.conditions.runtime
     for name in CONDITIONS:
-        if name in conditions and value_of(row, name) != value_of(other, name):
-            if name not in OF_ONE_RUNTIME or same_runtime:
-                yield name
+        asked = name in conditions and (same_runtime or name not in OF_ONE_RUNTIME)
+        if asked and value_of(row, name) != value_of(other, name):
+            yield name
 
 
 def value_of(row: Measured, name: str) -> Any:

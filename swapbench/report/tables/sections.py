@@ -131,7 +131,7 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
     )
     yield _Section(
         "APCER by attack species",
-        (file, *(replace(column(f"apcer.{name}", rows), title=name, unit="") for name in table.species)),
+        (file, *(replace(column(f"apcer.{name}", rows), title=name) for name in table.species)),
         tuple(row for row in scored if row.accuracy and row.accuracy.apcer_by_species),
         "APCER in per cent with its interval.",
     )

@@ -382,7 +382,7 @@ def _remarks(
     if len(flips) > NAMES_AT_MOST:
         said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
     rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
-    if rates and any("paced" in one.part.split() for one in chosen):
+    if rates and any("paced" in one.parts for one in chosen):
         said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
         levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
