@@ -1,4 +1,7 @@
-"""What `swapbench report` does: run folders -> the whole report, one table that was asked for, or a recommendation."""
+"""What `swapbench report` does.
+
+Run folders -> the whole report, one table that was asked for, or a recommendation.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ class WholeReport:
 def run_folders(folders: Folders, runs: Sequence[Path], say: Say) -> tuple[Path, ...]:
     """The run folders that were named, each once; patterns are filled in, and the newest run stands for none.
 
-    Of several, those that are no runs are left out and named: `reports/*` holds more than runs. Raises BadRecord where nothing
-    is left.
+    Of several, those that are no runs are left out and named: `reports/*` holds more than runs. Raises
+    BadRecord where nothing is left.
     """
     if not runs:
         newest = store.newest_run(folders.reports)
@@ -65,7 +68,10 @@ def run_folders(folders: Folders, runs: Sequence[Path], say: Say) -> tuple[Path,
 def table(
     folders: Folders, runs: Sequence[Path], relative_to: str | None, say: Say
 ) -> tuple[Table, tuple[Path, ...]]:
-    """The table of some runs, and their folders. Rows that were summed up before are taken from build/rows/."""
+    """The table of some runs, and their folders.
+
+    Rows that were summed up before are taken from build/rows/.
+    """
     from swapbench.report.rows.row_cache import rows_of_run
     from swapbench.report.tables.table import table_of_rows
 
@@ -76,7 +82,10 @@ def table(
 
 
 def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> tuple[str, ...]:
-    """What to take of the chosen rows under some requirements, one paragraph for each device and data; see report.pareto."""
+    """What to take of the chosen rows under some requirements, one paragraph for each device and data.
+
+    See report.pareto.
+    """
     from swapbench.report.choose.fronts import recommend
     from swapbench.report.tables.columns import constraint
     from swapbench.report.tables.view import view_of
@@ -122,7 +131,10 @@ def write_report(
     *,
     literature: bool = False,
 ) -> WholeReport:
-    """Draw the whole report of one or several runs from their records. literature: with the published numbers."""
+    """Draw the whole report of one or several runs from their records.
+
+    Literature: with the published numbers.
+    """
     from swapbench.report import writer
     from swapbench.report.literature import literature as published
 
@@ -148,7 +160,10 @@ def write_figure(
     history: Path | None,
     **options: str,
 ) -> tuple[Path, ...]:
-    """Draw one figure of the chosen rows, with its data; a pruning search needs no run. options: as in report.figures.draw."""
+    """Draw one figure of the chosen rows, with its data; a pruning search needs no run.
+
+    Options: as in report.figures.draw.
+    """
     from swapbench.report import writer
     from swapbench.report.tables.view import view_of
 

@@ -1,7 +1,7 @@
 """From verdicts and records to checks, and from checks to the result of a gate and its exit status.
 
-Timings are judged over paired rounds (gate.verdict) and only wrapped here; everything else that a record holds is
-compared as it is. Records that must not be compared are refused with what differs between them.
+Timings are judged over paired rounds (gate.verdict) and only wrapped here; everything else that a record
+holds is compared as it is. Records that must not be compared are refused with what differs between them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from swapbench import stats
 from swapbench.gate.policy import METRICS
 from swapbench.gate.verdict import changed
 from swapbench.records import Absent, Accuracy, Parity, Speed, Weight
-from swapbench.report.rows.comparable import differences_of_place as differences_of_place
+from swapbench.report.rows import comparable
 from swapbench.report.rows.comparable import fields_differing
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ RUNS = "runs"
 class Check:
     """One quantity of one model held against its budget or ceiling.
 
-    metric: a name of policy.METRICS, with `/species` behind it for apcer, or RUNS. baseline, candidate: in the base unit of
-    the metric. change and budget: relative (candidate / baseline - 1) where `absolute` is False, else in the unit of the metric;
-    change is positive where candidate is more, whichever is better. None: not known. ABSENT: not measured on either
-    side, and nobody asked for it. text: one line for a person.
+    metric: a name of policy.METRICS, with `/species` behind it for apcer, or RUNS. baseline, candidate: in
+    the base unit of the metric. change and budget: relative (candidate / baseline - 1) where `absolute` is
+    False, else in the unit of the metric; change is positive where candidate is more, whichever is better.
+    None: not known. ABSENT: not measured on either side, and nobody asked for it. text: one line for a
+    person.
     """
 
     metric: str
@@ -73,8 +74,8 @@ class Check:
 class Explanation:
     """Which operators of a model that failed on a timing grew. It judges nothing.
 
-    total: the candidate's time as a share of the baseline's; grew: operator types, the most first; moved: nodes that
-    something else runs now; reason: why all this is not known, "" where it is.
+    total: the candidate's time as a share of the baseline's; grew: operator types, the most first; moved:
+    nodes that something else runs now; reason: why all this is not known, "" where it is.
     """
 
     model: str
@@ -102,7 +103,10 @@ class GateResult:
 
     @property
     def verdict(self) -> Outcome:
-        """FAIL where a hard check failed, else INVALID or INCONCLUSIVE where a hard check is or a model was not measured."""
+        """FAIL where a hard check failed.
+
+        Else INVALID or INCONCLUSIVE where a hard check is or a model was not measured.
+        """
         hard = {check.outcome for check in self.checks if check.hard}
         if "FAIL" in hard:
             return "FAIL"
@@ -112,7 +116,10 @@ class GateResult:
 
     @property
     def exit_status(self) -> int:
-        """0 where all hard checks passed, 1 where one failed, 3 where the gate cannot tell or measured nothing."""
+        """0 where all hard checks passed.
+
+        1 where one failed, 3 where the gate cannot tell or measured nothing.
+        """
         return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "INVALID": 3}[self.verdict]
 
     @property
@@ -127,21 +134,26 @@ class GateResult:
         return tuple(model for model in self.models if model not in measured)
 
 
-# ---------------------------------------------------------------------------------------------- may they be compared?
+# ---- May they be compared? ----
 
 
 def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """Why two records must not be compared, one line each: device, runtime flavour and settings, threads, plan.
+    """Why two records must not be compared, one line each: device, runtime and its settings, threads, plan.
 
-    Runtime versions are left out, because a new version of the runtime is a change that a gate is there to judge; so
-    are states such as load and temperature (they are doubts), and how many rounds were measured. A delegate that takes less
-    of a file than before is a change to be judged too (`delegate_coverage`); one that takes nothing any more is another
-    flavour.
+    Runtime versions are left out, because a new version of the runtime is a change that a gate is there to
+    judge; so are states such as load and temperature (they are doubts), and how many rounds were measured. A
+    delegate that takes less of a file than before is a change to be judged too (`delegate_coverage`); one
+    that takes nothing any more is another flavour.
     """
     return (
         *differences_of_place(baseline, candidate),
         *fields_differing("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
     )
+
+
+def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
+    """The same without the plan: device, runtime, flavour of its libraries, cores, delegate, threads."""
+    return comparable.differences(baseline, candidate)
 
 
 # ---------------------------------------------------------------------------------------------- checks
@@ -180,10 +192,11 @@ def must_not_compare(model: str, reasons: Iterable[str]) -> Check:
 
 
 def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[Check, ...]:
-    """Everything in two records that needs no paired rounds, held against its budget; named by the candidate's file.
+    """Everything in two records that needs no paired rounds, held against its budget.
 
-    Sizes, counts, errors and shares are compared as they are; energy with its uncertainty. One INVALID check in place of all
-    where `differences` names something; INVALID where one side lacks a quantity or the policy asks for it.
+    Sizes, counts, errors and shares are compared as they are; energy with its uncertainty. One INVALID check
+    in place of all where `differences` names something; INVALID where one side lacks a quantity or the policy
+    asks for it.
     """
     model = candidate.variant.file_name
     differ = differences(baseline, candidate)
@@ -227,7 +240,10 @@ def _not_measured(
     after: Mapping[str, float] | Absent,
     policy: Policy,
 ) -> Check:
-    """Missing on both sides it is ABSENT unless the policy asks for it; missing on one side something broke."""
+    """Missing on both sides it is ABSENT unless the policy asks for it.
+
+    Missing on one side something broke.
+    """
     reasons = {
         side: f"{found.absent}{f'. {found.remedy}' if found.remedy else ''}"
         for side, found in (("baseline", before), ("candidate", after))
@@ -273,7 +289,10 @@ def _exact_check(name: str, metric: str, model: str, budget: Budget, before: flo
 
 
 def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candidate: Record) -> Check:
-    """Energy above idle with its worst-case uncertainty: a verdict only where all of the interval lies on one side."""
+    """Energy above idle with its worst-case uncertainty.
+
+    A verdict only where all of the interval lies on one side.
+    """
     meter = name.partition("/")[2]
     one, other = (stats.energy_per_run(_power_of(record, meter)) for record in (baseline, candidate))
     least = (other.above_idle_uj - other.uncertainty_uj) - (one.above_idle_uj + one.uncertainty_uj)
@@ -281,7 +300,7 @@ def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candi
     allowed = budget.absolute if budget.absolute is not None else (budget.relative or 0.0) * one.above_idle_uj
     outcome: Outcome = "FAIL" if least > allowed else "PASS" if most <= allowed else "INCONCLUSIVE"
     text = METRICS["energy"].text
-    told = f"{text(one.above_idle_uj)} ± {text(one.uncertainty_uj)} to {text(other.above_idle_uj)} ± {text(other.uncertainty_uj)}"
+    before, after = (f"{text(side.above_idle_uj)} ± {text(side.uncertainty_uj)}" for side in (one, other))
     absolute = budget.absolute is not None
     difference = other.above_idle_uj - one.above_idle_uj
     return Check(
@@ -289,7 +308,7 @@ def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candi
         model,
         outcome,
         budget.hard,
-        f"{told} ({text(allowed)} more allowed)",
+        f"{before} to {after} ({text(allowed)} more allowed)",
         baseline=one.above_idle_uj,
         candidate=other.above_idle_uj,
         change=difference if absolute else difference / one.above_idle_uj,
@@ -299,10 +318,11 @@ def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candi
 
 
 def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
-    """The absolute ceilings of the policy that hold for a record's model and device; exactly on the ceiling passes.
+    """The absolute ceilings of the policy for a record's model and device; exactly on the ceiling passes.
 
-    A ceiling on a latency percentile is held against an upper estimate of it (stats.early_stopping_percentile), for p05 and p50
-    against the quantile. INVALID where the quantity was not measured.
+    A ceiling on a latency percentile is held against an upper estimate of it
+    (stats.early_stopping_percentile), for p05 and p50 against the quantile. INVALID where the quantity was
+    not measured.
     """
     model, checks = candidate.variant.file_name, []
     for ceiling in policy.ceilings_of(model, candidate.machine.name):
@@ -339,7 +359,10 @@ def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
 
 
 def elsewhere(policy: Policy, device: str, models: Iterable[str]) -> tuple[str, ...]:
-    """One note for each ceiling that holds for a model but on another device than this one: it was not checked."""
+    """One note for each ceiling that holds for a model but on another device than this one.
+
+    It was not checked.
+    """
     names = tuple(models)
     return tuple(
         f"not checked here: {one.metric} at most {METRICS[one.metric].text(one.at_most)} on {one.device} "
@@ -353,7 +376,10 @@ def elsewhere(policy: Policy, device: str, models: Iterable[str]) -> tuple[str, 
 
 
 def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
-    """A metric of a record in its base unit, by part: species of apcer, meters of energy, "" where there are no parts."""
+    """A metric of a record in its base unit, by part.
+
+    Species of apcer, meters of energy, "" where there are no parts.
+    """
     if metric.startswith("latency_"):
         return record.speed if isinstance(record.speed, Absent) else _latency(record.speed, metric)
     if metric == "load":

@@ -1,9 +1,10 @@
 """Which files are worth considering, how sure that is, and which one to take under given requirements.
 
-A row dominates another one when it is at least as good in every column and better in one, in each column's own direction; so
-equal rows do not dominate each other. The front is what nothing dominates. How sure it is: the share of draws in which a
-row is on the front, where a draw gives every row another value that it might have had (see `report.draws`). Only rows
-that may be compared in every column (`report.rows.comparable`) dominate each other.
+A row dominates another one when it is at least as good in every column and better in one, in each column's
+own direction; so equal rows do not dominate each other. The front is what nothing dominates. How sure it is:
+the share of draws in which a row is on the front, where a draw gives every row another value that it might
+have had (see `report.draws`). Only rows that may be compared in every column (`report.rows.comparable`)
+dominate each other.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _FEWEST_DRAWS = 200
 def on_front(values: ArrayLike) -> Mask:
     """Which points nothing dominates: [points, metrics] -> [points]; smaller is better, no value is NaN.
 
-    The first point in lexicographic order is dominated by none, as a point that dominates another comes before it. So it
-    is taken, what is not better than it somewhere goes, and so on: as many passes as the front has different points.
+    The first point in lexicographic order is dominated by none, as a point that dominates another comes
+    before it. So it is taken, what is not better than it somewhere goes, and so on: as many passes as the
+    front has different points.
     """
     points = np.asarray(values, dtype=np.float64)
     order = np.lexsort(points.T[::-1])
@@ -62,7 +64,10 @@ def on_front(values: ArrayLike) -> Mask:
 
 
 def shares_on_front(draws: ArrayLike) -> Floats:
-    """In which share of the draws each point is on the front: [draws, points, metrics] -> [points]; smaller is better."""
+    """In which share of the draws each point is on the front: [draws, points, metrics] -> [points].
+
+    Smaller is better.
+    """
     points = np.asarray(draws, dtype=np.float64)
     count = np.zeros(points.shape[1])
     for one in points:
@@ -76,7 +81,10 @@ def shares_on_front(draws: ArrayLike) -> Floats:
 
 @dataclass(frozen=True)
 class Standing:
-    """A row among those it is compared with. share: of the draws with it on the front, 0..1; None where nothing was drawn."""
+    """A row among those it is compared with.
+
+    Share: of the draws with it on the front, 0..1; None where nothing was drawn.
+    """
 
     row: Row
     on_front: bool
@@ -93,9 +101,10 @@ class NotJudged:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of one device and data with all their numbers, in the order of the table, and those that lack one.
+    """Rows that may be compared and have all their numbers, in the order of the table, and others.
 
-    data: "" where no column depends on it. draws: how many the shares were counted in; methods: how they were made.
+    data: "" where no column depends on it. draws: how many the shares were counted in; methods: how they were
+    made.
     """
 
     machine: str
@@ -117,9 +126,10 @@ def comparisons(
 ) -> tuple[Comparison, ...]:
     """The front of every device and data, and how sure it is; draws = 0 draws nothing.
 
-    With more than 60 rows that could be on the front there are fewer draws, but not under 200 (a share of a half is then
-    off by 7 points at most, 19 times of 20). A row that another one beats in every column by more than twice both of their intervals is taken to be on the front in
-    no draw, so that only near rows cost draws. Raises UserError for a column that has no better direction.
+    With more than 60 rows that could be on the front there are fewer draws, but not under 200 (a share of a
+    half is then off by 7 points at most, 19 times of 20). A row that another one beats in every column by
+    more than twice both of their intervals is taken to be on the front in no draw, so that only near rows
+    cost draws. Raises UserError for a column that has no better direction.
     """
     for column in columns:
         if not column.better:
@@ -181,8 +191,8 @@ def _comparison(
 def groups_of(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[tuple[str, str, tuple[Row, ...]], ...]:
     """(device, data, rows) of sets whose rows may all be compared in these columns, in the order of the rows.
 
-    data is "" where no column depends on it. Rows without accuracy belong to no data: where a column needs it they are a
-    group of their own. The names of a group tell it from the others.
+    data is "" where no column depends on it. Rows without accuracy belong to no data: where a column needs it
+    they are a group of their own. The names of a group tell it from the others.
     """
     asked = asked_by(columns)
     sets = [tuple(rows[place] for place in places) for places in sets_of(rows, columns)]
@@ -271,7 +281,10 @@ def _result(
 
 
 def _near_the_front(rows: Sequence[Row], columns: Sequence[Column], values: Floats) -> Mask:
-    """Which rows are not beaten clearly: in every column by more than `_CLEARLY` times both half widths together."""
+    """Which rows are not beaten clearly.
+
+    In every column by more than `_CLEARLY` times both half widths together.
+    """
     best, worst = values.copy(), values.copy()
     for number, column in enumerate(columns):
         for place, row in enumerate(rows):
@@ -295,7 +308,10 @@ def _near_the_front(rows: Sequence[Row], columns: Sequence[Column], values: Floa
 
 @dataclass(frozen=True)
 class Recommendation:
-    """What to take on one device and data: the row, None where nothing meets every requirement, and why in sentences."""
+    """What to take on one device and data.
+
+    The row, None where nothing meets every requirement, and why in sentences.
+    """
 
     machine: str
     data: str
@@ -312,12 +328,12 @@ class Recommendation:
 def recommend(
     rows: Sequence[Row], constraints: Sequence[Constraint], *, minimise: Column | None = None
 ) -> tuple[Recommendation, ...]:
-    """The cheapest row that meets every constraint, or which one cannot be met and by how much the nearest misses.
+    """The cheapest row that meets every constraint, or which one cannot be met and by how much.
 
-    Cheapest: least of `minimise`, in its own direction of better; without it least energy above idle if every candidate has
-    it from one meter and scope, else least median latency. One recommendation for each device and data that may be
-    compared; says how surely each limit is kept, which rows are doubtful, and which could not be judged. Raises UserError
-    for a cost that has no better direction.
+    Cheapest: least of `minimise`, in its own direction of better; without it least energy above idle if every
+    candidate has it from one meter and scope, else least median latency. One recommendation for each device
+    and data that may be compared; says how surely each limit is kept, which rows are doubtful, and which
+    could not be judged. Raises UserError for a cost that has no better direction.
     """
     if minimise is not None and not minimise.better:
         raise UserError(f"{minimise.name} cannot be minimised: neither more nor less of it is better")
@@ -425,12 +441,14 @@ def _choice(
     for one in unsure:
         if _surely(one, chosen) is None:
             say.append(
-                f"Whether it surely keeps {one.text} is not known: {_lower(one.column.title)} has no interval."
+                f"Whether it surely keeps {one.text} is not known: "
+                f"{_lower(one.column.title)} has no interval."
             )
         else:
             low, high = one.column.interval(chosen) or (0.0, 0.0)
             say.append(
-                f"Not surely: its {_lower(one.column.title)} of {_amount(one.column, chosen)} has the interval"
+                f"Not surely: its {_lower(one.column.title)} of {_amount(one.column, chosen)}"
+                " has the interval"
                 f" {_shown(one.column, low)} to {_shown(one.column, high)}, which crosses {one.text}."
             )
     sure = [row for row in rest if all(_surely(one, row) for one in constraints)]
@@ -473,7 +491,8 @@ def _impossible(judged: Sequence[Row], constraints: Sequence[Constraint]) -> lis
             if not _met(one, nearest)
         ]
         say.append(
-            f"each requirement is met by some file, but no file meets {_and([one.text for one in constraints])} together:"
+            "each requirement is met by some file, but no file meets"
+            f" {_and([one.text for one in constraints])} together:"
             f" the nearest, {_named(nearest)}, misses {_and(missed)}."
         )
     return say
@@ -488,7 +507,10 @@ def _miss(constraint: Constraint, row: Row) -> float:
 
 
 def _surely(constraint: Constraint, row: Row) -> bool | None:
-    """Whether the whole interval of a row keeps a limit; None where there is no interval. What is counted in the file is exact."""
+    """Whether the whole interval of a row keeps a limit; None where there is no interval.
+
+    What is counted in the file is exact.
+    """
     column = constraint.column
     if column.number(row) is None:
         return _met(constraint, row)

@@ -1,4 +1,7 @@
-"""How far each file's scores are from its network's fp32 file: read from the scores that a run kept beside its records."""
+"""How far each file's scores are from its network's fp32 file.
+
+Read from the scores that a run kept beside its records.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowParity:
-    """One record of a run held against its reference; both named by their records. Ids are unique within a run only."""
+    """One record of a run held against its reference; both named by their records.
+
+    Ids are unique within a run only.
+    """
 
     run: str
     record_id: str
@@ -33,10 +39,11 @@ class RowParity:
 
 
 def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple[RowParity, ...]:
-    """The comparison of every record with the fp32 record of its network in the same run, data, format and runtime.
+    """Every record compared with the fp32 record of its network in the same run, data, format and runtime.
 
-    folders: record id -> the run folder that keeps its scores. Records without kept scores (older runs, runs without
-    accuracy) and references themselves have none. Where the same runtime has no fp32 file, another one's serves.
+    folders: record id -> the run folder that keeps its scores. Records without kept scores (older runs, runs
+    without accuracy) and references themselves have none. Where the same runtime has no fp32 file, another
+    one's serves.
     """
     read: dict[str, ScoreFile] = {}
 

@@ -1,6 +1,7 @@
 """Rows in the order of a table, with labels that tell them apart, each with its ratios to its reference.
 
-A row's reference is a row of the same machine, cores, libraries, format, runtime, version, threads and settings.
+A row's reference is a row of the same machine, cores, libraries, format, runtime, version, threads and
+settings.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ _PRECISIONS: tuple[str, ...] = PRECISIONS
 def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
     """Rows in the order of the table, each with its ratios, and the name of the reference network.
 
-    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference of a
-    row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with the most MACs)
-    in fp32 of the same machine, cores, libraries, format, runtime, version, threads and settings; where there are several,
-    the newest.
+    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference
+    of a row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with
+    the most MACs) in fp32 of the same machine, cores, libraries, format, runtime, version, threads and
+    settings; where there are several, the newest.
 
     Raises:
         UnknownName: no record is of the network `relative_to`.
@@ -60,7 +61,10 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
 
 
 def _changed(row: Row, **values: Any) -> Row:
-    """`dataclasses.replace` for thousands of rows: it would hand on every field by name and take ten times as long."""
+    """`dataclasses.replace` for thousands of rows.
+
+    It would hand on every field by name and take ten times as long.
+    """
     changed = object.__new__(Row)
     vars(changed).update(vars(row) | values)
     return changed
@@ -166,7 +170,7 @@ def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]
     for row in rows:
         if row.precision == "fp32" and name in {row.net, row.model}:
             known = found.setdefault(_setup(row), row)
-            # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
+            # A bare name means the network as it is; a recipe of it only where nothing else was measured.
             rank = (row.model == name, row.time, row.record_id)
             if rank > (known.model == name, known.time, known.record_id):
                 found[_setup(row)] = row

@@ -1,8 +1,8 @@
 """From run folders to rows, without summing up a record twice: ten thousand of them are a table in seconds.
 
-The row of a record is a pure function of its file and of the code that sums it up, so it is kept under the digests of both
-(in `build/rows/`, which can be made again): neither a changed record nor a changed rule can meet an old number. Whatever is
-missing or damaged there is computed again.
+The row of a record is a pure function of its file and of the code that sums it up, so it is kept under the
+digests of both (in `build/rows/`, which can be made again): neither a changed record nor a changed rule can
+meet an old number. Whatever is missing or damaged there is computed again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ROWS = TypeAdapter(list[Row])
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:
-    """The row of every record of a run, in the order of store.load_run; what `references.compared_rows` goes on with.
+    """The row of every record of a run, in the order of store.load_run.
 
     Args:
         run_folder: as in store.load_run.

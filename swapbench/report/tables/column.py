@@ -1,4 +1,7 @@
-"""What a column of a report is, and one cell of it: from a row to digits, what stands beside them, and why there are none."""
+"""What a column of a report is, and one cell of it.
+
+From a row to digits, what stands beside them, and why there are none.
+"""
 
 from __future__ import annotations
 

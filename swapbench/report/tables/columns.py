@@ -1,8 +1,8 @@
-"""The columns that people name: `--columns latency_p50,acer`, `--x energy`, `--sort -speed_up`, `--require "p90<=30ms"`.
+"""The columns that people name: `--columns latency_p50,acer`, `--x energy`, `--require "p90<=30ms"`.
 
-One registry for every view: what a column is called, its unit, which direction is better, where its number and its interval
-stand in a row, and on which conditions it depends. Tables, figures, Pareto fronts, constraints and the page all read it, so a
-name means the same everywhere.
+One registry for every view: what a column is called, its unit, which direction is better, where its number
+and its interval stand in a row, and on which conditions it depends. Tables, figures, Pareto fronts,
+constraints and the page all read it, so a name means the same everywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ def bare_percent(fraction: float) -> str:
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a user demands of a row: `acer<=0.05`, `p90<=30ms`, `speed_up>=7`. limit: in the row's own unit."""
+    """What a user demands of a row: `acer<=0.05`, `p90<=30ms`, `speed_up>=7`.
+
+    Limit: in the row's own unit.
+    """
 
     column: Column
     at_most: bool
@@ -63,7 +66,10 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
 
 
 def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Column, ...]:
-    """The columns of a list of names, or of a text with commas. Raises UnknownName, UserError where there is none."""
+    """The columns of a list of names, or of a text with commas.
+
+    Raises UnknownName, UserError where there is none.
+    """
     parts = names.split(",") if isinstance(names, str) else names
     wanted = [part.strip() for part in parts if part.strip()]
     if not wanted:
@@ -145,7 +151,10 @@ def _number(
     better: Better = "lower",
     ratios: tuple[str, ...] = (),
 ) -> Column:
-    """A column of its first field; fields of the ends of its interval have `_low` and `_high` in their names."""
+    """A column of its first field.
+
+    Fields of the ends of its interval have `_low` and `_high` in their names.
+    """
     ends = {end: field(name) for end in ("low", "high") for name in fields if f"_{end}" in name}
     low, high = ends.get("low"), ends.get("high")
     return Column(
@@ -154,7 +163,10 @@ def _number(
 
 
 def _ratio(name: str, title: str, base: Origin, *interval: str, otherwise: str = "") -> Column:
-    """A column of reference / row; where it is to compare, both were measured as the base of the ratio asks."""
+    """A column of reference / row.
+
+    Where it is to compare, both were measured as the base of the ratio asks.
+    """
     why = otherwise or "its reference has no such number"
     origin = Origin(f"{base.part} reference", base.conditions | {"reference"}, why)
     return _number(name, title, _TIMES, origin, name, *interval, "relative_to", better="higher")

@@ -1,11 +1,13 @@
-"""What was asked of a table: which columns, in which order, in which groups. `view_of` answers with a `View`, pure data.
+"""What was asked of a table: which columns, in which order, in which groups.
 
-A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every cell, what stands
-beside them, which is best, why one is missing, what speaks against a row. Skins add only markup.
+A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every
+cell, what stands beside them, which is best, why one is missing, what speaks against a row. Skins add only
+markup.
 
-**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A row that a doubt
-about the column's quantity (or about the whole run) speaks against is never best: a number to be read with care is no
-winner. Rows whose digits are equal are best together; where all are equal, none is.
+**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A
+row that a doubt about the column's quantity (or about the whole run) speaks against is never best: a number
+to be read with care is no winner. Rows whose digits are equal are best together; where all are equal, none
+is.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING
 from swapbench import units
 from swapbench.errors import UserError
 from swapbench.report.rows.comparable import names_of, rivals
-from swapbench.report.tables.column import Cell
 from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
 from swapbench.report.tables.table import SIMULATED
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from swapbench.records import Doubt
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.column import Column
+    from swapbench.report.tables.column import Cell, Column
     from swapbench.report.tables.table import Table
 
 NOT_MEASURED = "n/a"
@@ -34,9 +35,21 @@ NAMES_AT_MOST = 5
 """So many rows are named in a footnote; the others are counted."""
 
 _DEFAULT = (
-    "latency_p50", "latency_p90", "paced_p50", "paced_p95", "paced_missed", "file_bytes", "macs", "peak_memory", "apcer", "acer",
-    "device_difference", "device_flips", "energy", "speed_up",
-)  # fmt: skip
+    "latency_p50",
+    "latency_p90",
+    "paced_p50",
+    "paced_p95",
+    "paced_missed",
+    "file_bytes",
+    "macs",
+    "peak_memory",
+    "apcer",
+    "acer",
+    "device_difference",
+    "device_flips",
+    "energy",
+    "speed_up",
+)
 _NAMING = frozenset({"file", "model", "net"})
 
 
@@ -44,8 +57,8 @@ _NAMING = frozenset({"file", "model", "net"})
 class Query:
     """What a person asked for, as typed. Empty: the default.
 
-    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost first.
-    where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
+    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost
+    first. where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
     """
 
     columns: tuple[str, ...] = ()
@@ -124,9 +137,9 @@ class View(Selection):
 def selection_of(table: Table, query: Query | None = None) -> Selection:
     """Which rows and columns of a table a query asks for.
 
-    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns the usual
-    ones are chosen that have a number. Named absolute columns are followed by their ratios where a reference was asked
-    for and no ratio was named.
+    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns
+    the usual ones are chosen that have a number. Named absolute columns are followed by their ratios where a
+    reference was asked for and no ratio was named.
 
     Raises:
         UnknownName: there is no column of a name.
@@ -161,7 +174,10 @@ def view_of(table: Table, query: Query | None = None) -> View:
 
 
 def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], caption: str) -> View:
-    """Some columns of some rows, by machine where there are several: a section of a report, which has its notes elsewhere."""
+    """Some columns of some rows, by machine where there are several.
+
+    A section of a report, which has its notes elsewhere.
+    """
     places = {row.place: "" for row in rows}
     if len(table.machines) > 1:
         places = {place: place for place in places}
@@ -282,14 +298,13 @@ def _cells(of: Column, rows: Sequence[Row]) -> list[Cell]:
     cells = [of.cell(row) for row in rows]
     if not of.numeric:
         return cells
-    best = _best(of, rows, [cell.digits for cell in cells])
+    for place in _best(of, rows, [cell.digits for cell in cells]):
+        cells[place] = replace(cells[place], best=True)
     return [
-        replace(cell, best=True)
-        if place in best
-        else replace(cell, absent="the record does not hold it")
+        replace(cell, absent="the record does not hold it")
         if cell.text == units.NOT_MEASURED and not cell.absent
         else cell
-        for place, cell in enumerate(cells)
+        for cell in cells
     ]
 
 
@@ -328,13 +343,17 @@ def _caption(rows: Sequence[Row]) -> str:
 
 
 def flip_sentence(row: Row) -> str:
-    """What must be said of a file that decides otherwise on its device than on the desktop, "" where it does not."""
+    """What must be said of a file that decides otherwise on its device than on the desktop.
+
+    "" where it does not.
+    """
     parity = row.device_parity
     if parity is None or not parity.decision_flips:
         return ""
     return (
         f"{row.label} decides otherwise on {row.machine} than on the desktop: {parity.decision_flips} of "
-        f"{parity.samples} decisions flip, scores are up to {units.significant(parity.max_abs_difference, 2)} apart."
+        f"{parity.samples} decisions flip, scores are up to "
+        f"{units.significant(parity.max_abs_difference, 2)} apart."
     )
 
 
@@ -395,7 +414,8 @@ def _remarks(
         said.append("<: no more than a bound is known.")
     if table.reference is not None and any(one.relative for one in chosen):
         said.append(
-            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and device is 1 "
+            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings "
+            f"and device is 1 "
             "(reductions and speed-up: more is better)."
         )
     scored = {
