@@ -86,7 +86,7 @@ def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> 
 
     See report.pareto.
     """
-    from swapbench.report.choose.fronts import recommend
+    from swapbench.report.choose.recommendation import recommend
     from swapbench.report.tables.columns import constraint
     from swapbench.report.tables.view import view_of
 
