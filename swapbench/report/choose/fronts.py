@@ -3,8 +3,8 @@
 A row dominates another one when it is at least as good in every column and better in one, in each column's
 own direction; so equal rows do not dominate each other. The front is what nothing dominates. How sure it is:
 the share of draws in which a row is on the front, where a draw gives every row another value that it might
-have had (see `report.draws`). Only rows that may be compared in every column (`report.rows.comparable`)
-dominate each other.
+have had (see `report.choose.resampling`). Only rows that may be compared in every column
+(`report.rows.comparable`) dominate each other.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             read[record.id] = read_score_file(path)
         return read.get(record.id)
 
-    found = []
+    parities = []
     for record in records:
         reference = _reference(record, records)
         if reference is None or reference.id == record.id:
@@ -63,11 +63,9 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             continue
         try:
             compared = score_parity(theirs.folds, ours.folds)
-        except (
-            BadDataset
-        ):  # kept scores of another protocol or another version of the data: nothing to compare
+        except BadDataset:  # scores of another protocol or another version of the data: nothing to compare
             continue
-        found.append(
+        parities.append(
             RowParity(
                 record.run,
                 record.id,
@@ -77,28 +75,28 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
                 compared,
             )
         )
-    return tuple(found)
+    return tuple(parities)
 
 
 def _reference(record: Record, records: Sequence[Record]) -> Record | None:
     if not isinstance(record.accuracy, Accuracy):
         return None
-    same = [
-        one
-        for one in records
-        if one.variant.precision == "fp32"
-        and (one.variant.net, one.variant.recipe) == (record.variant.net, record.variant.recipe)
-        and isinstance(one.accuracy, Accuracy)
-        and (one.accuracy.dataset_digest, one.accuracy.protocol)
+    alike = [
+        other
+        for other in records
+        if other.variant.precision == "fp32"
+        and (other.variant.net, other.variant.recipe) == (record.variant.net, record.variant.recipe)
+        and isinstance(other.accuracy, Accuracy)
+        and (other.accuracy.dataset_digest, other.accuracy.protocol)
         == (record.accuracy.dataset_digest, record.accuracy.protocol)
     ]
     if record.variant.precision == "fp32":
         return record
     near = [
-        one
-        for one in same
-        if one.runtime.runtime == record.runtime.runtime
-        and one.runtime.settings.get("cores") == record.runtime.settings.get("cores")
-        and one.run == record.run
+        other
+        for other in alike
+        if other.runtime.runtime == record.runtime.runtime
+        and other.runtime.settings.get("cores") == record.runtime.settings.get("cores")
+        and other.run == record.run
     ]
-    return next(iter(near or same), None)
+    return next(iter(near or alike), None)

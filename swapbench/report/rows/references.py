@@ -135,12 +135,12 @@ def _with_labels(rows: list[Row]) -> list[Row]:
     )
     parts: list[tuple[str, ...]] = [(row.label,) for row in rows]
     for tell in tells:
-        told: dict[tuple[str, ...], set[str]] = {}
-        for row, known in zip(rows, parts, strict=True):
-            told.setdefault(known, set()).add(tell(row))
+        words: dict[tuple[str, ...], set[str]] = {}
+        for row, label in zip(rows, parts, strict=True):
+            words.setdefault(label, set()).add(tell(row))
         parts = [
-            (*known, tell(row)) if len(told[known]) > 1 else known
-            for row, known in zip(rows, parts, strict=True)
+            (*label, tell(row)) if len(words[label]) > 1 else label
+            for row, label in zip(rows, parts, strict=True)
         ]
     return [
         _changed(row, label=f"{first} ({', '.join(more)})") if more else row
@@ -166,12 +166,12 @@ def _setup(row: Row) -> tuple[object, ...]:
 
 def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]:
     """The reference of every setup that has one."""
-    found: dict[tuple[object, ...], Row] = {}
+    references: dict[tuple[object, ...], Row] = {}
     for row in rows:
         if row.precision == "fp32" and name in {row.net, row.model}:
-            known = found.setdefault(_setup(row), row)
+            best = references.setdefault(_setup(row), row)
             # A bare name means the network as it is; a recipe of it only where nothing else was measured.
             rank = (row.model == name, row.time, row.record_id)
-            if rank > (known.model == name, known.time, known.record_id):
-                found[_setup(row)] = row
-    return found
+            if rank > (best.model == name, best.time, best.record_id):
+                references[_setup(row)] = row
+    return references

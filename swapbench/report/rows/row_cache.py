@@ -58,13 +58,13 @@ def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")
     path = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
     code = _code_digest()
-    kept = {} if path is None else _read(path, code)
+    old = {} if path is None else _read(path, code)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
     digests = {name: _digest((folder / name).read_bytes()) for name in names}
-    rows = {digest: kept[digest] for digest in digests.values() if digest in kept}
-    new = {digest: folder / name for name, digest in digests.items() if digest not in kept}
+    rows = {digest: old[digest] for digest in digests.values() if digest in old}
+    new = {digest: folder / name for name, digest in digests.items() if digest not in old}
     rows.update(zip(new, _summed_up(list(new.values())), strict=True))
-    if path is not None and rows.keys() != kept.keys():
+    if path is not None and rows.keys() != old.keys():
         _write(path, _Kept(code, rows))
     return tuple(rows[digest] for digest in digests.values())
 
