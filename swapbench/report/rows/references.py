@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.rows.comparable import Condition
 
 _PRECISIONS: tuple[str, ...] = PRECISIONS
 
@@ -70,6 +71,7 @@ def _changed(row: Row, **values: Any) -> Row:
     return changed
 
 
+_EVERY = SAME_METER | SAME_DATA
 _REDUCTIONS = {
     "speed_up": (SAME_SETUP, at("speed.p50_ns")),
     "speed_up_p05": (SAME_SETUP, at("speed.p05_ns")),
@@ -83,7 +85,9 @@ _REDUCTIONS = {
 
 def relative(row: Row, reference: Row) -> Relative:
     """The ratios of a row to its reference, each where the two may be compared in the number behind it."""
-    differ = frozenset(differing(row, reference, SAME_METER | SAME_DATA))
+    differ: frozenset[Condition] = frozenset()
+    if row.conditions != reference.conditions:
+        differ = frozenset(differing(row, reference, _EVERY))
     ratios = {
         name: None if differ & conditions else _over(value(reference), value(row))
         for name, (conditions, value) in _REDUCTIONS.items()
