@@ -2,9 +2,10 @@
 
     python benchmarks/report.py [--records N]
 
-Writes N record files (800 timed runs each, hand-made, as the tests make them), then prints the wall time of `swapbench report`
-in every format, each in a fresh process: once when nothing was summed up before, then with what the first call kept. Exits
-with 1 where a table of named columns takes more than the limit once rows are kept, in CPU time where other work made it wait.
+Writes N record files (800 timed runs each, hand-made, as the tests make them), then prints the wall time of
+`swapbench report` in every format, each in a fresh process: once when nothing was summed up before, then with
+what the first call kept. Exits with 1 where a table of named columns takes more than the limit once rows are
+kept, in CPU time where other work made it wait.
 """
 
 from __future__ import annotations

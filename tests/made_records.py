@@ -44,7 +44,7 @@ RUNTIMES = {"onnx": ("onnxruntime", "1.31.0"), "tflite": ("litert", "2.3.0")}
 
 
 def speed(fastest_ns: int, step_ns: int, runs: int = 100, workers: int = 4, slices: int = 5) -> Speed:
-    """Runs of fastest_ns, fastest_ns + step_ns, ... dealt to the slices in turn, so that all slices are alike."""
+    """Runs of fastest_ns, fastest_ns + step_ns, ... dealt to the slices in turn: all are alike."""
     samples = [fastest_ns + step_ns * k for k in range(runs)]
     hands = [tuple(samples[i :: workers * slices]) for i in range(workers * slices)]
     return Speed(

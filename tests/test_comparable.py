@@ -1,4 +1,4 @@
-"""Phones in reports: places that are never mixed, times at a camera's rate, and scores beside the desktop's."""
+"""Phones in reports: places are never mixed; times at a camera's rate; scores beside the desktop's."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_energy_at_one_frame_rate_is_not_held_against_energy_at_another() -> Non
     assert saved(15.0) is None
 
 
-# ------------------------------------------------------------------------------------------ at a camera's rate
+# ---- At a camera's rate ----
 
 
 def paced(runs: int = 200, late: tuple[int | None, int | None] = (20, 30)) -> Speed:
@@ -224,7 +224,8 @@ def test_the_latencies_and_lost_frames_of_two_hundred_paced_runs_are_those_count
     assert row.conditions.frame_rate == 15
     assert row.paced.p50_ns == 19_900_000  # the 100th
     assert row.paced.p50_low_ns <= 19_900_000 <= row.paced.p50_high_ns  # type: ignore[operator]
-    # of 200 runs P(Binomial(200, .05) <= 3) = .0090 and P(<= 4) = .0264: three may be as slow, so the run number 197 from zero
+    # of 200 runs P(Binomial(200, .05) <= 3) = .0090 and P(<= 4) = .0264: three may be as slow,
+    # so it is the run number 197 from zero
     assert row.paced.p95_ns == 10_000_000 + 197 * 100_000
     assert (row.paced.frames, row.paced.missed) == (250, 0.2)
     assert COLUMNS["paced_frames"].text(row) == "250"
@@ -260,7 +261,7 @@ def test_paced_columns_stand_in_every_table_that_has_them_and_in_no_other() -> N
     assert not any("frame" in str(column.header) for column in terminal_table(other).columns)
 
 
-# ------------------------------------------------------------------------------------------ beside the desktop
+# ---- Beside the desktop ----
 
 
 def beside(flips: int) -> Parity:

@@ -1,4 +1,4 @@
-"""Which records may be compared in which column: for every pair that differs in one thing, and the same in every view."""
+"""Which records may be compared in which column, for every pair that differs in one thing."""
 
 from __future__ import annotations
 
@@ -108,17 +108,17 @@ BASE_OF = {
 }
 SETUP = {"machine", "cores", "libraries", "threads", "version", "settings"}
 ASKED = {
-    **dict.fromkeys(COUNTED, set()),
+    **{name: set() for name in COUNTED},
     **dict.fromkeys(LATENCIES, SETUP),
     **dict.fromkeys(PACED, SETUP | {"frame_rate"}),
-    **dict.fromkeys(RATES, {"data", "protocol"}),
+    **{name: {"data", "protocol"} for name in RATES},
     **dict.fromkeys(ENERGIES, SETUP | {"frame_rate", "meter", "scope"}),
 }
 """By column: in what two records may not differ; ratios ask what their base asks, and the same reference."""
 
 
 def records(times_ns: dict[str, int] | None = None) -> list[Record]:
-    """One record that all others are like, a twin of it, and one for each condition that differs in it alone."""
+    """A record, a twin of it, and for each condition one that differs from it in this alone."""
     kinds: dict[str, dict[str, Any]] = {"plain": {}, "twin": {}, **ALONE}
     return [
         record(

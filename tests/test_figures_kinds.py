@@ -1,4 +1,4 @@
-"""Every other figure: its data as they can be followed on paper, that its text is legible, and why it cannot be drawn."""
+"""Every other figure: its data, that its text is legible, and why it cannot be drawn."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ EACH = 20
 
 
 def keep_scores(folder: Path, of: Record, replay: float) -> None:
-    """Bona fide .9, print .1, and `replay` for the replays of the test split (.2 in development): all frozen at .9."""
+    """Bona fide .9, print .1, `replay` for the replays of the test split (.2 in development)."""
 
     def split(name: str, replay_score: float) -> Scored:
         kinds = ["", "print", "replay"]

@@ -13,8 +13,14 @@ from swapbench.records import RuntimeUsed
 from swapbench.report.tables import operator_tables as operators
 
 USED = RuntimeUsed(
-    runtime="litert", version="2.3.0", package="p", providers=("xnnpack",), threads=2, delegated_nodes=3, nodes=3
-)  # fmt: skip
+    runtime="litert",
+    version="2.3.0",
+    package="p",
+    providers=("xnnpack",),
+    threads=2,
+    delegated_nodes=3,
+    nodes=3,
+)
 OLD = Contents("old.tflite", 1_000_000, 2000, 3_000_000, {"CONV_2D": 2, "RELU": 1})
 NEW = Contents("new.tflite", 1_200_000, 2000, 3_000_000, {"CONV_2D": 2, "SIN": 1})
 
@@ -47,7 +53,8 @@ def test_one_file_is_a_table_of_operators_and_one_of_the_heaviest_nodes() -> Non
         "",
         "Range: the lowest and the highest process.",
         (
-            "Hint: a run's time while it is profiled, which costs time itself. All operators: 8.00 µs; a whole run without the "
+            "Hint: a run's time while it is profiled, which costs time itself. All operators: 8.00 µs; "
+            "a whole run without the "
             "profiler: 9.00 µs."
         ),
     ]
@@ -74,9 +81,15 @@ def test_two_files_are_what_grew_came_went_and_fell_back() -> None:
         "Node  Operator  Output     A       B  Change           Range  Nodes  Provider",
         "d     Sin       float 1x8  –  37.5 %   +37.5  +37.5 to +37.5  0 → 1  builtin   new",
         "",
-        "Range: the change in the lowest and the highest pair of processes, with the range of the whole in it.",
+        (
+            "Range: the change in the lowest and the highest pair of processes, with the range of the "
+            "whole in it."
+        ),
         "",
-        "In the files A old.tflite and B new.tflite: size 1.00 MB → 1.20 MB, parameters 2.00 k → 2.00 k, MACs 3.00 M → 3.00 M.",
+        (
+            "In the files A old.tflite and B new.tflite: size 1.00 MB → 1.20 MB, parameters 2.00 k → 2.00 "
+            "k, MACs 3.00 M → 3.00 M."
+        ),
         "Operator  A  B",
         "SIN       0  1  added",
         "RELU      1  0  removed",
@@ -84,7 +97,9 @@ def test_two_files_are_what_grew_came_went_and_fell_back() -> None:
 
 
 def test_without_times_the_reason_the_totals_and_the_graph_difference_remain() -> None:
-    sides = [[profile(node("Conv", "c", 1, provider), absent="no profiler")] for provider in ("xnnpack", "builtin")]  # fmt: skip
+    sides = [
+        [profile(node("Conv", "c", 1, provider), absent="no profiler")] for provider in ("xnnpack", "builtin")
+    ]
     text = operators.terminal(
         [OLD, NEW],
         counted(OLD.ops, NEW.ops),
@@ -124,7 +139,9 @@ def test_a_name_cannot_break_a_table() -> None:
 
 def test_json_holds_every_number_unrounded() -> None:
     found = difference(ONE, TWO, WHOLE)
-    said = json.loads(operators.json_text([OLD, NEW], counted(OLD.ops, NEW.ops), [breakdown(ONE), breakdown(TWO)], found))  # fmt: skip
+    said = json.loads(
+        operators.json_text([OLD, NEW], counted(OLD.ops, NEW.ops), [breakdown(ONE), breakdown(TWO)], found)
+    )
     assert (said["kind"], said["version"]) == ("swapbench.operators", 1)
     assert said["files"][0]["ops"] == {"CONV_2D": 2, "RELU": 1}
     assert said["files"][0]["used"]["delegated_nodes"] == 3

@@ -32,9 +32,9 @@ from swapbench.report.choose.fronts import (
     comparisons,
     groups_of,
     on_front,
-    recommend,
     shares_on_front,
 )
+from swapbench.report.choose.recommendation import recommend
 from swapbench.report.choose.resampling import Evidence, draws_of
 from swapbench.report.rows.summary import Row
 from swapbench.report.tables.columns import column, columns, constraint

@@ -51,16 +51,30 @@ def on_terminal(drawn: object, width: int = 140) -> str:
 def named(name: str) -> Table:
     where = MACHINE.model_copy(update={"name": name})
     doubts = (doubt(name, name, name),)
-    return table_of([
-        record(name, machine=where, run=name, doubts=doubts, accuracy=accuracy({name: (1, 10)}, 0, 10)),
-        record("other"),
-    ])  # fmt: skip
+    return table_of(
+        [
+            record(name, machine=where, run=name, doubts=doubts, accuracy=accuracy({name: (1, 10)}, 0, 10)),
+            record("other"),
+        ]
+    )
 
 
 # ---- golden files ----
 
 
-@pytest.mark.parametrize("name", ["asked.md", "asked.tex", "asked.csv", "asked.json", "asked.html", "asked.txt", "usual.tex", "usual.html"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asked.md",
+        "asked.tex",
+        "asked.csv",
+        "asked.json",
+        "asked.html",
+        "asked.txt",
+        "usual.tex",
+        "usual.html",
+    ],
+)
 def test_the_skin_is_exactly_the_golden_one(name: str) -> None:
     stem, _, suffix = name.partition(".")
     table, query = (asked(), ASKED) if stem == "asked" else (table_of(hand_made()), Query())
@@ -197,7 +211,10 @@ def test_html_shows_hard_names_as_they_are_and_takes_no_tag_from_them(name: str)
     assert f"APCER {name}, %" in page.cells
     plain = Page(html.as_html(view_of(named("plain"), Query(("model", "acer", "device", "apcer.plain")))))
     assert sorted(tag for tag, _ in page.tags) == sorted(tag for tag, _ in plain.tags)
-    assert all(set(one) <= {"scope", "class", "colspan", "href", "id", "lang", "charset", "name", "content"} for _, one in page.tags)  # fmt: skip
+    assert all(
+        set(one) <= {"scope", "class", "colspan", "href", "id", "lang", "charset", "name", "content"}
+        for _, one in page.tags
+    )
 
 
 # ---- LaTeX ----
@@ -207,11 +224,13 @@ def test_html_shows_hard_names_as_they_are_and_takes_no_tag_from_them(name: str)
 def test_escaped_latex_is_ascii_without_a_living_special_character(text: str) -> None:
     found = latex.escaped(text)
     assert found.isascii()
-    commands = r"\\(text\w+|ensuremath|times|pm|mu|cdot|le|ge|dagger|dots|ss|ae|AE|o|O|l|L)(?![a-zA-Z])|\\[\\{}$&#%_`'^~=u.\"rHvc]"
+    words = r"\\(text\w+|ensuremath|times|pm|mu|cdot|le|ge|dagger|dots|ss|ae|AE|o|O|l|L)(?![a-zA-Z])"
+    commands = words + r"|\\[\\{}$&#%_`'^~=u.\"rHvc]"
     rest = re.sub(commands, "", found)
     assert not set(rest) & set("\\$&#%_~^")
     assert "--" not in rest
-    assert found.replace(r"\{", "").replace(r"\}", "").count("{") == found.replace(r"\{", "").replace(r"\}", "").count("}")  # fmt: skip
+    bare = found.replace(r"\{", "").replace(r"\}", "")
+    assert bare.count("{") == bare.count("}")
 
 
 @pytest.mark.parametrize(

@@ -31,8 +31,8 @@ def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime"
 
 
 def test_the_latencies_of_a_hundred_runs_are_those_counted_on_paper() -> None:
-    # 1.00, 1.01 .. 1.99 ms: the 50th is 1.49, the 5th is 1.04. Of 100 runs, P(Binomial(100, .1) <= 3) = .0078 and
-    # P(<= 4) = .0237, so three overruns are permitted and the run number 97 from zero is reported.
+    # 1.00, 1.01 .. 1.99 ms: the 50th is 1.49, the 5th is 1.04. Of 100 runs, P(Binomial(100, .1) <= 3) = .0078
+    # and P(<= 4) = .0237, so three overruns are permitted and the run number 97 from zero is reported.
     row = summary(record(speed=speed(1_000_000, 10_000, runs=100)))
     assert row.speed.p50_ns == 1_490_000
     assert row.speed.p05_ns == 1_040_000
@@ -155,9 +155,15 @@ def test_labels_are_file_names_and_say_more_only_where_two_are_equal() -> None:
 @given(st.lists(st.tuples(st.integers(0, 1), st.integers(0, 1), st.integers(0, 1)), min_size=1, max_size=6))
 def test_labels_are_always_unique(kinds: list[tuple[int, int, int]]) -> None:
     records = [
-        record(minute=i, run=f"run{run}", runtime=used(threads=1 + threads), machine=MACHINE.model_copy(update={"name": f"m{m}"}), speed=NOT_SCORED)
+        record(
+            minute=i,
+            run=f"run{run}",
+            runtime=used(threads=1 + threads),
+            machine=MACHINE.model_copy(update={"name": f"m{m}"}),
+            speed=NOT_SCORED,
+        )
         for i, (run, threads, m) in enumerate(kinds)
-    ]  # fmt: skip
+    ]
     rows, _ = rows_of(records)
     assert len({row.label for row in rows}) == len(rows)
 
@@ -310,7 +316,12 @@ def test_accuracies_on_different_data_are_not_compared() -> None:
 
 
 def test_energies_of_different_meters_are_not_compared() -> None:
-    rows, _ = rows_of([record("teacher", weight=weight(9, 9, 9**9), power=power(20_000_000, 10)), record("student", power=power(20_000_000, 10, meter="nvml"))])  # fmt: skip
+    rows, _ = rows_of(
+        [
+            record("teacher", weight=weight(9, 9, 9**9), power=power(20_000_000, 10)),
+            record("student", power=power(20_000_000, 10, meter="nvml")),
+        ]
+    )
     assert rows[0].relative is not None
     assert rows[0].relative.energy_reduction is None
 

@@ -38,7 +38,7 @@ UPDATE = os.environ.get("SWAPBENCH_UPDATE_GOLDEN") == "1"
 
 
 def hand_made() -> list[Record]:
-    """A teacher and three students: measured whole, doubtful without memory, without accuracy and with few runs."""
+    """A teacher and three students: whole, doubtful without memory, without accuracy and with few runs."""
     return [
         record(
             "teacher",
@@ -138,8 +138,8 @@ def test_the_banner_names_the_rows_when_only_some_are_simulated() -> None:
 def test_the_same_doubt_of_several_rows_is_one_line() -> None:
     text = markdown_text([record("a", doubts=(doubt(),)), record("b", doubts=(doubt(),)), record("c")])
     assert (
-        "- **wide_interval** (speed), a.fp32.onnx, b.fp32.onnx: the interval is wide. What helps: Measure longer"
-        in text
+        "- **wide_interval** (speed), a.fp32.onnx, b.fp32.onnx: the interval is wide. What helps: "
+        "Measure longer" in text
     )
     assert text.count("wide_interval") == 1
     assert "2 of 3 records must be read with care" in text
@@ -150,8 +150,8 @@ def test_a_doubt_whose_message_differs_names_each_row_below_one_remedy() -> None
         [record("a", doubts=(doubt(message="4 % wide"),)), record("b", doubts=(doubt(message="6 % wide"),))]
     )
     assert (
-        "- **wide_interval** (speed): What helps: Measure longer\n  - a.fp32.onnx: 4 % wide.\n  - b.fp32.onnx: 6 % wide."
-        in text
+        "- **wide_interval** (speed): What helps: Measure longer\n  - a.fp32.onnx: 4 % wide.\n  - "
+        "b.fp32.onnx: 6 % wide." in text
     )
     assert text.count("Measure longer\n") == 1
 
@@ -219,7 +219,7 @@ def test_special_names_stay_in_their_cell_and_are_shown_as_they_are(name: str) -
     shown = name.replace("\n", " ")
     as_html = shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&quot;")
     assert f"<td>{as_html}</td>" in rendered  # the model column
-    assert f'<th style="text-align:right">{as_html}</th>' in rendered  # the species column
+    assert f'<th style="text-align:right">{as_html}, %</th>' in rendered  # the species column
     assert f"<td>{as_html}.fp32.onnx</td>" in rendered
     for tag in ("<em>", "<a ", "<b>", "<td><code>"):
         assert tag not in rendered

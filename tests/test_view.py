@@ -62,9 +62,17 @@ def test_ratios_follow_what_they_compare_once_a_reference_is_asked_for() -> None
     absolute = ["file", "latency_p50", "params", "acer", "energy"]
     assert [one.name for one in seen(hand_made(), asked).columns] == absolute
     assert [one.name for one in seen(hand_made(), asked, relative_to="teacher").columns] == [
-        "file", "latency_p50", "speed_up", "params", "params_reduction", "acer", "accuracy_kept", "error_ratio",
-        "energy", "energy_reduction",
-    ]  # fmt: skip
+        "file",
+        "latency_p50",
+        "speed_up",
+        "params",
+        "params_reduction",
+        "acer",
+        "accuracy_kept",
+        "error_ratio",
+        "energy",
+        "energy_reduction",
+    ]
     named = [one.name for one in seen(hand_made(), "acer,speed_up", relative_to="teacher").columns]
     assert named == ["file", "acer", "speed_up"]
 
@@ -216,7 +224,8 @@ def test_a_kind_of_doubt_is_one_sentence_that_names_few_rows_and_counts_the_othe
     records = [record(f"n{number}", doubts=(doubt(message=f"{number} % wide"),)) for number in range(9)]
     [said] = seen([*records, record("sound")]).doubts
     assert said == (
-        "wide_interval (speed), n0.fp32.onnx, n1.fp32.onnx, n2.fp32.onnx, n3.fp32.onnx, n4.fp32.onnx and 4 more: "
+        "wide_interval (speed), n0.fp32.onnx, n1.fp32.onnx, n2.fp32.onnx, n3.fp32.onnx, n4.fp32.onnx "
+        "and 4 more: "
         "for one, n0.fp32.onnx: 0 % wide. What helps: Measure longer"
     )
     assert seen(records).doubts[0].startswith("wide_interval (speed), all rows: ")

@@ -78,7 +78,7 @@ def table(folders: Folders, selection: RunSelection, say: Say) -> tuple[Table, t
 
 def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> tuple[str, ...]:
     """What to take of the chosen rows under some requirements, one paragraph for each device and data."""
-    from swapbench.report.choose.fronts import recommend
+    from swapbench.report.choose.recommendation import recommend
     from swapbench.report.tables.columns import constraint
     from swapbench.report.tables.view import view_of
 

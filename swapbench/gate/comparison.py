@@ -15,7 +15,7 @@ from swapbench import stats
 from swapbench.gate.policy import METRICS
 from swapbench.gate.verdict import changed
 from swapbench.records import Absent, Accuracy, Parity, Speed, Weight
-from swapbench.report.rows.comparable import differences_of_place as differences_of_place
+from swapbench.report.rows import comparable
 from swapbench.report.rows.comparable import fields_differing
 
 if TYPE_CHECKING:
@@ -161,6 +161,11 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
         *differences_of_place(baseline, candidate),
         *fields_differing("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
     )
+
+
+def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
+    """The same without the plan: device, runtime, flavour of its libraries, cores, delegate, threads."""
+    return comparable.differences(baseline, candidate)
 
 
 # ---------------------------------------------------------------------------------------------- checks

@@ -1,7 +1,7 @@
 """Published numbers, as data with their sources; never in a table, a figure or a front with measured ones.
 
-The data are literature.toml beside this module. How a number was obtained stands beside it, because most published error rates of
-cross-domain tests were read at a threshold that the test data chose.
+The data are literature.toml beside this module. How a number was obtained stands beside it, because most
+published error rates of cross-domain tests were read at a threshold that the test data chose.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PUBLISHED = "Published by others, not measured here."
 """What every view says above these numbers."""
+
+
+_NOT_OURS = "Other data, other protocols, other devices: do not compare them with the tables above."
 
 
 class Result(Frozen):
@@ -57,7 +60,10 @@ def literature() -> tuple[Entry, ...]:
 
 
 def as_markdown(entries: Sequence[Entry]) -> str:
-    """The published numbers as Markdown: one line a number, then how the numbers of each method came about."""
+    """The published numbers as Markdown.
+
+    One line a number, then how the numbers of each method came about.
+    """
     rows = [(one.method, found.setting, found.metric, found.text) for one in entries for found in one.results]
     ways: dict[str, list[str]] = {}
     for one in entries:
@@ -66,7 +72,7 @@ def as_markdown(entries: Sequence[Entry]) -> str:
         [
             "## Published numbers",
             "",
-            f"> **{PUBLISHED}** Other data, other protocols, other devices: do not compare them with the tables above.",
+            f"> **{PUBLISHED}** {_NOT_OURS}",
             "",
             grid(("Model", "Setting", "Metric", "Published"), rows),
             "",

@@ -40,9 +40,10 @@ EVERY_FIGURE = tuple(kind for kind in figures.KINDS if kind != "search")
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written. `figure` is empty where nothing could be drawn, and `no_figure` says why; so does `no_page` of `page`.
+    """What was written; `no_figure` and `no_page` say why something is missing.
 
-    fails_on: sentences about files that are accepted by an attack species clearly more often than their fp32 file.
+    fails_on: sentences about files that are accepted by an attack species clearly more often than their fp32
+    file.
     """
 
     tables: tuple[Path, ...]
@@ -78,15 +79,16 @@ def write_report(
     kinds: Sequence[str] = ("pareto",),
     literature: Sequence[Entry] = (),
 ) -> ReportFiles:
-    """Write table.md, .csv, .json, .tex and .html, the figures of some kinds, and index.html; a pure function of the runs.
+    """Write the tables, the figures of some kinds and the page into a folder; a pure function of the runs.
 
-    run_folders: (run, record id) -> its run's folder, `folder` for those that are not named: where the scores are kept that
-    the section on score parity compares, which parity.json holds in full. table: the table of these records and this
-    reference, where it is known already. literature: published numbers, for the page and literature.md.
+    run_folders: (run, record id) -> its run's folder, `folder` for those that are not named: where the scores
+    are kept that the section on score parity compares, which parity.json holds in full. table: the table of
+    these records and this reference, where it is known already. literature: published numbers, for the page
+    and literature.md.
 
-    The folder is made where it does not exist; a figure of an earlier report that can no longer be drawn is removed.
-    Raises BadRecord without records, UnknownName for a `relative_to` that is not among them, EnvironmentFailed where
-    the folder cannot be written.
+    The folder is made where it does not exist; a figure of an earlier report that can no longer be drawn is
+    removed. Raises BadRecord without records, UnknownName for a `relative_to` that is not among them,
+    EnvironmentFailed where the folder cannot be written.
     """
     table = table or table_of(records, relative_to)
     view = view_of(table)
@@ -140,7 +142,10 @@ def write_figure(
     folder: Path,
     **options: object,
 ) -> tuple[Path, ...]:
-    """Write one figure with its data; options as in figures.draw. Raises UserError where there is nothing to draw."""
+    """Write one figure with its data; options as in figures.draw.
+
+    Raises UserError where there is nothing to draw.
+    """
     evidence = _evidence(records, run_folders)
     found = figures.draw(kind, table, evidence, **options)  # type: ignore[arg-type]
     if not found.files:

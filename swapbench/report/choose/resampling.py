@@ -1,16 +1,21 @@
-"""How a number might have come out: draws of every row's value in one column, for shares and for doubts about an order.
+"""How a number might have come out: draws of every row's value in one column.
 
 What a draw is made of, by column:
 
-- latencies: the bootstrap of `stats.hierarchical_interval` over the record's workers and slices; the tail percentiles at the
-  sample that their estimate took. Records of one run were timed in turn, so a draw takes the same rounds for all of them.
-- error rates: where the run kept its scores, a bootstrap over the people of the test split, the same people for every row
-  of the same data, because files that were scored on the same presentations err together. Elsewhere within the
-  record's interval, each row for itself, which makes two rows that err together look less sure of their order.
+- latencies: the bootstrap of `stats.hierarchical_interval` over the record's workers and slices; the tail
+  percentiles at the sample that their estimate took. Records of one run were timed in turn, so a draw takes
+  the same rounds for all of them.
+- error rates: where the run kept its scores, a bootstrap over the people of the test split, the same people
+  for every row of the same data, because files that were scored on the same presentations err together.
+  Elsewhere within the record's interval, each row for itself, which makes two rows that err together look
+  less sure of their order.
 - energy: evenly within its uncertainty, which is a worst case and not a deviation.
-- ratios: the row's own draws against the reference as it is, which does not move while rows of one reference are compared.
-- any other number with an interval: a normal distribution with a deviation for each side, whose ends are the interval's.
-- numbers without an interval are taken as exact. For sizes and counts that is true; of any other it is said in the method.
+- ratios: the row's own draws against the reference as it is, which does not move while rows of one reference
+  are compared.
+- any other number with an interval: a normal distribution with a deviation for each side, whose ends are the
+  interval's.
+- numbers without an interval are taken as exact. For sizes and counts that is true; of any other it is said
+  in the method.
 """
 
 from __future__ import annotations
@@ -60,7 +65,8 @@ _CELLS_AT_ONCE = 8_000_000
 class Evidence:
     """What rows were made from: their records, and where the scores of a record's frames are kept.
 
-    records: by (run, record id). scores_path: the file of a record, which need not exist; None where there is none.
+    records: by (run, record id). scores_path: the file of a record, which need not exist; None where there is
+    none.
     """
 
     records: Mapping[tuple[str, str], Record] = field(default_factory=dict)
@@ -79,7 +85,10 @@ class Evidence:
         return self.records.get((row.run, row.record_id))
 
     def scores(self, record: Record) -> ScoreFile | None:
-        """The kept scores of a record, None where there are none. Raises BadDataset where they are damaged."""
+        """The kept scores of a record, None where there are none.
+
+        Raises BadDataset where they are damaged.
+        """
         key = (record.run, record.id)
         if key not in self._read:
             path = self.scores_path(record)
@@ -93,7 +102,10 @@ NOTHING = Evidence()
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """values: [rows, draws], in the unit of the row. methods: how they were made, in words, one for each way that was taken."""
+    """values: [rows, draws], in the unit of the row.
+
+    Methods: how they were made, in words, one for each way that was taken.
+    """
 
     values: Floats
     methods: tuple[str, ...]
@@ -101,8 +113,7 @@ class Drawn:
 
 def is_counted(column: Column) -> bool:
     """Whether the column's numbers are counted in the file and not measured, so that they have no error."""
-    parts = column.part.split()
-    return parts[:1] == ["weight"] and "memory" not in parts
+    return column.about == "weight" and "memory" not in column.parts
 
 
 def may_move(column: Column) -> bool:
@@ -170,7 +181,10 @@ def _from_interval(value: float, bounds: tuple[float, float], confidence: float,
 def _ratios(
     rows: Sequence[Row], values: Floats, column: Column, evidence: Evidence, draws: int, seed: int
 ) -> Drawn:
-    """Draws of the row's own number behind a ratio, turned into the ratio that it would be to the same reference."""
+    """Draws of the row's own number behind a ratio.
+
+    Turned into the ratio that it would be to the same reference.
+    """
     base = COLUMNS[_RATIO_OF[column.name]]
     drawn = draws_of(rows, base, evidence, draws=draws, seed=seed)
     own = np.array([base.number(row) for row in rows], dtype=np.float64)[:, None]
@@ -216,7 +230,10 @@ class _Errors:
 def _rates_of_people(
     rows: Sequence[Row], column: Column, evidence: Evidence, draws: int, seed: int
 ) -> dict[int, Floats]:
-    """Place of a row -> draws of its rate, for the rows whose kept scores give the very rate that the row has."""
+    """Place of a row -> draws of its rate.
+
+    For the rows whose kept scores give the very rate that the row has.
+    """
     if column.name not in _RATES and not column.name.startswith("apcer."):
         return {}
     alike: dict[tuple[str, ...], dict[int, _Errors]] = {}

@@ -199,7 +199,7 @@ def _of(points: Sequence[Point], group: tuple[str, str]) -> list[Point]:
 
 
 def _simulated(points: Sequence[Point], x: Column, y: Column) -> bool:
-    accuracy = any("accuracy" in one.part.split() for one in (x, y))
+    accuracy = any("accuracy" in one.parts for one in (x, y))
     return accuracy and any(point.data_simulated for point in points)
 
 

@@ -1,6 +1,6 @@
 """What the web page knows: every number of the table with its text, and what the detail of a record shows, as plain JSON values.
 
-Numbers and texts come from `report.columns`, in the units of `summary.Row`, so the page cannot disagree with the table; the
+Numbers and texts come from `report.tables.columns`, in the units of `summary.Row`, so the page cannot disagree with the table; the
 page itself neither computes nor rounds. Whatever many records share (a machine, a doubt, a plan) is stored once and named by its index.
 """
 

@@ -1,7 +1,7 @@
 """The web report: one HTML file that holds data, style, script and chart library, and works from disk without a network.
 
 The script draws and filters; it neither computes nor rounds a number (`page_data` brings values and texts). Charts are drawn by
-BokehJS out of the installed package `bokeh` (never imported): its canvas redraws ten thousand points in well under a tenth of
+BokehJS out of the installed package `bokeh` (never imported): its canvas redraws ten thousand points in about a tenth of
 a second, where SVG needs several times that, and it runs without eval, so that the page can forbid everything that it does not contain.
 
 Data travel as gzipped JSON in base64: exact numbers of thousands of records would otherwise be most of the file.

@@ -1,23 +1,26 @@
-"""What may be compared with what: the one place that decides, for tables, figures, fronts, ratios, the page and the gate.
+"""What may be compared with what: decided here alone, for tables, figures, fronts, ratios, page and gate.
 
-A number depends on some of the conditions under which it was measured. Two rows may be compared in a column where the
-conditions of that column are the same. A runtime's version and settings are asked only of rows under one runtime:
-two runtimes on one machine may be compared, two versions of one runtime may not. So the relation is symmetric and not
-transitive, and a front or a best row is found by comparing each row with those that it may be compared with.
+A number depends on some of the conditions under which it was measured. Two rows may be compared in a column
+where the conditions of that column are the same. A runtime's version and settings are asked only of rows
+under one runtime: two runtimes on one machine may be compared, two versions of one runtime may not. So the
+relation is symmetric and not transitive, and a front or a best row is found by comparing each row with those
+that it may be compared with.
 
-A phone is several places. Its cores are of unlike kinds, and the libraries that ran are either the official Android ones
-(flavour "aar") or those of the Linux wheels with a C library of their own ("bundle"), whose numbers say nothing about an app.
+A phone is several places. Its cores are of unlike kinds, and the libraries that ran are either the official
+Android ones (flavour "aar") or those of the Linux wheels with a C library of their own ("bundle"), whose
+numbers say nothing about an app.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, get_args
 
 from swapbench.records import OUTCOMES, Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from swapbench.records import CpuCluster, Machine, Record, RuntimeUsed
 
@@ -50,6 +53,7 @@ SAME_METER: Final[frozenset[Condition]] = SAME_RATE | {"meter", "scope"}
 """Of energy."""
 OF_ONE_RUNTIME: Final[tuple[Condition, ...]] = ("version", "settings")
 """Asked only of rows under one runtime."""
+_ATTRIBUTES: Final = {"cores": "held_to"}
 _WORDS: Final[dict[str, str]] = {"data": "digest of the data", "frame_rate": "frame rate"}
 
 MACHINE_IDENTITY: Final = (
@@ -67,7 +71,10 @@ MACHINE_IDENTITY: Final = (
 RUNTIME_IDENTITY: Final = ("runtime", "package", "providers", "threads", "settings")
 """The fields of a RuntimeUsed that a gate holds fixed; it is there to judge a new version."""
 FLAVOURS: Final = {"aar": "", "bundle": "portable libraries", "host": "libraries of a computer"}
-"""What is said of the native runner's libraries; nothing of the official ones, with which TFLite's own tool shares its place."""
+"""What is said of the native runner's libraries.
+
+Nothing of the official ones, with which TFLite's own tool shares its place.
+"""
 _STATED_APART: Final = OUTCOMES | {"cores", "affinity", "flavour"}
 
 
@@ -142,14 +149,16 @@ class Measured(Protocol):
     """A row."""
 
     @property
-    def conditions(self) -> Conditions: ...
+    def conditions(self) -> Conditions:
+        """Under which its numbers were measured."""
 
 
 class Depends(Protocol):
     """A column, or whatever else knows on which conditions its numbers depend."""
 
     @property
-    def conditions(self) -> frozenset[Condition]: ...
+    def conditions(self) -> frozenset[Condition]:
+        """What must be equal for two of its numbers to be compared."""
 
 
 def comparable(row: Measured, other: Measured, column: Depends) -> bool:
@@ -158,7 +167,10 @@ def comparable(row: Measured, other: Measured, column: Depends) -> bool:
 
 
 def why_not(row: Measured, other: Measured, column: Depends) -> str:
-    """The conditions that differ, as one phrase: 'threads: 1 and 2; meter: rapl and nvml'; "" where none does."""
+    """The conditions that differ, as one phrase: 'threads: 1 and 2.
+
+    Meter: rapl and nvml'; "" where none does.
+    """
     return "; ".join(
         f"{_WORDS.get(name, name)}: {value_of(row, name) or 'none'} and {value_of(other, name) or 'none'}"
         for name in differing(row, other, column.conditions)
@@ -169,14 +181,14 @@ def differing(row: Measured, other: Measured, conditions: frozenset[Condition]) 
     """Those of some conditions in which two rows differ, in the order of `Condition`."""
     same_runtime = row.conditions.runtime == other.conditions.runtime
     for name in CONDITIONS:
-        if name in conditions and value_of(row, name) != value_of(other, name):
-            if name not in OF_ONE_RUNTIME or same_runtime:
-                yield name
+        asked = name in conditions and (same_runtime or name not in OF_ONE_RUNTIME)
+        if asked and value_of(row, name) != value_of(other, name):
+            yield name
 
 
 def value_of(row: Measured, name: str) -> Any:
     """What a row has for a `Condition`, or for "runtime"."""
-    return getattr(row.conditions, "held_to" if name == "cores" else name)
+    return getattr(row.conditions, _ATTRIBUTES.get(name, name))
 
 
 @dataclass(frozen=True)
@@ -211,8 +223,8 @@ def rivals(rows: Sequence[Measured], columns: Iterable[Depends]) -> Iterator[Riv
 def sets_of(rows: Sequence[Measured], columns: Iterable[Depends]) -> tuple[tuple[int, ...], ...]:
     """The rows, by place, in sets whose members may all be compared with each other in each of the columns.
 
-    Each row is in one set. Where a runtime ran in several versions or settings, the first of them shares a set with the
-    other runtimes.
+    Each row is in one set. Where a runtime ran in several versions or settings, the first of them shares a
+    set with the other runtimes.
     """
     sets: list[list[int]] = []
     for kinds in _kinds_of(rows, columns).values():
@@ -233,28 +245,37 @@ _Kind = tuple[str, tuple[Any, ...]]
 def _kinds_of(
     rows: Sequence[Measured], columns: Iterable[Depends]
 ) -> dict[tuple[Any, ...], dict[_Kind, list[int]]]:
-    """By all conditions of some columns that do not hang on the runtime: by (runtime, the others): places of rows."""
+    """By all conditions of some columns that do not hang on the runtime.
+
+    By (runtime, the others): places of rows.
+    """
     asked = asked_by(columns)
-    always = [name for name in CONDITIONS if name in asked and name not in OF_ONE_RUNTIME]
-    of_runtime = [name for name in OF_ONE_RUNTIME if name in asked]
-    found: dict[tuple[Any, ...], dict[_Kind, list[int]]] = {}
+    always = _values_of([name for name in CONDITIONS if name in asked and name not in OF_ONE_RUNTIME])
+    of_runtime = _values_of(["runtime", *OF_ONE_RUNTIME] if asked & set(OF_ONE_RUNTIME) else [])
+    kinds: dict[tuple[Any, ...], dict[_Kind, list[int]]] = {}
     for place, row in enumerate(rows):
-        key = tuple(value_of(row, name) for name in always)
-        kind = (
-            row.conditions.runtime if of_runtime else "",
-            tuple(value_of(row, name) for name in of_runtime),
-        )
-        found.setdefault(key, {}).setdefault(kind, []).append(place)
-    return found
+        runtime, *others = of_runtime(row.conditions) or ("",)
+        kind = (runtime, tuple(others))
+        kinds.setdefault(always(row.conditions), {}).setdefault(kind, []).append(place)
+    return kinds
+
+
+def _values_of(names: Sequence[str]) -> Callable[[Conditions], tuple[Any, ...]]:
+    """From conditions to the values of some of them."""
+    attributes = [_ATTRIBUTES.get(name, name) for name in names]
+    if len(attributes) > 1:
+        return attrgetter(*attributes)
+    return lambda conditions: tuple(getattr(conditions, attribute) for attribute in attributes)
 
 
 # ---- What a gate asks of two records ----
 
 
-def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """Where two records were not measured in the same way, field by field: machine, runtime, its flavour, cores, delegate, threads.
+def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
+    """Where two records were not measured in the same place, field by field: machine, runtime, settings.
 
-    Stricter than `comparable`, which takes two runtimes on one machine, and without the version, which a gate judges.
+    Stricter than `comparable`, which takes two runtimes on one machine, and without the version, which a gate
+    judges.
     """
     return (
         *fields_differing("machine", baseline.machine, candidate.machine, MACHINE_IDENTITY),
@@ -271,7 +292,10 @@ def fields_differing(what: str, one: object, other: object, names: Iterable[str]
 
 
 def _compared_part(value: Any, field: str) -> object:
-    """Of the providers the first one; of the settings those that were chosen, not how much a delegate took."""
+    """Of the providers the first one.
+
+    Of the settings those that were chosen, not how much a delegate took.
+    """
     if field == "settings":
         return {name: text for name, text in value.items() if name not in OUTCOMES}
     return value[:1] if field == "providers" else value
@@ -318,10 +342,10 @@ def core_numbers(used: RuntimeUsed) -> tuple[int, ...]:
 
 
 def cores(machine: Machine, used: RuntimeUsed) -> str | None:
-    """The kind of these cores: "little" are the slowest, "big" the fastest, "mid" all between, "all" every one; else "chosen".
+    """The kind of these cores: "little", "mid", "big", "all"; "chosen" for a mixture of kinds.
 
-    The record's own word, else found from the cores. None where the system chose. Cores that were switched off do not count,
-    so a kind may be there in part.
+    The record's own word, else found from the cores. None where the system chose. Cores that were switched
+    off do not count, so a kind may be there in part.
     """
     if named := used.settings.get("cores"):
         return named
@@ -350,7 +374,10 @@ def _kinds(clusters: Sequence[CpuCluster]) -> dict[str, set[int]]:
 
 
 def settings_text(used: RuntimeUsed) -> str | None:
-    """The settings that were chosen, in a fixed order: 'affinity=c0; flavour=bundle'; None where there are none."""
+    """The settings that were chosen, in a fixed order: 'affinity=c0.
+
+    Flavour=bundle'; None where there are none.
+    """
     return _text_of(used.configuration) or None
 
 
@@ -361,7 +388,8 @@ def _text_of(settings: dict[str, str]) -> str:
 def names_of(rows: Iterable[Measured]) -> dict[str, str]:
     """By place: the shortest name that tells it from the others.
 
-    The device's own; where it has several places with its cores and libraries; where that is not enough, all of it.
+    The device's own; where it has several places with its cores and libraries; where that is not enough, all
+    of it.
     """
     places = {row.conditions.place: row.conditions for row in rows}
     names = {key: conditions.device for key, conditions in places.items()}

@@ -1,4 +1,7 @@
-"""How far each file's scores are from its network's fp32 file: read from the scores that a run kept beside its records."""
+"""How far each file's scores are from its network's fp32 file.
+
+Read from the scores that a run kept beside its records.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RowParity:
-    """One record of a run held against its reference; both named by their records. Ids are unique within a run only."""
+    """One record of a run held against its reference; both named by their records.
+
+    Ids are unique within a run only.
+    """
 
     run: str
     record_id: str
@@ -33,10 +39,11 @@ class RowParity:
 
 
 def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple[RowParity, ...]:
-    """The comparison of every record with the fp32 record of its network in the same run, data, format and runtime.
+    """Every record compared with the fp32 record of its network in the same run, data, format and runtime.
 
-    folders: record id -> the run folder that keeps its scores. Records without kept scores (older runs, runs without
-    accuracy) and references themselves have none. Where the same runtime has no fp32 file, another one's serves.
+    folders: record id -> the run folder that keeps its scores. Records without kept scores (older runs, runs
+    without accuracy) and references themselves have none. Where the same runtime has no fp32 file, another
+    one's serves.
     """
     read: dict[str, ScoreFile] = {}
 
@@ -46,7 +53,7 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             read[record.id] = read_score_file(path)
         return read.get(record.id)
 
-    found = []
+    parities = []
     for record in records:
         reference = _reference(record, records)
         if reference is None or reference.id == record.id:
@@ -56,11 +63,9 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             continue
         try:
             compared = score_parity(theirs.folds, ours.folds)
-        except (
-            BadDataset
-        ):  # kept scores of another protocol or another version of the data: nothing to compare
+        except BadDataset:  # scores of another protocol or another version of the data: nothing to compare
             continue
-        found.append(
+        parities.append(
             RowParity(
                 record.run,
                 record.id,
@@ -70,28 +75,28 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
                 compared,
             )
         )
-    return tuple(found)
+    return tuple(parities)
 
 
 def _reference(record: Record, records: Sequence[Record]) -> Record | None:
     if not isinstance(record.accuracy, Accuracy):
         return None
-    same = [
-        one
-        for one in records
-        if one.variant.precision == "fp32"
-        and (one.variant.net, one.variant.recipe) == (record.variant.net, record.variant.recipe)
-        and isinstance(one.accuracy, Accuracy)
-        and (one.accuracy.dataset_digest, one.accuracy.protocol)
+    alike = [
+        other
+        for other in records
+        if other.variant.precision == "fp32"
+        and (other.variant.net, other.variant.recipe) == (record.variant.net, record.variant.recipe)
+        and isinstance(other.accuracy, Accuracy)
+        and (other.accuracy.dataset_digest, other.accuracy.protocol)
         == (record.accuracy.dataset_digest, record.accuracy.protocol)
     ]
     if record.variant.precision == "fp32":
         return record
     near = [
-        one
-        for one in same
-        if one.runtime.runtime == record.runtime.runtime
-        and one.runtime.settings.get("cores") == record.runtime.settings.get("cores")
-        and one.run == record.run
+        other
+        for other in alike
+        if other.runtime.runtime == record.runtime.runtime
+        and other.runtime.settings.get("cores") == record.runtime.settings.get("cores")
+        and other.run == record.run
     ]
-    return next(iter(near or same), None)
+    return next(iter(near or alike), None)

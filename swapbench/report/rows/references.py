@@ -1,6 +1,7 @@
 """Rows in the order of a table, with labels that tell them apart, each with its ratios to its reference.
 
-A row's reference is a row of the same machine, cores, libraries, format, runtime, version, threads and settings.
+A row's reference is a row of the same machine, cores, libraries, format, runtime, version, threads and
+settings.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.rows.comparable import Condition
 
 _PRECISIONS: tuple[str, ...] = PRECISIONS
 
@@ -25,10 +27,10 @@ _PRECISIONS: tuple[str, ...] = PRECISIONS
 def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
     """Rows in the order of the table, each with its ratios, and the name of the reference network.
 
-    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference of a
-    row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with the most MACs)
-    in fp32 of the same machine, cores, libraries, format, runtime, version, threads and settings; where there are several,
-    the newest.
+    Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference
+    of a row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with
+    the most MACs) in fp32 of the same machine, cores, libraries, format, runtime, version, threads and
+    settings; where there are several, the newest.
 
     Raises:
         UnknownName: no record is of the network `relative_to`.
@@ -60,12 +62,16 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
 
 
 def _changed(row: Row, **values: Any) -> Row:
-    """`dataclasses.replace` for thousands of rows: it would hand on every field by name and take ten times as long."""
+    """`dataclasses.replace` for thousands of rows.
+
+    It would hand on every field by name and take ten times as long.
+    """
     changed = object.__new__(Row)
     vars(changed).update(vars(row) | values)
     return changed
 
 
+_EVERY = SAME_METER | SAME_DATA
 _REDUCTIONS = {
     "speed_up": (SAME_SETUP, at("speed.p50_ns")),
     "speed_up_p05": (SAME_SETUP, at("speed.p05_ns")),
@@ -79,7 +85,9 @@ _REDUCTIONS = {
 
 def relative(row: Row, reference: Row) -> Relative:
     """The ratios of a row to its reference, each where the two may be compared in the number behind it."""
-    differ = frozenset(differing(row, reference, SAME_METER | SAME_DATA))
+    differ: frozenset[Condition] = frozenset()
+    if row.conditions != reference.conditions:
+        differ = frozenset(differing(row, reference, _EVERY))
     ratios = {
         name: None if differ & conditions else _over(value(reference), value(row))
         for name, (conditions, value) in _REDUCTIONS.items()
@@ -131,12 +139,12 @@ def _with_labels(rows: list[Row]) -> list[Row]:
     )
     parts: list[tuple[str, ...]] = [(row.label,) for row in rows]
     for tell in tells:
-        told: dict[tuple[str, ...], set[str]] = {}
-        for row, known in zip(rows, parts, strict=True):
-            told.setdefault(known, set()).add(tell(row))
+        words: dict[tuple[str, ...], set[str]] = {}
+        for row, label in zip(rows, parts, strict=True):
+            words.setdefault(label, set()).add(tell(row))
         parts = [
-            (*known, tell(row)) if len(told[known]) > 1 else known
-            for row, known in zip(rows, parts, strict=True)
+            (*label, tell(row)) if len(words[label]) > 1 else label
+            for row, label in zip(rows, parts, strict=True)
         ]
     return [
         _changed(row, label=f"{first} ({', '.join(more)})") if more else row
@@ -162,12 +170,12 @@ def _setup(row: Row) -> tuple[object, ...]:
 
 def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]:
     """The reference of every setup that has one."""
-    found: dict[tuple[object, ...], Row] = {}
+    references: dict[tuple[object, ...], Row] = {}
     for row in rows:
         if row.precision == "fp32" and name in {row.net, row.model}:
-            known = found.setdefault(_setup(row), row)
-            # A bare network name means the network as it is; a recipe of it only where nothing else was measured.
+            best = references.setdefault(_setup(row), row)
+            # A bare name means the network as it is; a recipe of it only where nothing else was measured.
             rank = (row.model == name, row.time, row.record_id)
-            if rank > (known.model == name, known.time, known.record_id):
-                found[_setup(row)] = row
-    return found
+            if rank > (best.model == name, best.time, best.record_id):
+                references[_setup(row)] = row
+    return references

@@ -1,8 +1,8 @@
 """From run folders to rows, without summing up a record twice: ten thousand of them are a table in seconds.
 
-The row of a record is a pure function of its file and of the code that sums it up, so it is kept under the digests of both
-(in `build/rows/`, which can be made again): neither a changed record nor a changed rule can meet an old number. Whatever is
-missing or damaged there is computed again.
+The row of a record is a pure function of its file and of the code that sums it up, so it is kept under the
+digests of both (in `build/rows/`, which can be made again): neither a changed record nor a changed rule can
+meet an old number. Whatever is missing or damaged there is computed again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _ROWS = TypeAdapter(list[Row])
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:
-    """The row of every record of a run, in the order of store.load_run; what `references.compared_rows` goes on with.
+    """The row of every record of a run, in the order of store.load_run.
 
     Args:
         run_folder: as in store.load_run.
@@ -58,13 +58,13 @@ def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")
     path = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
     code = _code_digest()
-    kept = {} if path is None else _read(path, code)
+    old = {} if path is None else _read(path, code)
     names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
     digests = {name: _digest((folder / name).read_bytes()) for name in names}
-    rows = {digest: kept[digest] for digest in digests.values() if digest in kept}
-    new = {digest: folder / name for name, digest in digests.items() if digest not in kept}
+    rows = {digest: old[digest] for digest in digests.values() if digest in old}
+    new = {digest: folder / name for name, digest in digests.items() if digest not in old}
     rows.update(zip(new, _summed_up(list(new.values())), strict=True))
-    if path is not None and rows.keys() != kept.keys():
+    if path is not None and rows.keys() != old.keys():
         _write(path, _Kept(code, rows))
     return tuple(rows[digest] for digest in digests.values())
 

@@ -1,7 +1,8 @@
-"""From a raw record to one row. Nothing is rounded, nothing is measured; `references` goes on from here to ratios.
+"""From a raw record to one row: nothing is rounded, nothing is measured; `references` adds the ratios.
 
-What a record says already (its variant, weight, errors, parity) stands in the row as it is; only what must be computed from
-raw numbers is a value of its own. A value that does not exist is None, and `Row.missing` says why.
+What a record says already (its variant, weight, errors, parity) stands in the row as it is; only what must be
+computed from raw numbers is a value of its own. A value that does not exist is None, and `Row.missing` says
+why.
 """
 
 from __future__ import annotations
@@ -90,13 +91,10 @@ class Latency:
 class PacedLatency:
     """Latency of runs that wait for the frames of a camera.
 
-    Attributes:
-        p50_ns: the median, with its interval.
-        p50_low_ns: lower end of the interval of the median.
-        p50_high_ns: upper end of the interval of the median.
-        p95_ns: early-stopping estimate; None where there are too few runs to claim it.
-        missed: share of `frames` that came while one was still computed; None where the runtime does not count them.
-        frames: frames that came, computed or not.
+    Attributes: p50_ns: the median, with its interval. p50_low_ns: lower end of the interval of the median.
+    p50_high_ns: upper end of the interval of the median. p95_ns: early-stopping estimate; None where there
+    are too few runs to claim it. missed: share of `frames` that came while one was still computed; None where
+    the runtime does not count them. frames: frames that came, computed or not.
     """
 
     p50_ns: float
@@ -109,7 +107,10 @@ class PacedLatency:
 
 @dataclass(frozen=True)
 class Energy:
-    """Energy of one inference by one meter: above idle with its uncertainty, and with the idle share (gross)."""
+    """Energy of one inference by one meter.
+
+    Above idle with its uncertainty, and with the idle share (gross).
+    """
 
     meter: str
     scope: str
@@ -121,7 +122,10 @@ class Energy:
 
     @property
     def resolved(self) -> bool:
-        """False when the uncertainty is as large as the energy itself: then only `limit_uj` may be printed."""
+        """False when the uncertainty is as large as the energy itself.
+
+        Then only `limit_uj` may be printed.
+        """
         return self.above_idle_uj > self.uncertainty_uj
 
 
@@ -129,10 +133,10 @@ class Energy:
 class Relative:
     """One row against its reference. None where either side is missing, or the reference is 0.
 
-    Named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more than 1 is
-    better), `accuracy_kept` and `error_ratio` are this row / reference. The interval of speed_up joins the worst ends of
-    both medians' intervals: it covers at least 1 - 2 (1 - confidence) and is wider than a paired comparison's. The
-    reference itself has none.
+    Named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more than
+    1 is better), `accuracy_kept` and `error_ratio` are this row / reference. The interval of speed_up joins
+    the worst ends of both medians' intervals: it covers at least 1 - 2 (1 - confidence) and is wider than a
+    paired comparison's. The reference itself has none.
     """
 
     reference: str
@@ -151,7 +155,7 @@ class Relative:
 
 @dataclass(frozen=True)
 class Row:
-    """All that a report says of one record. Times in ns, sizes in bytes, energies in microjoules, rates as fractions.
+    """All that a report says of one record; rates are fractions of 1.
 
     Attributes:
         label: unique among the rows of one table.
@@ -284,7 +288,8 @@ def data_name(accuracy: Accuracy) -> str:
 def hter(accuracy: Accuracy) -> float:
     """(pooled FAR + FRR) / 2 at the threshold frozen on the development split.
 
-    Records of schema version 1 do not hold it, but its parts: one fold, errors by species, rejected bona fide.
+    Records of schema version 1 do not hold it, but its parts: one fold, errors by species, rejected bona
+    fide.
     """
     if accuracy.hter is not None:
         return accuracy.hter

@@ -1,4 +1,7 @@
-"""Values of a row by their place in it: `at("speed.p50_ns")` is a function from a row to its median latency."""
+"""Values of a row by their place in it.
+
+`at("speed.p50_ns")` is a function from a row to its median latency.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a column of a report is, and one cell of it: from a row to digits, what stands beside them, and why there are none."""
+"""What a column of a report is, and one cell of it.
+
+From a row to digits, what stands beside them, and why there are none.
+"""
 
 from __future__ import annotations
 
@@ -44,26 +47,55 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Amount:
+    """A kind of number: how its digits are shown, and in which unit.
+
+    Attributes:
+        quantity: kind of amount, for constraints.
+        show: from a number of the row to its digits in `unit`.
+        unit: as it stands in headings.
+        per_unit: so many of a row's numbers are one `unit`.
+        sign: what follows the digits in running text, "×".
+    """
+
+    quantity: units.Kind
+    show: Callable[[float], str]
+    unit: str = ""
+    per_unit: float = 1.0
+    sign: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a column's numbers come from.
+
+    Attributes:
+        part: parts of `Row.missing` that say why a number is absent, its quantity first.
+        conditions: what must be equal for two numbers to be compared.
+        otherwise: why a number is absent, where `part` does not say.
+    """
+
+    part: str = ""
+    conditions: frozenset[Condition] = SAME_FILE
+    otherwise: str = ""
+
+
+@dataclass(frozen=True)
 class Column:
-    """One column. Numbers stay in the unit of the row; `per_unit` of them are one `unit` that is shown.
+    """One column. Its numbers stay in the unit of the row.
 
     Attributes:
         name: what people type.
         title: the heading, without its unit.
         value: from a row to what it holds, None where that does not exist.
         fields: names of the same value, and of its interval, in CSV, JSON and data frames.
-        show: from a number of the row to its digits in `unit`.
+        amount: what kind of number it is; None for text.
         better: which direction is better, "" for what cannot be ranked.
         low: lower end of the interval.
         high: upper end of the interval.
-        part: parts of `Row.missing` that say why a number is absent, its quantity first.
-        quantity: kind of amount, for constraints; None for text.
-        sign: what follows the digits in running text, "×".
         spread: the interval is symmetric and shown as ±.
         limit: what a number is below that the meter could not resolve.
-        otherwise: why a number is absent, where `part` does not say.
         ratios: columns that say the same relative to the reference.
-        conditions: what must be equal for two numbers to be compared.
         listed: whether the page offers it; what it leaves out stands in its details.
     """
 
@@ -71,21 +103,40 @@ class Column:
     title: str
     value: Callable[[Row], Value]
     fields: tuple[str, ...]
-    show: Callable[[float], str] = str
-    unit: str = ""
-    per_unit: float = 1.0
+    amount: Amount | None = None
+    origin: Origin = Origin()
     better: Better = ""
     low: Callable[[Row], float | None] | None = None
     high: Callable[[Row], float | None] | None = None
-    part: str = ""
-    quantity: units.Kind | None = None
-    sign: str = ""
     spread: bool = False
     limit: Callable[[Row], float | None] | None = None
-    otherwise: str = ""
     ratios: tuple[str, ...] = ()
-    conditions: frozenset[Condition] = SAME_FILE
     listed: bool = True
+
+    @property
+    def conditions(self) -> frozenset[Condition]:
+        """What must be equal for two of its numbers to be compared."""
+        return self.origin.conditions
+
+    @property
+    def quantity(self) -> units.Kind | None:
+        """Kind of amount; None for text."""
+        return self.amount.quantity if self.amount else None
+
+    @property
+    def unit(self) -> str:
+        """As it stands in headings; "" for text and plain numbers."""
+        return self.amount.unit if self.amount else ""
+
+    @property
+    def per_unit(self) -> float:
+        """So many of a row's numbers are one `unit`."""
+        return self.amount.per_unit if self.amount else 1.0
+
+    @property
+    def sign(self) -> str:
+        """What follows the digits in running text."""
+        return self.amount.sign if self.amount else ""
 
     @property
     def heading(self) -> str:
@@ -95,12 +146,17 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether it can be an axis or a constraint."""
-        return self.quantity is not None
+        return self.amount is not None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of a record that its numbers come from: 'speed', 'tail'."""
+        return tuple(self.origin.part.split())
 
     @property
     def about(self) -> str:
         """Which of the four quantities it tells of, as doubts name them; "" for none."""
-        return self.part.partition(" ")[0]
+        return self.origin.part.partition(" ")[0]
 
     @property
     def relative(self) -> bool:
@@ -126,23 +182,23 @@ class Column:
     def cell(self, row: Row) -> Cell:
         """What a reader sees of a row, without a unit where `unit` says it."""
         value = self.value(row)
-        if not self.numeric:
+        if self.amount is None:
             return Cell(text=units.NOT_MEASURED if value is None else str(value))
         if isinstance(value, (int, float)) and math.isfinite(value):
-            return Cell(self.show(value), self._aside(row))
+            return Cell(self.amount.show(value), self._aside(row, self.amount))
         below = self.limit(row) if self.limit else None
         if below is not None:
-            return Cell(text=f"< {self.show(below)}")
+            return Cell(text=f"< {self.amount.show(below)}")
         return Cell(text=units.NOT_MEASURED, absent=self.absent(row))
 
-    def _aside(self, row: Row) -> str:
+    def _aside(self, row: Row, amount: Amount) -> str:
         """What stands beside the digits: '[4.43, 4.56]', '± 0.0031', or ""."""
         bounds = self.interval(row)
         if bounds is None:
             return ""
         if self.spread:
             return f"± {units.significant(self.shown(bounds[1] - bounds[0]) / 2, 2)}"
-        return f"[{self.show(bounds[0])}, {self.show(bounds[1])}]"
+        return f"[{amount.show(bounds[0])}, {amount.show(bounds[1])}]"
 
     def digits(self, row: Row) -> str:
         """Its number as digits in `unit`, "" where there is none that is finite."""
@@ -160,11 +216,11 @@ class Column:
         """Why the row has no number here; "" where it has one or nobody said why."""
         if self.value(row) is not None:
             return ""
-        parts = self.part.split()
+        parts = self.origin.part.split()
         reasons = [why.reason for why in row.missing if why.quantity in parts and self._concerns(why.reason)]
         if self.relative and row.relative is None:
             reasons = [why.reason for why in row.missing if why.quantity == "reference"] or reasons
-        return "; ".join(dict.fromkeys(reasons)) or self.otherwise
+        return "; ".join(dict.fromkeys(reasons)) or self.origin.otherwise
 
     def _concerns(self, reason: str) -> bool:
         """Reasons of one percentile or operating point begin with its name, and are no other one's."""

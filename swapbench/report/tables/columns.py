@@ -1,28 +1,28 @@
-"""The columns that people name: `--columns latency_p50,acer`, `--x energy`, `--sort -speed_up`, `--require "p90<=30ms"`.
+"""The columns that people name: `--columns latency_p50,acer`, `--x energy`, `--require "p90<=30ms"`.
 
-One registry for every view: what a column is called, its unit, which direction is better, where its number and its interval
-stand in a row, and on which conditions it depends. Tables, figures, Pareto fronts, constraints and the page all read it, so a
-name means the same everywhere.
+One registry for every view: what a column is called, its unit, which direction is better, where its number
+and its interval stand in a row, and on which conditions it depends. Tables, figures, Pareto fronts,
+constraints and the page all read it, so a name means the same everywhere.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_RATE, SAME_SETUP
-from swapbench.report.tables.column import Column
+from swapbench.report.tables.column import Amount, Column, Origin
 from swapbench.report.tables.fields import FIELDS, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any
 
     from swapbench.report.rows.summary import Row
+    from swapbench.report.tables.column import Better
     from swapbench.report.tables.fields import Value
 
 
@@ -33,7 +33,10 @@ def bare_percent(fraction: float) -> str:
 
 @dataclass(frozen=True)
 class Constraint:
-    """What a user demands of a row: `acer<=0.05`, `p90<=30ms`, `speed_up>=7`. limit: in the row's own unit."""
+    """What a user demands of a row: `acer<=0.05`, `p90<=30ms`, `speed_up>=7`.
+
+    Limit: in the row's own unit.
+    """
 
     column: Column
     at_most: bool
@@ -63,7 +66,10 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
 
 
 def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Column, ...]:
-    """The columns of a list of names, or of a text with commas. Raises UnknownName, UserError where there is none."""
+    """The columns of a list of names, or of a text with commas.
+
+    Raises UnknownName, UserError where there is none.
+    """
     parts = names.split(",") if isinstance(names, str) else names
     wanted = [part.strip() for part in parts if part.strip()]
     if not wanted:
@@ -111,76 +117,67 @@ def _whole(number: float) -> str:
     return f"{number:.0f}"
 
 
-def _text(
-    name: str, title: str, value: Callable[[Row], Value] | None = None, *fields: str, **more: Any
+_TIME = Amount("time", units.milliseconds, "ms", 1e6)
+_SIZE = Amount("size", units.megabytes, "MB", 1e6)
+_MILLIONS = Amount("count", units.millions, "M", 1e6)
+_SHARE = Amount("share", bare_percent, "%", 0.01)
+_ENERGY = Amount("energy", units.millijoules, "mJ", 1e3)
+_TIMES = Amount("count", units.significant, sign="×")
+_PLAIN = Amount("count", units.significant)
+_WHOLE = Amount("count", _whole)
+_PER_SECOND = Amount("count", units.significant, "1/s")
+
+_IN_FILE = Origin("weight", SAME_FILE)
+_SPEED = Origin("speed", SAME_SETUP)
+_TAIL = Origin("speed tail", SAME_SETUP)
+_PACED = Origin("speed paced", SAME_RATE, f"{NOT_PACED.absent} (--fps)")
+_MEMORY = Origin("weight memory", SAME_SETUP)
+_ACCURACY = Origin("accuracy", SAME_DATA)
+_PARITY = Origin("parity", SAME_DATA)
+_ELSEWHERE = Origin("accuracy device_parity", SAME_DATA, NOT_ELSEWHERE.absent)
+_METER = Origin("power", SAME_METER)
+
+
+def _text(name: str, title: str, value: Callable[[Row], Value] | None = None, *fields: str) -> Column:
+    return Column(name, title, value or FIELDS[name], fields or (name,))
+
+
+def _number(
+    name: str,
+    title: str,
+    amount: Amount,
+    origin: Origin,
+    *fields: str,
+    better: Better = "lower",
+    ratios: tuple[str, ...] = (),
 ) -> Column:
-    return Column(name, title, value or FIELDS[name], fields or (name,), **more)
+    """A column of its first field.
 
-
-def _number(name: str, title: str, stored: str, *others: str, interval: str = "", **more: Any) -> Column:
-    """A column of the field `stored`.
-
-    Args:
-        name: what people type.
-        title: its heading.
-        stored: the field of its number.
-        others: fields that a reader of CSV or JSON needs with it.
-        interval: fields of the ends of its interval, with {} for low and high.
-        more: what else a Column takes.
+    Fields of the ends of its interval have `_low` and `_high` in their names.
     """
-    ends = tuple(interval.replace("{}", end, 1) for end in ("low", "high")) if interval else ()
-    bounds = {end: field(name) for end, name in zip(("low", "high"), ends, strict=False)}
-    return Column(name, title, field(stored), (stored, *ends, *others), **bounds, **more)
+    ends = {end: field(name) for end in ("low", "high") for name in fields if f"_{end}" in name}
+    low, high = ends.get("low"), ends.get("high")
+    return Column(
+        name, title, field(fields[0]), fields, amount, origin, better, low=low, high=high, ratios=ratios
+    )
 
 
-_TIME = {"show": units.milliseconds, "unit": "ms", "per_unit": 1e6, "better": "lower", "quantity": "time"}
-_SIZE = {"show": units.megabytes, "unit": "MB", "per_unit": 1e6, "better": "lower", "quantity": "size"}
-_COUNT = {"show": units.millions, "unit": "M", "per_unit": 1e6, "better": "lower", "quantity": "count"}
-_SHARE = {"show": bare_percent, "unit": "%", "per_unit": 0.01, "better": "lower", "quantity": "share"}
-_ENERGY = {"show": units.millijoules, "unit": "mJ", "per_unit": 1e3, "better": "lower", "quantity": "energy"}
-_PLAIN = {"show": units.significant, "quantity": "count"}
-_WHOLE = {"show": _whole, "quantity": "count"}
+def _ratio(name: str, title: str, base: Origin, *interval: str, otherwise: str = "") -> Column:
+    """A column of reference / row.
 
-_SPEED = {**_TIME, "part": "speed", "conditions": SAME_SETUP}
-_TAIL = {**_SPEED, "part": "speed tail"}
-_MEMORY = {**_SIZE, "part": "weight memory", "conditions": SAME_SETUP}
-_RATE = {**_SHARE, "part": "accuracy", "conditions": SAME_DATA}
-_NOT_PACED = {
-    "part": "speed paced",
-    "otherwise": f"{NOT_PACED.absent} (--fps)",
-    "conditions": SAME_RATE,
-}
-_ELSEWHERE = {
-    "part": "accuracy device_parity",
-    "otherwise": NOT_ELSEWHERE.absent,
-    "conditions": SAME_DATA,
-    "better": "lower",
-}
-_METERED = {**_ENERGY, "part": "power", "conditions": SAME_METER}
-_NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
-_NO_COMMON_ENERGY = (
-    "its reference has no energy, or another meter, or the meter could not resolve one of the two"
-)
-
-
-def _ratio(name: str, title: str, part: str, base: frozenset[Any], **more: Any) -> Column:
-    settings: dict[str, Any] = {
-        "show": units.significant,
-        "sign": "×",
-        "better": "higher",
-        "quantity": "count",
-        "otherwise": "its reference has no such number",
-        "part": f"{part} reference",
-        "conditions": base | {"reference"},
-    }
-    return _number(name, title, name, "relative_to", **(settings | more))
+    Where it is to compare, both were measured as the base of the ratio asks.
+    """
+    why = otherwise or "its reference has no such number"
+    origin = Origin(f"{base.part} reference", base.conditions | {"reference"}, why)
+    return _number(name, title, _TIMES, origin, name, *interval, "relative_to", better="higher")
 
 
 def _species(species: str) -> Column:
-    more = {**_RATE, "otherwise": "its test data hold no such attack"}
-    return _number(
-        f"apcer.{species}", f"APCER {species}", f"apcer.{species}", interval="apcer_{}." + species, **more
-    )
+    origin = replace(_ACCURACY, otherwise="its test data hold no such attack")
+    fields = (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}")
+    value, low, high = map(field, fields)
+    title = f"APCER {species}"
+    return Column(f"apcer.{species}", title, value, fields, _SHARE, origin, "lower", low=low, high=high)
 
 
 def fold_column(fold: str) -> Column:
@@ -190,7 +187,7 @@ def fold_column(fold: str) -> Column:
         folds = row.accuracy.folds if row.accuracy else ()
         return next((errors.acer for errors in folds if errors.fold == fold), None)
 
-    return Column(f"acer.{fold}", f"Fold {fold}", acer, ("folds",), **_RATE)
+    return Column(f"acer.{fold}", f"Fold {fold}", acer, ("folds",), _SHARE, _ACCURACY, "lower")
 
 
 def _above_idle_uj(row: Row) -> float | None:
@@ -223,13 +220,6 @@ def _reference(row: Row) -> str | None:
     return "this row" if row.relative.reference == row.label else row.relative.reference
 
 
-_ENERGY_FIELDS = (
-    "energy_above_idle_uj",
-    "energy_uncertainty_uj",
-    "energy_limit_uj",
-    "energy_meter",
-    "energy_scope",
-)
 _IDENTITY = (
     _text("file", "File", lambda row: row.label, "label"),
     _text("model", "Model", lambda row: row.model, "net", "recipe"),
@@ -245,116 +235,68 @@ _IDENTITY = (
     _text("settings", "Settings"),
     _text("device", "Device", lambda row: row.machine, "machine"),
     _text("run", "Run"),
-    _text("dataset", "Data", part="accuracy"),
-    _text("protocol", "Protocol", part="accuracy"),
+    replace(_text("dataset", "Data"), origin=Origin("accuracy")),
+    replace(_text("protocol", "Protocol"), origin=Origin("accuracy")),
 )
+_P50 = ("latency_p50_ns", "latency_p50_low_ns", "latency_p50_high_ns")
+_PACED_P50 = ("paced_p50_ns", "paced_p50_low_ns", "paced_p50_high_ns", "paced_fps")
 _SPEEDS = (
-    _number(
-        "latency_p50",
-        "Median latency",
-        "latency_p50_ns",
-        interval="latency_p50_{}_ns",
-        ratios=("speed_up",),
-        **_SPEED,
-    ),
-    _number("latency_p05", "p05 latency", "latency_p05_ns", ratios=("speed_up_p05",), **_SPEED),
-    _number("latency_p90", "p90 latency", "latency_p90_ns", **_TAIL),
-    _number("latency_p95", "p95 latency", "latency_p95_ns", **_TAIL),
-    _number("latency_p99", "p99 latency", "latency_p99_ns", **_TAIL),
-    _number("load", "Load", "load_ns", **_SPEED),
-    _number("first", "First run", "first_ns", **_SPEED),
-    _number("cpu_time", "CPU time", "cpu_time_ns", **_SPEED),
-    _number("runs", "Runs", "runs", part="speed", listed=False, conditions=SAME_SETUP, **_WHOLE),
-    _number("workers", "Workers", "workers", part="speed", listed=False, conditions=SAME_SETUP, **_WHOLE),
-    _number(
-        "paced_p50",
-        "Median at frame rate",
-        "paced_p50_ns",
-        "paced_fps",
-        interval="paced_p50_{}_ns",
-        **(_TIME | _NOT_PACED),
-    ),
-    _number("paced_p95", "p95 at frame rate", "paced_p95_ns", "paced_fps", **(_TIME | _NOT_PACED)),
-    _number(
-        "paced_missed", "Missed frames", "paced_missed", "paced_frames", "paced_fps", **(_SHARE | _NOT_PACED)
-    ),
-    _number("paced_frames", "Frames", "paced_frames", "paced_fps", listed=False, **(_WHOLE | _NOT_PACED)),
-    _number("paced_fps", "Frame rate", "paced_fps", listed=False, **(_PLAIN | _NOT_PACED | {"unit": "1/s"})),
+    _number("latency_p50", "Median latency", _TIME, _SPEED, *_P50, ratios=("speed_up",)),
+    _number("latency_p05", "p05 latency", _TIME, _SPEED, "latency_p05_ns", ratios=("speed_up_p05",)),
+    _number("latency_p90", "p90 latency", _TIME, _TAIL, "latency_p90_ns"),
+    _number("latency_p95", "p95 latency", _TIME, _TAIL, "latency_p95_ns"),
+    _number("latency_p99", "p99 latency", _TIME, _TAIL, "latency_p99_ns"),
+    _number("load", "Load", _TIME, _SPEED, "load_ns"),
+    _number("first", "First run", _TIME, _SPEED, "first_ns"),
+    _number("cpu_time", "CPU time", _TIME, _SPEED, "cpu_time_ns"),
+    _number("paced_p50", "Median at frame rate", _TIME, _PACED, *_PACED_P50),
+    _number("paced_p95", "p95 at frame rate", _TIME, _PACED, "paced_p95_ns", "paced_fps"),
+    _number("paced_missed", "Missed frames", _SHARE, _PACED, "paced_missed", "paced_frames", "paced_fps"),
 )
 _WEIGHTS = (
-    _number("file_bytes", "File size", "file_bytes", part="weight", ratios=("size_reduction",), **_SIZE),
-    _number("params", "Parameters", "params", part="weight", ratios=("params_reduction",), **_COUNT),
-    _number("macs", "MACs", "macs", part="weight", ratios=("macs_reduction",), **_COUNT),
-    _number("peak_memory", "Peak memory", "peak_memory_bytes", ratios=("memory_reduction",), **_MEMORY),
-    _number("memory_before_load", "Before load", "memory_before_load_bytes", listed=False, **_MEMORY),
+    _number("file_bytes", "File size", _SIZE, _IN_FILE, "file_bytes", ratios=("size_reduction",)),
+    _number("params", "Parameters", _MILLIONS, _IN_FILE, "params", ratios=("params_reduction",)),
+    _number("macs", "MACs", _MILLIONS, _IN_FILE, "macs", ratios=("macs_reduction",)),
+    _number("peak_memory", "Peak memory", _SIZE, _MEMORY, "peak_memory_bytes", ratios=("memory_reduction",)),
 )
+
+
+def _rate(name: str, title: str, *fields: str) -> Column:
+    return _number(name, title, _SHARE, _ACCURACY, *(fields or (name,)))
+
+
+_ACER = _rate("acer", "ACER", "acer", "acer_low", "acer_high")
+_AUC = _rate("auc", "AUC", "auc", "auc_low", "auc_high")
+_HTER = ("hter_source_dev", "hter_source_dev_low", "hter_source_dev_high")
+_HTER_EER = ("hter_target_eer", "hter_target_eer_low", "hter_target_eer_high")
 _ERRORS = (
-    _number("acer", "ACER", "acer", interval="acer_{}", ratios=("accuracy_kept", "error_ratio"), **_RATE),
-    _number("acer_sd", "SD of ACER over folds", "acer_sd", listed=False, **_RATE),
-    _number("apcer", "APCER", "apcer", **_RATE),
-    _text("worst_species", "Worst species", _worst_species, "apcer_worst_species", listed=False),
-    _number("bpcer", "BPCER", "bpcer", interval="bpcer_{}", **_RATE),
-    _number("hter", "HTER @source-dev", "hter_source_dev", interval="hter_source_dev_{}", **_RATE),
-    _number("hter_target_eer", "HTER @target-EER", "hter_target_eer", interval="hter_target_eer_{}", **_RATE),
-    _number("eer", "EER", "eer", **_RATE),
-    _number("auc", "AUC", "auc", interval="auc_{}", **(_RATE | {"better": "higher"})),
-    _number("bpcer10", "BPCER10", "bpcer10", **_RATE),
-    _number("bpcer20", "BPCER20", "bpcer20", **_RATE),
-    _number("bpcer100", "BPCER100", "bpcer100", **_RATE),
-    _number(
-        "threshold", "Threshold", "threshold", part="accuracy", listed=False, conditions=SAME_DATA, **_PLAIN
-    ),
-    _number(
-        "parity_difference",
-        "Largest difference from PyTorch",
-        "parity_max_abs_difference",
-        "parity_samples",
-        part="parity",
-        better="lower",
-        listed=False,
-        conditions=SAME_DATA,
-        **_PLAIN,
-    ),
-    _number(
-        "parity_flips",
-        "Flips from PyTorch",
-        "parity_decision_flips",
-        "parity_samples",
-        part="parity",
-        better="lower",
-        listed=False,
-        conditions=SAME_DATA,
-        **_WHOLE,
-    ),
-    _number(
-        "parity_samples",
-        "Samples held against PyTorch",
-        "parity_samples",
-        part="parity",
-        listed=False,
-        conditions=SAME_DATA,
-        **_WHOLE,
-    ),
+    replace(_ACER, ratios=("accuracy_kept", "error_ratio")),
+    _rate("apcer", "APCER"),
+    _rate("bpcer", "BPCER", "bpcer", "bpcer_low", "bpcer_high"),
+    _rate("hter", "HTER @source-dev", *_HTER),
+    _rate("hter_target_eer", "HTER @target-EER", *_HTER_EER),
+    _rate("eer", "EER"),
+    replace(_AUC, better="higher"),
+    _rate("bpcer10", "BPCER10"),
+    _rate("bpcer20", "BPCER20"),
+    _rate("bpcer100", "BPCER100"),
+)
+_DIFFERENCES = (
     _number(
         "device_difference",
         "Largest difference from the desktop",
+        _PLAIN,
+        _ELSEWHERE,
         "device_max_abs_difference",
         "device_samples",
-        **(_PLAIN | _ELSEWHERE),
     ),
     _number(
         "device_flips",
         "Flips from the desktop",
+        _WHOLE,
+        _ELSEWHERE,
         "device_decision_flips",
         "device_samples",
-        **(_WHOLE | _ELSEWHERE),
-    ),
-    _number(
-        "device_samples",
-        "Samples held against the desktop",
-        "device_samples",
-        listed=False,
-        **(_WHOLE | _ELSEWHERE | {"better": ""}),
     ),
 )
 _ENERGIES = (
@@ -362,51 +304,89 @@ _ENERGIES = (
         "energy",
         "Energy above idle",
         _above_idle_uj,
-        _ENERGY_FIELDS,
+        (
+            "energy_above_idle_uj",
+            "energy_uncertainty_uj",
+            "energy_limit_uj",
+            "energy_meter",
+            "energy_scope",
+        ),
+        _ENERGY,
+        _METER,
+        "lower",
         low=_above_idle_end(-1),
         high=_above_idle_end(1),
         spread=True,
         limit=_bound_uj,
         ratios=("energy_reduction",),
-        **_METERED,
     ),
     _number(
-        "energy_gross", "Energy, idle included", "energy_gross_uj", "energy_meter", "energy_scope", **_METERED
+        "energy_gross",
+        "Energy, idle included",
+        _ENERGY,
+        _METER,
+        "energy_gross_uj",
+        "energy_meter",
+        "energy_scope",
     ),
-    _number(
-        "energy_runs",
-        "Metered runs",
-        "energy_runs",
-        part="power",
-        listed=False,
-        conditions=SAME_METER,
-        **_WHOLE,
-    ),
-    _text("meter", "Meter", FIELDS["energy_meter"], "energy_meter", listed=False),
-    _text("scope", "Scope", FIELDS["energy_scope"], "energy_scope", listed=False),
 )
+_NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
+_NO_COMMON_ENERGY = (
+    "its reference has no energy, or another meter, or the meter could not resolve one of the two"
+)
+_KEPT = _ratio("accuracy_kept", "1 - ACER kept", _ACCURACY, otherwise=_NO_COMMON_ERRORS)
+_ERROR_RATIO = _ratio("error_ratio", "Error ratio", _ACCURACY, otherwise=_NO_COMMON_ERRORS)
 _RATIOS = (
-    _text("reference", "Reference", _reference, "relative_to", listed=False),
-    _ratio("speed_up", "Speed-up", "speed", SAME_SETUP, interval="speed_up_{}"),
-    _ratio("speed_up_p05", "Speed-up (p05)", "speed", SAME_SETUP),
-    _ratio("size_reduction", "Smaller file", "weight", SAME_FILE),
-    _ratio("params_reduction", "Fewer parameters", "weight", SAME_FILE),
-    _ratio("macs_reduction", "Fewer MACs", "weight", SAME_FILE),
-    _ratio("memory_reduction", "Less memory", "weight memory", SAME_SETUP),
-    _ratio("energy_reduction", "Less energy", "power", SAME_METER, otherwise=_NO_COMMON_ENERGY),
-    _ratio(
-        "accuracy_kept",
-        "1 - ACER kept",
-        "accuracy",
-        SAME_DATA,
-        otherwise=_NO_COMMON_ERRORS,
-        sign="",
-        **(_SHARE | {"better": "higher"}),
-    ),
-    _ratio("error_ratio", "Error ratio", "accuracy", SAME_DATA, otherwise=_NO_COMMON_ERRORS, better="lower"),
+    _ratio("speed_up", "Speed-up", _SPEED, "speed_up_low", "speed_up_high"),
+    _ratio("speed_up_p05", "Speed-up (p05)", _SPEED),
+    _ratio("size_reduction", "Smaller file", _IN_FILE),
+    _ratio("params_reduction", "Fewer parameters", _IN_FILE),
+    _ratio("macs_reduction", "Fewer MACs", _IN_FILE),
+    _ratio("memory_reduction", "Less memory", _MEMORY),
+    _ratio("energy_reduction", "Less energy", _METER, otherwise=_NO_COMMON_ENERGY),
+    replace(_KEPT, amount=_SHARE),
+    replace(_ERROR_RATIO, better="lower"),
 )
+_DETAILS = (
+    _number("runs", "Runs", _WHOLE, _SPEED, "runs", better=""),
+    _number("workers", "Workers", _WHOLE, _SPEED, "workers", better=""),
+    _number("paced_frames", "Frames", _WHOLE, _PACED, "paced_frames", "paced_fps", better=""),
+    _number("paced_fps", "Frame rate", _PER_SECOND, _PACED, "paced_fps", better=""),
+    _number("memory_before_load", "Before load", _SIZE, _MEMORY, "memory_before_load_bytes"),
+    _text("worst_species", "Worst species", _worst_species, "apcer_worst_species"),
+    _number("acer_sd", "SD of ACER over folds", _SHARE, _ACCURACY, "acer_sd"),
+    _number("threshold", "Threshold", _PLAIN, _ACCURACY, "threshold", better=""),
+    _number(
+        "parity_difference",
+        "Largest difference from PyTorch",
+        _PLAIN,
+        _PARITY,
+        "parity_max_abs_difference",
+        "parity_samples",
+    ),
+    _number("parity_flips", "Flips from PyTorch", _WHOLE, _PARITY, "parity_decision_flips", "parity_samples"),
+    _number("parity_samples", "Samples compared with PyTorch", _WHOLE, _PARITY, "parity_samples", better=""),
+    _number(
+        "device_samples", "Samples compared with the desktop", _WHOLE, _ELSEWHERE, "device_samples", better=""
+    ),
+    _number("energy_runs", "Metered runs", _WHOLE, _METER, "energy_runs", better=""),
+    _text("meter", "Meter", FIELDS["energy_meter"], "energy_meter"),
+    _text("scope", "Scope", FIELDS["energy_scope"], "energy_scope"),
+    _text("reference", "Reference", _reference, "relative_to"),
+)
+"""What only a whole report shows in columns."""
 COLUMNS = {
-    column.name: column for column in (*_IDENTITY, *_SPEEDS, *_WEIGHTS, *_ERRORS, *_ENERGIES, *_RATIOS)
+    column.name: column
+    for column in (
+        *_IDENTITY,
+        *_SPEEDS,
+        *_WEIGHTS,
+        *_ERRORS,
+        *_DIFFERENCES,
+        *_ENERGIES,
+        *_RATIOS,
+        *(replace(column, listed=False) for column in _DETAILS),
+    )
 }
 """Every column by its name, in the order in which a list of all of them is shown."""
 

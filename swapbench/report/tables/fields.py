@@ -1,7 +1,7 @@
-"""Every value of a row under the name that scripts know it by, with its unit in the name: `latency_p50_ns`, `file_bytes`.
+"""Every value of a row under the name that scripts know, with its unit: `latency_p50_ns`, `file_bytes`.
 
-CSV, JSON and data frames take their names and values from here, and columns take their numbers, so that no two of them can
-disagree. The names are an interface.
+CSV, JSON and data frames take their names and values from here, and columns take their numbers, so that no
+two of them can disagree. The names are an interface.
 """
 
 from __future__ import annotations

@@ -21,14 +21,14 @@ _WHY = ("data_simulated", "valid", "doubts", "missing")
 
 
 def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str, Value]]:
-    """One dict a row, under the names of the CSV skin: `latency_p50_ns`, `latency_p50_low_ns`, `latency_p50_high_ns`.
+    """One dict a row, under the names of the CSV skin: `latency_p50_ns`, `latency_p50_low_ns`, ...
 
     Args:
         table: whose rows; a view's rows in its order are `replace(table, rows=view.rows)`.
         columns: names of columns (`latency_p50,acer`), each with its interval; none means everything.
 
-    Returns:
-        Numbers unrounded and None where a number does not exist; `missing` says why, `doubts` what speaks against the row.
+    Returns: Numbers unrounded and None where a number does not exist; `missing` says why, `doubts` what
+    speaks against the row.
 
     Raises:
         UnknownName: there is no such column.

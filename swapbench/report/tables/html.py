@@ -1,4 +1,7 @@
-"""The HTML skin of a view: a plain document with one table, its caption and its notes; no script, nothing from elsewhere."""
+"""The HTML skin of a view: a plain document with one table, its caption and its notes.
+
+No script, nothing from elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -58,6 +61,8 @@ def as_html(view: View) -> str:
 
 def _escaped(text: str) -> str:
     """Text as it is, in an element or an attribute; line breaks and control characters become spaces."""
+    if text.isprintable():
+        return escape(text)
     return escape(
         "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Cs"} else char for char in text)
     )
@@ -71,7 +76,8 @@ def _group(group: Group, view: View) -> str:
     lines = ["<tbody>"]
     if group.title:
         lines.append(
-            f'<tr><th scope="rowgroup" class="text" colspan="{len(view.columns)}"><em>{_escaped(group.title)}</em></th></tr>'
+            f'<tr><th scope="rowgroup" class="text" colspan="{len(view.columns)}">'
+            f"<em>{_escaped(group.title)}</em></th></tr>"
         )
     lines += [_line(line, view) for line in group.lines]
     return "\n".join([*lines, "</tbody>"])

@@ -1,7 +1,8 @@
 r"""The LaTeX skin of a view: one file that compiles as it is and that a paper can \input as it is.
 
-Numbers stand alone in siunitx `S` columns, so that they align and a paper's own number style applies; intervals follow in a
-column of their own. Every text is escaped into plain ASCII: nothing in a name can become a command, whatever the paper's encoding.
+Numbers stand alone in siunitx `S` columns, so that they align and a paper's own number style applies;
+intervals follow in a column of their own. Every text is escaped into plain ASCII: nothing in a name can
+become a command, whatever the paper's encoding.
 """
 
 from __future__ import annotations
@@ -69,10 +70,13 @@ _CHARACTERS = {
     "ł": r"\l{}",
     "Ł": r"\L{}",
 }
-_ACCENTS = {
-    0x300: "`", 0x301: "'", 0x302: "^", 0x303: "~", 0x304: "=", 0x306: "u", 0x307: ".", 0x308: '"', 0x30A: "r", 0x30B: "H",
-    0x30C: "v", 0x327: "c",
-}  # fmt: skip
+_ACCENTS = dict(
+    zip(
+        (0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307, 0x308, 0x30A, 0x30B, 0x30C, 0x327),
+        ("`", "'", "^", "~", "=", "u", ".", '"', "r", "H", "v", "c"),
+        strict=True,
+    )
+)
 """Combining characters that every font can set."""
 
 

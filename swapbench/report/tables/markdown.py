@@ -1,4 +1,7 @@
-"""The Markdown skin of a view: legible in a terminal (columns are padded) and on a forge (everything is escaped)."""
+"""The Markdown skin of a view.
+
+Legible in a terminal (columns are padded) and on a forge (everything is escaped).
+"""
 
 from __future__ import annotations
 
@@ -71,7 +74,10 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @functools.lru_cache(maxsize=2**16)  # a name stands in every section
 def escaped(text: str) -> str:
-    """`text` so that Markdown (also in a table cell) shows it as it is; line breaks and control characters become spaces."""
+    """`text` so that Markdown (also in a table cell) shows it as it is.
+
+    Line breaks and control characters become spaces.
+    """
     text = _CONTROLS.sub(" ", text)
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[\w/!?])", "&lt;", text)
@@ -83,13 +89,19 @@ def escaped(text: str) -> str:
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table whose columns are aligned as plain text too: text to the left, numbers to the right."""
+    """A Markdown table whose columns are aligned as plain text too.
+
+    Text to the left, numbers to the right.
+    """
     lines = [[escaped(cell) for cell in line] for line in (header, *rows)]
     return aligned(lines, [heading in _TEXT_HEADINGS for heading in header])
 
 
 def aligned(lines: Sequence[Sequence[str]], left: Sequence[bool]) -> str:
-    """A Markdown table of cells that are Markdown already; the first line is the heading, `left` says which columns are text."""
+    """A Markdown table of cells that are Markdown already.
+
+    The first line is the heading, `left` says which columns are text.
+    """
     widths = [max(3, *map(_width, column)) for column in zip(*lines, strict=True)]
 
     def line_of(line: Sequence[str]) -> str:

@@ -1,9 +1,10 @@
 """The operators of one model file, or what differs between two: as plain text and as JSON. Pure functions.
 
-JSON: an object with `kind` ("swapbench.operators"), `version` (1), `files` (name, file_bytes, params, macs, ops; with times also what ran them,
-`operators` and `nodes` with their shares, `run_ns` without and `operators_ns` with the profiler, or `absent`), `counted` (operators
-of which the files hold different numbers) and `difference` (null for one file or without times): `total`, `operators`,
-`nodes` and `moved`. Shares are fractions with `median`, `low` and `high` over the processes. Nothing is rounded or left out.
+JSON: an object with `kind` ("swapbench.operators"), `version` (1), `files` (name, file_bytes, params, macs,
+ops; with times also what ran them, `operators` and `nodes` with their shares, `run_ns` without and
+`operators_ns` with the profiler, or `absent`), `counted` (operators of which the files hold different
+numbers) and `difference` (null for one file or without times): `total`, `operators`, `nodes` and `moved`.
+Shares are fractions with `median`, `low` and `high` over the processes. Nothing is rounded or left out.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def terminal(
     difference: Difference | None,
     top: int,
 ) -> str:
-    """Tables for a person: operator types, the `top` nodes, what the files hold differently; each with its doubts."""
+    """Tables for a person: operator types, the `top` nodes, what the files hold differently.
+
+    Each with its doubts.
+    """
     parts = []
     if difference is not None:
         parts += [_head(file, one, label) for label, file, one in zip("AB", files, breakdowns, strict=True)]
@@ -119,7 +123,8 @@ def _breakdown(one: Breakdown, top: int) -> list[str]:
         RANGE,
         (
             "Hint: a run's time while it is profiled, which costs time itself. All operators: "
-            f"{units.duration(one.operators_ns)}; a whole run without the profiler: {units.duration(one.run_ns)}."
+            f"{units.duration(one.operators_ns)}; a whole run without the profiler: "
+            f"{units.duration(one.run_ns)}."
         ),
     ]
 

@@ -1,7 +1,7 @@
 """The whole report as Markdown: a list of views as data, and what must be said around them.
 
-The main table comes first, then its details by quantity, ratios to the reference, why numbers are missing, doubts, machines.
-Each section has one table for every machine.
+The main table comes first, then its details by quantity, ratios to the reference, why numbers are missing,
+doubts, machines. Each section has one table for every machine.
 """
 
 from __future__ import annotations
@@ -97,11 +97,13 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
     )
     yield _Section(
         "Speed",
-        _named(
-            "file cores flavour threads latency_p05 latency_p50 latency_p90 latency_p95 latency_p99 load "
-            "first runs workers"
-        )
-        + (replace(COLUMNS["cpu_time"], title="CPU time (stand-in, not energy)"),),
+        (
+            *_named(
+                "file cores flavour threads latency_p05 latency_p50 latency_p90 latency_p95 latency_p99 load "
+                "first runs workers"
+            ),
+            replace(COLUMNS["cpu_time"], title="CPU time (stand-in, not energy)"),
+        ),
         tuple(row for row in rows if row.speed),
         _speed_caption(rows),
     )
@@ -109,8 +111,10 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         "At a camera's frame rate",
         _named("file paced_fps paced_p50 paced_p95 latency_p50 paced_missed paced_frames"),
         tuple(row for row in rows if row.paced),
-        "Times of an inference that waited for its frame; the processor slows down in between, so the order of two "
-        "files may be another than back to back (median latency). Missed: frames that came while one was still "
+        "Times of an inference that waited for its frame; the processor slows down in between, so the "
+        "order of two "
+        "files may be another than back to back (median latency). Missed: frames that came while one was "
+        "still "
         "computed, of all frames.",
     )
     yield _Section(
@@ -131,7 +135,7 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
     )
     yield _Section(
         "APCER by attack species",
-        (file, *(replace(column(f"apcer.{name}", rows), title=name, unit="") for name in table.species)),
+        (file, *(replace(column(f"apcer.{name}", rows), title=name) for name in table.species)),
         tuple(row for row in scored if row.accuracy and row.accuracy.apcer_by_species),
         "APCER in per cent with its interval.",
     )
@@ -140,7 +144,8 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         "Folds",
         (*_named("file acer acer_sd"), *map(fold_column, folds)),
         tuple(row for row in scored if row.accuracy and row.accuracy.folds),
-        "ACER of each fold, each at the threshold frozen on its own development split, with their mean and standard "
+        "ACER of each fold, each at the threshold frozen on its own development split, with their mean "
+        "and standard "
         "deviation; one file for all folds.",
     )
     yield _score_parity(table, parities)
@@ -156,7 +161,8 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         _named("file meter scope energy energy_gross energy_runs"),
         tuple(replace(row, energy=(energy,)) for row in rows for energy in row.energy),
         "Energy of one inference. Above idle: minus the idle measured before and after, with its worst-case "
-        "uncertainty; < where only a bound is known. Idle included: everything that the scope used meanwhile.",
+        "uncertainty; < where only a bound is known. Idle included: everything that the scope used "
+        "meanwhile.",
     )
 
 
@@ -202,10 +208,14 @@ def _confidence(table: Table) -> str:
 def _relative_caption(table: Table) -> str:
     chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
     return (
-        f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under the same "
-        "runtime, version, threads and settings, on the same machine. Speed-up and reductions are reference / this row "
-        "(more is better); 1 - ACER kept and error ratio are this row / reference (an error ratio above 1 is more "
-        f"errors; {units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends of both "
+        f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under "
+        f"the same "
+        "runtime, version, threads and settings, on the same machine. Speed-up and reductions are "
+        "reference / this row "
+        "(more is better); 1 - ACER kept and error ratio are this row / reference (an error ratio above "
+        "1 is more "
+        f"errors; {units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends "
+        f"of both "
         "medians' intervals."
     )
 
@@ -213,8 +223,10 @@ def _relative_caption(table: Table) -> str:
 def _speed_caption(rows: Iterable[Row]) -> str:
     inputs = ", ".join(sorted({row.speed.input for row in rows if row.speed}))
     return (
-        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs it. p90, "
-        "p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few runs. Load "
+        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing "
+        f"disturbs it. p90, "
+        "p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few "
+        "runs. Load "
         "and first run: median over fresh worker processes. CPU time: a stand-in for effort, not energy."
     )
 
@@ -232,8 +244,10 @@ def _accuracy_caption(rows: Sequence[Row]) -> str:
     parts = [
         f"After ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
         (
-            f"Threshold: {escaped('; '.join(rules))}. HTER @source-dev uses that threshold; HTER @target-EER chooses "
-            "its own on the test scores, as much of the literature does, and is comparable with such numbers only."
+            f"Threshold: {escaped('; '.join(rules))}. HTER @source-dev uses that threshold; HTER "
+            f"@target-EER chooses "
+            "its own on the test scores, as much of the literature does, and is comparable with such "
+            "numbers only."
         ),
         "Difference and flips from PyTorch: scores and decisions of the file against those of its network.",
     ]
@@ -263,7 +277,8 @@ def _counted(accuracy: Accuracy) -> str:
 def _elsewhere_caption(rows: Iterable[Row]) -> str:
     devices = ", ".join(dict.fromkeys(row.machine for row in rows))
     return (
-        f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every frame; "
+        f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every "
+        f"frame; "
         "decisions at the threshold that the desktop's scores freeze."
     )
 
@@ -315,9 +330,12 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
         if (parity := by_label[row.label]) and parity.found.flag
     ]
     caption = (
-        "Scores of the test presentations against the network's own fp32 file. Flips: decisions that differ at the "
-        "threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change in percentage points, each "
-        "file at its own frozen threshold. FAILS ON: an attack species is accepted clearly more often (at either "
+        "Scores of the test presentations against the network's own fp32 file. Flips: decisions that "
+        "differ at the "
+        "threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change in "
+        "percentage points, each "
+        "file at its own frozen threshold. FAILS ON: an attack species is accepted clearly more often "
+        "(at either "
         "threshold; McNemar's test, Holm over the species)."
     )
     return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))

@@ -1,8 +1,8 @@
-"""The skins of a chosen table: Markdown, CSV, JSON and terminal here, LaTeX and HTML beside. All are pure functions of a `View`.
+"""The skins of a chosen table: CSV, JSON and terminal here, Markdown, LaTeX and HTML beside.
 
-CSV and JSON hold what the whole table's skins hold, under the same names and unrounded: of each chosen column its number and its
-interval, and whatever the columns are, what must not be lost: the label, the groups, whether data are simulated, doubts, what
-is missing. Where no column was named they hold all.
+CSV and JSON hold what the whole table's skins hold, under the same names and unrounded: of each chosen column
+its number and its interval, and whatever the columns are, what must not be lost: the label, the groups,
+whether data are simulated, doubts, what is missing. Where no column was named they hold all.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ _HONESTY = ("data_simulated", "valid", "doubts", "missing")
 def text_of(table: Table, query: Query, skin: str) -> str:
     """What was asked of a table, in one of SUFFIXES, with a newline at its end.
 
-    Where nothing was asked, what a report writes: Markdown is then the whole report, CSV and JSON hold all columns.
+    Where nothing was asked, what a report writes: Markdown is then the whole report, CSV and JSON hold all
+    columns.
     """
     if not query and skin in _WHOLE:
         return _WHOLE[skin](table)
@@ -75,15 +76,19 @@ def _names(view: Selection) -> tuple[str, ...]:
 
 
 def as_csv(view: Selection, *, chosen: bool = True) -> str:
-    """The rows of the view in its order, with the columns that were chosen or with all; see table.py for the cells."""
+    """The rows of the view in its order, with the columns that were chosen or with all.
+
+    See table.py for the cells.
+    """
     return csv_text(view.rows, _names(view) if chosen else fields.names(view.table.species))
 
 
 def as_json(view: Selection, *, chosen: bool = True) -> str:
-    """The same values as JSON, without a newline at the end; groups, in their order, each with its title and rows.
+    """The same values as JSON, without a newline at the end, by group.
 
-    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and `groups`. A row is
-    a line; it holds the chosen columns under their names in the CSV skin, or all as in the JSON of the whole table.
+    An object with `kind` ("swapbench.view"), `version` (1), `reference`, `data_simulated`, `machines` and
+    `groups`. A row is a line; it holds the chosen columns under their names in the CSV skin, or all as in the
+    JSON of the whole table.
     """
     named = {name: fields.field(name) for name in _names(view)}
 
@@ -111,7 +116,10 @@ def as_json(view: Selection, *, chosen: bool = True) -> str:
 
 
 def as_rich(view: View, *, narrow: bool = False) -> RichTable:
-    """The view for a terminal; best in bold, groups apart. Where it is wide or narrow is asked for, intervals stand below."""
+    """The view for a terminal; best in bold, groups apart.
+
+    Where it is wide or narrow is asked for, intervals stand below.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -1,13 +1,14 @@
 """One table of all records, and the two skins that hold everything, unrounded: CSV and JSON.
 
-CSV: one line a record, units in the column names, empty where a number does not exist (the column `missing` says
-why), `true`/`false` for booleans, lists joined by `;`, one column a species for each of `apcer.<species>`,
-`apcer_low.`, `apcer_high.`, `apcer_errors.` and `apcer_trials.`, energy of the first meter.
+CSV: one line a record, units in the column names, empty where a number does not exist (the column `missing`
+says why), `true`/`false` for booleans, lists joined by `;`, one column a species for each of
+`apcer.<species>`, `apcer_low.`, `apcer_high.`, `apcer_errors.` and `apcer_trials.`, energy of the first
+meter.
 
 JSON: an object with `kind` ("swapbench.table"), `version` (1), `reference` (the reference network or null),
-`data_simulated` (true when any row's is), `machines` (fingerprints) and `rows`: the fields of summary.Row under
-their own names, nested where they are nested there (`apcer_by_species`, `energy`, `relative`, `doubts`, `missing`);
-null where a number does not exist.
+`data_simulated` (true when any row's is), `machines` (fingerprints) and `rows`: the fields of summary.Row
+under their own names, nested where they are nested there (`apcer_by_species`, `energy`, `relative`, `doubts`,
+`missing`); null where a number does not exist.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""What was asked of a table: which columns, in which order, in which groups. `view_of` answers with a `View`, pure data.
+"""What was asked of a table: which columns, in which order, in which groups.
 
-A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every cell, what stands
-beside them, which is best, why one is missing, what speaks against a row. Skins add only markup.
+A view is what all skins of a chosen table have in common, so that they cannot disagree: the digits of every
+cell, what stands beside them, which is best, why one is missing, what speaks against a row. Skins add only
+markup.
 
-**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A row that a doubt
-about the column's quantity (or about the whole run) speaks against is never best: a number to be read with care is no
-winner. Rows whose digits are equal are best together; where all are equal, none is.
+**Best** is a row of a group that no row beats with which it may be compared (see report.rows.comparable). A
+row that a doubt about the column's quantity (or about the whole run) speaks against is never best: a number
+to be read with care is no winner. Rows whose digits are equal are best together; where all are equal, none
+is.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import TYPE_CHECKING
 from swapbench import units
 from swapbench.errors import UserError
 from swapbench.report.rows.comparable import names_of, rivals
-from swapbench.report.tables.column import Cell
 from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
 from swapbench.report.tables.table import SIMULATED
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from swapbench.records import Doubt
     from swapbench.report.rows.summary import Row
-    from swapbench.report.tables.column import Column
+    from swapbench.report.tables.column import Cell, Column
     from swapbench.report.tables.table import Table
 
 NOT_MEASURED = "n/a"
@@ -34,9 +35,21 @@ NAMES_AT_MOST = 5
 """So many rows are named in a footnote; the others are counted."""
 
 _DEFAULT = (
-    "latency_p50", "latency_p90", "paced_p50", "paced_p95", "paced_missed", "file_bytes", "macs", "peak_memory", "apcer", "acer",
-    "device_difference", "device_flips", "energy", "speed_up",
-)  # fmt: skip
+    "latency_p50",
+    "latency_p90",
+    "paced_p50",
+    "paced_p95",
+    "paced_missed",
+    "file_bytes",
+    "macs",
+    "peak_memory",
+    "apcer",
+    "acer",
+    "device_difference",
+    "device_flips",
+    "energy",
+    "speed_up",
+)
 _NAMING = frozenset({"file", "model", "net"})
 
 
@@ -44,8 +57,8 @@ _NAMING = frozenset({"file", "model", "net"})
 class Query:
     """What a person asked for, as typed. Empty: the default.
 
-    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost first.
-    where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
+    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost
+    first. where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
     """
 
     columns: tuple[str, ...] = ()
@@ -124,9 +137,9 @@ class View(Selection):
 def selection_of(table: Table, query: Query | None = None) -> Selection:
     """Which rows and columns of a table a query asks for.
 
-    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns the usual
-    ones are chosen that have a number. Named absolute columns are followed by their ratios where a reference was asked
-    for and no ratio was named.
+    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns
+    the usual ones are chosen that have a number. Named absolute columns are followed by their ratios where a
+    reference was asked for and no ratio was named.
 
     Raises:
         UnknownName: there is no column of a name.
@@ -161,7 +174,10 @@ def view_of(table: Table, query: Query | None = None) -> View:
 
 
 def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], caption: str) -> View:
-    """Some columns of some rows, by machine where there are several: a section of a report, which has its notes elsewhere."""
+    """Some columns of some rows, by machine where there are several.
+
+    A section of a report, which has its notes elsewhere.
+    """
     places = {row.place: "" for row in rows}
     if len(table.machines) > 1:
         places = {place: place for place in places}
@@ -182,10 +198,12 @@ def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tup
     if not names:
         usual = [COLUMNS[name] for name in _DEFAULT]
         return (COLUMNS["file"], *(one for one in usual if any(one.value(row) is not None for row in rows)))
-    found = columns(names, rows)
-    if relative and not any(one.relative for one in found):
-        found = tuple(each for one in found for each in (one, *(COLUMNS[name] for name in one.ratios)))
-    return found if any(one.name in _NAMING for one in found) else (COLUMNS["file"], *found)
+    chosen = columns(names, rows)
+    if relative and not any(column.relative for column in chosen):
+        chosen = tuple(
+            each for column in chosen for each in (column, *(COLUMNS[name] for name in column.ratios))
+        )
+    return chosen if any(column.name in _NAMING for column in chosen) else (COLUMNS["file"], *chosen)
 
 
 def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
@@ -211,17 +229,17 @@ def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
 
 
 def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, ...]:
-    found = columns(names, rows) if names else ()
-    for one in found:
+    chosen = columns(names, rows) if names else ()
+    for one in chosen:
         if one.numeric:
             texts = [known.name for known in COLUMNS.values() if not known.numeric]
             raise UserError(
                 f"{one.name} is a number, not something to group by", remedy=f"One of: {', '.join(texts)}"
             )
     device = COLUMNS["device"]
-    if device not in found and len({row.place for row in rows}) > 1:
-        return (device, *found)
-    return found
+    if device not in chosen and len({row.place for row in rows}) > 1:
+        return (device, *chosen)
+    return chosen
 
 
 def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[Row]]]:
@@ -282,14 +300,13 @@ def _cells(of: Column, rows: Sequence[Row]) -> list[Cell]:
     cells = [of.cell(row) for row in rows]
     if not of.numeric:
         return cells
-    best = _best(of, rows, [cell.digits for cell in cells])
+    for place in _best(of, rows, [cell.digits for cell in cells]):
+        cells[place] = replace(cells[place], best=True)
     return [
-        replace(cell, best=True)
-        if place in best
-        else replace(cell, absent="the record does not hold it")
+        replace(cell, absent="the record does not hold it")
         if cell.text == units.NOT_MEASURED and not cell.absent
         else cell
-        for place, cell in enumerate(cells)
+        for cell in cells
     ]
 
 
@@ -328,13 +345,17 @@ def _caption(rows: Sequence[Row]) -> str:
 
 
 def flip_sentence(row: Row) -> str:
-    """What must be said of a file that decides otherwise on its device than on the desktop, "" where it does not."""
+    """What must be said of a file that decides otherwise on its device than on the desktop.
+
+    "" where it does not.
+    """
     parity = row.device_parity
     if parity is None or not parity.decision_flips:
         return ""
     return (
         f"{row.label} decides otherwise on {row.machine} than on the desktop: {parity.decision_flips} of "
-        f"{parity.samples} decisions flip, scores are up to {units.significant(parity.max_abs_difference, 2)} apart."
+        f"{parity.samples} decisions flip, scores are up to "
+        f"{units.significant(parity.max_abs_difference, 2)} apart."
     )
 
 
@@ -347,21 +368,21 @@ def _few(names: Sequence[str]) -> str:
 
 def _doubts(rows: Sequence[Row]) -> tuple[str, ...]:
     """One sentence a kind of doubt: its rows, its message or one of them, what helps."""
-    found: dict[tuple[str, str], list[tuple[Row, Doubt]]] = {}
+    by_kind: dict[tuple[str, str], list[tuple[Row, Doubt]]] = {}
     for row in rows:
         for doubt in row.doubts:
-            found.setdefault((doubt.code, doubt.quantity), []).append((row, doubt))
+            by_kind.setdefault((doubt.code, doubt.quantity), []).append((row, doubt))
     sentences = []
-    for (code, quantity), members in found.items():
+    for (code, quantity), members in by_kind.items():
         labels = list(dict.fromkeys(row.label for row, _ in members))
         whose = "all rows" if len(labels) == len(rows) else _few(labels)
         messages = dict.fromkeys(_sentence(doubt.message) for _, doubt in members)
-        said = next(iter(messages))
+        message = next(iter(messages))
         if len(messages) > 1:
-            said = f"for one, {members[0][0].label}: {said}"
+            message = f"for one, {members[0][0].label}: {message}"
         remedies = dict.fromkeys(" ".join(doubt.remedy.split()) for _, doubt in members if doubt.remedy)
         helps = f" What helps: {next(iter(remedies))}" if remedies else ""
-        sentences.append(f"{code} ({quantity}), {whose}: {said}{helps}")
+        sentences.append(f"{code} ({quantity}), {whose}: {message}{helps}")
     return tuple(sentences)
 
 
@@ -374,28 +395,29 @@ def _remarks(
     table: Table, rows: Sequence[Row], chosen: Sequence[Column], groups: Iterable[Group]
 ) -> tuple[str, ...]:
     shown = [cell for group in groups for line in group.lines for cell in line.cells]
-    said = [SIMULATED] if any(row.data_simulated for row in rows) else []
+    remarks = [SIMULATED] if any(row.data_simulated for row in rows) else []
     flips = [text for text in map(flip_sentence, rows) if text]
-    if said and any(row.data_simulated is False for row in rows):
-        said[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
-    said += flips[:NAMES_AT_MOST]
+    if remarks and any(row.data_simulated is False for row in rows):
+        remarks[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
+    remarks += flips[:NAMES_AT_MOST]
     if len(flips) > NAMES_AT_MOST:
-        said.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
+        remarks.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
     rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
-    if rates and any("paced" in one.part.split() for one in chosen):
-        said.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
+    if rates and any("paced" in one.parts for one in chosen):
+        remarks.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
         levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
         timed = any(one.name == "latency_p50" for one in chosen) and levels
         level = f" (latency: {' or '.join(f'{100 * one:g} %' for one in levels)})" if timed else ""
-        said.append(f"In brackets: intervals{level}.")
+        remarks.append(f"In brackets: intervals{level}.")
     if any(cell.aside.startswith("±") for cell in shown):
-        said.append("±: worst-case uncertainty.")
+        remarks.append("±: worst-case uncertainty.")
     if any(cell.text.startswith("<") for cell in shown):
-        said.append("<: no more than a bound is known.")
+        remarks.append("<: no more than a bound is known.")
     if table.reference is not None and any(one.relative for one in chosen):
-        said.append(
-            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and device is 1 "
+        remarks.append(
+            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings "
+            f"and device is 1 "
             "(reductions and speed-up: more is better)."
         )
     scored = {
@@ -404,11 +426,13 @@ def _remarks(
         if any(one.about == "accuracy" and one.digits(row) for one in chosen)
     }
     if len(scored) > 1:
-        said.append("Rows were scored on different data or protocols: their accuracies must not be compared.")
+        remarks.append(
+            "Rows were scored on different data or protocols: their accuracies must not be compared."
+        )
     if any(cell.best for cell in shown):
         among = "its group" if len(tuple(groups)) > 1 else "the rows"
-        said.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
-    return tuple(said)
+        remarks.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
+    return tuple(remarks)
 
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
