@@ -33,13 +33,13 @@ from swapbench.report.figures import (
     sustained,
     swap,
 )
-from swapbench.report.figures.style import page
+from swapbench.report.figures.style import page_of
 from swapbench.report.tables.table import table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAPER, SLIDE = page("paper", "column"), page("screen", "page")
+PAPER, SLIDE = page_of("paper", "column"), page_of("screen", "page")
 
 
 def drawn(kind: str, records: list[Record], evidence: Evidence | None = None, **more: Any) -> Drawing:

@@ -19,7 +19,7 @@ from swapbench.report.figures.style import (
     drawing,
     left_for,
     mark,
-    page,
+    page_of,
     plain_axis,
     sheet,
 )  # fmt: skip
@@ -52,7 +52,7 @@ def arms_figure(found: Mapping[str, Arm], domains: str) -> Drawing:
         low, high = (float(value) for value in np.quantile(arm.draws, (0.025, 0.975)))
         made.append(ArmPoint(arm.name, "mean", arm.mean(), low, high))
         made += [ArmPoint(arm.name, domain, arm.on(domain)) for domain in domains]
-    on = page("paper", "column")
+    on = page_of("paper", "column")
     return drawing(lambda: _arms(made, tuple(found), domains, on), as_csv(made), on)
 
 

@@ -169,17 +169,17 @@ def deviates(rates: Floats, least: float) -> Floats:
     return found
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table, from the scores that its runs kept."""
     points, left_out = points_of(table.rows, evidence)
     if not points:
         reason = "no run kept the scores of its frames (scores/*.csv.gz), so there is nothing to draw"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
 
 
-def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(page.rc)`. `points` must not be empty."""
     models = Looks.of(point.model for point in points)
     panels = list(dict.fromkeys(point.panel for point in points))
     precisions = [name for name in PRECISION_LINES if any(point.precision == name for point in points)]
@@ -187,21 +187,21 @@ def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()
         models.key(
             "Network",
             lambda name, label: mark(
-                on, label, linestyle="-", linewidth=on.pt(1.2), color=models.colour(name)
+                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
             ),
         ),
         Key(
             "Precision",
             tuple(
-                mark(on, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=on.pt(1.0))
+                mark(page, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=page.pt(1.0))
                 for name in precisions
             ),
         ),
         Key(
             "Threshold",
             (
-                mark(on, "development split's, frozen", marker="o", color=GREY),
-                mark(on, "test split's own EER", marker="x", color=GREY, markeredgewidth=on.pt(1.0)),
+                mark(page, "development split's, frozen", marker="o", color=GREY),
+                mark(page, "test split's own EER", marker="x", color=GREY, markeredgewidth=page.pt(1.0)),
             ),
         ),
     ]
@@ -212,19 +212,19 @@ def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()
         many = "s" * (len(left_out) != 1)
         notes.append(f"Not drawn (no kept scores, or too many curves): {len(left_out)} record{many}.")
     figure, axes = sheet(
-        on,
-        [Panel(3.4 if on.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
+        page,
+        [Panel(3.4 if page.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
         keys,
-        a_row=2 if on.wide and len(panels) > 1 else 1,
+        a_row=2 if page.wide and len(panels) > 1 else 1,
         notes=notes,
         simulated=any(point.data_simulated for point in points),
     )
     for one, name in zip(axes, panels, strict=True):
-        _panel(one, [point for point in points if point.panel == name], models, on)
+        _panel(one, [point for point in points if point.panel == name], models, page)
     return figure
 
 
-def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> None:
+def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, page: Page) -> None:
     chosen = [point for point in points if point.what != "curve"]
     most = max(0.6, *(min(max(one.apcer, one.bpcer) + 0.05, 0.97) for one in chosen))
     inside = [one for one in points if max(one.apcer, one.bpcer) <= most and min(one.apcer, one.bpcer) > 0]
@@ -238,9 +238,9 @@ def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> N
     axes.set_xticks(at, names)
     axes.set_yticks(at, names)
     axes.grid(visible=True, which="major")
-    axes.set_xlabel("APCER, % (normal deviate)", labelpad=on.pt(2))
-    axes.set_ylabel("BPCER, % (normal deviate)", labelpad=on.pt(2))
-    axes.plot([low, high], [low, high], color="0.8", linewidth=on.pt(0.6), zorder=1)
+    axes.set_xlabel("APCER, % (normal deviate)", labelpad=page.pt(2))
+    axes.set_ylabel("BPCER, % (normal deviate)", labelpad=page.pt(2))
+    axes.plot([low, high], [low, high], color="0.8", linewidth=page.pt(0.6), zorder=1)
     for label, fold in dict.fromkeys((point.label, point.fold) for point in points):
         mine = [point for point in points if (point.label, point.fold) == (label, fold)]
         colour = models.colour(mine[0].model)
@@ -250,7 +250,7 @@ def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> N
             deviates(np.array([point.bpcer for point in curve]), _LEAST),
             color=colour,
             linestyle=PRECISION_LINES.get(mine[0].precision, "-"),
-            linewidth=on.pt(0.9),
+            linewidth=page.pt(0.9),
             zorder=2,
         )
         for point in mine:
@@ -261,10 +261,10 @@ def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> N
                 deviates(np.array([point.apcer]), least),
                 deviates(np.array([point.bpcer]), least),
                 marker=PRECISION_MARKERS.get(point.precision, "D") if frozen else "x",
-                markersize=on.pt(4),
+                markersize=page.pt(4),
                 color=colour,
                 markerfacecolor=colour if point.precision == "fp32" else "white",
-                markeredgewidth=on.pt(1.0),
+                markeredgewidth=page.pt(1.0),
                 clip_on=False,
                 zorder=3,
             )

@@ -122,37 +122,37 @@ def data_csv(found: Sequence[Distribution]) -> str:
     return table_csv([*names, "bin_low_ns", "bin_high_ns", "runs"], lines)
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table and its records."""
     found, left_out = distributions_of(table.rows, evidence)
     if not found:
         return Drawing({}, "no record holds timed runs, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(found, on, left_out), data_csv(found), on, left_out)
+    return drawing(lambda: figure_of(found, page, left_out), data_csv(found), page, left_out)
 
 
-def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `found` must not be empty."""
+def figure_of(found: Sequence[Distribution], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(page.rc)`. `found` must not be empty."""
     models = Looks.of(one.model for one in found)
     machines = list(dict.fromkeys(one.machine for one in found))
     names = {id(one): one.label + (DOUBTFUL if one.doubtful else "") for one in found}
-    left_in, longest = left_for(names.values(), on)
+    left_in, longest = left_for(names.values(), page)
     keys = [
         models.key(
             "Network",
-            lambda name, label: mark(on, label, marker="s", color=models.colour(name)),
+            lambda name, label: mark(page, label, marker="s", color=models.colour(name)),
         ),
         Key(
             "",
             (
                 mark(
-                    on,
+                    page,
                     "median, interval",
                     marker="|",
-                    markersize=on.pt(7),
+                    markersize=page.pt(7),
                     color="black",
-                    markeredgewidth=on.pt(1.6),
+                    markeredgewidth=page.pt(1.6),
                 ),
-                mark(on, "p90", marker=6, markersize=on.pt(4), color="black"),
+                mark(page, "p90", marker=6, markersize=page.pt(4), color="black"),
             ),
         ),
     ]
@@ -168,7 +168,7 @@ def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] =
         )
     members = {machine: [one for one in found if one.machine == machine] for machine in machines}
     figure, axes = sheet(
-        on,
+        page,
         [Panel(0.1 + 0.19 * len(members[one]), one if len(machines) > 1 else "") for one in machines],
         keys,
         left_in=left_in,
@@ -180,12 +180,14 @@ def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] =
             members[machine],
             [shortened(names[id(each)], longest) for each in members[machine]],
             models,
-            on,
+            page,
         )
     return figure
 
 
-def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], models: Looks, on: Page) -> None:
+def _panel(
+    axes: Axes, found: Sequence[Distribution], names: Sequence[str], models: Looks, page: Page
+) -> None:
     axes.set_xscale("log")
     low = min(one.edges_ns[0] for one in found) / 1e6
     high = max(max(one.edges_ns[-1], one.p50_high_ns or 0.0) for one in found) / 1e6
@@ -196,7 +198,7 @@ def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], mode
     axes.set_yticks(range(len(found)), names)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x", which="major")
-    axes.set_xlabel("Latency of one run, ms (log scale)", labelpad=on.pt(2))
+    axes.set_xlabel("Latency of one run, ms (log scale)", labelpad=page.pt(2))
     for place, one in enumerate(found):
         colour = models.colour(one.model)
         edges, counts = np.array(one.edges_ns) / 1e6, np.array(one.runs, dtype=np.float64)
@@ -207,7 +209,7 @@ def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], mode
             place + 0.4 - np.repeat(height, 2),
             facecolor=lighter(colour),
             edgecolor=colour,
-            linewidth=on.pt(0.5),
+            linewidth=page.pt(0.5),
             zorder=2,
         )
         if one.p50_low_ns is not None and one.p50_high_ns is not None:
@@ -215,12 +217,18 @@ def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], mode
                 [one.p50_low_ns / 1e6, one.p50_high_ns / 1e6],
                 [place + 0.4] * 2,
                 color="black",
-                linewidth=on.pt(1.6),
+                linewidth=page.pt(1.6),
                 solid_capstyle="butt",
                 zorder=3,
             )
         axes.plot(
-            [one.p50_ns / 1e6] * 2, [place - 0.3, place + 0.4], color="black", linewidth=on.pt(1.4), zorder=3
+            [one.p50_ns / 1e6] * 2,
+            [place - 0.3, place + 0.4],
+            color="black",
+            linewidth=page.pt(1.4),
+            zorder=3,
         )
         if one.p90_ns is not None:
-            axes.plot(one.p90_ns / 1e6, place + 0.4, marker=6, markersize=on.pt(3.6), color="black", zorder=3)
+            axes.plot(
+                one.p90_ns / 1e6, place + 0.4, marker=6, markersize=page.pt(3.6), color="black", zorder=3
+            )

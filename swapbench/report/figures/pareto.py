@@ -142,13 +142,13 @@ def _names(column: Column) -> tuple[str, str, str]:
     return name, f"{stem}_low{unit}", f"{stem}_high{unit}"
 
 
-def draw(table: Table, evidence: Evidence, on: Page, x: Column, y: Column) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page, x: Column, y: Column) -> Drawing:
     """The figure of a table. evidence: what the shares on the front are drawn from."""
     points, left_out = points_of(table.rows, x, y, evidence)
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
         return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(points, on, x, y, left_out), points_csv(points, x, y), on, left_out)
+    return drawing(lambda: figure_of(points, page, x, y, left_out), points_csv(points, x, y), page, left_out)
 
 
 def _small(column: Column) -> str:
@@ -157,20 +157,22 @@ def _small(column: Column) -> str:
 
 
 def figure_of(
-    points: Sequence[Point], on: Page, x: Column, y: Column, left_out: Sequence[str] = ()
+    points: Sequence[Point], page: Page, x: Column, y: Column, left_out: Sequence[str] = ()
 ) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    """The figure itself; call it inside `rc_context(page.rc)`. `points` must not be empty."""
     groups = list(dict.fromkeys((point.machine, point.data) for point in points))
-    a_row = 2 if on.wide and len(groups) > 1 else 1
-    height_in = 3.2 if on.wide and a_row == 1 else 2.1
-    below_in = 0.5 if "\n" in _axis_title(x, points, on.width_in / on.scale / a_row - 0.6, on, "x") else 0.4
+    a_row = 2 if page.wide and len(groups) > 1 else 1
+    height_in = 3.2 if page.wide and a_row == 1 else 2.1
+    below_in = (
+        0.5 if "\n" in _axis_title(x, points, page.width_in / page.scale / a_row - 0.6, page, "x") else 0.4
+    )
     panels = [
         Panel(height_in, _panel_title(one, groups) if len(groups) > 1 else "", below_in) for one in groups
     ]
     notes = []
     if any(point.share_on_front is not None for point in points):
         notes.append("Per cent: share of bootstrap draws with the file on the front.")
-    if any(point.doubtful for one in groups for point in labelled(_of(points, one), on)):
+    if any(point.doubtful for one in groups for point in labelled(_of(points, one), page)):
         notes.append("† doubtful record, see the table.")
     if any(len(_of(points, one)) > BARS_AT_MOST for one in groups):
         notes.append("Intervals of the front only; the data file has all.")
@@ -178,19 +180,19 @@ def figure_of(
         many = "s" * (len(left_out) != 1)
         lacking = f"no {_small(x)} or no {_small(y)}"
         notes.append(f"Not drawn ({lacking}): {len(left_out)} record{many}, see the table.")
-    y_title = _axis_title(y, points, height_in, on)
+    y_title = _axis_title(y, points, height_in, page)
     shown = _Shown.of(points)
     figure, axes = sheet(
-        on,
+        page,
         panels,
-        _keys(points, shown, on, x, y),
+        _keys(points, shown, page, x, y),
         left_in=0.62 if "\n" in y_title else 0.5,
         a_row=a_row,
         notes=notes,
         simulated=_simulated(points, x, y),
     )
     for one, group in zip(axes, groups, strict=True):
-        _panel(one, _of(points, group), shown, y_title, on, x, y)
+        _panel(one, _of(points, group), shown, y_title, page, x, y)
     return figure
 
 
@@ -226,10 +228,10 @@ def _is_log(column: Column, points: Sequence[Point], which: str) -> bool:
     return column.quantity != "share" and all(_ends(point, column, which)[1] > 0 for point in points)
 
 
-def _axis_title(column: Column, points: Sequence[Point], room_in: float, on: Page, which: str = "y") -> str:
+def _axis_title(column: Column, points: Sequence[Point], room_in: float, page: Page, which: str = "y") -> str:
     scale = "log scale; " if _is_log(column, points, which) else ""
     title = f"{column.heading} ({scale}{column.better} is better)"
-    if len(title) <= characters(on.inch(room_in), on, 6.4):
+    if len(title) <= characters(page.inch(room_in), page, 6.4):
         return title
     return f"{column.heading}\n({scale}{column.better} is better)"
 
@@ -265,20 +267,21 @@ class _Shown:
 
 
 def _panel(
-    axes: Axes, points: Sequence[Point], shown: _Shown, y_title: str, on: Page, x: Column, y: Column
+    axes: Axes, points: Sequence[Point], shown: _Shown, y_title: str, page: Page, x: Column, y: Column
 ) -> None:
     _limits(axes, "x", x, points)
     _limits(axes, "y", y, points)
     keep_on_page(axes)
     axes.set_xlabel(
-        _axis_title(x, points, axes.get_position().width * on.width_in / on.scale, on, "x"), labelpad=on.pt(2)
+        _axis_title(x, points, axes.get_position().width * page.width_in / page.scale, page, "x"),
+        labelpad=page.pt(2),
     )
-    axes.set_ylabel(y_title, labelpad=on.pt(2))
+    axes.set_ylabel(y_title, labelpad=page.pt(2))
     axes.grid(visible=True, which="major")
     if len(points) > 1:
-        _front_line(axes, points, on, x, y)
-    _draw_points(axes, points, shown, on, x, y)
-    _draw_labels(axes, points, shown, on, x, y)
+        _front_line(axes, points, page, x, y)
+    _draw_points(axes, points, shown, page, x, y)
+    _draw_labels(axes, points, shown, page, x, y)
 
 
 def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
@@ -318,18 +321,20 @@ def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[
     return [*corners, (x_worst, front[-1][1])]
 
 
-def _front_line(axes: Axes, points: Sequence[Point], on: Page, x: Column, y: Column) -> None:
+def _front_line(axes: Axes, points: Sequence[Point], page: Page, x: Column, y: Column) -> None:
     corners = _corners(axes, points, x, y)
     axes.plot(
         [one[0] for one in corners],
         [one[1] for one in corners],
         color=GREY,
-        linewidth=on.pt(0.8),
+        linewidth=page.pt(0.8),
         zorder=1.5,
     )
 
 
-def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
+def _draw_points(
+    axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
+) -> None:
     """Points that look alike in one go, the largest first, so that no small one hides below them; the front on top."""
     models, runtimes = shown.models, shown.runtimes
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
@@ -348,7 +353,7 @@ def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
                 yerr=[[one[0] - one[1] for one in ys], [one[2] - one[0] for one in ys]],
                 fmt="none",
                 ecolor=colour,
-                elinewidth=on.pt(0.8 if is_front else 0.6),
+                elinewidth=page.pt(0.8 if is_front else 0.6),
                 zorder=2 + is_front / 2,
             )
         axes.plot(
@@ -356,10 +361,10 @@ def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
             [one[0] for one in ys],
             linestyle="none",
             marker=runtimes.marker(runtime),
-            markersize=on.pt(-size),
+            markersize=page.pt(-size),
             clip_on=False,
             zorder=3 + is_front / 2,
-            **face(colour, precision, on),
+            **face(colour, precision, page),
         )
 
 
@@ -372,9 +377,9 @@ def label_text(point: Point) -> str:
     return f"{shortened(point.label, 36)}{DOUBTFUL if point.doubtful else ''}{share}"
 
 
-def labelled(points: Sequence[Point], on: Page) -> list[Point]:
+def labelled(points: Sequence[Point], page: Page) -> list[Point]:
     """The points that get a name: the front from left to right, then those that are often on it; all where there are few."""
-    most = LABELLED_AT_MOST * (2 if on.wide else 1)
+    most = LABELLED_AT_MOST * (2 if page.wide else 1)
     if len(points) <= LABELLED_AT_MOST // 2:
         return list(points)
     front = sorted(
@@ -387,10 +392,12 @@ def labelled(points: Sequence[Point], on: Page) -> list[Point]:
     return [*front, *likely][:most]
 
 
-def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
+def _draw_labels(
+    axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
+) -> None:
     """Names where they hide nothing."""
-    named = labelled(points, on)
-    pixels = axes.figure.dpi / 72 * on.scale
+    named = labelled(points, page)
+    pixels = axes.figure.dpi / 72 * page.scale
 
     def at(shown_x: float, shown_y: float) -> tuple[float, float]:
         found = axes.transData.transform((shown_x, shown_y))
@@ -421,13 +428,13 @@ def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
             )
         )
     # A halo would turn the text of an SVG into outlines; a box keeps it text.
-    paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3 * on.scale}
+    paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3 * page.scale}
     texts = [
         axes.text(
             0,
             0,
             label_text(point),
-            fontsize=on.pt(6),
+            fontsize=page.pt(6),
             color="black" if point.on_front else "0.4",
             zorder=2.9,
             bbox=paper,
@@ -449,50 +456,50 @@ def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
         near_x, near_y = min(max(here_x, box[0]), box[2]), min(max(here_y, box[1]), box[3])
         if math.hypot(near_x - here_x, near_y - here_y) > radius + 3 * pixels:
             ends = axes.transData.inverted().transform([(here_x, here_y), (near_x, near_y)])
-            axes.plot(ends[:, 0], ends[:, 1], color="0.5", linewidth=on.pt(0.4), zorder=1.8)
+            axes.plot(ends[:, 0], ends[:, 1], color="0.5", linewidth=page.pt(0.4), zorder=1.8)
 
 
 # ---- Legends ----
 
 
-def _keys(points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> list[Key]:
+def _keys(points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column) -> list[Key]:
     models, runtimes = shown.models, shown.runtimes
     keys = [
         models.key(
             "Network",
-            lambda name, label: mark(on, label, marker="o", **face(models.colour(name), "fp32", on)),
+            lambda name, label: mark(page, label, marker="o", **face(models.colour(name), "fp32", page)),
         ),
         runtimes.key(
             "File, runtime",
-            lambda name, label: mark(on, label, marker=runtimes.marker(name), **face(GREY, "fp32", on)),
+            lambda name, label: mark(page, label, marker=runtimes.marker(name), **face(GREY, "fp32", page)),
         ),
     ]
     precisions = [name for name in PRECISIONS if any(point.precision == name for point in points)]
     keys.append(
-        Key("Precision", tuple(mark(on, name, marker="o", **face(GREY, name, on)) for name in precisions))
+        Key("Precision", tuple(mark(page, name, marker="o", **face(GREY, name, page)) for name in precisions))
     )
     sizes = sorted({point.file_bytes for point in points if point.file_bytes is not None})
     if len(sizes) > 1:
         ends = dict.fromkeys((sizes[0], sizes[-1]))
-        disks = [mark(on, units.size(one, 2), marker="o", **face(GREY, "int8", on)) for one in ends]
+        disks = [mark(page, units.size(one, 2), marker="o", **face(GREY, "int8", page)) for one in ends]
         for disk, one in zip(disks, ends, strict=True):
-            disk.set(markersize=on.pt(shown.diameter_pt[one]))
+            disk.set(markersize=page.pt(shown.diameter_pt[one]))
         keys.append(Key("File size", tuple(disks)))
     last = []
     if len(points) > len({(point.machine, point.data) for point in points}):
-        last.append(mark(on, "Pareto front", linestyle="-", color=GREY, linewidth=on.pt(0.8)))
+        last.append(mark(page, "Pareto front", linestyle="-", color=GREY, linewidth=page.pt(0.8)))
     if not all(point.on_front for point in points):
         last += [
-            mark(on, "on the front", marker="o", **face("#000000", "fp32", on)),
-            mark(on, "dominated", marker="o", **face(lighter("#000000"), "fp32", on)),
+            mark(page, "on the front", marker="o", **face("#000000", "fp32", page)),
+            mark(page, "dominated", marker="o", **face(lighter("#000000"), "fp32", page)),
         ]
     if any(column.low is not None for column in (x, y)):
         bar = {
             "linestyle": "-",
             "color": GREY,
-            "linewidth": on.pt(0.6),
+            "linewidth": page.pt(0.6),
             "marker": "|",
-            "markersize": on.pt(5),
+            "markersize": page.pt(5),
         }
-        last.append(mark(on, "interval", **bar))
+        last.append(mark(page, "interval", **bar))
     return [*keys, Key("", tuple(last))]

@@ -123,7 +123,7 @@ def _with_best(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
     return tuple(marked)
 
 
-def draw(path: Path | None, on: Page) -> Drawing:
+def draw(path: Path | None, page: Page) -> Drawing:
     """The figure of a history."""
     if path is None:
         return Drawing({}, f"no search history was given (a CSV: {FORMAT})")
@@ -131,34 +131,34 @@ def draw(path: Path | None, on: Page) -> Drawing:
     failed = tuple(one.candidate or f"generation {one.generation}" for one in found if one.fitness is None)
     if len(failed) == len(found):
         return Drawing({}, "no candidate of the search has a fitness, so there is nothing to draw", failed)
-    return drawing(lambda: figure_of(found, on), as_csv(found), on, failed)
+    return drawing(lambda: figure_of(found, page), as_csv(found), page, failed)
 
 
-def figure_of(found: Sequence[Candidate], on: Page) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `found` must hold a fitness."""
+def figure_of(found: Sequence[Candidate], page: Page) -> Figure:
+    """The figure itself; call it inside `rc_context(page.rc)`. `found` must hold a fitness."""
     with_cost = any(one.cost is not None for one in found)
     keys = [
         Key(
             "",
             (
-                mark(on, "candidate", marker=".", color="0.6", markersize=on.pt(4)),
-                mark(on, "best so far", marker="D", linestyle="-", color=COLOURS[0], markersize=on.pt(3)),
+                mark(page, "candidate", marker=".", color="0.6", markersize=page.pt(4)),
+                mark(page, "best so far", marker="D", linestyle="-", color=COLOURS[0], markersize=page.pt(3)),
             ),
         )
     ]
     failed = sum(one.fitness is None for one in found)
     notes = [f"{failed} candidate{'s' * (failed != 1)} without a fitness."] if failed else []
     panels = [Panel(1.5, below_in=0.12 if with_cost else 0.4)] + [Panel(1.1)] * with_cost
-    figure, axes = sheet(on, panels, keys, left_in=0.7, notes=notes)
+    figure, axes = sheet(page, panels, keys, left_in=0.7, notes=notes)
     last = max(one.generation for one in found)
     for one in axes:
         one.set_xlim(-0.04 * max(last, 1) - 0.2, 1.04 * max(last, 1) + 0.2)
         plain_axis(one.xaxis, most=8)
         one.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
         one.grid(visible=True, which="major")
-    axes[-1].set_xlabel("Generation", labelpad=on.pt(2))
-    _scatter(axes[0], [(one.generation, one.fitness, one.best) for one in found], last, on)
-    axes[0].set_ylabel("Fitness\n(lower is better)", labelpad=on.pt(2))
+    axes[-1].set_xlabel("Generation", labelpad=page.pt(2))
+    _scatter(axes[0], [(one.generation, one.fitness, one.best) for one in found], last, page)
+    axes[0].set_ylabel("Fitness\n(lower is better)", labelpad=page.pt(2))
     axes[0].margins(y=0.1)
     plain_axis(axes[0].yaxis, negative=True)
     if with_cost:
@@ -174,8 +174,8 @@ def figure_of(found: Sequence[Candidate], on: Page) -> Figure:
         else:
             axes[1].margins(y=0.1)
             plain_axis(axes[1].yaxis, most=4, negative=min(costs) < 0)
-        _scatter(axes[1], scaled, last, on)
-        axes[1].set_ylabel(f"Cost, {unit}" if unit else "Cost", labelpad=on.pt(2))
+        _scatter(axes[1], scaled, last, page)
+        axes[1].set_ylabel(f"Cost, {unit}" if unit else "Cost", labelpad=page.pt(2))
     return figure
 
 
@@ -190,14 +190,14 @@ def _cost_unit(costs: Sequence[float], unit: str) -> tuple[float, str]:
     return 1.0, unit
 
 
-def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last: int, on: Page) -> None:
+def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last: int, page: Page) -> None:
     known = [(x, y, best) for x, y, best in points if y is not None]
     axes.plot(
         [x for x, _, _ in known],
         [y for _, y, _ in known],
         linestyle="none",
         marker=".",
-        markersize=on.pt(2.5),
+        markersize=page.pt(2.5),
         color="0.6",
         zorder=2,
     )
@@ -209,7 +209,7 @@ def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last:
             list(ends.values()),
             drawstyle="steps-post",
             color=COLOURS[0],
-            linewidth=on.pt(1.0),
+            linewidth=page.pt(1.0),
             zorder=3,
         )
         axes.plot(
@@ -217,7 +217,7 @@ def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last:
             [y for _, y in kept],
             linestyle="none",
             marker="D",
-            markersize=on.pt(3),
+            markersize=page.pt(3),
             color=COLOURS[0],
             zorder=3,
         )

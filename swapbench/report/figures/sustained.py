@@ -80,12 +80,12 @@ def moments_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Moment, .
     return tuple(moments), tuple(left_out)
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table and its records."""
     moments, left_out = moments_of(table.rows, evidence)
     if not moments:
         return Drawing({}, "no record holds a sustained run, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(moments, on, left_out), as_csv(moments), on, left_out)
+    return drawing(lambda: figure_of(moments, page, left_out), as_csv(moments), page, left_out)
 
 
 def rises(moments: Sequence[Moment]) -> list[tuple[Moment, int]]:
@@ -99,24 +99,24 @@ def rises(moments: Sequence[Moment]) -> list[tuple[Moment, int]]:
     return found
 
 
-def figure_of(moments: Sequence[Moment], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `moments` must not be empty."""
+def figure_of(moments: Sequence[Moment], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """The figure itself; call it inside `rc_context(page.rc)`. `moments` must not be empty."""
     files = Looks.of(one.label for one in moments)
     warm = any(one.temperature_c is not None for one in moments)
     last = [
-        mark(on, "median", linestyle="-", color=GREY, linewidth=on.pt(1.1)),
-        mark(on, "p90", linestyle=LINES[1], color=GREY, linewidth=on.pt(0.7)),
+        mark(page, "median", linestyle="-", color=GREY, linewidth=page.pt(1.1)),
+        mark(page, "p90", linestyle=LINES[1], color=GREY, linewidth=page.pt(0.7)),
     ]
     keys = [
         files.key(
             "File",
             lambda name, label: mark(
-                on,
+                page,
                 label,
                 linestyle="-",
-                linewidth=on.pt(1.1),
+                linewidth=page.pt(1.1),
                 marker=files.marker(name),
-                markersize=on.pt(3),
+                markersize=page.pt(3),
                 color=files.colour(name),
             ),
         ),
@@ -129,7 +129,7 @@ def figure_of(moments: Sequence[Moment], on: Page, left_out: Sequence[str] = ())
         many = "s" * (len(left_out) != 1)
         notes.append(f"Not drawn (no sustained run, or too many files): {len(left_out)} record{many}.")
     panels = [Panel(1.5, below_in=0.12 if warm else 0.4)] + [Panel(0.9)] * warm
-    figure, axes = sheet(on, panels, keys, notes=notes)
+    figure, axes = sheet(page, panels, keys, notes=notes)
     end_min = max(one.start_s for one in moments) / 60 or 1.0
     for one in axes:
         one.set_xlim(-0.03 * end_min, 1.05 * end_min)
@@ -137,20 +137,20 @@ def figure_of(moments: Sequence[Moment], on: Page, left_out: Sequence[str] = ())
         one.grid(visible=True, which="major")
     if warm:
         axes[0].tick_params(axis="x", labelbottom=False)
-    axes[-1].set_xlabel("Time since the start, minutes", labelpad=on.pt(2))
-    _latencies(axes[0], moments, files, on)
+    axes[-1].set_xlabel("Time since the start, minutes", labelpad=page.pt(2))
+    _latencies(axes[0], moments, files, page)
     if warm:
-        _temperatures(axes[1], moments, files, on)
+        _temperatures(axes[1], moments, files, page)
     return figure
 
 
-def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) -> None:
+def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, page: Page) -> None:
     highest = max(one.p90_ns for one in moments) / 1e6
     throttled = [label for label in files.names if rises([one for one in moments if one.label == label])]
     curves = 1 - 0.09 * len(throttled)  # the share of the height that is not words
     axes.set_ylim(0, 1.08 * highest / curves)
     plain_axis(axes.yaxis)
-    axes.set_ylabel("Latency, ms", labelpad=on.pt(2))
+    axes.set_ylabel("Latency, ms", labelpad=page.pt(2))
     for label in files.names:
         mine = [one for one in moments if one.label == label]
         minutes = [one.start_s / 60 for one in mine]
@@ -159,12 +159,12 @@ def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) ->
             minutes,
             [one.p50_ns / 1e6 for one in mine],
             marker=files.marker(label),
-            markersize=on.pt(2.6),
-            linewidth=on.pt(1.1),
+            markersize=page.pt(2.6),
+            linewidth=page.pt(1.1),
             **look,
         )
         axes.plot(
-            minutes, [one.p90_ns / 1e6 for one in mine], linestyle=LINES[1], linewidth=on.pt(0.7), **look
+            minutes, [one.p90_ns / 1e6 for one in mine], linestyle=LINES[1], linewidth=page.pt(0.7), **look
         )
     for number, label in enumerate(throttled):
         up = 1 - 0.09 * (number + 0.5)
@@ -174,7 +174,7 @@ def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) ->
                 one.start_s / 60,
                 up,
                 marker=files.marker(label),
-                markersize=on.pt(3),
+                markersize=page.pt(3),
                 color=files.colour(label),
                 transform=axes.get_xaxis_transform(),
             )
@@ -182,16 +182,16 @@ def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) ->
                 STATUS[status],
                 (one.start_s / 60, up),
                 xycoords=axes.get_xaxis_transform(),
-                xytext=(on.pt(-3 if late else 3), 0),
+                xytext=(page.pt(-3 if late else 3), 0),
                 textcoords="offset points",
-                fontsize=on.pt(5.5),
+                fontsize=page.pt(5.5),
                 ha="right" if late else "left",
                 va="center",
             )
 
 
-def _temperatures(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) -> None:
-    axes.set_ylabel("Temperature, °C", labelpad=on.pt(2))
+def _temperatures(axes: Axes, moments: Sequence[Moment], files: Looks, page: Page) -> None:
+    axes.set_ylabel("Temperature, °C", labelpad=page.pt(2))
     plain_axis(axes.yaxis, most=4, negative=True)
     for label in files.names:
         mine = [one for one in moments if one.label == label]
@@ -200,7 +200,7 @@ def _temperatures(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page)
             [math.nan if one.temperature_c is None else one.temperature_c for one in mine],
             color=files.colour(label),
             marker=files.marker(label),
-            markersize=on.pt(2.6),
-            linewidth=on.pt(1.1),
+            markersize=page.pt(2.6),
+            linewidth=page.pt(1.1),
         )
     axes.margins(y=0.12)
