@@ -1,4 +1,4 @@
-"""Figures for papers and slides: pure functions of records. Every one is points (rows -> numbers) and then a drawing of them.
+"""Figures for papers and slides: pure functions of records. Each is points, then a drawing.
 
 `draw` is the entry; what a kind shows stands at the head of its module. The same records give the same bytes.
 """
@@ -40,12 +40,16 @@ def draw(
 ) -> Drawing:
     """A figure of that kind as bytes by suffix, or the reason in words why there is nothing to draw.
 
-    table: None only for "search". evidence: the records behind the table and where their scores are kept: latency, det,
-    sustained and fps are drawn from them, pareto draws its shares from them. x, y: columns, for pareto. style: paper or
-    screen. width: column or page. history: the CSV of a pruning search.
+    Args: kind: One of KINDS. table: None only for "search". evidence: The records behind the table and where
+        their scores are kept: latency, det, sustained and fps are drawn from them, and pareto resamples them.
+        x: The column of the horizontal axis, for pareto. y: The column of the vertical axis, for pareto.
+        style: "paper" or "screen". width: "column" or "page". history: The CSV of a pruning search, for
+        search.
 
-    Raises UnknownName for a kind, style, width or column that there is not, UserError for a column that is text or a
-    history that cannot be read, BadDataset for kept scores that are damaged.
+    Raises:
+        UnknownName: There is no such kind, style, width or column.
+        UserError: A column is text, or the history cannot be read.
+        BadDataset: Kept scores are damaged.
     """
     page = page_of(style, width)
     if kind not in KINDS:

@@ -1,8 +1,9 @@
 """Energy of one decision against how many decisions a second were made.
 
-A camera does not ask as often as a model could answer. Above idle, a decision costs about the same at any rate; with the idle
-share of a device that is awake for nothing else, a slow rate makes every decision dearer. Both are drawn. The rate is the one
-that was reached in the measured window, which a slow model cannot hold at what was asked.
+A camera does not ask as often as a model could answer. Above idle, a decision costs about the same at any
+rate; with the idle share of a device that is awake for nothing else, a slow rate makes every decision dearer.
+Both are drawn. The rate is the one that was reached in the measured window: a slow model falls short of the
+rate that was asked for.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ FILES_AT_MOST = 7
 
 @dataclass(frozen=True)
 class Paced:
-    """Energy of one decision of one file at one rate, in microjoules, by the first meter of its record.
+    """Energy of one decision of one file at one rate, by the first meter of its record.
 
-    asked_fps: None where decisions followed back to back. above_idle_uj: None where the meter could not resolve it;
-    then it is below limit_uj.
+    Attributes:
+        asked_fps: None where decisions followed back to back.
+        above_idle_uj: None where the meter could not resolve it; then it is below `limit_uj`.
     """
 
     label: str
@@ -108,7 +110,7 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
 
 
 def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(page.rc)`. `points` must not be empty."""
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     files = Looks.of(point.file for point in points)
     panels = list(dict.fromkeys(point.panel for point in points))
     keys = [
@@ -153,8 +155,8 @@ def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ())
         left_in=0.68,
         notes=notes,
     )
-    for one, name in zip(axes, panels, strict=True):
-        _panel(one, [point for point in points if point.panel == name], files, page)
+    for panel, name in zip(axes, panels, strict=True):
+        _panel(panel, [point for point in points if point.panel == name], files, page)
     return figure
 
 
@@ -167,7 +169,7 @@ def _panel(axes: Axes, points: Sequence[Paced], files: Looks, page: Page) -> Non
         if value is not None:
             ends_mj += [(value - point.uncertainty_uj) / 1e3, (value + point.uncertainty_uj) / 1e3]
     x_ends = (min(rates) / 1.25, max(rates) * 1.25)
-    y_ends = (min(one for one in ends_mj if one > 0) / 1.25, max(ends_mj) * 1.25)
+    y_ends = (min(end for end in ends_mj if end > 0) / 1.25, max(ends_mj) * 1.25)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*x_ends)
@@ -178,23 +180,24 @@ def _panel(axes: Axes, points: Sequence[Paced], files: Looks, page: Page) -> Non
     axes.set_xlabel("Decisions per second (log scale)", labelpad=page.pt(2))
     axes.set_ylabel("Energy of one decision, mJ\n(log scale)", labelpad=page.pt(2))
     for name in dict.fromkeys(point.file for point in points):
-        mine = sorted(
-            (point for point in points if point.file == name), key=lambda one: (one.reached_fps, one.label)
+        own = sorted(
+            (point for point in points if point.file == name),
+            key=lambda point: (point.reached_fps, point.label),
         )
         colour = files.colour(name)
-        known = [point for point in mine if point.above_idle_uj is not None]
-        for several, line, width in (
-            ([(one.reached_fps, (one.above_idle_uj or 0.0) / 1e3) for one in known], "-", 1.1),
-            ([(one.reached_fps, one.gross_uj / 1e3) for one in mine], LINES[1], 0.8),
+        resolved = [point for point in own if point.above_idle_uj is not None]
+        for curve, line, width in (
+            ([(point.reached_fps, (point.above_idle_uj or 0.0) / 1e3) for point in resolved], "-", 1.1),
+            ([(point.reached_fps, point.gross_uj / 1e3) for point in own], LINES[1], 0.8),
         ):
             axes.plot(
-                [one[0] for one in several],
-                [one[1] for one in several],
+                [rate for rate, _ in curve],
+                [energy_mj for _, energy_mj in curve],
                 color=colour,
                 linestyle=line,
                 linewidth=page.pt(width),
             )
-        for point in mine:
+        for point in own:
             _point(axes, point, colour, files.marker(name), page)
 
 

@@ -1,4 +1,4 @@
-"""The Pareto figure: any two columns against each other, with intervals, the front, and how sure each of its files is of it.
+"""The Pareto figure: any two columns against each other, with intervals, the front, and how sure it is.
 
 A panel holds rows that may all be compared with each other in both columns (see report.rows.comparable).
 """
@@ -59,7 +59,11 @@ LIKELY = 0.25
 
 @dataclass(frozen=True)
 class Point:
-    """One row in the figure, numbers in the units in which the table keeps them. share_on_front: None where nothing was drawn."""
+    """One row in the figure, numbers in the units in which the table keeps them.
+
+    Attributes:
+        share_on_front: Of the bootstrap draws, 0..1; None where nothing was drawn.
+    """
 
     label: str
     machine: str
@@ -83,18 +87,22 @@ class Point:
 def points_of(
     rows: Sequence[Row], x: Column, y: Column, evidence: Evidence
 ) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """The points of the figure, and the labels of the rows that lack one of the two numbers. Raises what comparisons raises."""
+    """The points of the figure, and the labels of the rows that lack one of the two numbers.
+
+    Raises:
+        UserError: Neither more nor less of a column is better.
+    """
     points: list[Point] = []
     left_out: set[str] = set()
     for group in comparisons(rows, (x, y), evidence):
-        points += [_point(one, group.machine, group.data, x, y) for one in group.standings]
-        left_out |= {one.row.label for one in group.not_judged}
+        points += [_point(point, group.machine, group.data, x, y) for point in group.standings]
+        left_out |= {point.row.label for point in group.not_judged}
     return tuple(points), tuple(row.label for row in rows if row.label in left_out)
 
 
 def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) -> Point:
     row = standing.row
-    (x_low, x_high), (y_low, y_high) = (one.interval(row) or (None, None) for one in (x, y))
+    (x_low, x_high), (y_low, y_high) = (column.interval(row) or (None, None) for column in (x, y))
     return Point(
         label=row.label,
         machine=machine,
@@ -117,7 +125,7 @@ def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) ->
 
 
 def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
-    """The data of the figure: one line a point, nothing rounded, the numbers under the names that the table has for them."""
+    """The data of the figure: a line a point, nothing rounded, numbers named as in the table."""
     lines = []
     for point in points:
         line = {
@@ -137,13 +145,13 @@ def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
 def _names(column: Column) -> tuple[str, str, str]:
     """latency_p50_ns, latency_p50_low_ns, latency_p50_high_ns."""
     name = column.fields[0]
-    unit = next((one for one in ("_ns", "_bytes", "_uj") if name.endswith(one)), "")
+    unit = next((point for point in ("_ns", "_bytes", "_uj") if name.endswith(point)), "")
     stem = name.removesuffix(unit) if unit else name
     return name, f"{stem}_low{unit}", f"{stem}_high{unit}"
 
 
 def draw(table: Table, evidence: Evidence, page: Page, x: Column, y: Column) -> Drawing:
-    """The figure of a table. evidence: what the shares on the front are drawn from."""
+    """The figure of a table; the shares on the front are drawn from the evidence."""
     points, left_out = points_of(table.rows, x, y, evidence)
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
@@ -159,7 +167,7 @@ def _small(column: Column) -> str:
 def figure_of(
     points: Sequence[Point], page: Page, x: Column, y: Column, left_out: Sequence[str] = ()
 ) -> Figure:
-    """The figure itself; call it inside `rc_context(page.rc)`. `points` must not be empty."""
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     groups = list(dict.fromkeys((point.machine, point.data) for point in points))
     a_row = 2 if page.wide and len(groups) > 1 else 1
     height_in = 3.2 if page.wide and a_row == 1 else 2.1
@@ -167,14 +175,14 @@ def figure_of(
         0.5 if "\n" in _axis_title(x, points, page.width_in / page.scale / a_row - 0.6, page, "x") else 0.4
     )
     panels = [
-        Panel(height_in, _panel_title(one, groups) if len(groups) > 1 else "", below_in) for one in groups
+        Panel(height_in, _panel_title(group, groups) if len(groups) > 1 else "", below_in) for group in groups
     ]
     notes = []
     if any(point.share_on_front is not None for point in points):
         notes.append("Per cent: share of bootstrap draws with the file on the front.")
-    if any(point.doubtful for one in groups for point in labelled(_of(points, one), page)):
+    if any(point.doubtful for group in groups for point in labelled(_of(points, group), page)):
         notes.append("† doubtful record, see the table.")
-    if any(len(_of(points, one)) > BARS_AT_MOST for one in groups):
+    if any(len(_of(points, group)) > BARS_AT_MOST for group in groups):
         notes.append("Intervals of the front only; the data file has all.")
     if left_out:
         many = "s" * (len(left_out) != 1)
@@ -191,8 +199,8 @@ def figure_of(
         notes=notes,
         simulated=_simulated(points, x, y),
     )
-    for one, group in zip(axes, groups, strict=True):
-        _panel(one, _of(points, group), shown, y_title, page, x, y)
+    for panel, group in zip(axes, groups, strict=True):
+        _panel(panel, _of(points, group), shown, y_title, page, x, y)
     return figure
 
 
@@ -201,7 +209,7 @@ def _of(points: Sequence[Point], group: tuple[str, str]) -> list[Point]:
 
 
 def _simulated(points: Sequence[Point], x: Column, y: Column) -> bool:
-    accuracy = any("accuracy" in one.part.split() for one in (x, y))
+    accuracy = any("accuracy" in column.part.split() for column in (x, y))
     return accuracy and any(point.data_simulated for point in points)
 
 
@@ -219,7 +227,7 @@ Ends = tuple[float, float, float]
 def _ends(point: Point, column: Column, which: str) -> Ends:
     value = getattr(point, which)
     low, high = getattr(point, f"{which}_low"), getattr(point, f"{which}_high")
-    shown = (value if one is None else one for one in (value, low, high))
+    shown = (value if point is None else point for point in (value, low, high))
     value, low, high = map(column.shown, shown)
     return value, min(low, value), max(high, value)
 
@@ -248,8 +256,8 @@ class _Shown:
     def of(cls, points: Sequence[Point]) -> _Shown:
         """Networks on a front are served first with colours.
 
-        The marker's area grows with the square root of the file size: sizes differ too much for a linear scale. Markers of a
-        crowd are smaller, and where all files are of one size it says nothing.
+        The marker's area grows with the square root of the file size: sizes differ too much for a linear
+        scale. Markers of a crowd are smaller, and where all files have the same size it says nothing.
         """
         sizes = {point.file_bytes for point in points}
         largest = max((size or 0 for size in sizes), default=0) or 1
@@ -286,7 +294,7 @@ def _panel(
 
 def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
     ends = [_ends(point, column, which) for point in points]
-    low, high = min(one[1] for one in ends), max(one[2] for one in ends)
+    low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
     axis, set_limits = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
     if _is_log(column, points, which):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -306,12 +314,16 @@ def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> 
 def _front(points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
     """The points of the front from the best in x to the best in y."""
     sign = 1 if x.better == "lower" else -1
-    found = {(x.shown(point.x), y.shown(point.y)) for point in points if point.on_front}
-    return sorted(found, key=lambda one: (sign * one[0], one[1]))
+    corners = {(x.shown(point.x), y.shown(point.y)) for point in points if point.on_front}
+    return sorted(corners, key=lambda corner: (sign * corner[0], corner[1]))
 
 
 def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
-    """The border of what the front dominates: between two of its points only the worse of both values is reached for sure."""
+    """The border of what the front dominates.
+
+    Between two points of the front only the worse of both values is reached for sure, so the border is a
+    staircase.
+    """
     front = _front(points, x, y)
     x_worst = axes.get_xlim()[1 if x.better == "lower" else 0]
     y_worst = axes.get_ylim()[1 if y.better == "lower" else 0]
@@ -324,18 +336,23 @@ def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[
 def _front_line(axes: Axes, points: Sequence[Point], page: Page, x: Column, y: Column) -> None:
     corners = _corners(axes, points, x, y)
     axes.plot(
-        [one[0] for one in corners],
-        [one[1] for one in corners],
+        [corner[0] for corner in corners],
+        [corner[1] for corner in corners],
         color=GREY,
         linewidth=page.pt(0.8),
         zorder=1.5,
     )
 
 
+def _bars(ends: Sequence[Ends]) -> list[list[float]]:
+    """Lengths of error bars below and above each value."""
+    return [[value - low for value, low, _ in ends], [high - value for value, _, high in ends]]
+
+
 def _draw_points(
     axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
 ) -> None:
-    """Points that look alike in one go, the largest first, so that no small one hides below them; the front on top."""
+    """Points that look alike in one go, the largest first so that they hide no small one; the front on top."""
     models, runtimes = shown.models, shown.runtimes
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
     for point in points:
@@ -347,18 +364,18 @@ def _draw_points(
         xs, ys = ([_ends(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
         if is_front or len(points) <= BARS_AT_MOST:
             axes.errorbar(
-                [one[0] for one in xs],
-                [one[0] for one in ys],
-                xerr=[[one[0] - one[1] for one in xs], [one[2] - one[0] for one in xs]],
-                yerr=[[one[0] - one[1] for one in ys], [one[2] - one[0] for one in ys]],
+                [value for value, _, _ in xs],
+                [value for value, _, _ in ys],
+                xerr=_bars(xs),
+                yerr=_bars(ys),
                 fmt="none",
                 ecolor=colour,
                 elinewidth=page.pt(0.8 if is_front else 0.6),
                 zorder=2 + is_front / 2,
             )
         axes.plot(
-            [one[0] for one in xs],
-            [one[0] for one in ys],
+            [value for value, _, _ in xs],
+            [value for value, _, _ in ys],
             linestyle="none",
             marker=runtimes.marker(runtime),
             markersize=page.pt(-size),
@@ -378,7 +395,7 @@ def label_text(point: Point) -> str:
 
 
 def labelled(points: Sequence[Point], page: Page) -> list[Point]:
-    """The points that get a name: the front from left to right, then those that are often on it; all where there are few."""
+    """The points that get a name: the front from left to right, then those often on it; all of a few."""
     most = LABELLED_AT_MOST * (2 if page.wide else 1)
     if len(points) <= LABELLED_AT_MOST // 2:
         return list(points)
@@ -417,7 +434,7 @@ def _draw_labels(
         ]
     frame = axes.get_window_extent()
     bounds = (frame.x0 + 2 * pixels, frame.y0 + 2 * pixels, frame.x1, frame.y1)
-    corners = [at(*one) for one in _corners(axes, points, x, y)]
+    corners = [at(*point) for point in _corners(axes, points, x, y)]
     for (from_x, from_y), (to_x, to_y) in itertools.pairwise(corners):
         lines.append(
             (
@@ -481,9 +498,9 @@ def _keys(points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Colu
     sizes = sorted({point.file_bytes for point in points if point.file_bytes is not None})
     if len(sizes) > 1:
         ends = dict.fromkeys((sizes[0], sizes[-1]))
-        disks = [mark(page, units.size(one, 2), marker="o", **face(GREY, "int8", page)) for one in ends]
-        for disk, one in zip(disks, ends, strict=True):
-            disk.set(markersize=page.pt(shown.diameter_pt[one]))
+        disks = [mark(page, units.size(size, 2), marker="o", **face(GREY, "int8", page)) for size in ends]
+        for disk, point in zip(disks, ends, strict=True):
+            disk.set(markersize=page.pt(shown.diameter_pt[point]))
         keys.append(Key("File size", tuple(disks)))
     last = []
     if len(points) > len({(point.machine, point.data) for point in points}):

@@ -1,7 +1,7 @@
 """APCER of every attack species before and after quantisation, each with its interval.
 
-A block for each network, format and runtime (and data, where they differ); in it a line for each species with one point a
-precision, so that a species that the smaller file lets through more often is seen at once.
+A block for each network, format and runtime (and data, where they differ); in it a line for each species with
+a point for each precision, so that a species that the smaller file accepts more often is seen at once.
 """
 
 from __future__ import annotations
@@ -85,14 +85,14 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
                 model=row.model,
                 precision=row.precision,
                 species=name,
-                apcer=one.rate,
-                apcer_low=one.interval.low,
-                apcer_high=one.interval.high,
-                errors=one.errors,
-                trials=one.trials,
+                apcer=errors.rate,
+                apcer_low=errors.interval.low,
+                apcer_high=errors.interval.high,
+                errors=errors.errors,
+                trials=errors.trials,
                 data_simulated=bool(row.data_simulated),
             )
-            for name, one in sorted(species.items())
+            for name, errors in sorted(species.items())
         ]
     return tuple(points), tuple(left_out)
 
@@ -106,7 +106,7 @@ def draw(table: Table, page: Page) -> Drawing:
 
 
 def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(page.rc)`. `points` must not be empty."""
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     precisions = [name for name in PRECISION_MARKERS if any(point.precision == name for point in points)]
     left_in, longest = left_for((point.species for point in points), page)
     places: dict[tuple[str, str], int] = {}

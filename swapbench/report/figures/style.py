@@ -1,8 +1,8 @@
-"""How every figure looks: sizes, colours, markers, the sheet with its panels, legends and notes, and the files that come of it.
+"""How every figure looks: sizes, colours, markers; the sheet with its panels, legends and notes; its files.
 
-Sizes are those of a paper in inches and points; the screen style is the same layout magnified. Colours are safe for
-colour-blind readers, and whatever colour tells is told by a marker, a fill or a line style too. The same data give the same
-bytes: no time, no version and no random name goes into a file.
+Sizes are those of a paper in inches and points; the screen style is the same layout magnified. Colours are
+safe for colour-blind readers, and whatever colour tells is told by a marker, a fill or a line style too. The
+same data give the same bytes: no time, no version and no random name goes into a file.
 """
 
 from __future__ import annotations
@@ -99,14 +99,18 @@ class Page:
 
 
 PAGES: Mapping[str, Mapping[str, Page]] = {
-    # One column of a two-column paper is 88.9 mm, both with the gap 181.9 mm. A slide of 16:9 is 13.33 in wide.
+    # One column of a two-column paper is 88.9 mm, both with the gap 181.9 mm; a slide of 16:9 is 13.33 in.
     "paper": {"column": Page(3.5, 1.0, 300), "page": Page(7.16, 1.0, 300)},
     "screen": {"column": Page(6.67, 1.9, 150), "page": Page(13.33, 1.9, 150)},
 }
 
 
 def page_of(style: str, width: str) -> Page:
-    """The page of a style and a width. Raises UnknownName."""
+    """The page of a style and a width.
+
+    Raises:
+        UnknownName: There is no such style or width.
+    """
     if style not in PAGES:
         raise UnknownName("figure style", style, PAGES)
     if width not in PAGES[style]:
@@ -119,7 +123,11 @@ def page_of(style: str, width: str) -> Page:
 
 @dataclass(frozen=True)
 class Panel:
-    """Room for one pair of axes, in inches of the paper style. below_in: room for its ticks and its axis label."""
+    """Room for one pair of axes, in inches of the paper style.
+
+    Attributes:
+        below_in: Room for its ticks and its axis label.
+    """
 
     height_in: float
     title: str = ""
@@ -145,14 +153,24 @@ def sheet(
     notes: Sequence[str] = (),
     simulated: bool = False,
 ) -> tuple[Figure, tuple[Axes, ...]]:
-    """An empty figure of the page's width: what must be said of simulated data, the panels, the legends, the notes.
+    """An empty figure as wide as the page and as high as its parts need.
 
-    Its height is what these need. a_row: how many panels stand side by side; those of a row are equally high. All lengths are in inches of the paper style. Call it inside rc_context(page.rc).
+    Call it inside rc_context(page.rc).
+
+    Args:
+        page: Lengths below are in inches of its paper style.
+        panels: Those of one row are equally high.
+        keys: The legends, below the panels.
+        left_in: Room left of each pair of axes.
+        right_in: Room right of it.
+        a_row: How many panels stand side by side.
+        notes: Sentences at the foot.
+        simulated: Whether the warning about simulated data stands at the head.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Text is measured at the resolution that it is drawn at: at fewer dots its width is rounded, and legends would touch.
+    # Text is measured at the resolution that it is drawn at: at fewer dots, rounded widths make legends touch.
     figure = Figure(figsize=(page.width_in, 1.0), dpi=page.dots_per_inch)
     FigureCanvasAgg(figure)
     legends = [_legend(figure, page, key) for key in keys if key.entries]
@@ -189,16 +207,16 @@ def sheet(
     edge_in = height_in - top_in
     for row in rows:
         edge_in -= page.inch(_title_in(row[0]) + row[0].height_in)
-        for place, one in enumerate(row):
+        for place, panel in enumerate(row):
             box = (
                 (place * cell_in + left) / page.width_in,
                 edge_in / height_in,
                 (cell_in - left - right) / page.width_in,
-                page.inch(one.height_in) / height_in,
+                page.inch(panel.height_in) / height_in,
             )
             axes.append(figure.add_axes(box))
-            if one.title:
-                title = shortened(one.title, characters(cell_in - left - right, page, 6.5))
+            if panel.title:
+                title = shortened(panel.title, characters(cell_in - left - right, page, 6.5))
                 axes[-1].set_title(title, fontsize=page.pt(6.5), loc="left", pad=page.pt(3))
             axes[-1].spines[["top", "right"]].set_visible(False)
             axes[-1].set_axisbelow(True)
@@ -211,7 +229,7 @@ def _title_in(panel: Panel) -> float:
 
 
 def characters(width_in: float, page: Page, size_pt: float) -> int:
-    """How many characters of the paper's size fit into a width: names and sentences in this font take 0.56 of it a letter."""
+    """How many characters of a size fit into a width; in this font a letter is 0.56 of the size wide."""
     return int(width_in * 72 / (page.pt(size_pt) * LETTER))
 
 
@@ -230,7 +248,9 @@ def shortened(text: str, longest: int) -> str:
 def left_for(
     names: Iterable[str], page: Page, size_pt: float = 6.5, least_in: float = 0.5
 ) -> tuple[float, int]:
-    """Room at the left for names beside an axis, in inches of the paper style, and how many letters of a name fit in it.
+    """Room at the left for names beside an axis, and how many letters of a name fit in it.
+
+    The room is in inches of the paper style.
 
     At most half of the width.
     """
@@ -241,7 +261,7 @@ def left_for(
 
 
 def _legend(figure: Figure, page: Page, key: Key) -> Legend:
-    """One under the other below a title, while there are few; else in as many columns as the page has room for."""
+    """Entries below each other under a title while they are few; else in as many columns as fit."""
     below = bool(key.title) and len(key.entries) < 8
     for columns in range(1 if below else len(key.entries), 0, -1):
         legend = figure.legend(
@@ -266,7 +286,7 @@ def _legend(figure: Figure, page: Page, key: Key) -> Legend:
 
 
 def _flow(figure: Figure, page: Page, legends: Sequence[Legend], top_in: float) -> float:
-    """Set legends side by side from the left, in as many lines as they need; the height they take, in inches."""
+    """Set legends side by side from the left, in as many lines as needed; their height in inches."""
     if not legends:
         return 0.0
     height_in = figure.get_size_inches()[1]
@@ -297,11 +317,11 @@ class Looks:
 
     @classmethod
     def of(cls, names: Iterable[str], first: Iterable[str] = ()) -> Looks:
-        """Colours in alphabetical order; where there are too many names, those of `first` are served first."""
+        """Colours in alphabetical order; of too many names, those of `first` come first."""
         every, wanted = sorted(set(names)), set(first)
         if len(every) > len(COLOURS):
-            served = sorted(sorted(every, key=lambda one: (one not in wanted, one))[: len(COLOURS)])
-            return cls(tuple(served), tuple(one for one in every if one not in served))
+            served = sorted(sorted(every, key=lambda name: (name not in wanted, name))[: len(COLOURS)])
+            return cls(tuple(served), tuple(name for name in every if name not in served))
         return cls(tuple(every))
 
     def colour(self, name: str) -> str:
@@ -361,7 +381,7 @@ def log_axis(axis: Any, low: float, high: float) -> None:
 
 
 def plain_axis(axis: Any, *, most: int = 5, negative: bool = False) -> None:
-    """Ticks of a linear axis at round numbers, plain digits; no tick below zero where nothing can be negative."""
+    """Ticks of a linear axis at round numbers, plain digits; none below zero where nothing is negative."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
@@ -371,7 +391,7 @@ def plain_axis(axis: Any, *, most: int = 5, negative: bool = False) -> None:
 
 
 def keep_on_page(axes: Axes) -> None:
-    """Drop the ticks of the x axis whose labels would be cut off at the edge of the page. Call it with final limits."""
+    """Drop the ticks of the x axis whose labels the edge of the page would cut; call it with final limits."""
     low, high = sorted(axes.get_xlim())
     edge = axes.figure.bbox.x1
     labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
@@ -386,7 +406,10 @@ def keep_on_page(axes: Axes) -> None:
 class Drawing:
     """The files of a figure by suffix (png, svg, pdf, csv); empty with a reason when nothing can be drawn.
 
-    left_out: the labels of the rows that are not in it.
+    Attributes:
+        files: Suffix -> content.
+        reason: Why there are none.
+        left_out: Labels of the rows that are not in the figure.
     """
 
     files: Mapping[str, bytes]
@@ -395,7 +418,7 @@ class Drawing:
 
 
 def drawing(build: Callable[[], Figure], data: str, page: Page, left_out: Sequence[str] = ()) -> Drawing:
-    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV. build: draws it, called inside rc_context."""
+    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV; `build` draws it."""
     from matplotlib import rc_context
 
     files = {"csv": data.encode()}
@@ -411,7 +434,7 @@ def drawing(build: Callable[[], Figure], data: str, page: Page, left_out: Sequen
 
 
 def as_csv(points: Sequence[Any]) -> str:
-    """The data of a figure: one line a point, the fields of its dataclass, nothing rounded, empty where there is no number."""
+    """The data of a figure: a line a point, the fields of its dataclass, nothing rounded, empty for None."""
     names = [field.name for field in fields(points[0])]
     return table_csv(names, ([getattr(point, name) for name in names] for point in points))
 

@@ -1,7 +1,8 @@
 """Speed, weight, accuracy and power of every file relative to its reference, as parallel coordinates.
 
-Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1 is the reference
-itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many lack it.
+Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1
+is the reference itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many
+lack it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ LINES_AT_MOST = 24
 
 @dataclass(frozen=True)
 class Line:
-    """How many times better than its reference a file is in each quantity; None where it or the reference lacks it."""
+    """How many times better than its reference a file is in each quantity; None where either lacks it."""
 
     label: str
     panel: str
@@ -103,14 +104,16 @@ def draw(table: Table, page: Page) -> Drawing:
 
 
 def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(page.rc)`. `lines` must not be empty."""
+    """Draw `lines`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(line.model for line in lines)
     panels = list(dict.fromkeys(line.panel for line in lines))
     precisions = [name for name in PRECISION_LINES if any(line.precision == name for line in lines)]
     keys = [
         models.key(
             "Network",
-            lambda _, label: mark(page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(_)),
+            lambda name, label: mark(
+                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
+            ),
         ),
         Key(
             "Precision",
@@ -153,8 +156,8 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
         notes=notes,
         simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
     )
-    for one, name in zip(axes, panels, strict=True):
-        _panel(one, [line for line in lines if line.panel == name], models, ends, page)
+    for panel, name in zip(axes, panels, strict=True):
+        _panel(panel, [line for line in lines if line.panel == name], models, ends, page)
     return figure
 
 
