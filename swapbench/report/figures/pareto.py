@@ -352,7 +352,7 @@ def _bars(ends: Sequence[Ends]) -> list[list[float]]:
 def _draw_points(
     axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
 ) -> None:
-    """Points that look alike in one go, the largest first so that they hide no small one; the front on top."""
+    """Points that look alike in one go, the largest first, which would hide others; the front on top."""
     models, runtimes = shown.models, shown.runtimes
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
     for point in points:

@@ -170,7 +170,7 @@ def sheet(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Text is measured at the resolution that it is drawn at: at fewer dots, rounded widths make legends touch.
+    # Text is measured at the resolution that it is drawn at: at fewer dots legends would touch.
     figure = Figure(figsize=(page.width_in, 1.0), dpi=page.dots_per_inch)
     FigureCanvasAgg(figure)
     legends = [_legend(figure, page, key) for key in keys if key.entries]
