@@ -431,7 +431,7 @@ def test_what_the_file_calls_best_is_kept_and_lines_may_be_in_any_order(tmp_path
         ("generation,cost\n", "no column fitness"),
         ("generation,fitness\n", "holds no candidate"),
         ("generation,fitness\n0,good\n", "line 2: fitness 'good' is not a number"),
-        ("generation,fitness\n0,1\n-1,1\n", "line 3: generation '-1' is no whole number"),
+        ("generation,fitness\n0,1\n-1,1\n", "line 3: generation '-1' is not a whole number"),
         ("generation,fitness\n1.5,1\n", "line 2: generation '1.5'"),
         ("generation,fitness,best\n0,1,perhaps\n", "line 2: best is 'perhaps'"),
         ("generation,fitness,cost,cost_unit\n0,1,5,MACs\n0,1,5,ns\n", "several units: MACs, ns"),
