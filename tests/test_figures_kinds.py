@@ -33,13 +33,13 @@ from swapbench.report.figures import (
     sustained,
     swap,
 )
-from swapbench.report.figures.style import page
+from swapbench.report.figures.style import page_of
 from swapbench.report.tables.table import table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PAPER, SLIDE = page("paper", "column"), page("screen", "page")
+PAPER, SLIDE = page_of("paper", "column"), page_of("screen", "page")
 
 
 def drawn(kind: str, records: list[Record], evidence: Evidence | None = None, **more: Any) -> Drawing:
@@ -430,12 +430,12 @@ def test_what_the_file_calls_best_is_kept_and_lines_may_be_in_any_order(tmp_path
         ("", "no column generation"),
         ("generation,cost\n", "no column fitness"),
         ("generation,fitness\n", "holds no candidate"),
-        ("generation,fitness\n0,good\n", "line 2: fitness 'good' is no number"),
-        ("generation,fitness\n0,1\n-1,1\n", "line 3: generation '-1' is no whole number"),
+        ("generation,fitness\n0,good\n", "line 2: fitness 'good' is not a number"),
+        ("generation,fitness\n0,1\n-1,1\n", "line 3: generation '-1' is not a whole number"),
         ("generation,fitness\n1.5,1\n", "line 2: generation '1.5'"),
         ("generation,fitness,best\n0,1,perhaps\n", "line 2: best is 'perhaps'"),
         ("generation,fitness,cost,cost_unit\n0,1,5,MACs\n0,1,5,ns\n", "several units: MACs, ns"),
-        ("generation,fitness\n0,\xff\n", "is no number"),
+        ("generation,fitness\n0,\xff\n", "is not a number"),
     ],
 )
 def test_a_history_that_cannot_be_read_says_where(tmp_path: Path, text: str, reason: str) -> None:

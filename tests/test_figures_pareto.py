@@ -19,7 +19,7 @@ from swapbench.report.choose.resampling import NOTHING, Evidence
 from swapbench.report.figures import Drawing, draw
 from swapbench.report.figures.labels import label_boxes, overlap
 from swapbench.report.figures.pareto import figure_of, label_text, labelled, points_csv, points_of
-from swapbench.report.figures.style import COLOURS, PAGES, Looks, page, shortened
+from swapbench.report.figures.style import COLOURS, PAGES, Looks, page_of, shortened
 from swapbench.report.tables.columns import column
 from swapbench.report.tables.table import SIMULATED, table_of
 from swapbench.report.writer import write_report
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from swapbench.report.figures.pareto import Point
 
 LATENCY, ACER = column("latency_p50"), column("acer")
-PAPER = page("paper", "column")
+PAPER = page_of("paper", "column")
 
 
 @functools.cache
@@ -204,9 +204,9 @@ def test_every_style_and_width_is_as_wide_as_it_says(style: str, width: str, pix
 
 def test_an_unknown_style_or_width_is_named() -> None:
     with pytest.raises(UnknownName, match="style"):
-        page("poster", "column")
+        page_of("poster", "column")
     with pytest.raises(UnknownName, match="width"):
-        page("paper", "pages")
+        page_of("paper", "pages")
 
 
 def test_simulated_data_are_announced_inside_the_figure() -> None:
@@ -236,7 +236,7 @@ def test_what_is_left_out_is_counted_in_the_figure() -> None:
 def test_no_text_is_cut_off_or_covered_in_any_size(style: str, width: str) -> None:
     from matplotlib import rc_context
 
-    on = page(style, width)
+    on = page_of(style, width)
     with rc_context(on.rc):
         assert_legible(figure_of(points(demo()), on, LATENCY, ACER))
 
@@ -283,7 +283,7 @@ def test_several_devices_stand_side_by_side_on_a_page() -> None:
 
     slow = MACHINE.model_copy(update={"name": "pixel7"})
     records = [*demo()[:6], *(one.model_copy(update={"machine": slow}) for one in demo()[6:])]
-    on = page("paper", "page")
+    on = page_of("paper", "page")
     with rc_context(on.rc):
         figure = figure_of(points(records), on, LATENCY, ACER)
         assert_legible(figure)

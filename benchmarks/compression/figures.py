@@ -19,7 +19,7 @@ from swapbench.report.figures.style import (
     drawing,
     left_for,
     mark,
-    page,
+    page_of,
     plain_axis,
     sheet,
 )
@@ -55,7 +55,7 @@ def arms_figure(arms: Mapping[str, Arm], domains: str) -> Drawing:
         low, high = (float(value) for value in np.quantile(arm.draws, (0.025, 0.975)))
         points.append(ArmPoint(arm.name, "mean", arm.mean(), low, high))
         points += [ArmPoint(arm.name, domain, arm.on(domain)) for domain in domains]
-    on = page("paper", "column")
+    on = page_of("paper", "column")
     return drawing(lambda: _arms(points, tuple(arms), domains, on), as_csv(points), on)
 
 

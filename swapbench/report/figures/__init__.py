@@ -1,4 +1,4 @@
-"""Figures for papers and slides: pure functions of records. Every one is points (rows -> numbers) and then a drawing of them.
+"""Figures for papers and slides: pure functions of records. Each is points, then a drawing.
 
 `draw` is the entry; what a kind shows stands at the head of its module. The same records give the same bytes.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from swapbench.errors import UnknownName
 from swapbench.report.choose.resampling import NOTHING
 from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
-from swapbench.report.figures.style import Drawing, StyleName, WidthName, page
+from swapbench.report.figures.style import Drawing, StyleName, WidthName, page_of
 from swapbench.report.tables.columns import numeric_column
 
 if TYPE_CHECKING:
@@ -40,33 +40,37 @@ def draw(
 ) -> Drawing:
     """A figure of that kind as bytes by suffix, or the reason in words why there is nothing to draw.
 
-    table: None only for "search". evidence: the records behind the table and where their scores are kept: latency, det,
-    sustained and fps are drawn from them, pareto draws its shares from them. x, y: columns, for pareto. style: paper or
-    screen. width: column or page. history: the CSV of a pruning search.
+    Args: kind: One of KINDS. table: None only for "search". evidence: The records behind the table and where
+        their scores are kept: latency, det, sustained and fps are drawn from them, and pareto resamples them.
+        x: The column of the horizontal axis, for pareto. y: The column of the vertical axis, for pareto.
+        style: "paper" or "screen". width: "column" or "page". history: The CSV of a pruning search, for
+        search.
 
-    Raises UnknownName for a kind, style, width or column that there is not, UserError for a column that is text or a
-    history that cannot be read, BadDataset for kept scores that are damaged.
+    Raises:
+        UnknownName: There is no such kind, style, width or column.
+        UserError: A column is text, or the history cannot be read.
+        BadDataset: Kept scores are damaged.
     """
-    on = page(style, width)
+    page = page_of(style, width)
     if kind not in KINDS:
         raise UnknownName("figure", kind, KINDS)
     if kind == "search":
-        return search.draw(history, on)
+        return search.draw(history, page)
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
     match kind:
         case "swap":
-            return swap.draw(table, on)
+            return swap.draw(table, page)
         case "latency":
-            return latency.draw(table, evidence, on)
+            return latency.draw(table, evidence, page)
         case "species":
-            return species.draw(table, on)
+            return species.draw(table, page)
         case "det":
-            return det.draw(table, evidence, on)
+            return det.draw(table, evidence, page)
         case "sustained":
-            return sustained.draw(table, evidence, on)
+            return sustained.draw(table, evidence, page)
         case "fps":
-            return fps.draw(table, evidence, on)
+            return fps.draw(table, evidence, page)
         case _:
             across, up = numeric_column(x, table.rows), numeric_column(y, table.rows)
-            return pareto.draw(table, evidence, on, across, up)
+            return pareto.draw(table, evidence, page, across, up)

@@ -1,10 +1,11 @@
 """DET curves: BPCER against APCER at every threshold, on normal-deviate axes, with the operating points.
 
-APCER is that of the worst attack species at each threshold (ISO/IEC 30107-3), so the curve can have corners. The axes are
-those of Martin, Doddington, Kamm, Ordowski and Przybocki, The DET curve in assessment of detection task performance
-(Eurospeech 1997): a rate is drawn at its normal deviate, where normal scores give straight lines. The operating points are the
-threshold that was frozen on the development split and the one at which the test split's own pooled error rates are equal.
-A rate of 0 has no normal deviate: an operating point with one is drawn at the edge. The scores are those that a run keeps beside its records.
+APCER is that of the worst attack species at each threshold (ISO/IEC 30107-3), so the curve can have corners.
+The axes are those of Martin, Doddington, Kamm, Ordowski and Przybocki, The DET curve in assessment of
+detection task performance (Eurospeech 1997): a rate is drawn at its normal deviate, where normal scores give
+straight lines. The operating points are the threshold that was frozen on the development split and the one at
+which the test split's own pooled error rates are equal. A rate of 0 has no normal deviate: an operating point
+with one is drawn at the edge. The scores are those that a run keeps beside its records.
 """
 
 from __future__ import annotations
@@ -59,7 +60,11 @@ What = Literal["curve", "dev threshold", "test EER threshold"]
 
 @dataclass(frozen=True)
 class DetPoint:
-    """Both error rates of one file at one threshold. what: on the curve, or which operating point."""
+    """Both error rates of one file at one threshold.
+
+    Attributes:
+        what: On the curve, or which operating point.
+    """
 
     label: str
     panel: str
@@ -85,9 +90,12 @@ def rates_at(scored: Scored, thresholds: Floats) -> tuple[Floats, Floats]:
 
 
 def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, ...], tuple[str, ...]]:
-    """The points of the figure, and the labels of records whose scores were not kept or that a panel cannot show.
+    """The points of the figure, and the labels of records that are left out.
 
-    Raises BadDataset where a file of scores is damaged.
+    A record is left out where its scores were not kept, or where its panel is full.
+
+    Raises:
+        BadDataset: A score file is damaged.
     """
     points: list[DetPoint] = []
     left_out: list[str] = []
@@ -100,12 +108,12 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, 
             parts.append(data_name(row.accuracy))
         parts += [places[row.place]] * (len(places) > 1)
         panel = ", ".join(parts)
-        found = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
-        if not found:
+        curve = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
+        if not curve:
             left_out.append(row.label)
             continue
         curves[panel] = curves.get(panel, 0) + 1
-        points += found
+        points += curve
     return tuple(points), tuple(left_out)
 
 
@@ -113,11 +121,11 @@ def _of_row(row: Row, panel: str, evidence: Evidence) -> Iterator[DetPoint]:
     record = evidence.record(row)
     if record is None or not isinstance(record.accuracy, Accuracy):
         return
-    kept = evidence.scores(record)
-    if kept is None:
+    scores = evidence.scores(record)
+    if scores is None:
         return
-    frozen = {one.fold: one.threshold for one in record.accuracy.folds}
-    for fold in kept.folds:
+    frozen = {fold.fold: fold.threshold for fold in record.accuracy.folds}
+    for fold in scores.folds:
         test = fold.test.acquired
         species = test.attacks_by_species
         if not test.bona_fide.size or not species:
@@ -147,7 +155,7 @@ def _of_row(row: Row, panel: str, evidence: Evidence) -> Iterator[DetPoint]:
 
 
 def _thinned(thresholds: Floats, apcer: Floats, bpcer: Floats) -> Floats:
-    """The thresholds at the corners of the curve; of very many, those at which it moves by more than a hair."""
+    """The thresholds at the corners of the curve; of very many, those at which it visibly moves."""
     steps = np.stack([np.diff(apcer) != 0, np.diff(bpcer) != 0])
     only_one = np.sum(steps, axis=0) < 2
     straight = np.all(steps[:, 1:] == steps[:, :-1], axis=0) & only_one[1:] & only_one[:-1]
@@ -156,30 +164,30 @@ def _thinned(thresholds: Floats, apcer: Floats, bpcer: Floats) -> Floats:
         place = np.stack([deviates(apcer, _LEAST), deviates(bpcer, _LEAST)])
         corner = np.any(np.diff(np.round(place * _STEPS_A_DEVIATE), axis=1, prepend=np.nan) != 0, axis=0)
         corner[-1] = True
-    found: Floats = thresholds[corner]
-    return found
+    corners: Floats = thresholds[corner]
+    return corners
 
 
 def deviates(rates: Floats, least: float) -> Floats:
-    """The normal deviate of each rate, those below `least` and above 1 - `least` drawn to these."""
+    """The normal deviate of each rate, clipped to [`least`, 1 - `least`]."""
     normal = NormalDist()
     held = np.clip(rates, least, 1 - least)
     different, place = np.unique(held, return_inverse=True)
-    found: Floats = np.array([normal.inv_cdf(one) for one in different.tolist()])[place]
-    return found
+    normal_deviates: Floats = np.array([normal.inv_cdf(rate) for rate in different.tolist()])[place]
+    return normal_deviates
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table, from the scores that its runs kept."""
     points, left_out = points_of(table.rows, evidence)
     if not points:
         reason = "no run kept the scores of its frames (scores/*.csv.gz), so there is nothing to draw"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
 
 
-def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(point.model for point in points)
     panels = list(dict.fromkeys(point.panel for point in points))
     precisions = [name for name in PRECISION_LINES if any(point.precision == name for point in points)]
@@ -187,21 +195,21 @@ def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()
         models.key(
             "Network",
             lambda name, label: mark(
-                on, label, linestyle="-", linewidth=on.pt(1.2), color=models.colour(name)
+                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
             ),
         ),
         Key(
             "Precision",
             tuple(
-                mark(on, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=on.pt(1.0))
+                mark(page, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=page.pt(1.0))
                 for name in precisions
             ),
         ),
         Key(
             "Threshold",
             (
-                mark(on, "development split's, frozen", marker="o", color=GREY),
-                mark(on, "test split's own EER", marker="x", color=GREY, markeredgewidth=on.pt(1.0)),
+                mark(page, "development split's, frozen", marker="o", color=GREY),
+                mark(page, "test split's own EER", marker="x", color=GREY, markeredgewidth=page.pt(1.0)),
             ),
         ),
     ]
@@ -212,48 +220,52 @@ def figure_of(points: Sequence[DetPoint], on: Page, left_out: Sequence[str] = ()
         many = "s" * (len(left_out) != 1)
         notes.append(f"Not drawn (no kept scores, or too many curves): {len(left_out)} record{many}.")
     figure, axes = sheet(
-        on,
-        [Panel(3.4 if on.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
+        page,
+        [Panel(3.4 if page.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
         keys,
-        a_row=2 if on.wide and len(panels) > 1 else 1,
+        a_row=2 if page.wide and len(panels) > 1 else 1,
         notes=notes,
         simulated=any(point.data_simulated for point in points),
     )
-    for one, name in zip(axes, panels, strict=True):
-        _panel(one, [point for point in points if point.panel == name], models, on)
+    for panel, name in zip(axes, panels, strict=True):
+        _panel(panel, [point for point in points if point.panel == name], models, page)
     return figure
 
 
-def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> None:
+def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, page: Page) -> None:
     chosen = [point for point in points if point.what != "curve"]
-    most = max(0.6, *(min(max(one.apcer, one.bpcer) + 0.05, 0.97) for one in chosen))
-    inside = [one for one in points if max(one.apcer, one.bpcer) <= most and min(one.apcer, one.bpcer) > 0]
-    least = max(min((min(one.apcer, one.bpcer) for one in inside), default=0.01) / 1.6, 2e-4)
+    most = max(0.6, *(min(max(point.apcer, point.bpcer) + 0.05, 0.97) for point in chosen))
+    inside = [
+        point
+        for point in points
+        if max(point.apcer, point.bpcer) <= most and min(point.apcer, point.bpcer) > 0
+    ]
+    least = max(min((min(point.apcer, point.bpcer) for point in inside), default=0.01) / 1.6, 2e-4)
     low, high = deviates(np.array([least, most]), _LEAST).tolist()
-    ticks = [one for one in TICKS if least < one < most]
+    ticks = [tick for tick in TICKS if least < tick < most]
     at = deviates(np.array(ticks), _LEAST).tolist()
-    names = [f"{100 * one:g}" for one in ticks]
+    names = [f"{100 * tick:g}" for tick in ticks]
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
     axes.set_xticks(at, names)
     axes.set_yticks(at, names)
     axes.grid(visible=True, which="major")
-    axes.set_xlabel("APCER, % (normal deviate)", labelpad=on.pt(2))
-    axes.set_ylabel("BPCER, % (normal deviate)", labelpad=on.pt(2))
-    axes.plot([low, high], [low, high], color="0.8", linewidth=on.pt(0.6), zorder=1)
+    axes.set_xlabel("APCER, % (normal deviate)", labelpad=page.pt(2))
+    axes.set_ylabel("BPCER, % (normal deviate)", labelpad=page.pt(2))
+    axes.plot([low, high], [low, high], color="0.8", linewidth=page.pt(0.6), zorder=1)
     for label, fold in dict.fromkeys((point.label, point.fold) for point in points):
-        mine = [point for point in points if (point.label, point.fold) == (label, fold)]
-        colour = models.colour(mine[0].model)
-        curve = [point for point in mine if point.what == "curve"]
+        own = [point for point in points if (point.label, point.fold) == (label, fold)]
+        colour = models.colour(own[0].model)
+        curve = [point for point in own if point.what == "curve"]
         axes.plot(
             deviates(np.array([point.apcer for point in curve]), _LEAST),
             deviates(np.array([point.bpcer for point in curve]), _LEAST),
             color=colour,
-            linestyle=PRECISION_LINES.get(mine[0].precision, "-"),
-            linewidth=on.pt(0.9),
+            linestyle=PRECISION_LINES.get(own[0].precision, "-"),
+            linewidth=page.pt(0.9),
             zorder=2,
         )
-        for point in mine:
+        for point in own:
             if point.what == "curve":
                 continue
             frozen = point.what == "dev threshold"
@@ -261,10 +273,10 @@ def _panel(axes: Axes, points: Sequence[DetPoint], models: Looks, on: Page) -> N
                 deviates(np.array([point.apcer]), least),
                 deviates(np.array([point.bpcer]), least),
                 marker=PRECISION_MARKERS.get(point.precision, "D") if frozen else "x",
-                markersize=on.pt(4),
+                markersize=page.pt(4),
                 color=colour,
                 markerfacecolor=colour if point.precision == "fp32" else "white",
-                markeredgewidth=on.pt(1.0),
+                markeredgewidth=page.pt(1.0),
                 clip_on=False,
                 zorder=3,
             )

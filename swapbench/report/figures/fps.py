@@ -1,8 +1,9 @@
 """Energy of one decision against how many decisions a second were made.
 
-A camera does not ask as often as a model could answer. Above idle, a decision costs about the same at any rate; with the idle
-share of a device that is awake for nothing else, a slow rate makes every decision dearer. Both are drawn. The rate is the one
-that was reached in the measured window, which a slow model cannot hold at what was asked.
+A camera does not ask as often as a model could answer. Above idle, a decision costs about the same at any
+rate; with the idle share of a device that is awake for nothing else, a slow rate makes every decision dearer.
+Both are drawn. The rate is the one that was reached in the measured window: a slow model falls short of the
+rate that was asked for.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ FILES_AT_MOST = 7
 
 @dataclass(frozen=True)
 class Paced:
-    """Energy of one decision of one file at one rate, in microjoules, by the first meter of its record.
+    """Energy of one decision of one file at one rate, by the first meter of its record.
 
-    asked_fps: None where decisions followed back to back. above_idle_uj: None where the meter could not resolve it;
-    then it is below limit_uj.
+    Attributes:
+        asked_fps: None where decisions followed back to back.
+        above_idle_uj: None where the meter could not resolve it; then it is below `limit_uj`.
     """
 
     label: str
@@ -96,7 +98,7 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Paced, ...
     return tuple(points), tuple(left_out)
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table and its records."""
     points, left_out = points_of(table.rows, evidence)
     if not points:
@@ -104,38 +106,38 @@ def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
     if all(point.asked_fps is None for point in points):
         reason = "every energy was measured back to back, so there is no frame rate to draw it against"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
 
 
-def figure_of(points: Sequence[Paced], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     files = Looks.of(point.file for point in points)
     panels = list(dict.fromkeys(point.panel for point in points))
     keys = [
         files.key(
             "File, runtime",
             lambda name, label: mark(
-                on,
+                page,
                 label,
                 linestyle="-",
-                linewidth=on.pt(1.1),
+                linewidth=page.pt(1.1),
                 marker=files.marker(name),
-                markersize=on.pt(3.4),
+                markersize=page.pt(3.4),
                 color=files.colour(name),
             ),
         ),
         Key(
             "",
             (
-                mark(on, "above idle", linestyle="-", color=GREY, linewidth=on.pt(1.1)),
-                mark(on, "idle included", linestyle=LINES[1], color=GREY, linewidth=on.pt(0.8)),
+                mark(page, "above idle", linestyle="-", color=GREY, linewidth=page.pt(1.1)),
+                mark(page, "idle included", linestyle=LINES[1], color=GREY, linewidth=page.pt(0.8)),
             ),
         ),
         Key(
             "",
             (
-                mark(on, "paced", marker="o", color=GREY),
-                mark(on, "back to back", marker="o", color=GREY, markerfacecolor="white"),
+                mark(page, "paced", marker="o", color=GREY),
+                mark(page, "back to back", marker="o", color=GREY, markerfacecolor="white"),
             ),
         ),
     ]
@@ -147,18 +149,18 @@ def figure_of(points: Sequence[Paced], on: Page, left_out: Sequence[str] = ()) -
         notes.append(f"Not drawn (no energy, or too many files): {len(left_out)} record{many}.")
     titles = panels if len(panels) > 1 else [""]
     figure, axes = sheet(
-        on,
-        [Panel(2.6 if on.wide else 2.0, title) for title in titles],
+        page,
+        [Panel(2.6 if page.wide else 2.0, title) for title in titles],
         keys,
         left_in=0.68,
         notes=notes,
     )
-    for one, name in zip(axes, panels, strict=True):
-        _panel(one, [point for point in points if point.panel == name], files, on)
+    for panel, name in zip(axes, panels, strict=True):
+        _panel(panel, [point for point in points if point.panel == name], files, page)
     return figure
 
 
-def _panel(axes: Axes, points: Sequence[Paced], files: Looks, on: Page) -> None:
+def _panel(axes: Axes, points: Sequence[Paced], files: Looks, page: Page) -> None:
     rates = [point.reached_fps for point in points]
     ends_mj = [point.gross_uj / 1e3 for point in points]
     for point in points:
@@ -167,7 +169,7 @@ def _panel(axes: Axes, points: Sequence[Paced], files: Looks, on: Page) -> None:
         if value is not None:
             ends_mj += [(value - point.uncertainty_uj) / 1e3, (value + point.uncertainty_uj) / 1e3]
     x_ends = (min(rates) / 1.25, max(rates) * 1.25)
-    y_ends = (min(one for one in ends_mj if one > 0) / 1.25, max(ends_mj) * 1.25)
+    y_ends = (min(end for end in ends_mj if end > 0) / 1.25, max(ends_mj) * 1.25)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(*x_ends)
@@ -175,38 +177,39 @@ def _panel(axes: Axes, points: Sequence[Paced], files: Looks, on: Page) -> None:
     log_axis(axes.xaxis, *x_ends)
     log_axis(axes.yaxis, *y_ends)
     axes.grid(visible=True, which="major")
-    axes.set_xlabel("Decisions per second (log scale)", labelpad=on.pt(2))
-    axes.set_ylabel("Energy of one decision, mJ\n(log scale)", labelpad=on.pt(2))
+    axes.set_xlabel("Decisions per second (log scale)", labelpad=page.pt(2))
+    axes.set_ylabel("Energy of one decision, mJ\n(log scale)", labelpad=page.pt(2))
     for name in dict.fromkeys(point.file for point in points):
-        mine = sorted(
-            (point for point in points if point.file == name), key=lambda one: (one.reached_fps, one.label)
+        own = sorted(
+            (point for point in points if point.file == name),
+            key=lambda point: (point.reached_fps, point.label),
         )
         colour = files.colour(name)
-        known = [point for point in mine if point.above_idle_uj is not None]
-        for several, line, width in (
-            ([(one.reached_fps, (one.above_idle_uj or 0.0) / 1e3) for one in known], "-", 1.1),
-            ([(one.reached_fps, one.gross_uj / 1e3) for one in mine], LINES[1], 0.8),
+        resolved = [point for point in own if point.above_idle_uj is not None]
+        for curve, line, width in (
+            ([(point.reached_fps, (point.above_idle_uj or 0.0) / 1e3) for point in resolved], "-", 1.1),
+            ([(point.reached_fps, point.gross_uj / 1e3) for point in own], LINES[1], 0.8),
         ):
             axes.plot(
-                [one[0] for one in several],
-                [one[1] for one in several],
+                [rate for rate, _ in curve],
+                [energy_mj for _, energy_mj in curve],
                 color=colour,
                 linestyle=line,
-                linewidth=on.pt(width),
+                linewidth=page.pt(width),
             )
-        for point in mine:
-            _point(axes, point, colour, files.marker(name), on)
+        for point in own:
+            _point(axes, point, colour, files.marker(name), page)
 
 
-def _point(axes: Axes, point: Paced, colour: str, marker: str, on: Page) -> None:
+def _point(axes: Axes, point: Paced, colour: str, marker: str, page: Page) -> None:
     fill = "white" if point.asked_fps is None else colour
     look: dict[str, Any] = {
         "color": colour,
         "markerfacecolor": fill,
-        "markeredgewidth": on.pt(0.8),
+        "markeredgewidth": page.pt(0.8),
         "clip_on": False,
     }
-    axes.plot(point.reached_fps, point.gross_uj / 1e3, marker=marker, markersize=on.pt(2.6), **look)
+    axes.plot(point.reached_fps, point.gross_uj / 1e3, marker=marker, markersize=page.pt(2.6), **look)
     if point.above_idle_uj is None:
         axes.errorbar(
             point.reached_fps,
@@ -215,8 +218,8 @@ def _point(axes: Axes, point: Paced, colour: str, marker: str, on: Page) -> None
             uplims=True,
             fmt="_",
             color=colour,
-            markersize=on.pt(4),
-            elinewidth=on.pt(0.7),
+            markersize=page.pt(4),
+            elinewidth=page.pt(0.7),
         )
         return
     axes.errorbar(
@@ -225,6 +228,6 @@ def _point(axes: Axes, point: Paced, colour: str, marker: str, on: Page) -> None
         yerr=point.uncertainty_uj / 1e3,
         fmt="none",
         ecolor=colour,
-        elinewidth=on.pt(0.7),
+        elinewidth=page.pt(0.7),
     )
-    axes.plot(point.reached_fps, point.above_idle_uj / 1e3, marker=marker, markersize=on.pt(3.6), **look)
+    axes.plot(point.reached_fps, point.above_idle_uj / 1e3, marker=marker, markersize=page.pt(3.6), **look)

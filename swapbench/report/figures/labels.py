@@ -16,10 +16,10 @@ Box = tuple[float, float, float, float]
 """left, bottom, right, top"""
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(box: Box, other: Box) -> float:
     """The area that two boxes share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
     return max(width, 0.0) * max(height, 0.0)
 
 
@@ -30,10 +30,17 @@ def label_boxes(
     lines: Sequence[Box],
     bounds: Box,
 ) -> tuple[Box, ...]:
-    """A box for each label, near its anchor (x, y, radius), inside `bounds` where it fits, over as little as possible.
+    """A box for each label, near its anchor, inside `bounds` where it fits, over as little as possible.
 
-    Greedy and deterministic: labels are placed in order, each at the candidate place that costs least. To cover an
-    earlier label costs most, then to cover an obstacle, to cross a line, to be far away. All in the same unit (pixels).
+    Greedy and deterministic: labels are placed in order, each at the candidate place that costs least. To
+    cover an earlier label costs most, then to cover an obstacle, to cross a line, to be far away.
+
+    Args:
+        anchors: (x, y, radius) of the point that each label belongs to, in pixels as everything here.
+        sizes: (width, height) of each label.
+        obstacles: What labels should not cover.
+        lines: What they should not cross.
+        bounds: The frame of the axes.
     """
     placed: list[Box] = []
     hidden, crossed = _as_array(obstacles), _as_array(lines)

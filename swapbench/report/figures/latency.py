@@ -1,7 +1,8 @@
-"""How long single runs take: the distribution of all timed runs of every file, with its median and its 90th percentile.
+"""How long single runs take: the distribution of all timed runs of every file, with its median and p90.
 
-A row a file, on one logarithmic axis a machine: the height of the shape is the share of runs in a bin (all shapes are
-equally high, as their peaks say nothing), the thick mark the median with its interval, the thin one the p90 estimate.
+A row a file, on one logarithmic axis a machine: the height of the shape is the share of runs in a bin (all
+shapes are equally high, as their peaks say nothing), the thick mark the median with its interval, the thin
+one the p90 estimate.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ BINS_A_DECADE = 80
 
 @dataclass(frozen=True, eq=False)
 class Distribution:
-    """All timed runs of one record, counted in bins of equal width on a logarithmic axis: `runs` between `edges_ns`."""
+    """All timed runs of a record, counted in bins that are equally wide on a logarithmic axis."""
 
     label: str
     machine: str
@@ -65,17 +66,17 @@ def distributions_of(
     rows: Sequence[Row], evidence: Evidence
 ) -> tuple[tuple[Distribution, ...], tuple[str, ...]]:
     """The rows of the figure, and the labels of records without timed runs or beyond what a page can show."""
-    found: list[Distribution] = []
+    distributions: list[Distribution] = []
     left_out: list[str] = []
     for row in rows:
         record = evidence.record(row)
         measured = record.speed if record else None
-        if not isinstance(measured, Speed) or row.speed is None or len(found) == ROWS_AT_MOST:
+        if not isinstance(measured, Speed) or row.speed is None or len(distributions) == ROWS_AT_MOST:
             left_out.append(row.label)
         else:
             runs_ns = np.array(measured.runs_ns, dtype=np.float64)
-            found.append(_distribution(row, row.speed, np.maximum(runs_ns, 1.0)))
-    return tuple(found), tuple(left_out)
+            distributions.append(_distribution(row, row.speed, np.maximum(runs_ns, 1.0)))
+    return tuple(distributions), tuple(left_out)
 
 
 def _distribution(
@@ -100,7 +101,7 @@ def _distribution(
     )
 
 
-def data_csv(found: Sequence[Distribution]) -> str:
+def data_csv(distributions: Sequence[Distribution]) -> str:
     """One line a bin that holds runs; what is known of the record is repeated in each."""
     names = (
         "label",
@@ -114,92 +115,105 @@ def data_csv(found: Sequence[Distribution]) -> str:
         "p90_ns",
     )
     lines = [
-        [*(getattr(one, name) for name in names), low, high, runs]
-        for one in found
-        for low, high, runs in zip(one.edges_ns[:-1], one.edges_ns[1:], one.runs, strict=True)
+        [*(getattr(distribution, name) for name in names), low, high, runs]
+        for distribution in distributions
+        for low, high, runs in zip(
+            distribution.edges_ns[:-1], distribution.edges_ns[1:], distribution.runs, strict=True
+        )
         if runs
     ]
     return table_csv([*names, "bin_low_ns", "bin_high_ns", "runs"], lines)
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table and its records."""
-    found, left_out = distributions_of(table.rows, evidence)
-    if not found:
+    distributions, left_out = distributions_of(table.rows, evidence)
+    if not distributions:
         return Drawing({}, "no record holds timed runs, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(found, on, left_out), data_csv(found), on, left_out)
+    return drawing(lambda: figure_of(distributions, page, left_out), data_csv(distributions), page, left_out)
 
 
-def figure_of(found: Sequence[Distribution], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `found` must not be empty."""
-    models = Looks.of(one.model for one in found)
-    machines = list(dict.fromkeys(one.machine for one in found))
-    names = {id(one): one.label + (f" {DAGGER}" if one.doubtful else "") for one in found}
-    left_in, longest = left_for(names.values(), on)
+def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `distributions`, of which there is at least one; call it inside `rc_context(page.rc)`."""
+    models = Looks.of(distribution.model for distribution in distributions)
+    machines = list(dict.fromkeys(distribution.machine for distribution in distributions))
+    names = {
+        id(distribution): distribution.label + (f" {DAGGER}" if distribution.doubtful else "")
+        for distribution in distributions
+    }
+    left_in, longest = left_for(names.values(), page)
     keys = [
         models.key(
             "Network",
-            lambda name, label: mark(on, label, marker="s", color=models.colour(name)),
+            lambda name, label: mark(page, label, marker="s", color=models.colour(name)),
         ),
         Key(
             "",
             (
                 mark(
-                    on,
+                    page,
                     "median, interval",
                     marker="|",
-                    markersize=on.pt(7),
+                    markersize=page.pt(7),
                     color="black",
-                    markeredgewidth=on.pt(1.6),
+                    markeredgewidth=page.pt(1.6),
                 ),
-                mark(on, "p90", marker=6, markersize=on.pt(4), color="black"),
+                mark(page, "p90", marker=6, markersize=page.pt(4), color="black"),
             ),
         ),
     ]
     notes = []
-    if any(one.p90_ns is None for one in found):
+    if any(distribution.p90_ns is None for distribution in distributions):
         notes.append("Without p90: too few runs to claim it.")
-    if any(one.doubtful for one in found):
+    if any(distribution.doubtful for distribution in distributions):
         notes.append("† doubtful record, see the table.")
     if left_out:
         many = "s" * (len(left_out) != 1)
         notes.append(
             f"Not drawn (no timed runs, or too many files): {len(left_out)} record{many}, see the table."
         )
-    members = {machine: [one for one in found if one.machine == machine] for machine in machines}
+    members = {
+        machine: [distribution for distribution in distributions if distribution.machine == machine]
+        for machine in machines
+    }
     figure, axes = sheet(
-        on,
-        [Panel(0.1 + 0.19 * len(members[one]), one if len(machines) > 1 else "") for one in machines],
+        page,
+        [Panel(0.1 + 0.19 * len(members[name]), name if len(machines) > 1 else "") for name in machines],
         keys,
         left_in=left_in,
         notes=notes,
     )
-    for one, machine in zip(axes, machines, strict=True):
+    for panel, machine in zip(axes, machines, strict=True):
         _panel(
-            one,
+            panel,
             members[machine],
-            [shortened(names[id(each)], longest) for each in members[machine]],
+            [shortened(names[id(member)], longest) for member in members[machine]],
             models,
-            on,
+            page,
         )
     return figure
 
 
-def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], models: Looks, on: Page) -> None:
+def _panel(
+    axes: Axes, distributions: Sequence[Distribution], names: Sequence[str], models: Looks, page: Page
+) -> None:
     axes.set_xscale("log")
-    low = min(one.edges_ns[0] for one in found) / 1e6
-    high = max(max(one.edges_ns[-1], one.p50_high_ns or 0.0) for one in found) / 1e6
+    low = min(distribution.edges_ns[0] for distribution in distributions) / 1e6
+    high = (
+        max(max(distribution.edges_ns[-1], distribution.p50_high_ns or 0.0) for distribution in distributions)
+        / 1e6
+    )
     margin = max((high / low) ** 0.03, 1.03)
     axes.set_xlim(low / margin, high * margin)
     log_axis(axes.xaxis, low / margin, high * margin)
-    axes.set_ylim(len(found) - 0.4, -0.6)
-    axes.set_yticks(range(len(found)), names)
+    axes.set_ylim(len(distributions) - 0.4, -0.6)
+    axes.set_yticks(range(len(distributions)), names)
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=True, axis="x", which="major")
-    axes.set_xlabel("Latency of one run, ms (log scale)", labelpad=on.pt(2))
-    for place, one in enumerate(found):
-        colour = models.colour(one.model)
-        edges, counts = np.array(one.edges_ns) / 1e6, np.array(one.runs, dtype=np.float64)
+    axes.set_xlabel("Latency of one run, ms (log scale)", labelpad=page.pt(2))
+    for place, distribution in enumerate(distributions):
+        colour = models.colour(distribution.model)
+        edges, counts = np.array(distribution.edges_ns) / 1e6, np.array(distribution.runs, dtype=np.float64)
         height = 0.8 * counts / counts.max()
         axes.fill_between(
             np.repeat(edges, 2)[1:-1],
@@ -207,20 +221,31 @@ def _panel(axes: Axes, found: Sequence[Distribution], names: Sequence[str], mode
             place + 0.4 - np.repeat(height, 2),
             facecolor=lighter(colour),
             edgecolor=colour,
-            linewidth=on.pt(0.5),
+            linewidth=page.pt(0.5),
             zorder=2,
         )
-        if one.p50_low_ns is not None and one.p50_high_ns is not None:
+        if distribution.p50_low_ns is not None and distribution.p50_high_ns is not None:
             axes.plot(
-                [one.p50_low_ns / 1e6, one.p50_high_ns / 1e6],
+                [distribution.p50_low_ns / 1e6, distribution.p50_high_ns / 1e6],
                 [place + 0.4] * 2,
                 color="black",
-                linewidth=on.pt(1.6),
+                linewidth=page.pt(1.6),
                 solid_capstyle="butt",
                 zorder=3,
             )
         axes.plot(
-            [one.p50_ns / 1e6] * 2, [place - 0.3, place + 0.4], color="black", linewidth=on.pt(1.4), zorder=3
+            [distribution.p50_ns / 1e6] * 2,
+            [place - 0.3, place + 0.4],
+            color="black",
+            linewidth=page.pt(1.4),
+            zorder=3,
         )
-        if one.p90_ns is not None:
-            axes.plot(one.p90_ns / 1e6, place + 0.4, marker=6, markersize=on.pt(3.6), color="black", zorder=3)
+        if distribution.p90_ns is not None:
+            axes.plot(
+                distribution.p90_ns / 1e6,
+                place + 0.4,
+                marker=6,
+                markersize=page.pt(3.6),
+                color="black",
+                zorder=3,
+            )

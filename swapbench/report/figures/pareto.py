@@ -1,4 +1,4 @@
-"""The Pareto figure: any two columns against each other, with intervals, the front, and how sure each of its files is of it.
+"""The Pareto figure: any two columns against each other, with intervals, the front, and how sure it is.
 
 A panel holds rows that may all be compared with each other in both columns (see report.rows.comparable).
 """
@@ -59,7 +59,11 @@ LIKELY = 0.25
 
 @dataclass(frozen=True)
 class Point:
-    """One row in the figure, numbers in the units in which the table keeps them. share_on_front: None where nothing was drawn."""
+    """One row in the figure, numbers in the units in which the table keeps them.
+
+    Attributes:
+        share_on_front: Of the bootstrap draws, 0..1; None where nothing was drawn.
+    """
 
     label: str
     machine: str
@@ -83,18 +87,22 @@ class Point:
 def points_of(
     rows: Sequence[Row], x: Column, y: Column, evidence: Evidence
 ) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """The points of the figure, and the labels of the rows that lack one of the two numbers. Raises what comparisons raises."""
+    """The points of the figure, and the labels of the rows that lack one of the two numbers.
+
+    Raises:
+        UserError: Neither more nor less of a column is better.
+    """
     points: list[Point] = []
     left_out: set[str] = set()
     for group in comparisons(rows, (x, y), evidence):
-        points += [_point(one, group.machine, group.data, x, y) for one in group.standings]
-        left_out |= {one.row.label for one in group.not_judged}
+        points += [_point(point, group.machine, group.data, x, y) for point in group.standings]
+        left_out |= {point.row.label for point in group.not_judged}
     return tuple(points), tuple(row.label for row in rows if row.label in left_out)
 
 
 def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) -> Point:
     row = standing.row
-    (x_low, x_high), (y_low, y_high) = (one.interval(row) or (None, None) for one in (x, y))
+    (x_low, x_high), (y_low, y_high) = (column.interval(row) or (None, None) for column in (x, y))
     return Point(
         label=row.label,
         machine=machine,
@@ -117,7 +125,7 @@ def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) ->
 
 
 def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
-    """The data of the figure: one line a point, nothing rounded, the numbers under the names that the table has for them."""
+    """The data of the figure: a line a point, nothing rounded, numbers named as in the table."""
     lines = []
     for point in points:
         line = {
@@ -137,18 +145,18 @@ def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
 def _names(column: Column) -> tuple[str, str, str]:
     """latency_p50_ns, latency_p50_low_ns, latency_p50_high_ns."""
     name = column.fields[0]
-    unit = next((one for one in ("_ns", "_bytes", "_uj") if name.endswith(one)), "")
+    unit = next((point for point in ("_ns", "_bytes", "_uj") if name.endswith(point)), "")
     stem = name.removesuffix(unit) if unit else name
     return name, f"{stem}_low{unit}", f"{stem}_high{unit}"
 
 
-def draw(table: Table, evidence: Evidence, on: Page, x: Column, y: Column) -> Drawing:
-    """The figure of a table. evidence: what the shares on the front are drawn from."""
+def draw(table: Table, evidence: Evidence, page: Page, x: Column, y: Column) -> Drawing:
+    """The figure of a table; the shares on the front are drawn from the evidence."""
     points, left_out = points_of(table.rows, x, y, evidence)
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
         return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(points, on, x, y, left_out), points_csv(points, x, y), on, left_out)
+    return drawing(lambda: figure_of(points, page, x, y, left_out), points_csv(points, x, y), page, left_out)
 
 
 def _small(column: Column) -> str:
@@ -157,40 +165,42 @@ def _small(column: Column) -> str:
 
 
 def figure_of(
-    points: Sequence[Point], on: Page, x: Column, y: Column, left_out: Sequence[str] = ()
+    points: Sequence[Point], page: Page, x: Column, y: Column, left_out: Sequence[str] = ()
 ) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     groups = list(dict.fromkeys((point.machine, point.data) for point in points))
-    a_row = 2 if on.wide and len(groups) > 1 else 1
-    height_in = 3.2 if on.wide and a_row == 1 else 2.1
-    below_in = 0.5 if "\n" in _axis_title(x, points, on.width_in / on.scale / a_row - 0.6, on, "x") else 0.4
+    a_row = 2 if page.wide and len(groups) > 1 else 1
+    height_in = 3.2 if page.wide and a_row == 1 else 2.1
+    below_in = (
+        0.5 if "\n" in _axis_title(x, points, page.width_in / page.scale / a_row - 0.6, page, "x") else 0.4
+    )
     panels = [
-        Panel(height_in, _panel_title(one, groups) if len(groups) > 1 else "", below_in) for one in groups
+        Panel(height_in, _panel_title(group, groups) if len(groups) > 1 else "", below_in) for group in groups
     ]
     notes = []
     if any(point.share_on_front is not None for point in points):
         notes.append("Per cent: share of bootstrap draws with the file on the front.")
-    if any(point.doubtful for one in groups for point in labelled(_of(points, one), on)):
+    if any(point.doubtful for group in groups for point in labelled(_of(points, group), page)):
         notes.append("† doubtful record, see the table.")
-    if any(len(_of(points, one)) > BARS_AT_MOST for one in groups):
+    if any(len(_of(points, group)) > BARS_AT_MOST for group in groups):
         notes.append("Intervals of the front only; the data file has all.")
     if left_out:
         many = "s" * (len(left_out) != 1)
         lacking = f"no {_small(x)} or no {_small(y)}"
         notes.append(f"Not drawn ({lacking}): {len(left_out)} record{many}, see the table.")
-    y_title = _axis_title(y, points, height_in, on)
+    y_title = _axis_title(y, points, height_in, page)
     shown = _Shown.of(points)
     figure, axes = sheet(
-        on,
+        page,
         panels,
-        _keys(points, shown, on, x, y),
+        _keys(points, shown, page, x, y),
         left_in=0.62 if "\n" in y_title else 0.5,
         a_row=a_row,
         notes=notes,
         simulated=_simulated(points, x, y),
     )
-    for one, group in zip(axes, groups, strict=True):
-        _panel(one, _of(points, group), shown, y_title, on, x, y)
+    for panel, group in zip(axes, groups, strict=True):
+        _panel(panel, _of(points, group), shown, y_title, page, x, y)
     return figure
 
 
@@ -199,7 +209,7 @@ def _of(points: Sequence[Point], group: tuple[str, str]) -> list[Point]:
 
 
 def _simulated(points: Sequence[Point], x: Column, y: Column) -> bool:
-    accuracy = any("accuracy" in one.parts for one in (x, y))
+    accuracy = any("accuracy" in column.parts for column in (x, y))
     return accuracy and any(point.data_simulated for point in points)
 
 
@@ -217,7 +227,7 @@ Ends = tuple[float, float, float]
 def _ends(point: Point, column: Column, which: str) -> Ends:
     value = getattr(point, which)
     low, high = getattr(point, f"{which}_low"), getattr(point, f"{which}_high")
-    shown = (value if one is None else one for one in (value, low, high))
+    shown = (value if point is None else point for point in (value, low, high))
     value, low, high = map(column.shown, shown)
     return value, min(low, value), max(high, value)
 
@@ -226,10 +236,10 @@ def _is_log(column: Column, points: Sequence[Point], which: str) -> bool:
     return column.quantity != "share" and all(_ends(point, column, which)[1] > 0 for point in points)
 
 
-def _axis_title(column: Column, points: Sequence[Point], room_in: float, on: Page, which: str = "y") -> str:
+def _axis_title(column: Column, points: Sequence[Point], room_in: float, page: Page, which: str = "y") -> str:
     scale = "log scale; " if _is_log(column, points, which) else ""
     title = f"{column.heading} ({scale}{column.better} is better)"
-    if len(title) <= characters(on.inch(room_in), on, 6.4):
+    if len(title) <= characters(page.inch(room_in), page, 6.4):
         return title
     return f"{column.heading}\n({scale}{column.better} is better)"
 
@@ -246,8 +256,8 @@ class _Shown:
     def of(cls, points: Sequence[Point]) -> _Shown:
         """Networks on a front are served first with colours.
 
-        The marker's area grows with the square root of the file size: sizes differ too much for a linear scale. Markers of a
-        crowd are smaller, and where all files are of one size it says nothing.
+        The marker's area grows with the square root of the file size: sizes differ too much for a linear
+        scale. Markers of a crowd are smaller, and where all files have the same size it says nothing.
         """
         sizes = {point.file_bytes for point in points}
         largest = max((size or 0 for size in sizes), default=0) or 1
@@ -265,25 +275,26 @@ class _Shown:
 
 
 def _panel(
-    axes: Axes, points: Sequence[Point], shown: _Shown, y_title: str, on: Page, x: Column, y: Column
+    axes: Axes, points: Sequence[Point], shown: _Shown, y_title: str, page: Page, x: Column, y: Column
 ) -> None:
     _limits(axes, "x", x, points)
     _limits(axes, "y", y, points)
     keep_on_page(axes)
     axes.set_xlabel(
-        _axis_title(x, points, axes.get_position().width * on.width_in / on.scale, on, "x"), labelpad=on.pt(2)
+        _axis_title(x, points, axes.get_position().width * page.width_in / page.scale, page, "x"),
+        labelpad=page.pt(2),
     )
-    axes.set_ylabel(y_title, labelpad=on.pt(2))
+    axes.set_ylabel(y_title, labelpad=page.pt(2))
     axes.grid(visible=True, which="major")
     if len(points) > 1:
-        _front_line(axes, points, on, x, y)
-    _draw_points(axes, points, shown, on, x, y)
-    _draw_labels(axes, points, shown, on, x, y)
+        _front_line(axes, points, page, x, y)
+    _draw_points(axes, points, shown, page, x, y)
+    _draw_labels(axes, points, shown, page, x, y)
 
 
 def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
     ends = [_ends(point, column, which) for point in points]
-    low, high = min(one[1] for one in ends), max(one[2] for one in ends)
+    low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
     axis, set_limits = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
     if _is_log(column, points, which):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
@@ -303,12 +314,16 @@ def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> 
 def _front(points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
     """The points of the front from the best in x to the best in y."""
     sign = 1 if x.better == "lower" else -1
-    found = {(x.shown(point.x), y.shown(point.y)) for point in points if point.on_front}
-    return sorted(found, key=lambda one: (sign * one[0], one[1]))
+    corners = {(x.shown(point.x), y.shown(point.y)) for point in points if point.on_front}
+    return sorted(corners, key=lambda corner: (sign * corner[0], corner[1]))
 
 
 def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[tuple[float, float]]:
-    """The border of what the front dominates: between two of its points only the worse of both values is reached for sure."""
+    """The border of what the front dominates.
+
+    Between two points of the front only the worse of both values is reached for sure, so the border is a
+    staircase.
+    """
     front = _front(points, x, y)
     x_worst = axes.get_xlim()[1 if x.better == "lower" else 0]
     y_worst = axes.get_ylim()[1 if y.better == "lower" else 0]
@@ -318,19 +333,26 @@ def _corners(axes: Axes, points: Sequence[Point], x: Column, y: Column) -> list[
     return [*corners, (x_worst, front[-1][1])]
 
 
-def _front_line(axes: Axes, points: Sequence[Point], on: Page, x: Column, y: Column) -> None:
+def _front_line(axes: Axes, points: Sequence[Point], page: Page, x: Column, y: Column) -> None:
     corners = _corners(axes, points, x, y)
     axes.plot(
-        [one[0] for one in corners],
-        [one[1] for one in corners],
+        [corner[0] for corner in corners],
+        [corner[1] for corner in corners],
         color=GREY,
-        linewidth=on.pt(0.8),
+        linewidth=page.pt(0.8),
         zorder=1.5,
     )
 
 
-def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
-    """Points that look alike in one go, the largest first, so that no small one hides below them; the front on top."""
+def _bars(ends: Sequence[Ends]) -> list[list[float]]:
+    """Lengths of error bars below and above each value."""
+    return [[value - low for value, low, _ in ends], [high - value for value, _, high in ends]]
+
+
+def _draw_points(
+    axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
+) -> None:
+    """Points that look alike in one go, the largest first, which would hide others; the front on top."""
     models, runtimes = shown.models, shown.runtimes
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
     for point in points:
@@ -342,24 +364,24 @@ def _draw_points(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
         xs, ys = ([_ends(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
         if is_front or len(points) <= BARS_AT_MOST:
             axes.errorbar(
-                [one[0] for one in xs],
-                [one[0] for one in ys],
-                xerr=[[one[0] - one[1] for one in xs], [one[2] - one[0] for one in xs]],
-                yerr=[[one[0] - one[1] for one in ys], [one[2] - one[0] for one in ys]],
+                [value for value, _, _ in xs],
+                [value for value, _, _ in ys],
+                xerr=_bars(xs),
+                yerr=_bars(ys),
                 fmt="none",
                 ecolor=colour,
-                elinewidth=on.pt(0.8 if is_front else 0.6),
+                elinewidth=page.pt(0.8 if is_front else 0.6),
                 zorder=2 + is_front / 2,
             )
         axes.plot(
-            [one[0] for one in xs],
-            [one[0] for one in ys],
+            [value for value, _, _ in xs],
+            [value for value, _, _ in ys],
             linestyle="none",
             marker=runtimes.marker(runtime),
-            markersize=on.pt(-size),
+            markersize=page.pt(-size),
             clip_on=False,
             zorder=3 + is_front / 2,
-            **face(colour, precision, on),
+            **face(colour, precision, page),
         )
 
 
@@ -372,9 +394,9 @@ def label_text(point: Point) -> str:
     return f"{shortened(point.label, 36)}{f' {DAGGER}' if point.doubtful else ''}{share}"
 
 
-def labelled(points: Sequence[Point], on: Page) -> list[Point]:
-    """The points that get a name: the front from left to right, then those that are often on it; all where there are few."""
-    most = LABELLED_AT_MOST * (2 if on.wide else 1)
+def labelled(points: Sequence[Point], page: Page) -> list[Point]:
+    """The points that get a name: the front from left to right, then those often on it; all of a few."""
+    most = LABELLED_AT_MOST * (2 if page.wide else 1)
     if len(points) <= LABELLED_AT_MOST // 2:
         return list(points)
     front = sorted(
@@ -387,10 +409,12 @@ def labelled(points: Sequence[Point], on: Page) -> list[Point]:
     return [*front, *likely][:most]
 
 
-def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> None:
+def _draw_labels(
+    axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
+) -> None:
     """Names where they hide nothing."""
-    named = labelled(points, on)
-    pixels = axes.figure.dpi / 72 * on.scale
+    named = labelled(points, page)
+    pixels = axes.figure.dpi / 72 * page.scale
 
     def at(shown_x: float, shown_y: float) -> tuple[float, float]:
         found = axes.transData.transform((shown_x, shown_y))
@@ -410,7 +434,7 @@ def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
         ]
     frame = axes.get_window_extent()
     bounds = (frame.x0 + 2 * pixels, frame.y0 + 2 * pixels, frame.x1, frame.y1)
-    corners = [at(*one) for one in _corners(axes, points, x, y)]
+    corners = [at(*point) for point in _corners(axes, points, x, y)]
     for (from_x, from_y), (to_x, to_y) in itertools.pairwise(corners):
         lines.append(
             (
@@ -421,13 +445,13 @@ def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
             )
         )
     # A halo would turn the text of an SVG into outlines; a box keeps it text.
-    paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3 * on.scale}
+    paper = {"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 0.3 * page.scale}
     texts = [
         axes.text(
             0,
             0,
             label_text(point),
-            fontsize=on.pt(6),
+            fontsize=page.pt(6),
             color="black" if point.on_front else "0.4",
             zorder=2.9,
             bbox=paper,
@@ -449,50 +473,50 @@ def _draw_labels(axes: Axes, points: Sequence[Point], shown: _Shown, on: Page, x
         near_x, near_y = min(max(here_x, box[0]), box[2]), min(max(here_y, box[1]), box[3])
         if math.hypot(near_x - here_x, near_y - here_y) > radius + 3 * pixels:
             ends = axes.transData.inverted().transform([(here_x, here_y), (near_x, near_y)])
-            axes.plot(ends[:, 0], ends[:, 1], color="0.5", linewidth=on.pt(0.4), zorder=1.8)
+            axes.plot(ends[:, 0], ends[:, 1], color="0.5", linewidth=page.pt(0.4), zorder=1.8)
 
 
 # ---- Legends ----
 
 
-def _keys(points: Sequence[Point], shown: _Shown, on: Page, x: Column, y: Column) -> list[Key]:
+def _keys(points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column) -> list[Key]:
     models, runtimes = shown.models, shown.runtimes
     keys = [
         models.key(
             "Network",
-            lambda name, label: mark(on, label, marker="o", **face(models.colour(name), "fp32", on)),
+            lambda name, label: mark(page, label, marker="o", **face(models.colour(name), "fp32", page)),
         ),
         runtimes.key(
             "File, runtime",
-            lambda name, label: mark(on, label, marker=runtimes.marker(name), **face(GREY, "fp32", on)),
+            lambda name, label: mark(page, label, marker=runtimes.marker(name), **face(GREY, "fp32", page)),
         ),
     ]
     precisions = [name for name in PRECISIONS if any(point.precision == name for point in points)]
     keys.append(
-        Key("Precision", tuple(mark(on, name, marker="o", **face(GREY, name, on)) for name in precisions))
+        Key("Precision", tuple(mark(page, name, marker="o", **face(GREY, name, page)) for name in precisions))
     )
     sizes = sorted({point.file_bytes for point in points if point.file_bytes is not None})
     if len(sizes) > 1:
         ends = dict.fromkeys((sizes[0], sizes[-1]))
-        disks = [mark(on, units.size(one, 2), marker="o", **face(GREY, "int8", on)) for one in ends]
-        for disk, one in zip(disks, ends, strict=True):
-            disk.set(markersize=on.pt(shown.diameter_pt[one]))
+        disks = [mark(page, units.size(size, 2), marker="o", **face(GREY, "int8", page)) for size in ends]
+        for disk, point in zip(disks, ends, strict=True):
+            disk.set(markersize=page.pt(shown.diameter_pt[point]))
         keys.append(Key("File size", tuple(disks)))
     last = []
     if len(points) > len({(point.machine, point.data) for point in points}):
-        last.append(mark(on, "Pareto front", linestyle="-", color=GREY, linewidth=on.pt(0.8)))
+        last.append(mark(page, "Pareto front", linestyle="-", color=GREY, linewidth=page.pt(0.8)))
     if not all(point.on_front for point in points):
         last += [
-            mark(on, "on the front", marker="o", **face("#000000", "fp32", on)),
-            mark(on, "dominated", marker="o", **face(lighter("#000000"), "fp32", on)),
+            mark(page, "on the front", marker="o", **face("#000000", "fp32", page)),
+            mark(page, "dominated", marker="o", **face(lighter("#000000"), "fp32", page)),
         ]
     if any(column.low is not None for column in (x, y)):
         bar = {
             "linestyle": "-",
             "color": GREY,
-            "linewidth": on.pt(0.6),
+            "linewidth": page.pt(0.6),
             "marker": "|",
-            "markersize": on.pt(5),
+            "markersize": page.pt(5),
         }
-        last.append(mark(on, "interval", **bar))
+        last.append(mark(page, "interval", **bar))
     return [*keys, Key("", tuple(last))]

@@ -1,15 +1,18 @@
-"""The history of a pruning search: fitness of all candidates over the generations, and below it what they cost.
+"""The history of a pruning search: fitness of all candidates by generation, and below it their cost.
 
-The history is a CSV with a header and a line a candidate, in any order, as a pruning search writes it beside its checkpoint:
+The history is a CSV with a header and a line a candidate, in any order, as a pruning search writes it beside
+its checkpoint:
 
     generation   whole number from 0
     fitness      lower is better; empty, nan or inf where the candidate has none
-    cost         what the budget limits, a number (optional); or a column `macs`, `params` or `latency_ns`, which names the unit
+    cost         what the budget limits, a number (optional); or a column `macs`, `params` or `latency_ns`,
+                 which names the unit
     cost_unit    its unit in words, the same in every line (optional)
     candidate    its name (optional)
     best         true | false: whether it was the best so far when it was judged (optional)
 
-Other columns are ignored. Without `best`, the first candidate with a fitness below all before it is the best so far.
+Other columns are ignored. Without `best`, the first candidate with a fitness below all before it is the best
+so far.
 """
 
 from __future__ import annotations
@@ -48,7 +51,16 @@ _TRUE, _FALSE = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no", 
 
 @dataclass(frozen=True)
 class Candidate:
-    """One candidate of the search. cost: None where the file names none; fitness: None where it could not be evaluated."""
+    """One candidate of the search.
+
+    Attributes:
+        generation: From 0.
+        candidate: Its name, "" where it has none.
+        cost: In `cost_unit`; None where the file names none.
+        cost_unit: For example "MACs".
+        fitness: Lower is better; None where it could not be evaluated.
+        best: Whether it was the best so far when it was judged.
+    """
 
     generation: int
     candidate: str
@@ -59,7 +71,11 @@ class Candidate:
 
 
 def read_history(path: Path) -> tuple[Candidate, ...]:
-    """The candidates of a search by generation, in the order of the file within each. Raises UserError with file and line."""
+    """Read the candidates of a search, by generation, in the order of the file within each.
+
+    Raises:
+        UserError: The file cannot be read, or a line of it; the message names the line.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as text:
             reader = csv.DictReader(text)
@@ -68,18 +84,18 @@ def read_history(path: Path) -> tuple[Candidate, ...]:
             for needed in ("generation", "fitness"):
                 if needed not in names:
                     raise UserError(f"{path} has no column {needed}", remedy=f"Its header should be {FORMAT}")
-            found = [_candidate(line, f"{path} line {reader.line_num}") for line in reader]
+            candidates = [_candidate(line, f"{path} line {reader.line_num}") for line in reader]
     except FileNotFoundError:
         raise UserError(f"there is no search history {path}") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the search history {path}: {error}") from error
-    if not found:
+    if not candidates:
         raise UserError(f"{path} holds no candidate", remedy=f"A line each, under the header {FORMAT}")
-    unit = {one.cost_unit for one in found if one.cost is not None}
+    unit = {candidate.cost_unit for candidate in candidates if candidate.cost is not None}
     if len(unit) > 1:
         raise UserError(f"{path} gives costs in several units: {', '.join(sorted(unit))}")
-    found.sort(key=lambda one: one.generation)
-    return tuple(found) if "best" in names else _with_best(found)
+    candidates.sort(key=lambda candidate: candidate.generation)
+    return tuple(candidates) if "best" in names else _with_best(candidates)
 
 
 def _candidate(line: Mapping[str, str | None], where: str) -> Candidate:
@@ -90,7 +106,7 @@ def _candidate(line: Mapping[str, str | None], where: str) -> Candidate:
     cost, unit = (text("cost"), text("cost_unit")) if text("cost") else (costs or [("", "")])[0]
     generation = _number(text("generation"), f"{where}: generation")
     if generation is None or generation < 0 or generation != int(generation):
-        raise UserError(f"{where}: generation {text('generation')!r} is no whole number from 0")
+        raise UserError(f"{where}: generation {text('generation')!r} is not a whole number from 0 up")
     best = text("best").lower()
     if best not in _TRUE | _FALSE:
         raise UserError(f"{where}: best is {best!r}", remedy="Write true or false")
@@ -110,62 +126,85 @@ def _number(text: str, where: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"{where} {text!r} is no number") from None
+        raise UserError(f"{where} {text!r} is not a number") from None
     return value if math.isfinite(value) else None
 
 
-def _with_best(found: Sequence[Candidate]) -> tuple[Candidate, ...]:
+def _with_best(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     marked, lowest = [], math.inf
-    for one in found:
-        better = one.fitness is not None and one.fitness < lowest
-        lowest = one.fitness if better and one.fitness is not None else lowest
-        marked.append(Candidate(one.generation, one.candidate, one.cost, one.cost_unit, one.fitness, better))
+    for candidate in candidates:
+        better = candidate.fitness is not None and candidate.fitness < lowest
+        lowest = candidate.fitness if better and candidate.fitness is not None else lowest
+        marked.append(
+            Candidate(
+                candidate.generation,
+                candidate.candidate,
+                candidate.cost,
+                candidate.cost_unit,
+                candidate.fitness,
+                better,
+            )
+        )
     return tuple(marked)
 
 
-def draw(path: Path | None, on: Page) -> Drawing:
+def draw(path: Path | None, page: Page) -> Drawing:
     """The figure of a history."""
     if path is None:
         return Drawing({}, f"no search history was given (a CSV: {FORMAT})")
-    found = read_history(path)
-    failed = tuple(one.candidate or f"generation {one.generation}" for one in found if one.fitness is None)
-    if len(failed) == len(found):
+    candidates = read_history(path)
+    failed = tuple(
+        candidate.candidate or f"generation {candidate.generation}"
+        for candidate in candidates
+        if candidate.fitness is None
+    )
+    if len(failed) == len(candidates):
         return Drawing({}, "no candidate of the search has a fitness, so there is nothing to draw", failed)
-    return drawing(lambda: figure_of(found, on), as_csv(found), on, failed)
+    return drawing(lambda: figure_of(candidates, page), as_csv(candidates), page, failed)
 
 
-def figure_of(found: Sequence[Candidate], on: Page) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `found` must hold a fitness."""
-    with_cost = any(one.cost is not None for one in found)
+def figure_of(candidates: Sequence[Candidate], page: Page) -> Figure:
+    """Draw `candidates`, at least one of which has a fitness; call it inside `rc_context(page.rc)`."""
+    with_cost = any(candidate.cost is not None for candidate in candidates)
     keys = [
         Key(
             "",
             (
-                mark(on, "candidate", marker=".", color="0.6", markersize=on.pt(4)),
-                mark(on, "best so far", marker="D", linestyle="-", color=COLOURS[0], markersize=on.pt(3)),
+                mark(page, "candidate", marker=".", color="0.6", markersize=page.pt(4)),
+                mark(page, "best so far", marker="D", linestyle="-", color=COLOURS[0], markersize=page.pt(3)),
             ),
         )
     ]
-    failed = sum(one.fitness is None for one in found)
+    failed = sum(candidate.fitness is None for candidate in candidates)
     notes = [f"{failed} candidate{'s' * (failed != 1)} without a fitness."] if failed else []
     panels = [Panel(1.5, below_in=0.12 if with_cost else 0.4)] + [Panel(1.1)] * with_cost
-    figure, axes = sheet(on, panels, keys, left_in=0.7, notes=notes)
-    last = max(one.generation for one in found)
-    for one in axes:
-        one.set_xlim(-0.04 * max(last, 1) - 0.2, 1.04 * max(last, 1) + 0.2)
-        plain_axis(one.xaxis, most=8)
-        one.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
-        one.grid(visible=True, which="major")
-    axes[-1].set_xlabel("Generation", labelpad=on.pt(2))
-    _scatter(axes[0], [(one.generation, one.fitness, one.best) for one in found], last, on)
-    axes[0].set_ylabel("Fitness\n(lower is better)", labelpad=on.pt(2))
+    figure, axes = sheet(page, panels, keys, left_in=0.7, notes=notes)
+    last = max(candidate.generation for candidate in candidates)
+    for panel in axes:
+        panel.set_xlim(-0.04 * max(last, 1) - 0.2, 1.04 * max(last, 1) + 0.2)
+        plain_axis(panel.xaxis, most=8)
+        panel.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[call-arg]
+        panel.grid(visible=True, which="major")
+    axes[-1].set_xlabel("Generation", labelpad=page.pt(2))
+    _scatter(
+        axes[0],
+        [(candidate.generation, candidate.fitness, candidate.best) for candidate in candidates],
+        last,
+        page,
+    )
+    axes[0].set_ylabel("Fitness\n(lower is better)", labelpad=page.pt(2))
     axes[0].margins(y=0.1)
     plain_axis(axes[0].yaxis, negative=True)
     if with_cost:
         axes[0].tick_params(axis="x", labelbottom=False)
-        costs = [one.cost for one in found if one.cost is not None]
-        per, unit = _cost_unit(costs, next((one.cost_unit for one in found if one.cost is not None), ""))
-        scaled = [(one.generation, None if one.cost is None else one.cost / per, one.best) for one in found]
+        costs = [candidate.cost for candidate in candidates if candidate.cost is not None]
+        per, unit = _cost_unit(
+            costs, next((candidate.cost_unit for candidate in candidates if candidate.cost is not None), "")
+        )
+        scaled = [
+            (candidate.generation, None if candidate.cost is None else candidate.cost / per, candidate.best)
+            for candidate in candidates
+        ]
         if min(costs) > 0 and max(costs) / min(costs) > 5:
             ends = (min(costs) / per / 1.2, max(costs) / per * 1.2)
             axes[1].set_yscale("log")
@@ -174,8 +213,8 @@ def figure_of(found: Sequence[Candidate], on: Page) -> Figure:
         else:
             axes[1].margins(y=0.1)
             plain_axis(axes[1].yaxis, most=4, negative=min(costs) < 0)
-        _scatter(axes[1], scaled, last, on)
-        axes[1].set_ylabel(f"Cost, {unit}" if unit else "Cost", labelpad=on.pt(2))
+        _scatter(axes[1], scaled, last, page)
+        axes[1].set_ylabel(f"Cost, {unit}" if unit else "Cost", labelpad=page.pt(2))
     return figure
 
 
@@ -190,34 +229,37 @@ def _cost_unit(costs: Sequence[float], unit: str) -> tuple[float, str]:
     return 1.0, unit
 
 
-def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last: int, on: Page) -> None:
+def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last: int, page: Page) -> None:
     known = [(x, y, best) for x, y, best in points if y is not None]
     axes.plot(
         [x for x, _, _ in known],
         [y for _, y, _ in known],
         linestyle="none",
         marker=".",
-        markersize=on.pt(2.5),
+        markersize=page.pt(2.5),
         color="0.6",
         zorder=2,
     )
-    kept = [(x, y) for x, y, best in known if best]
-    if kept:
-        ends = {**dict(kept), last: kept[-1][1]}  # what the search held at the end of each generation
+    best_points = [(x, y) for x, y, best in known if best]
+    if best_points:
+        ends = {
+            **dict(best_points),
+            last: best_points[-1][1],
+        }  # what the search held at the end of each generation
         axes.plot(
             list(ends),
             list(ends.values()),
             drawstyle="steps-post",
             color=COLOURS[0],
-            linewidth=on.pt(1.0),
+            linewidth=page.pt(1.0),
             zorder=3,
         )
         axes.plot(
-            [x for x, _ in kept],
-            [y for _, y in kept],
+            [x for x, _ in best_points],
+            [y for _, y in best_points],
             linestyle="none",
             marker="D",
-            markersize=on.pt(3),
+            markersize=page.pt(3),
             color=COLOURS[0],
             zorder=3,
         )

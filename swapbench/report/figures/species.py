@@ -1,7 +1,7 @@
 """APCER of every attack species before and after quantisation, each with its interval.
 
-A block for each network, format and runtime (and data, where they differ); in it a line for each species with one point a
-precision, so that a species that the smaller file lets through more often is seen at once.
+A block for each network, format and runtime (and data, where they differ); in it a line for each species with
+a point for each precision, so that a species that the smaller file accepts more often is seen at once.
 """
 
 from __future__ import annotations
@@ -85,30 +85,30 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
                 model=row.model,
                 precision=row.precision,
                 species=name,
-                apcer=one.rate,
-                apcer_low=one.interval.low,
-                apcer_high=one.interval.high,
-                errors=one.errors,
-                trials=one.trials,
+                apcer=errors.rate,
+                apcer_low=errors.interval.low,
+                apcer_high=errors.interval.high,
+                errors=errors.errors,
+                trials=errors.trials,
                 data_simulated=bool(row.data_simulated),
             )
-            for name, one in sorted(species.items())
+            for name, errors in sorted(species.items())
         ]
     return tuple(points), tuple(left_out)
 
 
-def draw(table: Table, on: Page) -> Drawing:
+def draw(table: Table, page: Page) -> Drawing:
     """The figure of a table."""
     points, left_out = points_of(table.rows)
     if not points:
         return Drawing({}, "no record has an APCER by attack species, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(points, on, left_out), as_csv(points), on, left_out)
+    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
 
 
-def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `points` must not be empty."""
+def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     precisions = [name for name in PRECISION_MARKERS if any(point.precision == name for point in points)]
-    left_in, longest = left_for((point.species for point in points), on)
+    left_in, longest = left_for((point.species for point in points), page)
     places: dict[tuple[str, str], int] = {}
     for block in dict.fromkeys(point.block for point in points):
         places[block, ""] = len(places)
@@ -118,7 +118,7 @@ def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] 
         Key(
             "",
             tuple(
-                mark(on, name, marker=PRECISION_MARKERS[name], markersize=on.pt(4), **_look(name, on))
+                mark(page, name, marker=PRECISION_MARKERS[name], markersize=page.pt(4), **_look(name, page))
                 for name in precisions
             ),
         )
@@ -128,7 +128,7 @@ def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] 
         many = "s" * (len(left_out) != 1)
         notes.append(f"Not drawn (no APCER, or too many lines): {len(left_out)} record{many}, see the table.")
     figure, (axes,) = sheet(
-        on,
+        page,
         [Panel(0.05 + 0.19 * len(places))],
         keys,
         left_in=left_in,
@@ -145,14 +145,14 @@ def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] 
     axes.set_xlim(-0.02 * max(high, 1), 1.05 * max(high, 1))
     plain_axis(axes.xaxis, most=6)
     axes.grid(visible=True, axis="x", which="major")
-    axes.set_xlabel("APCER, % (lower is better)", labelpad=on.pt(2))
+    axes.set_xlabel("APCER, % (lower is better)", labelpad=page.pt(2))
     for (block, species), place in places.items():
         if not species:
             axes.text(
                 0.012,
                 place + 0.1,
-                shortened(block, characters(on.width_in - on.inch(left_in + 0.1), on, 7.6)),
-                fontsize=on.pt(6.5),
+                shortened(block, characters(page.width_in - page.inch(left_in + 0.1), page, 7.6)),
+                fontsize=page.pt(6.5),
                 fontweight="bold",
                 ha="left",
                 va="center",
@@ -169,19 +169,19 @@ def figure_of(points: Sequence[SpeciesPoint], on: Page, left_out: Sequence[str] 
                 [100 * max(point.apcer_high - point.apcer, 0.0)],
             ],
             fmt=PRECISION_MARKERS.get(point.precision, "D"),
-            markersize=on.pt(3.2),
+            markersize=page.pt(3.2),
             ecolor=_COLOUR_OF.get(point.precision, COLOURS[4]),
-            elinewidth=on.pt(0.7),
+            elinewidth=page.pt(0.7),
             clip_on=False,
-            **_look(point.precision, on),
+            **_look(point.precision, page),
         )
     return figure
 
 
-def _look(precision: str, on: Page) -> dict[str, Any]:
+def _look(precision: str, page: Page) -> dict[str, Any]:
     colour = _COLOUR_OF.get(precision, COLOURS[4])
     return {
         "color": colour,
         "markerfacecolor": colour if precision == "fp32" else "white",
-        "markeredgewidth": on.pt(0.8),
+        "markeredgewidth": page.pt(0.8),
     }

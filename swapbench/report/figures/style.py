@@ -1,8 +1,8 @@
-"""How every figure looks: sizes, colours, markers, the sheet with its panels, legends and notes, and the files that come of it.
+"""How every figure looks: sizes, colours, markers; the sheet with its panels, legends and notes; its files.
 
-Sizes are those of a paper in inches and points; the screen style is the same layout magnified. Colours are safe for
-colour-blind readers, and whatever colour tells is told by a marker, a fill or a line style too. The same data give the same
-bytes: no time, no version and no random name goes into a file.
+Sizes are those of a paper in inches and points; the screen style is the same layout magnified. Colours are
+safe for colour-blind readers, and whatever colour tells is told by a marker, a fill or a line style too. The
+same data give the same bytes: no time, no version and no random name goes into a file.
 """
 
 from __future__ import annotations
@@ -99,14 +99,18 @@ class Page:
 
 
 PAGES: Mapping[str, Mapping[str, Page]] = {
-    # One column of a two-column paper is 88.9 mm, both with the gap 181.9 mm. A slide of 16:9 is 13.33 in wide.
+    # One column of a two-column paper is 88.9 mm, both with the gap 181.9 mm; a slide of 16:9 is 13.33 in.
     "paper": {"column": Page(3.5, 1.0, 300), "page": Page(7.16, 1.0, 300)},
     "screen": {"column": Page(6.67, 1.9, 150), "page": Page(13.33, 1.9, 150)},
 }
 
 
-def page(style: str, width: str) -> Page:
-    """The page of a style and a width. Raises UnknownName."""
+def page_of(style: str, width: str) -> Page:
+    """The page of a style and a width.
+
+    Raises:
+        UnknownName: There is no such style or width.
+    """
     if style not in PAGES:
         raise UnknownName("figure style", style, PAGES)
     if width not in PAGES[style]:
@@ -119,7 +123,11 @@ def page(style: str, width: str) -> Page:
 
 @dataclass(frozen=True)
 class Panel:
-    """Room for one pair of axes, in inches of the paper style. below_in: room for its ticks and its axis label."""
+    """Room for one pair of axes, in inches of the paper style.
+
+    Attributes:
+        below_in: Room for its ticks and its axis label.
+    """
 
     height_in: float
     title: str = ""
@@ -135,7 +143,7 @@ class Key:
 
 
 def sheet(
-    on: Page,
+    page: Page,
     panels: Sequence[Panel],
     keys: Sequence[Key] = (),
     *,
@@ -145,64 +153,74 @@ def sheet(
     notes: Sequence[str] = (),
     simulated: bool = False,
 ) -> tuple[Figure, tuple[Axes, ...]]:
-    """An empty figure of the page's width: what must be said of simulated data, the panels, the legends, the notes.
+    """An empty figure as wide as the page and as high as its parts need.
 
-    Its height is what these need. a_row: how many panels stand side by side; those of a row are equally high. All lengths are in inches of the paper style. Call it inside rc_context(on.rc).
+    Call it inside rc_context(page.rc).
+
+    Args:
+        page: Lengths below are in inches of its paper style.
+        panels: Those of one row are equally high.
+        keys: The legends, below the panels.
+        left_in: Room left of each pair of axes.
+        right_in: Room right of it.
+        a_row: How many panels stand side by side.
+        notes: Sentences at the foot.
+        simulated: Whether the warning about simulated data stands at the head.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    # Text is measured at the resolution that it is drawn at: at fewer dots its width is rounded, and legends would touch.
-    figure = Figure(figsize=(on.width_in, 1.0), dpi=on.dots_per_inch)
+    # Text is measured at the resolution that it is drawn at: at fewer dots legends would touch.
+    figure = Figure(figsize=(page.width_in, 1.0), dpi=page.dots_per_inch)
     FigureCanvasAgg(figure)
-    legends = [_legend(figure, on, key) for key in keys if key.entries]
-    legends_in = _flow(figure, on, legends, 0.0)
-    lines = [line for note in notes for line in _wrapped(note, on)]
-    notes_in = on.inch(0.1 * len(lines) + 0.05 * bool(lines))
-    top_in = on.inch(0.08 + 0.15 * simulated)
+    legends = [_legend(figure, page, key) for key in keys if key.entries]
+    legends_in = _flow(figure, page, legends, 0.0)
+    lines = [line for note in notes for line in _wrapped(note, page)]
+    notes_in = page.inch(0.1 * len(lines) + 0.05 * bool(lines))
+    top_in = page.inch(0.08 + 0.15 * simulated)
     rows = [panels[start : start + a_row] for start in range(0, len(panels), a_row)]
-    panels_in = sum(on.inch(row[0].height_in + row[0].below_in + _title_in(row[0])) for row in rows)
+    panels_in = sum(page.inch(row[0].height_in + row[0].below_in + _title_in(row[0])) for row in rows)
     height_in = top_in + panels_in + legends_in + notes_in
-    figure.set_size_inches(on.width_in, height_in)
-    _flow(figure, on, legends, legends_in + notes_in)
-    left, right = on.inch(left_in), on.inch(right_in)
+    figure.set_size_inches(page.width_in, height_in)
+    _flow(figure, page, legends, legends_in + notes_in)
+    left, right = page.inch(left_in), page.inch(right_in)
     if simulated:
         figure.text(
-            min(left, on.inch(0.5)) / on.width_in,
-            1 - on.inch(0.05) / height_in,
+            min(left, page.inch(0.5)) / page.width_in,
+            1 - page.inch(0.05) / height_in,
             SIMULATED,
-            fontsize=on.pt(7),
+            fontsize=page.pt(7),
             fontweight="bold",
             va="top",
             ha="left",
         )
     for number, line in enumerate(reversed(lines)):
         figure.text(
-            on.inch(0.08) / on.width_in,
-            on.inch(0.05 + 0.1 * number) / height_in,
+            page.inch(0.08) / page.width_in,
+            page.inch(0.05 + 0.1 * number) / height_in,
             line,
-            fontsize=on.pt(5.5),
+            fontsize=page.pt(5.5),
             color="0.35",
         )
     axes = []
-    cell_in = on.width_in / a_row
+    cell_in = page.width_in / a_row
     edge_in = height_in - top_in
     for row in rows:
-        edge_in -= on.inch(_title_in(row[0]) + row[0].height_in)
-        for place, one in enumerate(row):
+        edge_in -= page.inch(_title_in(row[0]) + row[0].height_in)
+        for place, panel in enumerate(row):
             box = (
-                (place * cell_in + left) / on.width_in,
+                (place * cell_in + left) / page.width_in,
                 edge_in / height_in,
-                (cell_in - left - right) / on.width_in,
-                on.inch(one.height_in) / height_in,
+                (cell_in - left - right) / page.width_in,
+                page.inch(panel.height_in) / height_in,
             )
             axes.append(figure.add_axes(box))
-            if one.title:
-                title = shortened(one.title, characters(cell_in - left - right, on, 6.5))
-                axes[-1].set_title(title, fontsize=on.pt(6.5), loc="left", pad=on.pt(3))
+            if panel.title:
+                title = shortened(panel.title, characters(cell_in - left - right, page, 6.5))
+                axes[-1].set_title(title, fontsize=page.pt(6.5), loc="left", pad=page.pt(3))
             axes[-1].spines[["top", "right"]].set_visible(False)
             axes[-1].set_axisbelow(True)
-        edge_in -= on.inch(row[0].below_in)
+        edge_in -= page.inch(row[0].below_in)
     return figure, tuple(axes)
 
 
@@ -210,13 +228,13 @@ def _title_in(panel: Panel) -> float:
     return 0.16 if panel.title else 0.0
 
 
-def characters(width_in: float, on: Page, size_pt: float) -> int:
-    """How many characters of the paper's size fit into a width: names and sentences in this font take 0.56 of it a letter."""
-    return int(width_in * 72 / (on.pt(size_pt) * LETTER))
+def characters(width_in: float, page: Page, size_pt: float) -> int:
+    """How many characters of a size fit into a width; in this font a letter is 0.56 of the size wide."""
+    return int(width_in * 72 / (page.pt(size_pt) * LETTER))
 
 
-def _wrapped(note: str, on: Page) -> list[str]:
-    return textwrap.wrap(note, characters(on.width_in - on.inch(0.16), on, 5.5), break_on_hyphens=False)
+def _wrapped(note: str, page: Page) -> list[str]:
+    return textwrap.wrap(note, characters(page.width_in - page.inch(0.16), page, 5.5), break_on_hyphens=False)
 
 
 def shortened(text: str, longest: int) -> str:
@@ -228,20 +246,22 @@ def shortened(text: str, longest: int) -> str:
 
 
 def left_for(
-    names: Iterable[str], on: Page, size_pt: float = 6.5, least_in: float = 0.5
+    names: Iterable[str], page: Page, size_pt: float = 6.5, least_in: float = 0.5
 ) -> tuple[float, int]:
-    """Room at the left for names beside an axis, in inches of the paper style, and how many letters of a name fit in it.
+    """Room at the left for names beside an axis, and how many letters of a name fit in it.
+
+    The room is in inches of the paper style.
 
     At most half of the width.
     """
     longest = max((len(name) for name in names), default=0)
     letter_in = 0.6 * size_pt / 72  # room for the widest names, which have no letter to spare at the edge
-    most = int((0.5 * on.width_in / on.scale - 0.15) / letter_in)
+    most = int((0.5 * page.width_in / page.scale - 0.15) / letter_in)
     return max(least_in, min(longest, most) * letter_in + 0.15), most
 
 
-def _legend(figure: Figure, on: Page, key: Key) -> Legend:
-    """One under the other below a title, while there are few; else in as many columns as the page has room for."""
+def _legend(figure: Figure, page: Page, key: Key) -> Legend:
+    """Entries below each other under a title while they are few; else in as many columns as fit."""
     below = bool(key.title) and len(key.entries) < 8
     for columns in range(1 if below else len(key.entries), 0, -1):
         legend = figure.legend(
@@ -250,8 +270,8 @@ def _legend(figure: Figure, on: Page, key: Key) -> Legend:
             ncols=columns,
             loc="upper left",
             frameon=False,
-            fontsize=on.pt(6),
-            title_fontsize=on.pt(6.5),
+            fontsize=page.pt(6),
+            title_fontsize=page.pt(6.5),
             alignment="left",
             handletextpad=0.5,
             columnspacing=1.2,
@@ -259,28 +279,30 @@ def _legend(figure: Figure, on: Page, key: Key) -> Legend:
             labelspacing=0.4,
             handlelength=1.8,
         )
-        if columns == 1 or legend.get_window_extent().width / figure.dpi < on.width_in - on.inch(0.12):
+        if columns == 1 or legend.get_window_extent().width / figure.dpi < page.width_in - page.inch(0.12):
             break
         legend.remove()
     return legend
 
 
-def _flow(figure: Figure, on: Page, legends: Sequence[Legend], top_in: float) -> float:
-    """Set legends side by side from the left, in as many lines as they need; the height they take, in inches."""
+def _flow(figure: Figure, page: Page, legends: Sequence[Legend], top_in: float) -> float:
+    """Set legends side by side from the left, in as many lines as needed; their height in inches."""
     if not legends:
         return 0.0
     height_in = figure.get_size_inches()[1]
-    left_in = x_in = on.inch(0.06)
+    left_in = x_in = page.inch(0.06)
     line_top_in, line_height_in = top_in, 0.0
     for legend in legends:
         extent = legend.get_window_extent()
         wide_in, high_in = extent.width / figure.dpi, extent.height / figure.dpi
-        if x_in > left_in and x_in + wide_in > on.width_in - on.inch(0.04):
-            x_in, line_top_in, line_height_in = left_in, line_top_in - line_height_in - on.inch(0.03), 0.0
-        legend.set_bbox_to_anchor((x_in / on.width_in, line_top_in / height_in), transform=figure.transFigure)
-        x_in += wide_in + on.inch(0.07)
+        if x_in > left_in and x_in + wide_in > page.width_in - page.inch(0.04):
+            x_in, line_top_in, line_height_in = left_in, line_top_in - line_height_in - page.inch(0.03), 0.0
+        legend.set_bbox_to_anchor(
+            (x_in / page.width_in, line_top_in / height_in), transform=figure.transFigure
+        )
+        x_in += wide_in + page.inch(0.07)
         line_height_in = max(line_height_in, high_in)
-    return top_in - line_top_in + line_height_in + on.inch(0.06)
+    return top_in - line_top_in + line_height_in + page.inch(0.06)
 
 
 # ---- Colours and markers ----
@@ -295,11 +317,11 @@ class Looks:
 
     @classmethod
     def of(cls, names: Iterable[str], first: Iterable[str] = ()) -> Looks:
-        """Colours in alphabetical order; where there are too many names, those of `first` are served first."""
+        """Colours in alphabetical order; of too many names, those of `first` come first."""
         every, wanted = sorted(set(names)), set(first)
         if len(every) > len(COLOURS):
-            served = sorted(sorted(every, key=lambda one: (one not in wanted, one))[: len(COLOURS)])
-            return cls(tuple(served), tuple(one for one in every if one not in served))
+            served = sorted(sorted(every, key=lambda name: (name not in wanted, name))[: len(COLOURS)])
+            return cls(tuple(served), tuple(name for name in every if name not in served))
         return cls(tuple(every))
 
     def colour(self, name: str) -> str:
@@ -318,9 +340,9 @@ class Looks:
         return Key(title, tuple(entries))
 
 
-def face(colour: str, precision: str, on: Page) -> dict[str, Any]:
+def face(colour: str, precision: str, page: Page) -> dict[str, Any]:
     """Precision as fill: full, half, open. Open means white, so that no line shows through."""
-    fill, width = PRECISIONS.get(precision, "none"), on.pt(0.9)
+    fill, width = PRECISIONS.get(precision, "none"), page.pt(0.9)
     if fill == "none":
         return {"markeredgecolor": colour, "markerfacecolor": "white", "markeredgewidth": width}
     return {"color": colour, "fillstyle": fill, "markerfacecoloralt": "white", "markeredgewidth": width}
@@ -332,11 +354,11 @@ def lighter(colour: str) -> str:
     return "#" + "".join(f"{(channel + 255) // 2:02x}" for channel in channels)
 
 
-def mark(on: Page, label: str, **look: Any) -> Artist:
+def mark(page: Page, label: str, **look: Any) -> Artist:
     """An entry of a legend: a marker or a line with its name."""
     from matplotlib.lines import Line2D
 
-    drawn: dict[str, Any] = {"linestyle": "none", "markersize": on.pt(4.5)} | look
+    drawn: dict[str, Any] = {"linestyle": "none", "markersize": page.pt(4.5)} | look
     return Line2D([], [], label=label, **drawn)
 
 
@@ -359,7 +381,7 @@ def log_axis(axis: Any, low: float, high: float) -> None:
 
 
 def plain_axis(axis: Any, *, most: int = 5, negative: bool = False) -> None:
-    """Ticks of a linear axis at round numbers, plain digits; no tick below zero where nothing can be negative."""
+    """Ticks of a linear axis at round numbers, plain digits; none below zero where nothing is negative."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]))
@@ -369,7 +391,7 @@ def plain_axis(axis: Any, *, most: int = 5, negative: bool = False) -> None:
 
 
 def keep_on_page(axes: Axes) -> None:
-    """Drop the ticks of the x axis whose labels would be cut off at the edge of the page. Call it with final limits."""
+    """Drop the ticks of the x axis whose labels the edge of the page would cut; call it with final limits."""
     low, high = sorted(axes.get_xlim())
     edge = axes.figure.bbox.x1
     labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
@@ -384,7 +406,10 @@ def keep_on_page(axes: Axes) -> None:
 class Drawing:
     """The files of a figure by suffix (png, svg, pdf, csv); empty with a reason when nothing can be drawn.
 
-    left_out: the labels of the rows that are not in it.
+    Attributes:
+        files: Suffix -> content.
+        reason: Why there are none.
+        left_out: Labels of the rows that are not in the figure.
     """
 
     files: Mapping[str, bytes]
@@ -392,24 +417,24 @@ class Drawing:
     left_out: tuple[str, ...] = ()
 
 
-def drawing(build: Callable[[], Figure], data: str, on: Page, left_out: Sequence[str] = ()) -> Drawing:
-    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV. build: draws it, called inside rc_context."""
+def drawing(build: Callable[[], Figure], data: str, page: Page, left_out: Sequence[str] = ()) -> Drawing:
+    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV; `build` draws it."""
     from matplotlib import rc_context
 
     files = {"csv": data.encode()}
     # Without these, matplotlib writes the time and its version into the files.
     silent = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-    with rc_context(on.rc):
+    with rc_context(page.rc):
         figure = build()
         for suffix, metadata in silent.items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=on.dots_per_inch, metadata=metadata)
+            figure.savefig(buffer, format=suffix, dpi=page.dots_per_inch, metadata=metadata)
             files[suffix] = buffer.getvalue()
     return Drawing(files, "", tuple(left_out))
 
 
 def as_csv(points: Sequence[Any]) -> str:
-    """The data of a figure: one line a point, the fields of its dataclass, nothing rounded, empty where there is no number."""
+    """The data of a figure: a line a point, the fields of its dataclass, nothing rounded, empty for None."""
     names = [field.name for field in fields(points[0])]
     return table_csv(names, ([getattr(point, name) for name in names] for point in points))
 

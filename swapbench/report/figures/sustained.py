@@ -1,4 +1,4 @@
-"""Sustained runs: latency over minutes, and below it the temperature, with the moments at which the device began to throttle."""
+"""Sustained runs: latency over minutes, below it the temperature, and when the device began to throttle."""
 
 from __future__ import annotations
 
@@ -68,139 +68,146 @@ def moments_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Moment, .
             Moment(
                 label=row.label,
                 machine=row.machine,
-                start_s=one.start_s,
-                p50_ns=one.p50_ns,
-                p90_ns=one.p90_ns,
-                runs=one.runs,
-                temperature_c=one.temperature_c,
-                thermal_status=one.thermal_status,
+                start_s=moment.start_s,
+                p50_ns=moment.p50_ns,
+                p90_ns=moment.p90_ns,
+                runs=moment.runs,
+                temperature_c=moment.temperature_c,
+                thermal_status=moment.thermal_status,
             )
-            for one in sustained.points
+            for moment in sustained.points
         ]
     return tuple(moments), tuple(left_out)
 
 
-def draw(table: Table, evidence: Evidence, on: Page) -> Drawing:
+def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     """The figure of a table and its records."""
     moments, left_out = moments_of(table.rows, evidence)
     if not moments:
         return Drawing({}, "no record holds a sustained run, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(moments, on, left_out), as_csv(moments), on, left_out)
+    return drawing(lambda: figure_of(moments, page, left_out), as_csv(moments), page, left_out)
 
 
 def rises(moments: Sequence[Moment]) -> list[tuple[Moment, int]]:
     """The moments of one record at which the thermal status rose, each with the status that it rose to."""
-    found, before = [], 0
-    for one in moments:
-        if one.thermal_status is not None:
-            if one.thermal_status > before:
-                found.append((one, one.thermal_status))
-            before = one.thermal_status
-    return found
+    risen: list[tuple[Moment, int]] = []
+    before = 0
+    for moment in moments:
+        if moment.thermal_status is not None:
+            if moment.thermal_status > before:
+                risen.append((moment, moment.thermal_status))
+            before = moment.thermal_status
+    return risen
 
 
-def figure_of(moments: Sequence[Moment], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `moments` must not be empty."""
-    files = Looks.of(one.label for one in moments)
-    warm = any(one.temperature_c is not None for one in moments)
+def figure_of(moments: Sequence[Moment], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `moments`, of which there is at least one; call it inside `rc_context(page.rc)`."""
+    files = Looks.of(moment.label for moment in moments)
+    warm = any(moment.temperature_c is not None for moment in moments)
     last = [
-        mark(on, "median", linestyle="-", color=GREY, linewidth=on.pt(1.1)),
-        mark(on, "p90", linestyle=LINES[1], color=GREY, linewidth=on.pt(0.7)),
+        mark(page, "median", linestyle="-", color=GREY, linewidth=page.pt(1.1)),
+        mark(page, "p90", linestyle=LINES[1], color=GREY, linewidth=page.pt(0.7)),
     ]
     keys = [
         files.key(
             "File",
             lambda name, label: mark(
-                on,
+                page,
                 label,
                 linestyle="-",
-                linewidth=on.pt(1.1),
+                linewidth=page.pt(1.1),
                 marker=files.marker(name),
-                markersize=on.pt(3),
+                markersize=page.pt(3),
                 color=files.colour(name),
             ),
         ),
         Key("", tuple(last)),
     ]
     notes = [] if warm else ["The device gave no temperature."]
-    if any(rises([one for one in moments if one.label == label]) for label in files.names):
+    if any(rises([moment for moment in moments if moment.label == label]) for label in files.names):
         notes.append("Words above the curves: the thermal status, when it rose.")
     if left_out:
         many = "s" * (len(left_out) != 1)
         notes.append(f"Not drawn (no sustained run, or too many files): {len(left_out)} record{many}.")
     panels = [Panel(1.5, below_in=0.12 if warm else 0.4)] + [Panel(0.9)] * warm
-    figure, axes = sheet(on, panels, keys, notes=notes)
-    end_min = max(one.start_s for one in moments) / 60 or 1.0
-    for one in axes:
-        one.set_xlim(-0.03 * end_min, 1.05 * end_min)
-        plain_axis(one.xaxis, most=7)
-        one.grid(visible=True, which="major")
+    figure, axes = sheet(page, panels, keys, notes=notes)
+    end_min = max(moment.start_s for moment in moments) / 60 or 1.0
+    for panel in axes:
+        panel.set_xlim(-0.03 * end_min, 1.05 * end_min)
+        plain_axis(panel.xaxis, most=7)
+        panel.grid(visible=True, which="major")
     if warm:
         axes[0].tick_params(axis="x", labelbottom=False)
-    axes[-1].set_xlabel("Time since the start, minutes", labelpad=on.pt(2))
-    _latencies(axes[0], moments, files, on)
+    axes[-1].set_xlabel("Time since the start, minutes", labelpad=page.pt(2))
+    _latencies(axes[0], moments, files, page)
     if warm:
-        _temperatures(axes[1], moments, files, on)
+        _temperatures(axes[1], moments, files, page)
     return figure
 
 
-def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) -> None:
-    highest = max(one.p90_ns for one in moments) / 1e6
-    throttled = [label for label in files.names if rises([one for one in moments if one.label == label])]
+def _latencies(axes: Axes, moments: Sequence[Moment], files: Looks, page: Page) -> None:
+    highest = max(moment.p90_ns for moment in moments) / 1e6
+    throttled = [
+        label for label in files.names if rises([moment for moment in moments if moment.label == label])
+    ]
     curves = 1 - 0.09 * len(throttled)  # the share of the height that is not words
     axes.set_ylim(0, 1.08 * highest / curves)
     plain_axis(axes.yaxis)
-    axes.set_ylabel("Latency, ms", labelpad=on.pt(2))
+    axes.set_ylabel("Latency, ms", labelpad=page.pt(2))
     for label in files.names:
-        mine = [one for one in moments if one.label == label]
-        minutes = [one.start_s / 60 for one in mine]
+        own = [moment for moment in moments if moment.label == label]
+        minutes = [moment.start_s / 60 for moment in own]
         look: dict[str, Any] = {"color": files.colour(label)}
         axes.plot(
             minutes,
-            [one.p50_ns / 1e6 for one in mine],
+            [moment.p50_ns / 1e6 for moment in own],
             marker=files.marker(label),
-            markersize=on.pt(2.6),
-            linewidth=on.pt(1.1),
+            markersize=page.pt(2.6),
+            linewidth=page.pt(1.1),
             **look,
         )
         axes.plot(
-            minutes, [one.p90_ns / 1e6 for one in mine], linestyle=LINES[1], linewidth=on.pt(0.7), **look
+            minutes,
+            [moment.p90_ns / 1e6 for moment in own],
+            linestyle=LINES[1],
+            linewidth=page.pt(0.7),
+            **look,
         )
     for number, label in enumerate(throttled):
         up = 1 - 0.09 * (number + 0.5)
-        for one, status in rises([one for one in moments if one.label == label]):
-            late = one.start_s > 0.8 * max(one.start_s for one in moments)
+        for moment, status in rises([moment for moment in moments if moment.label == label]):
+            late = moment.start_s > 0.8 * max(moment.start_s for moment in moments)
             axes.plot(
-                one.start_s / 60,
+                moment.start_s / 60,
                 up,
                 marker=files.marker(label),
-                markersize=on.pt(3),
+                markersize=page.pt(3),
                 color=files.colour(label),
                 transform=axes.get_xaxis_transform(),
             )
             axes.annotate(
                 STATUS[status],
-                (one.start_s / 60, up),
+                (moment.start_s / 60, up),
                 xycoords=axes.get_xaxis_transform(),
-                xytext=(on.pt(-3 if late else 3), 0),
+                xytext=(page.pt(-3 if late else 3), 0),
                 textcoords="offset points",
-                fontsize=on.pt(5.5),
+                fontsize=page.pt(5.5),
                 ha="right" if late else "left",
                 va="center",
             )
 
 
-def _temperatures(axes: Axes, moments: Sequence[Moment], files: Looks, on: Page) -> None:
-    axes.set_ylabel("Temperature, °C", labelpad=on.pt(2))
+def _temperatures(axes: Axes, moments: Sequence[Moment], files: Looks, page: Page) -> None:
+    axes.set_ylabel("Temperature, °C", labelpad=page.pt(2))
     plain_axis(axes.yaxis, most=4, negative=True)
     for label in files.names:
-        mine = [one for one in moments if one.label == label]
+        own = [moment for moment in moments if moment.label == label]
         axes.plot(
-            [one.start_s / 60 for one in mine],
-            [math.nan if one.temperature_c is None else one.temperature_c for one in mine],
+            [moment.start_s / 60 for moment in own],
+            [math.nan if moment.temperature_c is None else moment.temperature_c for moment in own],
             color=files.colour(label),
             marker=files.marker(label),
-            markersize=on.pt(2.6),
-            linewidth=on.pt(1.1),
+            markersize=page.pt(2.6),
+            linewidth=page.pt(1.1),
         )
     axes.margins(y=0.12)

@@ -1,7 +1,8 @@
 """Speed, weight, accuracy and power of every file relative to its reference, as parallel coordinates.
 
-Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1 is the reference
-itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many lack it.
+Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1
+is the reference itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many
+lack it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ LINES_AT_MOST = 24
 
 @dataclass(frozen=True)
 class Line:
-    """How many times better than its reference a file is in each quantity; None where it or the reference lacks it."""
+    """How many times better than its reference a file is in each quantity; None where either lacks it."""
 
     label: str
     panel: str
@@ -93,36 +94,38 @@ def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     return tuple(lines), tuple(left_out)
 
 
-def draw(table: Table, on: Page) -> Drawing:
+def draw(table: Table, page: Page) -> Drawing:
     """The figure of a table."""
     lines, left_out = lines_of(table.rows)
     if not any(getattr(line, name) is not None for line in lines for name in QUANTITIES):
         reason = "no record has a reference to be compared with, so there is nothing to draw"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(lines, on, left_out), as_csv(lines), on, left_out)
+    return drawing(lambda: figure_of(lines, page, left_out), as_csv(lines), page, left_out)
 
 
-def figure_of(lines: Sequence[Line], on: Page, left_out: Sequence[str] = ()) -> Figure:
-    """The figure itself; call it inside `rc_context(on.rc)`. `lines` must not be empty."""
+def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -> Figure:
+    """Draw `lines`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(line.model for line in lines)
     panels = list(dict.fromkeys(line.panel for line in lines))
     precisions = [name for name in PRECISION_LINES if any(line.precision == name for line in lines)]
     keys = [
         models.key(
             "Network",
-            lambda _, label: mark(on, label, linestyle="-", linewidth=on.pt(1.2), color=models.colour(_)),
+            lambda name, label: mark(
+                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
+            ),
         ),
         Key(
             "Precision",
             tuple(
                 mark(
-                    on,
+                    page,
                     name,
                     linestyle=PRECISION_LINES[name],
                     marker=PRECISION_MARKERS[name],
                     color=GREY,
-                    linewidth=on.pt(1.0),
-                    markersize=on.pt(3.5),
+                    linewidth=page.pt(1.0),
+                    markersize=page.pt(3.5),
                     markerfacecolor=GREY if name == "fp32" else "white",
                 )
                 for name in precisions
@@ -144,21 +147,21 @@ def figure_of(lines: Sequence[Line], on: Page, left_out: Sequence[str] = ()) -> 
     ]
     ends = (min([*values, 0.8]) / 1.15, max([*values, 1.25]) * 1.15)
     figure, axes = sheet(
-        on,
-        [Panel(1.7 if on.wide else 1.5, name, below_in=0.36) for name in panels],
+        page,
+        [Panel(1.7 if page.wide else 1.5, name, below_in=0.36) for name in panels],
         keys,
         left_in=0.42 if ends[0] > 0.01 else 0.6,
         right_in=0.12,
-        a_row=2 if on.wide and len(panels) > 1 else 1,
+        a_row=2 if page.wide and len(panels) > 1 else 1,
         notes=notes,
         simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
     )
-    for one, name in zip(axes, panels, strict=True):
-        _panel(one, [line for line in lines if line.panel == name], models, ends, on)
+    for panel, name in zip(axes, panels, strict=True):
+        _panel(panel, [line for line in lines if line.panel == name], models, ends, page)
     return figure
 
 
-def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, float], on: Page) -> None:
+def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, float], page: Page) -> None:
     from matplotlib.ticker import FuncFormatter
 
     places = range(len(QUANTITIES))
@@ -168,12 +171,12 @@ def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, 
     log_axis(axes.yaxis, *ends)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.spines["bottom"].set_visible(False)
-    axes.axhline(1, color=GREY, linewidth=on.pt(0.6), zorder=1)
+    axes.axhline(1, color=GREY, linewidth=page.pt(0.6), zorder=1)
     lacking = {name: sum(getattr(line, name) is None for line in lines) for name in QUANTITIES}
     for place, name in zip(places, QUANTITIES, strict=True):
         nothing = lacking[name] == len(lines)
         axes.axvline(
-            place, color="0.75", linewidth=on.pt(0.6), linestyle=(0, (2, 2)) if nothing else "-", zorder=0.5
+            place, color="0.75", linewidth=page.pt(0.6), linestyle=(0, (2, 2)) if nothing else "-", zorder=0.5
         )
         if nothing:
             axes.text(
@@ -183,7 +186,7 @@ def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, 
                 rotation=90,
                 ha="center",
                 va="center",
-                fontsize=on.pt(6),
+                fontsize=page.pt(6),
                 color="0.35",
                 bbox={"facecolor": "white", "linewidth": 0, "pad": 1.0},
             )
@@ -191,7 +194,7 @@ def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, 
         TITLES[name] + (f"\nn/a: {lacking[name]} of {len(lines)}" if 0 < lacking[name] < len(lines) else "")
         for name in QUANTITIES
     ]
-    axes.set_xticks(list(places), titles, fontsize=on.pt(6))
+    axes.set_xticks(list(places), titles, fontsize=page.pt(6))
     axes.tick_params(axis="x", length=0)
     # Lines that lie on each other are set side by side at the axes, by less than the width of a marker.
     for number, line in enumerate(lines):
@@ -202,10 +205,10 @@ def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, 
             [math.nan if value is None else value for value in values],
             color=models.colour(line.model),
             linestyle=PRECISION_LINES.get(line.precision, "-"),
-            linewidth=on.pt(1.0),
+            linewidth=page.pt(1.0),
             marker=PRECISION_MARKERS.get(line.precision, "o"),
-            markersize=on.pt(3.2),
+            markersize=page.pt(3.2),
             markerfacecolor="white" if line.precision != "fp32" else models.colour(line.model),
-            markeredgewidth=on.pt(0.8),
+            markeredgewidth=page.pt(0.8),
             zorder=2,
         )
