@@ -10,8 +10,8 @@ stands the ratio of the fastest tenth of all steps, which other work on the mach
 status is 1 where both are below the limit.
 
 --terms measures a step (of the fastest tenth) with each term of distillation on its own, all of them at once,
-and the teacher itself, whose outputs are kept on disk: a ResNet-18 with a map, with random weights, since time
-does not depend on them. Frames are noise.
+and the teacher itself, whose outputs are kept on disk: a ResNet-18 with a map, with random weights, as
+time does not depend on them. Frames are noise.
 """
 
 from __future__ import annotations

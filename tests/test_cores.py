@@ -24,7 +24,7 @@ INFO: count=161 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=29
 INFO: Running benchmark for at least 50 iterations and at least 1 seconds \
 but terminate if exceeding 150 seconds.
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
-"""  # noqa: E501 - as the tool prints it
+"""
 
 
 def candidate(tool: BenchmarkModel | None = None) -> Candidate:

@@ -606,7 +606,7 @@ INFO: Running benchmark for at least 50 iterations and at least 1 seconds \
 but terminate if exceeding 150 seconds.
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
 END
-"""  # noqa: E501 - as the tool prints it
+"""
 """A program that says what TFLite's says, without its work."""
 
 

@@ -230,8 +230,8 @@ def test_the_cable_is_pulled_once_for_all_files_and_what_was_done_before_it_came
     said = capsys.readouterr().err
     assert said.count("Unplug the cable") == 1
     assert (
-        "failed: energy of d.onnx: the cable of emulated-x86 was plugged in again too early. Measure again, and"
-        in said
+        "failed: energy of d.onnx: the cable of emulated-x86 was plugged in again too early. "
+        "Measure again, and" in said
     )
     assert left_running(plugged) == []
 

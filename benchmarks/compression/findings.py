@@ -290,16 +290,16 @@ def questions(by_name: dict[str, Arm]) -> str:
 def rank(folder: Path) -> str:
     rows = {row.recipe: row for row in read([folder]).rows}
     lines, fitness, losses, aucs = [], [], [], []
-    for number, structure in enumerate(ranked_rows(HISTORY)):
-        row = rows[f"rank{number}-40M"]
-        card = read_card(KEPT / "trainings" / "rank" / f"{UNPRUNED}.rank{number}-40M.toml")
+    for place, structure in enumerate(ranked_rows(HISTORY)):
+        row = rows[f"rank{place}-40M"]
+        card = read_card(KEPT / "trainings" / "rank" / f"{UNPRUNED}.rank{place}-40M.toml")
         assert card.training is not None
         fitness.append(float(structure["fitness"]))
         losses.append(card.training.dev_results["loss"])
         aucs.append(number(row, "auc"))
         lines.append(
             (
-                str(number),
+                str(place),
                 f"{fitness[-1]:.4f}",
                 f"{losses[-1]:.4f}",
                 percent(number(row, "acer")),

@@ -1,4 +1,4 @@
-"""Whether an artifact decides worse than its reference on a dataset, and on which species: paired error rates.
+"""Whether an artifact decides worse than its reference, and on which species: paired error rates.
 
 A quantised model may keep its EER and yet fail on one attack species. So every species is compared in pairs,
 presentation by presentation, at the reference's frozen threshold and at each artifact's own, which a

@@ -73,8 +73,8 @@ def chosen(views: Sequence[Draws], numbers: NDArray[np.intp], rows: NDArray[np.i
 def memory_format(device: torch.device) -> torch.memory_format:
     """The layout of images in memory that convolutions on a device take: channels last where that is safe.
 
-    On CPUs with AVX2 and without AVX-512, PyTorch 2.13 (its oneDNN) writes beyond its buffers in the backward pass
-    of channels-last convolutions whose channels are not a multiple of 8, and the process dies sooner or later.
+    On CPUs with AVX2 and without AVX-512, PyTorch 2.13 (its oneDNN) writes beyond its buffers in the backward
+    pass of channels-last convolutions with certain numbers of channels (4, for one), and the process dies.
     """
     if device.type == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
         return torch.contiguous_format
