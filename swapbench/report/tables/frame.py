@@ -44,7 +44,7 @@ def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str,
 
 
 def to_frame(table: Table, columns: str | Sequence[str] = ()) -> DataFrame:
-    """`flat_rows` as a DataFrame, one line a record.
+    """`flat_rows` as a DataFrame, one line a record; a number that does not exist is NA.
 
     Raises:
         EnvironmentFailed: pandas is not installed.
@@ -54,4 +54,4 @@ def to_frame(table: Table, columns: str | Sequence[str] = ()) -> DataFrame:
         from pandas import DataFrame
     except ImportError:
         raise EnvironmentFailed("a data frame needs pandas", remedy="pip install pandas") from None
-    return DataFrame(flat_rows(table, columns))
+    return DataFrame(flat_rows(table, columns)).convert_dtypes()

@@ -28,10 +28,7 @@ tbody + tbody th[scope=rowgroup] { padding-top: .8em; }
 
 
 def as_html(view: View) -> str:
-    """The view as a document of its own; the `table` and what follows it may stand in any other."""
-    header = "".join(f'<th scope="col"{_kind(one)}>{_escaped(one.heading)}</th>' for one in view.columns)
-    remarks = list(view.remarks)
-    notice = f"<strong>{_escaped(remarks.pop(0))}</strong> " if view.data_simulated else ""
+    """The view as a document of its own."""
     lines = [
         "<!doctype html>",
         '<html lang="en">',
@@ -42,6 +39,19 @@ def as_html(view: View) -> str:
         f"<style>\n{_STYLE}\n</style>",
         "</head>",
         "<body>",
+        as_fragment(view),
+        "</body>",
+        "</html>",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_fragment(view: View) -> str:
+    """The table of the view with its notes, to stand in any other document: a notebook, for one."""
+    header = "".join(f'<th scope="col"{_kind(one)}>{_escaped(one.heading)}</th>' for one in view.columns)
+    remarks = list(view.remarks)
+    notice = f"<strong>{_escaped(remarks.pop(0))}</strong> " if view.data_simulated else ""
+    lines = [
         "<table>",
         f"<caption>{notice}{_escaped(view.caption)}</caption>",
         f"<thead>\n<tr>{header}</tr>\n</thead>",
@@ -56,7 +66,7 @@ def as_html(view: View) -> str:
             f'<li id="note-{number}">{_escaped(text)}</li>' for number, text in enumerate(view.notes, 1)
         )
         lines.append(f"<p>Why a number is missing:</p>\n<ol>\n{items}\n</ol>")
-    return "\n".join([*lines, "</body>", "</html>"]) + "\n"
+    return "\n".join(lines)
 
 
 def _escaped(text: str) -> str:
