@@ -2,8 +2,8 @@
 
     python tests/test_golden_fronts.py
 
-makes the file again. Its first cases are worked out by hand; the others are drawn with a fixed seed, and their fronts are
-found pair by pair from the definition, by neither of the two implementations.
+makes the file again. Its first cases are worked out by hand; the others are drawn with a fixed seed, and
+their fronts are found pair by pair from the definition, by neither of the two implementations.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import made_records as made
 import pytest
@@ -27,11 +27,15 @@ from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, Conditi
 from swapbench.report.rows.summary import summary
 from swapbench.report.tables.table import table_of
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 GOLDEN = Path(__file__).parent / "golden" / "fronts.json"
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"] if GOLDEN.is_file() else []
 HEAD = (
-    "Made by python tests/test_golden_fronts.py. Rows have a value in x and y (null: missing) and conditions; front: "
-    "rows that no comparable row dominates; lines: the front of each set of rows that may all be compared, best x first."
+    "Made by python tests/test_golden_fronts.py. Rows have conditions and a value in x and y (null: missing). "
+    "front: rows that no comparable row dominates; lines: the front of each set of rows that may all be "
+    "compared, best x first."
 )
 SETUP = ["machine", "version"]
 NUMBERS = {"frame_rate": (15, 30), "threads": (1, 2)}
@@ -58,9 +62,9 @@ def case(
     *,
     x: str = "lower",
     y: str = "lower",
-    asked: list[str] = SETUP,
+    asked: Sequence[str] = SETUP,
 ) -> dict[str, Any]:
-    axes = {"x": {"better": x, "conditions": asked}, "y": {"better": y, "conditions": []}}
+    axes = {"x": {"better": x, "conditions": list(asked)}, "y": {"better": y, "conditions": []}}
     return {"name": name, **axes, "rows": rows, "front": front, "lines": lines}
 
 
@@ -114,7 +118,7 @@ BY_HAND = (
 
 
 def drawn_cases() -> list[dict[str, Any]]:
-    """Small sets of rows on a coarse grid, so that ties are frequent, with their fronts found pair by pair."""
+    """Small sets of rows on a coarse grid, where ties are frequent, with their fronts found pair by pair."""
     draw = random.Random(SEED)
     cases = []
     for number in range(DRAWN):
@@ -142,7 +146,7 @@ def front_and_lines(drawn: dict[str, Any]) -> tuple[list[int], list[list[int]]]:
     """The definition, pair by pair."""
     rows, asked = drawn["rows"], drawn["x"]["conditions"]
     x_sign, y_sign = (-1 if drawn[axis]["better"] == "higher" else 1 for axis in "xy")
-    judged = [i for i, one in enumerate(rows) if None not in (one["x"], one["y"])]
+    judged = [i for i, values in enumerate(rows) if None not in (values["x"], values["y"])]
     costs = {i: (x_sign * rows[i]["x"], y_sign * rows[i]["y"]) for i in judged}
 
     def may(i: int, other: int) -> bool:
@@ -238,7 +242,8 @@ def test_the_definition_agrees_with_the_cases_worked_out_by_hand() -> None:
 FRONTS_IN_THE_PAGE = """cases => {
   const contents = data;
   const results = cases.map(({ rows, x, y, names }) => {
-    const conditions = Object.fromEntries(names.map(name => [name, rows.map(row => row.conditions[name] ?? "")]));
+    const values = name => rows.map(row => row.conditions[name] ?? "");
+    const conditions = Object.fromEntries(names.map(name => [name, values(name)]));
     data = { of_one_runtime: contents.of_one_runtime, rows: { conditions } };
     const column = (axis, name) => ({ ...axis, values: rows.map(row => row[name]) });
     const [across, up] = [column(x, "x"), column(y, "y")];

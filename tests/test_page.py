@@ -1,4 +1,4 @@
-"""The web page as a text: what it holds, that it holds no more, and that nothing in a name can become markup."""
+"""The web page as text: what it holds, that it holds no more, and that no name can become markup."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def data_of(records):
 
 
 def many(count: int):
-    """A table of `count` records that all differ, and their details; made from the rows of twelve, because summing up takes long."""
+    """A table of `count` records that all differ, and their details; made from twelve rows, as summing up takes long."""
     records = made.demo()
     rows, details = [summary(one) for one in records], [detail_of(one) for one in records]
     draw = random.Random(5)
@@ -212,7 +212,8 @@ def test_the_command_names_the_file_and_the_plan():
     one = made.record("resnet18_map", "int8", "tflite", recipe="kd", card=None)
     card = made_card("resnet18_map", "kd")
     assert command(one) == (
-        "swapbench run resnet18_map.kd.int8.tflite --runtime litert --device bench-1 --threads 1 --target 0.02 --budget 60 --seed 0"
+        "swapbench run resnet18_map.kd.int8.tflite --runtime litert --device bench-1 --threads 1"
+        " --target 0.02 --budget 60 --seed 0"
     )
     assert command(one.model_copy(update={"card": card})).startswith(
         "swapbench run --models resnet18_map.kd --precision int8 --format tflite --runtime litert"
@@ -386,7 +387,8 @@ def test_no_script_contains_what_would_end_it():
 def test_making_a_page_does_not_import_the_chart_library():
     code = (
         "import sys; sys.path.insert(0, 'tests'); import made_records as made;"
-        "from swapbench.report.page.document import page_html; from swapbench.report.page.detail import detail_of;"
+        "from swapbench.report.page.document import page_html;"
+        "from swapbench.report.page.detail import detail_of;"
         "from swapbench.report.tables.table import table_of; records = made.demo();"
         "page_html(table_of(records), map(detail_of, records));"
         "print([name for name in ('bokeh', 'tornado', 'matplotlib') if name in sys.modules])"

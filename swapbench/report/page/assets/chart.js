@@ -10,6 +10,7 @@ const SHAPES = {
   hex: "M8 2.5l5 2.75v5.5L8 13.5l-5-2.75v-5.5z",
 };
 const SHAPE_NAMES = Object.keys(SHAPES);
+const shapeName = (place) => SHAPE_NAMES[place % SHAPE_NAMES.length];
 const COLOURS = 7; // --series-0 to --series-6; everything after them is grey
 const BARS_AT_MOST = 300;
 const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes: small squares take two thirds of the time
@@ -17,7 +18,10 @@ const LINES_AT_MOST = 6;
 const NAMED_ON_FRONT = 12;
 const REACH_PX = 14;
 
-const plot = { built: "", figure: null, view: null, sources: {}, rows: [], xs: [], ys: [], front: new Set() };
+const plot = {
+  started: false, built: "", figure: null, view: null,
+  sources: {}, rows: [], xs: [], ys: [], front: new Set(),
+};
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const seriesColour = (place) => style(place < COLOURS ? `--series-${place}` : "--series-rest");
@@ -28,7 +32,8 @@ const facet = (name) => data.facets.find((candidate) => candidate.name === name)
 function placesOf(name) {
   const { rows, values } = facet(name);
   const present = new Set(state.visible.map((row) => rows[row]));
-  const distinguished = values.length <= COLOURS ? values.map((_, i) => i) : [...present].sort((a, b) => a - b);
+  const all = values.map((_, i) => i);
+  const distinguished = values.length <= COLOURS ? all : [...present].sort((a, b) => a - b);
   return new Map(distinguished.map((value, place) => [value, place]));
 }
 
@@ -147,7 +152,7 @@ function setTitle(axis, title) {
 }
 
 async function drawChart() {
-  if (!canDraw() || byId("chart-section").hidden) return;
+  if (!plot.started || byId("chart-section").hidden) return;
   await buildFigure();
   const [xColumn, yColumn] = [columns.get(state.x), columns.get(state.y)];
   const rows = rowsToDraw(state.visible, xColumn, yColumn, state.xLog, state.yLog);
@@ -160,7 +165,7 @@ async function drawChart() {
   const [colours, shapes] = [placesOf(state.colour), placesOf(state.shape)];
   const palette = Array.from({ length: COLOURS + 1 }, (_, place) => seriesColour(place));
   const colourOf = (row) => palette[Math.min(colours.get(facet(state.colour).rows[row]) ?? COLOURS, COLOURS)];
-  const shapeOf = (row) => SHAPE_NAMES[(shapes.get(facet(state.shape).rows[row]) ?? 0) % SHAPE_NAMES.length];
+  const shapeOf = (row) => shapeName(shapes.get(facet(state.shape).rows[row]) ?? 0);
   const colour = rows.map(colourOf);
   const crowded = rows.length > SHAPES_AT_MOST;
   const withBars = rows.length <= BARS_AT_MOST ? rows.map((_, i) => i) : [...onFront].slice(0, BARS_AT_MOST);
@@ -230,7 +235,7 @@ function drawLegend(colours, shapes) {
   byId("legend").replaceChildren(
     ...[
       group(state.colour, colours, (place) => swatch("circle", seriesColour(place))),
-      group(state.shape, shapes, (place) => swatch(SHAPE_NAMES[place % SHAPE_NAMES.length], style("--muted"))),
+      group(state.shape, shapes, (place) => swatch(shapeName(place), style("--muted"))),
     ].filter(Boolean),
   );
 }
@@ -242,8 +247,9 @@ function describeFront(onFront, groups, drawn, xColumn, yColumn) {
     return make("button", { type: "button", class: "link", onclick: () => openRecord(row) }, named(row));
   });
   const rest = order.length - links.length;
+  const fronts = groups > 1 ? "one of the Pareto fronts" : "the Pareto front";
   byId("front").replaceChildren(
-    make("strong", {}, `On ${groups > 1 ? "one of the Pareto fronts" : "the Pareto front"} (${order.length}): `),
+    make("strong", {}, `On ${fronts} (${order.length}): `),
     ...links.flatMap((link, i) => (i ? [" · ", link] : [link])),
     rest > 0 ? ` and ${rest} more` : "",
   );
@@ -252,7 +258,7 @@ function describeFront(onFront, groups, drawn, xColumn, yColumn) {
   const zero = state.xLog || state.yLog ? ", or have 0 on a log axis" : "";
   if (without) notes.push(`${without} have no number on one of the axes${zero}.`);
   if (groups > LINES_AT_MOST) {
-    notes.push(`They form ${groups} sets that cannot be compared with each other; their fronts have no lines.`);
+    notes.push(`They form ${groups} sets that cannot be compared: their fronts are not joined by lines.`);
   }
   const details = drawn > SHAPES_AT_MOST ? "Intervals and shapes" : "Intervals";
   if (drawn > BARS_AT_MOST) notes.push(`${details} are drawn for the front only.`);

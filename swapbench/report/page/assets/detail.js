@@ -2,11 +2,13 @@
 "use strict";
 
 const pairs = (list) =>
-  list.length && make("dl", {}, list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
+  list.length &&
+  make("dl", {}, list.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 
 function grid(header, lines) {
   const heading = (name, i) => make("th", { scope: "col", class: i ? "number" : null }, name);
-  const cell = (value, i) => (i ? make("td", { class: "number" }, value) : make("th", { scope: "row" }, value));
+  const cell = (value, i) =>
+    (i ? make("td", { class: "number" }, value) : make("th", { scope: "row" }, value));
   const head = make("thead", {}, make("tr", {}, header.map(heading)));
   const body = make("tbody", {}, lines.map((line) => make("tr", {}, line.map(cell))));
   const attributes = { class: "scroll", tabindex: "0", role: "region", "aria-label": header[0] };
@@ -21,7 +23,8 @@ function section(title, ...children) {
 // A long reason is given once, under "Not measured".
 function absence(column, row) {
   const why = reason(column, row);
-  return make("span", { class: "muted" }, `${data.not_measured} `, why.length > 100 ? "see Not measured" : why);
+  const shortened = why.length > 100 ? "see Not measured" : why;
+  return make("span", { class: "muted" }, `${data.not_measured} `, shortened);
 }
 
 const valueOrAbsence = (column, row) =>
@@ -57,7 +60,8 @@ function speciesSection(row) {
   const lines = data.rows.species[row].map(([species, errors, trials]) => [
     species, text(columns.get(`apcer.${species}`), row), `${errors} of ${trials}`,
   ]);
-  return lines.length ? section("APCER by attack species", grid(["Species", "APCER, %", "Accepted"], lines)) : "";
+  const header = ["Species", "APCER, %", "Accepted"];
+  return lines.length ? section("APCER by attack species", grid(header, lines)) : "";
 }
 
 function foldsSection(row) {
@@ -110,6 +114,7 @@ function fillDetail(row) {
   const named = (name) => text(columns.get(name), row);
   const doubts = data.rows.doubts[row].length;
   const count = doubts ? `${doubts} doubt${doubts > 1 ? "s" : ""}` : "no doubts";
+  const relative = data.reference ? `Relative to ${data.reference}` : "Relative";
   const badge = make("span", { class: doubts ? "badge doubtful" : "badge" }, count);
   byId("detail").replaceChildren(
     make(
@@ -129,7 +134,7 @@ function fillDetail(row) {
         ...(name === "speed" ? [latencySection(row)] : []),
         ...(name === "accuracy" ? [speciesSection(row), foldsSection(row)] : []),
       ]),
-      section(data.reference ? `Relative to ${data.reference}` : "Relative", pairs(numbersOf("relative", row))),
+      section(relative, pairs(numbersOf("relative", row))),
       section(data.sections.parity, pairs(numbersOf("parity", row))),
       paritySection(row),
       section("Machine", pairs([...shared(data.rows.machine[row]), ...shared(data.rows.state[row])])),
@@ -155,7 +160,8 @@ function latencySection(row) {
   const description = "Cumulative distribution of the latencies; the list above holds the marked quantiles";
   const chart = make("div", { id: "latencies", role: "img", "aria-label": description });
   const estimates = "p90, p95 and p99 are early-stopping estimates: they lie on the curve or to its right. ";
-  return section("Latency samples", chart, make("p", { class: "muted" }, `${source} `, estimates, make("span", { id: "outside" })));
+  const note = make("p", { class: "muted" }, `${source} `, estimates, make("span", { id: "outside" }));
+  return section("Latency samples", chart, note);
 }
 
 function drawLatencies(row) {

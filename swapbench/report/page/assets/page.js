@@ -16,7 +16,8 @@ function applyFilters() {
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const isAllowed = (row) => limits.every(([rows, allowed]) => allowed.has(rows[row]));
   const hasWords = (row) => words.every((word) => haystack(row).includes(word));
-  state.visible = Array.from({ length: count() }, (_, row) => row).filter((row) => isAllowed(row) && hasWords(row));
+  const rows = Array.from({ length: count() }, (_, row) => row);
+  state.visible = rows.filter((row) => isAllowed(row) && hasWords(row));
   state.page = 0;
   const { name, descending } = state.sort;
   state.ordered = name ? sorted(state.visible, name, descending) : state.visible;
@@ -69,8 +70,8 @@ function drawFilters() {
     state.words = event.target.value;
     applyFilters();
   };
-  const attributes = { type: "search", id: "search", autocomplete: "off", placeholder: "name, run, digest …" };
-  const search = make("input", { ...attributes, oninput });
+  const attributes = { type: "search", id: "search", autocomplete: "off" };
+  const search = make("input", { ...attributes, placeholder: "name, run, digest …", oninput });
   byId("filters").replaceChildren(make("label", {}, "Search ", search), ...facets.map(facetMenu));
 }
 
@@ -83,23 +84,27 @@ function choice(title, id, options, value, onchange) {
 }
 
 function drawAxes() {
-  const numeric = data.columns.filter((column) => column.numeric).map((column) => [column.name, column.heading]);
+  const measured = data.columns.filter((column) => column.numeric);
+  const numeric = measured.map(({ name, heading }) => [name, heading]);
   if (numeric.length < 2) {
     byId("chart-section").hidden = true; // no two quantities were measured, so that there is no trade-off
     return;
   }
   const has = (options, wanted) => options.some(([name]) => name === wanted);
-  const usable = (wanted, other) => (has(numeric, wanted) ? wanted : numeric.find(([name]) => name !== other)[0]);
+  const usable = (wanted, other) =>
+    (has(numeric, wanted) ? wanted : numeric.find(([name]) => name !== other)[0]);
   state.x = usable(state.x);
   state.y = usable(state.y, state.x);
-  const telling = data.facets.filter(({ values }) => values.length > 1).map(({ name, title }) => [name, title]);
-  const facets = telling.length ? telling : [["net", "Network"]];
+  const distinguishing = data.facets.filter(({ values }) => values.length > 1);
+  const titles = distinguishing.map(({ name, title }) => [name, title]);
+  const facets = titles.length ? titles : [["net", "Network"]];
   for (const name of ["colour", "shape"]) if (!has(facets, state[name])) state[name] = facets[0][0];
   const set = (name) => (value) => {
     state[name] = value;
     drawChart();
   };
-  const log = (title, id, name) => check(title, state[name], (event) => set(name)(event.target.checked), { id });
+  const log = (title, id, name) =>
+    check(title, state[name], (event) => set(name)(event.target.checked), { id });
   byId("axes").replaceChildren(
     choice("Across", "x", numeric, state.x, set("x")), log("log", "x-log", "xLog"),
     choice("Up", "y", numeric, state.y, set("y")), log("log", "y-log", "yLog"),
@@ -160,7 +165,8 @@ function afterClosing() {
 // ---- Light and dark ----
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+const systemTheme = () => (prefersDark.matches ? "dark" : "light");
+const isDark = () => (document.documentElement.dataset.theme ?? systemTheme()) === "dark";
 
 function drawTheme() {
   byId("theme").setAttribute("aria-pressed", String(isDark()));
@@ -179,7 +185,8 @@ function listen() {
     if (event.target === byId("detail")) closeRecord();
   });
   const closeMenus = (except) => {
-    for (const open of document.querySelectorAll("details.menu[open]")) if (open !== except) open.open = false;
+    const menus = [...document.querySelectorAll("details.menu[open]")];
+    for (const open of menus.filter((candidate) => candidate !== except)) open.open = false;
   };
   document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
   document.addEventListener("keydown", (event) => {
@@ -213,17 +220,21 @@ async function startChart(library) {
     await library;
     drawAxes();
     listenToChart();
+    plot.started = true;
     await drawChart();
   } catch (error) {
-    plot.failed = true;
+    plot.started = false;
     explain("chart-section", `There is no chart: ${error.message}. The table below has all numbers.`);
   }
 }
 
 async function start() {
   if (typeof DecompressionStream === "undefined") {
-    const files = "The same numbers are in table.html, table.md and table.csv beside it.";
-    explain("chart-section", `This browser is too old to unpack the data of this page (it has no DecompressionStream). ${files}`);
+    explain(
+      "chart-section",
+      "This browser is too old to show this page: it has no DecompressionStream. ",
+      "Use a browser of 2023 or later; table.html and table.csv beside this file have the same numbers.",
+    );
     return;
   }
   const library = startLibrary();

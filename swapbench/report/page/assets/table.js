@@ -12,7 +12,8 @@ function sorted(rows, name, descending) {
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : compareTexts(a, b));
   const present = rows.filter((row) => values[row] !== null);
   const absent = rows.filter((row) => values[row] === null);
-  present.sort((a, b) => (descending ? compare(values[b], values[a]) : compare(values[a], values[b])) || a - b);
+  const sign = descending ? -1 : 1;
+  present.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
   return [...present, ...absent];
 }
 
