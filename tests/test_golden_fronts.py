@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 GOLDEN = Path(__file__).parent / "golden" / "fronts.json"
 CASES = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"] if GOLDEN.is_file() else []
 HEAD = (
-    "Made by python tests/test_golden_fronts.py. Rows have conditions and a value in x and y (null: missing). "
-    "front: rows that no comparable row dominates; lines: the front of each set of rows that may all be "
+    "Made by python tests/test_golden_fronts.py. Rows have conditions and x and y (null: missing). "
+    "front: rows that no comparable row dominates. lines: the front of each set of rows that may all be "
     "compared, best x first."
 )
 SETUP = ["machine", "version"]

@@ -40,7 +40,7 @@ def data_of(records):
 
 
 def many(count: int):
-    """A table of `count` records that all differ, and their details; made from twelve rows, as summing up takes long."""
+    """A table of `count` records that all differ, and their details; made from twelve rows, for speed."""
     records = made.demo()
     rows, details = [summary(one) for one in records], [detail_of(one) for one in records]
     draw = random.Random(5)

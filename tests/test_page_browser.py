@@ -27,7 +27,7 @@ pytestmark = [
 
 
 def records():
-    """Twelve records, half with energy (the first cannot be told from idle), and one with neither speed nor accuracy."""
+    """Twelve records, half with energy (the first at idle level), and one without speed and accuracy."""
     twelve = [
         one.model_copy(update={"power": made.power(10_000_000 + 400_000 * place, 1000 + 100 * place)})
         if place % 2 == 0
@@ -56,7 +56,7 @@ def example(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a file; at the end nothing may have gone wrong in it, and no other address may have been requested."""
+    """Opens a file; at the end nothing may have gone wrong in it, and no other address been asked."""
     contexts, wrong = [], []
 
     def open_file(path: Path, fragment: str = "", **options):
@@ -402,7 +402,8 @@ def test_text_has_the_contrast_that_wcag_asks_for(open_page, example):
                     return more / less;
                 };
                 const grounds = ["--bg", "--surface", "--notice"];
-                return ["--text", "--muted", "--accent"].flatMap(ink => grounds.map(ground => ratio(ink, ground)));
+                const inks = ["--text", "--muted", "--accent"];
+                return inks.flatMap(ink => grounds.map(ground => ratio(ink, ground)));
             }"""
         )
         assert min(ratios) >= 4.5
