@@ -230,6 +230,7 @@ async function startChart(library) {
 
 async function start() {
   if (typeof DecompressionStream === "undefined") {
+    byId("scroll").hidden = true;
     explain(
       "chart-section",
       "This browser is too old to show this page: it has no DecompressionStream. ",
