@@ -1,4 +1,4 @@
-"""The web page as a text: what it holds, and that nothing in a name can become markup."""
+"""The web page as text: what it holds, that it holds no more, and that no name can become markup."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def data_of(records):
 
 
 def many(count: int):
-    """A table of `count` records that all differ, made from the rows of twelve, and their details."""
+    """A table of `count` records that all differ, and their details; made from twelve rows, for speed."""
     records = made.demo()
     rows, details = [summary(one) for one in records], [detail_of(one) for one in records]
     draw = random.Random(5)
@@ -212,8 +212,8 @@ def test_the_command_names_the_file_and_the_plan():
     one = made.record("resnet18_map", "int8", "tflite", recipe="kd", card=None)
     card = made_card("resnet18_map", "kd")
     assert command(one) == (
-        "swapbench run resnet18_map.kd.int8.tflite --runtime litert --device bench-1 --threads 1 "
-        "--target 0.02 --budget 60 --seed 0"
+        "swapbench run resnet18_map.kd.int8.tflite --runtime litert --device bench-1 --threads 1"
+        " --target 0.02 --budget 60 --seed 0"
     )
     assert command(one.model_copy(update={"card": card})).startswith(
         "swapbench run --models resnet18_map.kd --precision int8 --format tflite --runtime litert"
@@ -330,7 +330,9 @@ def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else():
     policy = policy_of(html)
     scripts = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
     digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts]
-    assert len(scripts) == 4
+    assert len(scripts) == 2
+    digests.append(base64.b64encode(hashlib.sha256(page.chart_library().encode()).digest()).decode())
+    assert page.unpacked(html, "library") == page.chart_library()
     assert policy["default-src"] == ["'none'"]
     assert policy["script-src"] == [f"'sha256-{digest}'" for digest in digests]
     assert policy["img-src"] == ["data:"]
@@ -373,20 +375,20 @@ def test_names_with_markup_stay_text():
 def test_our_scripts_set_names_as_text_only():
     own = "".join((page.ASSETS / name).read_text() for name in page.SCRIPTS)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function", own)
-    assert len(own.splitlines()) < 1000
+    assert len(own) < 50_000
 
 
 def test_no_script_contains_what_would_end_it():
     html = html_of(made.demo())
-    assert html.count("<script") == html.count("</script>") == 5
+    assert html.count("<script") == html.count("</script>") == 4
     assert "<!--" not in html
 
 
 def test_making_a_page_does_not_import_the_chart_library():
     code = (
         "import sys; sys.path.insert(0, 'tests'); import made_records as made;"
-        "from swapbench.report.page.document import page_html; from swapbench.report.page.detail "
-        "import detail_of;"
+        "from swapbench.report.page.document import page_html;"
+        "from swapbench.report.page.detail import detail_of;"
         "from swapbench.report.tables.table import table_of; records = made.demo();"
         "page_html(table_of(records), map(detail_of, records));"
         "print([name for name in ('bokeh', 'tornado', 'matplotlib') if name in sys.modules])"
@@ -417,7 +419,8 @@ def test_ten_thousand_records_would_fit_into_fifteen_megabytes(monkeypatch):
     table, details = many(1000)
     html = page_html(table, details)
     assert len(page_data_of(html)["rows"]["id"]) == 1000
-    library = sum(len(page._library(name).encode()) for name in page.LIBRARIES)
+    library = len(re.search(r'id="library">([^<]*)<', html)[1])
+    assert 400_000 < library < 600_000
     assert library + 10 * (len(html.encode()) - library) < 15_000_000
 
 

@@ -1,7 +1,10 @@
-"""The web page in a real browser: what a person does with it, by mouse, by keyboard, on a phone, with ten thousand records."""
+"""The web page in a real browser: by mouse, by keyboard, on a phone, with ten thousand records."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import re
 import shutil
 from pathlib import Path
 
@@ -24,7 +27,7 @@ pytestmark = [
 
 
 def records():
-    """Twelve records with energy in half of them (the first cannot be told from idle), and one that has neither speed nor accuracy."""
+    """Twelve records, half with energy (the first at idle level), and one without speed and accuracy."""
     twelve = [
         one.model_copy(update={"power": made.power(10_000_000 + 400_000 * place, 1000 + 100 * place)})
         if place % 2 == 0
@@ -53,7 +56,7 @@ def example(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def open_page(browser):
-    """Opens a file; at the end nothing may have gone wrong in it, and nothing may have been asked of any other address."""
+    """Opens a file; at the end nothing may have gone wrong in it, and no other address been asked."""
     contexts, wrong = [], []
 
     def open_file(path: Path, fragment: str = "", **options):
@@ -244,7 +247,8 @@ def point_px(page, name: str) -> tuple[float, float]:
         """name => {
             const i = plot.rows.findIndex(row => label(row) === name);
             const box = byId("chart").getBoundingClientRect();
-            return [box.left + plot.view.frame.x_scale.compute(plot.xs[i]), box.top + plot.view.frame.y_scale.compute(plot.ys[i])];
+            const { x_scale: x, y_scale: y } = plot.view.frame;
+            return [box.left + x.compute(plot.xs[i]), box.top + y.compute(plot.ys[i])];
         }""",
         name,
     )
@@ -279,10 +283,21 @@ def test_the_record_says_everything(open_page, example):
     page.click("#table tbody tr:has-text('resnet18_map.int8.onnx') button")
     said = page.inner_text("#detail")
     for text in (
-        "the interval is", "What helps: Measure longer", "Median latency", "APCER by attack species", "print", "5 of 400",
-        "Example CPU", "performance", "swapbench run resnet18_map.int8.onnx --runtime onnxruntime", "cd" * 32,
-        "onnxruntime 1.31.0", "Drawn from 400 of 800 runs", "Simulated data: not PAD performance.", "rapl, package",
-    ):  # fmt: skip
+        "the interval is",
+        "What helps: Measure longer",
+        "Median latency",
+        "APCER by attack species",
+        "print",
+        "5 of 400",
+        "Example CPU",
+        "performance",
+        "swapbench run resnet18_map.int8.onnx --runtime onnxruntime",
+        "cd" * 32,
+        "onnxruntime 1.31.0",
+        "Drawn from 400 of 800 runs",
+        "Simulated data: not PAD performance.",
+        "rapl, package",
+    ):
         assert text in said, text
     page.wait_for_selector("#latencies canvas", state="attached")
     page.click("#detail button:has-text('Next')")
@@ -309,6 +324,37 @@ def test_a_report_in_which_nothing_was_measured_has_no_chart_but_reasons(open_pa
     assert page.locator("#chart-section").is_hidden()
     page.click("#table tbody button")
     assert page.locator("#detail .reasons li").count() == 5
+
+
+def test_without_its_chart_library_the_page_shows_tables_and_says_why_there_is_no_chart(
+    browser, example, tmp_path
+):
+    path = tmp_path / "index.html"
+    html = example.read_text(encoding="utf-8")
+    other = base64.b64encode(gzip.compress(b"var Bokeh = {};")).decode()  # not what the policy allows
+    path.write_text(re.sub(r'(id="library">)[^<]*', rf"\g<1>{other}", html), encoding="utf-8")
+    page = browser.new_page()
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]")
+    assert page.inner_text("#chart-section") == (
+        "There is no chart: the browser did not run the chart library. The table below has all numbers."
+    )
+    page.fill("#search", "MINIFASNET tflite")
+    assert page.locator("#table tbody tr").count() == 3
+    page.click("#table tbody tr button")
+    assert "Median latency" in page.inner_text("#detail")
+    page.keyboard.press("Escape")
+    page.click("#theme")
+    page.close()
+
+
+def test_a_browser_that_cannot_unpack_the_data_says_so(browser, example):
+    page = browser.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto(example.as_uri())
+    assert "it has no DecompressionStream" in page.inner_text("#chart-section .notice")
+    assert page.locator(".published table").is_visible()
+    page.close()
 
 
 def test_an_address_opens_its_record(open_page, example):
@@ -347,10 +393,17 @@ def test_text_has_the_contrast_that_wcag_asks_for(open_page, example):
     for _ in range(2):
         ratios = page.evaluate(
             """() => {
-                const light = (hex) => [1, 3, 5].map(at => parseInt(hex.slice(at, at + 2), 16) / 255)
-                    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-                const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
-                return ["--text", "--muted", "--accent"].flatMap(ink => ["--bg", "--surface", "--notice"].map(ground => ratio(style(ink), style(ground))));
+                const weights = [0.2126, 0.7152, 0.0722];
+                const linear = v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+                const light = hex => [1, 3, 5].map(at => linear(parseInt(hex.slice(at, at + 2), 16) / 255))
+                    .reduce((sum, v, i) => sum + v * weights[i], 0);
+                const ratio = (...both) => {
+                    const [less, more] = both.map(name => light(style(name)) + 0.05).sort((a, b) => a - b);
+                    return more / less;
+                };
+                const grounds = ["--bg", "--surface", "--notice"];
+                const inks = ["--text", "--muted", "--accent"];
+                return inks.flatMap(ink => grounds.map(ground => ratio(ink, ground)));
             }"""
         )
         assert min(ratios) >= 4.5
@@ -374,9 +427,14 @@ def test_a_phone_never_scrolls_sideways(open_page, example, opened):
 
 def test_names_with_markup_are_only_text(open_page, tmp_path):
     records = [
-        made.record(NASTY, recipe=NASTY, accuracy=made.accuracy({NASTY: (1, 10), "print": (2, 10)}, 1, 10), doubts=(made.doubt(message=NASTY),)),
+        made.record(
+            NASTY,
+            recipe=NASTY,
+            accuracy=made.accuracy({NASTY: (1, 10), "print": (2, 10)}, 1, 10),
+            doubts=(made.doubt(message=NASTY),),
+        ),
         made.record("plain", accuracy=made.accuracy({NASTY: (3, 10)}, 1, 10), minute=1),
-    ]  # fmt: skip
+    ]
     path = tmp_path / "nasty.html"
     path.write_text(page_html(table_of(records), map(detail_of, records), notes=[NASTY]), encoding="utf-8")
     page = open_page(path)

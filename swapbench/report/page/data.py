@@ -1,7 +1,8 @@
-"""What the web page knows: every number of the table with its text, and what the detail of a record shows, as plain JSON values.
+"""The data of the web page as JSON values: the numbers of the table with their texts, and the details.
 
-Numbers and texts come from `report.tables.columns`, in the units of `summary.Row`, so the page cannot disagree with the table; the
-page itself neither computes nor rounds. Whatever many records share (a machine, a doubt, a plan) is stored once and named by its index.
+Numbers and texts come from `report.tables.columns`, in the units of `summary.Row`, so the page cannot
+disagree with the table; the page itself neither computes nor rounds. What many records share (a machine, a
+doubt, a plan) is stored once, in `pool`, and referred to by its index.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, FoldErrors, Parity
     from swapbench.report.page.detail import Detail
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Energy, PacedLatency, Row
+    from swapbench.report.rows.summary import Energy, Missing, PacedLatency, Row
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
 SAMPLES_IN_ALL = 400_000
 LEAST_SAMPLES = 24
-"""Latencies kept for the curves: fewer a record where the page would hold more than SAMPLES_IN_ALL, never below LEAST_SAMPLES."""
+"""Latencies kept for the curves: fewer per record where all would exceed SAMPLES_IN_ALL, down to this."""
 
 FACETS = (
     ("device", "Device"),
@@ -61,34 +62,31 @@ _SECTIONS = {
     "power": "Power",
     "relative": "Relative",
     "parity": "Parity",
-}  # fmt: skip
+}
 
 
 def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowParity]) -> dict[str, Any]:
-    """Everything that the page's script reads, columns first; each list of `rows` and of a column is in the order of the table.
+    """Everything that the page's script reads; all lists of rows are in the order of the table.
 
-    details: of the records of the table, in any order. Raises KeyError where a row has none.
+    Args:
+        table: The records, in the order in which they are shown.
+        details: Of the records of the table, in any order.
+        parities: Scores of the exported files against those of their fp32 reference; records may lack one.
+
+    Raises:
+        KeyError: A row has no detail.
     """
     rows = table.rows
-    by_id = {(one.run, one.record_id): one for one in details}
-    own = [by_id[row.run, row.record_id] for row in rows]
-    by_record = {(one.run, one.record_id): one for one in parities}
+    detail_by_id = {(detail.run, detail.record_id): detail for detail in details}
+    ordered = [detail_by_id[row.run, row.record_id] for row in rows]
+    parity_by_id = {(parity.run, parity.record_id): parity for parity in parities}
     pool = _Pool()
-    at_most = max(LEAST_SAMPLES, min(SAMPLES_A_RECORD, SAMPLES_IN_ALL // len(rows)))
+    sample_limit = max(LEAST_SAMPLES, min(SAMPLES_A_RECORD, SAMPLES_IN_ALL // len(rows)))
     shown = [
-        one
-        for one in _columns(table)
-        if not one.numeric or any(one.text(row) != units.NOT_MEASURED for row in rows)
+        column
+        for column in _columns(table)
+        if not column.numeric or any(column.text(row) != units.NOT_MEASURED for row in rows)
     ]
-    facts = [
-        {"section": section, "title": title, "texts": [of(row) for row in rows]}
-        for section, title, of in _FACTS
-    ]
-    for section, title in dict.fromkeys((section, title) for one in own for section, title, _ in one.facts):
-        found = [{(one[0], one[1]): one[2] for one in detail.facts} for detail in own]
-        facts.append(
-            {"section": section, "title": title, "texts": [said.get((section, title), "") for said in found]}
-        )
     return {
         "kind": "swapbench.page",
         "version": 1,
@@ -98,36 +96,36 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
         "sections": _SECTIONS,
         "first_shown": _first_shown(table),
         "of_one_runtime": OF_ONE_RUNTIME,
-        "columns": [_column(one, rows, pool) for one in shown],
-        "facts": [one for one in facts if any(one["texts"])],
+        "columns": [_column(column, rows, pool) for column in shown],
+        "facts": [fact for fact in _facts(rows, ordered) if any(fact["texts"])],
         "facets": _facets(table),
         "rows": {
             "id": [f"{row.run}/{row.record_id}" for row in rows],
             "conditions": _conditions(rows, pool),
-            "doubts": [[pool(one.model_dump()) for one in row.doubts] for row in rows],
-            "missing": [[pool(_missing(one.quantity, one.reason, one.remedy)) for one in row.missing] for row in rows],
-            "machine": [pool(one.machine) for one in own],
-            "state": [pool(one.state) for one in own],
-            "ran": [pool(one.ran) for one in own],
-            "command": [one.command for one in own],
-            "file": [one.file for one in own],
-            "sha256": [one.sha256 for one in own],
+            "doubts": [[pool(doubt.model_dump()) for doubt in row.doubts] for row in rows],
+            "missing": [[pool(_missing(missing)) for missing in row.missing] for row in rows],
+            "machine": [pool(detail.machine) for detail in ordered],
+            "state": [pool(detail.state) for detail in ordered],
+            "ran": [pool(detail.ran) for detail in ordered],
+            "command": [detail.command for detail in ordered],
+            "file": [detail.file for detail in ordered],
+            "sha256": [detail.sha256 for detail in ordered],
             "data": [pool(_data(row)) for row in rows],
-            "runs": [one.runs for one in own],
-            "samples_ns": [thinned(one.samples_ns, at_most) for one in own],
+            "runs": [detail.runs for detail in ordered],
+            "samples_ns": [thinned(detail.samples_ns, sample_limit) for detail in ordered],
             "species": [_species(row) for row in rows],
-            "folds": [[_fold(one) for one in row.accuracy.folds] if row.accuracy else [] for row in rows],
-            "parity": [_parity(by_record.get((row.run, row.record_id))) for row in rows],
+            "folds": [[_fold(fold) for fold in row.accuracy.folds] if row.accuracy else [] for row in rows],
+            "parity": [_parity(parity_by_id.get((row.run, row.record_id))) for row in rows],
         },
         "pool": pool.values,
-    }  # fmt: skip
+    }
 
 
 # ---- Parts ----
 
 
 class _Pool:
-    """Values that many records share: each is kept once, and is known by its index."""
+    """Values that many records share: each is stored once, and called with one it gives the index."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
@@ -161,61 +159,73 @@ def _first_shown(table: Table) -> list[str]:
     return names
 
 
-def _column(one: Column, rows: Sequence[Row], pool: _Pool) -> dict[str, Any]:
-    values = [_finite(one.value(row)) for row in rows]
-    bounds = [one.interval(row) for row in rows] if one.low is not None else []
+def _facts(rows: Sequence[Row], details: Sequence[Detail]) -> list[dict[str, Any]]:
+    """The texts of `_FACTS` and of the details, by section and title; "" for a row that has none."""
+    facts = [
+        {"section": section, "title": title, "texts": [text(row) for row in rows]}
+        for section, title, text in _FACTS
+    ]
+    by_title = [{(section, title): text for section, title, text in detail.facts} for detail in details]
+    for section, title in dict.fromkeys(key for texts in by_title for key in texts):
+        texts = [texts.get((section, title), "") for texts in by_title]
+        facts.append({"section": section, "title": title, "texts": texts})
+    return facts
+
+
+def _column(column: Column, rows: Sequence[Row], pool: _Pool) -> dict[str, Any]:
+    values = [_finite(column.value(row)) for row in rows]
+    bounds = [column.interval(row) for row in rows] if column.low is not None else []
     has_bounds = any(pair is not None for pair in bounds)
+    absent = [
+        pool(column.absent(row)) if value is None else None for row, value in zip(rows, values, strict=True)
+    ]
     return {
-        "name": one.name,
-        "title": one.title,
-        "heading": one.heading,
-        "unit": one.unit,
-        "per_unit": one.per_unit,
-        "better": one.better,
-        "numeric": one.numeric,
-        "section": _section(one),
-        "conditions": sorted(one.conditions),
+        "name": column.name,
+        "title": column.title,
+        "heading": column.heading,
+        "unit": column.unit,
+        "per_unit": column.per_unit,
+        "better": column.better,
+        "numeric": column.numeric,
+        "section": _section(column),
+        "conditions": sorted(column.conditions),
         "values": values,
         "low": [_finite(pair[0]) if pair else None for pair in bounds] if has_bounds else None,
         "high": [_finite(pair[1]) if pair else None for pair in bounds] if has_bounds else None,
-        "texts": [one.text(row) for row in rows] if one.numeric else None,
-        "absent": [
-            pool(one.absent(row)) if value is None else None for row, value in zip(rows, values, strict=True)
-        ]
-        if None in values
-        else None,
+        "texts": [column.text(row) for row in rows] if column.numeric else None,
+        "absent": absent if None in values else None,
     }
 
 
-def _section(one: Column) -> str:
-    """The part of the detail that shows it; species have a table of their own."""
-    return (
-        "" if not one.numeric or one.name.startswith("apcer.") else "relative" if one.relative else one.about
-    )
+def _section(column: Column) -> str:
+    """The section of the detail that shows a column; species have a table of their own."""
+    if not column.numeric or column.name.startswith("apcer."):
+        return ""
+    return "relative" if column.relative else column.about
 
 
 def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _missing(quantity: str, reason: str, remedy: str) -> dict[str, str]:
-    return {"quantity": quantity, "reason": reason, "remedy": remedy}
+def _missing(missing: Missing) -> dict[str, str]:
+    return {"quantity": missing.quantity, "reason": missing.reason, "remedy": missing.remedy}
 
 
 def _species(row: Row) -> list[list[Any]]:
     errors = row.accuracy.apcer_by_species if row.accuracy else {}
-    return [[name, one.errors, one.trials] for name, one in sorted(errors.items())]
+    return [[name, rate.errors, rate.trials] for name, rate in sorted(errors.items())]
 
 
 def _conditions(rows: Sequence[Row], pool: _Pool) -> dict[str, list[int]]:
-    """Under which conditions each row was measured: the values that must be equal, by the names that columns depend on."""
+    """The conditions of every row: by their names, the index of each row's value."""
     return {name: [pool(value_of(row, name)) for row in rows] for name in ("runtime", *CONDITIONS)}
 
 
 def _facets(table: Table) -> list[dict[str, Any]]:
-    """Filters that can tell rows apart: their values in the order of the table, and the place of each row's value."""
+    """The filters: their values in the order of the table, and for each row the index of its value."""
     names = names_of(table.rows)
-    of: Mapping[str, Callable[[Row], str]] = {
+    value_of_row: Mapping[str, Callable[[Row], str]] = {
         "device": lambda row: names[row.place],
         "net": lambda row: row.net,
         "recipe": lambda row: row.recipe or "none",
@@ -229,12 +239,12 @@ def _facets(table: Table) -> list[dict[str, Any]]:
     }
     facets = []
     for name, title in FACETS:
-        texts = [of[name](row) for row in table.rows]
-        places = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        texts = [value_of_row[name](row) for row in table.rows]
+        index = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         facets.append(
-            {"name": name, "title": title, "values": list(places), "rows": [places[text] for text in texts]}
+            {"name": name, "title": title, "values": list(index), "rows": [index[text] for text in texts]}
         )
-    return facets  # fmt: skip
+    return facets
 
 
 def _data(row: Row) -> str:
@@ -251,19 +261,19 @@ def _fold(fold: FoldErrors) -> list[str]:
     return [fold.fold, *map(bare_percent, rates), f"{fold.bona_fide} + {fold.attacks}"]
 
 
-def _parity(one: RowParity | None) -> dict[str, Any] | None:
-    if one is None:
+def _parity(parity: RowParity | None) -> dict[str, Any] | None:
+    if parity is None:
         return None
-    lines = [[line.name, line.value, line.note] for line in one.found.lines()]
+    lines = [[line.name, line.value, line.note] for line in parity.found.lines()]
     return {
-        "reference": one.reference,
-        "flag": one.found.flag,
-        "sentence": one.found.sentence,
+        "reference": parity.reference,
+        "flag": parity.found.flag,
+        "sentence": parity.found.sentence,
         "lines": lines,
     }
 
 
-# ---- Facts: what a detail says besides the columns ----
+# ---- Facts: what the detail shows besides the columns ----
 
 
 def _speed_interval(row: Row) -> str:
@@ -317,8 +327,9 @@ def _missed(paced: PacedLatency) -> str:
 
 def _meters(row: Row) -> str:
     return "; ".join(
-        f"{one.meter}, {one.scope}: {_energy(one)} above idle, {units.energy(one.gross_uj)} with idle, {one.runs} runs"
-        for one in row.energy
+        f"{energy.meter}, {energy.scope}: {_energy(energy)} above idle, "
+        f"{units.energy(energy.gross_uj)} with idle, {energy.runs} runs"
+        for energy in row.energy
     )
 
 
@@ -375,4 +386,4 @@ _FACTS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("relative", "Reference", _reference),
     ("parity", "Against the PyTorch network", lambda row: _parity_text(row.parity)),
     ("parity", "On the device, against the desktop", lambda row: _parity_text(row.device_parity)),
-)  # fmt: skip
+)

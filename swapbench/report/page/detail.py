@@ -1,6 +1,6 @@
-"""What the web page says of one record besides the numbers of its row: latency samples, machine, and how to measure it again.
+"""What the web page shows of a record besides its row: latency samples, machine, and how to measure it again.
 
-A pure function of one record, and much smaller than it: so that thousands of records need not be held at once to draw a page.
+A detail is much smaller than its record, so that a page of thousands of records need not hold them all.
 """
 
 from __future__ import annotations
@@ -21,16 +21,21 @@ if TYPE_CHECKING:
     Pairs = tuple[tuple[str, str], ...]
 
 SAMPLES_A_RECORD = 400
-"""Latencies kept of one record: enough for a curve that is a hand wide."""
+"""Latencies kept of one record: about as many as the curve has pixels across."""
 
 
 @dataclass(frozen=True)
 class Detail:
-    """What `detail_of` finds in a record. Pairs are titles and texts, in the order in which they are shown.
+    """The detail of one record. Pairs are titles and texts, in the order in which they are shown.
 
-    command: the `swapbench run` that measures this file again. machine: what must be equal for two records to be compared;
-    state: what the machine was doing when measuring began; ran: runtime, versions and plan; facts: section, title, text.
-    samples_ns: at most SAMPLES_A_RECORD latencies of all `runs`; see `thinned`.
+    Attributes:
+        command: The `swapbench run` that measures this file again.
+        machine: What must be equal for two records to be compared.
+        state: What the machine was doing when measuring began.
+        ran: Runtime, versions and plan.
+        facts: Section, title and text of each.
+        runs: How many latencies were measured.
+        samples_ns: At most SAMPLES_A_RECORD of these latencies, sorted; see `thinned`.
     """
 
     run: str
@@ -49,7 +54,7 @@ class Detail:
 def detail_of(record: Record) -> Detail:
     """The detail of one record."""
     runs_ns = _runs_ns(record)
-    said = (
+    facts = (
         ("speed", "Stopped because", _stopped(record)),
         ("weight", "Operators", _ops(record)),
         ("weight", "Operators not counted in MACs", _uncounted(record)),
@@ -65,14 +70,14 @@ def detail_of(record: Record) -> Detail:
         machine=_machine(record.machine, record.runtime),
         state=_state(record.machine),
         ran=_ran(record),
-        facts=tuple(one for one in said if one[2]),
+        facts=tuple(fact for fact in facts if fact[2]),
         runs=len(runs_ns),
         samples_ns=thinned(sorted(runs_ns), SAMPLES_A_RECORD),
     )
 
 
 def thinned(ordered: Sequence[int], at_most: int) -> tuple[int, ...]:
-    """Of more than `at_most` sorted values, those whose ranks are evenly spaced, both ends included: i (n - 1) // (at_most - 1)."""
+    """At most `at_most` of n sorted values, evenly spaced by rank: those at i (n - 1) // (at_most - 1)."""
     if len(ordered) <= at_most:
         return tuple(ordered)
     return tuple(ordered[i * (len(ordered) - 1) // (at_most - 1)] for i in range(at_most))
@@ -81,14 +86,14 @@ def thinned(ordered: Sequence[int], at_most: int) -> tuple[int, ...]:
 def _runs_ns(record: Record) -> list[int]:
     if not isinstance(record.speed, Speed):
         return []
-    return [ns for worker in record.speed.workers for one in worker.slices_ns for ns in one]
+    return [ns for worker in record.speed.workers for latencies in worker.slices_ns for ns in latencies]
 
 
 def command(record: Record) -> str:
     """The `swapbench run` that measures this file again, as one line for a POSIX shell.
 
-    A file that swapbench did not build is named as it was; data that are not the simulated set stand as a word in capitals,
-    because a record knows their name and digest and not their folder.
+    A file that swapbench did not build is given by its own name. Data other than the simulated set appear as
+    a word in capitals, because a record holds their name and digest but not their folder.
     """
     variant, plan = record.variant, record.plan
     words = ["swapbench", "run"]
@@ -100,9 +105,9 @@ def command(record: Record) -> str:
     runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
     words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
     words += ["--delegate", delegate] if delegate else []
-    held = cores(record.machine, record.runtime)
-    if held is not None:
-        words += ["--cores", "CORES" if held == "chosen" else held]
+    core_kind = cores(record.machine, record.runtime)
+    if core_kind is not None:
+        words += ["--cores", "CORES" if core_kind == "chosen" else core_kind]
     words += ["--fps", f"{plan.fps:g}"] if plan.fps is not None else []
     words += ["--threads", str(plan.threads), "--target", f"{plan.target_relative_half_width:g}"]
     words += ["--budget", f"{plan.time_budget_s:g}", "--seed", str(plan.seed)]
@@ -114,9 +119,9 @@ def command(record: Record) -> str:
 
 
 def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
-    """Identity: what must be equal for two records to be compared."""
+    """The identity of the machine: what must be equal for two records to be compared."""
     numbers = ", ".join(map(str, core_numbers(used)))
-    said = {
+    facts = {
         "Name": machine.name,
         "Device": machine.device,
         "Processor": machine.soc,
@@ -129,12 +134,12 @@ def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
         "Held to": f"{cores(machine, used)} cores ({numbers})" if numbers else "",
         "Libraries": used.settings.get("flavour", ""),
     }
-    return tuple((name, text) for name, text in said.items() if text)
+    return tuple((name, text) for name, text in facts.items() if text)
 
 
 def _state(machine: Machine) -> Pairs:
     """What the machine was doing when measuring began."""
-    said = {
+    facts = {
         "Load, 1 min": machine.load_1min,
         "Busy cores": machine.busy_cores,
         "Temperature, °C": machine.temperature_c,
@@ -142,24 +147,17 @@ def _state(machine: Machine) -> Pairs:
         **_phone_state("before", machine.state_before),
         **_phone_state("after", machine.state),
     }
-    return tuple(
-        (
-            name,
-            value
-            if isinstance(value, str)
-            else "yes"
-            if value is True
-            else "no"
-            if value is False
-            else f"{value:g}",
-        )
-        for name, value in said.items()
-        if value is not None
-    )
+    return tuple((name, _state_text(value)) for name, value in facts.items() if value is not None)
+
+
+def _state_text(value: str | bool | float) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
-    """What can make a phone faster or slower, as it was before or after measuring, in one line; {} for other devices."""
+    """What makes a phone faster or slower, as one line of text; {} for other devices."""
     if state is None:
         return {}
     saver, charging, screen = (
@@ -182,30 +180,31 @@ def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
 
 
 def _ran(record: Record) -> Pairs:
-    """Runtime, versions and plan: what else a repetition needs."""
+    """Runtime, versions and plan: what else is needed to repeat the measurement."""
     used, plan = record.runtime, record.plan
     delegated = "" if used.delegated_nodes is None else f"{used.delegated_nodes} of {used.nodes} graph nodes"
-    said = {
+    rounds = f"{plan.min_rounds} to {plan.max_rounds}"
+    facts = {
         "Runtime": f"{used.runtime} {used.version} ({used.package})",
         "Providers": ", ".join(used.providers),
         "Delegated": delegated,
         "Settings": ", ".join(f"{name}: {value}" for name, value in used.settings.items()),
         "Packages": ", ".join(f"{name} {version}" for name, version in record.machine.packages.items()),
-        "Rounds": f"{plan.min_rounds} to {plan.max_rounds}, {plan.slices_per_round} slices of {units.duration(plan.slice_ns)} each",
+        "Rounds": f"{rounds}, {plan.slices_per_round} slices of {units.duration(plan.slice_ns)} each",
         "Warm-up": f"{plan.warmup_runs} runs and {units.duration(plan.warmup_ns)}",
         "Time budget": f"{plan.time_budget_s:g} s for all files of the run",
         "Record schema": str(record.schema_version),
     }
-    return tuple((name, text) for name, text in said.items() if text)
+    return tuple((name, text) for name, text in facts.items() if text)
 
 
 def _stopped(record: Record) -> str:
-    why = {
+    reasons = {
         "target": "the interval was narrow enough",
         "budget": "the time was spent",
         "rounds": "all rounds were done",
     }
-    return why[record.speed.stopped] if isinstance(record.speed, Speed) else ""
+    return reasons[record.speed.stopped] if isinstance(record.speed, Speed) else ""
 
 
 def _ops(record: Record) -> str:
@@ -221,13 +220,15 @@ def _accuracy_intervals(record: Record) -> str:
     if not isinstance(record.accuracy, Accuracy):
         return ""
     accuracy = record.accuracy
-    found = {
+    intervals = {
         "ACER": accuracy.acer_interval,
         "BPCER": accuracy.bpcer.interval,
         "AUC": accuracy.auc_interval,
     }
     return "; ".join(
-        f"{name}: {100 * one.confidence:g} %, {one.method}" for name, one in found.items() if one
+        f"{name}: {100 * interval.confidence:g} %, {interval.method}"
+        for name, interval in intervals.items()
+        if interval
     )
 
 

@@ -1,4 +1,4 @@
-// The trade-off plot: points, bars and the front of what the filters leave. BokehJS draws; this file decides what.
+// The trade-off plot: points, bars and the front of the records that pass the filters. BokehJS draws.
 "use strict";
 
 const SHAPES = {
@@ -10,67 +10,31 @@ const SHAPES = {
   hex: "M8 2.5l5 2.75v5.5L8 13.5l-5-2.75v-5.5z",
 };
 const SHAPE_NAMES = Object.keys(SHAPES);
+const shapeName = (place) => SHAPE_NAMES[place % SHAPE_NAMES.length];
 const COLOURS = 7; // --series-0 to --series-6; everything after them is grey
 const BARS_AT_MOST = 300;
-const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes: small squares are drawn in two thirds of the time
+const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes: small squares take two thirds of the time
 const LINES_AT_MOST = 6;
 const NAMED_ON_FRONT = 12;
 const REACH_PX = 14;
 
-const plot = { built: "", figure: null, view: null, sources: {}, rows: [], xs: [], ys: [], front: new Set() };
+const plot = {
+  started: false, built: "", figure: null, view: null,
+  sources: {}, rows: [], xs: [], ys: [], front: new Set(),
+};
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const seriesColour = (place) => style(place < COLOURS ? `--series-${place}` : "--series-rest");
-const facet = (name) => data.facets.find((one) => one.name === name);
+const facet = (name) => data.facets.find((candidate) => candidate.name === name);
 
-// Values that are there now get the colours, in the table's order, so that a filter does not leave them grey.
+// From the values of a facet to colours or shapes. Where there are more values than colours, those of the
+// visible rows get them, in the order of the table, so that a filter does not leave them grey.
 function placesOf(name) {
   const { rows, values } = facet(name);
   const present = new Set(state.visible.map((row) => rows[row]));
-  const kept = values.length <= COLOURS ? values.map((_, i) => i) : [...present].sort((a, b) => a - b);
-  return new Map(kept.map((value, place) => [value, place]));
-}
-
-// Rows by what they must share to be compared: sets of {runtime, members}, see report.rows.comparable. Within a set every two
-// kinds may be compared unless they are two versions or settings of one runtime.
-function kindsOf(rows, asked) {
-  const value = (i, name) => data.rows.conditions[name][rows[i]];
-  const always = asked.filter((name) => !data.of_one_runtime.includes(name));
-  const ofRuntime = asked.filter((name) => data.of_one_runtime.includes(name));
-  const key = (i, names) => names.map((name) => value(i, name)).join(" ");
-  const sets = Map.groupBy(rows.keys(), (i) => key(i, always));
-  return [...sets.values()].map((members) =>
-    [...Map.groupBy(members, (i) => (ofRuntime.length ? key(i, ["runtime", ...ofRuntime]) : "")).values()].map((kind) => (
-      { runtime: ofRuntime.length ? value(kind[0], "runtime") : "", members: kind })));
-}
-
-// Rows that no row beats with which they may be compared: as good on both axes and better on one. Equal ones both stay.
-// One list for each set of rows that may all be compared with each other.
-function frontsOf(rows, xs, ys, xColumn, yColumn) {
-  const x = (i) => (xColumn.better === "higher" ? -xs[i] : xs[i]);
-  const y = (i) => (yColumn.better === "higher" ? -ys[i] : ys[i]);
-  const order = (a, b) => x(a) - x(b) || y(a) - y(b);
-  const unbeaten = (members) => {
-    const front = [];
-    for (const i of members.sort(order)) {
-      const last = front.at(-1);
-      if (last === undefined || y(i) < y(last) || (x(i) === x(last) && y(i) === y(last))) front.push(i);
-    }
-    return front;
-  };
-  const asked = [...new Set([...xColumn.conditions, ...yColumn.conditions])];
-  return kindsOf(rows, asked).flatMap((kinds) => {
-    const turns = new Map();
-    const fronts = [];
-    for (const kind of kinds) {
-      const rivals = kinds.filter((other) => other === kind || other.runtime !== kind.runtime).flatMap((other) => other.members);
-      const own = new Set(kind.members);
-      const turn = turns.get(kind.runtime) ?? 0;
-      turns.set(kind.runtime, turn + 1);
-      (fronts[turn] ??= []).push(...unbeaten(rivals).filter((i) => own.has(i)));
-    }
-    return fronts.map((front) => front.sort(order));
-  });
+  const all = values.map((_, i) => i);
+  const distinguished = values.length <= COLOURS ? all : [...present].sort((a, b) => a - b);
+  return new Map(distinguished.map((value, place) => [value, place]));
 }
 
 function rangeOf(lows, highs, log) {
@@ -93,7 +57,8 @@ function buildFigure() {
   const built = [state.xLog, state.yLog, isDark()].join(" ");
   if (plot.built === built) return Promise.resolve();
   plot.built = built;
-  const source = (names) => new Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
+  const source = (names) =>
+    new Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
   plot.sources = {
     points: source(["x", "y", "colour", "marker", "alpha", "size"]),
     bars: source(["x0", "y0", "x1", "y1", "colour", "alpha"]),
@@ -112,13 +77,19 @@ function buildFigure() {
     tools: matchMedia("(pointer: fine)").matches ? [new Bokeh.BoxZoomTool()] : [],
   });
   const at = (name) => ({ field: name });
-  figure.segment(at("x0"), at("y0"), at("x1"), at("y1"), { source: plot.sources.bars, line_color: at("colour"), line_alpha: at("alpha") });
-  figure.multi_line(at("xs"), at("ys"), { source: plot.sources.front, line_color: style("--muted"), line_width: 1.2, line_dash: "dashed" });
+  figure.segment(at("x0"), at("y0"), at("x1"), at("y1"), {
+    source: plot.sources.bars, line_color: at("colour"), line_alpha: at("alpha"),
+  });
+  figure.multi_line(at("xs"), at("ys"), {
+    source: plot.sources.front, line_color: style("--muted"), line_width: 1.2, line_dash: "dashed",
+  });
   figure.scatter(at("x"), at("y"), {
     source: plot.sources.points, marker: at("marker"), size: at("size"),
     fill_color: at("colour"), line_color: null, fill_alpha: at("alpha"),
   });
-  figure.scatter(at("x"), at("y"), { source: plot.sources.selected, size: 18, fill_color: null, line_color: style("--text"), line_width: 2.5 });
+  figure.scatter(at("x"), at("y"), {
+    source: plot.sources.selected, size: 18, fill_color: null, line_color: style("--text"), line_width: 2.5,
+  });
   for (const axis of [...figure.below, ...figure.left]) {
     axis.formatter = new Bokeh.PrintfTickFormatter({ format: "%.6g" });
   }
@@ -129,7 +100,7 @@ function buildFigure() {
   return show(figure, byId("chart")).then((view) => { plot.view = view; });
 }
 
-// The keyboard has nothing to do inside a drawing: it goes on to the names on the front and to the table.
+// The tab key skips the drawing, in which the keyboard can do nothing, and goes on to the names on the front.
 async function show(figure, place) {
   const view = await Bokeh.Plotting.show(figure, place);
   view.canvas_view.events_el.tabIndex = -1;
@@ -150,17 +121,21 @@ function paint(figure) {
   for (const grid of figure.center) if (grid.type === "Grid") grid.grid_line_color = line;
 }
 
-// On a log axis the library marks powers of ten only: over a few decades 1, 2, 5 and over a part of one even steps say more.
+// On a log axis the library marks powers of ten only. Over a few decades 1, 2, 5 say more, and even steps
+// within one.
 function setTicks() {
-  for (const [axis, range] of [[plot.figure.below[0], plot.figure.x_range], [plot.figure.left[0], plot.figure.y_range]]) {
+  const { below, left, center, x_range: xRange, y_range: yRange } = plot.figure;
+  for (const [dimension, axis, range] of [[0, below[0], xRange], [1, left[0], yRange]]) {
     if (axis.type !== "LogAxis") continue;
     const [low, high] = [range.start, range.end].map(Math.log10);
-    const decades = Array.from({ length: Math.floor(high) - Math.floor(low) + 1 }, (_, i) => 10 ** (Math.floor(low) + i));
-    if (high - low > 3) axis.ticker = new Bokeh.FixedTicker({ ticks: decades });
-    else if (high - low > 0.7) axis.ticker = new Bokeh.FixedTicker({ ticks: decades.flatMap((one) => [one, 2 * one, 5 * one]) });
+    const first = Math.floor(low);
+    const decades = Array.from({ length: Math.floor(high) - first + 1 }, (_, i) => 10 ** (first + i));
+    const fixed = (ticks) => new Bokeh.FixedTicker({ ticks });
+    if (high - low > 3) axis.ticker = fixed(decades);
+    else if (high - low > 0.7) axis.ticker = fixed(decades.flatMap((power) => [power, 2 * power, 5 * power]));
     else axis.ticker = new Bokeh.BasicTicker();
-    const across = axis === plot.figure.below[0] ? 0 : 1;
-    for (const grid of plot.figure.center) if (grid.type === "Grid" && grid.dimension === across) grid.ticker = axis.ticker;
+    const grids = center.filter((part) => part.type === "Grid" && part.dimension === dimension);
+    for (const grid of grids) grid.ticker = axis.ticker;
   }
 }
 
@@ -170,47 +145,48 @@ function axisTitle(column, log) {
   return notes ? `${column.heading} (${notes})` : column.heading;
 }
 
+// Plain text, so that a name with dollar signs is not read as a formula. An equal title is left alone: a new
+// one lays the figure out again.
+function setTitle(axis, title) {
+  if (axis.axis_label?.text !== title) axis.axis_label = new Bokeh.PlainText({ text: title });
+}
+
 async function drawChart() {
-  if (byId("chart-section").hidden) return;
+  if (!plot.started || byId("chart-section").hidden) return;
   await buildFigure();
   const [xColumn, yColumn] = [columns.get(state.x), columns.get(state.y)];
-  const drawable = (value, log) => Number.isFinite(value) && (!log || value > 0);
-  const rows = state.visible.filter(
-    (row) => drawable(shown(xColumn, xColumn.values[row]), state.xLog) && drawable(shown(yColumn, yColumn.values[row]), state.yLog),
-  );
+  const rows = rowsToDraw(state.visible, xColumn, yColumn, state.xLog, state.yLog);
   const xs = rows.map((row) => shown(xColumn, xColumn.values[row]));
   const ys = rows.map((row) => shown(yColumn, yColumn.values[row]));
-  const fronts = frontsOf(rows, xs, ys, xColumn, yColumn);
+  const fronts = frontsOf(rows, xColumn, yColumn);
   const onFront = new Set(fronts.flat());
   Object.assign(plot, { rows, xs, ys, front: onFront });
 
   const [colours, shapes] = [placesOf(state.colour), placesOf(state.shape)];
   const palette = Array.from({ length: COLOURS + 1 }, (_, place) => seriesColour(place));
-  const colour = rows.map((row) => palette[Math.min(colours.get(facet(state.colour).rows[row]) ?? COLOURS, COLOURS)]);
-  const many = rows.length > SHAPES_AT_MOST;
-  const barred = rows.length <= BARS_AT_MOST ? rows.map((_, i) => i) : [...onFront].slice(0, BARS_AT_MOST);
-  const bound = (column, end, i, value) => (column[end] && column[end][rows[i]] !== null ? shown(column, column[end][rows[i]]) : value);
-  const bars = barred.map((i) => ({
-    i,
-    x: [bound(xColumn, "low", i, xs[i]), bound(xColumn, "high", i, xs[i])],
-    y: [bound(yColumn, "low", i, ys[i]), bound(yColumn, "high", i, ys[i])],
-  }));
-  const [xStart, xEnd] = rangeOf([...xs, ...bars.map((bar) => bar.x[0])], [...xs, ...bars.map((bar) => bar.x[1])], state.xLog);
-  const [yStart, yEnd] = rangeOf([...ys, ...bars.map((bar) => bar.y[0])], [...ys, ...bars.map((bar) => bar.y[1])], state.yLog);
+  const colourOf = (row) => palette[Math.min(colours.get(facet(state.colour).rows[row]) ?? COLOURS, COLOURS)];
+  const shapeOf = (row) => shapeName(shapes.get(facet(state.shape).rows[row]) ?? 0);
+  const colour = rows.map(colourOf);
+  const crowded = rows.length > SHAPES_AT_MOST;
+  const withBars = rows.length <= BARS_AT_MOST ? rows.map((_, i) => i) : [...onFront].slice(0, BARS_AT_MOST);
+  const bound = (column, end, i) => shown(column, column[end]?.[rows[i]] ?? column.values[rows[i]]);
+  const interval = (column, i) => [bound(column, "low", i), bound(column, "high", i)];
+  const bars = withBars.map((i) => ({ i, x: interval(xColumn, i), y: interval(yColumn, i) }));
+  const ends = (axis, end) => bars.map((bar) => bar[axis][end]);
+  const [xStart, xEnd] = rangeOf([...xs, ...ends("x", 0)], [...xs, ...ends("x", 1)], state.xLog);
+  const [yStart, yEnd] = rangeOf([...ys, ...ends("y", 0)], [...ys, ...ends("y", 1)], state.yLog);
   plot.home = { xStart, xEnd, yStart, yEnd };
   const across = bars.filter((bar) => bar.x[0] !== bar.x[1]);
   const up = bars.filter((bar) => bar.y[0] !== bar.y[1]);
 
-  // Plain text: a name with dollar signs must not be taken for a formula. A new title lays the figure out again, so an old one stays.
-  for (const [axis, title] of [[plot.figure.below[0], axisTitle(xColumn, state.xLog)], [plot.figure.left[0], axisTitle(yColumn, state.yLog)]]) {
-    if (axis.axis_label?.text !== title) axis.axis_label = new Bokeh.PlainText({ text: title });
-  }
+  setTitle(plot.figure.below[0], axisTitle(xColumn, state.xLog));
+  setTitle(plot.figure.left[0], axisTitle(yColumn, state.yLog));
   resetZoom();
   plot.sources.points.data = {
     x: xs, y: ys, colour,
-    marker: rows.map((row, i) => (many && !onFront.has(i) ? "square" : SHAPE_NAMES[(shapes.get(facet(state.shape).rows[row]) ?? 0) % SHAPE_NAMES.length])),
-    alpha: rows.map((_, i) => (onFront.has(i) ? 1 : many ? 0.35 : 0.6)),
-    size: rows.map((_, i) => (onFront.has(i) ? 11 : many ? 4 : 9)),
+    marker: rows.map((row, i) => (crowded && !onFront.has(i) ? "square" : shapeOf(row))),
+    alpha: rows.map((_, i) => (onFront.has(i) ? 1 : crowded ? 0.35 : 0.6)),
+    size: rows.map((_, i) => (onFront.has(i) ? 11 : crowded ? 4 : 9)),
   };
   plot.sources.bars.data = {
     x0: [...across.map((bar) => Math.max(bar.x[0], xStart)), ...up.map((bar) => xs[bar.i])],
@@ -220,27 +196,12 @@ async function drawChart() {
     colour: [...across, ...up].map((bar) => colour[bar.i]),
     alpha: [...across, ...up].map((bar) => (onFront.has(bar.i) ? 0.7 : 0.4)),
   };
-  const lines = (fronts.length > LINES_AT_MOST ? [] : fronts).filter((front) => front.length > 1).map((front) => steps(front, xs, ys, xColumn.better));
+  const joined = fronts.length > LINES_AT_MOST ? [] : fronts.filter((front) => front.length > 1);
+  const lines = joined.map((front) => stepsThrough(front, xs, ys, xColumn.better));
   plot.sources.front.data = { xs: lines.map((line) => line[0]), ys: lines.map((line) => line[1]) };
   markSelected();
   drawLegend(colours, shapes);
   describeFront([...onFront], fronts.length, rows.length, xColumn, yColumn);
-}
-
-// A step: between two points of the front, what can be had at that cost is what the cheaper one gives.
-function steps(front, xs, ys, xBetter) {
-  const points = [...front].sort((a, b) => xs[a] - xs[b]);
-  const [lineX, lineY] = [[], []];
-  points.forEach((i, place) => {
-    if (place > 0) {
-      const before = points[place - 1];
-      lineX.push(xBetter === "higher" ? xs[before] : xs[i]);
-      lineY.push(xBetter === "higher" ? ys[i] : ys[before]);
-    }
-    lineX.push(xs[i]);
-    lineY.push(ys[i]);
-  });
-  return [lineX, lineY];
 }
 
 function resetZoom() {
@@ -251,25 +212,30 @@ function resetZoom() {
 
 function markSelected() {
   const i = plot.rows.indexOf(state.selected);
-  if (plot.sources.selected) plot.sources.selected.data = i < 0 ? { x: [], y: [] } : { x: [plot.xs[i]], y: [plot.ys[i]] };
+  if (!plot.sources.selected) return;
+  plot.sources.selected.data = i < 0 ? { x: [], y: [] } : { x: [plot.xs[i]], y: [plot.ys[i]] };
 }
 
 function drawLegend(colours, shapes) {
-  const swatch = (shape, colour) =>
-    makeShape("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, makeShape("path", { d: SHAPES[shape], fill: colour }));
-  const group = (name, places, drawn) => {
+  const swatch = (shape, colour) => {
+    const path = makeShape("path", { d: SHAPES[shape], fill: colour });
+    return makeShape("svg", { viewBox: "0 0 16 16", "aria-hidden": "true" }, path);
+  };
+  const key = (symbol, text) => make("span", { class: "key" }, symbol, text);
+  const group = (name, places, symbol) => {
     const { title, values } = facet(name);
     const present = new Set(plot.rows.map((row) => facet(name).rows[row]));
     const entries = [...places].filter(([value]) => present.has(value));
     if (entries.length < 2) return "";
-    const told = entries.slice(0, COLOURS).map(([value, place]) => make("span", { class: "key" }, drawn(place), values[value]));
-    const rest = entries.length - told.length;
-    return make("div", {}, make("span", { class: "muted" }, title), told, rest ? make("span", { class: "key" }, drawn(COLOURS), `${rest} more`) : "");
+    const keys = entries.slice(0, COLOURS).map(([value, place]) => key(symbol(place), values[value]));
+    const rest = entries.length - keys.length;
+    const heading = make("span", { class: "muted" }, title);
+    return make("div", {}, heading, keys, rest ? key(symbol(COLOURS), `${rest} more`) : "");
   };
   byId("legend").replaceChildren(
     ...[
       group(state.colour, colours, (place) => swatch("circle", seriesColour(place))),
-      group(state.shape, shapes, (place) => swatch(SHAPE_NAMES[place % SHAPE_NAMES.length], style("--muted"))),
+      group(state.shape, shapes, (place) => swatch(shapeName(place), style("--muted"))),
     ].filter(Boolean),
   );
 }
@@ -281,20 +247,25 @@ function describeFront(onFront, groups, drawn, xColumn, yColumn) {
     return make("button", { type: "button", class: "link", onclick: () => openRecord(row) }, named(row));
   });
   const rest = order.length - links.length;
+  const fronts = groups > 1 ? "one of the Pareto fronts" : "the Pareto front";
   byId("front").replaceChildren(
-    make("strong", {}, groups > 1 ? `On a front of records that may be compared (${order.length}): ` : `On the Pareto front (${order.length}): `),
+    make("strong", {}, `On ${fronts} (${order.length}): `),
     ...links.flatMap((link, i) => (i ? [" · ", link] : [link])),
     rest > 0 ? ` and ${rest} more` : "",
   );
   const without = state.visible.length - drawn;
-  const notes = [`${drawn} of ${state.visible.length} records drawn.`];
-  if (without) notes.push(`${without} have no number on one of the axes${state.xLog || state.yLog ? ", or 0 on a log axis" : ""}.`);
-  if (groups > LINES_AT_MOST) notes.push(`They come from ${groups} sets that must not be compared: their fronts are not joined by lines.`);
-  if (drawn > BARS_AT_MOST) notes.push(`Intervals${drawn > SHAPES_AT_MOST ? " and shapes" : ""} are drawn for the front only.`);
+  const notes = [`${drawn} of ${state.visible.length} records are drawn.`];
+  const zero = state.xLog || state.yLog ? ", or have 0 on a log axis" : "";
+  if (without) notes.push(`${without} have no number on one of the axes${zero}.`);
+  if (groups > LINES_AT_MOST) {
+    notes.push(`They form ${groups} sets that cannot be compared: their fronts are not joined by lines.`);
+  }
+  const details = drawn > SHAPES_AT_MOST ? "Intervals and shapes" : "Intervals";
+  if (drawn > BARS_AT_MOST) notes.push(`${details} are drawn for the front only.`);
   byId("chart-note").textContent = notes.join(" ");
   byId("chart").setAttribute(
     "aria-label",
-    `${yColumn.heading} against ${xColumn.heading}: ${drawn} points. The table below holds the same numbers.`,
+    `${yColumn.heading} against ${xColumn.heading}: ${drawn} points. The table below has the same numbers.`,
   );
 }
 
@@ -306,13 +277,13 @@ function nearest(event) {
   const [left, top] = [event.clientX - box.left, event.clientY - box.top];
   const sx = plot.view.frame.x_scale.v_compute(plot.xs);
   const sy = plot.view.frame.y_scale.v_compute(plot.ys);
-  let found = -1;
+  let closest = -1;
   let least = REACH_PX ** 2;
   for (let i = 0; i < sx.length; i += 1) {
     const distance = (sx[i] - left) ** 2 + (sy[i] - top) ** 2 - (plot.front.has(i) ? 4 : 0);
-    if (distance < least) [found, least] = [i, distance];
+    if (distance < least) [closest, least] = [i, distance];
   }
-  return found;
+  return closest;
 }
 
 function drawTip(event) {
@@ -322,7 +293,8 @@ function drawTip(event) {
   tip.hidden = i < 0;
   if (i < 0) return;
   const row = plot.rows[i];
-  const line = (column) => make("div", {}, make("span", { class: "muted" }, `${column.title} `), withUnit(column, row));
+  const line = (column) =>
+    make("div", {}, make("span", { class: "muted" }, `${column.title} `), withUnit(column, row));
   const doubts = data.rows.doubts[row].map(shared);
   tip.replaceChildren(
     make("strong", {}, named(row)),

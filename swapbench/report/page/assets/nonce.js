@@ -1,9 +1,10 @@
-// The chart library styles itself with <style> elements. They carry the nonce of this page, so that the policy may refuse all others.
+// The chart library adds <style> elements. They get the nonce of this page, so that its policy can refuse all
+// others.
 {
-  const plain = document.createElement.bind(document);
+  const createElement = document.createElement.bind(document);
   document.createElement = (tag, options) => {
-    const made = plain(tag, options);
-    if (tag === "style") made.nonce = STYLE_NONCE;
-    return made;
+    const element = createElement(tag, options);
+    if (tag === "style") element.nonce = STYLE_NONCE;
+    return element;
   };
 }

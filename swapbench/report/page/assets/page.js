@@ -1,47 +1,54 @@
-// What the reader chose, and what follows from it.
+// What the reader chose, what follows from it, and the start of the page.
 "use strict";
 
 const state = {
   visible: [], ordered: [], page: 0, sort: { name: "", descending: false }, shown: [], selected: -1,
-  allowed: new Map(), words: "", x: "latency_p50", y: "acer", xLog: true, yLog: false, colour: "net", shape: "precision",
+  allowed: new Map(), words: "",
+  x: "latency_p50", y: "acer", xLog: true, yLog: false, colour: "net", shape: "precision",
 };
 
 // ---- Filters ----
 
 function applyFilters() {
-  const limits = data.facets.filter((one) => state.allowed.has(one.name)).map((one) => [one.rows, state.allowed.get(one.name)]);
+  const limits = data.facets
+    .filter(({ name }) => state.allowed.has(name))
+    .map(({ name, rows }) => [rows, state.allowed.get(name)]);
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
-  state.visible = Array.from({ length: count() }, (_, row) => row).filter(
-    (row) => limits.every(([rows, allowed]) => allowed.has(rows[row])) && words.every((word) => haystack(row).includes(word)),
-  );
+  const isAllowed = (row) => limits.every(([rows, allowed]) => allowed.has(rows[row]));
+  const hasWords = (row) => words.every((word) => haystack(row).includes(word));
+  const rows = Array.from({ length: count() }, (_, row) => row);
+  state.visible = rows.filter((row) => isAllowed(row) && hasWords(row));
   state.page = 0;
-  state.ordered = state.sort.name ? sorted(state.visible, state.sort.name, state.sort.descending) : state.visible;
-  byId("count").textContent = `${state.visible.length} of ${count()} records${state.visible.length ? "" : ": no record fits"}`;
+  const { name, descending } = state.sort;
+  state.ordered = name ? sorted(state.visible, name, descending) : state.visible;
+  const none = state.visible.length ? "" : ": none passes the filters";
+  byId("count").textContent = `${state.visible.length} of ${count()} records${none}`;
   drawTable();
   return drawChart();
 }
 
-function menu(title, told, ...children) {
+function menu(title, summary, ...children) {
   const body = make("div", { class: "menu-body", role: "group", "aria-label": title }, children);
-  return make("details", { class: "menu" }, make("summary", {}, `${title}: `, told), body);
+  return make("details", { class: "menu" }, make("summary", {}, `${title}: `, summary), body);
 }
 
 const check = (title, checked, onchange, more = {}) =>
   make("label", {}, make("input", { type: "checkbox", checked, onchange, ...more }), " ", title);
 
-function facetMenu(one) {
-  const told = make("span", {}, "all");
-  const counts = one.values.map(() => 0);
-  for (const place of one.rows) counts[place] += 1;
-  const boxes = one.values.map((value, place) =>
-    check(`${value} (${counts[place]})`, true, changed, { value: place, "data-facet": one.name }));
+function facetMenu({ name: facetName, title, values, rows }) {
+  const summary = make("span", {}, "all");
+  const counts = values.map(() => 0);
+  for (const place of rows) counts[place] += 1;
+  const boxes = values.map((value, place) =>
+    check(`${value} (${counts[place]})`, true, changed, { value: place, "data-facet": facetName }));
   const inputs = boxes.map((box) => box.querySelector("input"));
   function changed() {
     const chosen = inputs.filter((input) => input.checked).map((input) => Number(input.value));
-    if (chosen.length === inputs.length) state.allowed.delete(one.name);
-    else state.allowed.set(one.name, new Set(chosen));
-    const names = chosen.map((place) => one.values[place]);
-    told.textContent = chosen.length === inputs.length ? "all" : names.length > 2 ? `${names.length} chosen` : names.join(", ") || "none";
+    const all = chosen.length === inputs.length;
+    if (all) state.allowed.delete(facetName);
+    else state.allowed.set(facetName, new Set(chosen));
+    const names = chosen.map((place) => values[place]).join(", ") || "none";
+    summary.textContent = all ? "all" : chosen.length > 2 ? `${chosen.length} chosen` : names;
     applyFilters();
   }
   const setAll = (checked) => () => {
@@ -54,43 +61,50 @@ function facetMenu(one) {
     make("button", { type: "button", onclick: setAll(true) }, "All"),
     make("button", { type: "button", onclick: setAll(false) }, "None"),
   );
-  return menu(one.title, told, inputs.length > 2 ? shortcuts : "", boxes);
+  return menu(title, summary, inputs.length > 2 ? shortcuts : "", boxes);
 }
 
 function drawFilters() {
-  const useful = data.facets.filter((one) => one.values.length > 1);
-  const search = make("input", { type: "search", id: "search", autocomplete: "off", placeholder: "name, run, digest …", oninput: (event) => {
+  const facets = data.facets.filter(({ values }) => values.length > 1);
+  const oninput = (event) => {
     state.words = event.target.value;
     applyFilters();
-  } });
-  byId("filters").replaceChildren(make("label", {}, "Search ", search), ...useful.map(facetMenu));
+  };
+  const attributes = { type: "search", id: "search", autocomplete: "off" };
+  const search = make("input", { ...attributes, placeholder: "name, run, digest …", oninput });
+  byId("filters").replaceChildren(make("label", {}, "Search ", search), ...facets.map(facetMenu));
 }
 
 // ---- Axes and columns ----
 
 function choice(title, id, options, value, onchange) {
   const select = make("select", { id, onchange: (event) => onchange(event.target.value) },
-    options.map(([name, said]) => make("option", { value: name, selected: name === value }, said)));
+    options.map(([name, text]) => make("option", { value: name, selected: name === value }, text)));
   return make("label", {}, `${title} `, select);
 }
 
 function drawAxes() {
-  const numeric = data.columns.filter((column) => column.numeric).map((column) => [column.name, column.heading]);
+  const measured = data.columns.filter((column) => column.numeric);
+  const numeric = measured.map(({ name, heading }) => [name, heading]);
   if (numeric.length < 2) {
-    byId("chart-section").hidden = true; // nothing was measured that could be held against something else
+    byId("chart-section").hidden = true; // no two quantities were measured, so that there is no trade-off
     return;
   }
-  const usable = (wanted, other) => (numeric.some(([name]) => name === wanted) ? wanted : numeric.find(([name]) => name !== other)[0]);
+  const has = (options, wanted) => options.some(([name]) => name === wanted);
+  const usable = (wanted, other) =>
+    (has(numeric, wanted) ? wanted : numeric.find(([name]) => name !== other)[0]);
   state.x = usable(state.x);
   state.y = usable(state.y, state.x);
-  const told = data.facets.filter((one) => one.values.length > 1).map((one) => [one.name, one.title]);
-  const facets = told.length ? told : [["net", "Network"]];
-  for (const name of ["colour", "shape"]) if (!facets.some(([known]) => known === state[name])) state[name] = facets[0][0];
+  const distinguishing = data.facets.filter(({ values }) => values.length > 1);
+  const titles = distinguishing.map(({ name, title }) => [name, title]);
+  const facets = titles.length ? titles : [["net", "Network"]];
+  for (const name of ["colour", "shape"]) if (!has(facets, state[name])) state[name] = facets[0][0];
   const set = (name) => (value) => {
     state[name] = value;
     drawChart();
   };
-  const log = (title, id, name) => check(title, state[name], (event) => set(name)(event.target.checked), { id });
+  const log = (title, id, name) =>
+    check(title, state[name], (event) => set(name)(event.target.checked), { id });
   byId("axes").replaceChildren(
     choice("Across", "x", numeric, state.x, set("x")), log("log", "x-log", "xLog"),
     choice("Up", "y", numeric, state.y, set("y")), log("log", "y-log", "yLog"),
@@ -102,17 +116,20 @@ function drawAxes() {
 
 function drawColumnMenu() {
   state.shown = data.first_shown.filter((name) => columns.has(name));
-  const told = make("span", {}, `${state.shown.length} of ${columns.size}`);
-  const boxes = data.columns.map((column) => check(column.heading, state.shown.includes(column.name), (event) => {
-    // The table's own order, whatever was ticked first; the file names the row and always stays.
+  const summary = make("span", {}, `${state.shown.length} of ${columns.size}`);
+  // Columns keep the order of the table, whichever was ticked first. The file names the row and always stays.
+  const change = (name, checked) => {
     const chosen = new Set(state.shown);
-    if (event.target.checked) chosen.add(column.name);
-    else chosen.delete(column.name);
-    state.shown = data.columns.map((one) => one.name).filter((name) => chosen.has(name));
-    told.textContent = `${state.shown.length} of ${columns.size}`;
+    if (checked) chosen.add(name);
+    else chosen.delete(name);
+    state.shown = [...columns.keys()].filter((column) => chosen.has(column));
+    summary.textContent = `${state.shown.length} of ${columns.size}`;
     drawTable();
-  }, { "data-column": column.name, disabled: column.name === "file" }));
-  byId("table-controls").replaceChildren(menu("Columns", told, boxes));
+  };
+  const boxes = data.columns.map(({ name, heading }) =>
+    check(heading, state.shown.includes(name), (event) => change(name, event.target.checked),
+      { "data-column": name, disabled: name === "file" }));
+  byId("table-controls").replaceChildren(menu("Columns", summary, boxes));
 }
 
 // ---- The chosen record ----
@@ -148,7 +165,8 @@ function afterClosing() {
 // ---- Light and dark ----
 
 const prefersDark = matchMedia("(prefers-color-scheme: dark)");
-const isDark = () => (document.documentElement.dataset.theme ?? (prefersDark.matches ? "dark" : "light")) === "dark";
+const systemTheme = () => (prefersDark.matches ? "dark" : "light");
+const isDark = () => (document.documentElement.dataset.theme ?? systemTheme()) === "dark";
 
 function drawTheme() {
   byId("theme").setAttribute("aria-pressed", String(isDark()));
@@ -167,7 +185,8 @@ function listen() {
     if (event.target === byId("detail")) closeRecord();
   });
   const closeMenus = (except) => {
-    for (const one of document.querySelectorAll("details.menu[open]")) if (one !== except) one.open = false;
+    const menus = [...document.querySelectorAll("details.menu[open]")];
+    for (const open of menus.filter((candidate) => candidate !== except)) open.open = false;
   };
   document.addEventListener("click", (event) => closeMenus(event.target.closest("details.menu")));
   document.addEventListener("keydown", (event) => {
@@ -178,19 +197,59 @@ function listen() {
   });
   addEventListener("beforeprint", () => drawTable(true));
   addEventListener("afterprint", () => drawTable());
-  listenToChart();
 }
 
-document.addEventListener("DOMContentLoaded", async () => {
+// ---- Start ----
+
+const canDraw = () => typeof Bokeh !== "undefined";
+
+// The chart library travels packed like the data. What runs here is an inline script, whose hash the page's
+// policy holds.
+async function startLibrary() {
+  document.head.append(make("script", {}, await unpacked("library")));
+  if (!canDraw()) throw new Error("the browser did not run the chart library");
   Bokeh.set_log_level("error");
-  takeIn(await unpacked("data"));
+}
+
+function explain(section, ...texts) {
+  byId(section).replaceChildren(make("p", { class: "notice" }, texts));
+}
+
+async function startChart(library) {
+  try {
+    await library;
+    drawAxes();
+    listenToChart();
+    plot.started = true;
+    await drawChart();
+  } catch (error) {
+    plot.started = false;
+    explain("chart-section", `There is no chart: ${error.message}. The table below has all numbers.`);
+  }
+}
+
+async function start() {
+  if (typeof DecompressionStream === "undefined") {
+    byId("scroll").hidden = true;
+    explain(
+      "chart-section",
+      "This browser is too old to show this page: it has no DecompressionStream. ",
+      "Use a browser of 2023 or later; table.html and table.csv beside this file have the same numbers.",
+    );
+    return;
+  }
+  const library = startLibrary();
+  setData(JSON.parse(await unpacked("data")));
   drawFilters();
-  drawAxes();
   drawColumnMenu();
   listen();
   byId("theme").setAttribute("aria-pressed", String(isDark()));
-  await applyFilters();
+  applyFilters();
+  await startChart(library);
   document.documentElement.dataset.ready = "yes";
-  const asked = data.rows.id.indexOf(decodeURIComponent(/^#record=(.*)$/.exec(location.hash)?.[1] ?? ""));
-  if (asked >= 0) openRecord(asked);
-});
+  const address = /^#record=(.*)$/.exec(location.hash)?.[1] ?? "";
+  const row = data.rows.id.indexOf(decodeURIComponent(address));
+  if (row >= 0) openRecord(row);
+}
+
+document.addEventListener("DOMContentLoaded", start);

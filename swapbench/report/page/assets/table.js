@@ -5,14 +5,16 @@ const ROWS_A_PAGE = 50;
 const PRINTED_AT_MOST = 1000;
 const compareTexts = new Intl.Collator("en", { numeric: true }).compare;
 
-// Rows in the order of a column; equal ones stay in the table's own order, those without a value come last either way.
+// Rows in the order of a column. Equal ones keep the order of the table; those without a value always come
+// last.
 function sorted(rows, name, descending) {
   const values = columns.get(name).values;
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : compareTexts(a, b));
-  const known = rows.filter((row) => values[row] !== null);
-  const unknown = rows.filter((row) => values[row] === null);
-  known.sort((a, b) => (descending ? compare(values[b], values[a]) : compare(values[a], values[b])) || a - b);
-  return [...known, ...unknown];
+  const present = rows.filter((row) => values[row] !== null);
+  const absent = rows.filter((row) => values[row] === null);
+  const sign = descending ? -1 : 1;
+  present.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
+  return [...present, ...absent];
 }
 
 function drawHead() {
@@ -44,7 +46,7 @@ function sortBy(name) {
   drawTable();
 }
 
-// "1.35 [1.34, 1.36]": the number on its own line, so that numbers stand below each other.
+// "1.35 [1.34, 1.36]": the interval on a line of its own, so that the numbers of a column line up.
 function numberCell(column, row) {
   const parts = /^(.*?) ((?:\[|± ).*)$/.exec(text(column, row));
   const why = reason(column, row);
@@ -60,8 +62,8 @@ function tableRow(row) {
   const cells = state.shown.map((name) => {
     const column = columns.get(name);
     if (name === "file") {
-      const open = make("button", { type: "button", class: "link", onclick: () => openRecord(row) }, breakable(named(row)));
-      return make("th", { scope: "row" }, open);
+      const attributes = { type: "button", class: "link", onclick: () => openRecord(row) };
+      return make("th", { scope: "row" }, make("button", attributes, breakable(named(row))));
     }
     return column.numeric ? numberCell(column, row) : make("td", {}, text(column, row));
   });
@@ -76,12 +78,15 @@ function drawTable(whole = false) {
   drawHead();
   byId("table").tBodies[0].replaceChildren(...rows.map(tableRow));
   byId("pages").hidden = pages === 1;
-  const turn = (title, step, possible) =>
-    make("button", { type: "button", "data-step": step, disabled: !possible, onclick: () => turnPage(step) }, title);
+  const turn = (title, step, possible) => {
+    const attributes = { type: "button", "data-step": step, disabled: !possible };
+    return make("button", { ...attributes, onclick: () => turnPage(step) }, title);
+  };
   const focused = document.activeElement?.dataset?.step;
+  const range = `${first + 1} to ${first + rows.length} of ${state.ordered.length}`;
   byId("pages").replaceChildren(
     turn("Previous", -1, state.page > 0),
-    make("span", { class: "muted", role: "status" }, `${first + 1} to ${first + rows.length} of ${state.ordered.length}`),
+    make("span", { class: "muted", role: "status" }, range),
     turn("Next", 1, state.page < pages - 1),
   );
   if (focused) byId("pages").querySelector(`[data-step="${focused}"]:enabled, button:enabled`)?.focus();
