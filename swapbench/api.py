@@ -113,10 +113,11 @@ class Run:
     def frame(self, columns: str | Sequence[str] = ()) -> pd.DataFrame:
         """All numbers as a pandas DataFrame, a row a record, in the order of the report's table.
 
-        Args: columns: Columns of the report, e.g. "latency_p50,acer", each with its interval; none means
-            everything.
+        Args:
+            columns: Columns of the report, e.g. "latency_p50,acer", each with its interval; none means all.
 
-        Returns: Columns carry their units (`latency_p50_ns`, `file_bytes`, `energy_above_idle_uj`; rates are
+        Returns:
+            Columns carry their units (`latency_p50_ns`, `file_bytes`, `energy_above_idle_uj`; rates are
             fractions) and their intervals (`..._low`, `..._high`). A number that was not measured is missing
             (NA), and `missing` says why; `doubts` lists the reasons to distrust a record.
         """
@@ -131,10 +132,10 @@ class Run:
             x: A column of the report, e.g. "latency_p50", "energy", "file_bytes".
             y: Another one, e.g. "acer".
 
-        Returns: A row a record: `file`, `place`, `data`, both columns in their base units, `on_front` (NA
-            where a number is missing), `share_on_front` (how sure: the share of bootstrap draws with the file
-            on the front; NA where nothing was drawn), and `missing`, the reason why a file could not be
-            judged.
+        Returns:
+            A row a record: `file`, `place`, `data`, both columns in their base units, `on_front` (NA where a
+            number is missing), `share_on_front` (how sure: the share of bootstrap draws with the file on the
+            front; NA where nothing was drawn), and `missing`, the reason why a file could not be judged.
 
         Raises:
             UnknownName: There is no such column.
@@ -243,12 +244,15 @@ def measure(
 ) -> Run:
     """Measure model files as `swapbench run` does, into `reports/<name>/` of the working folder.
 
-    Args: files: ONNX and TFLite files; one that cannot be measured is among the run's `failures`, the others
-        go on. budget_s: Time for the speed phase of all files together; None takes 5 s a file. device: The
-        name of a device, as `swapbench devices` lists them. data: A dataset to score the files on; None
-        measures no accuracy. card: The model card (name or file) of files that carry none of their own. name:
-        Of the run; None takes the time. A run of that name that was interrupted goes on. progress: Called
-        with (stage, done, total).
+    Args:
+        files: ONNX and TFLite files; one that cannot be measured is among the run's `failures`, the others go
+            on.
+        budget_s: Time for the speed phase of all files together; None takes 5 s a file.
+        device: The name of a device, as `swapbench devices` lists them.
+        data: A dataset to score the files on; None measures no accuracy.
+        card: The model card (name or file) of files that carry none of their own.
+        name: Of the run; None takes the time. A run of that name that was interrupted goes on.
+        progress: Called with (stage, done, total).
 
     Raises:
         SwapbenchError: What went wrong with the first file, where none could be measured.
@@ -298,7 +302,8 @@ def compare(
         policy: A policy file with budgets; None takes the default ones.
         progress: Called with (stage, done, total).
 
-    Returns: Its `verdict` is PASS, FAIL, INCONCLUSIVE or INVALID; `checks` holds every comparison with its
+    Returns:
+        Its `verdict` is PASS, FAIL, INCONCLUSIVE or INVALID; `checks` holds every comparison with its
         numbers.
 
     Raises:
@@ -329,8 +334,10 @@ def compare(
 class Errors:
     """Error rates of ISO/IEC 30107-3 with their intervals; see `swapbench.pad.metrics` for each definition.
 
-    Attributes: rates: All that was computed: ErrorRates at a threshold frozen on development scores, else
-        TargetRates. remarks: What weakens these numbers, one sentence each.
+    Attributes:
+        rates: All that was computed: ErrorRates at a threshold frozen on development scores, else
+            TargetRates.
+        remarks: What weakens these numbers, one sentence each.
     """
 
     rates: ErrorRates | TargetRates
@@ -432,14 +439,17 @@ def metrics(
     of the development scores, or given; without either there are only the rates that need none (EER, AUC,
     BPCER at APCER).
 
-    Args: scores: [n] numbers that rise with bona fide; NaN is a failure to acquire. labels: [n], True or 1
-        for bona fide, False or 0 for an attack; or the words "bona_fide" and "attack". species: [n], the
-        attack instrument species of every attack (ignored for bona fide): APCER is that of the worst. None
-        counts all attacks as one species. subjects: [n], who is shown: intervals come from a bootstrap over
-        subjects. None counts every presentation as a person of its own, and a remark says that the intervals
-        are too narrow. presentations: [n], which presentation a frame belongs to; its frames are averaged.
-        None: each row is one. dev: (scores, labels) of a development split that shares nobody with the test
-        split. threshold: One that was frozen elsewhere; not together with `dev`.
+    Args:
+        scores: [n] numbers that rise with bona fide; NaN is a failure to acquire.
+        labels: [n], True or 1 for bona fide, False or 0 for an attack; or the words "bona_fide" and "attack".
+        species: [n], the attack instrument species of every attack (ignored for bona fide): APCER is that of
+            the worst. None counts all attacks as one species.
+        subjects: [n], who is shown: intervals come from a bootstrap over subjects. None counts every
+            presentation as a person of its own, and a remark says that the intervals are too narrow.
+        presentations: [n], which presentation a frame belongs to; its frames are averaged. None: each row is
+            one.
+        dev: (scores, labels) of a development split that shares nobody with the test split.
+        threshold: One that was frozen elsewhere; not together with `dev`.
 
     Raises:
         BadDataset: A class is missing, lengths differ, or an attack has no species.
