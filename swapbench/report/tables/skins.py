@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import textwrap
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from swapbench.errors import UnknownName
 from swapbench.report.tables import fields, html, latex, markdown, sections
@@ -21,7 +21,7 @@ from swapbench.report.tables.table import csv_text, table_of
 from swapbench.report.tables.view import Group, Query, selection_of, view_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rich.table import Table as RichTable
 
@@ -30,13 +30,41 @@ if TYPE_CHECKING:
     from swapbench.report.tables.table import Table
     from swapbench.report.tables.view import Selection, View
 
-SUFFIXES = {"markdown": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html"}
-"""The skins that are text, and what their files end in."""
-_WHOLE: dict[str, Callable[[Table], str]] = {
-    "markdown": sections.as_markdown,
-    "csv": table_skins.as_csv,
-    "json": lambda table: table_skins.as_json(table) + "\n",
+
+class Skin(NamedTuple):
+    """A table as the text of a file.
+
+    Attributes:
+        suffix: What the name of the file ends in.
+        asked: The text of what was asked of a table.
+        whole: The text where nothing was asked; None where it is the same.
+    """
+
+    suffix: str
+    asked: Callable[[Table, Query], str]
+    whole: Callable[[Table], str] | None = None
+
+
+SKINS: Mapping[str, Skin] = {
+    "markdown": Skin(
+        "md", lambda table, query: markdown.as_markdown(view_of(table, query)), sections.as_markdown
+    ),
+    "latex": Skin("tex", lambda table, query: latex.as_latex(view_of(table, query))),
+    "csv": Skin(
+        "csv",
+        lambda table, query: as_csv(selection_of(table, query), chosen=bool(query.columns)),
+        table_skins.as_csv,
+    ),
+    "json": Skin(
+        "json",
+        lambda table, query: as_json(selection_of(table, query), chosen=bool(query.columns)) + "\n",
+        lambda table: table_skins.as_json(table) + "\n",
+    ),
+    "html": Skin("html", lambda table, query: html.as_html(view_of(table, query))),
 }
+"""By name; a new one is a module beside this one and an entry here."""
+
+SUFFIXES = {name: skin.suffix for name, skin in SKINS.items()}
 ROWS_AT_MOST = 500
 """So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
 _HEADING_WIDTH, _NARROW_HEADING = 11, 8
@@ -47,27 +75,15 @@ _HONESTY = ("data_simulated", "valid", "doubts", "missing")
 
 
 def text_of(table: Table, query: Query, skin: str) -> str:
-    """What was asked of a table, in one of SUFFIXES, with a newline at its end.
+    """What was asked of a table, in one of SKINS, with a newline at its end.
 
     Where nothing was asked, what a report writes: Markdown is then the whole report, CSV and JSON hold all
     columns.
     """
-    if not query and skin in _WHOLE:
-        return _WHOLE[skin](table)
-    chosen = bool(query.columns)
-    match skin:
-        case "markdown":
-            return markdown.as_markdown(view_of(table, query))
-        case "latex":
-            return latex.as_latex(view_of(table, query))
-        case "html":
-            return html.as_html(view_of(table, query))
-        case "csv":
-            return as_csv(selection_of(table, query), chosen=chosen)
-        case "json":
-            return as_json(selection_of(table, query), chosen=chosen) + "\n"
-        case _:
-            raise UnknownName("format", skin, SUFFIXES)
+    if skin not in SKINS:
+        raise UnknownName("format", skin, SKINS)
+    chosen = SKINS[skin]
+    return chosen.whole(table) if chosen.whole is not None and not query else chosen.asked(table, query)
 
 
 def _names(view: Selection) -> tuple[str, ...]:
