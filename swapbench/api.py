@@ -25,20 +25,17 @@ from typing import TYPE_CHECKING, Any
 from swapbench import store
 from swapbench.catalog import Folders
 from swapbench.errors import SwapbenchError, UserError
+from swapbench.pad.arrays import Errors, metrics
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     import pandas as pd
-    from numpy.typing import ArrayLike, NDArray
 
     from swapbench.gate.comparison import GateResult
-    from swapbench.pad.metrics import ErrorRates, TargetRates
-    from swapbench.pad.scores import Scored
     from swapbench.ports import Progress
-    from swapbench.records import Interval, Proportion, Record
+    from swapbench.records import Record
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.summary import Row
     from swapbench.report.tables.table import Table
@@ -46,9 +43,6 @@ if TYPE_CHECKING:
     AnyPath = str | Path
 
 __all__ = ["Errors", "Figure", "Run", "compare", "load", "measure", "metrics"]
-
-
-# ---- Runs ----
 
 
 @dataclass(frozen=True)
@@ -325,192 +319,3 @@ def compare(
         None if data is None else DataOptions(Path(data)),
     )
     return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
-
-
-# ---- Error rates ----
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Error rates of ISO/IEC 30107-3 with their intervals; see `swapbench.pad.metrics` for each definition.
-
-    Attributes:
-        rates: All that was computed: ErrorRates at a threshold frozen on development scores, else
-            TargetRates.
-        remarks: What weakens these numbers, one sentence each.
-    """
-
-    rates: ErrorRates | TargetRates
-    remarks: tuple[str, ...] = ()
-
-    @property
-    def threshold(self) -> float | None:
-        """The frozen or given threshold; None where there is none."""
-        return None if self._decided is None else self._decided.threshold
-
-    @property
-    def apcer(self) -> float | None:
-        """APCER of the worst species at the threshold; None without one."""
-        return None if self._decided is None else self._decided.apcer
-
-    @property
-    def apcer_by_species(self) -> dict[str, Proportion]:
-        """Species -> APCER with its interval; empty without a threshold."""
-        return {} if self._decided is None else dict(self._decided.apcer_by_species)
-
-    @property
-    def bpcer(self) -> Proportion | None:
-        """BPCER with its interval; None without a threshold."""
-        return None if self._decided is None else self._decided.bpcer
-
-    @property
-    def acer(self) -> float | None:
-        """(APCER + BPCER) / 2 at the threshold; None without one."""
-        return None if self._decided is None else self._decided.acer
-
-    @property
-    def acer_interval(self) -> Interval | None:
-        """Of a bootstrap over subjects; None with fewer than two, or without a threshold."""
-        return self.rates.acer_interval
-
-    @property
-    def eer(self) -> float:
-        """EER of the scores themselves: what the literature calls HTER at the target's EER."""
-        return self.rates.eer
-
-    @property
-    def auc(self) -> float:
-        """Area under the ROC curve."""
-        return self.rates.auc
-
-    def frame(self) -> pd.DataFrame:
-        """Every rate as a row: name, value, unit, low, high, note."""
-        import pandas as pd
-
-        from swapbench.pad.error_lines import lines_of_rates
-
-        return pd.DataFrame(
-            [
-                {
-                    "name": line.name,
-                    "value": line.number,
-                    "unit": line.unit,
-                    "low": None if line.bounds is None else line.bounds.low,
-                    "high": None if line.bounds is None else line.bounds.high,
-                    "note": line.note,
-                }
-                for line in lines_of_rates(self.rates)
-            ]
-        )
-
-    @property
-    def _decided(self) -> Any:
-        from swapbench.pad.metrics import ErrorRates
-
-        return self.rates if isinstance(self.rates, ErrorRates) else self.rates.at_threshold
-
-    def _repr_html_(self) -> str:
-        html: str = self.frame().to_html(index=False)
-        return html
-
-    def __str__(self) -> str:
-        from swapbench.pad.error_lines import lines_of_rates
-
-        lines = [
-            f"{line.name}: {line.value}" + (f" [{line.interval}]" if line.interval else "")
-            for line in lines_of_rates(self.rates)
-        ]
-        return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])
-
-
-def metrics(
-    scores: ArrayLike,
-    labels: ArrayLike,
-    *,
-    species: ArrayLike | None = None,
-    subjects: ArrayLike | None = None,
-    presentations: ArrayLike | None = None,
-    dev: tuple[ArrayLike, ArrayLike] | None = None,
-    threshold: float | None = None,
-) -> Errors:
-    """Error rates of scores, as `swapbench metrics` computes them of a score file.
-
-    A presentation is accepted as bona fide iff its score >= the threshold. The threshold is frozen at the EER
-    of the development scores, or given; without either there are only the rates that need none (EER, AUC,
-    BPCER at APCER).
-
-    Args:
-        scores: [n] numbers that rise with bona fide; NaN is a failure to acquire.
-        labels: [n], True or 1 for bona fide, False or 0 for an attack; or the words "bona_fide" and "attack".
-        species: [n], the attack instrument species of every attack (ignored for bona fide): APCER is that of
-            the worst. None counts all attacks as one species.
-        subjects: [n], who is shown: intervals come from a bootstrap over subjects. None counts every
-            presentation as a person of its own, and a remark says that the intervals are too narrow.
-        presentations: [n], which presentation a frame belongs to; its frames are averaged. None: each row is
-            one.
-        dev: (scores, labels) of a development split that shares nobody with the test split.
-        threshold: One that was frozen elsewhere; not together with `dev`.
-
-    Raises:
-        BadDataset: A class is missing, lengths differ, or an attack has no species.
-        UserError: A label is neither bona fide nor an attack, or both `dev` and `threshold` are given.
-    """
-    from swapbench.pad import metrics as rates_of
-
-    if dev is not None and threshold is not None:
-        raise UserError("dev and threshold exclude each other", remedy="Give one of them")
-    remarks = []
-    if subjects is None:
-        remarks.append("no subjects: every presentation counts as a person, so intervals are too narrow")
-    if species is None:
-        remarks.append("no species: all attacks count as one, so APCER is an average over species")
-    test = _scored("test", scores, labels, (species, subjects, presentations))
-    if dev is None:
-        return Errors(rates_of.describe_without_dev(test, threshold), tuple(remarks))
-    return Errors(rates_of.evaluate(_scored("dev", *dev, (None, None, None)), test), tuple(remarks))
-
-
-def _scored(split: str, scores: ArrayLike, labels: ArrayLike, known: tuple[ArrayLike | None, ...]) -> Scored:
-    """Arrays of one split as a table with a row a presentation."""
-    import numpy as np
-
-    from swapbench.errors import BadDataset
-    from swapbench.pad.scores import Scored, mean_by_presentation
-
-    numbers = np.asarray(scores, dtype=np.float64)
-    is_bona_fide = _bona_fide(np.asarray(labels))
-    columns = [None if column is None else np.asarray(column).astype(str) for column in known]
-    shapes = {array.shape for array in (numbers, is_bona_fide, *columns) if array is not None}
-    if len(shapes) > 1 or numbers.ndim != 1:
-        raise BadDataset(
-            f"the {split} arrays have the shapes {', '.join(map(str, sorted(shapes)))}",
-            remedy="Give one-dimensional arrays of one length",
-        )
-    species, subjects, presentations = columns
-    if presentations is None:
-        presentations = np.array([f"{split} {row}" for row in range(numbers.size)], dtype=np.object_)
-    attacks = np.full(numbers.shape, "attack") if species is None else species
-    frames = Scored(
-        presentations.astype(np.object_),
-        (presentations if subjects is None else subjects).astype(np.object_),
-        is_bona_fide,
-        np.where(is_bona_fide, "", attacks).astype(np.object_),
-        numbers,
-    )
-    return mean_by_presentation(frames)[0]
-
-
-def _bona_fide(labels: NDArray[Any]) -> NDArray[np.bool_]:
-    """Labels as booleans: True for bona fide."""
-    import numpy as np
-
-    words = {"True": True, "1": True, "1.0": True, "bona_fide": True}
-    words |= {"False": False, "0": False, "0.0": False, "attack": False}
-    texts = labels.astype(str).ravel()
-    unknown = sorted(set(texts.tolist()) - set(words))
-    if unknown:
-        raise UserError(
-            f"{unknown[0]!r} is not a label",
-            remedy='Label bona fide presentations 1 or "bona_fide" and attacks 0 or "attack"',
-        )
-    return np.array([words[text] for text in texts.tolist()], dtype=np.bool_).reshape(labels.shape)

@@ -13,15 +13,13 @@ of a video, or a whole video:
 
 and, where they are known:
 
-    frame       number of the frame in the video, or of an image inside its presentation; if empty, frames
-                spread evenly over a video are taken
+    frame       number in the video or presentation; if empty, frames spread evenly over a video are taken
     presentation    equal for all images that are frames of one trial; the path if empty
     domain      the conditions that differ between domains: camera, printer, display, light
     session device instrument            further conditions, free text
     box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty if unknown
 
-Everything that would silently make a result wrong is checked here, and reported with its file and line.
-This module knows nothing about pixels or networks.
+What would silently make a result wrong is refused here, with its file and line.
 """
 
 from __future__ import annotations
