@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("docs/**/*.yml"), ROOT / "Makefile"]
 )
-TYPED = re.compile(r"(?:^|[\s`(/])swapbench((?: +[^\s`#|;)]+)+)", re.MULTILINE)
+TYPED = re.compile(r"(?<!import)(?:^|[\s`(/])swapbench((?: +[^\s`#|;)]+)+)", re.MULTILINE)
 APP = typer.main.get_command(cli.app)
 
 

@@ -211,18 +211,19 @@ def test_a_central_difference_folds_into_one_convolution_with_equal_outputs_and_
     stride: int, theta: float
 ) -> None:
     torch.manual_seed(3)
-    part = CentralDifference(16, 8, stride=stride, theta=theta)
-    x = torch.randn(2, 16, 24, 24, requires_grad=True)
+    # In double precision: float32 rounds differently from one processor to the next.
+    part = CentralDifference(16, 8, stride=stride, theta=theta).double()
+    x = torch.randn(2, 16, 24, 24, dtype=torch.float64, requires_grad=True)
     published, used = two_convolutions(x, part.weight, theta, stride), part(x)
     plain = part.folded()
     assert type(plain) is torch.nn.Conv2d
-    assert float((published - plain(x)).detach().abs().max()) <= 2e-6
+    assert float((published - plain(x)).detach().abs().max()) <= 1e-14
     assert torch.equal(used, plain(x))
     direction = torch.randn_like(used)
     wanted = torch.autograd.grad(published, (x, part.weight), direction)
     found = torch.autograd.grad(used, (x, part.weight), direction)
     for one, other in zip(wanted, found, strict=True):
-        assert float((one - other).abs().max()) <= 1e-5 * float(one.abs().max())
+        assert float((one - other).abs().max()) <= 2e-14 * float(one.abs().max())
 
 
 def test_a_folded_kernel_is_the_one_on_paper() -> None:
@@ -307,7 +308,7 @@ def test_wrong_arguments_and_unknown_families_are_the_users_mistakes() -> None:
         ("feathernet", {"stem": 0}, "positive whole numbers"),
         ("feathernet", {"size_px": 100}, "multiple of 32, not 100"),
         ("central_difference", {"levels": [[128], [128]]}, "three lists"),
-        ("central_difference", {"head": []}, "none of them empty"),
+        ("central_difference", {"head": []}, "none may be empty"),
         ("central_difference", {"head": [0]}, "positive whole numbers"),
         ("central_difference", {"classes": 1}, "at least 2"),
         ("central_difference", {"width": 0.25}, "unexpected keyword argument 'width'"),

@@ -136,7 +136,7 @@ def train(tmp_path: Path, **options: Any) -> Path:
             r"fits into 1\.00 M MACs: the narrowest has 1\.90 M MACs",
         ),
         ({"recipe": "metammd", "macs": "1M"}, UserError, "no structure fits"),
-        ({"recipe": "uniform"}, UserError, r"prunes to no budget\. Give one, as in --macs 40M"),
+        ({"recipe": "uniform"}, UserError, r"has no budget\. Give one, as in --macs 40M"),
         ({"recipe": "uniform", "macs": "much"}, UserError, "'much' is not a number of multiply-accumulates"),
         ({"recipe": "uniform", "macs": "0"}, UserError, "'0' is not a number"),
         ({"macs": "40M"}, UserError, "does not prune, so --macs has no effect"),
