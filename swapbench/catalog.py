@@ -94,9 +94,9 @@ def card_files(folders: Folders) -> dict[str, Path]:
     return _toml_files(builtin_folder("models"), folders.models)
 
 
-def recipe_files(folders: Folders) -> dict[str, Path]:
-    """Training recipe name -> file, built-in and the user's own, which win."""
-    return _toml_files(builtin_folder("models") / "recipes", folders.models / "recipes")
+def recipe_files(folders: Folders, kind: str = "") -> dict[str, Path]:
+    """Name -> file of the training recipes, or of their `methods` or `schedules`; the user's own win."""
+    return _toml_files(*(place / "recipes" / kind for place in (builtin_folder("models"), folders.models)))
 
 
 def model(folders: Folders, name: str) -> Carded:

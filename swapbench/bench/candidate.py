@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.bench.speed import Timed
     from swapbench.data.preprocess import Prepared
     from swapbench.modelfile import Graph
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress, Runtime, Tool
-    from swapbench.records import Machine, ModelCard, Parity, PeakMemory, Plan, Preprocessing, Variant
+    from swapbench.records import (
+        Machine,
+        ModelCard,
+        Parity,
+        PeakMemory,
+        Plan,
+        Preprocessing,
+        RuntimeUsed,
+        Speed,
+        Variant,
+    )
 
 TIMES_ONLY: Final = Absent(
     absent="the tool reports times only", remedy="Measure the same file under litert for the rest"
@@ -60,6 +69,10 @@ class Candidate:
         cores = f"-{self.cores}" if self.cores else ""
         return f"{readable}-{(self.tool or self.runtime).name}{cores}-{self.sha256[:8]}"
 
+    def pushed(self, device: Device) -> FileUnderTest:
+        """The file on a device, without anything to score."""
+        return FileUnderTest(self.path.name, device.push(self.path), self.runtime)
+
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What was counted in the file's graph, with the memory that was measured."""
         return Weight(
@@ -71,7 +84,9 @@ class Candidate:
             peak_memory=peak_memory,
         )
 
-    def draft(self, timed: Timed, machine: Machine, plan: Plan, run_name: str) -> Draft:
+    def draft(
+        self, speed: Speed | Absent, used: RuntimeUsed, machine: Machine, plan: Plan, run_name: str
+    ) -> Draft:
         """What is known once all candidates are timed together; the passes of each alone are to come."""
         to_come = TIMES_ONLY if self.tool is not None else Absent(absent="not measured yet")
         return Draft(
@@ -82,10 +97,10 @@ class Candidate:
             artifact=self.path.name,
             artifact_sha256=self.sha256,
             card=self.card,
-            runtime=timed.used,
+            runtime=used,
             plan=plan,
             machine=machine,
-            speed=timed.speed,
+            speed=speed,
             weight=self.weight(to_come),
             accuracy=to_come,
             power=to_come,

@@ -211,11 +211,11 @@ class _Passes:
         self.progress("timing", plan.time_budget_s, plan.time_budget_s)
         machine = device.describe()
         for candidate in self.todo:
-            speed = timed.get(candidate.record_id)
-            if isinstance(speed, SwapbenchError):
-                self._fail(candidate.variant.file_name, speed)
-            elif speed is not None:
-                draft = candidate.draft(speed, machine, plan, self.folder.name)
+            result = timed.get(candidate.record_id)
+            if isinstance(result, SwapbenchError):
+                self._fail(candidate.variant.file_name, result)
+            elif result is not None:
+                draft = candidate.draft(result.speed, result.used, machine, plan, self.folder.name)
                 self.drafts[candidate.record_id] = draft
         return machine
 

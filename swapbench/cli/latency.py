@@ -87,6 +87,6 @@ def latency_table(
         return
     if result.table.checked:
         columns = ("network", "predicted", "measured", "error")
-        terminal.print_rows(latency.check_rows(result), columns, "")
-    terminal.say(latency.verdict(result))
+        terminal.print_rows(latency.check_rows(result.table), columns, "")
+    terminal.say(latency.verdict(result.table))
     print(result.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from typing import TYPE_CHECKING
 
 from swapbench import catalog
@@ -15,17 +14,10 @@ if TYPE_CHECKING:
     from swapbench.catalog import Carded, Folders
     from swapbench.commands.options import VariantOptions
     from swapbench.data.dataset import Dataset
-    from swapbench.data.samples import Sample
     from swapbench.ports import Progress
-    from swapbench.workshop.artifacts import Built, DevCrops
+    from swapbench.workshop.artifacts import Built
 
     Failures = list[tuple[str, SwapbenchError]]
-
-DEV_FRAMES = 512
-"""Frames of the development split that calibration and parity choose from.
-
-More than they take, and far fewer than a video dataset has.
-"""
 
 
 def need_exporters(purpose: str) -> None:
@@ -71,7 +63,9 @@ def model_files(
     failures: Failures = []
     cache = folders.build / "artifacts"
     for model in carded:
-        crops = _dev_crops(folders, model, data, progress)
+        progress("reading images", 0, 1)
+        crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, folders.build / "crops")
+        progress("reading images", 1, 1)
         variants = catalog.variants(model.card, wanted.formats, wanted.precisions)
         if artifacts.missing(model.card, variants, cache, crops.digest()):
             need_exporters(f"exporting {model.card.name}")
@@ -81,33 +75,3 @@ def model_files(
             else:
                 failures.append((result.variant.file_name, result.error))
     return tuple(files), failures
-
-
-def _dev_crops(folders: Folders, model: Carded, data: Dataset, progress: Progress) -> DevCrops:
-    """Frames of the development split as the network takes them, without those that cannot be read."""
-    import numpy as np
-
-    from swapbench.data.preprocess import prepare
-    from swapbench.workshop.artifacts import DevCrops
-
-    frames = _spread(data.samples("dev"), DEV_FRAMES)
-    progress("reading images", 0, 1)
-    prepared = prepare(
-        frames, model.card.preprocessing, folders.build / "crops", processes=os.cpu_count() or 1
-    )
-    progress("reading images", 1, 1)
-    usable = [index for index in range(len(frames)) if index not in prepared.failures]
-    return DevCrops(
-        crops=np.asarray(prepared.crops()[usable]),
-        bona_fide=np.array([frames[index].bona_fide for index in usable], dtype=np.bool_),
-    )
-
-
-def _spread(samples: Sequence[Sample], limit: int) -> tuple[Sample, ...]:
-    """At most so many samples, half of each class, spread evenly over the split and in its order."""
-    chosen: set[int] = set()
-    for bona_fide in (True, False):
-        places = [place for place, sample in enumerate(samples) if sample.bona_fide is bona_fide]
-        count = min(len(places), limit // 2)
-        chosen.update(places[number * len(places) // count] for number in range(count))
-    return tuple(samples[place] for place in sorted(chosen))

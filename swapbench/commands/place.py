@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from swapbench import catalog
 from swapbench.commands.provision import kit
-from swapbench.commands.provision.sources import ARM64, PACKAGES
+from swapbench.commands.provision.sources import PACKAGES
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import BenchmarkModel
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from swapbench.devices.android_text import Cores
     from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
     from swapbench.records import PhoneState
-
-ABIS: Final = (ARM64, "x86_64")
 
 
 @dataclass(frozen=True)
@@ -155,6 +153,8 @@ def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str
 
 def abi_of(phone: Android) -> str:
     """The phone's ABI. EnvironmentFailed for one that no runtime is made for."""
+    from swapbench.devices.android_probe import ABIS
+
     abi = phone.describe().abi
     if abi not in ABIS:
         raise EnvironmentFailed(

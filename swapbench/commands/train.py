@@ -134,10 +134,10 @@ def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
     path = catalog.named_file("recipe", request.network, catalog.recipe_files(folders))
     method = None
     if request.recipe is not None:
-        method = catalog.named_file("method", request.recipe, _overlays(folders, "methods"))
+        method = catalog.named_file("method", request.recipe, catalog.recipe_files(folders, "methods"))
     recipe = recipes.read_recipe(path, method)
     if request.schedule is not None:
-        schedules = _overlays(folders, "schedules")
+        schedules = catalog.recipe_files(folders, "schedules")
         recipe = read_schedule(catalog.named_file("schedule", request.schedule, schedules)).over(recipe)
     if request.macs is not None:
         recipe = with_budget(recipe, "--macs", macs=read_macs(request.macs))
@@ -157,15 +157,8 @@ def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
     if request.teacher:
         recipe = taught_by(recipe, request.teacher)
     if request.data.faces is not None:
-        where = recipe.preprocessing.replace(face_box=request.data.faces)
-        recipe = recipe.replace(preprocessing=where)
+        recipe = recipe.replace(preprocessing=recipe.preprocessing.replace(face_box=request.data.faces))
     return recipe
-
-
-def _overlays(folders: Folders, kind: str) -> dict[str, Path]:
-    """Name -> file of the methods or schedules, built-in and the user's own, which win."""
-    places = (catalog.builtin_folder("models"), folders.models)
-    return {path.stem: path for place in places for path in sorted((place / "recipes" / kind).glob("*.toml"))}
 
 
 def read_macs(text: str) -> int:
@@ -185,8 +178,7 @@ def read_macs(text: str) -> int:
 
 def with_budget(recipe: TrainRecipe, option: str, **budget: float | str) -> TrainRecipe:
     """The recipe with this budget in place of its own."""
-    none = {"macs": None, "latency_ms": None, "latency_table": None}
-    return _pruned(recipe, option, **{**none, **budget})
+    return _pruned(recipe, option, **{"macs": None, "latency_ms": None, "latency_table": None, **budget})
 
 
 def _pruned(recipe: TrainRecipe, option: str, **changes: float | str | None) -> TrainRecipe:
@@ -207,8 +199,7 @@ def taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
             remedy="Add a method, as in --recipe distill.",
         )
     shares = {name: recipe.distillation.teachers.get(name, 1.0) for name in teachers}
-    distillation = recipe.distillation.replace(teachers=shares)
-    return recipe.replace(distillation=distillation)
+    return recipe.replace(distillation=recipe.distillation.replace(teachers=shares))
 
 
 def teacher_cards(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[str, Path]:
