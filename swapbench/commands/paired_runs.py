@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.bench import PairedTimes, Round, Statistic
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.commands.sides import Side
     from swapbench.gate.comparison import Check
     from swapbench.gate.policy import Policy
@@ -47,8 +47,8 @@ UNMEASURED = Absent(absent="the candidate did not run")
 class Pair:
     """A file and the one that is to take its place, under one runtime."""
 
-    baseline: Candidate
-    candidate: Candidate
+    baseline: ModelUnderTest
+    candidate: ModelUnderTest
 
     @property
     def model(self) -> str:
@@ -277,7 +277,7 @@ def _records(
     """
     times, carried_over = result.times, _carried_over(_earlier(sides, result), result)
 
-    def record(file: Candidate, role: str, place: int) -> Record:
+    def record(file: ModelUnderTest, role: str, place: int) -> Record:
         draft = file.draft(_speed(times, role), times.used[role], times.machine, plan, "gate")
         quantities = carried_over[place] | ({"accuracy": accuracies[file.sha256]} if accuracies else {})
         return replace(draft, weight=file.weight(result.memory[place]), **quantities).record()

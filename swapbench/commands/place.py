@@ -16,7 +16,7 @@ from swapbench.runtimes.native.adapter import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
     from swapbench.devices.android import Android
@@ -55,14 +55,14 @@ class Cluster:
     kind: Cores
     mask: str
 
-    def pinned(self, candidate: Candidate) -> Candidate:
+    def pinned(self, model: ModelUnderTest) -> ModelUnderTest:
         """The same file on these cores."""
-        assert isinstance(candidate.runtime, NativeWorker)
-        runtime = replace(candidate.runtime, affinity=self.mask, cores=self.kind)
-        tool = candidate.tool
+        assert isinstance(model.runtime, NativeWorker)
+        runtime = replace(model.runtime, affinity=self.mask, cores=self.kind)
+        tool = model.tool
         if isinstance(tool, BenchmarkModel):
             tool = replace(tool, prefix=("taskset", self.mask), cores=self.kind)
-        return replace(candidate, runtime=runtime, tool=tool, cores=self.kind)
+        return replace(model, runtime=runtime, tool=tool, cores=self.kind)
 
 
 def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]) -> Place:

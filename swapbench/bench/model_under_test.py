@@ -37,7 +37,7 @@ TIMES_ONLY: Final = Absent(
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelUnderTest:
     """One file under one runtime, and what is known about it.
 
     Attributes:
@@ -87,7 +87,7 @@ class Candidate:
     def draft(
         self, speed: Speed | Absent, used: RuntimeUsed, machine: Machine, plan: Plan, run_name: str
     ) -> Draft:
-        """What is known once all candidates are timed together; the passes of each alone are to come."""
+        """What is known once all models are timed together; the passes of each alone are to come."""
         to_come = TIMES_ONLY if self.tool is not None else Absent(absent="not measured yet")
         return Draft(
             id=self.record_id,
@@ -109,21 +109,21 @@ class Candidate:
 
 
 def prepared_crops(
-    candidates: Sequence[Candidate], evaluation: Evaluation | None, progress: Progress
+    models: Sequence[ModelUnderTest], evaluation: Evaluation | None, progress: Progress
 ) -> dict[Preprocessing, Prepared]:
     """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
     if evaluation is None:
         return {}
-    cards = [candidate.card for candidate in candidates if candidate.card is not None]
+    cards = [model.card for model in models if model.card is not None]
     return evaluation.prepared([card.preprocessing for card in cards], progress)
 
 
 def file_under_test(
-    candidate: Candidate, device: Device, crops: Mapping[Preprocessing, Prepared]
+    model: ModelUnderTest, device: Device, crops: Mapping[Preprocessing, Prepared]
 ) -> FileUnderTest:
-    """The candidate's file on the device, with the crops that its card asks for, where there are any."""
+    """The model's file on the device, with the crops that its card asks for, where there are any."""
     options: dict[str, str | int | float] = {}
-    if candidate.card is not None and candidate.card.preprocessing in crops:
-        samples = device.push(crops[candidate.card.preprocessing].path)
-        options = {"samples": samples, "normalise": normalise_json(candidate.card.preprocessing)}
-    return FileUnderTest(candidate.record_id, device.push(candidate.path), candidate.runtime, options)
+    if model.card is not None and model.card.preprocessing in crops:
+        samples = device.push(crops[model.card.preprocessing].path)
+        options = {"samples": samples, "normalise": normalise_json(model.card.preprocessing)}
+    return FileUnderTest(model.record_id, device.push(model.path), model.runtime, options)
