@@ -17,19 +17,17 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.errors import SwapbenchError
-from swapbench.ports import SampledMeter
+from swapbench.ports import Finding, SampledMeter
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.ports import Meter
-
-State = Literal["ok", "limited", "missing"]
 
 LOAD_TIMEOUT_S = 60.0
 OLDEST_PYTHON = (3, 11)
@@ -52,23 +50,6 @@ _TRAIN_PACKAGES = (("torch", "torch"), ("safetensors", "safetensors"))
 _SIMULATE_PACKAGES = (("opencv-python-headless", "cv2"),)
 _DATASETS_PACKAGES = (("opencv-python-headless", "cv2"), ("dlib-bin", "dlib"))
 _GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        name: what was checked.
-        state: ok, limited (works, but less than it could) or missing.
-        detail: what was found.
-        remedy: what would help.
-    """
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from swapbench.files import write_atomically
 from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.catalog import Folders
     from swapbench.ports import Device, Progress, Runtime, Say
     from swapbench.records import Format, Precision, Speed
-    from swapbench.workshop.prune.latency_table import LatencyTable, LayerTimes
+    from swapbench.workshop.prune.latency_table import LatencyTable
     from swapbench.workshop.prune.layer_chains import Chain, LayerGrid
     from swapbench.workshop.prune.widths import Channels, Shape, WidthSpace
     from swapbench.workshop.recipes.recipe import TrainRecipe
@@ -121,12 +121,13 @@ def latency_table(
             "the runtime's version or settings changed while the layers were measured",
             remedy=f"Remove {os.path.relpath(task.rows)} and measure again.",
         )
+    times = iter(row.ns for row in rows)
     table = LatencyTable(
         format=1,
         measured=_measured_on(task, last.used),
         channel_multiple=task.space.multiple,
         other_ns=last.ns[0],
-        layers=tuple(_layers(planned, rows)),
+        layers=tuple(layer for grid in planned for layer in grid.times([next(times) for _ in grid.inputs])),
     )
     latency = Latency(table, task.shape)
     checked = tuple(
@@ -316,12 +317,6 @@ def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files:
         return [layer_ns(speeds[cell.short.name], speeds[cell.long.name], cell.layers) for cell in cells]
 
     return task.sitting(f"row-{number}", names, files, layers)
-
-
-def _layers(planned: Sequence[LayerGrid], rows: Sequence[_Row]) -> Iterator[LayerTimes]:
-    measured = iter(rows)
-    for grid in planned:
-        yield from grid.times([next(measured).ns for _ in grid.inputs])
 
 
 def _measured_on(task: _Task, used: RuntimeUsed) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swapbench.commands.place import Place
     from swapbench.data.dataset import Dataset
     from swapbench.ports import Progress, Runtime, Say, Tool
-    from swapbench.records import Record, Variant
+    from swapbench.records import Record
 
 SECONDS_A_FILE = 5.0
 """Default time for the speed phase, for each file. Twelve files then take a minute."""
@@ -155,7 +155,8 @@ def _timed_by_tools(models: Sequence[ModelUnderTest], tools: Sequence[Tool]) -> 
 def _check_reference(name: str | None, models: Sequence[ModelUnderTest]) -> None:
     """Raise UnknownName where the model to compare with is not among those that are measured."""
     variants = [model.variant for model in models]
-    names = {name for variant in variants for name in (variant.net, _net_and_recipe(variant))}
+    names = {variant.net for variant in variants}
+    names |= {f"{variant.net}.{variant.recipe}" for variant in variants if variant.recipe}
     if name is not None and name not in names:
         raise UnknownName("model in this run", name, names)
 
@@ -169,10 +170,6 @@ def _plan(timing: TimingOptions, files: int) -> Plan:
         power_window_s=timing.window_s,
         fps=timing.fps,
     )
-
-
-def _net_and_recipe(variant: Variant) -> str:
-    return ".".join(filter(None, (variant.net, variant.recipe)))
 
 
 def _run_folder(folders: Folders, request: RunRequest, description: dict[str, Any], say: Say) -> Path:
