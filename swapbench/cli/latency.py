@@ -61,7 +61,7 @@ def latency_table(
     ] = False,
     json_out: Json = False,
 ) -> None:
-    """Measure each layer of a network at each width, for pruning to milliseconds.
+    """Measure each layer of a network at each width, for pruning to a latency budget.
 
     The table is for: swapbench train NAME --recipe metapruning --latency-table FILE --latency-ms 2.5
     """
