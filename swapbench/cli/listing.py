@@ -29,7 +29,8 @@ def models(json_out: Json = False) -> None:
     rows, errors = listing.list_models(terminal.folders())
     columns = ("name", "input", "made", "dev EER", "summary")
     terminal.print_result(rows, columns, "No model cards found.", json_out=json_out)
-    terminal.report_errors(errors)
+    for error in errors:
+        terminal.say(f"error: {error}")
 
 
 def devices(json_out: Json = False) -> None:

@@ -107,17 +107,10 @@ def gate(
     return GateResult(tuple(checks), tuple(notes), explanations)
 
 
-def compare(
-    folders: Folders,
-    request: GateRequest,
-    *,
-    progress: Progress,
-    say: Say,
-    clock: Callable[[], float] = time.monotonic,
-) -> GateResult:
+def compare(folders: Folders, request: GateRequest, *, progress: Progress, say: Say) -> GateResult:
     """The same for a person. Runs whose files are gone are compared by their records, without timings."""
     try:
-        return gate(folders, request, progress=progress, say=say, clock=clock)
+        return gate(folders, request, progress=progress, say=say)
     except FilesGone as gone:
         runs = [[Path(source) for source in sources] for sources in (request.baseline, request.candidate)]
         if not all((run / "records").is_dir() for side_runs in runs for run in side_runs):

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from swapbench import catalog
-from swapbench.errors import MissingPackage, SwapbenchError, UnknownName
+from swapbench.errors import MissingPackage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from swapbench.catalog import Carded, Folders
     from swapbench.commands.options import VariantOptions
     from swapbench.data.dataset import Dataset
+    from swapbench.errors import SwapbenchError
     from swapbench.ports import Progress
     from swapbench.workshop.artifacts import Built
-
-    Failures = list[tuple[str, SwapbenchError]]
 
 
 def need_exporters(purpose: str) -> None:
@@ -27,29 +26,9 @@ def need_exporters(purpose: str) -> None:
             raise MissingPackage(package, purpose, "export")
 
 
-def carded_models(folders: Folders, names: Sequence[str]) -> tuple[tuple[Carded, ...], Failures]:
-    """The named models, or all; a card that cannot be read fails alone.
-
-    Raises:
-        UnknownName: A name is misspelt.
-    """
-    cards = catalog.card_files(folders)
-    for name in names:
-        if name not in cards and not name.endswith(".toml"):
-            raise UnknownName("model", name, cards)
-    carded: list[Carded] = []
-    failures: Failures = []
-    for name in names or cards:
-        try:
-            carded.append(catalog.model(folders, name))
-        except SwapbenchError as error:
-            failures.append((name, error))
-    return tuple(carded), failures
-
-
 def model_files(
     folders: Folders, carded: Sequence[Carded], wanted: VariantOptions, data: Dataset, progress: Progress
-) -> tuple[tuple[Built, ...], Failures]:
+) -> tuple[tuple[Built, ...], list[tuple[str, SwapbenchError]]]:
     """The wanted files of every card, from the cache or exported now; PyTorch is needed only for the latter.
 
     The development split of `data` calibrates the files and checks them against the network.
@@ -60,7 +39,7 @@ def model_files(
     from swapbench.workshop import artifacts
 
     files: list[Built] = []
-    failures: Failures = []
+    failures: list[tuple[str, SwapbenchError]] = []
     cache = folders.build / "artifacts"
     for model in carded:
         progress("reading images", 0, 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench import bench, catalog, stats, store, units
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
-from swapbench.commands.model_files import carded_models, model_files
+from swapbench.commands.model_files import model_files
 from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
@@ -119,10 +119,10 @@ def _models(
 ) -> tuple[list[ModelUnderTest], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
     """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
     only_files = bool(request.files) and not request.variants.models
-    carded, failures = ((), []) if only_files else carded_models(folders, request.variants.models)
+    carded, failures = ([], []) if only_files else catalog.models(folders, request.variants.models)
     card = models_under_test.named_card(folders, request.card)
     models, failed = models_under_test.of_files(request.files, place.runtimes, card)
-    failures = [*failures, *failed]
+    failures += failed
     data: tuple[Dataset, ...] = ()
     if carded or (request.accuracy and any(model.card is not None for model in models)):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
