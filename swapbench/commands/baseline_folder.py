@@ -72,8 +72,7 @@ class Baseline(Frozen):
     Attributes:
         machine: Where it was saved, or measured if it was made of a run.
         plan: How it was measured; None where it was not, or with several plans.
-        run: The run that it was made of.
-        files: Every model file of the folder.
+        run: The run that it was made of, if any.
     """
 
     baseline_version: Literal[1] = BASELINE_VERSION

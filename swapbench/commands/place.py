@@ -30,7 +30,6 @@ class Place:
     """A device with what runs on it.
 
     Attributes:
-        device: The device itself.
         runtimes: Those that run files there.
         meters: What may measure its energy, by name, the best first; see `available_meters`.
         tools: What else times .tflite files there.
@@ -169,19 +168,14 @@ AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
 
 def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
     """The meters that are there, in their order; why there is none where there is none."""
-    meters: list[AnyMeter] = []
-    reasons: list[str] = []
-    remedies: list[str] = []
-    for name, find in finders.items():
-        meter = find()
-        if isinstance(meter, Absent):
-            reasons.append(f"{name}: {meter.absent}")
-            remedies.append(f"{name}: {meter.remedy}" if meter.remedy else "")
-        else:
-            meters.append(meter)
+    results = [(name, find()) for name, find in finders.items()]
+    meters = tuple(meter for _, meter in results if not isinstance(meter, Absent))
     if meters:
-        return tuple(meters)
-    return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(filter(None, remedies)))
+        return meters
+    absences = [(name, result) for name, result in results if isinstance(result, Absent)]
+    reasons = [f"{name}: {absence.absent}" for name, absence in absences]
+    remedies = [f"{name}: {absence.remedy}" for name, absence in absences if absence.remedy]
+    return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(remedies))
 
 
 def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:

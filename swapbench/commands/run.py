@@ -40,7 +40,7 @@ class RunRequest:
         variants: Networks with a model card, and which files of each.
         runtimes: All if empty.
         card: Model card (name or file) of files that carry none of their own.
-        accuracy: Whether they are scored at all.
+        accuracy: Whether files are scored at all.
     """
 
     files: tuple[Path, ...] = ()

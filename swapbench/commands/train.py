@@ -30,13 +30,12 @@ class TrainRequest:
 
     Attributes:
         network: Recipe of the network, a name or a file.
-        recipe: Method laid over the network's recipe, a name or a file.
-        macs: Budget of pruning, written as 40M, 2.5G or 40000000.
+        recipe: Method applied on top of the network's recipe, a name or a file.
+        macs: Pruning budget, written as 40M, 2.5G or 40000000.
         channel_multiple: The widths that pruning finds are multiples of it; None as the method says.
-        schedule: How much is spent, a name or a file; None as the recipe says.
+        schedule: How much training to spend, a name or a file; None as the recipe says.
         seed: None as the recipe says.
-        latency_table: Measured times of layers, for a budget of pruning in milliseconds.
-        latency_ms: That budget.
+        latency_table: Measured times of layers, for a pruning budget of `latency_ms`.
         teacher: Cards to learn from, names or files, instead of those that the recipe names.
     """
 

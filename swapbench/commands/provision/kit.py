@@ -53,7 +53,6 @@ class Kit(Frozen):
     """What lies on a phone.
 
     Attributes:
-        parts: The runtimes.
         files: File name -> SHA-256.
         tools: Further programs: their name -> file name.
     """
