@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from swapbench import __version__, bench, catalog, stats, units
-from swapbench.commands.model_files import need_exporters
+from swapbench import __version__, bench, catalog, doctor, stats, units
 from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import open_place
 from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
@@ -217,7 +216,7 @@ class _Task:
 
 
 def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
-    need_exporters("making the layers' files")
+    doctor.require("export", "making the layers' files")
     from swapbench.workshop.artifacts.chain_files import key_parts
     from swapbench.workshop.artifacts.files import digest
     from swapbench.workshop.prune.pruning import width_space

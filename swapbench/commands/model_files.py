@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from swapbench import catalog
-from swapbench.errors import MissingPackage
+from swapbench import catalog, doctor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,13 +15,6 @@ if TYPE_CHECKING:
     from swapbench.errors import SwapbenchError
     from swapbench.ports import Progress
     from swapbench.workshop.artifacts import Built
-
-
-def need_exporters(purpose: str) -> None:
-    """Raise MissingPackage where what exports networks is not installed."""
-    for package in ("torch", "litert_torch", "ai_edge_quantizer", "onnxslim", "safetensors"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingPackage(package, purpose, "export")
 
 
 def model_files(
@@ -47,7 +38,7 @@ def model_files(
         progress("reading images", 1, 1)
         variants = catalog.variants(model.card, wanted.formats, wanted.precisions)
         if artifacts.missing(model.card, variants, cache, crops.digest()):
-            need_exporters(f"exporting {model.card.name}")
+            doctor.require("export", f"exporting {model.card.name}")
         for result in artifacts.build(model.card, model.path, variants, crops, cache, progress):
             if isinstance(result, artifacts.Built):
                 files.append(result)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swapbench import catalog
+from swapbench import catalog, doctor
 from swapbench.commands.data import folds
 from swapbench.commands.options import DataOptions, command_line
-from swapbench.errors import MissingPackage, UserError
+from swapbench.errors import UserError
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
@@ -78,8 +77,7 @@ def train(
         UnknownName: A recipe, method, schedule or teacher is not known.
         UserError: The options contradict each other or the recipe, or the protocol has several folds.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise MissingPackage("torch", "training", "train")
+    doctor.require("train", "training")
     from swapbench.workshop.prune.pruning import prune, require_feasible
     from swapbench.workshop.train.processes import joined
     from swapbench.workshop.train.setup import TrainingSetup
