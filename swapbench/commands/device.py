@@ -91,7 +91,7 @@ def prepare(
     if benchmark_model is not None and not benchmark_model.is_file():
         raise UserError(f"there is no file {benchmark_model}", remedy="Check --benchmark-model")
     progress("gathering", 0, 1)
-    sources = _gathered(folders, options.name, abi_of(phone), archives, say)
+    sources = _gather(folders, options.name, abi_of(phone), archives, say)
     kit.note(folders, options.name, sources, benchmark_model)
     progress("gathering", 1, 1)
     progress("pushing", 0, 1)
@@ -99,7 +99,7 @@ def prepare(
     progress("pushing", 1, 1)
     rows = []
     for worker in kit.workers(pushed, folder):
-        used = kit.tried(phone, worker, folders).used
+        used = kit.try_out(phone, worker, folders).used
         rows.append(
             {
                 "runtime": worker.name,
@@ -117,7 +117,7 @@ def prepare(
     return rows
 
 
-def _gathered(
+def _gather(
     folders: Folders, profile: str, abi: str, archives: Mapping[str, Path], say: Say
 ) -> tuple[Source, ...]:
     """Each runtime from its archive, given now or before, else with a C library of its own."""

@@ -102,7 +102,7 @@ def latency_table(
     empty = bare(task.shape.size_px)
     chains = [empty, *(chain for grid, inputs in rows_of for cell in grid.row(inputs) for chain in cell[:2])]
     whole = _networks(task.space, task.shape, request.checked)
-    files = _made(task, chains, whole, progress)
+    files = _make_files(task, chains, whole, progress)
     with task.device.quiet(request.plan):
         rows = []
         for number, (grid, inputs) in enumerate(rows_of):
@@ -284,7 +284,7 @@ def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels
     return networks
 
 
-def _made(
+def _make_files(
     task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
 ) -> dict[str, Path]:
     """Name -> file of every chain and network, after those that are missing have been made."""

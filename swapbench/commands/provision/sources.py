@@ -190,7 +190,7 @@ def _own_loader() -> Path:
 
 def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
     """The libraries that the loader gives a program or a library."""
-    done = _ran(
+    done = _run(
         [str(loader), "--list", str(file)], LIST_TIMEOUT_S, f"the libraries of {file.name} cannot be listed"
     )
     lines = [line.strip() for line in done.splitlines()]
@@ -217,7 +217,7 @@ def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     wanted = f"{PACKAGES[runtime]}=={version}"
     platforms = [word for name in WHEEL_PLATFORMS for word in ("--platform", name)]
-    _ran(
+    _run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--only-binary", ":all:", "--python-version", ".".join(map(str, sys.version_info[:2]))),
@@ -250,11 +250,11 @@ def _glibc(folder: Path) -> tuple[Path, ...]:
     apt = _apt(view)
     for step in (["update"], ["download", *DEBIAN_PACKAGES]):
         failure = "apt cannot fetch the C library for arm64"
-        _ran([*apt, *step], FETCH_TIMEOUT_S, failure, cwd=view / "files")
+        _run([*apt, *step], FETCH_TIMEOUT_S, failure, cwd=view / "files")
     unpacked = view / "unpacked"
     for package in sorted((view / "files").glob("*.deb")):
         unpack = ["dpkg-deb", "-x", str(package), str(unpacked)]
-        _ran(unpack, FETCH_TIMEOUT_S, f"{package.name} cannot be unpacked")
+        _run(unpack, FETCH_TIMEOUT_S, f"{package.name} cannot be unpacked")
     for path in files:
         candidates = [file for file in unpacked.rglob(path.name) if file.is_file()]
         if not candidates:
@@ -282,7 +282,7 @@ def _apt(view: Path) -> list[str]:
     return ["apt-get", "-q", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
-def _ran(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
+def _run(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
     """What a program printed; EnvironmentFailed with its words if it fails, is too slow or is missing."""
     remedy = (
         "Is there a network, and do the sources of this computer have it? Else give Android archives (.aar)."
