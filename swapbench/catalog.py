@@ -94,9 +94,9 @@ def card_files(folders: Folders) -> dict[str, Path]:
     return _toml_files(builtin_folder("models"), folders.models)
 
 
-def recipe_files(folders: Folders) -> dict[str, Path]:
-    """Training recipe name -> file, built-in and the user's own, which win."""
-    return _toml_files(builtin_folder("models") / "recipes", folders.models / "recipes")
+def recipe_files(folders: Folders, kind: str = "") -> dict[str, Path]:
+    """Name -> file of the training recipes, or of their `methods` or `schedules`; the user's own win."""
+    return _toml_files(*(place / "recipes" / kind for place in (builtin_folder("models"), folders.models)))
 
 
 def model(folders: Folders, name: str) -> Carded:
@@ -121,16 +121,26 @@ def model(folders: Folders, name: str) -> Carded:
     return Carded(read_card(files[name]), files[name])
 
 
-def models(folders: Folders) -> tuple[tuple[Carded, ...], tuple[SwapbenchError, ...]]:
-    """All cards, and the errors of those that could not be read."""
+def models(
+    folders: Folders, names: Sequence[str] = ()
+) -> tuple[list[Carded], list[tuple[str, SwapbenchError]]]:
+    """The named models, or all, and those whose card cannot be read, each with its error.
+
+    Raises:
+        UnknownName: a name is misspelt.
+    """
+    files = card_files(folders)
+    for name in names:
+        if name not in files and not name.endswith(".toml"):
+            raise UnknownName("model", name, files)
     cards: list[Carded] = []
-    errors: list[SwapbenchError] = []
-    for name in card_files(folders):
+    failures: list[tuple[str, SwapbenchError]] = []
+    for name in names or files:
         try:
             cards.append(model(folders, name))
         except SwapbenchError as error:
-            errors.append(error)
-    return tuple(cards), tuple(errors)
+            failures.append((name, error))
+    return cards, failures
 
 
 def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:

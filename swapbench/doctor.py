@@ -17,11 +17,11 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from swapbench import units
-from swapbench.errors import SwapbenchError
-from swapbench.ports import SampledMeter
+from swapbench.errors import MissingPackage, SwapbenchError
+from swapbench.ports import Finding, SampledMeter
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -29,46 +29,31 @@ if TYPE_CHECKING:
 
     from swapbench.ports import Meter
 
-State = Literal["ok", "limited", "missing"]
-
 LOAD_TIMEOUT_S = 60.0
 OLDEST_PYTHON = (3, 11)
 LITTLE_DISK_BYTES = 2_000_000_000
 TOO_LITTLE_DISK_BYTES = 200_000_000
 BUSY_LOAD_PER_CORE = 0.25
 
+EXTRAS: Mapping[str, Mapping[str, str]] = {
+    "export": {
+        "torch": "torch",
+        "onnxscript": "onnxscript",
+        "onnxslim": "onnxslim",
+        "onnxconverter-common": "onnxconverter_common",
+        "litert-torch": "litert_torch",
+        "ai-edge-quantizer": "ai_edge_quantizer",
+        "safetensors": "safetensors",
+    },
+    "train": {"torch": "torch", "safetensors": "safetensors"},
+    "simulate": {"opencv-python-headless": "cv2"},
+    "datasets": {"opencv-python-headless": "cv2", "dlib-bin": "dlib"},
+}
+"""Extra -> its packages, each with the module that shows that it is installed."""
+
 _ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn")
 _LITERT_PACKAGES = ("ai-edge-litert", "tflite-runtime")
-_EXPORT_PACKAGES = (
-    ("torch", "torch"),
-    ("onnxscript", "onnxscript"),
-    ("onnxslim", "onnxslim"),
-    ("onnxconverter-common", "onnxconverter_common"),
-    ("litert-torch", "litert_torch"),
-    ("ai-edge-quantizer", "ai_edge_quantizer"),
-    ("safetensors", "safetensors"),
-)
-_TRAIN_PACKAGES = (("torch", "torch"), ("safetensors", "safetensors"))
-_SIMULATE_PACKAGES = (("opencv-python-headless", "cv2"),)
-_DATASETS_PACKAGES = (("opencv-python-headless", "cv2"), ("dlib-bin", "dlib"))
 _GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The result of one check.
-
-    Attributes:
-        name: what was checked.
-        state: ok, limited (works, but less than it could) or missing.
-        detail: what was found.
-        remedy: what would help.
-    """
-
-    name: str
-    state: State
-    detail: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,10 +88,10 @@ def examine(
         _python(ask),
         _own_version(ask),
         *_runtimes(ask),
-        _extra("export", "making ONNX and TFLite files", _EXPORT_PACKAGES, ask),
-        _extra("train", "training, distilling and pruning", _TRAIN_PACKAGES, ask),
-        _extra("simulate", "making simulated data", _SIMULATE_PACKAGES, ask),
-        _extra("datasets", "reading videos and finding faces", _DATASETS_PACKAGES, ask),
+        _extra("export", "making ONNX and TFLite files", ask),
+        _extra("train", "training, distilling and pruning", ask),
+        _extra("simulate", "making simulated data", ask),
+        _extra("datasets", "reading videos and finding faces", ask),
         *energy(meters),
         _cores(ask),
         _load(ask),
@@ -149,6 +134,13 @@ def is_importable(module: str) -> bool:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):
         return False
+
+
+def require(extra: str, purpose: str) -> None:
+    """Raise MissingPackage where a package of an extra is not installed."""
+    for package, module in EXTRAS[extra].items():
+        if not is_importable(module):
+            raise MissingPackage(package, purpose, extra)
 
 
 def load_failure(module: str, timeout_s: float = LOAD_TIMEOUT_S) -> str | None:
@@ -246,8 +238,9 @@ def _runtime(
     return Finding(name, "ok", f"{package} {version} runs {suffix} files")
 
 
-def _extra(extra: str, purpose: str, packages: Sequence[tuple[str, str]], ask: Probes) -> Finding:
-    missing = [package for package, module in packages if not ask.is_importable(module)]
+def _extra(extra: str, purpose: str, ask: Probes) -> Finding:
+    packages = EXTRAS[extra]
+    missing = [package for package, module in packages.items() if not ask.is_importable(module)]
     if missing:
         return Finding(
             extra,
@@ -256,7 +249,7 @@ def _extra(extra: str, purpose: str, packages: Sequence[tuple[str, str]], ask: P
             f"Install with: pip install 'swapbench[{extra}]'",
         )
     versions = ", ".join(
-        f"{package} {ask.version_of(package) or '(version unknown)'}" for package, _ in packages
+        f"{package} {ask.version_of(package) or '(version unknown)'}" for package in packages
     )
     return Finding(extra, "ok", f"{purpose}: {versions}")
 

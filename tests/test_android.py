@@ -12,9 +12,10 @@ from test_android_text import BATTERY, HEAT, PIXEL
 
 from swapbench.devices.adb import Adb
 from swapbench.devices.android import Android, find_android
-from swapbench.devices.android_probe import PhoneCheck, probe
+from swapbench.devices.android_probe import probe
 from swapbench.devices.android_profile import Phone, Profile, SteadyRules, attached, phone_for, read_profile
 from swapbench.errors import DeviceFailed, UserError
+from swapbench.ports import Finding
 from swapbench.records import Machine, Plan
 
 PROPERTIES = {
@@ -495,7 +496,7 @@ def test_a_malformed_profile_is_named_with_its_field(tmp_path: Path, text: str, 
 # ------------------------------------------------------------------------------------- the doctor's questions
 
 
-def findings(device: Android) -> dict[str, PhoneCheck]:
+def findings(device: Android) -> dict[str, Finding]:
     return {found.name: found for found in probe(device)}
 
 

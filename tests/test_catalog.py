@@ -27,7 +27,7 @@ def test_every_name_in_the_catalogue_leads_to_something(reference: str) -> None:
 def test_the_bundled_networks_are_found_from_any_folder(folders: catalog.Folders) -> None:
     assert {"minifasnet_v2", "resnet18_map"} <= set(catalog.card_files(folders))
     good, bad = catalog.models(folders)
-    assert bad == ()
+    assert bad == []
     assert {"minifasnet_v2", "resnet18_map"} <= {one.card.name for one in good}
 
 
@@ -48,13 +48,16 @@ def test_an_unreadable_card_is_named_and_does_not_hide_the_others(folders: catal
     (folders.models / "broken.toml").write_text("name = ", encoding="utf-8")
     good, bad = catalog.models(folders)
     assert len(good) >= 2
-    assert len(bad) == 1
-    assert "broken.toml" in str(bad[0])
+    ((name, error),) = bad
+    assert name == "broken"
+    assert "broken.toml" in str(error)
 
 
 def test_a_misspelt_model_is_corrected(folders: catalog.Folders) -> None:
     with pytest.raises(UnknownName, match="Did you mean minifasnet_v2"):
         catalog.model(folders, "minifasnetv2")
+    with pytest.raises(UnknownName, match="Did you mean minifasnet_v2"):
+        catalog.models(folders, ["minifasnet_v2", "minifasnetv2"])
 
 
 def test_a_card_file_that_is_not_there_is_said(folders: catalog.Folders) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from swapbench.bench.experiment import Candidate
+from swapbench.bench.experiment import ModelUnderTest
 from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import Cluster
 from swapbench.errors import UnknownName, UserError
@@ -27,7 +27,7 @@ INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=299
 """
 
 
-def candidate(tool: BenchmarkModel | None = None) -> Candidate:
+def under_test(tool: BenchmarkModel | None = None) -> ModelUnderTest:
     graph = Graph(
         format="tflite",
         inputs=(Tensor("x", (1, 2, 2, 3), "float32"),),
@@ -42,7 +42,7 @@ def candidate(tool: BenchmarkModel | None = None) -> Candidate:
     )
     variant = Variant(net="net", precision="fp32", format="tflite")
     runtime = NativeLiteRT(runner="runner", library="lib.so")
-    return Candidate(
+    return ModelUnderTest(
         variant, Path("net.tflite"), "0" * 64, graph, runtime, None, Absent(absent="x"), tool=tool
     )
 
@@ -67,7 +67,7 @@ def test_an_unknown_kind_of_cores_suggests_the_nearest() -> None:
 
 
 def test_a_file_on_some_cores_is_bound_to_them_and_has_a_record_of_its_own() -> None:
-    free = candidate()
+    free = under_test()
     big, little = (Cluster(kind, mask).pinned(free) for kind, mask in (("big", "c0"), ("little", "f")))  # type: ignore[arg-type]
     assert [one.record_id for one in (free, big, little)] == [
         "net.fp32.tflite-litert-00000000",
@@ -85,7 +85,9 @@ def test_a_file_on_some_cores_is_bound_to_them_and_has_a_record_of_its_own() -> 
 
 
 def test_a_tool_is_bound_too_and_says_so_in_the_same_words() -> None:
-    pinned = Cluster("big", "c0").pinned(candidate(BenchmarkModel("./bm", "cpu", name="benchmark_model-cpu")))
+    pinned = Cluster("big", "c0").pinned(
+        under_test(BenchmarkModel("./bm", "cpu", name="benchmark_model-cpu"))
+    )
     assert pinned.record_id == "net.fp32.tflite-benchmark_model-cpu-big-00000000"
     assert isinstance(pinned.tool, BenchmarkModel)
     assert pinned.tool.command("net.tflite", threads=1, options={})[:3] == ["taskset", "c0", "./bm"]

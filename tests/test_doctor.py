@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from swapbench import doctor
-from swapbench.doctor import Finding, Probes, examine
+from swapbench.doctor import Probes, examine
 from swapbench.errors import DeviceFailed
-from swapbench.ports import CounterValue
+from swapbench.ports import CounterValue, Finding
 from swapbench.records import Absent
 
 if TYPE_CHECKING:

@@ -66,12 +66,12 @@ def graph(file_bytes: int = 1000) -> Graph:
     )
 
 
-def candidate(folder: Path, name: str, card: ModelCard | None = CARD) -> experiment.Candidate:
+def under_test(folder: Path, name: str, card: ModelCard | None = CARD) -> experiment.ModelUnderTest:
     path = folder / f"{name}.onnx"
     path.write_bytes(name.encode())
     import hashlib
 
-    return experiment.Candidate(
+    return experiment.ModelUnderTest(
         variant=Variant(net=name, precision="fp32", format="onnx"),
         path=path,
         sha256=hashlib.sha256(name.encode()).hexdigest(),
@@ -129,7 +129,7 @@ def quiet(stage: str, done: float, total: float) -> None:
 
 
 def run(
-    candidates: list[experiment.Candidate],
+    models_under_test: list[experiment.ModelUnderTest],
     device: Fake,
     evaluation: Evaluation | None,
     folder: Path,
@@ -137,12 +137,12 @@ def run(
 ) -> experiment.Outcome:
     sleep = more.pop("sleep", time.sleep)
     setup = experiment.Setup(device, more.pop("meters", NO_METER), PLAN, evaluation, **more)
-    return experiment.run(candidates, setup, folder, progress=quiet, sleep=sleep)
+    return experiment.run(models_under_test, setup, folder, progress=quiet, sleep=sleep)
 
 
 def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluation) -> None:
     device = Fake({"net.onnx": FakeModel(run_ns=10_000_000, rows=ROWS, peak_rss_bytes=77_000_000)})
-    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run")
     (record,) = outcome.records
     assert outcome.failures == ()
     assert {ns for worker in record.speed.workers for ns in worker.runs_ns} == {10_000_000}
@@ -172,7 +172,7 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
 
 def test_the_score_of_every_frame_is_kept_beside_the_records(tmp_path: Path, evaluation: Evaluation) -> None:
     device = Fake({"net.onnx": FakeModel(rows=ROWS)})
-    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run")
     (fold,) = read_score_file(store.scores_path(tmp_path / "run", outcome.records[0].id)).folds
     assert fold.dev is not None
     assert [*fold.dev.score, *fold.test.score] == pytest.approx(SCORES)
@@ -196,7 +196,7 @@ def test_each_fold_has_its_own_threshold_and_a_shared_frame_is_scored_once(
     both = dataclasses.replace(evaluation, folds=tuple(folds))
     assert len(both.samples) == len(SCORES)
     device = Fake({"net.onnx": FakeModel(rows=ROWS)})
-    (record,) = run([candidate(tmp_path, "net")], device, both, tmp_path / "run").records
+    (record,) = run([under_test(tmp_path, "net")], device, both, tmp_path / "run").records
     accuracy = record.accuracy
     assert accuracy.threshold is None
     # fold 1: print 1 of 4, bona fide 1 of 4; fold 2 adds replay, 2 of 4
@@ -212,7 +212,7 @@ def test_energy_above_idle_is_what_the_arithmetic_says(tmp_path: Path) -> None:
     device = Fake({"net.onnx": FakeModel(run_ns=10_000_000)})
     meter = FakeMeter(device.clock, idle_w=1.0, busy_w=2.0)
     outcome = run(
-        [candidate(tmp_path, "net", None)],
+        [under_test(tmp_path, "net", None)],
         device,
         None,
         tmp_path / "run",
@@ -231,7 +231,7 @@ def test_one_file_that_fails_does_not_stop_the_others(tmp_path: Path, evaluation
         {"good.onnx": FakeModel(rows=ROWS), "bad.onnx": FakeModel(rows=ROWS, dies_in=frozenset({0, 1, 2, 3}))}
     )
     outcome = run(
-        [candidate(tmp_path, "bad"), candidate(tmp_path, "good")], device, evaluation, tmp_path / "run"
+        [under_test(tmp_path, "bad"), under_test(tmp_path, "good")], device, evaluation, tmp_path / "run"
     )
     assert [record.variant.net for record in outcome.records] == ["good"]
     assert [name for name, _ in outcome.failures] == ["bad.fp32.onnx"]
@@ -257,18 +257,18 @@ def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
     tmp_path: Path, evaluation: Evaluation
 ) -> None:
     models = {"a.onnx": FakeModel(rows=ROWS), "b.onnx": FakeModel(rows=ROWS)}
-    candidates = [candidate(tmp_path, "a"), candidate(tmp_path, "b")]
+    models_under_test = [under_test(tmp_path, "a"), under_test(tmp_path, "b")]
     folder = tmp_path / "run"
     interrupted = Interrupts(models)
     with pytest.raises(KeyboardInterrupt):
-        run(candidates, interrupted, evaluation, folder)
+        run(models_under_test, interrupted, evaluation, folder)
     kept = store.load_run(folder)
     assert interrupted.open_workers == 0
     assert [record.variant.net for record in kept] == ["a"]
-    wanted = experiment.description(candidates, experiment.Setup(Fake({}), NO_METER, PLAN, evaluation))
+    wanted = experiment.description(models_under_test, experiment.Setup(Fake({}), NO_METER, PLAN, evaluation))
     assert experiment.unfinished(folder, wanted)
     device = Fake(models)
-    outcome = run(candidates, device, evaluation, folder)
+    outcome = run(models_under_test, device, evaluation, folder)
     assert [record.variant.net for record in outcome.records] == ["a", "b"]
     assert outcome.records[0] == kept[0]
     assert outcome.resumed == 1
@@ -279,8 +279,8 @@ def test_an_interrupted_run_keeps_what_it_finished_and_goes_on_from_there(
 def test_a_file_is_scored_once(tmp_path: Path, evaluation: Evaluation) -> None:
     models = {"net.onnx": FakeModel(rows=ROWS)}
     first, second = Fake(models), Fake(models)
-    once = run([candidate(tmp_path, "net")], first, evaluation, tmp_path / "one")
-    again = run([candidate(tmp_path, "net")], second, evaluation, tmp_path / "two")
+    once = run([under_test(tmp_path, "net")], first, evaluation, tmp_path / "one")
+    again = run([under_test(tmp_path, "net")], second, evaluation, tmp_path / "two")
     assert sum("score" in argv for argv in first.asked) == 1
     assert sum("score" in argv for argv in second.asked) == 0
     assert again.records[0].accuracy == once.records[0].accuracy
@@ -288,18 +288,18 @@ def test_a_file_is_scored_once(tmp_path: Path, evaluation: Evaluation) -> None:
 
 def test_a_damaged_score_cache_is_not_believed(tmp_path: Path, evaluation: Evaluation) -> None:
     models = {"net.onnx": FakeModel(rows=ROWS)}
-    once = run([candidate(tmp_path, "net")], Fake(models), evaluation, tmp_path / "one")
+    once = run([under_test(tmp_path, "net")], Fake(models), evaluation, tmp_path / "one")
     (kept,) = (evaluation.cache / "scores").glob("*.json")
     kept.write_text(kept.read_text()[:100])
     device = Fake(models)
-    again = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "two")
+    again = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "two")
     assert sum("score" in argv for argv in device.asked) == 1
     assert again.records[0].accuracy == once.records[0].accuracy
 
 
 def test_a_file_without_a_card_has_no_accuracy_and_says_why(tmp_path: Path, evaluation: Evaluation) -> None:
     device = Fake({"net.onnx": FakeModel(fed_with="random")})
-    outcome = run([candidate(tmp_path, "net", None)], device, evaluation, tmp_path / "run")
+    outcome = run([under_test(tmp_path, "net", None)], device, evaluation, tmp_path / "run")
     assert outcome.records[0].accuracy == experiment.NO_CARD
     assert outcome.records[0].speed.input == "random"
 
@@ -309,7 +309,7 @@ def test_an_unreadable_image_is_a_failure_to_acquire_not_a_score(
 ) -> None:
     (evaluation.folds[0].root / "test-live-3.png").write_bytes(b"no image")
     device = Fake({"net.onnx": FakeModel(rows=ROWS)})
-    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run")
     accuracy = outcome.records[0].accuracy
     assert accuracy.failures_to_acquire == 1
     assert accuracy.bpcer.trials == 3
@@ -321,20 +321,20 @@ def test_a_network_that_answers_nan_loses_its_accuracy_and_keeps_its_speed(
 ) -> None:
     rows = ((float("nan"), float("nan")), *ROWS[1:])
     device = Fake({"net.onnx": FakeModel(rows=rows)})
-    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run")
+    outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run")
     (record,) = outcome.records
     assert isinstance(record.accuracy, Absent)
     assert not isinstance(record.speed, Absent)
 
 
 def test_records_of_equal_names_and_different_content_do_not_meet(tmp_path: Path) -> None:
-    one = candidate(tmp_path, "net")
+    one = under_test(tmp_path, "net")
     assert one.record_id != dataclasses.replace(one, sha256="0" * 64).record_id
 
 
 def test_a_record_id_is_a_safe_file_name_whatever_the_model_is_called(tmp_path: Path) -> None:
     odd = dataclasses.replace(
-        candidate(tmp_path, "net"), variant=Variant(net="../a b'\"ä", precision="fp32", format="onnx")
+        under_test(tmp_path, "net"), variant=Variant(net="../a b'\"ä", precision="fp32", format="onnx")
     )
     assert "/" not in odd.record_id
     assert odd.record_id == odd.record_id.encode("ascii").decode()
@@ -359,7 +359,7 @@ class Phone(Fake):
 def test_every_record_of_a_phone_holds_the_state_after_its_own_passes(tmp_path: Path) -> None:
     device = Phone({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
     outcome = run(
-        [candidate(tmp_path, "a", None), candidate(tmp_path, "b", None)], device, None, tmp_path / "run"
+        [under_test(tmp_path, "a", None), under_test(tmp_path, "b", None)], device, None, tmp_path / "run"
     )
     assert [record.machine.state.surface_c for record in outcome.records] == [32.0, 33.0]
     assert "on_battery" not in {one.code for record in outcome.records for one in record.doubts}
@@ -373,7 +373,7 @@ def test_a_phone_that_is_gone_ends_the_run_and_one_that_stays_goes_on_with_the_o
             return super().push(path)
 
     device = Refusing({"a.onnx": FakeModel(), "b.onnx": FakeModel()})
-    both = [candidate(tmp_path, "a", None), candidate(tmp_path, "b", None)]
+    both = [under_test(tmp_path, "a", None), under_test(tmp_path, "b", None)]
     outcome = run(both, device, None, tmp_path / "run")
     assert [record.artifact for record in outcome.records] == ["a.onnx"]
     assert [name for name, _ in outcome.failures] == ["b.fp32.onnx"]
@@ -387,7 +387,7 @@ def test_scores_of_another_device_are_held_against_those_here(tmp_path: Path, ev
     device = Fake({"net.onnx": FakeModel(rows=flipped)})
     here = Fake({"net.onnx": FakeModel(rows=ROWS)})
     desktop = bench.Desktop(here, {"fake": OnnxRuntime()})
-    outcome = run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop)
+    outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop)
     (record,) = outcome.records
     parity = record.device_parity
     # the EER threshold .8 of dev, moved half way to .2; of 16 frames the last one, .1, is .9 there
@@ -396,7 +396,7 @@ def test_scores_of_another_device_are_held_against_those_here(tmp_path: Path, ev
     assert "differs_from_desktop" in {one.code for one in record.doubts}
     # kept: a second run scores nothing here
     asked = len(here.asked)
-    run([candidate(tmp_path, "net")], device, evaluation, tmp_path / "run2", desktop=desktop)
+    run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run2", desktop=desktop)
     assert len(here.asked) == asked
 
 
@@ -404,7 +404,7 @@ def test_where_this_computer_cannot_score_the_reason_is_kept(tmp_path: Path, eva
     desktop = bench.Desktop(Fake({}), {"fake": OnnxRuntime()})
     device = Fake({"net.onnx": FakeModel(rows=ROWS)})
     (record,) = run(
-        [candidate(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop
+        [under_test(tmp_path, "net")], device, evaluation, tmp_path / "run", desktop=desktop
     ).records
     assert "this computer cannot score the file" in record.device_parity.absent
 
@@ -415,7 +415,7 @@ def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None
     meter = FakeMeter(device.clock)
     setup = experiment.Setup(device, [meter], plan, sustained_s=2.0)
     outcome = experiment.run(
-        [candidate(tmp_path, "net", None)],
+        [under_test(tmp_path, "net", None)],
         setup,
         tmp_path / "run",
         progress=quiet,
@@ -430,7 +430,7 @@ def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None
 
 
 def test_another_setup_is_another_run(tmp_path: Path) -> None:
-    one = [candidate(tmp_path, "net")]
+    one = [under_test(tmp_path, "net")]
     phone = experiment.Setup(Fake({}, name="pixel7"), NO_METER, PLAN)
     plain = experiment.description(one, phone)
     assert plain == {"artifacts": plain["artifacts"], "plan": plain["plan"], "device": "pixel7", "data": None}
@@ -445,7 +445,7 @@ def test_an_invalid_value_is_refused_before_it_reaches_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     device = Fake({"good.onnx": FakeModel(), "bad.onnx": FakeModel()})
-    good, bad = (candidate(tmp_path, name, None) for name in ("good", "bad"))
+    good, bad = (under_test(tmp_path, name, None) for name in ("good", "bad"))
 
     def sustained(file: bench.FileUnderTest, *_: object, **__: object) -> object:
         return Absent(absent="tired") if file.name == good.record_id else "fast"
@@ -479,7 +479,7 @@ def test_no_module_copies_a_value_without_validating_it() -> None:
 
 def test_a_draft_that_was_set_aside_comes_back_as_it_was(tmp_path: Path) -> None:
     (record,) = run(
-        [candidate(tmp_path, "net")], Fake({"net.onnx": FakeModel()}), None, tmp_path / "run"
+        [under_test(tmp_path, "net")], Fake({"net.onnx": FakeModel()}), None, tmp_path / "run"
     ).records
     values = {field.name: getattr(record, field.name) for field in dataclasses.fields(Draft)}
     draft = Draft(**values)

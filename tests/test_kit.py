@@ -130,7 +130,7 @@ def test_a_registry_that_cannot_be_reached_is_said_and_nothing_half_stays(
 
 def test_a_program_that_hangs_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"nothing came within 0\.1 s"):
-        kit_sources._ran([sys.executable, "-c", "import time; time.sleep(60)"], 0.1, "nothing came")
+        kit_sources._run([sys.executable, "-c", "import time; time.sleep(60)"], 0.1, "nothing came")
 
 
 def test_what_was_gathered_is_remembered_as_long_as_its_files_are_there(tmp_path: Path) -> None:

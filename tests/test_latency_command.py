@@ -12,7 +12,6 @@ import pytest
 from swapbench import catalog, cli
 from swapbench.commands import latency
 from swapbench.commands import train as training
-from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import Place
 from swapbench.errors import BadCard, UnknownName, UserError, WorkerFailed
 from swapbench.runtimes.contract import PythonWorker
@@ -65,6 +64,7 @@ def network_ns(shape: Shape, channels: Channels) -> int:
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """This computer is a device on which every chain and network takes the time of its layers."""
+    from swapbench.workshop.artifacts import chain_files
     from swapbench.workshop.prune.layer_chains import bare, grids
     from swapbench.workshop.prune.widths import Shape, WidthSpace
     from swapbench.workshop.recipes.recipe import read_recipe
@@ -86,13 +86,13 @@ def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     worker = PythonWorker("fake", ("onnx",), "fake", python="python")
     monkeypatch.setattr(latency, "open_place", lambda *_: Place(fake, (worker,), {}))
 
-    def made(_: Any, missing: Any, progress: Any) -> None:
+    def made(missing: Any, _format: str, _precision: str, _folder: Path, progress: Any) -> None:
         for one in missing:
             Path(one.path).parent.mkdir(parents=True, exist_ok=True)
             Path(one.path).write_bytes(b"")
         progress("made", len(missing), len(missing))
 
-    monkeypatch.setattr(latency, "_export", made)
+    monkeypatch.setattr(chain_files, "make_in_processes", made)
     return fake
 
 
@@ -111,8 +111,8 @@ def test_the_table_of_known_layers_predicts_whole_networks(device: Fake) -> None
     assert len(result.table.checked) == 4
     # what a layer takes beside 500 ns is in the table;
     # halves of a pair differ from layers where the widths around differ
-    assert result.error < 0.03
-    assert result.correlation > 0.999
+    assert result.table.error < 0.03
+    assert result.table.correlation > 0.999
     assert "fake" in result.table.measured
     assert "1 thread(s), fp32; mobilefacenet at 80 px" in result.table.measured
     assert result.path == Path.cwd() / "reports/latency/mobilefacenet.onnxruntime.fp32.1t.local.json"
@@ -153,7 +153,7 @@ def test_a_table_of_multiples_says_so_and_measures_no_other_widths(device: Fake)
     widths = {width for one in result.table.layers for width in (*one.inputs, *one.outputs)}
     assert {width for width in widths if width % 8} == {1, 2, 3}  # depthwise, classes, image
     assert all(width % 8 == 0 for one in result.table.checked for width in one.channels)
-    assert result.error < 0.03
+    assert result.table.error < 0.03
     assert measured().table.channel_multiple == 1
 
 
@@ -259,21 +259,20 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
 
 
 def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swapbench.workshop.artifacts.chain_files import Wanted
+    from swapbench.workshop.artifacts.chain_files import Wanted, make_in_processes
     from swapbench.workshop.prune.layer_chains import bare
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "cpu_count", lambda: 1)
-    folders = catalog.Folders(tmp_path)
-    task = latency._task(folders, latency.LatencyRequest("mobilefacenet", device=DeviceOptions()), print)
+    folder = tmp_path / "files"
     heard: list[tuple[float, float]] = []
     good = Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
-    latency._export(task, [good], lambda _, done, total: heard.append((done, total)))
+    make_in_processes([good], "onnx", "fp32", folder, lambda _, done, total: heard.append((done, total)))
     assert heard == [(0, 1), (1, 1)]
     from swapbench.modelfile import read_graph
 
     assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
     bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
     with pytest.raises(WorkerFailed, match=r"died with status 1\. The exporters' output is in .*export\.log"):
-        latency._export(task, [bad], lambda *_: None)
-    assert "must have 49 entries" in (task.cache / "export.log").read_text()
+        make_in_processes([bad], "onnx", "fp32", folder, lambda *_: None)
+    assert "must have 49 entries" in (folder / "export.log").read_text()

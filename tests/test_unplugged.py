@@ -206,7 +206,7 @@ def measured(*names: str) -> Detached:
     return replace(WAITS, alive=False, begun=True, ended="done", finished=names)
 
 
-def candidate(folder: Path, name: str) -> experiment.Candidate:
+def under_test(folder: Path, name: str) -> experiment.ModelUnderTest:
     path = folder / f"{name}.onnx"
     path.write_bytes(name.encode())
     graph = Graph(
@@ -221,7 +221,7 @@ def candidate(folder: Path, name: str) -> experiment.Candidate:
         precision="fp32",
         layout="nchw",
     )
-    return experiment.Candidate(
+    return experiment.ModelUnderTest(
         Variant(net=name, precision="fp32", format="onnx"),
         path,
         "0" * 64,
@@ -244,8 +244,8 @@ class Sitting:
     stages: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.candidates = [candidate(self.folder, name) for name in self.names]
-        self.ids = [one.record_id for one in self.candidates]
+        self.models_under_test = [under_test(self.folder, name) for name in self.names]
+        self.ids = [one.record_id for one in self.models_under_test]
 
     def run(self) -> experiment.Outcome:
         def progress(stage: str, done: float, total: float) -> None:
@@ -255,7 +255,11 @@ class Sitting:
         unplugged = Unplugged(self.meters, self.told.append)
         setup = experiment.Setup(self.device, Absent(absent="on a cable"), PLAN, unplugged=unplugged)
         return experiment.run(
-            self.candidates, setup, self.folder / "run", progress=progress, sleep=self.device.clock.sleep
+            self.models_under_test,
+            setup,
+            self.folder / "run",
+            progress=progress,
+            sleep=self.device.clock.sleep,
         )
 
     def energies_uj(self) -> list[float | str]:
@@ -497,7 +501,7 @@ def test_a_damaged_draft_is_measured_again(make: Callable[..., Sitting]) -> None
 def test_a_device_that_cannot_work_alone_says_so(tmp_path: Path) -> None:
     with pytest.raises(DeviceFailed, match="fake cannot measure by itself"):
         experiment.run(
-            [candidate(tmp_path, "a")],
+            [under_test(tmp_path, "a")],
             experiment.Setup(
                 Fake({"a.onnx": FakeModel()}),
                 Absent(absent="x"),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench import bench, store
-from swapbench.bench.candidate import Candidate, file_under_test, prepared_crops
+from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
 from swapbench.bench.run_folder import description, read_about, record_ids, unfinished, write_about
 from swapbench.bench.scoring import NO_CARD, NO_DATA, ScoringPass, scored_folds
 from swapbench.bench.setup import Setup
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NO_CARD",
     "NO_DATA",
-    "Candidate",
+    "ModelUnderTest",
     "Outcome",
     "Setup",
     "description",
@@ -56,7 +56,7 @@ class Outcome:
     """What a run achieved.
 
     Attributes:
-        records: all that its folder holds of its candidates.
+        records: all that its folder holds of its models.
         failures: what failed, by the name of the file or files, with its error.
         resumed: how many of the records were there before.
     """
@@ -67,16 +67,16 @@ class Outcome:
 
 
 def run(
-    candidates: Sequence[Candidate],
+    models: Sequence[ModelUnderTest],
     setup: Setup,
     folder: Path,
     *,
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Outcome:
-    """Measure every candidate that has no record in `folder` yet.
+    """Measure every model that has no record in `folder` yet.
 
-    A candidate that fails is one of the failures; the others go on. KeyboardInterrupt is let through once all
+    A model that fails is one of the failures; the others go on. KeyboardInterrupt is let through once all
     workers have ended.
 
     Raises:
@@ -84,7 +84,7 @@ def run(
         EnvironmentFailed: the folder cannot be written.
     """
     about = {
-        "description": description(candidates, setup),
+        "description": description(models, setup),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_about(folder, about, finished=False)
@@ -92,60 +92,60 @@ def run(
     energy: bench.UnpluggedEnergy | None = None
     without_energy: list[tuple[str, SwapbenchError]] = []
     if setup.unplugged is not None:
-        runtimes = {candidate.record_id: candidate.runtime for candidate in candidates}
+        runtimes = {model.record_id: model.runtime for model in models}
         energy = bench.UnpluggedEnergy(
             setup.device, setup.unplugged, runtimes, setup.plan, folder, progress, sleep
         )
         without_energy += energy.collect_earlier()
     measured = record_ids(folder) | (energy.drafts().keys() if energy else set())
-    todo = [candidate for candidate in candidates if candidate.record_id not in measured]
+    todo = [model for model in models if model.record_id not in measured]
     failures: list[tuple[str, SwapbenchError]] = []
     if todo:
         with setup.device.quiet(setup.plan):
             failures = _Passes(todo, setup, folder, progress, sleep, energy).measure()
     if energy is not None:
         drafts = energy.drafts()
-        waiting = [candidate for candidate in candidates if candidate.record_id in drafts]
+        waiting = [model for model in models if model.record_id in drafts]
         crops = prepared_crops(waiting, setup.evaluation, progress)
         without_energy += energy.measure(
-            {candidate.record_id: file_under_test(candidate, setup.device, crops) for candidate in waiting}
+            {model.record_id: file_under_test(model, setup.device, crops) for model in waiting}
         )
     if not failures:  # a record whose energy is absent is final as well
         write_about(folder, about, finished=True)
-    wanted = {candidate.record_id for candidate in candidates}
+    wanted = {model.record_id for model in models}
     paths = sorted((folder / "records").glob("*.json"))
     records = [store.load(path) for path in paths if path.stem in wanted]
     return Outcome(tuple(records), (*failures, *without_energy), resumed=len(recorded & wanted))
 
 
 def score(
-    candidate: Candidate, device: Device, plan: Plan, evaluation: Evaluation, *, progress: Progress
+    model: ModelUnderTest, device: Device, plan: Plan, evaluation: Evaluation, *, progress: Progress
 ) -> tuple[FoldFrames, ...]:
-    """Scores of every frame of every fold; nothing else is measured. The candidate must have a card.
+    """Scores of every frame of every fold; nothing else is measured. The model must have a card.
 
     Raises:
         EnvironmentFailed: the worker failed.
         BadModelFile: the file does not give one output for each image.
     """
-    assert candidate.card is not None
-    crops = prepared_crops([candidate], evaluation, progress)
-    file = file_under_test(candidate, device, crops)
+    assert model.card is not None
+    crops = prepared_crops([model], evaluation, progress)
+    file = file_under_test(model, device, crops)
     progress("scoring", 0, 1)
     _, outputs = next(iter(bench.measure_scores([file], device, plan)))
     progress("scoring", 1, 1)
     if isinstance(outputs, SwapbenchError):
         raise outputs
-    return scored_folds(candidate.path.name, candidate.card, outputs, evaluation, crops)
+    return scored_folds(model.path.name, model.card, outputs, evaluation, crops)
 
 
 @dataclass
 class _Passes:
-    """The passes over the candidates that are still to be measured, and what they have measured so far.
+    """The passes over the models that are still to be measured, and what they have measured so far.
 
     `files`, `tools` and `drafts` are by record id.
     """
 
-    todo: Sequence[Candidate]
+    todo: Sequence[ModelUnderTest]
     setup: Setup
     folder: Path
     progress: Progress
@@ -157,7 +157,7 @@ class _Passes:
     drafts: dict[str, Draft] = field(default_factory=dict)
 
     def measure(self) -> list[tuple[str, SwapbenchError]]:
-        """Make every pass and save each record as soon as it is finished; the candidates that failed."""
+        """Make every pass and save each record as soon as it is finished; returns those that failed."""
         crops = prepared_crops(self.todo, self.setup.evaluation, self.progress)
         self._push(crops)
         machine = self._time()
@@ -171,26 +171,26 @@ class _Passes:
 
     @property
     def _worker_drafts(self) -> dict[str, Draft]:
-        """The drafts of candidates that a worker runs, in contrast to tools, which only report times."""
+        """The drafts of models that a worker runs, in contrast to tools, which only report times."""
         return {name: draft for name, draft in self.drafts.items() if name in self.files}
 
     def _fail(self, name: str, error: SwapbenchError) -> None:
-        """A candidate is out; raises DeviceFailed where the reason is that the device is gone."""
+        """A model is out; raises DeviceFailed where the reason is that the device is gone."""
         if isinstance(error, DeviceFailed):
             self.setup.device.describe()
         self.failures.append((name, error))
 
     def _push(self, crops: Mapping[Preprocessing, Prepared]) -> None:
         device = self.setup.device
-        for candidate in self.todo:
-            name = candidate.record_id
+        for model in self.todo:
+            name = model.record_id
             try:
-                if candidate.tool is not None:
-                    self.tools[name] = bench.ToolUnderTest(name, device.push(candidate.path), candidate.tool)
+                if model.tool is not None:
+                    self.tools[name] = bench.ToolUnderTest(name, device.push(model.path), model.tool)
                 else:
-                    self.files[name] = file_under_test(candidate, device, crops)
+                    self.files[name] = file_under_test(model, device, crops)
             except SwapbenchError as error:
-                self._fail(candidate.variant.file_name, error)
+                self._fail(model.variant.file_name, error)
 
     def _time(self) -> Machine:
         """Speed of all together, tools after workers; the machine as it was then."""
@@ -210,13 +210,13 @@ class _Passes:
         )
         self.progress("timing", plan.time_budget_s, plan.time_budget_s)
         machine = device.describe()
-        for candidate in self.todo:
-            speed = timed.get(candidate.record_id)
-            if isinstance(speed, SwapbenchError):
-                self._fail(candidate.variant.file_name, speed)
-            elif speed is not None:
-                draft = candidate.draft(speed, machine, plan, self.folder.name)
-                self.drafts[candidate.record_id] = draft
+        for model in self.todo:
+            result = timed.get(model.record_id)
+            if isinstance(result, SwapbenchError):
+                self._fail(model.variant.file_name, result)
+            elif result is not None:
+                draft = model.draft(result.speed, result.used, machine, plan, self.folder.name)
+                self.drafts[model.record_id] = draft
         return machine
 
     def _timed(self, began_s: float, budget_s: float, done: bench.RoundDone) -> None:
@@ -273,9 +273,9 @@ class _Passes:
         return checks
 
     def _measure_alone(self, machine: Machine) -> None:
-        """Memory and energy, one candidate after the other."""
+        """Memory and energy, one model after the other."""
         stage = "memory" if isinstance(self.setup.meters, Absent) else "memory and energy"
-        candidates = {candidate.record_id: candidate for candidate in self.todo}
+        models = {model.record_id: model for model in self.todo}
         drafts = self._worker_drafts
         for number, (name, draft) in enumerate(drafts.items()):
             self.progress(stage, number, len(drafts))
@@ -288,7 +288,7 @@ class _Passes:
                 del self.drafts[name]
                 self._fail(draft.variant.file_name, error)
                 continue
-            draft.weight = candidates[name].weight(memory)
+            draft.weight = models[name].weight(memory)
         self.progress(stage, len(drafts), len(drafts))
 
     def _power(self, file: bench.FileUnderTest) -> tuple[Power, ...] | Absent:
@@ -331,7 +331,7 @@ class _Passes:
     ) -> None:
         """Score the files, find the doubts and save; tools, which score nothing, come first."""
         self.progress("scoring", 0, len(self.drafts))
-        paths = {candidate.record_id: candidate.path for candidate in self.todo}
+        paths = {model.record_id: model.path for model in self.todo}
         scoring = ScoringPass(self.setup, crops, self.folder, paths)
         times_only = ((name, None) for name in self.drafts if name in self.tools)
         results: Iterator[tuple[str, ScoringResult | SwapbenchError | None]] = chain(

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from swapbench.bench.candidate import Candidate
+    from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
 
 
-def description(candidates: Sequence[Candidate], setup: Setup) -> dict[str, Any]:
+def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any]:
     """What makes two runs the same: the files by content, the plan, the device, its settings and the data."""
     return {
-        "artifacts": sorted(f"{candidate.record_id} {candidate.sha256}" for candidate in candidates),
+        "artifacts": sorted(f"{model.record_id} {model.sha256}" for model in models),
         "plan": setup.plan.model_dump(mode="json"),
         "device": setup.device.name,
         "data": setup.evaluation.digest if setup.evaluation else None,
@@ -33,7 +33,7 @@ def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
     Args:
         folder: the run's folder.
         about: the run's description and when it began.
-        finished: whether every candidate has its record.
+        finished: whether every model has its record.
     """
     write_atomically(folder / "run.json", store.dumps({**about, "finished": finished}) + "\n")
 

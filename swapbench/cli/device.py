@@ -36,10 +36,13 @@ def prepare(
     """
     from swapbench.commands import device
 
-    archives = device.Archives(onnxruntime_aar, litert_aar, benchmark_model)
+    given = {"onnxruntime": onnxruntime_aar, "litert": litert_aar}
+    archives = {runtime: archive for runtime, archive in given.items() if archive is not None}
     options = DeviceOptions.of(name, serial)
     with terminal.progress() as progress:
-        rows = device.prepare(terminal.folders(), options, archives, progress=progress, say=terminal.say)
+        rows = device.prepare(
+            terminal.folders(), options, archives, benchmark_model, progress=progress, say=terminal.say
+        )
     columns = ("runtime", "version", "flavour", "package", "providers", "library")
     terminal.print_result(rows, columns, "", json_out=json_out)
 

@@ -84,7 +84,7 @@ def gate(
         typer.Option(
             metavar="WHAT ...",
             rich_help_panel=WHAT,
-            help="What it is compared with, likewise. By default reports/baseline.",
+            help="What it is compared with, named the same way. By default reports/baseline.",
         ),
     ] = None,
     *,
@@ -100,8 +100,8 @@ def gate(
 ) -> int:
     """Fail if a candidate is worse than its baseline by more than the budget allows.
 
-    Both are measured now, in pairs. Exit status: 0 passed, 1 failed, 2 your mistake, 3 undecided or unusable
-    measurements, 4 the device failed. In GitHub Actions the job summary and annotations are written too.
+    Both are measured now, in pairs. Exit status: 0 passed, 1 failed, 2 invalid input, 3 undecided or unusable
+    measurements, 4 device failure. In GitHub Actions the job summary and annotations are written too.
     """
     from swapbench.commands import gate as commands
     from swapbench.files import write_atomically

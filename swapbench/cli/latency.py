@@ -61,7 +61,7 @@ def latency_table(
     ] = False,
     json_out: Json = False,
 ) -> None:
-    """Measure each layer of a network at each width, for pruning to milliseconds.
+    """Measure each layer of a network at each width, for pruning to a latency budget.
 
     The table is for: swapbench train NAME --recipe metapruning --latency-table FILE --latency-ms 2.5
     """
@@ -87,6 +87,6 @@ def latency_table(
         return
     if result.table.checked:
         columns = ("network", "predicted", "measured", "error")
-        terminal.print_rows(latency.check_rows(result), columns, "")
-    terminal.say(latency.verdict(result))
+        terminal.print_rows(latency.check_rows(result.table), columns, "")
+    terminal.say(latency.verdict(result.table))
     print(result.path)

@@ -17,7 +17,7 @@ from swapbench.cli.options import Json, Phone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.doctor import Finding
+    from swapbench.ports import Finding
 
 MARKS = {"ok": "[green]ok[/green]", "limited": "[yellow]limited[/yellow]", "missing": "[red]missing[/red]"}
 
@@ -29,7 +29,8 @@ def models(json_out: Json = False) -> None:
     rows, errors = listing.list_models(terminal.folders())
     columns = ("name", "input", "made", "dev EER", "summary")
     terminal.print_result(rows, columns, "No model cards found.", json_out=json_out)
-    terminal.report_errors(errors)
+    for error in errors:
+        terminal.say(f"error: {error}")
 
 
 def devices(json_out: Json = False) -> None:

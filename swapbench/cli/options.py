@@ -46,7 +46,10 @@ Runtimes = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option("--threads", min=1, metavar="N", rich_help_panel=WHERE, help="Threads of the runtime.")
+    int,
+    typer.Option(
+        "--threads", min=1, metavar="N", rich_help_panel=WHERE, help="Threads that the runtime uses."
+    ),
 ]
 Seed = Annotated[
     int,
@@ -133,8 +136,8 @@ def _device(
         typer.Option(
             "--detached",
             rich_help_panel=ENERGY,
-            help="Let a phone measure its own battery while unplugged. It tells you when to pull the "
-            "cable and when to plug it in.",
+            help="Let a phone measure its own battery while unplugged. You are told when to pull the "
+            "cable and when to plug it back in.",
         ),
     ] = False,
 ) -> DeviceOptions:

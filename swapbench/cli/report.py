@@ -63,7 +63,9 @@ def _query(
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="CONDITION", help='Only such rows: runtime=litert, "acer<=0.05". Repeatable.'),
+        typer.Option(
+            metavar="CONDITION", help='Keep only rows that meet it: runtime=litert, "acer<=0.05". Repeatable.'
+        ),
     ] = None,
 ) -> object:
     from swapbench.catalog import split_commas
@@ -78,8 +80,8 @@ def _query(
 
 
 def _figure(
-    x: Annotated[str, typer.Option(metavar="NAME", help="Column across, for pareto.")] = "latency_p50",
-    y: Annotated[str, typer.Option(metavar="NAME", help="Column upwards, for pareto.")] = "acer",
+    x: Annotated[str, typer.Option(metavar="NAME", help="Column on the x-axis of pareto.")] = "latency_p50",
+    y: Annotated[str, typer.Option(metavar="NAME", help="Column on the y-axis of pareto.")] = "acer",
     style: Annotated[str, typer.Option(metavar="NAME", help="paper or screen.")] = "paper",
     width: Annotated[str, typer.Option(metavar="NAME", help="column or page.")] = "column",
     history: Annotated[
@@ -97,7 +99,7 @@ def report(
             "--format",
             metavar="SKIN",
             rich_help_panel=TABLE,
-            help="Print one table as markdown, latex, csv, json or html. By default for the terminal.",
+            help="Print one table as markdown, latex, csv, json or html. By default a terminal table.",
         ),
     ] = None,
     *,
@@ -131,7 +133,7 @@ def report(
 ) -> None:
     """Write tables, figures and a page from a run's records.
 
-    With an option on tables or figures, or --require, it makes only what was asked for.
+    With an option for tables or figures, or with --require, it makes only what was asked for.
     """
     from swapbench import catalog
     from swapbench.commands import report as job

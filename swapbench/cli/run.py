@@ -37,7 +37,7 @@ def _timing(
     target: Annotated[
         float,
         typer.Option(
-            min=0.001, metavar="SHARE", help="Stop once every median is known to within this share."
+            min=0.001, metavar="SHARE", help="Stop once every median is known to this relative precision."
         ),
     ] = 0.02,
     fps: Annotated[
@@ -53,7 +53,7 @@ def _timing(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Also run each file this long without a pause, as in 10min, and report every minute.",
+            help="Also run each file for this long without a pause, as in 10min, and report every minute.",
         ),
     ] = None,
     window: Annotated[
@@ -101,7 +101,7 @@ def run(
 ) -> int:
     """Measure speed, weight, accuracy and power of model files.
 
-    Alone, it runs every bundled model on this computer.
+    By default it runs every bundled model on this computer.
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import run as main_job

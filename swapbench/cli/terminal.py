@@ -166,12 +166,6 @@ def say_doubts(records: Sequence[Record]) -> None:
         say(f"doubt: {code} ({whose}): {example}. {doubt.remedy}")
 
 
-def report_errors(errors: Sequence[SwapbenchError]) -> None:
-    """A line each."""
-    for error in errors:
-        say(f"error: {error}")
-
-
 def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:
     """Say what failed; the exit status is the worst of them, 0 for none."""
     for subject, error in failures:

@@ -26,7 +26,7 @@ def train(
         typer.Option(
             metavar="METHOD",
             rich_help_panel=METHOD,
-            help="Method laid over the network's recipe (name or file): distill, uniform, magnitude, "
+            help="Method applied on top of the network's recipe (name or file): distill, uniform, magnitude, "
             "metapruning or metammd; see models/recipes/methods.",
         ),
     ] = None,
@@ -42,7 +42,7 @@ def train(
     macs: Annotated[
         str | None,
         typer.Option(
-            metavar="N", rich_help_panel=PRUNING, help="Budget of pruning in multiply-accumulates, as in 40M."
+            metavar="N", rich_help_panel=PRUNING, help="Pruning budget in multiply-accumulates, as in 40M."
         ),
     ] = None,
     latency_ms: Annotated[
@@ -51,7 +51,7 @@ def train(
             min=0,
             metavar="MS",
             rich_help_panel=PRUNING,
-            help="Budget of pruning in milliseconds; needs --latency-table.",
+            help="Pruning budget in milliseconds; needs --latency-table.",
         ),
     ] = None,
     latency_table: Annotated[
@@ -59,7 +59,7 @@ def train(
         typer.Option(
             metavar="FILE",
             rich_help_panel=PRUNING,
-            help="Measured times of layers, from swapbench latency-table.",
+            help="Measured layer times, from swapbench latency-table.",
         ),
     ] = None,
     channel_multiple: ChannelMultiple = None,
@@ -70,20 +70,20 @@ def train(
         typer.Option(
             metavar="NAME",
             rich_help_panel=EFFORT,
-            help="How much is spent (name or file): small is for a small machine; see "
+            help="How much training to spend (name or file): small suits a small machine; see "
             "models/recipes/schedules. By default as the recipe says.",
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", rich_help_panel=EFFORT, help="Processor threads. By default all."),
+        typer.Option(min=1, metavar="N", rich_help_panel=EFFORT, help="CPU threads. By default all."),
     ] = None,
     missing: Annotated[
         bool,
         typer.Option(
             "--missing",
             rich_help_panel=EFFORT,
-            help="Do nothing if this recipe was trained on these data with this seed and the card is there.",
+            help="Do nothing if the card of this recipe, trained on these data with this seed, exists.",
         ),
     ] = False,
     out: Annotated[

@@ -9,7 +9,6 @@ from swapbench import catalog, store
 from swapbench.commands.baseline_folder import INDEX, Baseline, BaselineFile, write_baseline
 from swapbench.commands.sides import side
 from swapbench.errors import UserError
-from swapbench.files import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,8 +34,6 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         UserError: Two different files have one name, or `out` is another kind of folder.
         EnvironmentFailed: The disk is full.
     """
-    from swapbench.modelfile import read_graph, single_static_input
-
     if not sources:
         newest = store.newest_run(folders.reports)
         if newest is None:
@@ -46,11 +43,6 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         sources = [str(newest)]
     source = side(folders, sources, "file")
     paths = [source.named(name) for name in sorted({path.name for path in source.files})]
-    graphs = []
-    for path in paths:
-        graph = read_graph(path)
-        single_static_input(graph, path.name)
-        graphs.append(graph)
     plans = {record.plan for record in source.records}
     first = source.records[0] if source.records else None
     index = Baseline(
@@ -58,19 +50,7 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         machine=first.machine if first else catalog.device(folders, device).describe(),
         plan=next(iter(plans)) if len(plans) == 1 else None,
         run=first.run if first else None,
-        files=tuple(
-            BaselineFile(
-                name=path.name,
-                sha256=file_sha256(path),
-                file_bytes=graph.file_bytes,
-                params=graph.params,
-                macs=graph.macs,
-                ops=dict(graph.ops),
-                format=graph.format,
-                precision=graph.precision,
-            )
-            for path, graph in zip(paths, graphs, strict=True)
-        ),
+        files=tuple(BaselineFile.of(path) for path in paths),
     )
     target = out or folders.reports / "baseline"
     if target.exists() and not (target / INDEX).is_file() and (not target.is_dir() or any(target.iterdir())):

@@ -43,6 +43,28 @@ class BaselineFile(Frozen):
     format: Format
     precision: Precision
 
+    @classmethod
+    def of(cls, path: Path) -> BaselineFile:
+        """The entry of a model file.
+
+        Raises:
+            BadModelFile: No gate could measure it.
+        """
+        from swapbench.modelfile import read_graph, single_static_input
+
+        graph = read_graph(path)
+        single_static_input(graph, path.name)
+        return cls(
+            name=path.name,
+            sha256=file_sha256(path),
+            file_bytes=graph.file_bytes,
+            params=graph.params,
+            macs=graph.macs,
+            ops=dict(graph.ops),
+            format=graph.format,
+            precision=graph.precision,
+        )
+
 
 class Baseline(Frozen):
     """The content of `baseline.json`.
@@ -50,8 +72,7 @@ class Baseline(Frozen):
     Attributes:
         machine: Where it was saved, or measured if it was made of a run.
         plan: How it was measured; None where it was not, or with several plans.
-        run: The run that it was made of.
-        files: Every model file of the folder.
+        run: The run that it was made of, if any.
     """
 
     baseline_version: Literal[1] = BASELINE_VERSION

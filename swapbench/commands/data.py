@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import TYPE_CHECKING
 
-from swapbench import catalog
-from swapbench.errors import MissingPackage
+from swapbench import catalog, doctor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +32,7 @@ def simulate(
 
     No splits mean all, no seed that of the default set; `sheet` is a PNG file for a contact sheet.
     """
-    _need_opencv()
+    doctor.require("simulate", "making simulated data")
     from swapbench.data.dataset import SPLITS
     from swapbench.simulate import dataset as simulation
 
@@ -51,7 +49,7 @@ def simulate(
 
 def simulate_oulu(out: Path, seed: int | None, sheet: Path | None, *, progress: Progress) -> Path:
     """Make the simulated set as an OULU-NPU-named tree with protocol files in `out`; returns `out`."""
-    _need_opencv()
+    doctor.require("simulate", "making simulated data")
     from swapbench.simulate import oulu_tree as simulation
 
     folder = simulation.simulate_oulu(
@@ -101,8 +99,3 @@ def check(folders: Folders, options: DataOptions, *, progress: Progress) -> Data
     if not options.named:
         data = simulate(folders, splits=("dev", "test"), progress=progress)
     return check_data(data, data_root=options.data_root, protocol=options.protocol)
-
-
-def _need_opencv() -> None:
-    if importlib.util.find_spec("cv2") is None:
-        raise MissingPackage("opencv-python-headless", "making simulated data", "simulate")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from swapbench import catalog
 from swapbench.commands import place
@@ -11,16 +10,16 @@ from swapbench.commands.place import abi_of, prepare_command
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
-from swapbench.ports import DetachableDevice
+from swapbench.ports import DetachableDevice, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
     from swapbench.commands.provision.sources import Source
     from swapbench.devices.android import Android
-    from swapbench.doctor import Finding
     from swapbench.ports import Progress, Say
 
 
@@ -41,21 +40,14 @@ def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, .
     from swapbench.devices.android_probe import probe
 
     phone = cast("Android", catalog.device(folders, options.name, options.serial))
-    findings = [
-        doctor.Finding(answer.name, answer.state, answer.detail, answer.remedy) for answer in probe(phone)
-    ]
+    findings = probe(phone)
     if any(finding.name == "adb" and finding.state == "missing" for finding in findings):
-        return tuple(findings)
-    return (
-        *findings,
-        _runtimes_finding(folders, phone, options.name),
-        *doctor.energy(place.phone_meters(phone)),
-    )
+        return findings
+    runtimes = _runtimes_finding(folders, phone, options.name)
+    return (*findings, runtimes, *doctor.energy(place.phone_meters(phone)))
 
 
 def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
-    from swapbench.doctor import Finding
-
     pushed = kit.on_phone(phone, phone.adb.folder)
     try:
         here, _ = kit.at_hand(folders, name, abi_of(phone))
@@ -67,25 +59,22 @@ def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
     detail = ", ".join(labels.values()) or "none"
     if not absent:
         return Finding("runtimes", "ok", detail)
-    state: Literal["limited", "missing"] = "limited" if labels else "missing"
-    return Finding("runtimes", state, detail, f"Run: {prepare_command(name, absent)}")
-
-
-@dataclass(frozen=True)
-class Archives:
-    """What a person gives for a phone: official Android archives (.aar), and Google's benchmark_model."""
-
-    onnxruntime: Path | None = None
-    litert: Path | None = None
-    benchmark_model: Path | None = None
+    remedy = f"Run: {prepare_command(name, absent)}"
+    return Finding("runtimes", "limited" if labels else "missing", detail, remedy)
 
 
 def prepare(
-    folders: Folders, options: DeviceOptions, given: Archives, *, progress: Progress, say: Say
+    folders: Folders,
+    options: DeviceOptions,
+    archives: Mapping[str, Path],
+    benchmark_model: Path | None,
+    *,
+    progress: Progress,
+    say: Say,
 ) -> list[dict[str, Any]]:
     """Put everything that runs need on a phone, try it there and note it; returns a row for each runtime.
 
-    Archives that were given before stay in use.
+    Archives (.aar), by runtime, and Google's benchmark_model stay in use once they were given.
 
     Raises:
         UserError: The device is not a phone, or a file not an archive.
@@ -98,11 +87,11 @@ def prepare(
             remedy="List the phones with: swapbench devices",
         )
     phone = cast("Android", catalog.device(folders, options.name, options.serial))
-    benchmark_model = given.benchmark_model or kit.noted(folders, options.name)[1]
+    benchmark_model = benchmark_model or kit.noted(folders, options.name)[1]
     if benchmark_model is not None and not benchmark_model.is_file():
         raise UserError(f"there is no file {benchmark_model}", remedy="Check --benchmark-model")
     progress("gathering", 0, 1)
-    sources = _gathered(folders, options.name, abi_of(phone), given, say)
+    sources = _gather(folders, options.name, abi_of(phone), archives, say)
     kit.note(folders, options.name, sources, benchmark_model)
     progress("gathering", 1, 1)
     progress("pushing", 0, 1)
@@ -110,7 +99,7 @@ def prepare(
     progress("pushing", 1, 1)
     rows = []
     for worker in kit.workers(pushed, folder):
-        used = kit.tried(phone, worker, folders).used
+        used = kit.try_out(phone, worker, folders).used
         rows.append(
             {
                 "runtime": worker.name,
@@ -128,13 +117,10 @@ def prepare(
     return rows
 
 
-def _gathered(folders: Folders, profile: str, abi: str, given: Archives, say: Say) -> tuple[Source, ...]:
+def _gather(
+    folders: Folders, profile: str, abi: str, archives: Mapping[str, Path], say: Say
+) -> tuple[Source, ...]:
     """Each runtime from its archive, given now or before, else with a C library of its own."""
-    archives = {
-        name: archive
-        for name, archive in (("onnxruntime", given.onnxruntime), ("litert", given.litert))
-        if archive is not None
-    }
     if archives and abi != ARM64:
         raise UserError(
             f"Android archives serve phones of {ARM64}; this phone is {abi}",

@@ -40,7 +40,7 @@ def _explanation(result: Judged, session: Session) -> Explanation:
     model = result.pair.model
     try:
         baseline, candidate = bench.measure_operators(
-            [session.pushed(result.pair.baseline), session.pushed(result.pair.candidate)],
+            [file.pushed(session.device) for file in (result.pair.baseline, result.pair.candidate)],
             session.device,
             session.plan,
             PROFILE_PROCESSES,

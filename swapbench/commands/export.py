@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swapbench import units
+from swapbench import catalog, units
 from swapbench.commands.data import folds
-from swapbench.commands.model_files import carded_models, model_files
+from swapbench.commands.model_files import model_files
 from swapbench.commands.options import DataOptions
 from swapbench.files import write_atomically
 
@@ -59,7 +59,7 @@ def export(
 
     `data` is for calibration and parity: the simulated set if None.
     """
-    carded, failures = carded_models(folders, wanted.models)
+    carded, failures = catalog.models(folders, wanted.models)
     dataset = folds(folders, DataOptions(data), ("dev",), progress=progress, say=say)[0]
     files, failed = model_files(folders, carded, wanted, dataset, progress)
     if out is not None:

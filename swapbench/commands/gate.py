@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import bench, catalog, store
 from swapbench.bench.doubt import BUSY_A_CORE
-from swapbench.commands import candidates, paired_runs
+from swapbench.commands import models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.explanations import explain
 from swapbench.commands.options import DeviceOptions, PairOptions
@@ -30,7 +30,7 @@ from swapbench.records import Absent, Record
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Folders
     from swapbench.commands.options import DataOptions
     from swapbench.commands.sides import Side
@@ -80,14 +80,14 @@ def gate(
     overlay = {"threads": options.threads, "seed": options.seed}
     plan = request.plan or bench.PAIRED_PLAN.replace(**overlay)
     sides = (side(folders, request.baseline, "baseline"), side(folders, request.candidate, "candidate"))
-    card = candidates.named_card(folders, options.card)
+    card = models_under_test.named_card(folders, options.card)
     matched, notes = _matched(*sides)
     pairs: list[paired_runs.Pair] = []
     checks: list[Check] = []
     for baseline, candidate in matched:
-        old = candidates.of_file(baseline, runtimes, card)
+        old = models_under_test.of_file(baseline, runtimes, card)
         try:
-            pairs += _pairs(old, candidates.of_file(candidate, runtimes, card))
+            pairs += _pairs(old, models_under_test.of_file(candidate, runtimes, card))
         except BadModelFile as error:
             checks.append(comparison.did_not_run(candidate.name, str(error)))
     rules.require_matches([*(pair.model for pair in pairs), *(check.model for check in checks)])
@@ -107,17 +107,10 @@ def gate(
     return GateResult(tuple(checks), tuple(notes), explanations)
 
 
-def compare(
-    folders: Folders,
-    request: GateRequest,
-    *,
-    progress: Progress,
-    say: Say,
-    clock: Callable[[], float] = time.monotonic,
-) -> GateResult:
+def compare(folders: Folders, request: GateRequest, *, progress: Progress, say: Say) -> GateResult:
     """The same for a person. Runs whose files are gone are compared by their records, without timings."""
     try:
-        return gate(folders, request, progress=progress, say=say, clock=clock)
+        return gate(folders, request, progress=progress, say=say)
     except FilesGone as gone:
         runs = [[Path(source) for source in sources] for sources in (request.baseline, request.candidate)]
         if not all((run / "records").is_dir() for side_runs in runs for run in side_runs):
@@ -197,8 +190,8 @@ def _some(names: set[str]) -> str:
     return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
 
 
-def _pairs(old: Sequence[Candidate], new: Sequence[Candidate]) -> list[paired_runs.Pair]:
-    by_runtime = {candidate.runtime.name: candidate for candidate in new}
+def _pairs(old: Sequence[ModelUnderTest], new: Sequence[ModelUnderTest]) -> list[paired_runs.Pair]:
+    by_runtime = {model.runtime.name: model for model in new}
     return [
         paired_runs.Pair(baseline, by_runtime[baseline.runtime.name])
         for baseline in old

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.metadata
-import importlib.util
-import json
 import os
 import shutil
-import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 
-from swapbench import __version__, bench, catalog, stats, units
-from swapbench.commands.model_files import need_exporters
+from swapbench import __version__, bench, catalog, doctor, stats, units
 from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import open_place
 from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
@@ -28,14 +19,12 @@ from swapbench.files import write_atomically
 from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.catalog import Folders
     from swapbench.ports import Device, Progress, Runtime, Say
     from swapbench.records import Format, Precision, Speed
-    from swapbench.workshop.artifacts.chain_files import Wanted
-    from swapbench.workshop.prune.latency_table import CheckedNetwork, LatencyTable, LayerTimes
+    from swapbench.workshop.prune.latency_table import LatencyTable
     from swapbench.workshop.prune.layer_chains import Chain, LayerGrid
     from swapbench.workshop.prune.widths import Channels, Shape, WidthSpace
     from swapbench.workshop.recipes.recipe import TrainRecipe
@@ -48,12 +37,6 @@ SLICE_NS = 10_000_000
 
 CHECKED = 6
 """Whole networks that the table is checked with."""
-
-MOST_CHILDREN = 4
-"""Each takes more than a gigabyte with its converters."""
-
-FILES_VERSION = 1
-"""Part of the key of the layers' files: raise it when a change in artifacts.chain_files changes them."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +65,10 @@ class LatencyRequest:
 
 @dataclass(frozen=True)
 class LatencyResult:
-    """The table, and how well its sums follow whole networks.
-
-    Attributes:
-        correlation: Pearson's, of predicted and measured times; None for fewer than three networks.
-        error: Median of |predicted - measured| / measured; None without a network.
-    """
+    """The table, and the file that it was written to."""
 
     path: Path
     table: LatencyTable
-    correlation: float | None
-    error: float | None
 
 
 class _Row(Frozen):
@@ -126,7 +102,7 @@ def latency_table(
     empty = bare(task.shape.size_px)
     chains = [empty, *(chain for grid, inputs in rows_of for cell in grid.row(inputs) for chain in cell[:2])]
     whole = _networks(task.space, task.shape, request.checked)
-    files = _made(task, chains, whole, progress)
+    files = _make_files(task, chains, whole, progress)
     with task.device.quiet(request.plan):
         rows = []
         for number, (grid, inputs) in enumerate(rows_of):
@@ -144,12 +120,13 @@ def latency_table(
             "the runtime's version or settings changed while the layers were measured",
             remedy=f"Remove {os.path.relpath(task.rows)} and measure again.",
         )
+    times = iter(row.ns for row in rows)
     table = LatencyTable(
         format=1,
         measured=_measured_on(task, last.used),
         channel_multiple=task.space.multiple,
         other_ns=last.ns[0],
-        layers=tuple(_layers(planned, rows)),
+        layers=tuple(layer for grid in planned for layer in grid.times([next(times) for _ in grid.inputs])),
     )
     latency = Latency(table, task.shape)
     checked = tuple(
@@ -159,24 +136,10 @@ def latency_table(
     table = table.replace(checked=checked)
     write_atomically(task.out, table.model_dump_json(indent=1) + "\n")
     shutil.rmtree(task.rows, ignore_errors=True)
-    return LatencyResult(task.out, table, *agreement(checked))
+    return LatencyResult(task.out, table)
 
 
-def agreement(checked: Sequence[CheckedNetwork]) -> tuple[float | None, float | None]:
-    """Pearson's correlation of predicted and measured times, and the median relative error, or None."""
-    import numpy as np
-
-    if not checked:
-        return None, None
-    predicted = np.array([network.predicted_ns for network in checked])
-    measured = np.array([network.measured_ns for network in checked])
-    error = float(np.median(np.abs(predicted - measured) / measured))
-    if len(checked) < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
-        return None, error
-    return float(np.corrcoef(predicted, measured)[0, 1]), error
-
-
-def check_rows(result: LatencyResult) -> list[dict[str, str]]:
+def check_rows(table: LatencyTable) -> list[dict[str, str]]:
     """The whole networks of the check, as a table."""
     return [
         {
@@ -185,18 +148,18 @@ def check_rows(result: LatencyResult) -> list[dict[str, str]]:
             "measured": units.duration(network.measured_ns),
             "error": units.percent(network.predicted_ns / network.measured_ns - 1),
         }
-        for network in result.table.checked
+        for network in table.checked
     ]
 
 
-def verdict(result: LatencyResult) -> str:
+def verdict(table: LatencyTable) -> str:
     """How far the table is to be trusted, in a line."""
-    if result.error is None:
+    if table.error is None:
         return "No whole network was measured, so the table's error is not known."
-    networks = f"{len(result.table.checked)} whole networks"
-    text = f"Median error of the sum of layers on {networks}: {units.percent(result.error)}"
-    if result.correlation is not None:
-        text += f"; correlation {units.significant(result.correlation)}"
+    networks = f"{len(table.checked)} whole networks"
+    text = f"Median error of the sum of layers on {networks}: {units.percent(table.error)}"
+    if table.correlation is not None:
+        text += f"; correlation {units.significant(table.correlation)}"
     return f"{text}."
 
 
@@ -232,30 +195,30 @@ class _Task:
                 return row
         except (OSError, ValidationError):
             pass
-        subjects = [bench.FileUnderTest(file, self.device.push(paths[file]), self.runtime) for file in files]
+        under_test = [
+            bench.FileUnderTest(file, self.device.push(paths[file]), self.runtime) for file in files
+        ]
         plan = self.request.plan.replace(time_budget_s=SECONDS_A_FILE * len(files))
-        timed = bench.measure_speed(subjects, self.device, plan)
-        for result in timed.values():
+        speeds, used = {}, []
+        for file, result in bench.measure_speed(under_test, self.device, plan).items():
             if isinstance(result, EnvironmentFailed):
                 raise result
-        results = cast("dict[str, bench.Timed]", timed)
-        # how many nodes a delegate took differs between files, and says nothing of the way they ran
-        used = {
-            result.used.replace(delegated_nodes=None, nodes=None).model_dump_json()
-            for result in results.values()
-        }
-        if len(used) > 1:
+            speeds[file] = result.speed
+            # how many nodes a delegate took differs between files, and says nothing of the way they ran
+            used.append(result.used.replace(delegated_nodes=None, nodes=None))
+        if any(other != used[0] for other in used):
             raise WorkerFailed(
                 "files that were measured in turns ran in different ways", remedy="Measure again."
             )
-        speeds = {name: result.speed for name, result in results.items()}
-        row = _Row(files=tuple(files), used=RuntimeUsed.model_validate_json(used.pop()), ns=tuple(of(speeds)))
+        row = _Row(files=tuple(files), used=used[0], ns=tuple(of(speeds)))
         write_atomically(place, row.model_dump_json() + "\n")
         return row
 
 
 def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
-    need_exporters("making the layers' files")
+    doctor.require("export", "making the layers' files")
+    from swapbench.workshop.artifacts.chain_files import key_parts
+    from swapbench.workshop.artifacts.files import digest
     from swapbench.workshop.prune.pruning import width_space
     from swapbench.workshop.prune.pruning_net import shape_of
     from swapbench.workshop.recipes.pruning_recipe import MetaPruning
@@ -286,7 +249,7 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
     identity += [request.runtime, precision, request.plan.model_dump(), request.points, request.checked]
     identity += [recipe.architecture, space.multiple]
     work = folders.build / "latency"
-    rows = work / f"rows-{_digest(identity)}"
+    rows = work / f"rows-{digest(identity)[:8]}"
     if rows.is_dir():
         say("Resuming an unfinished table.")
     return _Task(
@@ -297,28 +260,17 @@ def _task(folders: Folders, request: LatencyRequest, say: Say) -> _Task:
         device=place.device,
         runtime=place.runtimes[0],
         precision=cast("Precision", precision),
-        cache=work / f"files-{_digest(_exporters(place.runtimes[0].formats[0]))}",
+        cache=work / f"files-{digest(key_parts(place.runtimes[0].formats[0]))[:8]}",
         rows=rows,
         out=out,
     )
-
-
-def _exporters(file_format: Format) -> list[Any]:
-    """What the bytes of the layers' files depend on besides the layer."""
-    from swapbench.workshop.artifacts import EXPORTER_VERSION, PACKAGES
-
-    versions = [importlib.metadata.version(package) for package in PACKAGES[file_format]]
-    return [FILES_VERSION, EXPORTER_VERSION, file_format, versions]
-
-
-def _digest(parts: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels]:
     """Networks between the narrowest and the unpruned one: half cut uniformly, half drawn at random."""
     import numpy as np
 
+    from swapbench.workshop.artifacts.files import digest
     from swapbench.workshop.prune.widths import Budget
 
     random = np.random.default_rng(0)
@@ -327,16 +279,16 @@ def _networks(space: WidthSpace, shape: Shape, count: int) -> dict[str, Channels
     for number in range(count):
         budget = Budget.of_macs(least + (most - least) * (number + 1) / (count + 1), shape)
         channels = space.uniform(budget) if number % 2 else space.channels(space.within(budget).drawn(random))
-        digest = _digest([list(channels), shape.size_px, shape.classes, shape.embedding])
-        networks[f"network-{digest}"] = channels
+        key = digest([list(channels), shape.size_px, shape.classes, shape.embedding])[:8]
+        networks[f"network-{key}"] = channels
     return networks
 
 
-def _made(
+def _make_files(
     task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
 ) -> dict[str, Path]:
-    """Name -> file of every chain and network; what is missing is made by up to MOST_CHILDREN processes."""
-    from swapbench.workshop.artifacts.chain_files import Wanted
+    """Name -> file of every chain and network, after those that are missing have been made."""
+    from swapbench.workshop.artifacts.chain_files import Wanted, make_in_processes
 
     def path(name: str) -> Path:
         return task.cache / f"{name}.{task.precision}.{task.format}"
@@ -350,51 +302,8 @@ def _made(
         wanted[name] = Wanted(path=str(path(name)), architecture=architecture, size_px=task.shape.size_px)
     missing = [file for file in wanted.values() if not Path(file.path).is_file()]
     if missing:
-        _export(task, missing, progress)
+        make_in_processes(missing, task.format, task.precision, task.cache, progress)
     return {name: path(name) for name in wanted}
-
-
-def _export(task: _Task, missing: Sequence[Wanted], progress: Progress) -> None:
-    """Make files in child processes. WorkerFailed, with where its output is, for one that dies."""
-    from swapbench.workshop.artifacts import start_child
-    from swapbench.workshop.artifacts.chain_files import Job
-
-    stage, log = "making the layers' files", task.cache / "export.log"
-    count = min(os.cpu_count() or 1, MOST_CHILDREN, len(missing))
-    lock = threading.Lock()
-    done = 0
-    task.cache.mkdir(parents=True, exist_ok=True)
-
-    def listen(child: subprocess.Popen[str]) -> int:
-        nonlocal done
-        assert child.stdout is not None
-        for _ in child.stdout:
-            with lock:
-                done += 1
-                progress(stage, done, len(missing))
-        return child.wait()
-
-    progress(stage, 0, len(missing))
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=task.cache)))
-        errors_to = stack.enter_context(log.open("wb"))
-        pool = stack.enter_context(ThreadPoolExecutor(max_workers=count))
-        children = []
-        for number in range(count):
-            path = folder / f"{number}.json"
-            job = Job(wanted=tuple(missing[number::count]), format=task.format, precision=task.precision)
-            path.write_text(job.model_dump_json(), encoding="utf-8")
-            child = stack.enter_context(
-                start_child("swapbench.workshop.artifacts.chain_files", path, errors_to)
-            )
-            stack.callback(child.kill)  # before anybody waits for it
-            children.append(child)
-        for status in pool.map(listen, children):
-            if status != 0:
-                raise WorkerFailed(
-                    f"a process that makes the layers' files died with status {status}",
-                    remedy=f"The exporters' output is in {os.path.relpath(log)}",
-                )
 
 
 def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files: Mapping[str, Path]) -> _Row:
@@ -407,12 +316,6 @@ def _measured_row(task: _Task, number: int, grid: LayerGrid, inputs: int, files:
         return [layer_ns(speeds[cell.short.name], speeds[cell.long.name], cell.layers) for cell in cells]
 
     return task.sitting(f"row-{number}", names, files, layers)
-
-
-def _layers(planned: Sequence[LayerGrid], rows: Sequence[_Row]) -> Iterator[LayerTimes]:
-    measured = iter(rows)
-    for grid in planned:
-        yield from grid.times([next(measured).ns for _ in grid.inputs])
 
 
 def _measured_on(task: _Task, used: RuntimeUsed) -> str:

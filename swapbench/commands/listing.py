@@ -12,12 +12,12 @@ from swapbench.errors import SwapbenchError
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
-    from swapbench.doctor import Finding
+    from swapbench.ports import Finding
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:
     """One row a model card, and the errors of cards that cannot be read."""
-    models, errors = catalog.models(folders)
+    models, failures = catalog.models(folders)
     rows = []
     for model in models:
         card = model.card
@@ -39,7 +39,7 @@ def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[Swapbench
                 "card": str(model.path),
             }
         )
-    return rows, errors
+    return rows, tuple(error for _, error in failures)
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench import bench, stats
 from swapbench.errors import SwapbenchError, WorkerFailed
 from swapbench.gate import comparison, verdict
-from swapbench.records import Absent, Record, Speed
+from swapbench.records import Absent, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.bench import PairedTimes, Round, Statistic
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.commands.sides import Side
     from swapbench.gate.comparison import Check
     from swapbench.gate.policy import Policy
     from swapbench.gate.verdict import Verdict
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress
-    from swapbench.records import Accuracy, PeakMemory, Plan
+    from swapbench.records import Accuracy, PeakMemory, Plan, Record
 
 STATISTICS: Mapping[str, Statistic] = {
     "latency_p05": "p05",
@@ -48,8 +47,8 @@ UNMEASURED = Absent(absent="the candidate did not run")
 class Pair:
     """A file and the one that is to take its place, under one runtime."""
 
-    baseline: Candidate
-    candidate: Candidate
+    baseline: ModelUnderTest
+    candidate: ModelUnderTest
 
     @property
     def model(self) -> str:
@@ -87,10 +86,6 @@ class Session:
         """Whether a FAIL in this metric of this model fails the gate."""
         return self.rules.budget(metric, model).hard
 
-    def pushed(self, candidate: Candidate) -> bench.FileUnderTest:
-        """The candidate's file on the device."""
-        return bench.FileUnderTest(candidate.path.name, self.device.push(candidate.path), candidate.runtime)
-
 
 def judge(pairs: Sequence[Pair], session: Session) -> list[Judged]:
     """Measure one pair after another and judge them together.
@@ -111,16 +106,13 @@ class _PairTrial:
 
     def __init__(self, pair: Pair, session: Session, comparisons: int) -> None:
         self._pair, self._session, self._comparisons = pair, session, comparisons
-        self._device, self._plan, self._rules = session.device, session.plan, session.rules
-        self._clock, self._budget_s = session.clock, session.budget_s
-        self._progress, self._stage = session.progress, f"timing {pair.model}"
-        self._old, self._new = session.pushed(pair.baseline), session.pushed(pair.candidate)
+        self._old, self._new = pair.baseline.pushed(session.device), pair.candidate.pushed(session.device)
         self._began_s = session.clock()
 
     def judge(self) -> Judged:
         """All rounds, with a second batch where the first shows a FAIL, then the memory of each side."""
         hard = {metric for metric in STATISTICS if self._session.hard(metric, self._pair.model)}
-        self._progress(self._stage, 0, self._budget_s)
+        self._report(0)
         times, verdicts = self._batch(None, hard)
         failed = {metric for metric, result in verdicts.items() if result.outcome == "FAIL"}
         if failed and not times.over:
@@ -128,32 +120,34 @@ class _PairTrial:
             verdicts |= {metric: verdict.confirmed(verdicts[metric], again[metric]) for metric in failed}
         if times.invalid:
             verdicts = {metric: verdict.invalid(times.invalid, len(times.rounds)) for metric in verdicts}
-        self._progress(self._stage, self._budget_s, self._budget_s)
-        memory = (
-            (UNMEASURED, UNMEASURED)
-            if times.failure
-            else (self._memory_of(self._old), self._memory_of(self._new))
-        )
+        self._report(self._session.budget_s)
+        memory: tuple[PeakMemory | Absent, PeakMemory | Absent] = (UNMEASURED, UNMEASURED)
+        if not times.failure:
+            memory = (self._memory_of(self._old), self._memory_of(self._new))
         return Judged(self._pair, times, verdicts, memory)
+
+    def _report(self, spent_s: float) -> None:
+        budget_s = self._session.budget_s
+        self._session.progress(f"timing {self._pair.model}", min(spent_s, budget_s), budget_s)
 
     def _batch(self, before: PairedTimes | None, wanted: set[str]) -> tuple[PairedTimes, dict[str, Verdict]]:
         """Rounds up to one look after another, until the wanted verdicts are settled or one is a sure FAIL.
 
         Without `before` it is the first batch; with it the one that confirms, whose changes are its own.
         """
+        device, plan, clock = self._session.device, self._session.plan, self._session.clock
         first = len(before.rounds) if before else 0
-        began_s, times, done = self._clock(), before, 0
+        began_s, times, done = clock(), before, 0
         verdicts: dict[str, Verdict] = {}
         for look in verdict.CONFIRMING_LOOKS if before else verdict.LOOKS:
             if done:
-                round_s = (self._clock() - began_s) / done
-                if self._clock() - self._began_s + round_s * (look - done) > self._budget_s:
+                round_s = (clock() - began_s) / done
+                if clock() - self._began_s + round_s * (look - done) > self._session.budget_s:
                     break
             while done < look and not (times and times.over):
-                times = bench.measure_rounds(self._old, self._new, self._device, self._plan, 1, before=times)
+                times = bench.measure_rounds(self._old, self._new, device, plan, 1, before=times)
                 done += 1
-                spent_s = self._clock() - self._began_s
-                self._progress(self._stage, min(spent_s, self._budget_s), self._budget_s)
+                self._report(clock() - self._began_s)
             assert times is not None
             verdicts = self._verdicts(times.rounds, first)
             outcomes = [self._settled(verdicts[metric], confirming=bool(before)) for metric in wanted]
@@ -166,7 +160,7 @@ class _PairTrial:
         """Over the rounds from `first` on, with the controls of all."""
         verdicts = {}
         for metric, statistic in STATISTICS.items():
-            budget = self._rules.budget(metric, self._pair.model).relative
+            budget = self._session.rules.budget(metric, self._pair.model).relative
             assert budget is not None  # a policy gives paired metrics relative budgets only
             changes, controls = bench.log_ratios(rounds, statistic)
             confidence = verdict.CONFIRMING_CONFIDENCE if first else verdict.CONFIDENCE
@@ -179,9 +173,9 @@ class _PairTrial:
             return "FAIL" if result.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
         return "PASS" if result.outcome == "PASS" else ""
 
-    def _memory_of(self, subject: bench.FileUnderTest) -> PeakMemory | Absent:
+    def _memory_of(self, file: bench.FileUnderTest) -> PeakMemory | Absent:
         try:
-            return bench.measure_memory(subject, self._device, self._plan)
+            return bench.measure_memory(file, self._session.device, self._session.plan)
         except WorkerFailed as error:
             return Absent(absent=f"the memory pass failed: {error.args[0]}", remedy=error.remedy)
 
@@ -193,29 +187,27 @@ def accuracies_of(
     from swapbench.bench import experiment
 
     device, plan, progress = session.device, session.plan, session.progress
-    files = {file.sha256: file for pair in pairs for file in (pair.baseline, pair.candidate)}
-    cards = {digest: file.card for digest, file in files.items() if file.card is not None}
+    models = {model.sha256: model for pair in pairs for model in (pair.baseline, pair.candidate)}
+    cards = {digest: model.card for digest, model in models.items() if model.card is not None}
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
-    accuracies: dict[str, Accuracy | Absent] = dict.fromkeys(files, experiment.NO_CARD)
-    subjects = [
-        replace(experiment.file_under_test(files[digest], device, crops), name=digest) for digest in cards
+    accuracies: dict[str, Accuracy | Absent] = dict.fromkeys(models, experiment.NO_CARD)
+    files = [
+        replace(experiment.file_under_test(models[digest], device, crops), name=digest) for digest in cards
     ]
-    at_once = max(1, judged_on.processes // plan.threads)
-    for number, (subject, outputs) in enumerate(
-        bench.measure_scores(subjects, device, plan, at_once=at_once), 1
-    ):
-        card = cards[subject.name]
+    scored = bench.measure_scores(files, device, plan, at_once=max(1, judged_on.processes // plan.threads))
+    for number, (file, outputs) in enumerate(scored, 1):
+        card = cards[file.name]
         try:
             if isinstance(outputs, SwapbenchError):
                 raise outputs
-            name = files[subject.name].path.name
+            name = models[file.name].path.name
             folds = experiment.scored_folds(name, card, outputs, judged_on, crops)
-            accuracies[subject.name] = judged_on.accuracy(
+            accuracies[file.name] = judged_on.accuracy(
                 folds, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
             )
         except SwapbenchError as error:
-            accuracies[subject.name] = Absent(absent=error.args[0], remedy=error.remedy)
-        progress("scoring", number, len(subjects))
+            accuracies[file.name] = Absent(absent=error.args[0], remedy=error.remedy)
+        progress("scoring", number, len(files))
     return accuracies
 
 
@@ -260,11 +252,10 @@ def checks_of(
 
 def _timing_check(result: Judged, metric: str, rules: Policy) -> Check:
     baseline_ns, candidate_ns = (
-        stats.median([bench.statistic_ns(times, STATISTICS[metric]) for times in side_times])
-        for side_times in (
-            [done.baseline for done in result.times.rounds],
-            [done.candidate for done in result.times.rounds],
+        stats.median(
+            [bench.statistic_ns(getattr(done, role), STATISTICS[metric]) for done in result.times.rounds]
         )
+        for role in (bench.BASELINE, bench.CANDIDATE)
     )
     return comparison.timing_check(
         metric,
@@ -284,42 +275,22 @@ def _records(
     Parity, energy, and accuracy where nothing was scored now, come from earlier records if both sides have
     some.
     """
-    files = (result.pair.baseline, result.pair.candidate)
-    earlier = _earlier(sides, files, result)
-    old, new = (
-        Record(
-            id=file.record_id,
-            time=datetime.now(UTC),
-            run="gate",
-            variant=file.variant,
-            artifact=file.path.name,
-            artifact_sha256=file.sha256,
-            card=file.card,
-            runtime=result.times.used[role],
-            plan=plan,
-            machine=result.times.machine,
-            speed=_speed(result.times, role),
-            weight=file.weight(memory),
-            **(quantities | ({"accuracy": accuracies[file.sha256]} if accuracies else {})),
-            doubts=(),
-        )
-        for role, file, memory, quantities in zip(
-            (bench.BASELINE, bench.CANDIDATE),
-            files,
-            result.memory,
-            _carried_over(earlier, result),
-            strict=True,
-        )
-    )
-    return old, new
+    times, carried_over = result.times, _carried_over(_earlier(sides, result), result)
+
+    def record(file: ModelUnderTest, role: str, place: int) -> Record:
+        draft = file.draft(_speed(times, role), times.used[role], times.machine, plan, "gate")
+        quantities = carried_over[place] | ({"accuracy": accuracies[file.sha256]} if accuracies else {})
+        return replace(draft, weight=file.weight(result.memory[place]), **quantities).record()
+
+    return record(result.pair.baseline, bench.BASELINE, 0), record(result.pair.candidate, bench.CANDIDATE, 1)
 
 
-def _carried_over(earlier: tuple[Record | None, Record | None], result: Judged) -> list[dict[str, Any]]:
+def _carried_over(earlier: tuple[Record, Record] | None, result: Judged) -> list[dict[str, Any]]:
     """What earlier records of both sides say about quantities that are not measured now, or why nothing."""
     absent: dict[str, Any] = {"accuracy": NOT_SCORED, "parity": NOT_SCORED, "power": NO_ENERGY}
-    old, new = earlier
-    if old is None or new is None:
+    if earlier is None:
         return [absent, absent]
+    old, new = earlier
     differences = comparison.differences(old, new)
     if differences:
         refused = Absent(
@@ -346,10 +317,8 @@ def _from_elsewhere(record: Record, result: Judged) -> Absent | None:
     )
 
 
-def _earlier(
-    sides: tuple[Side, Side], files: tuple[Candidate, Candidate], result: Judged
-) -> tuple[Record | None, Record | None]:
-    """An earlier record of each side's file under the runtime of this session, or None.
+def _earlier(sides: tuple[Side, Side], result: Judged) -> tuple[Record, Record] | None:
+    """An earlier record of each side's file under the runtime of this session; None where a side has none.
 
     A run may hold several of one file: of other cores, of other flavours of the libraries. Two that were
     measured alike are taken, at best as they ran in this session.
@@ -360,16 +329,14 @@ def _earlier(
             for record in side.records
             if record.artifact_sha256 == file.sha256 and record.runtime.runtime == file.runtime.name
         ]
-        for side, file in zip(sides, files, strict=True)
+        for side, file in zip(sides, (result.pair.baseline, result.pair.candidate), strict=True)
     )
-    if not old or not new:
-        return (old[0] if old else None, new[0] if new else None)
     used = result.times.used[bench.BASELINE]
 
     def rank(pair: tuple[Record, Record]) -> tuple[bool, bool]:
         return (bool(comparison.differences(*pair)), pair[0].runtime.configuration != used.configuration)
 
-    return min(product(old, new), key=rank)
+    return min(product(old, new), key=rank, default=None)
 
 
 def _speed(times: PairedTimes, role: str) -> Speed | Absent:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from swapbench import catalog
 from swapbench.commands.provision import kit
-from swapbench.commands.provision.sources import ARM64, PACKAGES
+from swapbench.commands.provision.sources import PACKAGES
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import BenchmarkModel
@@ -16,7 +16,7 @@ from swapbench.runtimes.native.adapter import NativeWorker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
     from swapbench.devices.android import Android
@@ -24,15 +24,12 @@ if TYPE_CHECKING:
     from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
     from swapbench.records import PhoneState
 
-ABIS: Final = (ARM64, "x86_64")
-
 
 @dataclass(frozen=True)
 class Place:
     """A device with what runs on it.
 
     Attributes:
-        device: The device itself.
         runtimes: Those that run files there.
         meters: What may measure its energy, by name, the best first; see `available_meters`.
         tools: What else times .tflite files there.
@@ -57,14 +54,14 @@ class Cluster:
     kind: Cores
     mask: str
 
-    def pinned(self, candidate: Candidate) -> Candidate:
+    def pinned(self, model: ModelUnderTest) -> ModelUnderTest:
         """The same file on these cores."""
-        assert isinstance(candidate.runtime, NativeWorker)
-        runtime = replace(candidate.runtime, affinity=self.mask, cores=self.kind)
-        tool = candidate.tool
+        assert isinstance(model.runtime, NativeWorker)
+        runtime = replace(model.runtime, affinity=self.mask, cores=self.kind)
+        tool = model.tool
         if isinstance(tool, BenchmarkModel):
             tool = replace(tool, prefix=("taskset", self.mask), cores=self.kind)
-        return replace(candidate, runtime=runtime, tool=tool, cores=self.kind)
+        return replace(model, runtime=runtime, tool=tool, cores=self.kind)
 
 
 def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
@@ -155,6 +152,8 @@ def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str
 
 def abi_of(phone: Android) -> str:
     """The phone's ABI. EnvironmentFailed for one that no runtime is made for."""
+    from swapbench.devices.android_probe import ABIS
+
     abi = phone.describe().abi
     if abi not in ABIS:
         raise EnvironmentFailed(
@@ -169,19 +168,14 @@ AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
 
 def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
     """The meters that are there, in their order; why there is none where there is none."""
-    meters: list[AnyMeter] = []
-    reasons: list[str] = []
-    remedies: list[str] = []
-    for name, find in finders.items():
-        meter = find()
-        if isinstance(meter, Absent):
-            reasons.append(f"{name}: {meter.absent}")
-            remedies.append(f"{name}: {meter.remedy}" if meter.remedy else "")
-        else:
-            meters.append(meter)
+    results = [(name, find()) for name, find in finders.items()]
+    meters = tuple(meter for _, meter in results if not isinstance(meter, Absent))
     if meters:
-        return tuple(meters)
-    return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(filter(None, remedies)))
+        return meters
+    absences = [(name, result) for name, result in results if isinstance(result, Absent)]
+    reasons = [f"{name}: {absence.absent}" for name, absence in absences]
+    remedies = [f"{name}: {absence.remedy}" for name, absence in absences if absence.remedy]
+    return Absent(absent="; ".join(reasons) or "no meter is known", remedy=" ".join(remedies))
 
 
 def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, catalog, operators, stats
-from swapbench.commands import candidates
+from swapbench.commands import models_under_test
 from swapbench.commands.options import PROFILE_PROCESSES, DeviceOptions
 from swapbench.commands.place import open_place
 from swapbench.errors import NotValid, UserError
@@ -16,7 +16,6 @@ from swapbench.operators import Contents, Spread
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from swapbench.bench.experiment import Candidate
     from swapbench.catalog import Folders
     from swapbench.operators import Breakdown, Difference, OperatorCount
     from swapbench.ports import Device, Progress
@@ -68,29 +67,31 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
     place = open_place(folders, device_options, catalog.split_commas(request.runtimes))
     device = place.device
     paths = [path for path in (request.baseline, request.candidate) if path is not None]
-    models = [candidates.of_file(path, place.runtimes, None)[0] for path in paths]
+    models = [models_under_test.of_file(path, place.runtimes, None)[0] for path in paths]
     if len({model.variant.format for model in models}) > 1:
         names = " and ".join(path.name for path in paths)
         raise UserError(
             f"{names} are of different formats, which name operators differently",
             remedy="Profile each of them alone",
         )
-    files = tuple(_contents(model) for model in models)
-    counted = operators.counted(files[0].ops, files[1].ops) if len(files) > 1 else ()
-    if not request.timed:
-        return ProfileResult(files, counted)
-    subjects = [
-        bench.FileUnderTest(model.path.name, device.push(model.path), model.runtime) for model in models
-    ]
-    with device.quiet(request.plan):
-        profiles = bench.measure_operators(
-            subjects, device, request.plan, request.processes, progress=progress
+    contents = tuple(
+        Contents(
+            model.path.name, model.graph.file_bytes, model.graph.params, model.graph.macs, model.graph.ops
         )
+        for model in models
+    )
+    counted = operators.counted(contents[0].ops, contents[1].ops) if len(contents) > 1 else ()
+    if not request.timed:
+        return ProfileResult(contents, counted)
+    files = [model.pushed(device) for model in models]
+    with device.quiet(request.plan):
+        profiles = bench.measure_operators(files, device, request.plan, request.processes, progress=progress)
         breakdowns = tuple(operators.breakdown(profile) for profile in profiles)
-        if len(subjects) == 1:
-            return ProfileResult(files, counted, breakdowns)
-        total = _total(subjects[0], subjects[1], device, request.plan, progress)
-    return ProfileResult(files, counted, breakdowns, operators.difference(profiles[0], profiles[1], total))
+        if len(files) == 1:
+            return ProfileResult(contents, counted, breakdowns)
+        total = _total(files[0], files[1], device, request.plan, progress)
+    difference = operators.difference(profiles[0], profiles[1], total)
+    return ProfileResult(contents, counted, breakdowns, difference)
 
 
 def _total(
@@ -113,8 +114,3 @@ def _total(
     assert times is not None
     ratios = [math.exp(change) for change in bench.log_ratios(times.rounds)[0]]
     return Spread(stats.median(ratios), min(ratios), max(ratios))
-
-
-def _contents(model: Candidate) -> Contents:
-    graph = model.graph
-    return Contents(model.path.name, graph.file_bytes, graph.params, graph.macs, graph.ops)

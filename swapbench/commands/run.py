@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from swapbench import bench, catalog, stats, store, units
-from swapbench.commands import candidates as candidate_files
+from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
-from swapbench.commands.model_files import carded_models, model_files
+from swapbench.commands.model_files import model_files
 from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Folders
     from swapbench.commands.place import Place
     from swapbench.data.dataset import Dataset
     from swapbench.ports import Progress, Runtime, Say, Tool
-    from swapbench.records import Record, Variant
+    from swapbench.records import Record
 
 SECONDS_A_FILE = 5.0
 """Default time for the speed phase, for each file. Twelve files then take a minute."""
@@ -40,7 +40,7 @@ class RunRequest:
         variants: Networks with a model card, and which files of each.
         runtimes: All if empty.
         card: Model card (name or file) of files that carry none of their own.
-        accuracy: Whether they are scored at all.
+        accuracy: Whether files are scored at all.
     """
 
     files: tuple[Path, ...] = ()
@@ -74,22 +74,22 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     from swapbench.bench import experiment
 
     place = open_place(folders, request.device, request.runtimes)
-    candidates, data, failures = _candidates(folders, request, place, progress, say)
-    if not candidates:
+    models, data, failures = _models(folders, request, place, progress, say)
+    if not models:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
             "these options leave nothing to run",
             remedy="onnxruntime runs .onnx files, litert runs .tflite files",
         )
-    _check_reference(request.output.relative_to, candidates)
+    _check_reference(request.output.relative_to, models)
     settings = dict(place.setup)
     if request.timing.sustained_s is not None:
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
     setup = experiment.Setup(
         place.device,
         available_meters(place.meters),
-        _plan(request.timing, len(candidates)),
+        _plan(request.timing, len(models)),
         evaluation(folders, data, request.data) if data and request.accuracy else None,
         desktop=_desktop(folders, place.runtimes) if place.setup else None,
         sustained_s=request.timing.sustained_s,
@@ -98,11 +98,11 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         ),
         settings=settings,
     )
-    folder = _run_folder(folders, request, experiment.description(candidates, setup), say)
-    outcome = experiment.run(candidates, setup, folder, progress=progress)
+    folder = _run_folder(folders, request, experiment.description(models, setup), say)
+    outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
     if outcome.resumed:
-        notes.append(f"{outcome.resumed} of {len(candidates)} records were there already and were kept.")
+        notes.append(f"{outcome.resumed} of {len(models)} records were there already and were kept.")
     if outcome.records:
         progress("writing the report", 0, 1)
         from swapbench.report.writer import write_report
@@ -114,48 +114,49 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
 
 
-def _candidates(
+def _models(
     folders: Folders, request: RunRequest, place: Place, progress: Progress, say: Say
-) -> tuple[list[Candidate], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
+) -> tuple[list[ModelUnderTest], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
     """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
     only_files = bool(request.files) and not request.variants.models
-    carded, failures = ((), []) if only_files else carded_models(folders, request.variants.models)
-    card = candidate_files.named_card(folders, request.card)
-    candidates, failed = candidate_files.of_files(request.files, place.runtimes, card)
-    failures = [*failures, *failed]
+    carded, failures = ([], []) if only_files else catalog.models(folders, request.variants.models)
+    card = models_under_test.named_card(folders, request.card)
+    models, failed = models_under_test.of_files(request.files, place.runtimes, card)
+    failures += failed
     data: tuple[Dataset, ...] = ()
-    if carded or (request.accuracy and any(candidate.card is not None for candidate in candidates)):
+    if carded or (request.accuracy and any(model.card is not None for model in models)):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
         files, failed = model_files(folders, carded, request.variants, data[0], progress)
         failures += failed
-        candidates += candidate_files.of_networks(files, carded, place.runtimes)
-    candidates += _timed_by_tools(candidates, place.tools)
+        models += models_under_test.of_networks(files, carded, place.runtimes)
+    models += _timed_by_tools(models, place.tools)
     if place.clusters:
-        candidates = [cluster.pinned(candidate) for candidate in candidates for cluster in place.clusters]
-    unique = {candidate.record_id: candidate for candidate in candidates}  # a file may have been given twice
+        models = [cluster.pinned(model) for model in models for cluster in place.clusters]
+    unique = {model.record_id: model for model in models}  # a file may have been given twice
     return list(unique.values()), data, failures
 
 
-def _timed_by_tools(candidates: Sequence[Candidate], tools: Sequence[Tool]) -> list[Candidate]:
+def _timed_by_tools(models: Sequence[ModelUnderTest], tools: Sequence[Tool]) -> list[ModelUnderTest]:
     """The files that a tool can time, once more under each; UserError if there are tools but no such file."""
     timed = [
-        replace(candidate, tool=tool)
-        for candidate in candidates
+        replace(model, tool=tool)
+        for model in models
         for tool in tools
-        if candidate.runtime.name == "litert" and candidate.variant.format in tool.formats
+        if model.runtime.name == "litert" and model.variant.format in tool.formats
     ]
-    if tools and candidates and not timed:
+    if tools and models and not timed:
         raise UserError(
             "--delegate times .tflite files, and none is in this run", remedy="Leave --delegate out"
         )
     return timed
 
 
-def _check_reference(name: str | None, candidates: Sequence[Candidate]) -> None:
+def _check_reference(name: str | None, models: Sequence[ModelUnderTest]) -> None:
     """Raise UnknownName where the model to compare with is not among those that are measured."""
-    variants = [candidate.variant for candidate in candidates]
-    names = {name for variant in variants for name in (variant.net, _net_and_recipe(variant))}
+    variants = [model.variant for model in models]
+    names = {variant.net for variant in variants}
+    names |= {f"{variant.net}.{variant.recipe}" for variant in variants if variant.recipe}
     if name is not None and name not in names:
         raise UnknownName("model in this run", name, names)
 
@@ -169,10 +170,6 @@ def _plan(timing: TimingOptions, files: int) -> Plan:
         power_window_s=timing.window_s,
         fps=timing.fps,
     )
-
-
-def _net_and_recipe(variant: Variant) -> str:
-    return ".".join(filter(None, (variant.net, variant.recipe)))
 
 
 def _run_folder(folders: Folders, request: RunRequest, description: dict[str, Any], say: Say) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from swapbench.commands import candidates
+from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.options import DeviceOptions, ScoreReading
 from swapbench.commands.place import open_place
@@ -40,8 +40,8 @@ def score(
     from swapbench.pad.score_files import write_score_file
 
     place = open_place(folders, DeviceOptions(options.device), options.runtimes)
-    card = candidates.named_card(folders, options.card)
-    model = candidates.of_file(file, place.runtimes, card)[0]
+    card = models_under_test.named_card(folders, options.card)
+    model = models_under_test.of_file(file, place.runtimes, card)[0]
     if model.card is None:
         raise UserError(experiment.NO_CARD.absent, remedy=experiment.NO_CARD.remedy)
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)

@@ -45,12 +45,7 @@ def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
     """The model files that `sources` mean; each is a file, a glob pattern, or a folder.
 
     A folder is a baseline, a run (its files are looked for in build/, by digest), or holds model files at any
-    depth. Several sources in one text are separated by commas.
-
-    Args:
-        folders: The working folder.
-        sources: What was typed.
-        role: "baseline" or "candidate", for messages.
+    depth. Several sources in one text are separated by commas. Messages name the `role` of the side.
 
     Raises:
         UserError: A source does not exist, or holds no model file.

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from swapbench import catalog
+from swapbench import catalog, doctor
 from swapbench.commands.data import folds
 from swapbench.commands.options import DataOptions, command_line
-from swapbench.errors import MissingPackage, UserError
+from swapbench.errors import UserError
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
@@ -30,13 +29,12 @@ class TrainRequest:
 
     Attributes:
         network: Recipe of the network, a name or a file.
-        recipe: Method laid over the network's recipe, a name or a file.
-        macs: Budget of pruning, written as 40M, 2.5G or 40000000.
+        recipe: Method applied on top of the network's recipe, a name or a file.
+        macs: Pruning budget, written as 40M, 2.5G or 40000000.
         channel_multiple: The widths that pruning finds are multiples of it; None as the method says.
-        schedule: How much is spent, a name or a file; None as the recipe says.
+        schedule: How much training to spend, a name or a file; None as the recipe says.
         seed: None as the recipe says.
-        latency_table: Measured times of layers, for a budget of pruning in milliseconds.
-        latency_ms: That budget.
+        latency_table: Measured times of layers, for a pruning budget of `latency_ms`.
         teacher: Cards to learn from, names or files, instead of those that the recipe names.
     """
 
@@ -79,8 +77,7 @@ def train(
         UnknownName: A recipe, method, schedule or teacher is not known.
         UserError: The options contradict each other or the recipe, or the protocol has several folds.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise MissingPackage("torch", "training", "train")
+    doctor.require("train", "training")
     from swapbench.workshop.prune.pruning import prune, require_feasible
     from swapbench.workshop.train.processes import joined
     from swapbench.workshop.train.setup import TrainingSetup
@@ -134,10 +131,10 @@ def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
     path = catalog.named_file("recipe", request.network, catalog.recipe_files(folders))
     method = None
     if request.recipe is not None:
-        method = catalog.named_file("method", request.recipe, _overlays(folders, "methods"))
+        method = catalog.named_file("method", request.recipe, catalog.recipe_files(folders, "methods"))
     recipe = recipes.read_recipe(path, method)
     if request.schedule is not None:
-        schedules = _overlays(folders, "schedules")
+        schedules = catalog.recipe_files(folders, "schedules")
         recipe = read_schedule(catalog.named_file("schedule", request.schedule, schedules)).over(recipe)
     if request.macs is not None:
         recipe = with_budget(recipe, "--macs", macs=read_macs(request.macs))
@@ -157,15 +154,8 @@ def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:
     if request.teacher:
         recipe = taught_by(recipe, request.teacher)
     if request.data.faces is not None:
-        where = recipe.preprocessing.replace(face_box=request.data.faces)
-        recipe = recipe.replace(preprocessing=where)
+        recipe = recipe.replace(preprocessing=recipe.preprocessing.replace(face_box=request.data.faces))
     return recipe
-
-
-def _overlays(folders: Folders, kind: str) -> dict[str, Path]:
-    """Name -> file of the methods or schedules, built-in and the user's own, which win."""
-    places = (catalog.builtin_folder("models"), folders.models)
-    return {path.stem: path for place in places for path in sorted((place / "recipes" / kind).glob("*.toml"))}
 
 
 def read_macs(text: str) -> int:
@@ -185,8 +175,7 @@ def read_macs(text: str) -> int:
 
 def with_budget(recipe: TrainRecipe, option: str, **budget: float | str) -> TrainRecipe:
     """The recipe with this budget in place of its own."""
-    none = {"macs": None, "latency_ms": None, "latency_table": None}
-    return _pruned(recipe, option, **{**none, **budget})
+    return _pruned(recipe, option, **{"macs": None, "latency_ms": None, "latency_table": None, **budget})
 
 
 def _pruned(recipe: TrainRecipe, option: str, **changes: float | str | None) -> TrainRecipe:
@@ -207,8 +196,7 @@ def taught_by(recipe: TrainRecipe, teachers: Sequence[str]) -> TrainRecipe:
             remedy="Add a method, as in --recipe distill.",
         )
     shares = {name: recipe.distillation.teachers.get(name, 1.0) for name in teachers}
-    distillation = recipe.distillation.replace(teachers=shares)
-    return recipe.replace(distillation=distillation)
+    return recipe.replace(distillation=recipe.distillation.replace(teachers=shares))
 
 
 def teacher_cards(recipe: TrainRecipe, folders: Folders, target: Path) -> dict[str, Path]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from swapbench.devices import adb_text, android_text, linux_text
 from swapbench.devices.android import STATE
 from swapbench.errors import DeviceFailed, UserError
+from swapbench.ports import Finding
 from swapbench.records import THERMAL_STATUSES
 
 if TYPE_CHECKING:
@@ -30,24 +30,7 @@ LITTLE_MEMORY_BYTES: Final = 500_000_000
 BUSY_TEMPERATURE_C: Final = 40.0
 
 
-@dataclass(frozen=True)
-class PhoneCheck:
-    """The result of one check.
-
-    Attributes:
-        name: What was checked.
-        state: "limited" works, but less well than it could.
-        detail: What the phone has or lacks.
-        remedy: What would help; "" where nothing is needed or known.
-    """
-
-    name: str
-    state: Literal["ok", "limited", "missing"]
-    detail: str
-    remedy: str = ""
-
-
-def probe(device: Android) -> tuple[PhoneCheck, ...]:
+def probe(device: Android) -> tuple[Finding, ...]:
     """Check one attached phone; the results are in the order in which a person should read them.
 
     A phone that cannot be reached is one result. Nothing is ended or changed, except that a file of ours is
@@ -57,7 +40,7 @@ def probe(device: Android) -> tuple[PhoneCheck, ...]:
         features = device.adb.features()
         outputs = device.adb.ask(_commands(device.adb.folder))
     except DeviceFailed as failure:
-        return (PhoneCheck("adb", "missing", str(failure.args[0]), failure.remedy),)
+        return (Finding("adb", "missing", str(failure.args[0]), failure.remedy),)
     properties = android_text.properties(outputs["properties"].stdout)
     return (
         _adb(device, features),
@@ -94,11 +77,11 @@ def _commands(folder: str) -> Mapping[str, str]:
     }
 
 
-def _adb(device: Android, features: frozenset[str]) -> PhoneCheck:
+def _adb(device: Android, features: frozenset[str]) -> Finding:
     serial = device.adb.serial
     if "shell_v2" in features:
-        return PhoneCheck("adb", "ok", f"phone {serial} answers")
-    return PhoneCheck(
+        return Finding("adb", "ok", f"phone {serial} answers")
+    return Finding(
         "adb",
         "missing",
         f"phone {serial} answers, but does not report exit statuses (no shell_v2)",
@@ -106,7 +89,7 @@ def _adb(device: Android, features: frozenset[str]) -> PhoneCheck:
     )
 
 
-def _android(properties: Mapping[str, str]) -> PhoneCheck:
+def _android(properties: Mapping[str, str]) -> Finding:
     release, api = (
         properties.get("ro.build.version.release", "?"),
         properties.get("ro.build.version.sdk", ""),
@@ -114,15 +97,15 @@ def _android(properties: Mapping[str, str]) -> PhoneCheck:
     abi = properties.get("ro.product.cpu.abi", "?")
     detail = f"Android {release} (API {api or '?'}), {abi}"
     if abi not in ABIS:
-        return PhoneCheck(
+        return Finding(
             "android", "missing", detail, f"Use a phone with a 64-bit system ({' or '.join(ABIS)})."
         )
     if not api.isdigit() or int(api) < OLDEST_API:
-        return PhoneCheck("android", "missing", detail, "Use a phone with Android 7 (API 24) or newer.")
-    return PhoneCheck("android", "ok", detail)
+        return Finding("android", "missing", detail, "Use a phone with Android 7 (API 24) or newer.")
+    return Finding("android", "ok", detail)
 
 
-def _profile(device: Android, outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _profile(device: Android, outputs: Mapping[str, Finished]) -> Finding:
     profile = device.profile
     clusters = android_text.clusters(outputs["cpu"].stdout)
     differ = []
@@ -134,26 +117,26 @@ def _profile(device: Android, outputs: Mapping[str, Finished]) -> PhoneCheck:
         if real != count:
             differ.append(f"{real} {which} cores instead of {count}")
     if differ:
-        return PhoneCheck(
+        return Finding(
             "profile",
             "limited",
             f"the phone differs from {profile.name}: {', '.join(differ)}",
             "Cores may be switched off by heat or battery saver; otherwise use --device generic-arm64",
         )
-    return PhoneCheck("profile", "ok", profile.summary or profile.name)
+    return Finding("profile", "ok", profile.summary or profile.name)
 
 
-def _folder(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _folder(outputs: Mapping[str, Finished]) -> Finding:
     return _tried(
         "folder", outputs["folder"], "our folder is writable", "Restart the phone, or free some space."
     )
 
 
-def _programs(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _programs(outputs: Mapping[str, Finished]) -> Finding:
     done = outputs["programs"]
     if done.exit_code == 0 and done.stdout.strip() == "ran":
-        return PhoneCheck("programs", "ok", "programs can run from our folder")
-    return PhoneCheck(
+        return Finding("programs", "ok", "programs can run from our folder")
+    return Finding(
         "programs",
         "missing",
         f"no program can run from our folder: {adb_text.tail(done.stdout) or 'it printed nothing'}",
@@ -161,11 +144,11 @@ def _programs(outputs: Mapping[str, Finished]) -> PhoneCheck:
     )
 
 
-def _digest(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _digest(outputs: Mapping[str, Finished]) -> Finding:
     done = outputs["digest"]
     if re.match(r"[0-9a-f]{64}\b", done.stdout):
-        return PhoneCheck("sha256sum", "ok", "pushed files can be verified on the phone")
-    return PhoneCheck(
+        return Finding("sha256sum", "ok", "pushed files can be verified on the phone")
+    return Finding(
         "sha256sum",
         "missing",
         f"pushed files cannot be verified: {adb_text.tail(done.stdout)}",
@@ -173,37 +156,37 @@ def _digest(outputs: Mapping[str, Finished]) -> PhoneCheck:
     )
 
 
-def _disk(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _disk(outputs: Mapping[str, Finished]) -> Finding:
     # Filesystem 1K-blocks Used Available Use% Mounted; a long name stands on a line of its own
     figures = re.findall(r"\s\d+\s+\d+\s+(\d+)\s+\d+%", outputs["disk"].stdout)
     if not figures:
-        return PhoneCheck("disk", "limited", "the free space on the phone is unknown")
+        return Finding("disk", "limited", "the free space on the phone is unknown")
     free_bytes = int(figures[-1]) * 1024
     detail = f"{free_bytes / 1e9:.2f} GB free"
     if free_bytes < LITTLE_DISK_BYTES:
-        return PhoneCheck(
+        return Finding(
             "disk", "limited", detail, "Free some space on the phone: models and libraries need it."
         )
-    return PhoneCheck("disk", "ok", detail)
+    return Finding("disk", "ok", detail)
 
 
-def _memory(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _memory(outputs: Mapping[str, Finished]) -> Finding:
     free = linux_text.memory_bytes(outputs["memory"].stdout, "MemAvailable")
     total = linux_text.memory_bytes(outputs["memory"].stdout)
     if free is None or total is None:
-        return PhoneCheck("memory", "limited", "the memory of the phone is unknown")
+        return Finding("memory", "limited", "the memory of the phone is unknown")
     detail = f"{free / 1e9:.2f} of {total / 1e9:.2f} GB available"
     if free < LITTLE_MEMORY_BYTES:
-        return PhoneCheck(
+        return Finding(
             "memory", "limited", detail, "Close the apps on the phone, or it may kill the measurement."
         )
-    return PhoneCheck("memory", "ok", detail)
+    return Finding("memory", "ok", detail)
 
 
-def _peak_memory(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _peak_memory(outputs: Mapping[str, Finished]) -> Finding:
     if re.search(r"^VmHWM:\s+\d+ kB", outputs["status"].stdout, re.MULTILINE):
-        return PhoneCheck("/proc", "ok", "the peak memory of a program can be read")
-    return PhoneCheck(
+        return Finding("/proc", "ok", "the peak memory of a program can be read")
+    return Finding(
         "/proc",
         "limited",
         "/proc/self/status has no peak memory (VmHWM)",
@@ -211,10 +194,10 @@ def _peak_memory(outputs: Mapping[str, Finished]) -> PhoneCheck:
     )
 
 
-def _cores(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _cores(outputs: Mapping[str, Finished]) -> Finding:
     clusters = android_text.clusters(outputs["cpu"].stdout)
     if not clusters:
-        return PhoneCheck(
+        return Finding(
             "cores",
             "limited",
             "the kinds of cores are unknown",
@@ -232,20 +215,20 @@ def _cores(outputs: Mapping[str, Finished]) -> PhoneCheck:
     detail = ", ".join(named) or f"{len(clusters[0].cores)} of one kind"
     shut = sorted({core for cluster in clusters for core in cluster.cores} - (online & usable))
     if shut:
-        return PhoneCheck(
+        return Finding(
             "cores",
             "limited",
             f"{detail}; not usable now: {', '.join(str(core) for core in shut)}",
             "Turn battery saver off and let the phone cool down; some phones never let adb use some cores.",
         )
-    return PhoneCheck("cores", "ok", detail)
+    return Finding("cores", "ok", detail)
 
 
-def _frequencies(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _frequencies(outputs: Mapping[str, Finished]) -> Finding:
     clusters = android_text.clusters(outputs["cpu"].stdout)
     governors = ", ".join(sorted({cluster.governor for cluster in clusters if cluster.governor}))
     if not governors:
-        return PhoneCheck(
+        return Finding(
             "frequencies",
             "limited",
             "governor and frequency caps are unknown",
@@ -257,53 +240,53 @@ def _frequencies(outputs: Mapping[str, Finished]) -> PhoneCheck:
         if core.allowed_khz and core.max_khz and core.allowed_khz < core.max_khz
     ]
     if capped:
-        return PhoneCheck(
+        return Finding(
             "frequencies",
             "limited",
             f"{governors}; capped: {', '.join(capped)}",
             "Turn battery saver off and let the phone cool down.",
         )
-    return PhoneCheck("frequencies", "ok", f"{governors}; no caps")
+    return Finding("frequencies", "ok", f"{governors}; no caps")
 
 
-def _state(outputs: Mapping[str, Finished]) -> Iterator[PhoneCheck]:
+def _state(outputs: Mapping[str, Finished]) -> Iterator[Finding]:
     yield _refusable("heat", outputs["heat"], _heat)
     yield _refusable("battery", outputs["battery"], _battery)
     saver = android_text.battery_saver(outputs["saver"].stdout if outputs["saver"].exit_code == 0 else "")
     yield {
-        True: PhoneCheck(
+        True: Finding(
             "battery saver",
             "limited",
             "on: the phone is slower than it could be",
             "Turn it off: adb shell settings put global low_power 0",
         ),
-        False: PhoneCheck("battery saver", "ok", "off"),
-        None: PhoneCheck("battery saver", "limited", "the phone does not say whether it is on"),
+        False: Finding("battery saver", "ok", "off"),
+        None: Finding("battery saver", "limited", "the phone does not say whether it is on"),
     }[saver]
     screen = android_text.screen_on(outputs["power"].stdout)
     yield {
-        True: PhoneCheck("screen", "ok", "on; it is kept on while measuring"),
-        False: PhoneCheck(
+        True: Finding("screen", "ok", "on; it is kept on while measuring"),
+        False: Finding(
             "screen",
             "limited",
             "off: some phones slow down or sleep then",
             "Wake it: adb shell input keyevent KEYCODE_WAKEUP",
         ),
-        None: PhoneCheck("screen", "limited", "the phone does not say whether it is on"),
+        None: Finding("screen", "limited", "the phone does not say whether it is on"),
     }[screen]
 
 
-def _refusable(name: str, done: Finished, read: Callable[[str], PhoneCheck]) -> PhoneCheck:
+def _refusable(name: str, done: Finished, read: Callable[[str], Finding]) -> Finding:
     try:
         return read(done.stdout)
     except DeviceFailed as failure:
-        return PhoneCheck(name, "missing", str(failure.args[0]), failure.remedy)
+        return Finding(name, "missing", str(failure.args[0]), failure.remedy)
 
 
-def _heat(text: str) -> PhoneCheck:
+def _heat(text: str) -> Finding:
     heat = android_text.heat(text)
     if heat.status is None:
-        return PhoneCheck(
+        return Finding(
             "heat",
             "limited",
             "the thermal status is unknown (it needs Android 10)",
@@ -313,45 +296,43 @@ def _heat(text: str) -> PhoneCheck:
     where = "" if surface_c is None else f", surface {surface_c:.1f} degrees C"
     detail = f"thermal status {THERMAL_STATUSES[min(heat.status, 6)]}{where}"
     if heat.status > 0 or (surface_c is not None and surface_c > BUSY_TEMPERATURE_C):
-        return PhoneCheck("heat", "limited", detail, "Let the phone cool down before measuring.")
-    return PhoneCheck("heat", "ok", detail)
+        return Finding("heat", "limited", detail, "Let the phone cool down before measuring.")
+    return Finding("heat", "ok", detail)
 
 
-def _battery(text: str) -> PhoneCheck:
+def _battery(text: str) -> Finding:
     battery = android_text.battery(text)
     if battery.level_percent is None:
-        return PhoneCheck("battery", "limited", "the state of the battery is unknown")
+        return Finding("battery", "limited", "the state of the battery is unknown")
     supplied = " and ".join(battery.plugged or ()) or "nothing"
     charging = {True: "charging", False: "not charging", None: "charging unknown"}[battery.charging]
     detail = f"{battery.level_percent} %, {charging}, powered by {supplied}"
     if battery.level_percent < 20:
-        return PhoneCheck(
-            "battery", "limited", detail, "Charge it: phones hold back when the battery is low."
-        )
-    return PhoneCheck("battery", "ok", detail)
+        return Finding("battery", "limited", detail, "Charge it: phones hold back when the battery is low.")
+    return Finding("battery", "ok", detail)
 
 
-def _other_work(outputs: Mapping[str, Finished]) -> PhoneCheck:
+def _other_work(outputs: Mapping[str, Finished]) -> Finding:
     return _tried(
         "other work", outputs["stat"], "the load of the phone can be read", "It stays unknown on this phone."
     )
 
 
-def _tried(name: str, done: Finished, detail: str, remedy: str) -> PhoneCheck:
+def _tried(name: str, done: Finished, detail: str, remedy: str) -> Finding:
     if done.exit_code == 0:
-        return PhoneCheck(name, "ok", detail)
+        return Finding(name, "ok", detail)
     state: Literal["limited", "missing"] = "missing" if name == "folder" else "limited"
-    return PhoneCheck(name, state, f"refused: {adb_text.tail(done.stdout)}", remedy)
+    return Finding(name, state, f"refused: {adb_text.tail(done.stdout)}", remedy)
 
 
-def _orphans(device: Android) -> PhoneCheck:
+def _orphans(device: Android) -> Finding:
     try:
         orphans = device.adb.orphans()
         jobs = device.detached()
     except DeviceFailed as failure:
-        return PhoneCheck("left over", "limited", str(failure.args[0]), failure.remedy)
+        return Finding("left over", "limited", str(failure.args[0]), failure.remedy)
     if orphans:
-        return PhoneCheck(
+        return Finding(
             "left over",
             "limited",
             f"programs of ours that are still running on the phone: {len(orphans)}",
@@ -359,10 +340,10 @@ def _orphans(device: Android) -> PhoneCheck:
         )
     if jobs is not None:
         does = "is measuring by itself, or waiting to" if jobs.alive else "keeps what it measured by itself"
-        return PhoneCheck(
+        return Finding(
             "left over",
             "limited",
             f"the phone {does}, for run --detached",
             f"Collect it with the command that started it, or end it: swapbench device end {device.name}",
         )
-    return PhoneCheck("left over", "ok", "nothing of ours is running on the phone")
+    return Finding("left over", "ok", "nothing of ours is running on the phone")

@@ -53,7 +53,6 @@ class Kit(Frozen):
     """What lies on a phone.
 
     Attributes:
-        parts: The runtimes.
         files: File name -> SHA-256.
         tools: Further programs: their name -> file name.
     """
@@ -183,7 +182,7 @@ def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
     )
 
 
-def tried(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:
+def try_out(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:
     """Run a model of one operator on the phone; WorkerFailed with the runner's words if it does not run."""
     content = {"onnx": trial_onnx, "tflite": trial_tflite}[worker.formats[0]]()
     path = cache(folders) / f"trial.{worker.formats[0]}"

@@ -26,8 +26,6 @@ from swapbench.runtimes.native.build import build, this_computer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.runtimes.native.build import Target
-
 PACKAGES: Final[Mapping[str, str]] = {"onnxruntime": "onnxruntime", "litert": "ai-edge-litert"}
 """Runtime -> the Python package whose wheel holds its library."""
 WHEEL_LIBRARIES: Final[Mapping[str, str]] = {
@@ -59,12 +57,9 @@ class Source:
     """One runtime as files of this computer.
 
     Attributes:
-        runtime: Its name.
         flavour: "aar" with the phone's C library, "bundle" with one of its own.
         package: The Python package or the archive that it comes from.
-        version: Of the package.
         runner: The native runner that loads the library.
-        library: The runtime's library.
         loader: Starts the runner where the phone lacks its C library; None where the phone's own linker does.
         support: Libraries that the loader finds beside it.
     """
@@ -123,12 +118,7 @@ def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
                     f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
                     remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
                 )
-            library = cache / "aar" / runtime / Path(packed_name).name
-            library.parent.mkdir(parents=True, exist_ok=True)
-            part = library.with_name(f".{library.name}.part")
-            with opened.open(packed_name) as packed, part.open("wb") as unpacked:
-                shutil.copyfileobj(packed, unpacked)
-            os.replace(part, library)
+            library = _unpacked(opened, packed_name, cache / "aar" / runtime)
     except (OSError, zipfile.BadZipFile) as problem:
         raise UserError(
             f"{archive} cannot be read as an Android archive ({problem})", remedy="Give an .aar file."
@@ -159,18 +149,28 @@ def fetched_bundle(runtime: str, cache: Path) -> Source:
         version = importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         raise MissingPackage(package, f"knowing which version of {runtime} to fetch", "phone") from None
-    target: Target = "aarch64-linux"
-    glibc = _glibc(cache / "glibc-arm64")
+    loader, *support = _glibc(cache / "glibc-arm64")
     return Source(
         runtime=runtime,
         flavour="bundle",
         package=package,
         version=version,
-        runner=build(target, cache / "runner"),
+        runner=build("aarch64-linux", cache / "runner"),
         library=_wheel_library(runtime, version, cache / "wheels-arm64"),
-        loader=glibc[0],
-        support=glibc[1:],
+        loader=loader,
+        support=tuple(support),
     )
+
+
+def _unpacked(archive: zipfile.ZipFile, name: str, folder: Path) -> Path:
+    """A file of an archive, written to a folder whole or not at all."""
+    library = folder / Path(name).name
+    part = folder / f".{library.name}.part"
+    folder.mkdir(parents=True, exist_ok=True)
+    with archive.open(name) as packed, part.open("wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)
+    os.replace(part, library)
+    return library
 
 
 # ---------------------------------------------------------------------------------------------- this computer
@@ -190,7 +190,7 @@ def _own_loader() -> Path:
 
 def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
     """The libraries that the loader gives a program or a library."""
-    done = _ran(
+    done = _run(
         [str(loader), "--list", str(file)], LIST_TIMEOUT_S, f"the libraries of {file.name} cannot be listed"
     )
     lines = [line.strip() for line in done.splitlines()]
@@ -209,17 +209,15 @@ def _needed(loader: Path, file: Path) -> tuple[Path, ...]:
 
 def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
     place = folder / f"{PACKAGES[runtime]}-{version}"
-    libraries = [
-        path
-        for path in place.glob("*.so*")
-        if re.fullmatch(WHEEL_LIBRARIES[runtime].rpartition("/")[2], path.name)
-    ]
+    pattern = WHEEL_LIBRARIES[runtime]
+    file_pattern = pattern.rpartition("/")[2]
+    libraries = [path for path in place.glob("*.so*") if re.fullmatch(file_pattern, path.name)]
     if libraries:
         return libraries[0]
     place.mkdir(parents=True, exist_ok=True)
     wanted = f"{PACKAGES[runtime]}=={version}"
     platforms = [word for name in WHEEL_PLATFORMS for word in ("--platform", name)]
-    _ran(
+    _run(
         [
             *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
             *("--only-binary", ":all:", "--python-version", ".".join(map(str, sys.version_info[:2]))),
@@ -230,12 +228,8 @@ def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
     )
     (wheel,) = place.glob("*.whl")
     with zipfile.ZipFile(wheel) as opened:
-        (name,) = [name for name in opened.namelist() if re.fullmatch(WHEEL_LIBRARIES[runtime], name)]
-        part = place / ".part"
-        with opened.open(name) as packed, part.open("wb") as unpacked:
-            shutil.copyfileobj(packed, unpacked)
-    library = place / Path(name).name
-    os.replace(part, library)
+        (name,) = [name for name in opened.namelist() if re.fullmatch(pattern, name)]
+        library = _unpacked(opened, name, place)
     wheel.unlink()
     return library
 
@@ -254,16 +248,13 @@ def _glibc(folder: Path) -> tuple[Path, ...]:
             )
     view = folder / ".apt"
     apt = _apt(view)
-    what = "apt cannot fetch the C library for arm64"
-    _ran([*apt, "update"], FETCH_TIMEOUT_S, what, cwd=view / "files")
-    _ran([*apt, "download", *DEBIAN_PACKAGES], FETCH_TIMEOUT_S, what, cwd=view / "files")
+    for step in (["update"], ["download", *DEBIAN_PACKAGES]):
+        failure = "apt cannot fetch the C library for arm64"
+        _run([*apt, *step], FETCH_TIMEOUT_S, failure, cwd=view / "files")
     unpacked = view / "unpacked"
     for package in sorted((view / "files").glob("*.deb")):
-        _ran(
-            ["dpkg-deb", "-x", str(package), str(unpacked)],
-            FETCH_TIMEOUT_S,
-            f"{package.name} cannot be unpacked",
-        )
+        unpack = ["dpkg-deb", "-x", str(package), str(unpacked)]
+        _run(unpack, FETCH_TIMEOUT_S, f"{package.name} cannot be unpacked")
     for path in files:
         candidates = [file for file in unpacked.rglob(path.name) if file.is_file()]
         if not candidates:
@@ -291,7 +282,7 @@ def _apt(view: Path) -> list[str]:
     return ["apt-get", "-q", *(word for name, value in options.items() for word in ("-o", f"{name}={value}"))]
 
 
-def _ran(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
+def _run(argv: Sequence[str], timeout_s: float, failure: str, cwd: Path | None = None) -> str:
     """What a program printed; EnvironmentFailed with its words if it fails, is too slow or is missing."""
     remedy = (
         "Is there a network, and do the sources of this computer have it? Else give Android archives (.aar)."

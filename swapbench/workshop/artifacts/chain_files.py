@@ -1,14 +1,19 @@
 """Files for a latency table: chains of layers (`prune.layer_chains`) and whole networks, with random weights.
 
-Run as `python -m swapbench.workshop.artifacts.chain_files JOB.json`, in a process of its own, so that the
-memory and the output of the converters do not disturb the process that measures. It prints the path of every
+They are made by processes of their own, so that the memory and the output of the converters do not disturb
+the one that measures: `python -m swapbench.workshop.artifacts.chain_files JOB.json` prints the path of every
 file that is finished.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,8 +21,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from swapbench.errors import WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.records import Format, Frozen, Precision
+from swapbench.workshop.artifacts.exporting import start_child
+from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
 from swapbench.workshop.export import to_onnx, to_tflite
 from swapbench.workshop.export.outputs import nchw
 from swapbench.workshop.export.rewrite import shipped
@@ -26,12 +34,19 @@ from swapbench.workshop.nets.minifasnet import Convolution
 from swapbench.workshop.prune.layer_chains import Chain  # noqa: TC001 - pydantic needs the real type at run time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Sequence
 
-    from swapbench.ports import Say
+    from swapbench.ports import Progress, Say
 
 CALIBRATION_IMAGES = 4
 """For int8. The ranges have no influence on the latency."""
+
+FILES_VERSION = 1
+"""Part of the key of these files: raise it when a change here changes them."""
+
+MOST_CHILDREN = 4
+"""Each takes more than a gigabyte with its converters."""
 
 
 class Wanted(Frozen):
@@ -123,6 +138,58 @@ def make(job: Job, say: Say) -> None:
     for wanted in job.wanted:
         write_atomically(Path(wanted.path), file_content(wanted, job.format, job.precision))
         say(wanted.path)
+
+
+def key_parts(file_format: Format) -> list[Any]:
+    """What the bytes of the files depend on besides the layers."""
+    versions = [importlib.metadata.version(package) for package in PACKAGES[file_format]]
+    return [FILES_VERSION, EXPORTER_VERSION, file_format, versions]
+
+
+def make_in_processes(
+    missing: Sequence[Wanted], file_format: Format, precision: Precision, folder: Path, progress: Progress
+) -> None:
+    """Make files in child processes, whose output goes to `export.log` in a folder.
+
+    Raises:
+        WorkerFailed: A process died.
+    """
+    stage, log = "making the layers' files", folder / "export.log"
+    count = min(os.cpu_count() or 1, MOST_CHILDREN, len(missing))
+    lock = threading.Lock()
+    done = 0
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def listen(child: subprocess.Popen[str]) -> int:
+        nonlocal done
+        assert child.stdout is not None
+        for _ in child.stdout:
+            with lock:
+                done += 1
+                progress(stage, done, len(missing))
+        return child.wait()
+
+    progress(stage, 0, len(missing))
+    with ExitStack() as stack:
+        jobs = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+        errors_to = stack.enter_context(log.open("wb"))
+        pool = stack.enter_context(ThreadPoolExecutor(max_workers=count))
+        children = []
+        for number in range(count):
+            path = jobs / f"{number}.json"
+            job = Job(wanted=tuple(missing[number::count]), format=file_format, precision=precision)
+            path.write_text(job.model_dump_json(), encoding="utf-8")
+            child = stack.enter_context(
+                start_child("swapbench.workshop.artifacts.chain_files", path, errors_to)
+            )
+            stack.callback(child.kill)  # before anybody waits for it
+            children.append(child)
+        for status in pool.map(listen, children):
+            if status != 0:
+                raise WorkerFailed(
+                    f"a process that makes the layers' files died with status {status}",
+                    remedy=f"The exporters' output is in {os.path.relpath(log)}",
+                )
 
 
 def _main(path: Path) -> int:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from swapbench.data.samples import Sample
+    from swapbench.records import Preprocessing
+
+DEV_FRAMES = 512
+"""Frames that calibration and parity choose from: more than they take, far fewer than a video dataset has."""
 
 CALIBRATION_SAMPLES = 128
 PARITY_SAMPLES = 128
@@ -28,6 +38,20 @@ class DevCrops:
 
     crops: NDArray[np.uint8]
     bona_fide: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, samples: Sequence[Sample], preprocessing: Preprocessing, cache: Path) -> DevCrops:
+        """Up to DEV_FRAMES of the frames, half of each class, prepared as a network takes them."""
+        import numpy as np
+
+        from swapbench.data.preprocess import prepare
+
+        bona_fide = np.array([sample.bona_fide for sample in samples], dtype=np.bool_)
+        rows = _spread(np.arange(len(samples), dtype=np.intp), bona_fide, DEV_FRAMES)
+        frames = [samples[row] for row in rows]
+        prepared = prepare(frames, preprocessing, cache, processes=os.cpu_count() or 1)
+        usable = [index for index in range(len(frames)) if index not in prepared.failures]
+        return cls(np.asarray(prepared.crops()[usable]), bona_fide[rows[usable]])
 
     def digest(self) -> str:
         """The sha256 of pixels and labels."""

@@ -150,7 +150,7 @@ def _version(package: str) -> str:
         return "none"
 
 
-def digest(parts: dict[str, Any]) -> str:
+def digest(parts: dict[str, Any] | list[Any]) -> str:
     """The key of a file: the sha256 of what it depends on."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -19,6 +19,7 @@ all the same.
 from __future__ import annotations
 
 import json
+import statistics
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
@@ -77,6 +78,23 @@ class LatencyTable(Frozen):
     other_ns: float = Field(default=0.0, ge=0)
     layers: tuple[LayerTimes, ...]
     checked: tuple[CheckedNetwork, ...] = ()
+
+    @property
+    def error(self) -> float | None:
+        """Median of |predicted - measured| / measured of the checked networks; None without one."""
+        errors = [
+            abs(network.predicted_ns - network.measured_ns) / network.measured_ns for network in self.checked
+        ]
+        return statistics.median(errors) if errors else None
+
+    @property
+    def correlation(self) -> float | None:
+        """Pearson's, of predicted and measured times; None below three networks or where one never varies."""
+        predicted = [network.predicted_ns for network in self.checked]
+        measured = [network.measured_ns for network in self.checked]
+        if len(self.checked) < 3 or min(len(set(predicted)), len(set(measured))) < 2:
+            return None
+        return statistics.correlation(predicted, measured)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""From files to candidates, each a file under one runtime."""
+"""Models under test, from files: each file under every runtime that runs it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Carded, Folders
     from swapbench.ports import Runtime
     from swapbench.records import ModelCard
@@ -29,14 +29,14 @@ def named_card(folders: Folders, name: str | None) -> ModelCard | None:
     return catalog.model(folders, name).card if name else None
 
 
-def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> list[Candidate]:
+def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> list[ModelUnderTest]:
     """A file under each runtime that runs it; card None means the one that it carries itself, if any.
 
     Raises:
         BadModelFile: The file cannot be read, or has not one static input.
         UserError: None of the runtimes runs it.
     """
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.modelfile import read_graph, single_static_input
 
     graph = read_graph(path)
@@ -50,33 +50,33 @@ def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> 
     card = card or own_card(path, graph.metadata)
     sha256 = file_sha256(path)
     variant = Variant(net=_net_name(path), precision=graph.precision, format=graph.format)
-    return [Candidate(variant, path, sha256, graph, runtime, card, NO_NETWORK) for runtime in capable]
+    return [ModelUnderTest(variant, path, sha256, graph, runtime, card, NO_NETWORK) for runtime in capable]
 
 
 def of_files(
     paths: Sequence[Path], runtimes: Sequence[Runtime], card: ModelCard | None
-) -> tuple[list[Candidate], list[tuple[str, SwapbenchError]]]:
+) -> tuple[list[ModelUnderTest], list[tuple[str, SwapbenchError]]]:
     """Files from anywhere, as `of_file`; each that cannot be measured fails alone."""
-    candidates: list[Candidate] = []
+    models: list[ModelUnderTest] = []
     failures: list[tuple[str, SwapbenchError]] = []
     for path in paths:
         try:
-            candidates += of_file(path, runtimes, card)
+            models += of_file(path, runtimes, card)
         except SwapbenchError as error:
             failures.append((str(path), error))
-    return candidates, failures
+    return models, failures
 
 
 def of_networks(
     files: Sequence[Built], carded: Sequence[Carded], runtimes: Sequence[Runtime]
-) -> list[Candidate]:
+) -> list[ModelUnderTest]:
     """The files of known networks under every runtime that runs them."""
-    from swapbench.bench.experiment import Candidate
+    from swapbench.bench.experiment import ModelUnderTest
     from swapbench.modelfile import read_graph
 
     cards = {(model.card.name, model.card.recipe): model.card for model in carded}
     return [
-        Candidate(
+        ModelUnderTest(
             variant=file.variant,
             path=file.path,
             sha256=file.sha256,

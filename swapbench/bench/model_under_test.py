@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.bench.speed import Timed
     from swapbench.data.preprocess import Prepared
     from swapbench.modelfile import Graph
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress, Runtime, Tool
-    from swapbench.records import Machine, ModelCard, Parity, PeakMemory, Plan, Preprocessing, Variant
+    from swapbench.records import (
+        Machine,
+        ModelCard,
+        Parity,
+        PeakMemory,
+        Plan,
+        Preprocessing,
+        RuntimeUsed,
+        Speed,
+        Variant,
+    )
 
 TIMES_ONLY: Final = Absent(
     absent="the tool reports times only", remedy="Measure the same file under litert for the rest"
@@ -28,7 +37,7 @@ TIMES_ONLY: Final = Absent(
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ModelUnderTest:
     """One file under one runtime, and what is known about it.
 
     Attributes:
@@ -60,6 +69,10 @@ class Candidate:
         cores = f"-{self.cores}" if self.cores else ""
         return f"{readable}-{(self.tool or self.runtime).name}{cores}-{self.sha256[:8]}"
 
+    def pushed(self, device: Device) -> FileUnderTest:
+        """The file on a device, without anything to score."""
+        return FileUnderTest(self.path.name, device.push(self.path), self.runtime)
+
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What was counted in the file's graph, with the memory that was measured."""
         return Weight(
@@ -71,8 +84,10 @@ class Candidate:
             peak_memory=peak_memory,
         )
 
-    def draft(self, timed: Timed, machine: Machine, plan: Plan, run_name: str) -> Draft:
-        """What is known once all candidates are timed together; the passes of each alone are to come."""
+    def draft(
+        self, speed: Speed | Absent, used: RuntimeUsed, machine: Machine, plan: Plan, run_name: str
+    ) -> Draft:
+        """What is known once all models are timed together; the passes of each alone are to come."""
         to_come = TIMES_ONLY if self.tool is not None else Absent(absent="not measured yet")
         return Draft(
             id=self.record_id,
@@ -82,10 +97,10 @@ class Candidate:
             artifact=self.path.name,
             artifact_sha256=self.sha256,
             card=self.card,
-            runtime=timed.used,
+            runtime=used,
             plan=plan,
             machine=machine,
-            speed=timed.speed,
+            speed=speed,
             weight=self.weight(to_come),
             accuracy=to_come,
             power=to_come,
@@ -94,21 +109,21 @@ class Candidate:
 
 
 def prepared_crops(
-    candidates: Sequence[Candidate], evaluation: Evaluation | None, progress: Progress
+    models: Sequence[ModelUnderTest], evaluation: Evaluation | None, progress: Progress
 ) -> dict[Preprocessing, Prepared]:
     """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
     if evaluation is None:
         return {}
-    cards = [candidate.card for candidate in candidates if candidate.card is not None]
+    cards = [model.card for model in models if model.card is not None]
     return evaluation.prepared([card.preprocessing for card in cards], progress)
 
 
 def file_under_test(
-    candidate: Candidate, device: Device, crops: Mapping[Preprocessing, Prepared]
+    model: ModelUnderTest, device: Device, crops: Mapping[Preprocessing, Prepared]
 ) -> FileUnderTest:
-    """The candidate's file on the device, with the crops that its card asks for, where there are any."""
+    """The model's file on the device, with the crops that its card asks for, where there are any."""
     options: dict[str, str | int | float] = {}
-    if candidate.card is not None and candidate.card.preprocessing in crops:
-        samples = device.push(crops[candidate.card.preprocessing].path)
-        options = {"samples": samples, "normalise": normalise_json(candidate.card.preprocessing)}
-    return FileUnderTest(candidate.record_id, device.push(candidate.path), candidate.runtime, options)
+    if model.card is not None and model.card.preprocessing in crops:
+        samples = device.push(crops[model.card.preprocessing].path)
+        options = {"samples": samples, "normalise": normalise_json(model.card.preprocessing)}
+    return FileUnderTest(model.record_id, device.push(model.path), model.runtime, options)
