@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.errors import MissingPackage, SwapbenchError
-from swapbench.ports import Finding, SampledMeter
-from swapbench.records import Absent
+from swapbench.ports import SampledMeter
+from swapbench.records import Absent, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

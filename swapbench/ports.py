@@ -36,23 +36,6 @@ Ending = Literal["done", "plugged", "waited"]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The result of one check of what a device has or allows.
-
-    Attributes:
-        name: what was checked.
-        state: "limited" works, but less well than it could.
-        detail: what the device has or lacks.
-        remedy: what would help; "" where nothing is needed or known.
-    """
-
-    name: str
-    state: Literal["ok", "limited", "missing"]
-    detail: str
-    remedy: str = ""
-
-
-@dataclass(frozen=True)
 class Finished:
     """A program that ran to its end."""
 

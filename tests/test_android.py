@@ -15,8 +15,7 @@ from swapbench.devices.android import Android, find_android
 from swapbench.devices.android_probe import probe
 from swapbench.devices.android_profile import Phone, Profile, SteadyRules, attached, phone_for, read_profile
 from swapbench.errors import DeviceFailed, UserError
-from swapbench.ports import Finding
-from swapbench.records import Machine, Plan
+from swapbench.records import Finding, Machine, Plan
 
 PROPERTIES = {
     "ro.product.manufacturer": "Google",

@@ -12,8 +12,8 @@ import pytest
 from swapbench import doctor
 from swapbench.doctor import Probes, examine
 from swapbench.errors import DeviceFailed
-from swapbench.ports import CounterValue, Finding
-from swapbench.records import Absent
+from swapbench.ports import CounterValue
+from swapbench.records import Absent, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,7 +17,7 @@ from swapbench.cli.options import Json, Phone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from swapbench.ports import Finding
+    from swapbench.records import Finding
 
 MARKS = {"ok": "[green]ok[/green]", "limited": "[yellow]limited[/yellow]", "missing": "[red]missing[/red]"}
 

@@ -10,7 +10,8 @@ from swapbench.commands.place import abi_of, prepare_command
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
-from swapbench.ports import DetachableDevice, Finding
+from swapbench.ports import DetachableDevice
+from swapbench.records import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

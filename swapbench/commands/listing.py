@@ -12,7 +12,7 @@ from swapbench.errors import SwapbenchError
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
-    from swapbench.ports import Finding
+    from swapbench.records import Finding
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from swapbench.devices import adb_text, android_text, linux_text
 from swapbench.devices.android import STATE
 from swapbench.errors import DeviceFailed, UserError
-from swapbench.ports import Finding
-from swapbench.records import THERMAL_STATUSES
+from swapbench.records import THERMAL_STATUSES, Finding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

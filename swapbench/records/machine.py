@@ -1,8 +1,9 @@
-"""What a file ran on: the machine and its state, and the runtime."""
+"""What a file ran on: the machine and its state, the runtime, and what was found out about a device."""
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Literal
 
 from pydantic import Field
 
@@ -147,3 +148,20 @@ class RuntimeUsed(Frozen):
     def configuration(self) -> dict[str, str]:
         """The settings that were chosen: flavour of the libraries, cores, delegate; without OUTCOMES."""
         return {name: value for name, value in self.settings.items() if name not in OUTCOMES}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one check of what a device has or allows.
+
+    Attributes:
+        name: what was checked.
+        state: "limited" works, but less well than it could.
+        detail: what the device has or lacks.
+        remedy: what would help; "" where nothing is needed or known.
+    """
+
+    name: str
+    state: Literal["ok", "limited", "missing"]
+    detail: str
+    remedy: str = ""
