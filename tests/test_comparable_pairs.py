@@ -15,7 +15,7 @@ from swapbench.report.figures.pareto import points_of
 from swapbench.report.page.data import page_data
 from swapbench.report.page.detail import detail_of
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, comparable, sets_of, why_not
-from swapbench.report.rows.summary import Row
+from swapbench.report.rows.row import Row
 from swapbench.report.tables.column import Column
 from swapbench.report.tables.columns import COLUMNS, column
 from swapbench.report.tables.table import Table, table_of

@@ -13,10 +13,11 @@ from benchmarks.compression.trainings import ARMS, DOMAINS
 from swapbench import store
 from swapbench.report.choose.resampling import Evidence, draws_of
 from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Row, summary
+from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
+    from swapbench.report.rows.row import Row
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 

@@ -17,7 +17,7 @@ from swapbench.report.tables.table import SIMULATED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.columns import Constraint
 

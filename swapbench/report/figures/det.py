@@ -33,7 +33,7 @@ from swapbench.report.figures.style import (
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
-from swapbench.report.rows.summary import data_name
+from swapbench.report.rows.row import data_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from swapbench.pad.scores import Scored
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
     Floats = NDArray[np.float64]

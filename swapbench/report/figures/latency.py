@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Latency, Row
+    from swapbench.report.rows.row import Latency, Row
     from swapbench.report.tables.table import Table
 
 ROWS_AT_MOST = 40

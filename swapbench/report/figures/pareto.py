@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from swapbench.report.choose.fronts import Standing
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.figures.labels import Box
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 

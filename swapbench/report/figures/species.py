@@ -26,14 +26,14 @@ from swapbench.report.figures.style import (
     shortened,
 )
 from swapbench.report.rows.comparable import names_of
-from swapbench.report.rows.summary import data_name
+from swapbench.report.rows.row import data_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 LINES_AT_MOST = 60

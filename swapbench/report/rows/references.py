@@ -12,19 +12,18 @@ from typing import TYPE_CHECKING, Any
 from swapbench.errors import UnknownName
 from swapbench.records import PRECISIONS
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
-from swapbench.report.rows.summary import Missing, Relative, Row, summary
+from swapbench.report.rows.row import Missing, Relative, Row
 from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.records import Record
     from swapbench.report.rows.comparable import Condition
 
 _PRECISIONS: tuple[str, ...] = PRECISIONS
 
 
-def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
+def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
     """Rows in the order of the table, each with its ratios, and the name of the reference network.
 
     Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference
@@ -32,14 +31,13 @@ def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[
     the most MACs) in fp32 of the same machine, cores, libraries, format, runtime, version, threads and
     settings; where there are several, the newest.
 
+    Args:
+        rows: as `summary` makes them, each of one record alone.
+        relative_to: the network that ratios refer to.
+
     Raises:
         UnknownName: no record is of the network `relative_to`.
     """
-    return compared_rows(map(summary, records), relative_to)
-
-
-def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
-    """`rows_of` from rows as `summary` makes them, each of one record alone."""
     rows = _with_labels(sorted(rows, key=_order))
     name = _reference_name(rows, relative_to)
     if name is None:

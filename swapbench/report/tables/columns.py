@@ -21,7 +21,7 @@ from swapbench.report.tables.fields import FIELDS, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Better
     from swapbench.report.tables.fields import Value
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from swapbench.pad.score_parity import ScoreParity
     from swapbench.records import Accuracy, Record
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 _WHERE_KNOWN = frozenset(
