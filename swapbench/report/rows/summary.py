@@ -65,9 +65,9 @@ def _slices_ns(workers: Iterable[WorkerTimes]) -> list[list[Any]]:
     ]
     chain = itertools.chain.from_iterable
     flat = np.fromiter(chain(chain(slices)), np.float64)
-    ends = itertools.accumulate(len(runs_ns) for worker in slices for runs_ns in worker)
-    parts = iter(np.split(flat, list(ends)))
-    return [[next(parts) for _ in worker] for worker in slices]
+    ends = itertools.accumulate((len(runs_ns) for runs_ns in chain(slices)), initial=0)
+    parts = itertools.starmap(slice, itertools.pairwise(ends))
+    return [[flat[next(parts)] for _ in worker] for worker in slices]
 
 
 def _latency(speed: Speed | Absent, plan: Plan) -> Latency | Absent:
