@@ -133,11 +133,19 @@ def hierarchical_interval(
         """How many replicates are `values[index]` or less."""
         return int(np.count_nonzero(_runs_in_draws(owner[: index + 1], times) >= due))
 
+    middle, reach = rank(values.size, q), 2 * math.isqrt(values.size)
+    near = {
+        place: draws_at_most(place) for place in (middle - reach, middle + reach) if 0 <= place < values.size
+    }
+
+    def smallest_reached_by(wanted: int) -> float:
+        """The smallest run that is no less than so many replicates; most ends lie near the quantile."""
+        first = max((place + 1 for place, reached in near.items() if reached < wanted), default=0)
+        last = min((place for place, reached in near.items() if reached >= wanted), default=values.size)
+        return float(values[bisect.bisect_left(range(values.size), wanted, first, last, key=draws_at_most)])
+
     tail = (1 - confidence) / 2
-    low, high = (
-        float(values[bisect.bisect_left(range(values.size), rank(draws, end) + 1, key=draws_at_most)])
-        for end in (tail, 1 - tail)
-    )
+    low, high = (smallest_reached_by(rank(draws, end) + 1) for end in (tail, 1 - tail))
     method = f"bootstrap over workers and slices, {draws} draws, seed {seed}"
     return Interval(low=low, high=high, confidence=confidence, method=method)
 
