@@ -149,11 +149,7 @@ def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ())
         notes.append(f"Not drawn (no energy, or too many files): {len(left_out)} record{many}.")
     titles = panels if len(panels) > 1 else [""]
     figure, axes = sheet(
-        page,
-        [Panel(2.6 if page.wide else 2.0, title) for title in titles],
-        keys,
-        left_in=0.68,
-        notes=notes,
+        page, [Panel(2.6 if page.wide else 2.0, title) for title in titles], keys, left_in=0.68, notes=notes
     )
     for panel, name in zip(axes, panels, strict=True):
         _panel(panel, [point for point in points if point.panel == name], files, page)

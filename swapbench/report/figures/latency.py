@@ -143,10 +143,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
     }
     left_in, longest = left_for(names.values(), page)
     keys = [
-        models.key(
-            "Network",
-            lambda name, label: mark(page, label, marker="s", color=models.colour(name)),
-        ),
+        models.key("Network", lambda name, label: mark(page, label, marker="s", color=models.colour(name))),
         Key(
             "",
             (
