@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
+    from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
@@ -97,7 +98,7 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
     return tuple(points), tuple(left_out)
 
 
-def draw(table: Table, page: Page) -> Drawing:
+def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     """The figure of a table."""
     points, left_out = points_of(table.rows)
     if not points:

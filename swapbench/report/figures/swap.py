@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
@@ -94,7 +95,7 @@ def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     return tuple(lines), tuple(left_out)
 
 
-def draw(table: Table, page: Page) -> Drawing:
+def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     """The figure of a table."""
     lines, left_out = lines_of(table.rows)
     if not any(getattr(line, name) is not None for line in lines for name in QUANTITIES):

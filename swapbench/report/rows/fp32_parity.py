@@ -37,6 +37,10 @@ class RowParity:
     reference: str
     found: ScoreParity
 
+    def as_json(self) -> dict[str, object]:
+        """Ids and score parity as parity.json holds them."""
+        return {"record": self.record_id, "reference": self.reference_id, **self.found.as_json()}
+
 
 def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple[RowParity, ...]:
     """Every record compared with the fp32 record of its network in the same run, data, format and runtime.
