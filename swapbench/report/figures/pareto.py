@@ -28,6 +28,7 @@ from swapbench.report.figures.style import (
     lighter,
     log_axis,
     mark,
+    not_drawn,
     plain_axis,
     sheet,
     shortened,
@@ -184,10 +185,7 @@ def figure_of(
         notes.append("† doubtful record, see the table.")
     if any(len(_of(points, group)) > BARS_AT_MOST for group in groups):
         notes.append("Intervals of the front only; the data file has all.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        lacking = f"no {_small(x)} or no {_small(y)}"
-        notes.append(f"Not drawn ({lacking}): {len(left_out)} record{many}, see the table.")
+    notes += not_drawn(f"no {_small(x)} or no {_small(y)}", left_out, ", see the table")
     y_title = _axis_title(y, points, height_in, page)
     shown = _Shown.of(points)
     figure, axes = sheet(

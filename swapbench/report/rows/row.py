@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the row cache needs the types of the fields at run time
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from swapbench.records import Accuracy, Doubt, Parity, RuntimeUsed, Variant, Weight  # noqa: TC001
-from swapbench.report.rows.comparable import Conditions, settings_text
+from swapbench.report.rows.comparable import SAME_DATA, Conditions, names_of, settings_text, value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Quantity = Literal[
     "speed", "tail", "paced", "weight", "memory", "accuracy", "power", "parity", "device_parity", "reference"
@@ -232,6 +235,18 @@ class Row:
 def data_name(accuracy: Accuracy) -> str:
     """Data set and protocol, with the start of the digest, for rows of several data sets."""
     return f"{accuracy.dataset} {accuracy.dataset_digest[:6]} {accuracy.protocol}"
+
+
+def distinction_among(rows: Sequence[Row]) -> Callable[[Row], list[str]]:
+    """What to say of a row in a title: its data and its place, each only where the rows differ in it."""
+    places = names_of(rows)
+    data = {tuple(value_of(row, name) for name in SAME_DATA) for row in rows if row.accuracy}
+
+    def distinction(row: Row) -> list[str]:
+        words = [data_name(row.accuracy)] if row.accuracy and len(data) > 1 else []
+        return [*words, *([places[row.place]] if len(places) > 1 else [])]
+
+    return distinction
 
 
 def hter(accuracy: Accuracy) -> float:
