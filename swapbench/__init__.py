@@ -14,10 +14,7 @@ at once.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from swapbench.api import Errors, Figure, Run, compare, load, measure, metrics
+from typing import Any
 
 __all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics"]
 __version__ = "0.1.0"

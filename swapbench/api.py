@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from swapbench.ports import Progress
     from swapbench.records import Record
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
     AnyPath = str | Path
@@ -180,7 +180,8 @@ class Run:
         """
         from swapbench.report import figures
 
-        drawing = figures.draw(kind, self.table, self._evidence, x=x, y=y, style=style, width=width)
+        options = figures.Options(x, y, style, width)
+        drawing = figures.draw(kind, self.table, self._evidence, options)
         if not drawing.files:
             raise UserError(f"no {kind} figure: {drawing.reason}")
         return Figure(kind, dict(drawing.files))

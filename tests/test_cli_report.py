@@ -168,7 +168,7 @@ def test_one_figure_is_drawn_of_the_chosen_rows(run: Path, tmp_path: Path, capsy
     assert "teacher" not in (tmp_path / "fig" / "pareto.csv").read_text()
     assert not (run / "pareto.pdf").exists()
     assert report("--figure", "sustained") == 2
-    assert "no figure sustained" in capsys.readouterr().err
+    assert "cannot draw the figure sustained" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from made_records import NOT_SCORED, accuracy, power, proportion, record, speed,
 
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import Absent
-from swapbench.report.rows.summary import Row, summary
+from swapbench.report.rows.row import Row
+from swapbench.report.rows.summary import summary
 from swapbench.report.tables import fields
 from swapbench.report.tables.columns import ALIASES, COLUMNS, column, columns, constraint, numeric_column
 from swapbench.report.tables.table import table_of

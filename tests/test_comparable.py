@@ -25,7 +25,7 @@ from swapbench.report.choose.fronts import groups_of
 from swapbench.report.page.data import page_data
 from swapbench.report.page.detail import command, detail_of
 from swapbench.report.rows import comparable as places
-from swapbench.report.rows.references import rows_of
+from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.sections import markdown_text
@@ -118,12 +118,11 @@ def test_places_of_one_phone_are_named_by_what_differs() -> None:
 
 def sped_up(teacher: RuntimeUsed, student: RuntimeUsed) -> float | None:
     """A teacher of 2.00 to 2.99 ms, median 2.49, and a student of a fifth of that."""
-    rows, _ = rows_of(
-        [
-            on_phone("teacher", runtime=teacher, weight=weight(9, 9, 99), speed=speed(2_000_000, 10_000)),
-            on_phone("student", runtime=student, weight=weight(1, 1, 1), speed=speed(400_000, 2_000)),
-        ]
-    )
+    records = [
+        on_phone("teacher", runtime=teacher, weight=weight(9, 9, 99), speed=speed(2_000_000, 10_000)),
+        on_phone("student", runtime=student, weight=weight(1, 1, 1), speed=speed(400_000, 2_000)),
+    ]
+    rows, _ = compared_rows(map(summary, records))
     row = next(one for one in rows if one.net == "student")
     return None if row.relative is None else row.relative.speed_up
 
@@ -186,7 +185,7 @@ def test_energy_at_one_frame_rate_is_not_held_against_energy_at_another() -> Non
         teacher = on_phone("teacher", weight=weight(9, 9, 99), power=made_records.power(20_000_000, 10))
         energy = made_records.power(15_000_000, 10)
         student = on_phone("student", weight=weight(1, 1, 1), power=energy, plan=Plan(fps=fps))
-        row = next(one for one in rows_of([teacher, student])[0] if one.net == "student")
+        row = next(one for one in compared_rows(map(summary, [teacher, student]))[0] if one.net == "student")
         return row.relative.energy_reduction if row.relative else None
 
     # 10 and 5 J above idle for ten runs

@@ -11,11 +11,11 @@ from made_records import MACHINE, accuracy, power, record, speed, weight
 from swapbench.records import Plan, Record, RuntimeUsed
 from swapbench.report.choose.fronts import comparisons
 from swapbench.report.choose.resampling import NOTHING
-from swapbench.report.figures.pareto import points_of
+from swapbench.report.figures.pareto_points import points_of
 from swapbench.report.page.data import page_data
 from swapbench.report.page.detail import detail_of
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, comparable, sets_of, why_not
-from swapbench.report.rows.summary import Row
+from swapbench.report.rows.row import Row
 from swapbench.report.tables.column import Column
 from swapbench.report.tables.columns import COLUMNS, column
 from swapbench.report.tables.table import Table, table_of

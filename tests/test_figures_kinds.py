@@ -24,6 +24,7 @@ from swapbench.report.figures import (
     KINDS,
     SUFFIXES,
     Drawing,
+    Options,
     det,
     draw,
     fps,
@@ -43,7 +44,7 @@ PAPER, SLIDE = page_of("paper", "column"), page_of("screen", "page")
 
 
 def drawn(kind: str, records: list[Record], evidence: Evidence | None = None, **more: Any) -> Drawing:
-    return draw(kind, table_of(records), evidence or Evidence.of(records), **more)
+    return draw(kind, table_of(records), evidence or Evidence.of(records), Options(**more))
 
 
 def lines_of(found: Drawing) -> list[dict[str, str]]:
@@ -130,7 +131,7 @@ def every_kind(folder: Path) -> dict[str, Drawing]:
         "det": drawn("det", scored, kept(folder, scored, five_scores())),
         "sustained": drawn("sustained", hot),
         "fps": drawn("fps", paced),
-        "search": draw("search", None, history=history(folder, HISTORY)),
+        "search": draw("search", None, options=Options(history=history(folder, HISTORY))),
     }
 
 
@@ -452,7 +453,7 @@ def test_a_missing_history_and_bytes_that_are_no_text_are_user_errors(tmp_path: 
 
 
 def test_candidates_without_a_fitness_are_counted_in_the_figure(tmp_path: Path) -> None:
-    found = draw("search", None, history=history(tmp_path, HISTORY))
+    found = draw("search", None, options=Options(history=history(tmp_path, HISTORY)))
     assert found.left_out == ("generation 0",)
     assert "1 candidate without a fitness." in found.files["svg"].decode()
     with rc_context(PAPER.rc):

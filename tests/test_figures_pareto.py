@@ -16,9 +16,10 @@ from made_records import MACHINE, NOT_SCORED, accuracy, demo, doubt, power, reco
 
 from swapbench.errors import UnknownName, UserError
 from swapbench.report.choose.resampling import NOTHING, Evidence
-from swapbench.report.figures import Drawing, draw
+from swapbench.report.figures import Drawing, Options, draw
 from swapbench.report.figures.labels import label_boxes, overlap
-from swapbench.report.figures.pareto import figure_of, label_text, labelled, points_csv, points_of
+from swapbench.report.figures.pareto import figure_of, label_text, labelled
+from swapbench.report.figures.pareto_points import points_csv, points_of
 from swapbench.report.figures.style import COLOURS, PAGES, Looks, page_of, shortened
 from swapbench.report.tables.columns import column
 from swapbench.report.tables.table import SIMULATED, table_of
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.records import Record
-    from swapbench.report.figures.pareto import Point
+    from swapbench.report.figures.pareto_points import Point
 
 LATENCY, ACER = column("latency_p50"), column("acer")
 PAPER = page_of("paper", "column")
@@ -41,7 +42,7 @@ def demo_files() -> Mapping[str, bytes]:
 
 
 def drawn(records: list[Record], **more: str) -> Drawing:
-    return draw("pareto", table_of(records), Evidence.of(records), **more)  # type: ignore[arg-type]
+    return draw("pareto", table_of(records), Evidence.of(records), Options(**more))  # type: ignore[arg-type]
 
 
 def points(records: list[Record], x: str = "latency_p50", y: str = "acer") -> tuple[Point, ...]:

@@ -36,7 +36,7 @@ from swapbench.report.choose.fronts import (
 )
 from swapbench.report.choose.recommendation import recommend
 from swapbench.report.choose.resampling import Evidence, draws_of
-from swapbench.report.rows.summary import Row
+from swapbench.report.rows.row import Row
 from swapbench.report.tables.columns import column, columns, constraint
 from swapbench.report.tables.table import table_of
 

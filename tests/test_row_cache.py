@@ -21,6 +21,7 @@ from swapbench.report.tables.table import table_of, table_of_rows
 
 if TYPE_CHECKING:
     from swapbench.records import Record
+    from swapbench.report.rows.row import Row
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -38,7 +39,7 @@ def summed_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     real = summary.summary
 
-    def counted(one: Record) -> summary.Row:
+    def counted(one: Record) -> Row:
         found.append(one.id)
         return real(one)
 
@@ -105,7 +106,26 @@ def test_a_row_that_misses_a_value_is_not_taken(run: Path, tmp_path: Path) -> No
     rows = rows_of_run(run, tmp_path / "kept")
     path = kept_file(tmp_path / "kept")
     whole = json.loads(path.read_text())
-    del next(iter(whole["rows"].values()))["missing"]
+    del whole["distinct"]["speed"][0]["p50_ns"]
+    path.write_text(json.dumps(whole))
+    assert rows_of_run(run, tmp_path / "kept") == rows
+
+
+@pytest.mark.parametrize("place", [-1, 1000])
+def test_a_place_outside_the_distinct_values_is_damage(place: int, run: Path, tmp_path: Path) -> None:
+    rows = rows_of_run(run, tmp_path / "kept")
+    path = kept_file(tmp_path / "kept")
+    whole = json.loads(path.read_text())
+    whole["places"]["speed"][0] = place
+    path.write_text(json.dumps(whole))
+    assert rows_of_run(run, tmp_path / "kept") == rows
+
+
+def test_a_list_of_places_that_is_too_short_is_damage(run: Path, tmp_path: Path) -> None:
+    rows = rows_of_run(run, tmp_path / "kept")
+    path = kept_file(tmp_path / "kept")
+    whole = json.loads(path.read_text())
+    del whole["places"]["speed"][-1]
     path.write_text(json.dumps(whole))
     assert rows_of_run(run, tmp_path / "kept") == rows
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -21,9 +22,17 @@ from made_records import (
 
 from swapbench.errors import UnknownName
 from swapbench.records import Absent, Machine, Record, RuntimeUsed, Speed
-from swapbench.report.rows.references import rows_of
-from swapbench.report.rows.summary import summary, worst_species
+from swapbench.report.rows.references import compared_rows
+from swapbench.report.rows.row import Row, worst_species
+from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
+    return compared_rows(map(summary, records), relative_to)
 
 
 def used(version: str = "1.31.0", threads: int = 1, runtime: str = "onnxruntime") -> RuntimeUsed:

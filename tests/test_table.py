@@ -26,7 +26,7 @@ from swapbench import files, store
 from swapbench.errors import BadRecord, UnknownName
 from swapbench.records import PeakMemory, Record, Variant, Weight
 from swapbench.report.rows.fp32_parity import parities_of
-from swapbench.report.rows.summary import worst_species
+from swapbench.report.rows.row import worst_species
 from swapbench.report.tables.markdown import escaped, grid
 from swapbench.report.tables.sections import as_markdown, markdown_text
 from swapbench.report.tables.skins import terminal_table

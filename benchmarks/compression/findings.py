@@ -25,6 +25,7 @@ from benchmarks.compression.trainings import (
 from swapbench import stats, store, units
 from swapbench.cards import read_card
 from swapbench.report.choose.resampling import Evidence
+from swapbench.report.figures import Options as FigureOptions
 from swapbench.report.figures import draw as draw_figure
 from swapbench.report.tables.table import table_of
 
@@ -374,7 +375,7 @@ def write() -> None:
         ]
         drawn["arms"] = figures.arms_figure(by_name, DOMAINS)
     if HISTORY.is_file():
-        drawn["search"] = draw_figure("search", None, history=HISTORY)
+        drawn["search"] = draw_figure("search", None, options=FigureOptions(history=HISTORY))
     if (KEPT / "rank").is_dir():
         sections += [
             f"## Is the PruningNet's fitness worth anything? {RANKED} structures of one search",

@@ -13,7 +13,7 @@ from benchmarks.compression.trainings import ARMS, DOMAINS
 from swapbench import store
 from swapbench.report.choose.resampling import Evidence, draws_of
 from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Row, summary
+from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from swapbench.report.rows.row import Row
 
 DRAWS, SEED = 10_000, 0
 

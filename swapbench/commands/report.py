@@ -140,17 +140,16 @@ def write_figure(
     folders: Folders, selection: RunSelection, query: Query, kind: str, options: FigureOptions, say: Say
 ) -> tuple[Path, ...]:
     """Draw one figure of the chosen rows, with its data; a pruning search needs no run."""
-    from swapbench.report import writer
+    from swapbench.report import figures, writer
     from swapbench.report.tables.view import view_of
 
+    drawn_as = figures.Options(**asdict(options))
     if kind == "search":
-        return writer.write_figure(kind, None, (), {}, selection.out or Path(), **asdict(options))
+        return writer.write_figure(kind, None, (), {}, selection.out or Path(), drawn_as)
     drawn, chosen = table(folders, selection, say)
     drawn = replace(drawn, rows=view_of(drawn, query).rows)
     records, folder_of = _records(chosen)
-    return writer.write_figure(
-        kind, drawn, records, folder_of, _folder_for(chosen, selection.out), **asdict(options)
-    )
+    return writer.write_figure(kind, drawn, records, folder_of, _folder_for(chosen, selection.out), drawn_as)
 
 
 def _records(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:

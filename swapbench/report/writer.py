@@ -30,20 +30,19 @@ if TYPE_CHECKING:
     from swapbench.report.tables.table import Table
 
 
-def _parity_json(one: RowParity) -> dict[str, object]:
-    return {"record": one.record_id, "reference": one.reference_id, **one.found.as_json()}
-
-
 EVERY_FIGURE = tuple(kind for kind in figures.KINDS if kind != "search")
 """All that are drawn from records alone."""
 
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What was written; `no_figure` and `no_page` say why something is missing.
+    """What was written.
 
-    fails_on: sentences about files that are accepted by an attack species clearly more often than their fp32
-    file.
+    Attributes:
+        no_figure: why there are no figures, or not all; "" where all were drawn.
+        left_out_of_figure: labels of the rows that a figure lacks.
+        fails_on: sentences about files that accept an attack species clearly more often than their fp32 file.
+        no_page: why there is no page.
     """
 
     tables: tuple[Path, ...]
@@ -81,18 +80,26 @@ def write_report(
 ) -> ReportFiles:
     """Write the tables, the figures of some kinds and the page into a folder; a pure function of the runs.
 
-    run_folders: (run, record id) -> its run's folder, `folder` for those that are not named: where the scores
-    are kept that the section on score parity compares, which parity.json holds in full. table: the table of
-    these records and this reference, where it is known already. literature: published numbers, for the page
-    and literature.md.
+    A figure of an earlier report that can no longer be drawn is removed.
 
-    The folder is made where it does not exist; a figure of an earlier report that can no longer be drawn is
-    removed. Raises BadRecord without records, UnknownName for a `relative_to` that is not among them,
-    EnvironmentFailed where the folder cannot be written.
+    Args:
+        records: of all runs.
+        folder: made where it does not exist.
+        relative_to: the network that ratios refer to; see references.compared_rows.
+        run_folders: (run, record id) -> its run's folder, `folder` for those that are not named: where the
+            scores are kept that the section on score parity compares, which parity.json holds in full.
+        table: of these records and this reference, where it is known already.
+        kinds: of the figures.
+        literature: published numbers, for the page and literature.md.
+
+    Raises:
+        BadRecord: there are no records.
+        UnknownName: no record is of the network `relative_to`.
+        EnvironmentFailed: the folder cannot be written.
     """
     table = table or table_of(records, relative_to)
     view = view_of(table)
-    folder_of = {(one.run, one.id): folder for one in records} | dict(run_folders or {})
+    folder_of = {(record.run, record.id): folder for record in records} | dict(run_folders or {})
     evidence = _evidence(records, folder_of)
     drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
     parities = _parities(records, folder_of)
@@ -106,13 +113,13 @@ def write_report(
     if literature:
         texts["literature.md"] = literature_markdown(literature)
     if parities:
-        texts["parity.json"] = store.dumps([_parity_json(one) for one in parities]) + "\n"
+        texts["parity.json"] = store.dumps([parity.as_json() for parity in parities]) + "\n"
     else:
         (folder / "parity.json").unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text)
-    written = [path for kind, one in drawings.items() for path in _write_figure(one, kind, folder)]
-    why_not = [f"{kind}: {one.reason}" for kind, one in drawings.items() if not one.files]
+    written = [path for kind, drawing in drawings.items() for path in _write_figure(drawing, kind, folder)]
+    why_not = [f"{kind}: {drawing.reason}" for kind, drawing in drawings.items() if not drawing.files]
     page, no_page = folder / "index.html", ""
     try:
         text = page_html(table, map(detail_of, records), parities, literature)
@@ -125,9 +132,13 @@ def write_report(
         tables=tuple(folder / name for name in texts),
         figure=tuple(written),
         no_figure="; ".join(why_not),
-        left_out_of_figure=tuple(dict.fromkeys(label for one in drawings.values() for label in one.left_out)),
+        left_out_of_figure=tuple(
+            dict.fromkeys(label for drawing in drawings.values() for label in drawing.left_out)
+        ),
         fails_on=tuple(
-            f"{one.name} against {one.reference}: {one.found.sentence}" for one in parities if one.found.flag
+            f"{parity.name} against {parity.reference}: {parity.found.sentence}"
+            for parity in parities
+            if parity.found.flag
         ),
         page=() if no_page else (page,),
         no_page=no_page,
@@ -140,39 +151,47 @@ def write_figure(
     records: Sequence[Record],
     run_folders: Mapping[tuple[str, str], Path],
     folder: Path,
-    **options: object,
+    options: figures.Options,
 ) -> tuple[Path, ...]:
-    """Write one figure with its data; options as in figures.draw.
+    """Write one figure with its data.
 
-    Raises UserError where there is nothing to draw.
+    Args:
+        kind: as in figures.draw, as are the table and the options.
+        table: the rows to draw.
+        records: of these rows.
+        run_folders: (run, record id) -> its run's folder.
+        folder: where the files go.
+        options: how the figure is drawn.
+
+    Raises:
+        UserError: there is nothing to draw.
     """
-    evidence = _evidence(records, run_folders)
-    found = figures.draw(kind, table, evidence, **options)  # type: ignore[arg-type]
-    if not found.files:
-        raise UserError(f"no figure {kind}: {found.reason}")
-    return _write_figure(found, kind, folder)
+    drawing = figures.draw(kind, table, _evidence(records, run_folders), options)
+    if not drawing.files:
+        raise UserError(f"cannot draw the figure {kind}: {drawing.reason}")
+    return _write_figure(drawing, kind, folder)
 
 
 def _evidence(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
-    return Evidence.of(records, lambda one: store.scores_path(folder_of[one.run, one.id], one.id))
+    return Evidence.of(records, lambda record: store.scores_path(folder_of[record.run, record.id], record.id))
 
 
-def _write_figure(found: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
+def _write_figure(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
     for suffix in figures.SUFFIXES:
-        if suffix in found.files:
-            write_atomically(folder / f"{kind}.{suffix}", found.files[suffix])
+        if suffix in drawing.files:
+            write_atomically(folder / f"{kind}.{suffix}", drawing.files[suffix])
         else:
             (folder / f"{kind}.{suffix}").unlink(missing_ok=True)
-    return tuple(folder / f"{kind}.{suffix}" for suffix in figures.SUFFIXES if suffix in found.files)
+    return tuple(folder / f"{kind}.{suffix}" for suffix in figures.SUFFIXES if suffix in drawing.files)
 
 
 def _parities(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> tuple[RowParity, ...]:
     """Of each run by itself: records of several runs may have the same names."""
     by_run: dict[Path, list[Record]] = {}
-    for one in records:
-        by_run.setdefault(folder_of[one.run, one.id], []).append(one)
+    for record in records:
+        by_run.setdefault(folder_of[record.run, record.id], []).append(record)
     return tuple(
         parity
         for folder, members in by_run.items()
-        for parity in parities_of(members, {one.id: folder for one in members})
+        for parity in parities_of(members, {record.id: folder for record in members})
     )

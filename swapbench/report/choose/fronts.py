@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.comparable import Condition
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Column
 
     Floats = NDArray[np.float64]

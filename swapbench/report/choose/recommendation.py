@@ -17,7 +17,7 @@ from swapbench.report.tables.table import SIMULATED
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.columns import Constraint
 
@@ -136,11 +136,7 @@ def _rank(cost: Column) -> Callable[[Row], tuple[float, float, str]]:
 
 
 def _choice(
-    chosen: Row,
-    fitting: Sequence[Row],
-    constraints: Sequence[Constraint],
-    cost: Column,
-    why: str,
+    chosen: Row, fitting: Sequence[Row], constraints: Sequence[Constraint], cost: Column, why: str
 ) -> list[str]:
     verb = "meets" if len(fitting) == 1 else "meet"
     meets = f" that {verb} {_and([one.text for one in constraints])}" if constraints else ""

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from swapbench.pad.score_files import ScoreFile
     from swapbench.records import Record
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Column
 
     Floats = NDArray[np.float64]

@@ -30,10 +30,10 @@ from swapbench.report.figures.style import (
     as_csv,
     drawing,
     mark,
+    not_drawn,
     sheet,
 )
-from swapbench.report.rows.comparable import names_of
-from swapbench.report.rows.summary import data_name
+from swapbench.report.rows.row import distinction_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
     from swapbench.pad.scores import Scored
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
     Floats = NDArray[np.float64]
@@ -100,14 +100,9 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[DetPoint, 
     points: list[DetPoint] = []
     left_out: list[str] = []
     curves: dict[str, int] = {}
-    data = {(row.conditions.data, row.conditions.protocol) for row in rows if row.accuracy}
-    places = names_of(rows)
+    distinction = distinction_among(rows)
     for row in rows:
-        parts = [row.format, row.runtime]
-        if row.accuracy and len(data) > 1:
-            parts.append(data_name(row.accuracy))
-        parts += [places[row.place]] * (len(places) > 1)
-        panel = ", ".join(parts)
+        panel = ", ".join([row.format, row.runtime, *distinction(row)])
         curve = list(_of_row(row, panel, evidence)) if curves.get(panel, 0) < CURVES_AT_MOST else []
         if not curve:
             left_out.append(row.label)
@@ -192,12 +187,7 @@ def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = 
     panels = list(dict.fromkeys(point.panel for point in points))
     precisions = [name for name in PRECISION_LINES if any(point.precision == name for point in points)]
     keys = [
-        models.key(
-            "Network",
-            lambda name, label: mark(
-                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
-            ),
-        ),
+        models.line_key("Network", page, 1.2),
         Key(
             "Precision",
             tuple(
@@ -216,9 +206,7 @@ def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = 
     notes = ["APCER of the worst species."]
     if any(point.what != "curve" and min(point.apcer, point.bpcer) == 0 for point in points):
         notes.append("A threshold without errors of a kind is drawn on the edge.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(f"Not drawn (no kept scores, or too many curves): {len(left_out)} record{many}.")
+    notes += not_drawn("no kept scores, or too many curves", left_out)
     figure, axes = sheet(
         page,
         [Panel(3.4 if page.wide else 2.4, name if len(panels) > 1 else "") for name in panels],

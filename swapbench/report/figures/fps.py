@@ -24,6 +24,7 @@ from swapbench.report.figures.style import (
     drawing,
     log_axis,
     mark,
+    not_drawn,
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 FILES_AT_MOST = 7
@@ -114,18 +115,7 @@ def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ())
     files = Looks.of(point.file for point in points)
     panels = list(dict.fromkeys(point.panel for point in points))
     keys = [
-        files.key(
-            "File, runtime",
-            lambda name, label: mark(
-                page,
-                label,
-                linestyle="-",
-                linewidth=page.pt(1.1),
-                marker=files.marker(name),
-                markersize=page.pt(3.4),
-                color=files.colour(name),
-            ),
-        ),
+        files.line_key("File, runtime", page, 1.1, 3.4),
         Key(
             "",
             (
@@ -144,16 +134,10 @@ def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ())
     notes = []
     if any(point.above_idle_uj is None for point in points):
         notes.append("An arrow points down from a bound: the meter could not resolve the energy above idle.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(f"Not drawn (no energy, or too many files): {len(left_out)} record{many}.")
+    notes += not_drawn("no energy, or too many files", left_out)
     titles = panels if len(panels) > 1 else [""]
     figure, axes = sheet(
-        page,
-        [Panel(2.6 if page.wide else 2.0, title) for title in titles],
-        keys,
-        left_in=0.68,
-        notes=notes,
+        page, [Panel(2.6 if page.wide else 2.0, title) for title in titles], keys, left_in=0.68, notes=notes
     )
     for panel, name in zip(axes, panels, strict=True):
         _panel(panel, [point for point in points if point.panel == name], files, page)

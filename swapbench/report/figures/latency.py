@@ -7,7 +7,7 @@ one the p90 estimate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ from swapbench.report.figures.style import (
     lighter,
     log_axis,
     mark,
+    not_drawn,
     sheet,
     shortened,
     table_csv,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Latency, Row
+    from swapbench.report.rows.row import Latency, Row
     from swapbench.report.tables.table import Table
 
 ROWS_AT_MOST = 40
@@ -103,17 +104,7 @@ def _distribution(
 
 def data_csv(distributions: Sequence[Distribution]) -> str:
     """One line a bin that holds runs; what is known of the record is repeated in each."""
-    names = (
-        "label",
-        "machine",
-        "model",
-        "precision",
-        "doubtful",
-        "p50_ns",
-        "p50_low_ns",
-        "p50_high_ns",
-        "p90_ns",
-    )
+    names = [field.name for field in fields(Distribution) if field.name not in {"edges_ns", "runs"}]
     lines = [
         [*(getattr(distribution, name) for name in names), low, high, runs]
         for distribution in distributions
@@ -143,10 +134,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
     }
     left_in, longest = left_for(names.values(), page)
     keys = [
-        models.key(
-            "Network",
-            lambda name, label: mark(page, label, marker="s", color=models.colour(name)),
-        ),
+        models.key("Network", lambda name, label: mark(page, label, marker="s", color=models.colour(name))),
         Key(
             "",
             (
@@ -167,11 +155,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
         notes.append("Without p90: too few runs to claim it.")
     if any(distribution.doubtful for distribution in distributions):
         notes.append("† doubtful record, see the table.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(
-            f"Not drawn (no timed runs, or too many files): {len(left_out)} record{many}, see the table."
-        )
+    notes += not_drawn("no timed runs, or too many files", left_out, ", see the table")
     members = {
         machine: [distribution for distribution in distributions if distribution.machine == machine]
         for machine in machines

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench import units
-from swapbench.report.choose.fronts import comparisons
 from swapbench.report.figures.labels import label_boxes
+from swapbench.report.figures.pareto_points import ends_of, is_log, points_csv, points_of
 from swapbench.report.figures.style import (
     GREY,
     PRECISIONS,
@@ -28,10 +28,10 @@ from swapbench.report.figures.style import (
     lighter,
     log_axis,
     mark,
+    not_drawn,
     plain_axis,
     sheet,
     shortened,
-    table_csv,
 )
 from swapbench.report.tables.column import DAGGER
 
@@ -41,10 +41,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.choose.fronts import Standing
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.figures.labels import Box
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.figures.pareto_points import Ends, Point
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
@@ -55,99 +54,6 @@ BARS_AT_MOST = 100
 LABELLED_AT_MOST = 6
 LIKELY = 0.25
 """A file that is not on the front is named where it is there in at least this share of the draws."""
-
-
-@dataclass(frozen=True)
-class Point:
-    """One row in the figure, numbers in the units in which the table keeps them.
-
-    Attributes:
-        share_on_front: Of the bootstrap draws, 0..1; None where nothing was drawn.
-    """
-
-    label: str
-    machine: str
-    data: str
-    model: str
-    precision: str
-    runtime: str
-    x: float
-    x_low: float | None
-    x_high: float | None
-    y: float
-    y_low: float | None
-    y_high: float | None
-    file_bytes: int | None
-    data_simulated: bool
-    doubtful: bool
-    on_front: bool
-    share_on_front: float | None
-
-
-def points_of(
-    rows: Sequence[Row], x: Column, y: Column, evidence: Evidence
-) -> tuple[tuple[Point, ...], tuple[str, ...]]:
-    """The points of the figure, and the labels of the rows that lack one of the two numbers.
-
-    Raises:
-        UserError: Neither more nor less of a column is better.
-    """
-    points: list[Point] = []
-    left_out: set[str] = set()
-    for group in comparisons(rows, (x, y), evidence):
-        points += [_point(point, group.machine, group.data, x, y) for point in group.standings]
-        left_out |= {point.row.label for point in group.not_judged}
-    return tuple(points), tuple(row.label for row in rows if row.label in left_out)
-
-
-def _point(standing: Standing, machine: str, data: str, x: Column, y: Column) -> Point:
-    row = standing.row
-    (x_low, x_high), (y_low, y_high) = (column.interval(row) or (None, None) for column in (x, y))
-    return Point(
-        label=row.label,
-        machine=machine,
-        data=data,
-        model=row.model,
-        precision=row.precision,
-        runtime=f"{row.format}, {row.runtime}",
-        x=x.number(row) or 0.0,
-        x_low=x_low,
-        x_high=x_high,
-        y=y.number(row) or 0.0,
-        y_low=y_low,
-        y_high=y_high,
-        file_bytes=row.weight.file_bytes if row.weight else None,
-        data_simulated=bool(row.data_simulated),
-        doubtful=bool(row.doubts),
-        on_front=standing.on_front,
-        share_on_front=standing.share,
-    )
-
-
-def points_csv(points: Sequence[Point], x: Column, y: Column) -> str:
-    """The data of the figure: a line a point, nothing rounded, numbers named as in the table."""
-    lines = []
-    for point in points:
-        line = {
-            name: getattr(point, name)
-            for name in ("label", "machine", "data", "model", "precision", "runtime")
-        }
-        for column, numbers in (
-            (x, (point.x, point.x_low, point.x_high)),
-            (y, (point.y, point.y_low, point.y_high)),
-        ):
-            line |= dict(zip(_names(column), numbers, strict=True))
-        shared = ("file_bytes", "data_simulated", "doubtful", "on_front", "share_on_front")
-        lines.append(line | {name: getattr(point, name) for name in shared})
-    return table_csv(list(lines[0]), [list(line.values()) for line in lines])
-
-
-def _names(column: Column) -> tuple[str, str, str]:
-    """latency_p50_ns, latency_p50_low_ns, latency_p50_high_ns."""
-    name = column.fields[0]
-    unit = next((point for point in ("_ns", "_bytes", "_uj") if name.endswith(point)), "")
-    stem = name.removesuffix(unit) if unit else name
-    return name, f"{stem}_low{unit}", f"{stem}_high{unit}"
 
 
 def draw(table: Table, evidence: Evidence, page: Page, x: Column, y: Column) -> Drawing:
@@ -184,10 +90,7 @@ def figure_of(
         notes.append("† doubtful record, see the table.")
     if any(len(_of(points, group)) > BARS_AT_MOST for group in groups):
         notes.append("Intervals of the front only; the data file has all.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        lacking = f"no {_small(x)} or no {_small(y)}"
-        notes.append(f"Not drawn ({lacking}): {len(left_out)} record{many}, see the table.")
+    notes += not_drawn(f"no {_small(x)} or no {_small(y)}", left_out, ", see the table")
     y_title = _axis_title(y, points, height_in, page)
     shown = _Shown.of(points)
     figure, axes = sheet(
@@ -220,24 +123,9 @@ def _panel_title(panel: tuple[str, str], panels: Sequence[tuple[str, str]]) -> s
 
 # ---- Axes ----
 
-Ends = tuple[float, float, float]
-"""A value with the two ends of its interval, all in the unit that is shown."""
-
-
-def _ends(point: Point, column: Column, which: str) -> Ends:
-    value = getattr(point, which)
-    low, high = getattr(point, f"{which}_low"), getattr(point, f"{which}_high")
-    shown = (value if point is None else point for point in (value, low, high))
-    value, low, high = map(column.shown, shown)
-    return value, min(low, value), max(high, value)
-
-
-def _is_log(column: Column, points: Sequence[Point], which: str) -> bool:
-    return column.quantity != "share" and all(_ends(point, column, which)[1] > 0 for point in points)
-
 
 def _axis_title(column: Column, points: Sequence[Point], room_in: float, page: Page, which: str = "y") -> str:
-    scale = "log scale; " if _is_log(column, points, which) else ""
+    scale = "log scale; " if is_log(column, points, which) else ""
     title = f"{column.heading} ({scale}{column.better} is better)"
     if len(title) <= characters(page.inch(room_in), page, 6.4):
         return title
@@ -293,10 +181,10 @@ def _panel(
 
 
 def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
-    ends = [_ends(point, column, which) for point in points]
+    ends = [ends_of(point, column, which) for point in points]
     low, high = min(low for _, low, _ in ends), max(high for _, _, high in ends)
     axis, set_limits = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
-    if _is_log(column, points, which):
+    if is_log(column, points, which):
         (axes.set_xscale if which == "x" else axes.set_yscale)("log")
         margin = max((high / low) ** 0.08, 1.08)
         set_limits(low / margin, high * margin)
@@ -361,7 +249,7 @@ def _draw_points(
         alike.setdefault(key, []).append(point)
     for (is_front, size, model, runtime, precision), members in sorted(alike.items()):
         colour = models.colour(model) if is_front else lighter(models.colour(model))
-        xs, ys = ([_ends(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
+        xs, ys = ([ends_of(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
         if is_front or len(points) <= BARS_AT_MOST:
             axes.errorbar(
                 [value for value, _, _ in xs],
@@ -423,7 +311,7 @@ def _draw_labels(
     obstacles: list[Box] = []
     lines: list[Box] = []
     for point in points:
-        (value_x, low_x, high_x), (value_y, low_y, high_y) = _ends(point, x, "x"), _ends(point, y, "y")
+        (value_x, low_x, high_x), (value_y, low_y, high_y) = ends_of(point, x, "x"), ends_of(point, y, "y")
         here_x, here_y = at(value_x, value_y)
         radius = (shown.diameter_pt[point.file_bytes] / 2 + 1) * pixels
         obstacles.append((here_x - radius, here_y - radius, here_x + radius, here_y + radius))

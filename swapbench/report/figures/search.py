@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UserError
@@ -135,16 +135,7 @@ def _with_best(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     for candidate in candidates:
         better = candidate.fitness is not None and candidate.fitness < lowest
         lowest = candidate.fitness if better and candidate.fitness is not None else lowest
-        marked.append(
-            Candidate(
-                candidate.generation,
-                candidate.candidate,
-                candidate.cost,
-                candidate.cost_unit,
-                candidate.fitness,
-                better,
-            )
-        )
+        marked.append(replace(candidate, best=better))
     return tuple(marked)
 
 
@@ -242,10 +233,8 @@ def _scatter(axes: Axes, points: Sequence[tuple[int, float | None, bool]], last:
     )
     best_points = [(x, y) for x, y, best in known if best]
     if best_points:
-        ends = {
-            **dict(best_points),
-            last: best_points[-1][1],
-        }  # what the search held at the end of each generation
+        # What the search held at the end of each generation.
+        ends = dict(best_points) | {last: best_points[-1][1]}
         axes.plot(
             list(ends),
             list(ends.values()),

@@ -21,19 +21,20 @@ from swapbench.report.figures.style import (
     drawing,
     left_for,
     mark,
+    not_drawn,
     plain_axis,
     sheet,
     shortened,
 )
-from swapbench.report.rows.comparable import names_of
-from swapbench.report.rows.summary import data_name
+from swapbench.report.rows.row import distinction_among
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.figure import Figure
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 LINES_AT_MOST = 60
@@ -61,18 +62,14 @@ class SpeciesPoint:
 def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str, ...]]:
     """The points of the figure, and the labels of rows without APCER or beyond what a page can show."""
     scored = [row for row in rows if row.accuracy and row.accuracy.apcer_by_species]
-    data = {(row.conditions.data, row.conditions.protocol) for row in scored}
-    places = names_of(scored)
+    distinction = distinction_among(scored)
     points: list[SpeciesPoint] = []
     left_out = [row.label for row in rows if not (row.accuracy and row.accuracy.apcer_by_species)]
     lines: set[tuple[str, str]] = set()
     for row in scored:
         assert row.accuracy is not None
         species = row.accuracy.apcer_by_species
-        parts = [row.model, row.format, row.runtime]
-        parts += [data_name(row.accuracy)] * (len(data) > 1)
-        parts += [places[row.place]] * (len(places) > 1)
-        block = ", ".join(parts)
+        block = ", ".join([row.model, row.format, row.runtime, *distinction(row)])
         more = lines | {(block, ""), *((block, name) for name in species)}
         if len(more) > LINES_AT_MOST:
             left_out.append(row.label)
@@ -97,7 +94,7 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
     return tuple(points), tuple(left_out)
 
 
-def draw(table: Table, page: Page) -> Drawing:
+def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     """The figure of a table."""
     points, left_out = points_of(table.rows)
     if not points:
@@ -123,10 +120,7 @@ def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str
             ),
         )
     ]
-    notes = []
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(f"Not drawn (no APCER, or too many lines): {len(left_out)} record{many}, see the table.")
+    notes = not_drawn("no APCER, or too many lines", left_out, ", see the table")
     figure, (axes,) = sheet(
         page,
         [Panel(0.05 + 0.19 * len(places))],

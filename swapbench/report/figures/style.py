@@ -339,6 +339,16 @@ class Looks:
             entries.append(draw(self.others[0], f"{len(self.others)} others"))
         return Key(title, tuple(entries))
 
+    def line_key(self, title: str, page: Page, width_pt: float, marker_pt: float = 0.0) -> Key:
+        """The legend of lines in these colours, and with these markers where markers have a size."""
+
+        def line(name: str, label: str) -> Artist:
+            marker = {"marker": self.marker(name), "markersize": page.pt(marker_pt)} if marker_pt else {}
+            look = {"linestyle": "-", "linewidth": page.pt(width_pt), "color": self.colour(name)}
+            return mark(page, label, **look, **marker)
+
+        return self.key(title, line)
+
 
 def face(colour: str, precision: str, page: Page) -> dict[str, Any]:
     """Precision as fill: full, half, open. Open means white, so that no line shows through."""
@@ -397,6 +407,12 @@ def keep_on_page(axes: Axes) -> None:
     labels = zip(axes.get_xticks(), axes.get_xticklabels(), strict=True)
     kept = [value for value, text in labels if low <= value <= high and text.get_window_extent().x1 <= edge]
     axes.set_xticks(kept)
+
+
+def not_drawn(why: str, left_out: Sequence[str], where: str = "") -> list[str]:
+    """The note on rows that a figure lacks; none where it lacks none."""
+    count = len(left_out)
+    return [f"Not drawn ({why}): {count} record{'s' * (count != 1)}{where}."] if count else []
 
 
 # ---- Files ----

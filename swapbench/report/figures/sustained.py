@@ -18,6 +18,7 @@ from swapbench.report.figures.style import (
     as_csv,
     drawing,
     mark,
+    not_drawn,
     plain_axis,
     sheet,
 )
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 FILES_AT_MOST = 7
@@ -65,17 +66,7 @@ def moments_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Moment, .
             continue
         drawn += 1
         moments += [
-            Moment(
-                label=row.label,
-                machine=row.machine,
-                start_s=moment.start_s,
-                p50_ns=moment.p50_ns,
-                p90_ns=moment.p90_ns,
-                runs=moment.runs,
-                temperature_c=moment.temperature_c,
-                thermal_status=moment.thermal_status,
-            )
-            for moment in sustained.points
+            Moment(label=row.label, machine=row.machine, **point.model_dump()) for point in sustained.points
         ]
     return tuple(moments), tuple(left_out)
 
@@ -109,26 +100,13 @@ def figure_of(moments: Sequence[Moment], page: Page, left_out: Sequence[str] = (
         mark(page, "p90", linestyle=LINES[1], color=GREY, linewidth=page.pt(0.7)),
     ]
     keys = [
-        files.key(
-            "File",
-            lambda name, label: mark(
-                page,
-                label,
-                linestyle="-",
-                linewidth=page.pt(1.1),
-                marker=files.marker(name),
-                markersize=page.pt(3),
-                color=files.colour(name),
-            ),
-        ),
+        files.line_key("File", page, 1.1, 3),
         Key("", tuple(last)),
     ]
     notes = [] if warm else ["The device gave no temperature."]
     if any(rises([moment for moment in moments if moment.label == label]) for label in files.names):
         notes.append("Words above the curves: the thermal status, when it rose.")
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(f"Not drawn (no sustained run, or too many files): {len(left_out)} record{many}.")
+    notes += not_drawn("no sustained run, or too many files", left_out)
     panels = [Panel(1.5, below_in=0.12 if warm else 0.4)] + [Panel(0.9)] * warm
     figure, axes = sheet(page, panels, keys, notes=notes)
     end_min = max(moment.start_s for moment in moments) / 60 or 1.0

@@ -24,6 +24,7 @@ from swapbench.report.figures.style import (
     drawing,
     log_axis,
     mark,
+    not_drawn,
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 QUANTITIES = ("speed", "weight", "accuracy", "power")
@@ -94,7 +96,7 @@ def lines_of(rows: Sequence[Row]) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     return tuple(lines), tuple(left_out)
 
 
-def draw(table: Table, page: Page) -> Drawing:
+def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     """The figure of a table."""
     lines, left_out = lines_of(table.rows)
     if not any(getattr(line, name) is not None for line in lines for name in QUANTITIES):
@@ -109,12 +111,7 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
     panels = list(dict.fromkeys(line.panel for line in lines))
     precisions = [name for name in PRECISION_LINES if any(line.precision == name for line in lines)]
     keys = [
-        models.key(
-            "Network",
-            lambda name, label: mark(
-                page, label, linestyle="-", linewidth=page.pt(1.2), color=models.colour(name)
-            ),
-        ),
+        models.line_key("Network", page, 1.2),
         Key(
             "Precision",
             tuple(
@@ -134,11 +131,7 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
     ]
     references = list(dict.fromkeys(line.reference for line in lines))
     notes = [f"1× is {', '.join(references[:3])}{', …' if len(references) > 3 else ''}; up is better."]
-    if left_out:
-        many = "s" * (len(left_out) != 1)
-        notes.append(
-            f"Not drawn (no reference, or too many lines): {len(left_out)} record{many}, see the table."
-        )
+    notes += not_drawn("no reference, or too many lines", left_out, ", see the table")
     values = [
         value
         for line in lines

@@ -14,7 +14,7 @@ from swapbench import units
 from swapbench.records import PeakMemory
 from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
-from swapbench.report.rows.summary import worst_species
+from swapbench.report.rows.row import worst_species
 from swapbench.report.rows.values import at
 from swapbench.report.tables.columns import COLUMNS, bare_percent, column
 from swapbench.report.tables.table import SIMULATED
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, FoldErrors, Parity
     from swapbench.report.page.detail import Detail
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Energy, Missing, PacedLatency, Row
+    from swapbench.report.rows.row import Energy, Missing, PacedLatency, Row
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 

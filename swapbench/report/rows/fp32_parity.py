@@ -12,15 +12,17 @@ from swapbench import store
 from swapbench.errors import BadDataset
 from swapbench.pad.score_files import read_score_file
 from swapbench.pad.score_parity import score_parity
-from swapbench.records import Accuracy
+from swapbench.report.rows.comparable import SAME_DATA, conditions_of, differing
+from swapbench.report.rows.summary import present
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from swapbench.pad.score_files import ScoreFile
     from swapbench.pad.score_parity import ScoreParity
     from swapbench.records import Record
+    from swapbench.report.rows.comparable import Conditions
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,20 @@ class RowParity:
     reference: str
     found: ScoreParity
 
+    def as_json(self) -> dict[str, object]:
+        """Ids and score parity as parity.json holds them."""
+        return {"record": self.record_id, "reference": self.reference_id, **self.found.as_json()}
+
 
 def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple[RowParity, ...]:
-    """Every record compared with the fp32 record of its network in the same run, data, format and runtime.
+    """Every record compared with the fp32 record of its network on the same data.
 
-    folders: record id -> the run folder that keeps its scores. Records without kept scores (older runs, runs
-    without accuracy) and references themselves have none. Where the same runtime has no fp32 file, another
-    one's serves.
+    That of the same run, runtime and cores, where there is one. References themselves have no parity, nor
+    have records without kept scores (older runs, runs without accuracy).
+
+    Args:
+        records: of one run.
+        folders: record id -> the run folder that keeps its scores.
     """
     read: dict[str, ScoreFile] = {}
 
@@ -54,49 +63,46 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
         return read.get(record.id)
 
     parities = []
-    for record in records:
-        reference = _reference(record, records)
-        if reference is None or reference.id == record.id:
+    scored = [_Scored(record, conditions_of(record)) for record in records if present(record.accuracy)]
+    references = [side for side in scored if side.record.variant.precision == "fp32"]
+    for side in scored:
+        reference = None if side.record.variant.precision == "fp32" else _reference(side, references)
+        if reference is None:
             continue
-        ours, theirs = scores(record), scores(reference)
+        ours, theirs = scores(side.record), scores(reference)
         if ours is None or theirs is None:
             continue
         try:
             compared = score_parity(theirs.folds, ours.folds)
         except BadDataset:  # scores of another protocol or another version of the data: nothing to compare
             continue
-        parities.append(
-            RowParity(
-                record.run,
-                record.id,
-                record.variant.file_name,
-                reference.id,
-                reference.variant.file_name,
-                compared,
-            )
-        )
+        names = (side.record.run, side.record.id, side.record.variant.file_name)
+        parities.append(RowParity(*names, reference.id, reference.variant.file_name, compared))
     return tuple(parities)
 
 
-def _reference(record: Record, records: Sequence[Record]) -> Record | None:
-    if not isinstance(record.accuracy, Accuracy):
-        return None
-    alike = [
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A record with an accuracy."""
+
+    record: Record
+    conditions: Conditions
+
+
+def _reference(side: _Scored, references: Iterable[_Scored]) -> Record | None:
+    """The fp32 record of the same network and data, of the same run, runtime and cores where there is one."""
+
+    def measured_alike(other: _Scored) -> bool:
+        ours, theirs = side.conditions, other.conditions
+        alike = (ours.runtime, ours.cores) == (theirs.runtime, theirs.cores)
+        return alike and side.record.run == other.record.run
+
+    variant = side.record.variant
+    candidates = [
         other
-        for other in records
-        if other.variant.precision == "fp32"
-        and (other.variant.net, other.variant.recipe) == (record.variant.net, record.variant.recipe)
-        and isinstance(other.accuracy, Accuracy)
-        and (other.accuracy.dataset_digest, other.accuracy.protocol)
-        == (record.accuracy.dataset_digest, record.accuracy.protocol)
+        for other in references
+        if (other.record.variant.net, other.record.variant.recipe) == (variant.net, variant.recipe)
+        and not any(differing(side, other, SAME_DATA))
     ]
-    if record.variant.precision == "fp32":
-        return record
-    near = [
-        other
-        for other in alike
-        if other.runtime.runtime == record.runtime.runtime
-        and other.runtime.settings.get("cores") == record.runtime.settings.get("cores")
-        and other.run == record.run
-    ]
-    return next(iter(near or alike), None)
+    nearest = max(candidates, key=measured_alike, default=None)
+    return nearest and nearest.record

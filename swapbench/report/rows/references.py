@@ -6,25 +6,24 @@ settings.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from swapbench.errors import UnknownName
 from swapbench.records import PRECISIONS
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
-from swapbench.report.rows.summary import Missing, Relative, Row, summary
+from swapbench.report.rows.row import Missing, Relative, Row
 from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.records import Record
     from swapbench.report.rows.comparable import Condition
 
+_T = TypeVar("_T")
 _PRECISIONS: tuple[str, ...] = PRECISIONS
 
 
-def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
+def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
     """Rows in the order of the table, each with its ratios, and the name of the reference network.
 
     Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference
@@ -32,14 +31,13 @@ def rows_of(records: Sequence[Record], relative_to: str | None = None) -> tuple[
     the most MACs) in fp32 of the same machine, cores, libraries, format, runtime, version, threads and
     settings; where there are several, the newest.
 
+    Args:
+        rows: as `summary` makes them, each of one record alone.
+        relative_to: the network that ratios refer to.
+
     Raises:
         UnknownName: no record is of the network `relative_to`.
     """
-    return compared_rows(map(summary, records), relative_to)
-
-
-def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
-    """`rows_of` from rows as `summary` makes them, each of one record alone."""
     rows = _with_labels(sorted(rows, key=_order))
     name = _reference_name(rows, relative_to)
     if name is None:
@@ -56,18 +54,18 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
             why = Missing("reference", reason, "Measure it in the same run")
             compared.append(_changed(row, missing=(*row.missing, why)))
         else:
-            conditions = replace(row.conditions, reference=reference.label)
+            conditions = _changed(row.conditions, reference=reference.label)
             compared.append(_changed(row, relative=relative(row, reference), conditions=conditions))
     return tuple(compared), name
 
 
-def _changed(row: Row, **values: Any) -> Row:
+def _changed(value: _T, **fields: Any) -> _T:
     """`dataclasses.replace` for thousands of rows.
 
     It would hand on every field by name and take ten times as long.
     """
-    changed = object.__new__(Row)
-    vars(changed).update(vars(row) | values)
+    changed = object.__new__(type(value))
+    vars(changed).update(vars(value) | fields)
     return changed
 
 

@@ -3,6 +3,9 @@
 The row of a record is a pure function of its file and of the code that sums it up, so it is kept under the
 digests of both (in `build/rows/`, which can be made again): neither a changed record nor a changed rule can
 meet an old number. Whatever is missing or damaged there is computed again.
+
+Rows are kept by field, as each distinct value and, for every row, its place among them: thousands of rows
+share a machine, a runtime and their doubts.
 """
 
 from __future__ import annotations
@@ -11,36 +14,39 @@ import hashlib
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import NonNegativeInt, create_model
 from pydantic_core import to_json
 
-from swapbench import records, stats, store
+from swapbench import store
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import write_atomically
-from swapbench.report.rows import comparable, summary
-from swapbench.report.rows.summary import Row
+from swapbench.report.rows.row import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
 _MANY = 1000
 _PROCESSES_AT_MOST = 8
+_FIELDS: dict[str, Any] = get_type_hints(Row)
+_PACKAGE = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """The rows of a run by the digests of their records; code: the digest of what made them."""
-
-    code: str
-    rows: dict[str, Row]
-
-
-_KEPT = TypeAdapter(_Kept)
-_ROWS = TypeAdapter(list[Row])
+_Distinct: Any = create_model("_Distinct", **{name: (list[kind], ...) for name, kind in _FIELDS.items()})
+"""The distinct values of each field of some rows."""
+_Kept: Any = create_model(
+    "_Kept",
+    code=(str, ...),  # digest of the code that made the rows
+    digests=(list[str], ...),  # of the record of each row
+    distinct=(_Distinct, ...),
+    places=(
+        dict[str, list[NonNegativeInt]],
+        ...,
+    ),  # by field: where each row's value is among the distinct ones
+)
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:
@@ -56,64 +62,98 @@ def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...
     folder = run_folder / "records"
     if not folder.is_dir():
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")
-    path = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
+    cache = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
     code = _code_digest()
-    old = {} if path is None else _read(path, code)
-    names = sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(".json"))
-    digests = {name: _digest((folder / name).read_bytes()) for name in names}
+    old = {} if cache is None else _read(cache, code)
+    paths = sorted(entry.path for entry in os.scandir(folder) if entry.name.endswith(".json"))
+    digests = {path: _file_digest(path) for path in paths}
     rows = {digest: old[digest] for digest in digests.values() if digest in old}
-    new = {digest: folder / name for name, digest in digests.items() if digest not in old}
-    rows.update(zip(new, _summed_up(list(new.values())), strict=True))
-    if path is not None and rows.keys() != old.keys():
-        _write(path, _Kept(code, rows))
+    rows |= _summed_up({digest: path for path, digest in digests.items() if digest not in old})
+    if cache is not None and rows.keys() != old.keys():
+        _write(cache, _text(rows, code))
     return tuple(rows[digest] for digest in digests.values())
 
 
-def _summed_up(paths: Sequence[Path]) -> list[Row]:
-    """The rows of some records: of many in several processes, which cost half a second to start."""
+def _summed_up(paths: Mapping[str, str]) -> dict[str, Row]:
+    """Rows by the digests of records: of many in several processes, which cost half a second to start."""
     processes = min(os.cpu_count() or 1, _PROCESSES_AT_MOST)
     if len(paths) < _MANY or processes == 1:
-        return list(map(_row_of, paths))
-    chunks = [paths[start : start + _MANY // 8] for start in range(0, len(paths), _MANY // 8)]
+        return {digest: _row_of(path) for digest, path in paths.items()}
+    records, size = list(paths.items()), max(1, _MANY // 8)
+    chunks = [dict(records[start : start + size]) for start in range(0, len(records), size)]
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return [row for text in pool.map(_text_of_rows, chunks) for row in _ROWS.validate_json(text)]
+        return {digest: row for text in pool.map(_text_of, chunks) for digest, row in _rows(text).items()}
 
 
-def _text_of_rows(paths: Sequence[Path]) -> bytes:
+def _text_of(paths: Mapping[str, str]) -> bytes:
     """Rows on their way from one process to another, which takes a fraction of pickling them."""
-    return _text(_ROWS, list(map(_row_of, paths)))
+    return _text({digest: _row_of(path) for digest, path in paths.items()})
 
 
-def _row_of(path: Path) -> Row:
-    return summary.summary(store.load(path))
+def _row_of(path: str) -> Row:
+    from swapbench.report.rows import summary  # needs NumPy, which rows that are kept do not
+
+    return summary.summary(store.load(Path(path)))
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _file_digest(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:
+        return _digest(file.read())
+
+
 def _code_digest() -> str:
     """Of everything that a row depends on besides its record."""
-    files = [Path(module.__file__) for module in (summary, comparable) if module.__file__]
-    files += [path for package in (records, stats) for path in sorted(Path(package.__path__[0]).glob("*.py"))]
+    files = [Path(__file__).with_name(name) for name in ("row.py", "summary.py", "comparable.py")]
+    files += [path for name in ("records", "stats") for path in sorted((_PACKAGE / name).glob("*.py"))]
     return _digest(b"".join(path.read_bytes() for path in files))
 
 
-def _text(adapter: TypeAdapter[Any], value: object) -> bytes:
-    """JSON with NaN and Infinity where there are such numbers."""
-    return to_json(adapter.dump_python(value), inf_nan_mode="constants")
+def _text(rows: Mapping[str, Row], code: str = "") -> bytes:
+    """JSON of rows by digest, with NaN and Infinity where there are such numbers."""
+    columns = {name: list(map(attrgetter(name), rows.values())) for name in _FIELDS}
+    objects = {name: {id(value): value for value in values} for name, values in columns.items()}
+    plain = _Distinct.model_construct(
+        **{name: list(values.values()) for name, values in objects.items()}
+    ).model_dump()
+    distinct, places = {}, {}
+    for name, values in columns.items():
+        texts = [to_json(value, inf_nan_mode="constants") for value in plain[name]]
+        values_of = dict(zip(texts, plain[name], strict=True))
+        place_of_text = {text: place for place, text in enumerate(values_of)}
+        place_of = {key: place_of_text[text] for key, text in zip(objects[name], texts, strict=True)}
+        distinct[name] = list(values_of.values())
+        places[name] = [place_of[id(value)] for value in values]
+    kept = {"code": code, "digests": list(rows), "distinct": distinct, "places": places}
+    return to_json(kept, inf_nan_mode="constants")
 
 
-def _write(path: Path, kept: _Kept) -> None:
+def _rows(text: bytes, code: str = "") -> dict[str, Row]:
+    """Rows by digest as `_text` wrote them; none that other code made.
+
+    Raises:
+        ValueError: the text is damaged.
+        LookupError: as ValueError.
+    """
+    kept = _Kept.model_validate_json(text)
+    if kept.code != code:
+        return {}
+    columns = [map(getattr(kept.distinct, name).__getitem__, kept.places[name]) for name in _FIELDS]
+    return {digest: Row(*values) for digest, *values in zip(kept.digests, *columns, strict=True)}
+
+
+def _write(cache: Path, text: bytes) -> None:
     try:
-        write_atomically(path, _text(_KEPT, kept))
+        write_atomically(cache, text)
     except EnvironmentFailed:  # keeping is a courtesy: a full or read-only disk is no reason to show no table
         return
 
 
-def _read(path: Path, code: str) -> dict[str, Row]:
+def _read(cache: Path, code: str) -> dict[str, Row]:
     try:
-        kept = _KEPT.validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return _rows(cache.read_bytes(), code)
+    except (OSError, ValueError, LookupError):
         return {}
-    return kept.rows if kept.code == code else {}

@@ -13,7 +13,7 @@ from swapbench.records import Absent
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
 
 
 def at(path: str) -> Callable[[Row], Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from swapbench.report.rows.comparable import Condition
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.fields import Value
 
 Better = Literal["lower", "higher", ""]

@@ -21,7 +21,7 @@ from swapbench.report.tables.fields import FIELDS, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Better
     from swapbench.report.tables.fields import Value
 
@@ -304,13 +304,7 @@ _ENERGIES = (
         "energy",
         "Energy above idle",
         _above_idle_uj,
-        (
-            "energy_above_idle_uj",
-            "energy_uncertainty_uj",
-            "energy_limit_uj",
-            "energy_meter",
-            "energy_scope",
-        ),
+        ("energy_above_idle_uj", "energy_uncertainty_uj", "energy_limit_uj", "energy_meter", "energy_scope"),
         _ENERGY,
         _METER,
         "lower",

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from swapbench.records import Proportion
-from swapbench.report.rows.summary import Relative, hter, worst_species
+from swapbench.report.rows.row import Relative, hter, worst_species
 from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from swapbench.records import Accuracy
-    from swapbench.report.rows.summary import Missing, Row
+    from swapbench.report.rows.row import Missing, Row
 
 Value = str | int | float | bool | None
 

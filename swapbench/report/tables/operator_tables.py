@@ -152,18 +152,9 @@ def _difference(found: Difference, top: int) -> list[str]:
     operators = [("Operator", *head), *((one.op, *_changed(one)) for one in found.operators)]
     nodes: list[Row] = [("Node", "Operator", "Output", *head)]
     nodes += [(_node(one), one.op, one.output, *_changed(one)) for one in shown]
-    lines = [
-        f"{whole} Everything below is a share of A's time.",
-        *moved,
-        "",
-        *_grid(operators),
-    ]
+    lines = [f"{whole} Everything below is a share of A's time.", *moved, "", *_grid(operators)]
     if shown:
-        lines += [
-            "",
-            f"The {len(shown)} nodes that changed most, of {len(found.nodes)}:",
-            *_grid(nodes),
-        ]
+        lines += ["", f"The {len(shown)} nodes that changed most, of {len(found.nodes)}:", *_grid(nodes)]
     lines += ["", PAIRED_RANGE]
     if any(not one.name for one in found.nodes):
         lines.append(NO_NAMES)

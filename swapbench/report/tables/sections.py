@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from swapbench.pad.score_parity import ScoreParity
     from swapbench.records import Accuracy, Record
     from swapbench.report.rows.fp32_parity import RowParity
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
 _WHERE_KNOWN = frozenset(
@@ -112,10 +112,8 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         _named("file paced_fps paced_p50 paced_p95 latency_p50 paced_missed paced_frames"),
         tuple(row for row in rows if row.paced),
         "Times of an inference that waited for its frame; the processor slows down in between, so the "
-        "order of two "
-        "files may be another than back to back (median latency). Missed: frames that came while one was "
-        "still "
-        "computed, of all frames.",
+        "order of two files may be another than back to back (median latency). Missed: frames that came "
+        "while one was still computed, of all frames.",
     )
     yield _Section(
         "Weight",
@@ -144,9 +142,8 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         "Folds",
         (*_named("file acer acer_sd"), *map(fold_column, folds)),
         tuple(row for row in scored if row.accuracy and row.accuracy.folds),
-        "ACER of each fold, each at the threshold frozen on its own development split, with their mean "
-        "and standard "
-        "deviation; one file for all folds.",
+        "ACER of each fold, each at the threshold frozen on its own development split, with their mean and "
+        "standard deviation; one file for all folds.",
     )
     yield _score_parity(table, parities)
     beside = tuple(row for row in rows if row.device_parity)
@@ -209,25 +206,20 @@ def _relative_caption(table: Table) -> str:
     chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
     return (
         f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under "
-        f"the same "
-        "runtime, version, threads and settings, on the same machine. Speed-up and reductions are "
-        "reference / this row "
-        "(more is better); 1 - ACER kept and error ratio are this row / reference (an error ratio above "
-        "1 is more "
-        f"errors; {units.NOT_MEASURED} when the reference makes none). The interval joins the worst ends "
-        f"of both "
-        "medians' intervals."
+        "the same runtime, version, threads and settings, on the same machine. Speed-up and reductions are "
+        "reference / this row (more is better); 1 - ACER kept and error ratio are this row / reference (an "
+        f"error ratio above 1 is more errors; {units.NOT_MEASURED} when the reference makes none). The "
+        "interval joins the worst ends of both medians' intervals."
     )
 
 
 def _speed_caption(rows: Iterable[Row]) -> str:
     inputs = ", ".join(sorted({row.speed.input for row in rows if row.speed}))
     return (
-        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing "
-        f"disturbs it. p90, "
-        "p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are too few "
-        "runs. Load "
-        "and first run: median over fresh worker processes. CPU time: a stand-in for effort, not energy."
+        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs "
+        "it. p90, p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are "
+        "too few runs. Load and first run: median over fresh worker processes. CPU time: a stand-in for "
+        "effort, not energy."
     )
 
 
@@ -245,9 +237,8 @@ def _accuracy_caption(rows: Sequence[Row]) -> str:
         f"After ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
         (
             f"Threshold: {escaped('; '.join(rules))}. HTER @source-dev uses that threshold; HTER "
-            f"@target-EER chooses "
-            "its own on the test scores, as much of the literature does, and is comparable with such "
-            "numbers only."
+            "@target-EER chooses its own on the test scores, as much of the literature does, and is "
+            "comparable with such numbers only."
         ),
         "Difference and flips from PyTorch: scores and decisions of the file against those of its network.",
     ]
@@ -278,8 +269,7 @@ def _elsewhere_caption(rows: Iterable[Row]) -> str:
     devices = ", ".join(dict.fromkeys(row.machine for row in rows))
     return (
         f"Scores that {escaped(devices)} gave against those of the same file on the desktop, over every "
-        f"frame; "
-        "decisions at the threshold that the desktop's scores freeze."
+        "frame; decisions at the threshold that the desktop's scores freeze."
     )
 
 
@@ -331,12 +321,9 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
     ]
     caption = (
         "Scores of the test presentations against the network's own fp32 file. Flips: decisions that "
-        "differ at the "
-        "threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change in "
-        "percentage points, each "
-        "file at its own frozen threshold. FAILS ON: an attack species is accepted clearly more often "
-        "(at either "
-        "threshold; McNemar's test, Holm over the species)."
+        "differ at the threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change "
+        "in percentage points, each file at its own frozen threshold. FAILS ON: an attack species is "
+        "accepted clearly more often (at either threshold; McNemar's test, Holm over the species)."
     )
     return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
 

@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING
 from swapbench import store
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
-from swapbench.report.rows.summary import Row, summary
 from swapbench.report.tables.fields import flat, json_row, names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.fields import Value
 
 SIMULATED = "Simulated data: not PAD performance."
@@ -66,6 +66,8 @@ def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table
 
     Raises BadRecord when there is no record, UnknownName when no record is of the network `relative_to`.
     """
+    from swapbench.report.rows.summary import summary  # needs NumPy, which rows that are kept do not
+
     return table_of_rows(map(summary, records), relative_to)
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from swapbench.records import Doubt
-    from swapbench.report.rows.summary import Row
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Cell, Column
     from swapbench.report.tables.table import Table
 
@@ -416,9 +416,8 @@ def _remarks(
         remarks.append("<: no more than a bound is known.")
     if table.reference is not None and any(one.relative for one in chosen):
         remarks.append(
-            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings "
-            f"and device is 1 "
-            "(reductions and speed-up: more is better)."
+            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and "
+            "device is 1 (reductions and speed-up: more is better)."
         )
     scored = {
         (row.conditions.data, row.conditions.protocol)
