@@ -1,4 +1,4 @@
-# What an editor and a type checker see of the package; at run time its names are imported when they are asked for.
+# What an editor and a type checker see; at run time the names are imported when they are asked for.
 from swapbench.api import Errors as Errors
 from swapbench.api import Figure as Figure
 from swapbench.api import Run as Run
