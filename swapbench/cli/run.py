@@ -73,7 +73,9 @@ def _timing(
 def _output(
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Name of the run, a folder in reports/. By default a time stamp."),
+        typer.Option(
+            "--name", metavar="NAME", help="Name of the run, a folder in reports/. By default a time stamp."
+        ),
     ] = None,
     replace: Annotated[
         bool,
