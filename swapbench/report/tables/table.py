@@ -25,10 +25,10 @@ from swapbench.report.rows.references import compared_rows
 from swapbench.report.tables.fields import flat, json_row, names
 
 if TYPE_CHECKING:
-    from swapbench.report.rows.row import Row
     from collections.abc import Iterable, Sequence
 
     from swapbench.records import Record
+    from swapbench.report.rows.row import Row
     from swapbench.report.tables.fields import Value
 
 SIMULATED = "Simulated data: not PAD performance."
