@@ -189,7 +189,8 @@ def _impossible(judged: Sequence[Row], constraints: Sequence[Constraint]) -> lis
         crosses = _surely(constraint, nearest) is False and _within(constraint, nearest)
         sentences.append(
             f"no file meets {constraint.text}: the nearest, {_named(nearest)}, has"
-            f" {_amount(constraint.column, nearest)} and misses it by {_difference(constraint.column, _miss(constraint, nearest))}"
+            f" {_amount(constraint.column, nearest)} and misses it by"
+            f" {_difference(constraint.column, _miss(constraint, nearest))}"
             f"{', though its interval reaches the limit' if crosses else ''}."
         )
     if not sentences:

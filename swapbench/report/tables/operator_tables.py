@@ -207,19 +207,10 @@ def _counted(files: Sequence[Contents], counted: Sequence[OperatorCount]) -> lis
     if not counted:
         return [*lines, "Both hold the same numbers of the same operators."]
     rows: list[Row] = [("Operator", "A", "B", "")]
-    rows += [
-        (
-            operator.op,
-            operator.before,
-            operator.after,
-            "added"
-            if not operator.before
-            else "removed"
-            if not operator.after
-            else f"{operator.after - operator.before:+d}",
-        )
-        for operator in counted
-    ]
+    for operator in counted:
+        change = f"{operator.after - operator.before:+d}"
+        words = "added" if not operator.before else "removed" if not operator.after else change
+        rows.append((operator.op, operator.before, operator.after, words))
     return [*lines, *_grid(rows)]
 
 
