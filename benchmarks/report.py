@@ -33,11 +33,11 @@ def write_records(folder: Path, count: int) -> None:
     (folder / "records").mkdir(parents=True)
     made = demo()
     for number in range(count):
-        one = made[number % len(made)]
+        record = made[number % len(made)]
         recipe = f"r{number // len(made)}" if number >= len(made) else None
-        variant = one.variant.model_copy(update={"recipe": recipe})
-        one = one.model_copy(update={"id": f"{one.id}-{number}", "variant": variant})
-        (folder / "records" / f"{one.id}.json").write_text(store.record_text(one), encoding="utf-8")
+        variant = record.variant.model_copy(update={"recipe": recipe})
+        record = record.model_copy(update={"id": f"{record.id}-{number}", "variant": variant})
+        (folder / "records" / f"{record.id}.json").write_text(store.record_text(record), encoding="utf-8")
 
 
 def seconds(folder: Path, *options: str) -> tuple[float, float]:
@@ -53,7 +53,7 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def told(times: tuple[float, float]) -> str:
+def in_words(times: tuple[float, float]) -> str:
     return f"{times[0]:.1f} s ({times[1]:.1f} s of CPU)"
 
 
@@ -65,14 +65,14 @@ def main() -> int:
         folder = Path(name)
         write_records(folder / "run", options.records)
         first = seconds(folder, *COLUMNS, "--format", "csv")
-        print(f"{options.records} records, nothing summed up: {told(first)}")
+        print(f"{options.records} records, nothing summed up: {in_words(first)}")
         slowest_s = 0.0
         for skin in ("terminal", "markdown", "latex", "csv", "json", "html"):
             form = () if skin == "terminal" else ("--format", skin)
             named = seconds(folder, *COLUMNS, *form)
             slowest_s = max(slowest_s, min(named))
-            everything = f", all columns {told(seconds(folder, *form))}" if form else ""
-            print(f"{skin:>9}: named columns {told(named)}{everything}")
+            everything = f", all columns {in_words(seconds(folder, *form))}" if form else ""
+            print(f"{skin:>9}: named columns {in_words(named)}{everything}")
     if slowest_s > LIMIT_S:
         print(f"limit: {LIMIT_S:.0f} s for named columns")
         return 1

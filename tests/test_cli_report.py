@@ -179,7 +179,7 @@ def test_one_figure_is_drawn_of_the_chosen_rows(run: Path, tmp_path: Path, capsy
         (["--sort", "-acre"], "acer"),
         (["--group", "devise"], "Did you mean device"),
         (["--relative-to", "techer", "--columns", "acer"], "Did you mean teacher"),
-        (["--require", "acer"], "is no requirement"),
+        (["--require", "acer"], "is not a valid requirement"),
         (["--figure", "parto"], "Did you mean pareto"),
         (["--figure", "pareto", "--x", "latncy"], "latency"),
         (["nothing/*"], "nothing matches nothing"),

@@ -47,7 +47,7 @@ def test_a_species_is_a_column_where_a_row_has_it() -> None:
 
 
 def test_text_is_no_axis() -> None:
-    with pytest.raises(UserError, match="runtime is text"):
+    with pytest.raises(UserError, match="column runtime holds text"):
         numeric_column("runtime")
 
 
@@ -140,15 +140,15 @@ def test_a_requirement_is_read_in_the_unit_of_the_row(
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("acer", "is no requirement"),
-        ("acer<0.05", "is no requirement"),
-        ("acer=0.05", "is no requirement"),
-        ("", "is no requirement"),
+        ("acer", "is not a valid requirement"),
+        ("acer<0.05", "is not a valid requirement"),
+        ("acer=0.05", "is not a valid requirement"),
+        ("", "is not a valid requirement"),
         ("p90<=30", "has no unit"),
         ("p90<=30 mJ", "there is no unit 'mJ'"),
         ("acer<=5", "write|5 %"),
         ("acer<=-1", "not an amount"),
-        ("runtime<=1", "is text"),
+        ("runtime<=1", "holds text"),
         ("racer<=1", "Did you mean"),
     ],
 )

@@ -101,7 +101,9 @@ def _runs_in_draws(owner: Ints, times: NDArray[np.int32]) -> NDArray[np.int32]:
 
     In integers: BLAS would wake all cores for a product of a few microseconds.
     """
-    return np.einsum("s,sd->d", np.bincount(owner, minlength=len(times)).astype(np.int32), times)
+    runs = np.bincount(owner, minlength=len(times)).astype(np.int32)
+    in_draws: NDArray[np.int32] = np.einsum("s,sd->d", runs, times)
+    return in_draws
 
 
 def hierarchical_interval(

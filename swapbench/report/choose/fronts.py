@@ -66,8 +66,8 @@ def shares_on_front(draws: ArrayLike) -> Floats:
     """
     points = np.asarray(draws, dtype=np.float64)
     count = np.zeros(points.shape[1])
-    for one in points:
-        count += on_front(one)
+    for values in points:
+        count += on_front(values)
     shares: Floats = count / max(len(points), 1)
     return shares
 
@@ -131,7 +131,7 @@ def comparisons(
         if not column.better:
             raise UserError(
                 f"{column.name} cannot be ranked: neither more nor less of it is better",
-                remedy=f"One of: {', '.join(one.name for one in COLUMNS.values() if one.better)}",
+                remedy=f"One of: {', '.join(column.name for column in COLUMNS.values() if column.better)}",
             )
     lacking = {
         row.label: why_missing(row, columns)
@@ -268,8 +268,8 @@ def _result(
         for column in columns
     ]
     shares = np.zeros(len(rows))
-    shares[near] = shares_on_front(np.stack([one.values.T for one in drawn], axis=-1) * sign)
-    methods = tuple(dict.fromkeys(method for one in drawn for method in one.methods))
+    shares[near] = shares_on_front(np.stack([draw.values.T for draw in drawn], axis=-1) * sign)
+    methods = tuple(dict.fromkeys(method for draw in drawn for method in draw.methods))
     standings = {
         row.label: Standing(row, bool(is_front), float(share))
         for row, is_front, share in zip(rows, front, shares, strict=True)

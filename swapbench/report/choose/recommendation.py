@@ -53,7 +53,7 @@ def recommend(
     """
     if minimise is not None and not minimise.better:
         raise UserError(f"{minimise.name} cannot be minimised: neither more nor less of it is better")
-    columns = [*(one.column for one in constraints), minimise or COLUMNS["latency_p50"]]
+    columns = [*(constraint.column for constraint in constraints), minimise or COLUMNS["latency_p50"]]
     return tuple(
         _recommendation(machine, data, members, tuple(constraints), minimise)
         for machine, data, members in groups_of(rows, columns)
@@ -66,32 +66,33 @@ def _recommendation(
     unjudged: list[NotJudged] = []
     judged: list[Row] = []
     for row in rows:
-        unknown = [one.column for one in constraints if _met(one, row) is None]
+        unknown = [constraint.column for constraint in constraints if _met(constraint, row) is None]
         if unknown:
             unjudged.append(NotJudged(row, why_missing(row, unknown)))
         else:
             judged.append(row)
-    meeting = [row for row in judged if all(_met(one, row) for one in constraints)]
+    meeting = [row for row in judged if all(_met(constraint, row) for constraint in constraints)]
     cost, why = _cost(meeting, minimise)
     fitting = [row for row in meeting if cost.number(row) is not None]
     unjudged += [NotJudged(row, why_missing(row, [cost])) for row in meeting if cost.number(row) is None]
-    say = [f"On {machine}{f', {data}' if data else ''}:"]
+    sentences = [f"On {machine}{f', {data}' if data else ''}:"]
     chosen = min(fitting, key=_rank(cost), default=None)
     if chosen is not None:
-        say += _choice(chosen, fitting, constraints, cost, why)
+        sentences += _choice(chosen, fitting, constraints, cost, why)
     elif judged and not meeting:
-        say += _impossible(judged, constraints)
+        sentences += _impossible(judged, constraints)
     else:
-        say.append("no file can be judged.")
-    if any(row.data_simulated for row in rows) and any("accuracy" in one.column.parts for one in constraints):
-        say.append(SIMULATED)
+        sentences.append("no file can be judged.")
+    on_accuracy = any("accuracy" in constraint.column.parts for constraint in constraints)
+    if on_accuracy and any(row.data_simulated for row in rows):
+        sentences.append(SIMULATED)
     if unjudged:
         by_reason: dict[str, list[str]] = {}
-        for one in unjudged:
-            by_reason.setdefault(one.reason, []).append(one.row.label)
+        for entry in unjudged:
+            by_reason.setdefault(entry.reason, []).append(entry.row.label)
         listed = "; ".join(f"{_some(names)} ({reason})" for reason, names in by_reason.items())
-        say.append(f"Not judged: {listed}.")
-    return Recommendation(machine, data, chosen, cost, tuple(say))
+        sentences.append(f"Not judged: {listed}.")
+    return Recommendation(machine, data, chosen, cost, tuple(sentences))
 
 
 def _met(constraint: Constraint, row: Row) -> bool | None:
@@ -139,75 +140,78 @@ def _choice(
     chosen: Row, fitting: Sequence[Row], constraints: Sequence[Constraint], cost: Column, why: str
 ) -> list[str]:
     verb = "meets" if len(fitting) == 1 else "meet"
-    meets = f" that {verb} {_and([one.text for one in constraints])}" if constraints else ""
+    meets = f" that {verb} {_and([constraint.text for constraint in constraints])}" if constraints else ""
     least = "cheapest" if cost.better == "lower" else "best"
     of = f"{len(fitting)} file{'s' * (len(fitting) != 1)}{meets}"
     what = f"{_amount(cost, chosen)} of {_lower(cost.title)} ({why})"
-    say = [f"take {chosen.label}, the {least} of {of}: {what}."]
+    sentences = [f"take {chosen.label}, the {least} of {of}: {what}."]
     rest = sorted((row for row in fitting if row is not chosen), key=_rank(cost))
     if rest and not _apart(cost, chosen, rest[0]):
-        say.append(f"{rest[0].label} costs {_amount(cost, rest[0])}, which cannot be told from it.")
-    unsure = [one for one in constraints if _surely(one, chosen) is not True]
+        sentences.append(f"{rest[0].label} costs {_amount(cost, rest[0])}, which cannot be told from it.")
+    unsure = [constraint for constraint in constraints if _surely(constraint, chosen) is not True]
     if constraints and not unsure:
-        say.append("It surely does: no interval crosses a limit.")
-    for one in unsure:
-        if _surely(one, chosen) is None:
-            say.append(
-                f"Whether it surely keeps {one.text} is not known: "
-                f"{_lower(one.column.title)} has no interval."
+        sentences.append("It surely does: no interval crosses a limit.")
+    for constraint in unsure:
+        if _surely(constraint, chosen) is None:
+            sentences.append(
+                f"Whether it surely keeps {constraint.text} is not known: "
+                f"{_lower(constraint.column.title)} has no interval."
             )
         else:
-            low, high = one.column.interval(chosen) or (0.0, 0.0)
-            say.append(
-                f"Not surely: its {_lower(one.column.title)} of {_amount(one.column, chosen)}"
-                " has the interval"
-                f" {_shown(one.column, low)} to {_shown(one.column, high)}, which crosses {one.text}."
+            low, high = constraint.column.interval(chosen) or (0.0, 0.0)
+            sentences.append(
+                f"Not surely: its {_lower(constraint.column.title)} of {_amount(constraint.column, chosen)}"
+                f" has the interval {_shown(constraint.column, low)} to {_shown(constraint.column, high)},"
+                f" which crosses {constraint.text}."
             )
-    sure = [row for row in rest if all(_surely(one, row) for one in constraints)]
+    sure = [row for row in rest if all(_surely(constraint, row) for constraint in constraints)]
     if unsure and sure:
-        say.append(f"The {least} that surely does is {sure[0].label} with {_amount(cost, sure[0])}.")
+        sentences.append(f"The {least} that surely does is {sure[0].label} with {_amount(cost, sure[0])}.")
     if chosen.doubts:
-        say.append(f"Its record is doubtful ({', '.join(dict.fromkeys(one.code for one in chosen.doubts))}).")
+        sentences.append(
+            f"Its record is doubtful ({', '.join(dict.fromkeys(doubt.code for doubt in chosen.doubts))})."
+        )
         good = [row for row in rest if not row.doubts]
         if good:
-            say.append(f"The {least} without doubts is {good[0].label} with {_amount(cost, good[0])}.")
+            sentences.append(f"The {least} without doubts is {good[0].label} with {_amount(cost, good[0])}.")
     other = [row.label for row in rest if row.doubts]
     if other:
-        say.append(f"Doubtful too: {_some(other)}.")
-    return say
+        sentences.append(f"Doubtful too: {_some(other)}.")
+    return sentences
 
 
 def _impossible(judged: Sequence[Row], constraints: Sequence[Constraint]) -> list[str]:
-    say = []
-    for one in constraints:
-        if any(_met(one, row) for row in judged):
+    sentences = []
+    for constraint in constraints:
+        if any(_met(constraint, row) for row in judged):
             continue
-        nearest = min(judged, key=lambda row: (_miss(one, row), *_rank(COLUMNS["latency_p50"])(row)))
-        crosses = _surely(one, nearest) is False and _within(one, nearest)
-        say.append(
-            f"no file meets {one.text}: the nearest, {_named(nearest)}, has {_amount(one.column, nearest)}"
-            f" and misses it by {_difference(one.column, _miss(one, nearest))}"
+        nearest = min(judged, key=lambda row: (_miss(constraint, row), *_rank(COLUMNS["latency_p50"])(row)))
+        crosses = _surely(constraint, nearest) is False and _within(constraint, nearest)
+        sentences.append(
+            f"no file meets {constraint.text}: the nearest, {_named(nearest)}, has"
+            f" {_amount(constraint.column, nearest)} and misses it by"
+            f" {_difference(constraint.column, _miss(constraint, nearest))}"
             f"{', though its interval reaches the limit' if crosses else ''}."
         )
-    if not say:
+    if not sentences:
         nearest = min(
             judged,
             key=lambda row: (
-                max(_miss(one, row) / (abs(one.limit) or 1.0) for one in constraints),
+                max(_miss(constraint, row) / (abs(constraint.limit) or 1.0) for constraint in constraints),
                 row.label,
             ),
         )
         missed = [
-            f"{one.text} by {_difference(one.column, _miss(one, nearest))}"
-            for one in constraints
-            if not _met(one, nearest)
+            f"{constraint.text} by {_difference(constraint.column, _miss(constraint, nearest))}"
+            for constraint in constraints
+            if not _met(constraint, nearest)
         ]
-        say.append(
+        sentences.append(
             "each requirement is met by some file, but no file meets"
-            f" {_and([one.text for one in constraints])} together:"
+            f" {_and([constraint.text for constraint in constraints])} together:"
             f" the nearest, {_named(nearest)}, misses {_and(missed)}."
         )
-    return say
+    return sentences
 
 
 def _miss(constraint: Constraint, row: Row) -> float:
@@ -239,9 +243,9 @@ def _within(constraint: Constraint, row: Row) -> bool:
     return bounds[0] <= constraint.limit if constraint.at_most else bounds[1] >= constraint.limit
 
 
-def _apart(cost: Column, one: Row, other: Row) -> bool:
+def _apart(cost: Column, row: Row, other: Row) -> bool:
     """Whether the intervals of two rows do not meet; what has none is exact."""
-    ends = [cost.interval(row) or (cost.number(row) or 0.0, cost.number(row) or 0.0) for row in (one, other)]
+    ends = [cost.interval(row) or (cost.number(row) or 0.0, cost.number(row) or 0.0) for row in (row, other)]
     return ends[0][1] < ends[1][0] or ends[1][1] < ends[0][0]
 
 

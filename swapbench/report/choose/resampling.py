@@ -129,34 +129,34 @@ def draws_of(
     values = np.array(numbers, dtype=np.float64)
     if column.name in _RATIO_OF:
         return _ratios(rows, values, column, evidence, draws, seed)
-    found = np.repeat(values[:, None], draws, axis=1)
+    drawn = np.repeat(values[:, None], draws, axis=1)
     title = column.title
     if is_counted(column):
-        return Drawn(found, ())
+        return Drawn(drawn, ())
     methods = []
     paired = _rates_of_people(rows, column, evidence, draws, seed)
     for place, row in enumerate(rows):
         times = _latencies(row, column, evidence, draws, seed)
         if place in paired:
-            found[place] = paired[place]
+            drawn[place] = paired[place]
             methods.append(f"{title}: people of the test set drawn again, the same for every file")
         elif times is not None:
-            found[place] = times
+            drawn[place] = times
             methods.append(f"{title}: workers and slices drawn again")
         elif (bounds := column.interval(row)) is not None:
             rng = np.random.default_rng([seed, _number(f"{row.run} {row.record_id} {column.name}")])
             if column.quantity == "energy":
-                found[place] = rng.uniform(*bounds, draws)
+                drawn[place] = rng.uniform(*bounds, draws)
                 methods.append(f"{title}: drawn evenly within its uncertainty")
             else:
                 confidence = _confidence(row, evidence)
-                found[place] = _from_interval(values[place], bounds, confidence, rng.standard_normal(draws))
+                drawn[place] = _from_interval(values[place], bounds, confidence, rng.standard_normal(draws))
                 if column.quantity == "share":
-                    found[place] = np.clip(found[place], 0.0, 1.0)
+                    drawn[place] = np.clip(drawn[place], 0.0, 1.0)
                 methods.append(f"{title}: drawn within its interval, each file for itself")
         else:
             methods.append(f"{title}: taken as exact, because it has no interval")
-    return Drawn(found, tuple(dict.fromkeys(methods)))
+    return Drawn(drawn, tuple(dict.fromkeys(methods)))
 
 
 def _number(text: str) -> int:
@@ -200,11 +200,13 @@ def _latencies(row: Row, column: Column, evidence: Evidence, draws: int, seed: i
     record = evidence.record(row)
     if column.name not in {*_QUANTILES, *_TAILS} or record is None or not isinstance(record.speed, Speed):
         return None
-    workers = [[one for one in worker.slices_ns if one] for worker in record.speed.workers if worker.runs_ns]
+    workers = [
+        [runs for runs in worker.slices_ns if runs] for worker in record.speed.workers if worker.runs_ns
+    ]
     if column.name in _QUANTILES:
         q = _QUANTILES[column.name]
     else:
-        runs_ns = [ns for worker in workers for one in worker for ns in one]
+        runs_ns = [ns for worker in workers for runs in worker for ns in runs]
         index = stats.early_stopping_percentile(runs_ns, _TAILS[column.name]).index
         assert index is not None  # the row has this number
         q = (index + 1) / len(runs_ns)
@@ -247,42 +249,42 @@ def _rates_of_people(
         again = _rate(totals[None], errors, column.name)[0]
         if abs(again - (column.number(row) or 0.0)) < 1e-9:
             alike.setdefault(errors.people, {})[place] = errors
-    found: dict[int, Floats] = {}
+    rates: dict[int, Floats] = {}
     for people, members in alike.items():
         if len(people) < 2:
             continue
         rng = np.random.default_rng([seed, _number("\n".join(people))])
         at_once = max(1, _CELLS_AT_ONCE // len(people))
         for start in range(0, draws, at_once):
-            some = min(at_once, draws - start)
-            times = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), some).astype(float)
+            count = min(at_once, draws - start)
+            times = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), count).astype(float)
             for place, errors in members.items():
-                totals = (times @ errors.counts.reshape(len(people), -1)).reshape(some, -1, 2)
-                found.setdefault(place, np.empty(draws))[start : start + some] = _rate(
+                totals = (times @ errors.counts.reshape(len(people), -1)).reshape(count, -1, 2)
+                rates.setdefault(place, np.empty(draws))[start : start + count] = _rate(
                     totals, errors, column.name
                 )
-    for place, values in found.items():
+    for place, values in rates.items():
         # a draw without a single presentation of a class says nothing of its rate
         values[np.isnan(values)] = column.number(rows[place])
-    return found
+    return rates
 
 
 def _errors_of(row: Row, evidence: Evidence) -> _Errors | None:
     record = evidence.record(row)
     if record is None or not isinstance(record.accuracy, Accuracy):
         return None
-    kept = evidence.scores(record)
-    if kept is None:
+    scores = evidence.scores(record)
+    if scores is None:
         return None
-    thresholds = {one.fold: one.threshold for one in record.accuracy.folds}
+    thresholds = {fold.fold: fold.threshold for fold in record.accuracy.folds}
     if not thresholds and record.accuracy.threshold is not None:
-        thresholds = {one.name: record.accuracy.threshold for one in kept.folds}
-    if {one.name for one in kept.folds} != thresholds.keys():
+        thresholds = {fold.name: record.accuracy.threshold for fold in scores.folds}
+    if {fold.name for fold in scores.folds} != thresholds.keys():
         return None
-    people = tuple(sorted({name for fold in kept.folds for name in fold.test.subject.tolist()}))
+    people = tuple(sorted({name for fold in scores.folds for name in fold.test.subject.tolist()}))
     place_of = {name: place for place, name in enumerate(people)}
     counts, classes, species = [], [], []
-    for fold in kept.folds:
+    for fold in scores.folds:
         test = fold.test.acquired
         code, names = coded(test.species)
         if names[:1] != ("",) or len(names) < 2:
@@ -301,9 +303,10 @@ def _errors_of(row: Row, evidence: Evidence) -> _Errors | None:
 def _rate(totals: Floats, errors: _Errors, name: str) -> Floats:
     """The rate of that name in each of the totals [draws, classes, 2], as pad.metrics has it over folds."""
     with np.errstate(invalid="ignore"):
-        if name in {"bpcer", *(f"apcer.{one}" for one in errors.species)}:
+        if name in {"bpcer", *(f"apcer.{group}" for group in errors.species)}:
             wanted = [
-                one == name.removeprefix("apcer.") if name != "bpcer" else not one for one in errors.species
+                group == name.removeprefix("apcer.") if name != "bpcer" else not group
+                for group in errors.species
             ]
             both = totals[:, wanted].sum(axis=1)
             pooled: Floats = both[:, 0] / both[:, 1]

@@ -90,7 +90,7 @@ def read_history(path: Path) -> tuple[Candidate, ...]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read the search history {path}: {error}") from error
     if not candidates:
-        raise UserError(f"{path} holds no candidate", remedy=f"A line each, under the header {FORMAT}")
+        raise UserError(f"{path} holds no candidates", remedy=f"A line each, under the header {FORMAT}")
     unit = {candidate.cost_unit for candidate in candidates if candidate.cost is not None}
     if len(unit) > 1:
         raise UserError(f"{path} gives costs in several units: {', '.join(sorted(unit))}")

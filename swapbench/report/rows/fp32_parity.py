@@ -105,4 +105,4 @@ def _reference(side: _Scored, references: Iterable[_Scored]) -> Record | None:
         and not any(differing(side, other, SAME_DATA))
     ]
     nearest = max(candidates, key=measured_alike, default=None)
-    return nearest and nearest.record
+    return None if nearest is None else nearest.record

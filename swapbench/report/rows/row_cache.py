@@ -33,20 +33,15 @@ _MANY = 1000
 _PROCESSES_AT_MOST = 8
 _FIELDS: dict[str, Any] = get_type_hints(Row)
 _PACKAGE = Path(__file__).parents[2]
-
-
-_Distinct: Any = create_model("_Distinct", **{name: (list[kind], ...) for name, kind in _FIELDS.items()})
+_COLUMNS: dict[str, Any] = {name: (list[kind], ...) for name, kind in _FIELDS.items()}  # type: ignore[valid-type]
+_Distinct: Any = create_model("_Distinct", **_COLUMNS)
 """The distinct values of each field of some rows."""
+_Places = dict[str, list[NonNegativeInt]]
+"""By field: where the value of each row is among the distinct ones."""
 _Kept: Any = create_model(
-    "_Kept",
-    code=(str, ...),  # digest of the code that made the rows
-    digests=(list[str], ...),  # of the record of each row
-    distinct=(_Distinct, ...),
-    places=(
-        dict[str, list[NonNegativeInt]],
-        ...,
-    ),  # by field: where each row's value is among the distinct ones
+    "_Kept", code=(str, ...), digests=(list[str], ...), distinct=(_Distinct, ...), places=(_Places, ...)
 )
+"""Rows in a file, with the digest of the code that made them and that of the record of each."""
 
 
 def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...]:

@@ -56,13 +56,15 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
 
     Raises UnknownName with the nearest names.
     """
-    found = COLUMNS.get(ALIASES.get(name, name))
-    if found is not None:
-        return found
-    species = sorted({one for row in rows if row.accuracy for one in row.accuracy.apcer_by_species})
-    if name.startswith("apcer.") and name.removeprefix("apcer.") in species:
+    registered = COLUMNS.get(ALIASES.get(name, name))
+    if registered is not None:
+        return registered
+    of_species = {
+        f"apcer.{species}" for row in rows if row.accuracy for species in row.accuracy.apcer_by_species
+    }
+    if name in of_species:
         return _species(name.removeprefix("apcer."))
-    raise UnknownName("column", name, {*COLUMNS, *ALIASES, *(f"apcer.{one}" for one in species)})
+    raise UnknownName("column", name, {*COLUMNS, *ALIASES, *of_species})
 
 
 def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Column, ...]:
@@ -75,17 +77,17 @@ def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Colum
     if not wanted:
         raise UserError("no column was named", remedy=f"Some of: {', '.join(COLUMNS)}")
     rows = tuple(rows)
-    found = {one.name: one for one in (column(name, rows) for name in wanted)}
-    return tuple(found.values())
+    chosen = [column(name, rows) for name in wanted]
+    return tuple({column.name: column for column in chosen}.values())
 
 
 def numeric_column(name: str, rows: Iterable[Row] = ()) -> Column:
     """A column that can be an axis or a sort key. Raises UnknownName, UserError where it holds text."""
-    found = column(name, rows)
-    if not found.numeric:
-        known = [one.name for one in COLUMNS.values() if one.numeric]
-        raise UserError(f"{name} is text, not a number", remedy=f"One of: {', '.join(known)}")
-    return found
+    chosen = column(name, rows)
+    if not chosen.numeric:
+        numeric = [column.name for column in COLUMNS.values() if column.numeric]
+        raise UserError(f"column {name} holds text, not numbers", remedy=f"One of: {', '.join(numeric)}")
+    return chosen
 
 
 def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
@@ -96,7 +98,8 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
     parts = re.fullmatch(r"\s*([\w.-]+)\s*(<=|>=|<|>|=+)\s*(.+?)\s*", text)
     if parts is None or parts[2] not in {"<=", ">="}:
         raise UserError(
-            f"{text!r} is no requirement", remedy='Write column<=amount or column>=amount, e.g. "p90<=30ms"'
+            f"{text!r} is not a valid requirement",
+            remedy='Write column<=amount or column>=amount, e.g. "p90<=30ms"',
         )
     wanted = numeric_column(parts[1], rows)
     assert wanted.quantity is not None

@@ -165,9 +165,9 @@ _SPECIES_AFTER = "apcer_worst_species"
 def names(species: Iterable[str]) -> tuple[str, ...]:
     """All names of a table that holds these attack species, in the order of the CSV skin."""
     of_species = [f"{kind}.{name}" for kind in _OF_SPECIES for name in species]
-    found = list(FIELDS)
-    place = found.index(_SPECIES_AFTER) + 1
-    return (*found[:place], *of_species, *found[place:])
+    every = list(FIELDS)
+    place = every.index(_SPECIES_AFTER) + 1
+    return (*every[:place], *of_species, *every[place:])
 
 
 def field(name: str) -> Callable[[Row], Any]:
@@ -263,17 +263,17 @@ def _folds(accuracy: Accuracy) -> list[dict[str, Value]]:
 
 def _json_fields() -> dict[str, Callable[[Row], Any]]:
     ratios = {part.name for part in fields(Relative)} | {"relative_to"}
-    found: dict[str, Callable[[Row], Any]] = {}
+    values: dict[str, Callable[[Row], Any]] = {}
     for name, value in FIELDS.items():
         if name == "energy_meter":
-            found |= {"energy": at("energy"), "relative": at("relative")}
+            values |= {"energy": at("energy"), "relative": at("relative")}
         elif name == "folds":
-            found[name] = lambda row: _folds(row.accuracy) if row.accuracy else ()
+            values[name] = lambda row: _folds(row.accuracy) if row.accuracy else ()
         elif name not in ratios and not name.startswith("energy_"):
-            found[name] = value
+            values[name] = value
         if name == _SPECIES_AFTER:
-            found["apcer_by_species"] = lambda row: _species(row.accuracy) if row.accuracy else ()
-    return found
+            values["apcer_by_species"] = lambda row: _species(row.accuracy) if row.accuracy else ()
+    return values
 
 
 _JSON_FIELDS = _json_fields()

@@ -48,7 +48,9 @@ def as_html(view: View) -> str:
 
 def as_fragment(view: View) -> str:
     """The table of the view with its notes, to stand in any other document: a notebook, for one."""
-    header = "".join(f'<th scope="col"{_kind(one)}>{_escaped(one.heading)}</th>' for one in view.columns)
+    header = "".join(
+        f'<th scope="col"{_kind(column)}>{_escaped(column.heading)}</th>' for column in view.columns
+    )
     remarks = list(view.remarks)
     notice = f"<strong>{_escaped(remarks.pop(0))}</strong> " if view.data_simulated else ""
     lines = [
@@ -78,8 +80,8 @@ def _escaped(text: str) -> str:
     )
 
 
-def _kind(one: Column) -> str:
-    return "" if one.numeric else ' class="text"'
+def _kind(column: Column) -> str:
+    return "" if column.numeric else ' class="text"'
 
 
 def _group(group: Group, view: View) -> str:
@@ -95,19 +97,19 @@ def _group(group: Group, view: View) -> str:
 
 def _line(line: Line, view: View) -> str:
     cells = []
-    for place, (cell, one) in enumerate(zip(line.cells, view.columns, strict=True)):
+    for place, (cell, column) in enumerate(zip(line.cells, view.columns, strict=True)):
         if place == view.naming:
             dagger = f" {DAGGER}" if line.doubtful else ""
             cells.append(f'<th scope="row" class="text">{_escaped(cell.text)}{dagger}</th>')
         else:
-            cells.append(f"<td{_kind(one)}>{_cell(cell, one)}</td>")
+            cells.append(f"<td{_kind(column)}>{_cell(cell, column)}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _cell(cell: Cell, one: Column) -> str:
+def _cell(cell: Cell, column: Column) -> str:
     if not cell.digits:
         mark = f'<sup><a href="#note-{cell.note}">{cell.note}</a></sup>' if cell.note else ""
         return _escaped(cell.text) + mark
-    digits = f"{cell.digits}{one.sign}"
+    digits = f"{cell.digits}{column.sign}"
     shown = f"<strong>{digits}</strong>" if cell.best else digits
     return f'{shown} <span class="aside">{_escaped(cell.aside)}</span>' if cell.aside else shown

@@ -137,11 +137,11 @@ def _asides(view: View) -> list[bool]:
 
 
 def _specifications(view: View, asides: Sequence[bool]) -> list[str]:
-    found = []
-    for place, (one, aside) in enumerate(zip(view.columns, asides, strict=True)):
+    formats = []
+    for place, (column, aside) in enumerate(zip(view.columns, asides, strict=True)):
         digits = [line.cells[place].digits for group in view.groups for line in group.lines]
-        found.append((_number_format(digits) if one.numeric else "l") + (r"@{\,}l" if aside else ""))
-    return found
+        formats.append((_number_format(digits) if column.numeric else "l") + (r"@{\,}l" if aside else ""))
+    return formats
 
 
 def _number_format(digits: Sequence[str]) -> str:
@@ -154,27 +154,27 @@ def _number_format(digits: Sequence[str]) -> str:
     return f"S[table-format={sign}{whole}.{fraction}]"
 
 
-def _heading(one: Column, wide: bool) -> str:
-    text = escaped(f"{one.title} ({one.unit})" if one.unit else one.title)
+def _heading(column: Column, wide: bool) -> str:
+    text = escaped(f"{column.title} ({column.unit})" if column.unit else column.title)
     return rf"\multicolumn{{2}}{{c}}{{{text}}}" if wide else f"{{{text}}}"
 
 
 def _line(line: Line, view: View, asides: Sequence[bool]) -> str:
     cells = []
-    for place, (cell, one, aside) in enumerate(zip(line.cells, view.columns, asides, strict=True)):
+    for place, (cell, column, aside) in enumerate(zip(line.cells, view.columns, asides, strict=True)):
         dagger = r"\,\ensuremath{\dagger}" if line.doubtful and place == view.naming else ""
-        cells.append(_cell(cell, one) + dagger)
+        cells.append(_cell(cell, column) + dagger)
         if aside:
             cells.append(rf"\footnotesize {escaped(cell.aside)}" if cell.aside else "")
     return " & ".join(cells) + r" \\"
 
 
-def _cell(cell: Cell, one: Column) -> str:
+def _cell(cell: Cell, column: Column) -> str:
     if cell.digits:
         return rf"\bfseries {cell.digits}" if cell.best else cell.digits
     mark = rf"\textsuperscript{{{cell.note}}}" if cell.note else ""
     text = escaped(cell.text) + mark
-    return f"{{{text}}}" if one.numeric else text
+    return f"{{{text}}}" if column.numeric else text
 
 
 def _notes(view: View) -> list[str]:

@@ -54,7 +54,10 @@ def terminal(
     """
     parts = []
     if difference is not None:
-        parts += [_head(file, one, label) for label, file, one in zip("AB", files, breakdowns, strict=True)]
+        parts += [
+            _head(file, breakdown, label)
+            for label, file, breakdown in zip("AB", files, breakdowns, strict=True)
+        ]
         parts += ["", *_difference(difference, top)]
     elif breakdowns:
         parts += [_head(files[0], breakdowns[0], ""), "", *_breakdown(breakdowns[0], top)]
@@ -72,59 +75,59 @@ def json_text(
     difference: Difference | None,
 ) -> str:
     """Everything, as the head of this module describes it."""
-    told: list[dict[str, Any]] = [asdict(one) for one in files]
-    for file, one in zip(told, breakdowns, strict=False):
-        file |= {**asdict(one), "used": one.used.model_dump(mode="json")}
-    said = {
+    contents: list[dict[str, Any]] = list(map(asdict, files))
+    for file, breakdown in zip(contents, breakdowns, strict=False):
+        file |= {**asdict(breakdown), "used": breakdown.used.model_dump(mode="json")}
+    document = {
         "kind": "swapbench.operators",
         "version": 1,
-        "files": told,
-        "counted": [asdict(one) for one in counted],
+        "files": contents,
+        "counted": list(map(asdict, counted)),
         "difference": None if difference is None else asdict(difference),
     }
-    return json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 # ---------------------------------------------------------------------------------------------- one file
 
 
-def _head(file: Contents, one: Breakdown, label: str) -> str:
-    used = one.used
-    told = [
+def _head(file: Contents, breakdown: Breakdown, label: str) -> str:
+    used = breakdown.used
+    words = [
         f"{used.runtime} {used.version}",
         ", ".join(used.providers),
         f"{used.threads} thread{'s' * (used.threads > 1)}",
-        f"{one.processes} processes of {one.runs} runs",
+        f"{breakdown.processes} processes of {breakdown.runs} runs",
     ]
     if used.delegated_nodes is not None and used.nodes is not None:
-        told.insert(2, f"{used.delegated_nodes} of {used.nodes} nodes delegated")
-    return f"{label + ': ' * bool(label)}{file.name} ({', '.join(told)})"
+        words.insert(2, f"{used.delegated_nodes} of {used.nodes} nodes delegated")
+    return f"{label + ': ' * bool(label)}{file.name} ({', '.join(words)})"
 
 
-def _breakdown(one: Breakdown, top: int) -> list[str]:
-    if one.absent:
-        run = units.duration(one.run_ns)
-        return [f"No times of operators: {one.absent}.", f"A run takes {run} as a whole."]
-    assert one.operators_ns is not None
+def _breakdown(breakdown: Breakdown, top: int) -> list[str]:
+    if breakdown.absent:
+        run = units.duration(breakdown.run_ns)
+        return [f"No times of operators: {breakdown.absent}.", f"A run takes {run} as a whole."]
+    assert breakdown.operators_ns is not None
     operators: list[Row] = [("Operator", "Nodes", "Share", "Range", "Hint", "Provider")]
     operators += [
         (part.op, part.nodes, *_shares(part.share), units.duration(part.hint_ns), part.providers)
-        for part in one.operators
+        for part in breakdown.operators
     ]
-    shown = one.nodes[:top]
+    shown = breakdown.nodes[:top]
     nodes: list[Row] = [("Node", "Operator", "Output", "Share", "Range", "Provider")]
     nodes += [(_node(part), part.op, part.output, *_shares(part.share), part.providers) for part in shown]
     return [
         *_grid(operators),
         "",
-        f"The heaviest {len(shown)} of {len(one.nodes)} nodes:",
+        f"The heaviest {len(shown)} of {len(breakdown.nodes)} nodes:",
         *_grid(nodes),
         "",
         RANGE,
         (
             "Hint: a run's time while it is profiled, which costs time itself. All operators: "
-            f"{units.duration(one.operators_ns)}; a whole run without the profiler: "
-            f"{units.duration(one.run_ns)}."
+            f"{units.duration(breakdown.operators_ns)}; a whole run without the profiler: "
+            f"{units.duration(breakdown.run_ns)}."
         ),
     ]
 
@@ -133,58 +136,61 @@ def _shares(share: Spread) -> tuple[str, str]:
     return units.percent(share.median), f"{100 * share.low:.1f} to {100 * share.high:.1f}"
 
 
-def _node(one: OperatorShare | Change) -> str:
-    return one.name or units.NOT_MEASURED
+def _node(node: OperatorShare | Change) -> str:
+    return node.name or units.NOT_MEASURED
 
 
 # ---------------------------------------------------------------------------------------------- two files
 
 
-def _difference(found: Difference, top: int) -> list[str]:
-    moved = [f"{_moved(one)}." for one in found.moved]
-    total, spread = _shares(found.total)
+def _difference(difference: Difference, top: int) -> list[str]:
+    moved = [f"{_moved(nodes)}." for nodes in difference.moved]
+    total, spread = _shares(difference.total)
     whole = f"B takes {total} ({spread}) of A's time, measured in pairs without a profiler."
-    if found.absent:
-        return [whole, *moved, f"No times of operators: {found.absent}."]
-    changed = [one for one in found.nodes if one.change.median]
+    if difference.absent:
+        return [whole, *moved, f"No times of operators: {difference.absent}."]
+    changed = [node for node in difference.nodes if node.change.median]
     shown = changed[:top]
     head = ("A", "B", "Change", "Range", "Nodes", "Provider", "")
-    operators = [("Operator", *head), *((one.op, *_changed(one)) for one in found.operators)]
+    operators = [
+        ("Operator", *head),
+        *((operator.op, *_changed(operator)) for operator in difference.operators),
+    ]
     nodes: list[Row] = [("Node", "Operator", "Output", *head)]
-    nodes += [(_node(one), one.op, one.output, *_changed(one)) for one in shown]
+    nodes += [(_node(node), node.op, node.output, *_changed(node)) for node in shown]
     lines = [f"{whole} Everything below is a share of A's time.", *moved, "", *_grid(operators)]
     if shown:
-        lines += ["", f"The {len(shown)} nodes that changed most, of {len(found.nodes)}:", *_grid(nodes)]
+        lines += ["", f"The {len(shown)} nodes that changed most, of {len(difference.nodes)}:", *_grid(nodes)]
     lines += ["", PAIRED_RANGE]
-    if any(not one.name for one in found.nodes):
+    if any(not node.name for node in difference.nodes):
         lines.append(NO_NAMES)
     return lines
 
 
-def _changed(one: Change) -> tuple[str, ...]:
+def _changed(part: Change) -> tuple[str, ...]:
     before, after = (
         units.percent(share.median) if nodes else units.NOT_MEASURED
-        for share, nodes in zip((one.before, one.after), one.nodes, strict=True)
+        for share, nodes in zip((part.before, part.after), part.nodes, strict=True)
     )
-    sides = [provider for provider in one.providers if provider]
-    verdict = "new" if not one.nodes[0] else "gone" if not one.nodes[1] else "grew" if one.grew else ""
+    sides = [provider for provider in part.providers if provider]
+    verdict = "new" if not part.nodes[0] else "gone" if not part.nodes[1] else "grew" if part.grew else ""
     return (
         before,
         after,
-        f"{100 * one.change.median:+.1f}",
-        f"{100 * one.change.low:+.1f} to {100 * one.change.high:+.1f}",
-        " → ".join(dict.fromkeys(map(str, one.nodes))),
+        f"{100 * part.change.median:+.1f}",
+        f"{100 * part.change.low:+.1f} to {100 * part.change.high:+.1f}",
+        " → ".join(dict.fromkeys(map(str, part.nodes))),
         " → ".join(dict.fromkeys(sides)),
         verdict,
     )
 
 
-def _moved(one: Moved) -> str:
-    names = [name for name in one.names if name]
-    told = ", ".join([*names[:NAMED_NODES], *["..."] * (len(names) > NAMED_NODES)])
-    what = "fell back" if one.fell_back else "moved"
-    return f"{len(one.names)} {one.op} {what} from {one.before} to {one.after}" + (
-        f" ({told})" if told else ""
+def _moved(moved: Moved) -> str:
+    names = [name for name in moved.names if name]
+    listed = ", ".join([*names[:NAMED_NODES], *["..."] * (len(names) > NAMED_NODES)])
+    what = "fell back" if moved.fell_back else "moved"
+    return f"{len(moved.names)} {moved.op} {what} from {moved.before} to {moved.after}" + (
+        f" ({listed})" if listed else ""
     )
 
 
@@ -201,15 +207,10 @@ def _counted(files: Sequence[Contents], counted: Sequence[OperatorCount]) -> lis
     if not counted:
         return [*lines, "Both hold the same numbers of the same operators."]
     rows: list[Row] = [("Operator", "A", "B", "")]
-    rows += [
-        (
-            one.op,
-            one.before,
-            one.after,
-            "added" if not one.before else "removed" if not one.after else f"{one.after - one.before:+d}",
-        )
-        for one in counted
-    ]
+    for operator in counted:
+        change = f"{operator.after - operator.before:+d}"
+        words = "added" if not operator.before else "removed" if not operator.after else change
+        rows.append((operator.op, operator.before, operator.after, words))
     return [*lines, *_grid(rows)]
 
 

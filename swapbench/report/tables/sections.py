@@ -15,7 +15,7 @@ from swapbench.report.tables.columns import COLUMNS, column, fold_column
 from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables.markdown import escaped, grids
 from swapbench.report.tables.table import SIMULATED, table_of
-from swapbench.report.tables.view import flip_sentence, plain_view
+from swapbench.report.tables.view import TOO_DIFFERENT, flip_sentence, plain_view, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,7 +42,6 @@ _WHERE_KNOWN = frozenset(
     )
 )
 """Columns that are left out where no row of a section has them; the notes say why."""
-_TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies must not be compared."
 
 
 def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
@@ -246,7 +245,7 @@ def _accuracy_caption(rows: Sequence[Row]) -> str:
     if basis:
         parts.append(f"These numbers rest on: {escaped('; '.join(basis))}.")
     if len({(accuracy.dataset_digest, accuracy.protocol) for accuracy in scored}) > 1:
-        parts.append(f"**{_TOO_DIFFERENT}**")
+        parts.append(f"**{TOO_DIFFERENT}**")
     return " ".join(parts)
 
 
@@ -293,8 +292,8 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
         return None if parity is None else parity.reference
 
     def change_of(species: str) -> Callable[[ScoreParity], str | None]:
-        def change(found: ScoreParity) -> str | None:
-            changes = {one.name: one.at_own_threshold.change for one in found.species}
+        def change(parity: ScoreParity) -> str | None:
+            changes = {species_.name: species_.at_own_threshold.change for species_ in parity.species}
             return _points(changes[species]) if species in changes else None
 
         return change
@@ -302,20 +301,22 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
     columns = (
         COLUMNS["file"],
         Column("against", "Against", against, ()),
-        text("mean", "Mean difference", lambda found: units.significant(found.mean_abs_difference, 2)),
-        text("largest", "Largest", lambda found: units.significant(found.max_abs_difference, 2)),
+        text("mean", "Mean difference", lambda parity: units.significant(parity.mean_abs_difference, 2)),
+        text("largest", "Largest", lambda parity: units.significant(parity.max_abs_difference, 2)),
         text("rank", "Rank correlation", _rank_correlation),
-        text("flips", "Flips", lambda found: f"{found.flips}/{found.presentations}"),
-        text("p", "McNemar p", lambda found: units.significant(found.p_value, 2)),
+        text("flips", "Flips", lambda parity: f"{parity.flips}/{parity.presentations}"),
+        text("p", "McNemar p", lambda parity: units.significant(parity.p_value, 2)),
         *(text(name, f"APCER {name}", change_of(name)) for name in table.species),
-        text("bpcer", "BPCER", lambda found: _points(found.bona_fide.at_own_threshold.change)),
+        text("bpcer", "BPCER", lambda parity: _points(parity.bona_fide.at_own_threshold.change)),
         text(
-            "verdict", "Verdict", lambda found: f"FAILS ON {found.worst_species}" if found.flag else "alike"
+            "verdict",
+            "Verdict",
+            lambda parity: f"FAILS ON {parity.worst_species}" if parity.flag else "alike",
         ),
     )
     rows = tuple(row for row in table.rows if by_label[row.label])
     sentences = [
-        f"- **{escaped(row.label)}**: {_sentence(parity.found.sentence)}"
+        f"- **{escaped(row.label)}**: {escaped(sentence(parity.found.sentence))}"
         for row in rows
         if (parity := by_label[row.label]) and parity.found.flag
     ]
@@ -328,8 +329,8 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
     return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
 
 
-def _rank_correlation(found: ScoreParity) -> str | None:
-    return None if found.rank_correlation is None else f"{found.rank_correlation:.4f}"
+def _rank_correlation(parity: ScoreParity) -> str | None:
+    return None if parity.rank_correlation is None else f"{parity.rank_correlation:.4f}"
 
 
 def _points(change: float) -> str:
@@ -357,7 +358,7 @@ def _head(table: Table) -> str:
         what = "machines" if len({row.machine for row in table.rows}) > 1 else "kinds of cores or libraries"
         parts.append(
             f"**The records come from {len(table.machines)} {what}.** Each has its own tables; "
-            f"numbers of different {what} must not be compared."
+            f"numbers of different {what} cannot be compared."
         )
     flips = [f"- **{escaped(text)}**" for text in map(flip_sentence, table.rows) if text]
     if flips:
@@ -368,10 +369,10 @@ def _head(table: Table) -> str:
 def _notes(table: Table) -> str:
     groups: dict[tuple[str, str, str], list[Row]] = {}
     for row in table.rows:
-        for one in row.missing:
-            groups.setdefault((one.quantity, one.reason, one.remedy), []).append(row)
+        for missing in row.missing:
+            groups.setdefault((missing.quantity, missing.reason, missing.remedy), []).append(row)
     lines = [
-        f"- {quantity}, {_rows_named(rows, table)}: {_sentence(reason)}{_helps(remedy)}"
+        f"- {quantity}, {_rows_named(rows, table)}: {escaped(sentence(reason))}{_helps(remedy)}"
         for (quantity, reason, remedy), rows in groups.items()
     ]
     return (
@@ -392,11 +393,12 @@ def _doubts(table: Table) -> str:
         head = f"- **{escaped(code)}** ({quantity})"
         if len(messages) == 1:
             [(message, rows)] = messages.items()
-            lines.append(f"{head}, {_rows_named(rows, table)}: {_sentence(message)}{_helps(remedy)}")
+            lines.append(f"{head}, {_rows_named(rows, table)}: {escaped(sentence(message))}{_helps(remedy)}")
         else:
             lines.append(f"{head}:{_helps(remedy)}")
             lines += [
-                f"  - {_rows_named(rows, table)}: {_sentence(message)}" for message, rows in messages.items()
+                f"  - {_rows_named(rows, table)}: {escaped(sentence(message))}"
+                for message, rows in messages.items()
             ]
     if not lines:
         return ""
@@ -412,11 +414,6 @@ def _machines(table: Table) -> str:
     )
     lines += [f"- {escaped(version)}" for version in versions]
     return "\n\n".join([f"## Machine{'s' * (len(table.machines) != 1)} and runtimes", "\n".join(lines)])
-
-
-def _sentence(text: str) -> str:
-    text = escaped(" ".join(text.split()))
-    return text + ("" if not text or text[-1] in ".!?" else ".")
 
 
 def _helps(remedy: str) -> str:

@@ -87,7 +87,7 @@ def text_of(table: Table, query: Query, skin: str) -> str:
 
 
 def _names(view: Selection) -> tuple[str, ...]:
-    named = [name for one in view.columns for name in one.fields]
+    named = [name for column in view.columns for name in column.fields]
     return tuple(dict.fromkeys((*_IDENTITY, *named, *_HONESTY)))
 
 

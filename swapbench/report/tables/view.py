@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from swapbench.report.tables.table import Table
 
 NOT_MEASURED = "n/a"
+TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies cannot be compared."
 NAMES_AT_MOST = 5
 """So many rows are named in a footnote; the others are counted."""
 
@@ -57,8 +58,11 @@ _NAMING = frozenset({"file", "model", "net"})
 class Query:
     """What a person asked for, as typed. Empty: the default.
 
-    columns: names. sort: names, "-" before one for descending. group: names of text columns, the outermost
-    first. where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
+    Attributes:
+        columns: names.
+        sort: names, with "-" before them for descending.
+        group: names of text columns, the outermost first.
+        where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
     """
 
     columns: tuple[str, ...] = ()
@@ -137,7 +141,7 @@ class View(Selection):
 def selection_of(table: Table, query: Query | None = None) -> Selection:
     """Which rows and columns of a table a query asks for.
 
-    Rows of several devices are always grouped by device: their numbers must not be compared. Without columns
+    Rows of several devices are always grouped by device: their numbers cannot be compared. Without columns
     the usual ones are chosen that have a number. Named absolute columns are followed by their ratios where a
     reference was asked for and no ratio was named.
 
@@ -197,7 +201,10 @@ def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], c
 def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tuple[Column, ...]:
     if not names:
         usual = [COLUMNS[name] for name in _DEFAULT]
-        return (COLUMNS["file"], *(one for one in usual if any(one.value(row) is not None for row in rows)))
+        return (
+            COLUMNS["file"],
+            *(column for column in usual if any(column.value(row) is not None for row in rows)),
+        )
     chosen = columns(names, rows)
     if relative and not any(column.relative for column in chosen):
         chosen = tuple(
@@ -213,7 +220,7 @@ def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
             of = column(name.strip(), rows)
             if of.numeric:
                 raise UserError(
-                    f"condition {text!r} asks for one exact number",
+                    f"condition {text!r} asks for an exact number",
                     remedy=f"Write {name.strip()}<=amount or {name.strip()}>=amount",
                 )
             values = {of.text(row) for row in rows}
@@ -230,12 +237,12 @@ def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
 
 def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, ...]:
     chosen = columns(names, rows) if names else ()
-    for one in chosen:
-        if one.numeric:
-            texts = [known.name for known in COLUMNS.values() if not known.numeric]
-            raise UserError(
-                f"{one.name} is a number, not something to group by", remedy=f"One of: {', '.join(texts)}"
-            )
+    numeric = [column.name for column in chosen if column.numeric]
+    if numeric:
+        texts = [column.name for column in COLUMNS.values() if not column.numeric]
+        raise UserError(
+            f"{numeric[0]} holds numbers, and rows are grouped by text", remedy=f"One of: {', '.join(texts)}"
+        )
     device = COLUMNS["device"]
     if device not in chosen and len({row.place for row in rows}) > 1:
         return (device, *chosen)
@@ -245,14 +252,14 @@ def _group_columns(names: Sequence[str], rows: Sequence[Row]) -> tuple[Column, .
 def _grouped(rows: Sequence[Row], by: Sequence[Column]) -> list[tuple[str, list[Row]]]:
     names = names_of(rows)
 
-    def named(one: Column, row: Row) -> str:
-        return names[row.place] if one.name == "device" else one.text(row)
+    def named(column: Column, row: Row) -> str:
+        return names[row.place] if column.name == "device" else column.text(row)
 
     groups: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(named(one, row) for one in by), []).append(row)
+        groups.setdefault(tuple(named(column, row) for column in by), []).append(row)
     return [
-        (" · ".join(f"{one.title}: {text}" for one, text in zip(by, key, strict=True)), members)
+        (" · ".join(f"{column.title}: {text}" for column, text in zip(by, key, strict=True)), members)
         for key, members in groups.items()
     ]
 
@@ -376,7 +383,7 @@ def _doubts(rows: Sequence[Row]) -> tuple[str, ...]:
     for (code, quantity), members in by_kind.items():
         labels = list(dict.fromkeys(row.label for row, _ in members))
         whose = "all rows" if len(labels) == len(rows) else _few(labels)
-        messages = dict.fromkeys(_sentence(doubt.message) for _, doubt in members)
+        messages = dict.fromkeys(sentence(doubt.message) for _, doubt in members)
         message = next(iter(messages))
         if len(messages) > 1:
             message = f"for one, {members[0][0].label}: {message}"
@@ -386,7 +393,8 @@ def _doubts(rows: Sequence[Row]) -> tuple[str, ...]:
     return tuple(sentences)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A text on one line that ends as a sentence does."""
     text = " ".join(text.split())
     return text + ("" if not text or text[-1] in ".!?" else ".")
 
@@ -403,18 +411,18 @@ def _remarks(
     if len(flips) > NAMES_AT_MOST:
         remarks.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
     rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
-    if rates and any("paced" in one.parts for one in chosen):
+    if rates and any("paced" in column.parts for column in chosen):
         remarks.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
         levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
-        timed = any(one.name == "latency_p50" for one in chosen) and levels
-        level = f" (latency: {' or '.join(f'{100 * one:g} %' for one in levels)})" if timed else ""
+        timed = any(column.name == "latency_p50" for column in chosen) and levels
+        level = f" (latency: {' or '.join(f'{100 * share:g} %' for share in levels)})" if timed else ""
         remarks.append(f"In brackets: intervals{level}.")
     if any(cell.aside.startswith("±") for cell in shown):
         remarks.append("±: worst-case uncertainty.")
     if any(cell.text.startswith("<") for cell in shown):
         remarks.append("<: no more than a bound is known.")
-    if table.reference is not None and any(one.relative for one in chosen):
+    if table.reference is not None and any(column.relative for column in chosen):
         remarks.append(
             f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and "
             "device is 1 (reductions and speed-up: more is better)."
@@ -422,12 +430,10 @@ def _remarks(
     scored = {
         (row.conditions.data, row.conditions.protocol)
         for row in rows
-        if any(one.about == "accuracy" and one.digits(row) for one in chosen)
+        if any(column.about == "accuracy" and column.digits(row) for column in chosen)
     }
     if len(scored) > 1:
-        remarks.append(
-            "Rows were scored on different data or protocols: their accuracies must not be compared."
-        )
+        remarks.append(TOO_DIFFERENT)
     if any(cell.best for cell in shown):
         among = "its group" if len(tuple(groups)) > 1 else "the rows"
         remarks.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
