@@ -17,11 +17,12 @@ from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
 
 if TYPE_CHECKING:
-    from swapbench.report.rows.row import Row
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from swapbench.report.rows.row import Row
 
 DRAWS, SEED = 10_000, 0
 
