@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from typing import TYPE_CHECKING, Final, Literal
@@ -25,6 +26,7 @@ UNITS: Final[Mapping[Kind, Mapping[str, float]]] = {
 }
 
 
+@functools.lru_cache(maxsize=2**14)  # files of one network share most of their numbers
 def significant(value: float, digits: int = 3) -> str:
     """`value` with `digits` significant digits, never in exponent form and never losing its magnitude."""
     if not math.isfinite(value):

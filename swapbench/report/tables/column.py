@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from swapbench import units
 from swapbench.report.rows.comparable import SAME_FILE
@@ -25,9 +25,8 @@ DAGGER = "†"
 """The mark of a row that a doubt speaks against."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One number or text as a reader sees it.
+class Cell(NamedTuple):
+    """One number or text as a reader sees it; a tuple, because a table has a hundred thousand of them.
 
     Attributes:
         digits: a bare number in the column's unit, "" where there is none; then `text` says what there is.

@@ -13,7 +13,7 @@ is.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench import units
@@ -294,7 +294,7 @@ def _lines(rows: Sequence[Row], columns: Sequence[Column], reasons: dict[str, in
         yield Line(
             row,
             tuple(
-                replace(cell, text=NOT_MEASURED, note=reasons.setdefault(cell.absent, len(reasons) + 1))
+                cell._replace(text=NOT_MEASURED, note=reasons.setdefault(cell.absent, len(reasons) + 1))
                 if cell.absent
                 else cell
                 for cell in cells
@@ -308,9 +308,9 @@ def _cells(of: Column, rows: Sequence[Row]) -> list[Cell]:
     if not of.numeric:
         return cells
     for place in _best(of, rows, [cell.digits for cell in cells]):
-        cells[place] = replace(cells[place], best=True)
+        cells[place] = cells[place]._replace(best=True)
     return [
-        replace(cell, absent="the record does not hold it")
+        cell._replace(absent="the record does not hold it")
         if cell.text == units.NOT_MEASURED and not cell.absent
         else cell
         for cell in cells
