@@ -144,7 +144,11 @@ def models(
 
 
 def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:
-    """A TOML file by its path, or by its name among `files`. Raises UnknownName with the nearest names."""
+    """A TOML file by its path, or by its name among `files`.
+
+    Raises:
+        UnknownName: neither is there; the message names the nearest ones.
+    """
     path = Path(name) if name.endswith(".toml") else files.get(name)
     if path is None:
         raise UnknownName(kind, name, files)

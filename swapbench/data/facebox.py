@@ -125,7 +125,11 @@ _thread = threading.local()
 
 
 def detector_name() -> str:
-    """Name and version of the detector, on which its boxes depend. Raises MissingPackage without dlib."""
+    """Name and version of the detector, on which its boxes depend.
+
+    Raises:
+        MissingPackage: dlib is not installed.
+    """
     return f"dlib {_dlib().__version__}"
 
 

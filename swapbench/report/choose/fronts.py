@@ -125,7 +125,10 @@ def comparisons(
     With more than 60 rows that could be on the front there are fewer draws, but not under 200 (a share of a
     half is then off by 7 points at most, 19 times of 20). A row that another one beats in every column by
     more than twice both of their intervals is taken to be on the front in no draw, so that only near rows
-    cost draws. Raises UserError for a column that has no better direction.
+    cost draws.
+
+    Raises:
+        UserError: neither more nor less of a column is better.
     """
     for column in columns:
         if not column.better:

@@ -49,7 +49,10 @@ def recommend(
     Cheapest: least of `minimise`, in its own direction of better; without it least energy above idle if every
     candidate has it from one meter and scope, else least median latency. One recommendation for each device
     and data that may be compared; says how surely each limit is kept, which rows are doubtful, and which
-    could not be judged. Raises UserError for a cost that has no better direction.
+    could not be judged.
+
+    Raises:
+        UserError: neither more nor less of the cost is better.
     """
     if minimise is not None and not minimise.better:
         raise UserError(f"{minimise.name} cannot be minimised: neither more nor less of it is better")

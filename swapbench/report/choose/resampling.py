@@ -87,7 +87,8 @@ class Evidence:
     def scores(self, record: Record) -> ScoreFile | None:
         """The kept scores of a record, None where there are none.
 
-        Raises BadDataset where they are damaged.
+        Raises:
+            BadDataset: they are damaged.
         """
         key = (record.run, record.id)
         if key not in self._read:

@@ -54,7 +54,8 @@ class Constraint:
 def column(name: str, rows: Iterable[Row] = ()) -> Column:
     """The column of that name or alias; `apcer.<species>` for the species of `rows`.
 
-    Raises UnknownName with the nearest names.
+    Raises:
+        UnknownName: there is no such column; the message names the nearest ones.
     """
     registered = COLUMNS.get(ALIASES.get(name, name))
     if registered is not None:
@@ -70,7 +71,9 @@ def column(name: str, rows: Iterable[Row] = ()) -> Column:
 def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Column, ...]:
     """The columns of a list of names, or of a text with commas.
 
-    Raises UnknownName, UserError where there is none.
+    Raises:
+        UnknownName: there is no such column.
+        UserError: none is named.
     """
     parts = names.split(",") if isinstance(names, str) else names
     wanted = [part.strip() for part in parts if part.strip()]
@@ -82,7 +85,12 @@ def columns(names: str | Sequence[str], rows: Iterable[Row] = ()) -> tuple[Colum
 
 
 def numeric_column(name: str, rows: Iterable[Row] = ()) -> Column:
-    """A column that can be an axis or a sort key. Raises UnknownName, UserError where it holds text."""
+    """A column that can be an axis or a sort key.
+
+    Raises:
+        UnknownName: there is no such column.
+        UserError: it holds text.
+    """
     chosen = column(name, rows)
     if not chosen.numeric:
         numeric = [column.name for column in COLUMNS.values() if column.numeric]
@@ -93,7 +101,9 @@ def numeric_column(name: str, rows: Iterable[Row] = ()) -> Column:
 def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
     """Read 'acer<=0.05', 'acer <= 5 %', 'p90<=30ms', 'speed_up>=7'.
 
-    Raises UserError for anything else, UnknownName for a column that there is not.
+    Raises:
+        UnknownName: there is no such column.
+        UserError: the text is not a requirement.
     """
     parts = re.fullmatch(r"\s*([\w.-]+)\s*(<=|>=|<|>|=+)\s*(.+?)\s*", text)
     if parts is None or parts[2] not in {"<=", ">="}:

@@ -27,8 +27,9 @@ def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str,
         table: whose rows; a view's rows in its order are `replace(table, rows=view.rows)`.
         columns: names of columns (`latency_p50,acer`), each with its interval; none means everything.
 
-    Returns: Numbers unrounded and None where a number does not exist; `missing` says why, `doubts` what
-    speaks against the row.
+    Returns:
+        Numbers unrounded and None where a number does not exist; `missing` says why, `doubts` what speaks
+        against the row.
 
     Raises:
         UnknownName: there is no such column.

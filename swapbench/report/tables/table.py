@@ -62,9 +62,11 @@ class Table:
 
 
 def table_of(records: Sequence[Record], relative_to: str | None = None) -> Table:
-    """The table of some records; see references.rows_of for the order and the reference.
+    """The table of some records; see references.compared_rows for the order and the reference.
 
-    Raises BadRecord when there is no record, UnknownName when no record is of the network `relative_to`.
+    Raises:
+        BadRecord: there is no record.
+        UnknownName: no record is of the network `relative_to`.
     """
     from swapbench.report.rows.summary import summary  # needs NumPy, which rows that are kept do not
 
