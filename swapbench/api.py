@@ -74,7 +74,7 @@ class Figure:
         return self.files["svg"].decode("utf-8")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """The records of one or several runs, with their tables, figures and fronts.
 
@@ -197,6 +197,9 @@ class Run:
             self.records, lambda record: store.scores_path(folder_of[record.run, record.id], record.id)
         )
 
+    def __repr__(self) -> str:
+        return f"<Run of {len(self.table.rows)} records: {', '.join(map(str, self.folders))}>"
+
     def _repr_html_(self) -> str:
         from swapbench.report.tables.html import as_fragment
         from swapbench.report.tables.view import view_of
@@ -265,6 +268,8 @@ def measure(
         timing=TimingOptions(budget_s=budget_s),
         output=RunFolder(name),
     )
+    if budget_s is not None and not budget_s > 0:
+        raise UserError(f"a budget of {budget_s} s is no time to measure in", remedy="Give seconds above 0")
     if not paths:
         raise UserError("no files were named", remedy='Name ONNX or TFLite files, e.g. measure(["net.onnx"])')
     notes: list[str] = []

@@ -129,6 +129,7 @@ def test_a_notebook_shows_the_table_and_that_data_are_simulated(run: sb.Run) -> 
     assert "<script" not in html
     assert "Simulated data: not PAD performance." in html
     assert str(run).startswith("# swapbench report")
+    assert repr(run) == f"<Run of 24 records: {EXAMPLE}>"
 
 
 def test_what_cannot_be_loaded_is_said_at_once(tmp_path: Path) -> None:
@@ -163,6 +164,8 @@ def test_where_nothing_can_be_measured_the_first_error_is_raised(two_files: Path
         sb.measure("none.onnx", budget_s=1)
     with pytest.raises(UserError, match="no files were named"):
         sb.measure([])
+    with pytest.raises(UserError, match="a budget of 0 s"):
+        sb.measure("net.onnx", budget_s=0)
 
 
 def test_two_files_are_compared(two_files: Path) -> None:
@@ -230,6 +233,10 @@ def test_frames_of_a_presentation_are_one_trial() -> None:
         ({"labels": [1, 1]}, BadDataset, "no attack presentation"),
         ({"labels": [1, 0], "threshold": 0.5, "dev": ([1.0, 0.0], [1, 0])}, UserError, "exclude each other"),
         ({"labels": [1, 0], "species": ["", ""]}, BadDataset, "species"),
+        ({"labels": [1, 0], "species": [None, None]}, BadDataset, "1 of 2 species are missing"),
+        ({"labels": [1, 0], "subjects": ["a", None]}, BadDataset, "1 of 2 subjects are missing"),
+        ({"labels": [1, 0], "subjects": [1.0, float("nan")]}, BadDataset, "1 of 2 subjects are missing"),
+        ({"labels": [1, 0], "dev": ([1.0], [1], ["a"])}, UserError, "dev is not a pair"),
     ],
 )
 def test_arrays_that_mean_nothing_are_refused(
@@ -237,6 +244,19 @@ def test_arrays_that_mean_nothing_are_refused(
 ) -> None:
     with pytest.raises(kind, match=message):
         sb.metrics([0.9, 0.1], **options)
+
+
+@pytest.mark.parametrize(
+    "scores", [["a", "b"], [[1.0], [1.0, 2.0]], np.array([1, 2], "datetime64[s]"), np.array([1j, 2j])]
+)
+def test_scores_that_are_not_numbers_are_refused(scores: Any) -> None:
+    with pytest.raises(UserError, match="the scores are not numbers"):
+        sb.metrics(scores, [1, 0])
+
+
+def test_a_masked_score_is_a_failure_to_acquire() -> None:
+    masked = np.ma.masked_array([0.9, 0.8, 0.1, 0.2], mask=[False, True, False, False])
+    assert sb.metrics(masked, [1, 1, 0, 0]).rates.failures_by_class == {"bona_fide": 1, "attack": 0}
 
 
 # ---- The page about it ----

@@ -29,7 +29,7 @@ def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[Swapbench
                 error_rate = units.percent(card.training.dev_results["eer"])
         rows.append(
             {
-                "name": card.name,
+                "name": f"{card.name}.{card.recipe}" if card.recipe else card.name,
                 "family": card.family,
                 "input": f"{card.preprocessing.width_px}×{card.preprocessing.height_px}",
                 "made": made,

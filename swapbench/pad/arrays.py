@@ -130,7 +130,8 @@ def metrics(
     BPCER at APCER).
 
     Args:
-        scores: [n] numbers that rise with bona fide; NaN is a failure to acquire.
+        scores: [n] numbers that rise with bona fide; NaN or masked is a failure to acquire. Arrays belong
+            together by position, also those of pandas.
         labels: [n], True or 1 for bona fide, False or 0 for an attack; or the words "bona_fide" and "attack".
         species: [n], the attack instrument species of every attack (ignored for bona fide): APCER is that of
             the worst. None counts all attacks as one species.
@@ -142,13 +143,16 @@ def metrics(
         threshold: One that was frozen elsewhere; not together with `dev`.
 
     Raises:
-        BadDataset: A class is missing, lengths differ, or an attack has no species.
-        UserError: A label is neither bona fide nor an attack, or both `dev` and `threshold` are given.
+        BadDataset: A class is missing, lengths differ, or a species, subject or presentation is missing.
+        UserError: Scores are not numbers, a label is neither bona fide nor an attack, or both `dev` and
+            `threshold` are given.
     """
     from swapbench.pad import metrics as rates_of
 
     if dev is not None and threshold is not None:
         raise UserError("dev and threshold exclude each other", remedy="Give one of them")
+    if dev is not None and len(dev) != 2:
+        raise UserError("dev is not a pair", remedy="Give it as (scores, labels)")
     remarks = []
     if subjects is None:
         remarks.append("no subjects: every presentation counts as a person, so intervals are too narrow")
@@ -167,9 +171,14 @@ def _scored(split: str, scores: ArrayLike, labels: ArrayLike, known: tuple[Array
     from swapbench.errors import BadDataset
     from swapbench.pad.scores import Scored, mean_by_presentation
 
-    numbers = np.asarray(scores, dtype=np.float64)
+    numbers = _numbers(scores)
     is_bona_fide = _bona_fide(np.asarray(labels))
-    columns = [None if column is None else np.asarray(column).astype(str) for column in known]
+    names = ("species", "subjects", "presentations")
+    attacks_only = (~is_bona_fide, None, None)
+    columns = [
+        None if column is None else _texts(name, column, where)
+        for name, column, where in zip(names, known, attacks_only, strict=True)
+    ]
     shapes = {array.shape for array in (numbers, is_bona_fide, *columns) if array is not None}
     if len(shapes) > 1 or numbers.ndim != 1:
         raise BadDataset(
@@ -188,6 +197,40 @@ def _scored(split: str, scores: ArrayLike, labels: ArrayLike, known: tuple[Array
         numbers,
     )
     return mean_by_presentation(frames)[0]
+
+
+def _numbers(scores: ArrayLike) -> NDArray[np.float64]:
+    """Scores as float64; a masked one is a failure to acquire, NaN."""
+    import numpy as np
+
+    try:
+        array: Any = np.ma.asarray(scores)
+        numbers: NDArray[np.float64] | None = (
+            array.astype(np.float64).filled(np.nan) if array.dtype.kind in "biufO" else None
+        )
+    except (TypeError, ValueError):  # texts among objects, rows of unequal lengths
+        numbers = None
+    if numbers is None:
+        raise UserError("the scores are not numbers", remedy="Give one real number for each row")
+    return numbers
+
+
+def _texts(name: str, column: ArrayLike, where: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """A column of names as text; none may be missing, or none of those `where`."""
+    import numpy as np
+
+    from swapbench.errors import BadDataset
+
+    array = np.asarray(column, dtype=np.object_)
+    missing = np.array([value is None or value != value for value in array.ravel()]).reshape(array.shape)  # noqa: PLR0124 - NaN differs from itself
+    if where is not None and where.shape == missing.shape:
+        missing = missing & where
+    if missing.any():
+        raise BadDataset(
+            f"{int(missing.sum())} of {missing.size} {name} are missing",
+            remedy=f"Name all of them, or leave {name} out",
+        )
+    return array.astype(str)
 
 
 def _bona_fide(labels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -167,10 +167,7 @@ def comparable(row: Measured, other: Measured, column: Depends) -> bool:
 
 
 def why_not(row: Measured, other: Measured, column: Depends) -> str:
-    """The conditions that differ, as one phrase: 'threads: 1 and 2.
-
-    Meter: rapl and nvml'; "" where none does.
-    """
+    """The conditions that differ, as one phrase: 'threads: 1 and 2; meter: rapl and nvml'; "" for none."""
     return "; ".join(
         f"{_WORDS.get(name, name)}: {value_of(row, name) or 'none'} and {value_of(other, name) or 'none'}"
         for name in differing(row, other, column.conditions)
@@ -245,10 +242,7 @@ _Kind = tuple[str, tuple[Any, ...]]
 def _kinds_of(
     rows: Sequence[Measured], columns: Iterable[Depends]
 ) -> dict[tuple[Any, ...], dict[_Kind, list[int]]]:
-    """By all conditions of some columns that do not hang on the runtime.
-
-    By (runtime, the others): places of rows.
-    """
+    """Places of rows: by the conditions that do not hang on the runtime, then by (runtime, the others)."""
     asked = asked_by(columns)
     always = _values_of([name for name in CONDITIONS if name in asked and name not in OF_ONE_RUNTIME])
     of_runtime = _values_of(["runtime", *OF_ONE_RUNTIME] if asked & set(OF_ONE_RUNTIME) else [])

@@ -69,7 +69,7 @@ ROWS_AT_MOST = 500
 """So many rows a terminal shows; nobody reads more there, and drawing them takes seconds."""
 _HEADING_WIDTH, _NARROW_HEADING = 11, 8
 _WIDE = 110
-_NAME_WIDTH = 32
+_NAME_WIDTH = 12
 _IDENTITY = ("label",)
 _HONESTY = ("data_simulated", "valid", "doubts", "missing")
 
