@@ -113,7 +113,7 @@ class Run:
         Returns:
             Columns carry their units (`latency_p50_ns`, `file_bytes`, `energy_above_idle_uj`; rates are
             fractions) and their intervals (`..._low`, `..._high`). A number that was not measured is missing
-            (NA), and `missing` says why; `doubts` lists the reasons to distrust a record.
+            (`isna`), and `missing` says why; `doubts` lists the reasons to distrust a record.
         """
         from swapbench.report.tables.frame import to_frame
 

@@ -123,7 +123,7 @@ def test_the_better_direction_of_each_column_decides_who_is_on_the_front() -> No
 
 
 def test_a_column_of_text_is_no_axis_and_an_unknown_one_is_named() -> None:
-    with pytest.raises(UserError, match="runtime is text"):
+    with pytest.raises(UserError, match="column runtime holds text"):
         drawn([record()], x="runtime")
     with pytest.raises(UnknownName, match="acre"):
         drawn([record()], y="acre")

@@ -45,7 +45,7 @@ def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str,
 
 
 def to_frame(table: Table, columns: str | Sequence[str] = ()) -> DataFrame:
-    """`flat_rows` as a DataFrame, one line a record; a number that does not exist is NA.
+    """`flat_rows` as a DataFrame, one line a record; a number that does not exist is missing (isna).
 
     Raises:
         EnvironmentFailed: pandas is not installed.
@@ -55,4 +55,4 @@ def to_frame(table: Table, columns: str | Sequence[str] = ()) -> DataFrame:
         from pandas import DataFrame
     except ImportError:
         raise EnvironmentFailed("a data frame needs pandas", remedy="pip install pandas") from None
-    return DataFrame(flat_rows(table, columns)).convert_dtypes()
+    return DataFrame(flat_rows(table, columns))
