@@ -22,7 +22,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swapbench import store
 from swapbench.catalog import Folders
 from swapbench.errors import SwapbenchError, UserError
 from swapbench.pad.arrays import Errors, metrics
@@ -59,13 +58,10 @@ class Figure:
 
     def save(self, folder: AnyPath) -> tuple[Path, ...]:
         """Write `<kind>.png`, `.svg`, `.pdf` and `.csv` into a folder, which is created if need be."""
-        from swapbench.files import write_atomically
+        from swapbench.report.figures import Drawing
+        from swapbench.report.writer import write_drawing
 
-        paths = []
-        for suffix, content in self.files.items():
-            paths.append(Path(folder) / f"{self.kind}.{suffix}")
-            write_atomically(paths[-1], content)
-        return tuple(paths)
+        return write_drawing(Drawing(self.files), self.kind, Path(folder))
 
     def _repr_png_(self) -> bytes:
         return self.files["png"]
@@ -93,7 +89,13 @@ class Run:
     @cached_property
     def records(self) -> tuple[Record, ...]:
         """Every record as it lies on disk, with all raw samples."""
-        return tuple(record for folder in self.folders for record in store.load_run(folder))
+        return self._kept[0]
+
+    @cached_property
+    def _kept(self) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
+        from swapbench.commands.report import records_of
+
+        return records_of(self.folders)
 
     @cached_property
     def table(self) -> Table:
@@ -188,14 +190,9 @@ class Run:
 
     @cached_property
     def _evidence(self) -> Evidence:
-        from swapbench.report.choose.resampling import Evidence
+        from swapbench.report.writer import evidence_of
 
-        folder_of = {
-            (record.run, record.id): folder for folder in self.folders for record in store.load_run(folder)
-        }
-        return Evidence.of(
-            self.records, lambda record: store.scores_path(folder_of[record.run, record.id], record.id)
-        )
+        return evidence_of(*self._kept)
 
     def __repr__(self) -> str:
         return f"<Run of {len(self.table.rows)} records: {', '.join(map(str, self.folders))}>"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from swapbench import bench, stats
 from swapbench.errors import SwapbenchError, WorkerFailed
 from swapbench.gate import comparison, verdict
 from swapbench.records import Absent, Speed
+from swapbench.report.rows import comparable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from swapbench.gate.verdict import Verdict
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress
-    from swapbench.records import Accuracy, PeakMemory, Plan, Record
+    from swapbench.records import Accuracy, Machine, PeakMemory, Plan, Record, RuntimeUsed
 
 STATISTICS: Mapping[str, Statistic] = {
     "latency_p05": "p05",
@@ -305,10 +306,17 @@ def _carried_over(earlier: tuple[Record, Record] | None, result: Judged) -> list
     ]
 
 
+class _Here(NamedTuple):
+    """What ran in this session, and where."""
+
+    machine: Machine
+    runtime: RuntimeUsed
+
+
 def _from_elsewhere(record: Record, result: Judged) -> Absent | None:
     """Why the energy of an earlier record does not hold for this device; None where it was measured on it."""
-    here = {"machine": result.times.machine, "runtime": result.times.used[bench.BASELINE]}
-    differences = comparison.differences_of_place(record, record.replace(**here))
+    here = _Here(result.times.machine, result.times.used[bench.BASELINE])
+    differences = comparable.differences(record, here)
     if not differences:
         return None
     return Absent(

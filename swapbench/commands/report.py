@@ -123,7 +123,7 @@ def write_report(
 
     drawn, chosen = table(folders, selection, say)
     folder = _folder_for(chosen, selection.out)
-    records, folder_of = _records(chosen)
+    records, folder_of = records_of(chosen)
     files = writer.write_report(
         records,
         folder,
@@ -148,11 +148,11 @@ def write_figure(
         return writer.write_figure(kind, None, (), {}, selection.out or Path(), drawn_as)
     drawn, chosen = table(folders, selection, say)
     drawn = replace(drawn, rows=view_of(drawn, query).rows)
-    records, folder_of = _records(chosen)
+    records, folder_of = records_of(chosen)
     return writer.write_figure(kind, drawn, records, folder_of, _folder_for(chosen, selection.out), drawn_as)
 
 
-def _records(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
+def records_of(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
     """All records of some runs, and the folder of the run that each lies in."""
     runs = {folder: store.load_run(folder) for folder in chosen}
     folder_of = {(record.run, record.id): folder for folder, records in runs.items() for record in records}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swapbench.commands import models_under_test
@@ -10,6 +10,7 @@ from swapbench.commands.data import evaluation, folds
 from swapbench.commands.options import DeviceOptions, ScoreReading
 from swapbench.commands.place import open_place
 from swapbench.errors import BadDataset, UserError
+from swapbench.pad.arrays import Errors
 from swapbench.records import Plan
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from swapbench.catalog import Folders
     from swapbench.commands.options import ScoringOptions
-    from swapbench.pad.error_lines import Line
-    from swapbench.pad.metrics import ErrorRates, FoldScores, TargetRates
+    from swapbench.pad.metrics import FoldScores
     from swapbench.pad.score_files import ScoreFile
     from swapbench.pad.score_parity import ScoreParity
     from swapbench.ports import Progress, Say
@@ -64,24 +64,6 @@ def read_scores(path: Path, reading: ScoreReading) -> ScoreFile:
     )
 
 
-@dataclass(frozen=True)
-class Evaluated:
-    """What a score file says: error rates, and in sentences what weakens them."""
-
-    rates: ErrorRates | TargetRates
-    remarks: tuple[str, ...]
-
-    def lines(self) -> list[Line]:
-        """The rates as named lines for a person."""
-        from swapbench.pad.error_lines import lines_of_rates
-
-        return lines_of_rates(self.rates)
-
-    def as_json(self) -> dict[str, object]:
-        """The same for a program."""
-        return {"lines": [line.as_json() for line in self.lines()], "remarks": list(self.remarks)}
-
-
 def metrics(
     path: Path,
     dev: Path | None,
@@ -90,7 +72,7 @@ def metrics(
     *,
     confidence: float,
     seed: int,
-) -> Evaluated:
+) -> Errors:
     """Evaluate any score file.
 
     `dev` is a score file whose development scores freeze the threshold; else it is `threshold`, or frozen on
@@ -120,10 +102,10 @@ def metrics(
             )
         test = score_folds[0].test
         without_dev = rates_of.describe_without_dev(test, threshold, confidence=confidence, seed=seed)
-        return Evaluated(without_dev, tuple(remarks))
+        return Errors(without_dev, tuple(remarks))
     whole = [_whole(fold) for fold in score_folds]
     rates = rates_of.evaluate_folds(whole, confidence=confidence, seed=seed)
-    return Evaluated(rates, tuple(remarks))
+    return Errors(rates, tuple(remarks))
 
 
 def parity(

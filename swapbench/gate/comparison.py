@@ -158,14 +158,9 @@ def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
     that takes nothing any more is another flavour.
     """
     return (
-        *differences_of_place(baseline, candidate),
+        *comparable.differences(baseline, candidate),
         *fields_differing("plan", baseline.plan, candidate.plan, _COMPARABLE_PLAN),
     )
-
-
-def differences_of_place(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """The same without the plan: device, runtime, flavour of its libraries, cores, delegate, threads."""
-    return comparable.differences(baseline, candidate)
 
 
 # ---------------------------------------------------------------------------------------------- checks

@@ -1,6 +1,6 @@
-"""Error rates of arrays: `metrics` of the public Python face, without a score file.
+"""Error rates with what weakens them, and `metrics` of the public Python face, which takes arrays.
 
-What `swapbench metrics` computes of a file, by the same functions.
+`swapbench metrics` answers for a score file with the same value, by the same functions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
+    from swapbench.pad.error_lines import Line
     from swapbench.pad.metrics import ErrorRates, TargetRates
     from swapbench.pad.scores import Scored
     from swapbench.records import Interval, Proportion
@@ -73,11 +74,19 @@ class Errors:
         """Area under the ROC curve."""
         return self.rates.auc
 
+    def lines(self) -> list[Line]:
+        """The rates as named lines for a person."""
+        from swapbench.pad.error_lines import lines_of_rates
+
+        return lines_of_rates(self.rates)
+
+    def as_json(self) -> dict[str, object]:
+        """The same for a program."""
+        return {"lines": [line.as_json() for line in self.lines()], "remarks": list(self.remarks)}
+
     def frame(self) -> pd.DataFrame:
         """Every rate as a row: name, value, unit, low, high, note."""
         import pandas as pd
-
-        from swapbench.pad.error_lines import lines_of_rates
 
         return pd.DataFrame(
             [
@@ -89,7 +98,7 @@ class Errors:
                     "high": None if line.bounds is None else line.bounds.high,
                     "note": line.note,
                 }
-                for line in lines_of_rates(self.rates)
+                for line in self.lines()
             ]
         )
 
@@ -104,11 +113,9 @@ class Errors:
         return html
 
     def __str__(self) -> str:
-        from swapbench.pad.error_lines import lines_of_rates
-
         lines = [
             f"{line.name}: {line.value}" + (f" [{line.interval}]" if line.interval else "")
-            for line in lines_of_rates(self.rates)
+            for line in self.lines()
         ]
         return "\n".join([*lines, *(f"note: {remark}" for remark in self.remarks)])
 
@@ -218,11 +225,12 @@ def _numbers(scores: ArrayLike) -> NDArray[np.float64]:
 def _texts(name: str, column: ArrayLike, where: NDArray[np.bool_] | None) -> NDArray[Any]:
     """A column of names as text; none may be missing, or none of those `where`."""
     import numpy as np
+    import pandas as pd
 
     from swapbench.errors import BadDataset
 
     array = np.asarray(column, dtype=np.object_)
-    missing = np.array([value is None or value != value for value in array.ravel()]).reshape(array.shape)  # noqa: PLR0124 - NaN differs from itself
+    missing = pd.isna(array)
     if where is not None and where.shape == missing.shape:
         missing = missing & where
     if missing.any():

@@ -100,7 +100,7 @@ def write_report(
     table = table or table_of(records, relative_to)
     view = view_of(table)
     folder_of = {(record.run, record.id): folder for record in records} | dict(run_folders or {})
-    evidence = _evidence(records, folder_of)
+    evidence = evidence_of(records, folder_of)
     drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
     parities = _parities(records, folder_of)
     texts = {
@@ -118,7 +118,7 @@ def write_report(
         (folder / "parity.json").unlink(missing_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text)
-    written = [path for kind, drawing in drawings.items() for path in _write_figure(drawing, kind, folder)]
+    written = [path for kind, drawing in drawings.items() for path in write_drawing(drawing, kind, folder)]
     why_not = [f"{kind}: {drawing.reason}" for kind, drawing in drawings.items() if not drawing.files]
     page, no_page = folder / "index.html", ""
     try:
@@ -166,17 +166,19 @@ def write_figure(
     Raises:
         UserError: there is nothing to draw.
     """
-    drawing = figures.draw(kind, table, _evidence(records, run_folders), options)
+    drawing = figures.draw(kind, table, evidence_of(records, run_folders), options)
     if not drawing.files:
         raise UserError(f"cannot draw the figure {kind}: {drawing.reason}")
-    return _write_figure(drawing, kind, folder)
+    return write_drawing(drawing, kind, folder)
 
 
-def _evidence(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
+def evidence_of(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
+    """What figures and fronts are drawn from; folder_of: (run, record id) -> its run's folder."""
     return Evidence.of(records, lambda record: store.scores_path(folder_of[record.run, record.id], record.id))
 
 
-def _write_figure(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
+def write_drawing(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
+    """Write the files of a drawing as `<kind>.<suffix>`, and remove earlier ones that it does not have."""
     for suffix in figures.SUFFIXES:
         if suffix in drawing.files:
             write_atomically(folder / f"{kind}.{suffix}", drawing.files[suffix])

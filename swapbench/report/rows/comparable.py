@@ -265,8 +265,20 @@ def _values_of(names: Sequence[str]) -> Callable[[Conditions], tuple[Any, ...]]:
 # ---- What a gate asks of two records ----
 
 
-def differences(baseline: Record, candidate: Record) -> tuple[str, ...]:
-    """Where two records were not measured in the same place, field by field: machine, runtime, settings.
+class Ran(Protocol):
+    """A record, or whatever else says what ran where."""
+
+    @property
+    def machine(self) -> Machine:
+        """Where."""
+
+    @property
+    def runtime(self) -> RuntimeUsed:
+        """What."""
+
+
+def differences(baseline: Ran, candidate: Ran) -> tuple[str, ...]:
+    """Where two were not measured in the same place, field by field: machine, runtime, settings.
 
     Stricter than `comparable`, which takes two runtimes on one machine, and without the version, which a gate
     judges.
