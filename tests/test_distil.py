@@ -642,7 +642,8 @@ def test_teachers_of_the_command_line_take_the_place_of_the_recipes() -> None:
     two = training.taught_by(recipe, ["other", "tiny"])
     assert two.distillation is not None
     assert two.distillation.teachers == {"other": 1.0, "tiny": 1.0}
-    assert training.taught_by(recipe, ["other"]).distillation.teachers == {"other": 1.0}  # type: ignore[union-attr]
+    retaught = training.taught_by(recipe, ["other"]).distillation
+    assert retaught.teachers == {"other": 1.0}  # type: ignore[union-attr]
 
 
 @pytest.mark.slow

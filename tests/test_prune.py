@@ -571,8 +571,9 @@ def test_the_fitness_of_a_structure_is_the_same_each_time_and_in_threads(
     unread["dev"] = tuple(
         one if one.bona_fide else dataclasses.replace(one, path=tmp_path / "no.png") for one in unread["dev"]
     )
+    without = dataclasses.replace(stripes, splits=unread)
     with pytest.raises(BadDataset, match="dev of stripes has usable images of one class only"):
-        Fitness.of(net, made, made.pruning, dataclasses.replace(stripes, splits=unread), execution)  # type: ignore[arg-type]
+        Fitness.of(net, made, made.pruning, without, execution)  # type: ignore[arg-type]
     with torch.no_grad():
         net.kernels["conv1"].bias.fill_(float("nan"))
     assert fitness(several[0]).fitness == float("inf")

@@ -16,6 +16,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 from operator import attrgetter
 from pathlib import Path
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from pydantic import NonNegativeInt, create_model
@@ -33,7 +34,7 @@ _MANY = 1000
 _PROCESSES_AT_MOST = 8
 _FIELDS: dict[str, Any] = get_type_hints(Row)
 _PACKAGE = Path(__file__).parents[2]
-_COLUMNS: dict[str, Any] = {name: (list[kind], ...) for name, kind in _FIELDS.items()}  # type: ignore[valid-type]
+_COLUMNS: dict[str, Any] = {name: (GenericAlias(list, kind), ...) for name, kind in _FIELDS.items()}
 _Distinct: Any = create_model("_Distinct", **_COLUMNS)
 """The distinct values of each field of some rows."""
 _Places = dict[str, list[NonNegativeInt]]

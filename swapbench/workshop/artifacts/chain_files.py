@@ -31,7 +31,7 @@ from swapbench.workshop.export.outputs import nchw
 from swapbench.workshop.export.rewrite import shipped
 from swapbench.workshop.nets import build
 from swapbench.workshop.nets.minifasnet import Convolution
-from swapbench.workshop.prune.layer_chains import Chain  # noqa: TC001 - pydantic needs the real type at run time
+from swapbench.workshop.prune.layer_chains import Chain  # noqa: TC001 - pydantic needs it
 
 if TYPE_CHECKING:
     import subprocess

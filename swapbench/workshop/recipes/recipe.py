@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from swapbench.cards import first_problem
 from swapbench.errors import BadCard
 from swapbench.records import Frozen, OutputMeaning, Preprocessing
-from swapbench.workshop.recipes.pruning_recipe import Pruning  # noqa: TC001 - pydantic needs the real type at run time
+from swapbench.workshop.recipes.pruning_recipe import Pruning  # noqa: TC001 - pydantic needs it
 
 if TYPE_CHECKING:
     from pathlib import Path
