@@ -257,7 +257,7 @@ def measure(
 
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     request = RunRequest(
-        files=tuple(Path(path) for path in paths),
+        files=tuple(str(path) for path in paths),
         device=DeviceOptions(device),
         data=DataOptions(None if data is None else Path(data)),
         card=card,

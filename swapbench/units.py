@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from swapbench.errors import UserError, suggestion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 NOT_MEASURED = "–"
 
@@ -96,6 +96,13 @@ def millions(value: float, digits: int = 3) -> str:
 def millijoules(uj: float, digits: int = 3) -> str:
     """Microjoules as a bare number of millijoules, for a column whose heading names the unit."""
     return significant(uj / 1e3, digits)
+
+
+def some(names: Sequence[str], at_most: int = 4) -> str:
+    """At most so many names of a list, and how many more there are."""
+    if len(names) <= at_most:
+        return ", ".join(names)
+    return f"{', '.join(names[:at_most])} and {len(names) - at_most} more"
 
 
 def amount(value: object, kind: Kind, where: str) -> float:

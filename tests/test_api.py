@@ -152,7 +152,7 @@ def test_files_are_measured_into_a_run(two_files: Path) -> None:
         name="mine",
         progress=lambda stage, done, total: stages.append(stage),
     )
-    assert sorted(run.frame()["label"]) == ["net.fp32.onnx", "net.fp32.tflite"]
+    assert sorted(run.frame()["label"]) == ["net.onnx", "net.tflite"]
     assert [name for name, _ in run.failures] == ["none.onnx"]
     assert run.folders == (two_files / "reports" / "mine",) or run.folders == (Path("reports/mine"),)
     assert "timing" in stages
@@ -171,7 +171,7 @@ def test_where_nothing_can_be_measured_the_first_error_is_raised(two_files: Path
 def test_two_files_are_compared(two_files: Path) -> None:
     result = sb.compare("net.onnx", "net.onnx", budget_s=1)
     assert result.verdict in {"PASS", "INCONCLUSIVE"}
-    assert {check.model for check in result.checks} == {"net.fp32.onnx"}
+    assert {check.model for check in result.checks} == {"net.onnx"}
 
 
 # ---- Error rates ----
@@ -273,7 +273,7 @@ def test_every_block_of_the_notebook_page_runs(two_files: Path) -> None:
     for block in blocks:
         exec(compile(block, "docs/notebook.md", "exec"), names)
     assert names["front"]["on_front"].any()
-    assert set(names["measured"].frame()["label"]) == {"net.fp32.onnx", "net.fp32.tflite"}
+    assert set(names["measured"].frame()["label"]) == {"net.onnx", "net.tflite"}
     assert names["result"].verdict in {"PASS", "INCONCLUSIVE"}
     assert Path("paper/pareto.pdf").is_file()
     assert names["errors"].apcer is not None

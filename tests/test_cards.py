@@ -81,7 +81,7 @@ def test_a_wrong_field_is_named_with_the_file(tmp_path: Path) -> None:
     with pytest.raises(BadCard, match=r"bad.toml: preprocessing.width_px: .*valid integer"):
         read_card(path)
     path.write_text('name = "x"\ncolour = "red"\n')
-    with pytest.raises(BadCard, match=r"summary: Field required \(and \d+ more\)"):
+    with pytest.raises(BadCard, match=r"preprocessing: Field required \(and \d+ more\)"):
         read_card(path)
 
 

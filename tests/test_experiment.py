@@ -234,7 +234,7 @@ def test_one_file_that_fails_does_not_stop_the_others(tmp_path: Path, evaluation
         [under_test(tmp_path, "bad"), under_test(tmp_path, "good")], device, evaluation, tmp_path / "run"
     )
     assert [record.variant.net for record in outcome.records] == ["good"]
-    assert [name for name, _ in outcome.failures] == ["bad.fp32.onnx"]
+    assert [name for name, _ in outcome.failures] == ["bad.onnx"]
     assert isinstance(outcome.failures[0][1], WorkerFailed)
     assert experiment.read_about(tmp_path / "run")["finished"] is False
     assert device.open_workers == 0
@@ -376,7 +376,7 @@ def test_a_phone_that_is_gone_ends_the_run_and_one_that_stays_goes_on_with_the_o
     both = [under_test(tmp_path, "a", None), under_test(tmp_path, "b", None)]
     outcome = run(both, device, None, tmp_path / "run")
     assert [record.artifact for record in outcome.records] == ["a.onnx"]
-    assert [name for name, _ in outcome.failures] == ["b.fp32.onnx"]
+    assert [name for name, _ in outcome.failures] == ["b.onnx"]
     device.gone = True
     with pytest.raises(DeviceFailed, match="phone X is not attached"):
         run(both, device, None, tmp_path / "again")
@@ -454,7 +454,7 @@ def test_an_invalid_value_is_refused_before_it_reaches_the_disk(
     outcome = run([bad, good], device, None, tmp_path / "run", sustained_s=1.0)
     assert [record.variant.net for record in outcome.records] == ["good"]
     ((name, failure),) = outcome.failures
-    assert name == "bad.fp32.onnx"
+    assert name == "bad.onnx"
     assert isinstance(failure, NotValid)
     assert str(failure).startswith("the record of bad.onnx is not valid at sustained")
     assert [path.stem for path in (tmp_path / "run" / "records").iterdir()] == [good.record_id]

@@ -55,6 +55,12 @@ class Draft:
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...] = ()
+    named: str = ""
+
+    @property
+    def title(self) -> str:
+        """What messages and tables call the file."""
+        return self.named or self.artifact
 
     def record(self) -> Record:
         """The record of what has been measured.

@@ -190,7 +190,7 @@ class _Passes:
                 else:
                     self.files[name] = file_under_test(model, device, crops)
             except SwapbenchError as error:
-                self._fail(model.variant.file_name, error)
+                self._fail(model.title, error)
 
     def _time(self) -> Machine:
         """Speed of all together, tools after workers; the machine as it was then."""
@@ -213,7 +213,7 @@ class _Passes:
         for model in self.todo:
             result = timed.get(model.record_id)
             if isinstance(result, SwapbenchError):
-                self._fail(model.variant.file_name, result)
+                self._fail(model.title, result)
             elif result is not None:
                 draft = model.draft(result.speed, result.used, machine, plan, self.folder.name)
                 self.drafts[model.record_id] = draft
@@ -250,7 +250,7 @@ class _Passes:
         first_files: dict[str, tuple[ModelCard, str]] = {}
         drafts = self._worker_drafts.items()
         for name, draft in sorted(drafts, key=lambda item: item[1].variant.precision != "fp32"):
-            if draft.card is not None:
+            if draft.card is not None and draft.card.preprocessing in crops:
                 first_files.setdefault(_key(draft.card), (draft.card, name))
         checks = {}
         stage = "checking preprocessing"
@@ -286,7 +286,7 @@ class _Passes:
                     draft.machine = self.setup.device.describe()
             except SwapbenchError as error:
                 del self.drafts[name]
-                self._fail(draft.variant.file_name, error)
+                self._fail(draft.title, error)
                 continue
             draft.weight = models[name].weight(memory)
         self.progress(stage, len(drafts), len(drafts))
@@ -331,8 +331,8 @@ class _Passes:
     ) -> None:
         """Score the files, find the doubts and save; tools, which score nothing, come first."""
         self.progress("scoring", 0, len(self.drafts))
-        paths = {model.record_id: model.path for model in self.todo}
-        scoring = ScoringPass(self.setup, crops, self.folder, paths)
+        models = {model.record_id: model for model in self.todo}
+        scoring = ScoringPass(self.setup, crops, self.folder, models)
         times_only = ((name, None) for name in self.drafts if name in self.tools)
         results: Iterator[tuple[str, ScoringResult | SwapbenchError | None]] = chain(
             times_only, scoring.results(self._worker_drafts, self.files)
@@ -340,7 +340,7 @@ class _Passes:
         for number, (name, result) in enumerate(results, 1):
             draft = self.drafts[name]
             if isinstance(result, SwapbenchError):
-                self._fail(draft.variant.file_name, result)
+                self._fail(draft.title, result)
             else:
                 if result is not None:
                     draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
@@ -360,7 +360,7 @@ class _Passes:
             else:
                 draft.save(self.folder)
         except NotValid as error:
-            self._fail(draft.variant.file_name, error)
+            self._fail(draft.title, error)
 
 
 def _report(progress: Progress, stage: str, total: float, done: float) -> None:

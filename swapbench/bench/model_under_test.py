@@ -35,6 +35,9 @@ TIMES_ONLY: Final = Absent(
     absent="the tool reports times only", remedy="Measure the same file under litert for the rest"
 )
 
+_READABLE = 120
+"""Letters of a file's name in the name of its record: a file system takes 255 bytes."""
+
 
 @dataclass(frozen=True)
 class ModelUnderTest:
@@ -48,6 +51,8 @@ class ModelUnderTest:
         runtime: what runs the file.
         card: None for a file from elsewhere; it gets no accuracy.
         parity: of the file with its PyTorch network.
+        named: the file as a person named it; "" for one that swapbench named.
+        unscored: why it gets no accuracy, known before anything is measured; None where it is scored.
         tool: what times the file by itself, in place of the runtime's worker.
         cores: the kind of a phone's cores that the file runs on, "" where the system chooses.
     """
@@ -59,13 +64,20 @@ class ModelUnderTest:
     runtime: Runtime
     card: ModelCard | None
     parity: Parity | Absent
+    named: str = ""
+    unscored: Absent | None = None
     tool: Tool | None = None
     cores: str = ""
 
     @property
+    def title(self) -> str:
+        """What messages and tables call the file."""
+        return self.named or self.path.name
+
+    @property
     def record_id(self) -> str:
         """A file name that sorts by model and tells equal names with different content apart."""
-        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.variant.file_name).lstrip(".")
+        readable = re.sub(r"[^A-Za-z0-9._-]+", "_", self.title).lstrip(".")[-_READABLE:]
         cores = f"-{self.cores}" if self.cores else ""
         return f"{readable}-{(self.tool or self.runtime).name}{cores}-{self.sha256[:8]}"
 
@@ -95,6 +107,7 @@ class ModelUnderTest:
             run=run_name,
             variant=self.variant,
             artifact=self.path.name,
+            named=self.named,
             artifact_sha256=self.sha256,
             card=self.card,
             runtime=used,
@@ -114,7 +127,7 @@ def prepared_crops(
     """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
     if evaluation is None:
         return {}
-    cards = [model.card for model in models if model.card is not None]
+    cards = [model.card for model in models if model.card is not None and model.unscored is None]
     return evaluation.prepared([card.preprocessing for card in cards], progress)
 
 

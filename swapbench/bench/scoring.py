@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from swapbench.bench.desktop_agreement import Desktop
     from swapbench.bench.draft import Draft
+    from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
     from swapbench.bench.workers import FileUnderTest
     from swapbench.data.preprocess import Prepared
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
     from swapbench.records import Accuracy, ModelCard, Parity, Preprocessing
 
 NO_DATA: Final = Absent(
-    absent="there was no data to score", remedy="Give a dataset with --data, or leave out --no-accuracy"
+    absent="there were no labelled images to score",
+    remedy="Give a dataset, or a folder of live/ and spoof/ images, with --data",
 )
 NO_CARD: Final = Absent(
     absent="the file has no model card, so its input and output are not known",
@@ -62,13 +64,13 @@ class ScoringPass:
         setup: the run's.
         crops: the data, prepared as each card asks for.
         folder: the run's; the scores of every frame are kept there.
-        paths: the files on this computer, by record id.
+        models: what is scored, by record id.
     """
 
     setup: Setup
     crops: Mapping[Preprocessing, Prepared]
     folder: Path
-    paths: Mapping[str, Path]
+    models: Mapping[str, ModelUnderTest]
 
     def results(
         self, drafts: Mapping[str, Draft], files: Mapping[str, FileUnderTest]
@@ -77,7 +79,10 @@ class ScoringPass:
         evaluation = self.setup.evaluation
         to_score: list[FileUnderTest] = []
         for name, draft in drafts.items():
-            if draft.card is None:
+            unscored = self.models[name].unscored
+            if unscored is not None:
+                yield name, ScoringResult(unscored)
+            elif draft.card is None:
                 yield name, ScoringResult(NO_CARD)
             elif evaluation is None:
                 yield name, ScoringResult(NO_DATA)
@@ -139,7 +144,7 @@ class ScoringPass:
             path = evaluation.cache / "scores" / f"{key}.json"
             outputs = _cached_outputs(path)
             if outputs is None:
-                file = self.paths[draft.id]
+                file = self.models[draft.id].path
                 outputs = desktop.outputs(file, runtime, samples, normalise, self.setup.plan)
                 _cache_outputs(path, outputs)
             reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)

@@ -36,7 +36,8 @@ Card = Annotated[
         "--card",
         metavar="CARD",
         rich_help_panel=ACCURACY,
-        help="Model card (name or file) for files that carry none.",
+        help="Model card (name or file) of all files. By default each file's own: FILE=CARD, or net.toml "
+        "beside net.onnx.",
     ),
 ]
 Runtimes = Annotated[

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,8 +13,12 @@ from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME
 from swapbench.commands.options import RunFolder, TimingOptions, sustained_s
 
 Files = Annotated[
-    list[Path] | None,
-    typer.Argument(metavar="FILES", help=".onnx and .tflite files. By default every bundled model."),
+    list[str] | None,
+    typer.Argument(
+        metavar="FILES",
+        help=".onnx and .tflite files, a file with its card (net.onnx=net.toml), folders of files. By "
+        "default every bundled model.",
+    ),
 ]
 Accuracy = Annotated[
     bool,

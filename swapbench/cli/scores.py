@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def score(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx or .tflite.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Model file, also with its card: net.onnx=net.toml.")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
     *,
     data: Data,

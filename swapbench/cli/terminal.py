@@ -162,7 +162,7 @@ def say_doubts(records: Sequence[Record]) -> None:
         whose = "all files" if files == len(records) else f"{files} of {len(records)} files"
         example = doubt.message
         if len({doubt.message for _, doubt in cases}) > 1:
-            example = f"for example, {record.variant.file_name}: {example}"
+            example = f"for example, {record.title}: {example}"
         say(f"doubt: {code} ({whose}): {example}. {doubt.remedy}")
 
 

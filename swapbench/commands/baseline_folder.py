@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import ValidationError
 
 from swapbench import store
+from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadRecord, UserError
 from swapbench.files import disk_failure, file_sha256, write_atomically
 from swapbench.records import Format, Frozen, Machine, Plan, Precision
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 BASELINE_VERSION: Final = 1
 INDEX = "baseline.json"
-MODEL_SUFFIXES = (".onnx", ".tflite")
 SAVE_AGAIN = "Make it again with: swapbench baseline save"
 
 

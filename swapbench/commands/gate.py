@@ -8,16 +8,17 @@ of both files says which operators grew.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench import bench, catalog, store
+from swapbench import bench, catalog, store, units
 from swapbench.bench.doubt import BUSY_A_CORE
 from swapbench.commands import models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.explanations import explain
+from swapbench.commands.named_files import CardFinder, NamedFile
 from swapbench.commands.options import DeviceOptions, PairOptions
 from swapbench.commands.place import open_place
 from swapbench.commands.sides import FilesGone, side
@@ -80,14 +81,15 @@ def gate(
     overlay = {"threads": options.threads, "seed": options.seed}
     plan = request.plan or bench.PAIRED_PLAN.replace(**overlay)
     sides = (side(folders, request.baseline, "baseline"), side(folders, request.candidate, "candidate"))
-    card = models_under_test.named_card(folders, options.card)
+    cards = CardFinder.named(folders, options.card)
     matched, notes = _matched(*sides)
     pairs: list[paired_runs.Pair] = []
     checks: list[Check] = []
     for baseline, candidate in matched:
-        old = models_under_test.of_file(baseline, runtimes, card)
+        old = models_under_test.of_file(NamedFile(baseline, baseline.name), runtimes, cards)
         try:
-            pairs += _pairs(old, models_under_test.of_file(candidate, runtimes, card))
+            new = models_under_test.of_file(NamedFile(candidate, candidate.name), runtimes, cards)
+            pairs += _pairs(old, new)
         except BadModelFile as error:
             checks.append(comparison.did_not_run(candidate.name, str(error)))
     rules.require_matches([*(pair.model for pair in pairs), *(check.model for check in checks)])
@@ -124,7 +126,7 @@ def compare(folders: Folders, request: GateRequest, *, progress: Progress, say: 
     notes = [f"only records were compared: {reason}"]
     for old, new in pairs:
         if not comparison.differences(old, new):
-            notes += _timing_notes(old.variant.file_name, old, new)
+            notes += _timing_notes(old.artifact, old, new)
     return GateResult(tuple(checks), tuple(notes))
 
 
@@ -136,7 +138,7 @@ def _alike(old: Sequence[Record], new: Sequence[Record]) -> list[tuple[Record, R
     sides: tuple[dict[tuple[str, str], list[Record]], ...] = ({}, {})
     for by_file, records in zip(sides, (old, new), strict=True):
         for record in records:
-            by_file.setdefault((record.variant.file_name, record.runtime.runtime), []).append(record)
+            by_file.setdefault((record.artifact, record.runtime.runtime), []).append(record)
     pairs = []
     for key in sorted(sides[0].keys() & sides[1].keys()):
         alike = [
@@ -173,8 +175,9 @@ def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[Path, Path]], 
             return [pair], [f"{pair[1].name} is compared with {pair[0].name}"]
     both = sorted(old & new)
     if not both:
+        ours, theirs = units.some(sorted(old)), units.some(sorted(new))
         raise UserError(
-            f"no file of the baseline ({_some(old)}) has the same name as a candidate ({_some(new)})",
+            f"no file of the baseline ({ours}) has the same name as a candidate ({theirs})",
             remedy="Files are matched by name; to compare two names, give one file on each side",
         )
     alone = [
@@ -185,12 +188,13 @@ def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[Path, Path]], 
     return [(baseline.named(name), candidate.named(name)) for name in both], alone
 
 
-def _some(names: set[str]) -> str:
-    shown = sorted(names)[:4]
-    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")
-
-
 def _pairs(old: Sequence[ModelUnderTest], new: Sequence[ModelUnderTest]) -> list[paired_runs.Pair]:
+    """The two sides under each runtime; where one side has a card, it is that of both."""
+    card = next((model.card for model in (*new, *old) if model.unscored is None), None)
+    old, new = (
+        [replace(model, card=card, unscored=None) if model.card is None and card else model for model in side]
+        for side in (old, new)
+    )
     by_runtime = {model.runtime.name: model for model in new}
     return [
         paired_runs.Pair(baseline, by_runtime[baseline.runtime.name])

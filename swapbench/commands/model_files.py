@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
+from swapbench.errors import BadCard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,9 @@ def model_files(
     failures: list[tuple[str, SwapbenchError]] = []
     cache = folders.build / "artifacts"
     for model in carded:
+        if not model.card.family:
+            failures.append((model.card.name, _no_network(model)))
+            continue
         progress("reading images", 0, 1)
         crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, folders.build / "crops")
         progress("reading images", 1, 1)
@@ -45,3 +49,10 @@ def model_files(
             else:
                 failures.append((result.variant.file_name, result.error))
     return tuple(files), failures
+
+
+def _no_network(model: Carded) -> BadCard:
+    return BadCard(
+        f"the card {model.path.name} describes files and names no network that could be exported",
+        remedy=f"Measure a file with it: swapbench run FILE={model.path.name}",
+    )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from swapbench import catalog
-from swapbench.errors import BadModelFile, SwapbenchError, UserError
+from swapbench.errors import BadCard, SwapbenchError, UserError
 from swapbench.files import file_sha256
 from swapbench.records import PRECISIONS, Absent, Variant
 
@@ -14,9 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.bench.experiment import ModelUnderTest
-    from swapbench.catalog import Carded, Folders
+    from swapbench.catalog import Carded
+    from swapbench.commands.named_files import CardFinder, NamedFile
     from swapbench.ports import Runtime
-    from swapbench.records import ModelCard
     from swapbench.workshop.artifacts import Built
 
 NO_NETWORK = Absent(
@@ -24,46 +23,56 @@ NO_NETWORK = Absent(
 )
 
 
-def named_card(folders: Folders, name: str | None) -> ModelCard | None:
-    """The model card that was named for files that carry none of their own."""
-    return catalog.model(folders, name).card if name else None
-
-
-def of_file(path: Path, runtimes: Sequence[Runtime], card: ModelCard | None) -> list[ModelUnderTest]:
-    """A file under each runtime that runs it; card None means the one that it carries itself, if any.
+def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> list[ModelUnderTest]:
+    """A file under each runtime that runs it. A card that cannot be used costs its accuracy only.
 
     Raises:
         BadModelFile: The file cannot be read, or has not one static input.
         UserError: None of the runtimes runs it.
     """
-    from swapbench.bench.experiment import ModelUnderTest
+    from swapbench.bench.experiment import NO_CARD, ModelUnderTest
     from swapbench.modelfile import read_graph, single_static_input
 
-    graph = read_graph(path)
-    single_static_input(graph, path.name)
+    graph = read_graph(file.path)
+    single_static_input(graph, file.title)
     capable = [runtime for runtime in runtimes if graph.format in runtime.formats]
     if not capable:
         raise UserError(
             f"none of the chosen runtimes runs {graph.format} files",
             remedy="Leave --runtime out, or choose another",
         )
-    card = card or own_card(path, graph.metadata)
-    sha256 = file_sha256(path)
-    variant = Variant(net=_net_name(path), precision=graph.precision, format=graph.format)
-    return [ModelUnderTest(variant, path, sha256, graph, runtime, card, NO_NETWORK) for runtime in capable]
+    found = cards.card(file, graph.metadata)
+    card = None if isinstance(found, Absent) else found
+    unscored = found if isinstance(found, Absent) else NO_CARD if card is None else None
+    sha256 = file_sha256(file.path)
+    net, recipe = (card.name, card.recipe) if card is not None else (_net_name(file.path), None)
+    variant = Variant(net=net, recipe=recipe, precision=graph.precision, format=graph.format)
+    return [
+        ModelUnderTest(
+            variant, file.path, sha256, graph, runtime, card, NO_NETWORK, named=file.title, unscored=unscored
+        )
+        for runtime in capable
+    ]
 
 
 def of_files(
-    paths: Sequence[Path], runtimes: Sequence[Runtime], card: ModelCard | None
+    files: Sequence[NamedFile], runtimes: Sequence[Runtime], cards: CardFinder
 ) -> tuple[list[ModelUnderTest], list[tuple[str, SwapbenchError]]]:
-    """Files from anywhere, as `of_file`; each that cannot be measured fails alone."""
+    """Files from anywhere, as `of_file`, and what failed: files that cannot be measured, bad cards."""
+    from swapbench.bench.experiment import NO_CARD
+
     models: list[ModelUnderTest] = []
     failures: list[tuple[str, SwapbenchError]] = []
-    for path in paths:
+    for file in files:
         try:
-            models += of_file(path, runtimes, card)
+            under_test = of_file(file, runtimes, cards)
         except SwapbenchError as error:
-            failures.append((str(path), error))
+            failures.append((file.title, error))
+            continue
+        models += under_test
+        unscored = under_test[0].unscored
+        if unscored not in (None, NO_CARD):
+            failures.append((file.title, BadCard(unscored.absent, remedy=unscored.remedy)))
     return models, failures
 
 
@@ -95,30 +104,3 @@ def _net_name(path: Path) -> str:
     """The stem of a file name, without a precision at its end: 'net.kd.int8.tflite' -> 'net.kd'."""
     words = path.stem.split(".")
     return ".".join(words[:-1]) if len(words) > 1 and words[-1] in PRECISIONS else path.stem
-
-
-def own_card(path: Path, metadata: dict[str, Any] | None) -> ModelCard | None:
-    """The card that a file exported by swapbench carries in its metadata, or None."""
-    from pydantic import ValidationError
-
-    from swapbench.records import ModelCard
-
-    if metadata is None:
-        return None
-    try:
-        return ModelCard(
-            name=metadata["network"],
-            recipe=metadata.get("recipe"),
-            summary="read from the metadata of the file",
-            family="",
-            architecture={},
-            checkpoint="",
-            checkpoint_sha256=metadata.get("checkpoint_sha256", ""),
-            preprocessing=metadata["preprocessing"],
-            output=metadata["output"],
-        )
-    except (KeyError, ValidationError) as error:
-        raise BadModelFile(
-            f"the swapbench metadata in {path} is damaged ({str(error).splitlines()[0]})",
-            remedy="Export the file again",
-        ) from error

@@ -54,7 +54,7 @@ class Pair:
     @property
     def model(self) -> str:
         """The name of its checks."""
-        return self.candidate.variant.file_name
+        return self.candidate.path.name
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,15 @@ def accuracies_of(
 
     device, plan, progress = session.device, session.plan, session.progress
     models = {model.sha256: model for pair in pairs for model in (pair.baseline, pair.candidate)}
-    cards = {digest: model.card for digest, model in models.items() if model.card is not None}
+    cards = {
+        digest: model.card
+        for digest, model in models.items()
+        if model.card is not None and model.unscored is None
+    }
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
-    accuracies: dict[str, Accuracy | Absent] = dict.fromkeys(models, experiment.NO_CARD)
+    accuracies: dict[str, Accuracy | Absent] = {
+        digest: model.unscored or experiment.NO_CARD for digest, model in models.items()
+    }
     files = [
         replace(experiment.file_under_test(models[digest], device, crops), name=digest) for digest in cards
     ]

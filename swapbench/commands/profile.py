@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, catalog, operators, stats
 from swapbench.commands import models_under_test
+from swapbench.commands.named_files import CardFinder, NamedFile
 from swapbench.commands.options import PROFILE_PROCESSES, DeviceOptions
 from swapbench.commands.place import open_place
 from swapbench.errors import NotValid, UserError
@@ -67,7 +68,10 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
     place = open_place(folders, device_options, catalog.split_commas(request.runtimes))
     device = place.device
     paths = [path for path in (request.baseline, request.candidate) if path is not None]
-    models = [models_under_test.of_file(path, place.runtimes, None)[0] for path in paths]
+    cards = CardFinder(folders)
+    models = [
+        models_under_test.of_file(NamedFile(path, path.name), place.runtimes, cards)[0] for path in paths
+    ]
     if len({model.variant.format for model in models}) > 1:
         names = " and ".join(path.name for path in paths)
         raise UserError(

@@ -11,6 +11,7 @@ from swapbench import bench, catalog, stats, store, units
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.model_files import model_files
+from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from swapbench.bench.experiment import ModelUnderTest
+    from swapbench.bench.experiment import ModelUnderTest, Setup
     from swapbench.catalog import Folders
     from swapbench.commands.place import Place
     from swapbench.data.dataset import Dataset
@@ -36,14 +37,14 @@ class RunRequest:
     """What a person asked `swapbench run` for; without files or models, everything that is bundled.
 
     Attributes:
-        files: Model files from anywhere.
+        files: Model files from anywhere, folders of them, and files with their cards; see `named_files`.
         variants: Networks with a model card, and which files of each.
         runtimes: All if empty.
-        card: Model card (name or file) of files that carry none of their own.
+        card: Model card (name or file) of all files that have none named for them alone.
         accuracy: Whether files are scored at all.
     """
 
-    files: tuple[Path, ...] = ()
+    files: tuple[str, ...] = ()
     variants: VariantOptions = field(default_factory=VariantOptions)
     runtimes: tuple[str, ...] = ()
     device: DeviceOptions = field(default_factory=DeviceOptions)
@@ -99,6 +100,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         settings=settings,
     )
     folder = _run_folder(folders, request, experiment.description(models, setup), say)
+    say(_intent(models, setup))
     outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
     if outcome.resumed:
@@ -120,11 +122,11 @@ def _models(
     """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
     only_files = bool(request.files) and not request.variants.models
     carded, failures = ([], []) if only_files else catalog.models(folders, request.variants.models)
-    card = models_under_test.named_card(folders, request.card)
-    models, failed = models_under_test.of_files(request.files, place.runtimes, card)
+    cards = CardFinder.named(folders, request.card)
+    models, failed = models_under_test.of_files(named_files(request.files), place.runtimes, cards)
     failures += failed
     data: tuple[Dataset, ...] = ()
-    if carded or (request.accuracy and any(model.card is not None for model in models)):
+    if carded or (request.accuracy and request.data.named):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
         files, failed = model_files(folders, carded, request.variants, data[0], progress)
@@ -135,6 +137,19 @@ def _models(
         models = [cluster.pinned(model) for model in models for cluster in place.clusters]
     unique = {model.record_id: model for model in models}  # a file may have been given twice
     return list(unique.values()), data, failures
+
+
+def _intent(models: Sequence[ModelUnderTest], setup: Setup) -> str:
+    """What the run is going to do, in one line."""
+    runs = f"{len(models)} run{'s' * (len(models) != 1)}"
+    names = units.some(list(dict.fromkeys(model.title for model in models)))
+    parts = [f"speed ({setup.plan.time_budget_s:g} s)", "memory"]
+    parts += [] if isinstance(setup.meters, Absent) else ["energy"]
+    parts += ["a sustained run"] if setup.sustained_s is not None else []
+    scored = sum(model.unscored is None and model.tool is None for model in models)
+    if setup.evaluation is not None and scored:
+        parts.append("accuracy" if scored == len(models) else f"accuracy of {scored}")
+    return f"Measuring {names} ({runs}): {', '.join(parts)}."
 
 
 def _timed_by_tools(models: Sequence[ModelUnderTest], tools: Sequence[Tool]) -> list[ModelUnderTest]:

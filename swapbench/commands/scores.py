@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
+from swapbench.commands.named_files import CardFinder, named_file
 from swapbench.commands.options import DeviceOptions, ScoreReading
 from swapbench.commands.place import open_place
 from swapbench.errors import BadDataset, UserError
@@ -28,22 +29,24 @@ SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
 
 
 def score(
-    folders: Folders, file: Path, options: ScoringOptions, out: Path, *, progress: Progress, say: Say
+    folders: Folders, file: str, options: ScoringOptions, out: Path, *, progress: Progress, say: Say
 ) -> Path:
     """Score the development and test frames of a dataset with one model file; writes the score file `out`.
 
+    `file` may name its card, as in `net.onnx=net.toml`; see `named_files`.
+
     Raises:
         BadModelFile: The file is not a model file.
-        UserError: No runtime runs it, or it has no card.
+        UserError: No runtime runs it, or it has no card that can be used.
     """
     from swapbench.bench import experiment
     from swapbench.pad.score_files import write_score_file
 
     place = open_place(folders, DeviceOptions(options.device), options.runtimes)
-    card = models_under_test.named_card(folders, options.card)
-    model = models_under_test.of_file(file, place.runtimes, card)[0]
-    if model.card is None:
-        raise UserError(experiment.NO_CARD.absent, remedy=experiment.NO_CARD.remedy)
+    cards = CardFinder.named(folders, options.card)
+    model = models_under_test.of_file(named_file(file), place.runtimes, cards)[0]
+    if model.unscored is not None:
+        raise UserError(f"{model.title}: {model.unscored.absent}", remedy=model.unscored.remedy)
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)
     judged_on = evaluation(folders, data, options.data)
     plan = Plan(threads=options.threads)
@@ -128,7 +131,7 @@ def parity(
         else:
             own = folders.build / "scores" / f"{path.name}.csv.gz"
             scores = read_scores(
-                score(folders, path, options, own, progress=progress, say=say), ScoreReading({})
+                score(folders, str(path), options, own, progress=progress, say=say), ScoreReading({})
             )
         sides.append([_whole(fold) for fold in scores.folds])
         for remark in scores.remarks:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, store
-from swapbench.commands.baseline_folder import INDEX, MODEL_SUFFIXES, load_baseline
+from swapbench.commands.baseline_folder import INDEX, load_baseline
+from swapbench.commands.named_files import models_below
 from swapbench.errors import BadRecord, UserError
 from swapbench.files import file_sha256
 
@@ -90,7 +91,7 @@ def _expanded(source: str, role: str) -> list[Path]:
 
 
 def _models_below(folder: Path, role: str) -> list[Path]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
+    paths = models_below(folder)
     if not paths:
         raise UserError(
             f"the {role} {folder} holds no .onnx or .tflite file",

@@ -204,7 +204,7 @@ def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[
     `differences` finds something, one INVALID check stands for all. A quantity is INVALID where one side
     lacks it, or where both do and the policy asks for it.
     """
-    model = candidate.variant.file_name
+    model = candidate.artifact
     differ = differences(baseline, candidate)
     if differ:
         return (must_not_compare(model, differ),)
@@ -325,7 +325,7 @@ def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
     A ceiling on p90 is compared with an upper estimate of it (stats.early_stopping_percentile), one on p05 or
     p50 with the quantile. INVALID where the quantity was not measured.
     """
-    model, checks = candidate.variant.file_name, []
+    model, checks = candidate.artifact, []
     for ceiling in policy.ceilings_of(model, candidate.machine.name):
         measured = amounts(candidate, ceiling.metric)
         text = METRICS[ceiling.metric].text

@@ -104,15 +104,18 @@ class Training(Frozen):
 
 
 class ModelCard(Frozen):
-    """A network that swapbench knows: architecture, checkpoint, preprocessing and the meaning of its output.
+    """A network that swapbench knows: what it expects, what its output means, and how it can be built.
+
+    A card of files that exist already needs a name, preprocessing and output; to export files from a
+    checkpoint it also needs a family, an architecture and the checkpoint.
 
     Attributes:
-        name: of the network.
+        name: of the network; files whose cards have one name are its precisions and formats.
         recipe: of its training or compression, if any.
         summary: one sentence.
-        family: the builder in swapbench.workshop.nets, e.g. "minifasnet" or "resnet_map".
+        family: the builder in swapbench.workshop.nets, e.g. "minifasnet" or "resnet_map"; "" for none.
         architecture: arguments of the builder: widths are data.
-        checkpoint: file name relative to the card, or an absolute path.
+        checkpoint: file name relative to the card, or an absolute path; "" for none.
         checkpoint_sha256: digest of that file.
         rename_keys: regular expression -> replacement, applied in order to the keys of a foreign state dict.
         preprocessing: what the network expects.
@@ -124,11 +127,11 @@ class ModelCard(Frozen):
 
     name: str
     recipe: str | None = None
-    summary: str
-    family: str
-    architecture: dict[str, Any]
-    checkpoint: str
-    checkpoint_sha256: str
+    summary: str = ""
+    family: str = ""
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    checkpoint: str = ""
+    checkpoint_sha256: str = ""
     rename_keys: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing
     output: OutputMeaning

@@ -47,6 +47,8 @@ class Record(Frozen):
         run: name of the run.
         variant: which network in which file.
         artifact: name of the file.
+        named: the file as a person named it, with as many folders as tell it from other files of its run;
+            "" in older records.
         artifact_sha256: its digest.
         card: of the network, None for a file without one.
         runtime: what ran it.
@@ -70,6 +72,7 @@ class Record(Frozen):
     run: str
     variant: Variant
     artifact: str
+    named: str = ""
     artifact_sha256: str
     card: ModelCard | None
     runtime: RuntimeUsed
@@ -84,6 +87,11 @@ class Record(Frozen):
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...]
+
+    @property
+    def title(self) -> str:
+        """What tables call the file."""
+        return self.named or self.artifact
 
     @property
     def valid(self) -> bool:

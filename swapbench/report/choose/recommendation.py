@@ -93,7 +93,7 @@ def _recommendation(
         by_reason: dict[str, list[str]] = {}
         for entry in unjudged:
             by_reason.setdefault(entry.reason, []).append(entry.row.label)
-        listed = "; ".join(f"{_some(names)} ({reason})" for reason, names in by_reason.items())
+        listed = "; ".join(f"{units.some(names, 6)} ({reason})" for reason, names in by_reason.items())
         sentences.append(f"Not judged: {listed}.")
     return Recommendation(machine, data, chosen, cost, tuple(sentences))
 
@@ -116,7 +116,7 @@ def _cost(rows: Sequence[Row], minimise: Column | None) -> tuple[Column, str]:
     if not rows or len(lacking) == len(rows):
         return latency, "because no energy was measured"
     if lacking:
-        return latency, f"because energy is not known of {_some([row.label for row in lacking])}"
+        return latency, f"because energy is not known of {units.some([row.label for row in lacking], 6)}"
     differ = {name for row in rows for name in differing(rows[0], row, energy.conditions)}
     if differ & {"meter", "scope"}:
         return latency, "because the energies come from different meters"
@@ -179,7 +179,7 @@ def _choice(
             sentences.append(f"The {least} without doubts is {good[0].label} with {_amount(cost, good[0])}.")
     other = [row.label for row in rest if row.doubts]
     if other:
-        sentences.append(f"Doubtful too: {_some(other)}.")
+        sentences.append(f"Doubtful too: {units.some(other, 6)}.")
     return sentences
 
 
@@ -289,10 +289,3 @@ def _lower(title: str) -> str:
 
 def _and(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _some(names: Sequence[str], at_most: int = 6) -> str:
-    """Names, and how many more there are."""
-    if len(names) <= at_most:
-        return ", ".join(names)
-    return f"{', '.join(names[:at_most])} and {len(names) - at_most} more"

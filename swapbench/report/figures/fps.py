@@ -76,7 +76,7 @@ def points_of(rows: Sequence[Row], evidence: Evidence) -> tuple[tuple[Paced, ...
             continue
         power, energy = record.power[0], row.energy[0]
         panel = f"{places[row.place]}, {energy.meter} ({energy.scope})"
-        name = f"{record.variant.file_name}, {row.runtime}"
+        name = f"{record.title}, {row.runtime}"
         here = files.setdefault(panel, set())
         if name not in here and len(here) == FILES_AT_MOST:
             left_out.append(row.label)

@@ -76,8 +76,8 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
             compared = score_parity(theirs.folds, ours.folds)
         except BadDataset:  # scores of another protocol or another version of the data: nothing to compare
             continue
-        names = (side.record.run, side.record.id, side.record.variant.file_name)
-        parities.append(RowParity(*names, reference.id, reference.variant.file_name, compared))
+        names = (side.record.run, side.record.id, side.record.title)
+        parities.append(RowParity(*names, reference.id, reference.title, compared))
     return tuple(parities)
 
 

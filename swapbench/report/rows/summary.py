@@ -26,7 +26,7 @@ def summary(record: Record) -> Row:
     """The row of one record. Deterministic: the bootstrap is seeded by the record's own plan."""
     speed, paced = _latency(record.speed, record.plan), _paced(record.paced, record.plan)
     return Row(
-        label=record.variant.file_name,
+        label=record.title,
         record_id=record.id,
         run=record.run,
         time=record.time,

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from swapbench import units
 from swapbench.errors import BadCard
 from swapbench.files import file_sha256, write_atomically
 from swapbench.workshop.nets import build
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from swapbench.records import ModelCard
@@ -136,18 +137,12 @@ def _require_fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tens
         ("has unexpected", sorted(tensors.keys() - expected.keys())),
         ("has other shapes:", shapes),
     )
-    text = "; ".join(f"{what} {_some(keys)}" for what, keys in problems if keys)
+    text = "; ".join(f"{what} {units.some(keys, _NAMED)}" for what, keys in problems if keys)
     if text:
         raise BadCard(
             f"card {card.name}: the checkpoint {text}",
             remedy="Correct architecture or rename_keys on the card.",
         )
-
-
-def _some(keys: Iterable[str]) -> str:
-    names = list(keys)
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def save_checkpoint(module: nn.Module, path: Path, *, half: bool = True) -> str:
