@@ -281,8 +281,9 @@ def test_a_folder_that_cannot_be_written_is_an_environment_failure(
     assert "could not be written" in capsys.readouterr().err
 
 
-def test_the_version_is_the_packages_own(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_the_version_is_the_packages_own(word: str, capsys: pytest.CaptureFixture[str]) -> None:
     from swapbench import __version__
 
-    assert cli.main(["version"]) == 0
+    assert cli.main([word]) == 0
     assert capsys.readouterr().out.strip() == __version__

@@ -70,6 +70,14 @@ def test_a_file_that_fails_on_one_species_is_named_in_the_report(run: tuple[Path
     assert {one["record"]: one["flips"] for one in kept} == {records[1].id: 0, records[2].id: EACH}
 
 
+def test_without_an_fp32_file_the_others_are_held_against_the_fp16_file(
+    run: tuple[Path, list[Record]],
+) -> None:
+    folder, records = run
+    found = parities_of(records[1:], dict.fromkeys((of.id for of in records), folder))
+    assert [(parity.name, parity.reference) for parity in found] == [("net.int8.onnx", "net.fp16.onnx")]
+
+
 def test_the_same_files_in_two_runs_are_each_held_against_their_own_run(tmp_path: Path) -> None:
     folders, records = {}, []
     for name, replay in (("one", 0.21), ("two", 0.95)):

@@ -26,6 +26,9 @@ from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.row import Row, worst_species
 from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
+from swapbench.report.tables.sections import as_markdown
+from swapbench.report.tables.table import table_of
+from swapbench.report.tables.view import other_references
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -242,7 +245,10 @@ def test_the_reference_has_the_same_format_runtime_threads_and_machine() -> None
     }
     reasons = {row.missing[-1].reason for row in rows if row.relative is None}
     assert len(reasons) == 4
-    assert "no fp32 tflite record of teacher under litert 2.3.0 with 1 thread on the same machine" in reasons
+    assert (
+        "no fp32 or fp16 tflite record of teacher under litert 2.3.0 with 1 thread on the same machine"
+        in reasons
+    )
 
 
 def test_a_machine_in_another_state_is_the_same_machine() -> None:
@@ -286,6 +292,20 @@ def test_the_newest_reference_is_taken_where_there_are_several() -> None:
         [record(minute=0, speed=speed(2_000_000, 20_000)), record(minute=9, speed=speed(4_000_000, 40_000))]
     )
     assert [row.relative.speed_up for row in rows if row.relative] == [2, 1]
+
+
+def test_where_there_is_no_fp32_the_fp16_file_is_the_reference_and_is_said_to_be() -> None:
+    half, small = record("net", "fp16"), record("net", "int8")
+    rows, _ = compared_rows(map(summary, (small, half)))
+    assert [row.relative and row.relative.reference for row in rows] == ["net.fp16.onnx"] * 2
+    sentence = "No fp32 file was measured in place of net.fp16.onnx, so that is the reference."
+    assert other_references(rows) == [sentence]
+    assert sentence in as_markdown(table_of([small, half]))
+    rows, _ = compared_rows(map(summary, (small, half, record("net", "fp32"))))
+    assert {row.relative and row.relative.reference for row in rows} == {"net.fp32.onnx"}
+    assert other_references(rows) == []
+    rows, _ = compared_rows(map(summary, (small,)))
+    assert rows[0].relative is None
 
 
 def test_the_reference_can_be_named_and_an_unknown_one_is_refused() -> None:

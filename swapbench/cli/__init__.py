@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -58,11 +58,27 @@ def _add(group: typer.Typer, commands: Commands, panel: str | None = None) -> No
         group.command(cls=kind, rich_help_panel=panel)(ungrouped(command))
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        listing.version()
+        raise typer.Exit
+
+
 def _app() -> typer.Typer:
     app = _typer(
         "Speed, weight, accuracy and power of face anti-spoofing models, measured in the file that ships.",
         completion=True,
     )
+
+    @app.callback()
+    def options(
+        version: Annotated[
+            bool,
+            typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+        ] = False,
+    ) -> None:
+        del version  # its callback has ended the program
+
     for panel, commands in PANELS.items():
         _add(app, commands, panel)
         for name, (family_panel, text, members) in FAMILIES.items():

@@ -13,6 +13,7 @@ from swapbench.errors import BadDataset
 from swapbench.pad.score_files import read_score_file
 from swapbench.pad.score_parity import score_parity
 from swapbench.report.rows.comparable import SAME_DATA, conditions_of, differing
+from swapbench.report.rows.references import FLOATS
 from swapbench.report.rows.summary import present
 
 if TYPE_CHECKING:
@@ -47,8 +48,9 @@ class RowParity:
 def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple[RowParity, ...]:
     """Every record compared with the fp32 record of its network on the same data.
 
-    That of the same run, runtime and cores, where there is one. References themselves have no parity, nor
-    have records without kept scores (older runs, runs without accuracy).
+    That of the same run, runtime and cores, where there is one, and the fp16 record where there is none in
+    fp32. References themselves have no parity, nor have records without kept scores (older runs, runs without
+    accuracy).
 
     Args:
         records: of one run.
@@ -64,7 +66,7 @@ def parities_of(records: Sequence[Record], folders: Mapping[str, Path]) -> tuple
 
     parities = []
     scored = [_Scored(record, conditions_of(record)) for record in records if present(record.accuracy)]
-    references = [side for side in scored if side.record.variant.precision == "fp32"]
+    references = [side for side in scored if side.record.variant.precision in FLOATS]
     for side in scored:
         reference = None if side.record.variant.precision == "fp32" else _reference(side, references)
         if reference is None:
@@ -90,12 +92,15 @@ class _Scored:
 
 
 def _reference(side: _Scored, references: Iterable[_Scored]) -> Record | None:
-    """The fp32 record of the same network and data, of the same run, runtime and cores where there is one."""
+    """The fp32 (or else fp16) record of the same network and data.
 
-    def measured_alike(other: _Scored) -> bool:
+    Of the same run, runtime and cores where there is one; None where it is the record itself.
+    """
+
+    def nearness(other: _Scored) -> tuple[bool, bool]:
         ours, theirs = side.conditions, other.conditions
         alike = (ours.runtime, ours.cores) == (theirs.runtime, theirs.cores)
-        return alike and side.record.run == other.record.run
+        return other.record.variant.precision == "fp32", alike and side.record.run == other.record.run
 
     variant = side.record.variant
     candidates = [
@@ -104,5 +109,6 @@ def _reference(side: _Scored, references: Iterable[_Scored]) -> Record | None:
         if (other.record.variant.net, other.record.variant.recipe) == (variant.net, variant.recipe)
         and not any(differing(side, other, SAME_DATA))
     ]
-    nearest = max(candidates, key=measured_alike, default=None)
-    return None if nearest is None else nearest.record
+    nearest = max(candidates, key=nearness, default=None)
+    itself = nearest is None or nearest.record.variant.precision == side.record.variant.precision
+    return None if nearest is None or itself else nearest.record

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _PRECISIONS: tuple[str, ...] = PRECISIONS
+FLOATS = ("fp32", "fp16")
+"""Precisions that a reference may have, the best first."""
 
 
 def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[tuple[Row, ...], str | None]:
@@ -28,8 +30,8 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
 
     Sorted by machine, net, recipe, format and runtime, precision from fp32 down, threads, time. The reference
     of a row is the record of the network `relative_to` (`net` or `net.recipe`; by default the network with
-    the most MACs) in fp32 of the same machine, cores, libraries, format, runtime, version, threads and
-    settings; where there are several, the newest.
+    the most MACs) in fp32, or in fp16 where there is none in fp32, of the same machine, cores, libraries,
+    format, runtime, version, threads and settings; where there are several, the newest.
 
     Args:
         rows: as `summary` makes them, each of one record alone.
@@ -50,7 +52,7 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
             threads = row.used.threads
             under = f"{row.runtime} {row.used.version} with {threads} thread{'s' * (threads != 1)}"
             under += " and the same settings" * bool(row.settings)
-            reason = f"no fp32 {row.format} record of {name} under {under} on the same machine"
+            reason = f"no fp32 or fp16 {row.format} record of {name} under {under} on the same machine"
             why = Missing("reference", reason, "Measure it in the same run")
             compared.append(_changed(row, missing=(*row.missing, why)))
         else:
@@ -104,6 +106,7 @@ def relative(row: Row, reference: Row) -> Relative:
             energy_reduction = _over(theirs.above_idle_uj, ours.above_idle_uj)
     return Relative(
         reference=reference.label,
+        reference_precision=reference.precision,
         speed_up_low=low,
         speed_up_high=high,
         accuracy_kept=accuracy_kept,
@@ -170,10 +173,16 @@ def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]
     """The reference of every setup that has one."""
     references: dict[tuple[object, ...], Row] = {}
     for row in rows:
-        if row.precision == "fp32" and name in {row.net, row.model}:
+        if row.precision in FLOATS and name in {row.net, row.model}:
             best = references.setdefault(_setup(row), row)
-            # A bare name means the network as it is; a recipe of it only where nothing else was measured.
-            rank = (row.model == name, row.time, row.record_id)
-            if rank > (best.model == name, best.time, best.record_id):
+            if _rank(row, name) > _rank(best, name):
                 references[_setup(row)] = row
     return references
+
+
+def _rank(row: Row, name: str) -> tuple[object, ...]:
+    """The higher, the better a row serves as the reference `name`.
+
+    A bare name means the network as it is; a recipe of it only where nothing else was measured.
+    """
+    return (row.model == name, -FLOATS.index(row.precision), row.time, row.record_id)

@@ -121,10 +121,12 @@ class Relative:
     Named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more than
     1 is better), `accuracy_kept` and `error_ratio` are this row / reference. The interval of speed_up joins
     the worst ends of both medians' intervals: it covers at least 1 - 2 (1 - confidence) and is wider than a
-    paired comparison's. The reference itself has none.
+    paired comparison's. The reference itself has none. `reference_precision` is fp32 wherever the reference
+    network was measured in fp32 under the row's setup.
     """
 
     reference: str
+    reference_precision: str
     speed_up: float | None
     speed_up_low: float | None
     speed_up_high: float | None

@@ -15,7 +15,7 @@ from swapbench.report.tables.columns import COLUMNS, column, fold_column
 from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables.markdown import escaped, grids
 from swapbench.report.tables.table import SIMULATED, table_of
-from swapbench.report.tables.view import TOO_DIFFERENT, flip_sentence, plain_view, sentence
+from swapbench.report.tables.view import TOO_DIFFERENT, flip_sentence, other_references, plain_view, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -202,13 +202,14 @@ def _confidence(table: Table) -> str:
 
 
 def _relative_caption(table: Table) -> str:
+    others = "".join(f" {escaped(text)}" for text in other_references(table.rows))
     chosen = "" if table.reference_was_asked else " (the network with the most MACs)"
     return (
         f"Reference of a row: {escaped(table.reference or '')}{chosen} in fp32, in the same format, under "
         "the same runtime, version, threads and settings, on the same machine. Speed-up and reductions are "
         "reference / this row (more is better); 1 - ACER kept and error ratio are this row / reference (an "
         f"error ratio above 1 is more errors; {units.NOT_MEASURED} when the reference makes none). The "
-        "interval joins the worst ends of both medians' intervals."
+        f"interval joins the worst ends of both medians' intervals.{others}"
     )
 
 
@@ -321,10 +322,11 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
         if (parity := by_label[row.label]) and parity.found.flag
     ]
     caption = (
-        "Scores of the test presentations against the network's own fp32 file. Flips: decisions that "
-        "differ at the threshold frozen for that file, with McNemar's exact test. APCER and BPCER: change "
-        "in percentage points, each file at its own frozen threshold. FAILS ON: an attack species is "
-        "accepted clearly more often (at either threshold; McNemar's test, Holm over the species)."
+        "Scores of the test presentations against the network's own fp32 file, or its fp16 file where none "
+        "in fp32 was measured. Flips: decisions that differ at the threshold frozen for that file, with "
+        "McNemar's exact test. APCER and BPCER: change in percentage points, each file at its own frozen "
+        "threshold. FAILS ON: an attack species is accepted clearly more often (at either threshold; "
+        "McNemar's test, Holm over the species)."
     )
     return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
 

@@ -427,6 +427,7 @@ def _remarks(
             f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and "
             "device is 1 (reductions and speed-up: more is better)."
         )
+        remarks += other_references(rows)
     scored = {
         (row.conditions.data, row.conditions.protocol)
         for row in rows
@@ -438,6 +439,16 @@ def _remarks(
         among = "its group" if len(tuple(groups)) > 1 else "the rows"
         remarks.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
     return tuple(remarks)
+
+
+def other_references(rows: Iterable[Row]) -> list[str]:
+    """Which files ratios refer to where their network was not measured in fp32, as at most one sentence."""
+    labels = {
+        row.relative.reference for row in rows if row.relative and row.relative.reference_precision != "fp32"
+    }
+    if not labels:
+        return []
+    return [f"No fp32 file was measured in place of {units.some(sorted(labels))}, so that is the reference."]
 
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
