@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import itertools
 import math
 
 import numpy as np
@@ -128,6 +129,34 @@ def test_a_single_frame_keeps_its_score_to_the_last_bit() -> None:
 def test_frames_of_one_presentation_must_agree(other: tuple[str, str, str, float], column: str) -> None:
     with pytest.raises(BadDataset, match=f"presentation a differ in {column}"):
         mean_by_presentation(table(("a", "1", "", 0.5), other))
+
+
+@given(st.data())
+def test_neither_means_nor_their_ties_depend_on_the_order_of_frames(data: st.DataObject) -> None:
+    tenths = st.integers(0, 10).map(lambda tenth: tenth / 10)
+    rows = [
+        (name, name, "" if number % 2 else "print", score)
+        for number, name in enumerate("abcd")
+        for score in data.draw(st.lists(tenths, min_size=1, max_size=6))
+    ]
+    means = [
+        dict(zip(mean.presentation.tolist(), mean.score.tolist(), strict=True))
+        for mean, _ in (
+            mean_by_presentation(table(*order)) for order in (rows, data.draw(st.permutations(rows)))
+        )
+    ]
+    assert means[0] == means[1]
+
+
+def test_the_mean_of_three_tenths_is_one_double_whatever_their_order() -> None:
+    for scores in itertools.permutations((0.1, 0.7, 0.3)):
+        mean, _ = mean_by_presentation(table(*(("a", "1", "", score) for score in scores)))
+        assert mean.score.tolist() == [1.0999999999999999 / 3]  # the exact sum is 1.09999999999999995
+
+
+def test_the_mean_of_very_large_scores_does_not_overflow() -> None:
+    mean, _ = mean_by_presentation(table(("a", "1", "", 1.5e308), ("a", "1", "", 1.5e308)))
+    assert mean.score.tolist() == [1.5e308]
 
 
 def test_no_frames_make_no_presentations() -> None:

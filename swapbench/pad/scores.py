@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -201,7 +202,8 @@ def mean_by_presentation(frames: Scored) -> tuple[Scored, int]:
     """One row per presentation: the mean score of its frames.
 
     A frame without a score does not affect the mean of the others; a presentation without any is NaN, a
-    failure to acquire. Presentations keep the order in which they first appear.
+    failure to acquire. Presentations keep the order in which they first appear. Sums are rounded once
+    (`math.fsum`), so that no mean, and no tie between two of them, depends on the order of the frames.
 
     Returns:
         The presentations, and the number of frames that had no score.
@@ -225,11 +227,21 @@ def mean_by_presentation(frames: Scored) -> tuple[Scored, int]:
                 f"frames of presentation {names[differing[0]]} differ in {name}",
                 remedy="Give different presentations different names.",
             )
-    scored = ~np.isnan(frames.score)
-    total = np.bincount(member[scored], weights=frames.score[scored], minlength=first.size)
-    count = np.bincount(member[scored], minlength=first.size)
-    mean = np.divide(total, count, out=np.full(first.size, np.nan), where=count > 0)
-    return frames.rows(first).with_scores(mean), unscored
+    of_presentation: list[list[float]] = [[] for _ in range(first.size)]
+    for number, score in zip(member.tolist(), frames.score.tolist(), strict=True):
+        if not math.isnan(score):
+            of_presentation[number].append(score)
+    return frames.rows(first).with_scores([_mean(scores) for scores in of_presentation]), unscored
+
+
+def _mean(scores: Sequence[float]) -> float:
+    """The mean, the same for every order of the scores; NaN of none."""
+    if not scores:
+        return math.nan
+    try:
+        return math.fsum(scores) / len(scores)
+    except OverflowError:  # of finite scores near the largest double
+        return math.fsum(score / len(scores) for score in scores)
 
 
 def scores_csv(scored: Scored) -> str:
