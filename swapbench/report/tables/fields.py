@@ -65,6 +65,8 @@ FIELDS: Mapping[str, Callable[[Row], Any]] = {
     "settings": at("settings"),
     "input": at("speed.input"),
     "latency_p05_ns": at("speed.p05_ns"),
+    "latency_p05_low_ns": at("speed.p05_low_ns"),
+    "latency_p05_high_ns": at("speed.p05_high_ns"),
     "latency_p50_ns": at("speed.p50_ns"),
     "latency_p50_low_ns": at("speed.p50_low_ns"),
     "latency_p50_high_ns": at("speed.p50_high_ns"),
