@@ -1,6 +1,6 @@
-"""How often the intervals and bounds of latency that a report prints hold the truth.
+"""How often the intervals and bounds that a report prints hold the truth: latency here, then error rates.
 
-    python benchmarks/coverage.py [--trials 2000] [--seed 0]
+    python benchmarks/coverage.py [--trials 1000] [--seed 0]
 
 Worlds of noise give processes, whose runs the product's own rule keeps measuring: at least six processes, a
 look at the width after 6, 9, 13 and 20, a stop at +-2 %, and in half of the trials a time budget that ends it
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import coverage_errors
 import numpy as np
 
 from swapbench import stats, store
@@ -183,7 +184,7 @@ def _covers(few: Sequence[WorkerTimes], whole: Sequence[WorkerTimes], q: float) 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--trials", type=int, default=2000, help="simulated files in each world")
+    parser.add_argument("--trials", type=int, default=1000, help="simulated files in each world")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     print("| world | " + " | ".join(QUANTITIES) + " |")
@@ -194,6 +195,7 @@ def main() -> int:
     shares = of_records(EXAMPLE, 6, np.random.default_rng(options.seed))
     text = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
     print(f"\nSix of the processes of each record in {EXAMPLE.name}/ cover the estimate of all: {text}.")
+    print(f"\n{coverage_errors.table(options.trials, options.seed)}")
     return 0
 
 

@@ -230,6 +230,8 @@ class Accuracy(Frozen):
         apcer: largest over the species.
         acer: mean of APCER and BPCER.
         acer_interval: of acer.
+        acer_bias: how much too high acer is on average because the worst of several species is taken, as far
+            as people drawn again show it (less than it is where species are alike); None for one species.
         eer: equal error rate of the test split.
         auc: area under the ROC curve of the test split.
         dev_eer: equal error rate of the development split.
@@ -266,6 +268,7 @@ class Accuracy(Frozen):
     apcer: float
     acer: float
     acer_interval: Interval | None
+    acer_bias: float | None = None
     eer: float
     auc: float
     dev_eer: float

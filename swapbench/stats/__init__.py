@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swapbench.stats.beta import t_quantile
 from swapbench.stats.bootstrap import (
     DRAWS,
     bootstrap_interval,
@@ -11,6 +12,7 @@ from swapbench.stats.bootstrap import (
     percentile_interval,
     relative_half_width,
 )
+from swapbench.stats.clustered import clustered_proportion, likely_rates
 from swapbench.stats.energy import EnergyPerRun, energy_per_run, energy_per_run_uj, idle_drift, integral
 from swapbench.stats.exact import clopper_pearson, holm, mcnemar, proportion, spearman
 from swapbench.stats.latency import (
@@ -43,12 +45,14 @@ __all__ = [
     "bootstrap_interval",
     "bound_place",
     "clopper_pearson",
+    "clustered_proportion",
     "clustered_totals",
     "energy_per_run",
     "energy_per_run_uj",
     "holm",
     "idle_drift",
     "integral",
+    "likely_rates",
     "mcnemar",
     "median",
     "median_bound",
@@ -61,6 +65,7 @@ __all__ = [
     "relative_half_width",
     "runs_for",
     "spearman",
+    "t_quantile",
     "tail_bound_ns",
     "typical",
     "why_no_tail",

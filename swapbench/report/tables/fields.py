@@ -107,6 +107,7 @@ FIELDS: Mapping[str, Callable[[Row], Any]] = {
     "acer": at("accuracy.acer"),
     "acer_low": at("accuracy.acer_interval.low"),
     "acer_high": at("accuracy.acer_interval.high"),
+    "acer_bias": at("accuracy.acer_bias"),
     "acer_sd": at("accuracy.acer_sd"),
     "hter_source_dev": _of_accuracy(hter),
     "hter_source_dev_low": at("accuracy.hter_interval.low"),
