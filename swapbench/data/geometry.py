@@ -170,7 +170,7 @@ def _reflected(position: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     if length == 1:
         return np.zeros_like(position)
     period = 2 * (length - 1)
-    folded = np.abs(position) % period
+    folded: NDArray[np.intp] = np.abs(position) % period
     return np.minimum(folded, period - folded)
 
 
