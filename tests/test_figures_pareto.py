@@ -18,7 +18,7 @@ from swapbench.errors import UnknownName, UserError
 from swapbench.report.choose.resampling import NOTHING, Evidence
 from swapbench.report.figures import Drawing, Options, draw
 from swapbench.report.figures.labels import label_boxes, overlap
-from swapbench.report.figures.pareto import figure_of, label_text, labelled
+from swapbench.report.figures.pareto import Labels, figure_of, labelled
 from swapbench.report.figures.pareto_points import points_csv, points_of
 from swapbench.report.figures.style import COLOURS, PAGES, Looks, page_of, shortened
 from swapbench.report.tables.columns import column
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from swapbench.records import Record
+    from swapbench.records import Accuracy, Record
     from swapbench.report.figures.pareto_points import Point
 
 LATENCY, ACER = column("latency_p50"), column("acer")
@@ -112,7 +112,7 @@ def test_any_two_columns_can_be_drawn_under_the_names_of_the_table(x: str, y: st
     assert set(names) <= set(header)
     assert len(header) == len(set(header))
     with rc_context(PAPER.rc):
-        assert_legible(figure_of(found, PAPER, across, up))
+        assert_legible(figure_of(found, PAPER, (across, up)))
 
 
 def test_the_better_direction_of_each_column_decides_who_is_on_the_front() -> None:
@@ -158,8 +158,45 @@ def test_labels_stay_inside_and_are_placed_the_same_every_time(
 def test_a_label_says_how_often_and_how_doubtful() -> None:
     records = [record("a", doubts=(doubt(),)), record("b", speed=speed(50_000_000, 10))]
     first, second = points(records, y="size")
-    assert label_text(first) == "a.fp32.onnx † 100 %"
-    assert label_text(second) == "b.fp32.onnx 0 %"
+    assert Labels(shares=True).text(first, 36) == "a.fp32.onnx † 100 %"
+    assert Labels(shares=True).text(second, 36) == "b.fp32.onnx 0 %"
+    assert Labels().text(first, 36) == "a.fp32.onnx †"
+
+
+def test_many_files_have_numbers_in_the_plot_and_their_whole_names_in_a_legend() -> None:
+    from matplotlib import rc_context
+
+    long = "mobilefacenet.uniform-40M-with-a-long-recipe"
+    records = [
+        record(f"{long}-{n}", speed=speed(1_000_000 * n, 10), accuracy=errors(9 - n)) for n in (1, 2, 3, 4)
+    ]
+    with rc_context(PAPER.rc):
+        figure = figure_of(points(records), PAPER, (LATENCY, ACER))
+        assert_legible(figure)
+        [axes] = figure.axes
+        assert sorted(text.get_text() for text in axes.texts) == ["1", "2", "3", "4"]
+        named = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert [f"{n}  {long}-{n}.fp32.onnx" for n in (1, 2, 3, 4)] == named[:4]
+
+
+def errors(wrong: int) -> Accuracy:
+    return accuracy({"print": (wrong, 100)}, wrong, 100)
+
+
+def test_an_unknown_way_to_label_is_refused() -> None:
+    with pytest.raises(UnknownName, match="way to label points"):
+        draw("pareto", table_of(demo()), options=Options(labels="numbers"))
+
+
+def test_no_axis_of_a_share_or_a_time_goes_below_zero() -> None:
+    from matplotlib import rc_context
+
+    with rc_context(PAPER.rc):
+        [axes] = figure_of(
+            points([record("a", accuracy=errors(0)), record("b")]), PAPER, (LATENCY, ACER)
+        ).axes
+        assert axes.get_ylim()[0] == 0
+        assert axes.get_xlim()[0] > 0
 
 
 def test_files_that_are_often_on_the_front_are_named_though_they_are_not_on_it() -> None:
@@ -239,7 +276,7 @@ def test_no_text_is_cut_off_or_covered_in_any_size(style: str, width: str) -> No
 
     on = page_of(style, width)
     with rc_context(on.rc):
-        assert_legible(figure_of(points(demo()), on, LATENCY, ACER))
+        assert_legible(figure_of(points(demo()), on, (LATENCY, ACER)))
 
 
 @pytest.mark.parametrize(
@@ -264,13 +301,13 @@ def test_odd_records_are_drawn_with_every_point_and_label_inside(records: list[R
 
     found = points(records)
     with rc_context(PAPER.rc):
-        figure = figure_of(found, PAPER, LATENCY, ACER)
+        figure = figure_of(found, PAPER, (LATENCY, ACER), Labels("names"))
         assert_legible(figure)
         [axes] = figure.axes
         frame = axes.get_window_extent().padded(1)
         for point in found:
             assert frame.contains(*axes.transData.transform((point.x / 1e6, 100 * point.y)))
-        names = {label_text(point) for point in found}
+        names = {Labels().text(point, 36) for point in found}
         texts = [text for text in axes.texts if text.get_text() in names]
         assert texts
         for text in texts:
@@ -286,7 +323,7 @@ def test_several_devices_stand_side_by_side_on_a_page() -> None:
     records = [*demo()[:6], *(one.model_copy(update={"machine": slow}) for one in demo()[6:])]
     on = page_of("paper", "page")
     with rc_context(on.rc):
-        figure = figure_of(points(records), on, LATENCY, ACER)
+        figure = figure_of(points(records), on, (LATENCY, ACER))
         assert_legible(figure)
     left, right = (axes.get_position() for axes in figure.axes)
     assert left.y0 == right.y0
@@ -316,7 +353,7 @@ def test_a_crowd_is_drawn_and_legible() -> None:
         for i in range(150)
     ]
     with rc_context(PAPER.rc):
-        assert_legible(figure_of(points(records), PAPER, LATENCY, ACER))
+        assert_legible(figure_of(points(records), PAPER, (LATENCY, ACER)))
 
 
 def test_neighbouring_colours_differ_in_grey() -> None:

@@ -87,8 +87,23 @@ def _figure(
     history: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV of a pruning search, for the figure search.")
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Names beside the points of pareto (names), numbers with a legend (keys), or auto.",
+        ),
+    ] = "auto",
+    shares: Annotated[
+        bool,
+        typer.Option(
+            "--shares/--no-shares",
+            show_default=False,
+            help="Say beside each name of pareto in how many draws the file is on the front.",
+        ),
+    ] = False,
 ) -> FigureOptions:
-    return FigureOptions(x, y, style, width, history)
+    return FigureOptions(x, y, style, width, history, labels, shares)
 
 
 def report(

@@ -325,6 +325,8 @@ class FigureOptions:
     style: str = "paper"
     width: str = "column"
     history: Path | None = None
+    labels: str = "auto"
+    shares: bool = False
 
 
 def command_line(options: Any) -> list[str]:

@@ -49,6 +49,9 @@ class Options:
         style: "paper" or "screen".
         width: "column" or "page".
         history: the CSV of a pruning search, for search.
+        labels: what names the files on the front of pareto: "names" beside their points, "keys" (numbers,
+            with the names in a legend), or "auto": names where there are few.
+        shares: whether pareto says beside a name in how many draws the file is on the front.
     """
 
     x: str = "latency_p50"
@@ -56,6 +59,8 @@ class Options:
     style: str = "paper"
     width: str = "column"
     history: Path | None = None
+    labels: str = "auto"
+    shares: bool = False
 
 
 USUAL = Options()
@@ -84,6 +89,7 @@ def draw(kind: str, table: Table | None, evidence: Evidence = NOTHING, options: 
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
     if kind == "pareto":
-        axes = (numeric_column(name, table.rows) for name in (options.x, options.y))
-        return pareto.draw(table, evidence, page, *axes)
+        x, y = (numeric_column(name, table.rows) for name in (options.x, options.y))
+        labels = pareto.Labels.of(options.labels, shares=options.shares)
+        return pareto.draw(table, evidence, page, x, y, labels)
     return _DRAW[kind](table, evidence, page)

@@ -8,9 +8,10 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from swapbench import units
+from swapbench.errors import UnknownName
 from swapbench.report.figures.labels import label_boxes
 from swapbench.report.figures.pareto_points import ends_of, is_log, points_csv, points_of
 from swapbench.report.figures.style import (
@@ -47,22 +48,66 @@ if TYPE_CHECKING:
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
+_How = Literal["auto", "names", "keys"]
+
 SMALLEST_PT2, LARGEST_PT2 = 13.0, 80.0
 CROWD = 60
 BARS_AT_MOST = 100
 """With more points than this only the front has bars: the others' would hide the points."""
 LABELLED_AT_MOST = 6
+BESIDE = 36
+"""Letters of a name beside a point; one that is longer keeps both of its ends."""
+FEW = 3
+"""So few points have all their names beside them."""
 LIKELY = 0.25
 """A file that is not on the front is named where it is there in at least this share of the draws."""
 
 
-def draw(table: Table, evidence: Evidence, page: Page, x: Column, y: Column) -> Drawing:
+@dataclass(frozen=True)
+class Labels:
+    """How files are named.
+
+    Attributes:
+        how: "names" beside their points, "keys" for numbers with the names in a legend, "auto" for names
+            where there are few points.
+        shares: whether a name says in how many draws its file is on the front.
+    """
+
+    how: _How = "auto"
+    shares: bool = False
+
+    @classmethod
+    def of(cls, how: str, *, shares: bool) -> Labels:
+        """The same from what was typed; UnknownName where `how` is none of them."""
+        if how not in get_args(_How):
+            raise UnknownName("way to label points", how, get_args(_How))
+        return cls(cast("_How", how), shares)
+
+    def beside(self, points: Sequence[Point]) -> bool:
+        """Whether names stand beside points."""
+        return self.how == "names" or (self.how == "auto" and len(points) <= FEW)
+
+    def text(self, point: Point, longest: int) -> str:
+        """A file's name, a dagger where it is doubtful, how often it is on the front where that is asked."""
+        share = point.share_on_front if self.shares else None
+        often = "" if share is None else f" {100 * share:.0f} %"
+        return f"{shortened(point.label, longest)}{f' {DAGGER}' if point.doubtful else ''}{often}"
+
+
+USUAL_LABELS = Labels()
+
+
+def draw(
+    table: Table, evidence: Evidence, page: Page, x: Column, y: Column, labels: Labels = USUAL_LABELS
+) -> Drawing:
     """The figure of a table; the shares on the front are drawn from the evidence."""
     points, left_out = points_of(table.rows, x, y, evidence)
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
         return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(points, page, x, y, left_out), points_csv(points, x, y), page, left_out)
+    return drawing(
+        lambda: figure_of(points, page, (x, y), labels, left_out), points_csv(points, x, y), page, left_out
+    )
 
 
 def _small(column: Column) -> str:
@@ -71,9 +116,14 @@ def _small(column: Column) -> str:
 
 
 def figure_of(
-    points: Sequence[Point], page: Page, x: Column, y: Column, left_out: Sequence[str] = ()
+    points: Sequence[Point],
+    page: Page,
+    columns: tuple[Column, Column],
+    labels: Labels = USUAL_LABELS,
+    left_out: Sequence[str] = (),
 ) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
+    x, y = columns
     groups = list(dict.fromkeys((point.machine, point.data) for point in points))
     a_row = 2 if page.wide and len(groups) > 1 else 1
     height_in = 3.2 if page.wide and a_row == 1 else 2.1
@@ -84,7 +134,7 @@ def figure_of(
         Panel(height_in, _panel_title(group, groups) if len(groups) > 1 else "", below_in) for group in groups
     ]
     notes = []
-    if any(point.share_on_front is not None for point in points):
+    if labels.shares and any(point.share_on_front is not None for point in points):
         notes.append("Per cent: share of bootstrap draws with the file on the front.")
     if any(point.doubtful for group in groups for point in labelled(_of(points, group), page)):
         notes.append("† doubtful record, see the table.")
@@ -93,17 +143,27 @@ def figure_of(
     notes += not_drawn(f"no {_small(x)} or no {_small(y)}", left_out, ", see the table")
     y_title = _axis_title(y, points, height_in, page)
     shown = _Shown.of(points)
+    named = [point for group in groups for point in labelled(_of(points, group), page)]
+    beside = labels.beside(points)
+    longest = BESIDE if beside else characters(page.width_in - page.inch(0.65), page, 6)
+    texts = {point: labels.text(point, longest) for point in named}
+    keys = _keys(points, shown, page, x, y)
+    if not beside:
+        keys.insert(0, _key_of_names(texts, shown, page))
+        texts = {point: str(number) for number, point in enumerate(texts, 1)}
     figure, axes = sheet(
         page,
         panels,
-        _keys(points, shown, page, x, y),
+        keys,
         left_in=0.62 if "\n" in y_title else 0.5,
         a_row=a_row,
         notes=notes,
         simulated=_simulated(points, x, y),
     )
     for panel, group in zip(axes, groups, strict=True):
-        _panel(panel, _of(points, group), shown, y_title, page, x, y)
+        own = _of(points, group)
+        _panel(panel, own, shown, y_title, page, x, y)
+        _draw_labels(panel, own, {point: texts[point] for point in own if point in texts}, shown, page, x, y)
     return figure
 
 
@@ -177,7 +237,6 @@ def _panel(
     if len(points) > 1:
         _front_line(axes, points, page, x, y)
     _draw_points(axes, points, shown, page, x, y)
-    _draw_labels(axes, points, shown, page, x, y)
 
 
 def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> None:
@@ -194,8 +253,8 @@ def _limits(axes: Axes, which: str, column: Column, points: Sequence[Point]) -> 
     # Zero is shown whenever it is near: a cut axis makes small differences look large.
     start = 0.0 if 0 <= low < span else low - 0.1 * span
     top = max(high, start + 0.5) if column.quantity == "share" else high
-    room = 0.09 * (top - start) if top > start else 0.1
-    set_limits(start - room, top + room)
+    room = 0.06 * (top - start) if top > start else 0.1
+    set_limits(max(start - room, 0.0) if low >= 0 else start - room, top + room)
     plain_axis(axis, negative=low < 0)
 
 
@@ -276,16 +335,10 @@ def _draw_points(
 # ---- Labels ----
 
 
-def label_text(point: Point) -> str:
-    """What stands beside a point: its name, a dagger where it is doubtful, how often it is on the front."""
-    share = "" if point.share_on_front is None else f" {100 * point.share_on_front:.0f} %"
-    return f"{shortened(point.label, 36)}{f' {DAGGER}' if point.doubtful else ''}{share}"
-
-
 def labelled(points: Sequence[Point], page: Page) -> list[Point]:
     """The points that get a name: the front from left to right, then those often on it; all of a few."""
     most = LABELLED_AT_MOST * (2 if page.wide else 1)
-    if len(points) <= LABELLED_AT_MOST // 2:
+    if len(points) <= FEW:
         return list(points)
     front = sorted(
         (point for point in points if point.on_front), key=lambda point: (point.x, point.y, point.label)
@@ -297,11 +350,37 @@ def labelled(points: Sequence[Point], page: Page) -> list[Point]:
     return [*front, *likely][:most]
 
 
+def _key_of_names(texts: Mapping[Point, str], shown: _Shown, page: Page) -> Key:
+    """The legend of the numbers in the plot."""
+    entries = (
+        mark(
+            page,
+            f"{number}  {text}",
+            marker=shown.runtimes.marker(point.runtime),
+            **face(_colour(point, shown), point.precision, page),
+        )
+        for number, (point, text) in enumerate(texts.items(), 1)
+    )
+    near = any(not point.on_front for point in texts)
+    return Key("On the front, or likely to be" if near else "On the front", tuple(entries))
+
+
+def _colour(point: Point, shown: _Shown) -> str:
+    colour = shown.models.colour(point.model)
+    return colour if point.on_front else lighter(colour)
+
+
 def _draw_labels(
-    axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
+    axes: Axes,
+    points: Sequence[Point],
+    texts_of: Mapping[Point, str],
+    shown: _Shown,
+    page: Page,
+    x: Column,
+    y: Column,
 ) -> None:
-    """Names where they hide nothing."""
-    named = labelled(points, page)
+    """Names or numbers where they hide nothing."""
+    named = list(texts_of)
     pixels = axes.figure.dpi / 72 * page.scale
 
     def at(shown_x: float, shown_y: float) -> tuple[float, float]:
@@ -338,7 +417,7 @@ def _draw_labels(
         axes.text(
             0,
             0,
-            label_text(point),
+            texts_of[point],
             fontsize=page.pt(6),
             color="black" if point.on_front else "0.4",
             zorder=2.9,

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 StyleName = Literal["paper", "screen"]
 WidthName = Literal["column", "page"]
 
-# Okabe and Ito's palette, safe for colour-blind readers, in an order whose neighbours also differ in grey.
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#009E73", "#CC79A7", "#D55E00", "#56B4E9")
+# Okabe and Ito's palette, safe for colour-blind readers, in an order whose neighbours also differ in grey; in
+# place of its black and yellow Paul Tol's wine, because black and grey have meanings and yellow is faint.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#882255", "#D55E00", "#56B4E9")
 OTHER = "#999999"
 GREY = "#555555"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
