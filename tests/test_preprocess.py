@@ -11,15 +11,8 @@ from PIL import Image
 from tiny_videos import cut, frame_of, level, spread_over, video
 
 from swapbench.data import facebox, frames
-from swapbench.data.preprocess import (
-    Sources,
-    crop_box,
-    four_neighbours,
-    load_crop,
-    normalise,
-    prepare,
-    prepare_all,
-)
+from swapbench.data.geometry import crop_box
+from swapbench.data.preprocess import Sources, load_crop, normalise, prepare, prepare_all
 from swapbench.data.samples import Annotation, Box, Sample
 from swapbench.errors import BadDataset, EnvironmentFailed
 from swapbench.records import Preprocessing
@@ -88,24 +81,6 @@ def test_a_crop_is_never_empty_and_never_leaves_the_frame(
     x0, y0, x1, y1 = crop_box(*frame, box, preprocessing)
     assert 0 <= x0 < x1 <= frame[0]
     assert 0 <= y0 < y1 <= frame[1]
-
-
-def test_bilinear_between_four_neighbours_by_hand() -> None:
-    # two pixels to four: centres at -.25 .25 .75 1.25 -> 0, .25, .75, 1 of the way from 0 to 100
-    row = np.array([[[0], [100]]], dtype=np.uint8)
-    assert four_neighbours(row, 4, 1)[0, :, 0].tolist() == [0, 25, 75, 100]
-    # four to two looks at the two nearest only: centres at .5 and 2.5
-    row = np.array([[[0], [10], [200], [100]]], dtype=np.uint8)
-    assert four_neighbours(row, 2, 1)[0, :, 0].tolist() == [5, 150]
-
-
-@pytest.mark.parametrize("size", [(80, 80), (31, 57), (200, 150), (1, 1)])
-def test_bilinear_is_opencvs_within_one_grey_level(size: tuple[int, int]) -> None:
-    cv2 = pytest.importorskip("cv2")
-    pixels = np.random.default_rng(3).integers(0, 256, (97, 143, 3), dtype=np.uint8)
-    theirs = cv2.resize(pixels, size, interpolation=cv2.INTER_LINEAR)
-    difference = np.abs(four_neighbours(pixels, *size).astype(int) - theirs.astype(int))
-    assert difference.max() <= 1
 
 
 def test_antialias_averages_where_four_neighbours_would_alias(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from swapbench.ports import Runtime
 
     Arrived = NDArray[np.float32]
-    """What arrived in the network, one image after the other: [n, height, width, 3]."""
+    """What arrived in the network, one image after the other: [n, height, width, channels]."""
 
 WIDTH_PX, HEIGHT_PX = 8, 6
 MINIVISION = Preprocessing(
@@ -56,7 +56,19 @@ IMAGENET = Preprocessing(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
 )
-CONVENTIONS = {"minivision": MINIVISION, "imagenet": IMAGENET}
+FACENOX = Preprocessing(
+    width_px=WIDTH_PX,
+    height_px=HEIGHT_PX,
+    crop_scale=1.5,
+    border="reflect",
+    fit="letterbox",
+    resize="area",
+    enlarge="lanczos4",
+)
+INFRARED = Preprocessing(
+    width_px=WIDTH_PX, height_px=HEIGHT_PX, crop_scale=1.5, channel_order="gray", mean=0.5, std=0.5
+)
+CONVENTIONS = {"minivision": MINIVISION, "imagenet": IMAGENET, "facenox": FACENOX, "infrared": INFRARED}
 
 
 def onnx_identity(path: Path, shape: list[int]) -> Path:
@@ -64,8 +76,8 @@ def onnx_identity(path: Path, shape: list[int]) -> Path:
     return path
 
 
-def tflite_identity(path: Path) -> Path:
-    file, size = TinyTflite(), [1, HEIGHT_PX, WIDTH_PX, 3]
+def tflite_identity(path: Path, channels: int) -> Path:
+    file, size = TinyTflite(), [1, HEIGHT_PX, WIDTH_PX, channels]
     x = file.tensor("x", size)
     shape = file.tensor("shape", [4], np.array(size, np.int32), kind=schema.TensorType.INT32)
     options = schema.ReshapeOptionsT()
@@ -92,19 +104,23 @@ def scored(path: Path, runtime: Runtime, prepared: Prepared, preprocessing: Prep
 
 
 def onnx_channels_first(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
-    path = onnx_identity(folder / "first.onnx", [1, 3, HEIGHT_PX, WIDTH_PX])
+    path = onnx_identity(folder / "first.onnx", [1, preprocessing.channels, HEIGHT_PX, WIDTH_PX])
     rows = scored(path, OnnxRuntime(), prepared, preprocessing)
-    return rows.reshape(-1, 3, HEIGHT_PX, WIDTH_PX).transpose(0, 2, 3, 1)
+    return rows.reshape(-1, preprocessing.channels, HEIGHT_PX, WIDTH_PX).transpose(0, 2, 3, 1)
 
 
 def onnx_channels_last(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
-    path = onnx_identity(folder / "last.onnx", [1, HEIGHT_PX, WIDTH_PX, 3])
-    return scored(path, OnnxRuntime(), prepared, preprocessing).reshape(-1, HEIGHT_PX, WIDTH_PX, 3)
+    path = onnx_identity(folder / "last.onnx", [1, HEIGHT_PX, WIDTH_PX, preprocessing.channels])
+    return scored(path, OnnxRuntime(), prepared, preprocessing).reshape(
+        -1, HEIGHT_PX, WIDTH_PX, preprocessing.channels
+    )
 
 
 def litert(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
-    path = tflite_identity(folder / "identity.tflite")
-    return scored(path, LiteRT(), prepared, preprocessing).reshape(-1, HEIGHT_PX, WIDTH_PX, 3)
+    path = tflite_identity(folder / "identity.tflite", preprocessing.channels)
+    return scored(path, LiteRT(), prepared, preprocessing).reshape(
+        -1, HEIGHT_PX, WIDTH_PX, preprocessing.channels
+    )
 
 
 def pytorch(_: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
@@ -126,15 +142,15 @@ def native(kind: type[NativeOnnxRuntime | NativeLiteRT], folder: Path) -> Runtim
 
 
 def native_channels_first(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
-    path = onnx_identity(folder / "first.onnx", [1, 3, HEIGHT_PX, WIDTH_PX])
+    path = onnx_identity(folder / "first.onnx", [1, preprocessing.channels, HEIGHT_PX, WIDTH_PX])
     rows = scored(path, native(NativeOnnxRuntime, folder), prepared, preprocessing)
-    return rows.reshape(-1, 3, HEIGHT_PX, WIDTH_PX).transpose(0, 2, 3, 1)
+    return rows.reshape(-1, preprocessing.channels, HEIGHT_PX, WIDTH_PX).transpose(0, 2, 3, 1)
 
 
 def native_litert(folder: Path, prepared: Prepared, preprocessing: Preprocessing) -> Arrived:
-    path = tflite_identity(folder / "identity.tflite")
+    path = tflite_identity(folder / "identity.tflite", preprocessing.channels)
     rows = scored(path, native(NativeLiteRT, folder), prepared, preprocessing)
-    return rows.reshape(-1, HEIGHT_PX, WIDTH_PX, 3)
+    return rows.reshape(-1, HEIGHT_PX, WIDTH_PX, preprocessing.channels)
 
 
 RUNTIMES: dict[str, Callable[[Path, Prepared, Preprocessing], Arrived]] = {
@@ -185,7 +201,7 @@ def test_a_runtime_is_fed_exactly_the_bits_that_the_card_describes(
     preprocessing = CONVENTIONS[convention]
     prepared = prepared_with(folder, preprocessing)
     arrived = RUNTIMES[runtime](tmp_path, prepared, preprocessing)
-    assert arrived.shape == (263, HEIGHT_PX, WIDTH_PX, 3)
+    assert arrived.shape == (263, HEIGHT_PX, WIDTH_PX, preprocessing.channels)
     assert np.array_equal(arrived, by_the_card(prepared, preprocessing))
 
 
@@ -198,6 +214,8 @@ def test_a_runtime_is_fed_exactly_the_bits_that_the_card_describes(
         {"mean": (0.406, 0.456, 0.485)},
         {"std": (0.225, 0.224, 0.229)},
         {"resize": "bilinear"},
+        {"border": "black"},
+        {"fit": "letterbox"},
         {"crop_scale": 1.6},
     ],
     ids=str,

@@ -1,9 +1,9 @@
 """From a frame and a face box to a network's input, exactly as a card's `Preprocessing` says.
 
-This is the one implementation, in four steps: upright frame (`frames`), crop around the face (`facebox`),
-resize, channel order. They give uint8, which `prepare` keeps on disk. `normalise` turns it into the network's
-float32; the runtimes' workers feed the same bits. Needs numpy and Pillow, OpenCV for videos, dlib for faces
-that the dataset gives no box for; never PyTorch.
+This is the one implementation, in four steps: upright frame (`frames`), crop around the face (`facebox`,
+`geometry`), size (`resizing`), channel order. They give uint8, which `prepare` keeps on disk. `normalise`
+turns it into the network's float32; the runtimes' workers feed the same bits. Needs numpy and Pillow, OpenCV
+for videos, dlib for faces that the dataset gives no box for; never PyTorch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL import Image
@@ -22,6 +22,8 @@ from PIL import Image
 from swapbench.data.dataset import content_sha256
 from swapbench.data.facebox import Detections, FaceFinder, detector_name, needs_detector
 from swapbench.data.frames import by_file, decoders, load_frame, read_frames, side_by_side
+from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
+from swapbench.data.resizing import resize
 from swapbench.errors import BadDataset
 from swapbench.files import disk_failure, whole_file, write_atomically
 
@@ -37,43 +39,6 @@ if TYPE_CHECKING:
     from swapbench.records import FaceBoxes, Preprocessing
 
 
-def crop_box(
-    frame_width_px: int, frame_height_px: int, box: Box | None, preprocessing: Preprocessing
-) -> tuple[int, int, int, int]:
-    """The crop as x0, y0, x1, y1 in pixels, x1 and y1 exclusive, always inside the frame and never empty.
-
-    The box (or the square on its longer side) is scaled by `crop_scale` about its centre, by less where the
-    frame is too small, then shifted inside the frame. The rounding (inclusive corners, both truncated) is
-    that of minivision-ai/Silent-Face-Anti-Spoofing, whose networks are sensitive to it.
-
-    Args:
-        frame_width_px: of the upright frame
-        frame_height_px: of the upright frame
-        box: of the face; None: the whole frame
-        preprocessing: of the card
-    """
-    if box is None:
-        return 0, 0, frame_width_px, frame_height_px
-    x, y, width, height = box
-    centre_x, centre_y = x + width / 2, y + height / 2
-    if not preprocessing.keep_box_aspect:
-        width = height = max(width, height)
-    scale = min((frame_height_px - 1) / height, (frame_width_px - 1) / width, preprocessing.crop_scale)
-    x0, x1 = _inside(centre_x, width, frame_width_px, scale)
-    y0, y1 = _inside(centre_y, height, frame_height_px, scale)
-    return x0, y0, x1, y1
-
-
-def _inside(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
-    low, high = centre - length * scale / 2, centre + length * scale / 2
-    if low < 0:
-        low, high = 0.0, high - low
-    if high > frame_px - 1:
-        low, high = low - (high - frame_px + 1), float(frame_px - 1)
-    first = max(int(low), 0)
-    return first, max(int(high), first) + 1
-
-
 def resized(
     frame: Image.Image, region: tuple[float, float, float, float], preprocessing: Preprocessing
 ) -> NDArray[np.uint8]:
@@ -81,66 +46,66 @@ def resized(
 
     Args:
         frame: RGB
-        region: x0, y0, x1, y1 in pixels; "bilinear" looks at whole pixels only, so it is truncated to them
+        region: x0, y0, x1, y1 in pixels, see `geometry.crop_box`; all filters but "antialias" look at whole
+            pixels only, so it is truncated to them
         preprocessing: of the card
 
     Returns:
-        uint8 [height, width, 3] in the card's channel order.
+        uint8 [height, width, channels] in the card's channel order.
     """
-    size = (preprocessing.width_px, preprocessing.height_px)
-    if preprocessing.resize == "antialias":
-        pixels = np.asarray(frame.resize(size, Image.Resampling.BILINEAR, box=region))
+    if preprocessing.channel_order == "gray":
+        frame = frame.convert("L")
+    x0, y0, x1, y1 = region
+    width, height, enlarged = _fitted(x1 - x0, y1 - y0, preprocessing)
+    name = preprocessing.enlarge if enlarged and preprocessing.enlarge is not None else preprocessing.resize
+    inside = x0 >= 0 and y0 >= 0 and x1 <= frame.width and y1 <= frame.height
+    if name == "antialias" and inside:
+        pixels = np.asarray(frame.resize((width, height), Image.Resampling.BILINEAR, box=region))
+        pixels = pixels.reshape(height, width, preprocessing.channels)
     else:
-        x0, y0, x1, y1 = (int(edge) for edge in region)
-        pixels = four_neighbours(np.asarray(frame.crop((x0, y0, x1, y1))), *size)
+        corners = int(x0), int(y0), int(x1), int(y1)
+        pixels = resize(cut(frame, corners, preprocessing.border), width, height, name)
+    left, top = (preprocessing.width_px - width) // 2, (preprocessing.height_px - height) // 2
+    right, bottom = preprocessing.width_px - width - left, preprocessing.height_px - height - top
+    pixels = padded(pixels, (left, top, right, bottom), preprocessing.border)
     return np.ascontiguousarray(pixels[:, :, ::-1] if preprocessing.channel_order == "bgr" else pixels)
 
 
+def _fitted(width: float, height: float, preprocessing: Preprocessing) -> tuple[int, int, bool]:
+    """The size of a crop in the network's input, and whether it is enlarged to it.
+
+    In a letterbox sides are truncated, as public code does: a square may be one pixel short of the input,
+    where its side times the ratio is a hair below a whole number.
+    """
+    ratio = min(preprocessing.width_px / width, preprocessing.height_px / height)
+    if preprocessing.fit == "stretch":
+        return preprocessing.width_px, preprocessing.height_px, ratio > 1
+    return max(int(width * ratio), 1), max(int(height * ratio), 1), ratio > 1
+
+
 def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """The face in a frame as the network's uint8 input [height, width, 3]; box None: the whole frame."""
+    """The face in a frame as the network's uint8 input [height, width, channels]; box None: the whole frame.
+
+    Raises:
+        NoCrop: see `geometry.crop_box`
+    """
     return resized(frame, crop_box(frame.width, frame.height, box, preprocessing), preprocessing)
 
 
 def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """`cropped` of an image file; OSError or ValueError where it cannot be read."""
+    """`cropped` of an image file; OSError or ValueError where it cannot be read or has no crop."""
     return cropped(load_frame(path), box, preprocessing)
 
 
-def four_neighbours(pixels: NDArray[np.uint8], width_px: int, height_px: int) -> NDArray[np.uint8]:
-    """Bilinear interpolation between the four nearest pixels, pixel centres at .5, edges repeated.
-
-    This is OpenCV's INTER_LINEAR, which computes with weights of 11 bits, so that single grey levels may
-    differ.
-
-    Args:
-        pixels: uint8 [height, width, channels]
-        width_px: of the result
-        height_px: of the result
-    """
-    top, bottom, down = _neighbours(pixels.shape[0], height_px)
-    left, right, across = _neighbours(pixels.shape[1], width_px)
-    down, across = down[:, None, None], across[None, :, None]
-    upper = pixels[top][:, left] * (1 - across) + pixels[top][:, right] * across
-    lower = pixels[bottom][:, left] * (1 - across) + pixels[bottom][:, right] * across
-    mixed: NDArray[np.uint8] = np.floor(upper * (1 - down) + lower * down + 0.5).astype(np.uint8)
-    return mixed
-
-
-def _neighbours(old: int, new: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    position = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    first = np.floor(position).astype(np.intp)
-    return first, np.minimum(first + 1, old - 1), position - first
-
-
 def normalise(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> NDArray[np.float32]:
-    """(pixel * scale - mean) / std for each channel of [..., 3], float32. NHWC stays NHWC.
+    """(pixel * scale - mean) / std for each channel of [..., channels], float32. NHWC stays NHWC.
 
     Computed in double precision for each of the 256 values and rounded once, as the runtimes' workers do:
     equal bits.
     """
     values = np.arange(256, dtype=np.float64)[:, None]
     table = (values * preprocessing.scale - np.asarray(preprocessing.mean)) / np.asarray(preprocessing.std)
-    channels = np.array([0, 256, 512], np.uint16)
+    channels = np.arange(0, 256 * preprocessing.channels, 256, dtype=np.uint16)
     normalised: NDArray[np.float32] = np.take(table.T.astype(np.float32).ravel(), pixels + channels)
     return normalised
 
@@ -267,15 +232,17 @@ class Prepared:
     """Crops on disk.
 
     Attributes:
-        path: a .npy of uint8 [samples, height, width, 3], in the order of the samples
+        path: a .npy of uint8 [samples, height, width, channels], in the order of the samples
         failures: index -> reason for every frame that could not be read or has no face; its row is zero and
             its score must be NaN
+        at_border: indexes of the frames whose crop at its full size leaves the frame
         timings: of the call that wrote the file, shared by all that it wrote; None where the file was there
             already
     """
 
     path: Path
     failures: Mapping[int, str]
+    at_border: frozenset[int] = frozenset()
     timings: Timings | None = field(default=None, compare=False)
 
     def crops(self) -> NDArray[np.uint8]:
@@ -335,7 +302,7 @@ def prepare_all(
     missing = {
         path: preprocessing
         for path, preprocessing in zip(paths, preprocessings, strict=True)
-        if not (path.is_file() and _failures_path(path).is_file())
+        if not (path.is_file() and _found_path(path).is_file())
     }
     timings = Timings(threads=max(processes, 1))
     if missing:
@@ -345,22 +312,26 @@ def prepare_all(
         except OSError as error:
             raise disk_failure(error, next(iter(missing))) from error
     timings.wall_ns = time.perf_counter_ns() - began
-    return [Prepared(path, _failures(path), timings if path in missing else None) for path in paths]
+    return [_prepared(path, timings if path in missing else None) for path in paths]
+
+
+_PIXELS: Final = 2
+"""Raised when the same card gives other pixels than before: crops of an earlier version are not used."""
 
 
 def _key(sources: Sources, preprocessing: Preprocessing) -> str:
-    return sources.key([preprocessing.face_box], preprocessing.model_dump(exclude={"scale", "mean", "std"}))[
-        :24
-    ]
+    geometry = preprocessing.model_dump(exclude={"scale", "mean", "std"})
+    return sources.key([preprocessing.face_box], [_PIXELS, geometry])[:24]
 
 
-def _failures_path(path: Path) -> Path:
-    return path.with_suffix(".failures.json")
+def _found_path(path: Path) -> Path:
+    return path.with_suffix(".found.json")
 
 
-def _failures(path: Path) -> dict[int, str]:
-    failures = json.loads(_failures_path(path).read_text(encoding="utf-8"))
-    return {int(row): reason for row, reason in failures.items()}
+def _prepared(path: Path, timings: Timings | None) -> Prepared:
+    found = json.loads(_found_path(path).read_text(encoding="utf-8"))
+    failures = {int(row): reason for row, reason in found["failures"].items()}
+    return Prepared(path, failures, frozenset(found["at_border"]), timings)
 
 
 def _write_crops(
@@ -373,6 +344,7 @@ def _write_crops(
     clock, lock = time.perf_counter_ns, threading.Lock()
     samples, policies = sources.samples, {preprocessing.face_box for preprocessing in geometries.values()}
     failures: dict[Path, dict[int, str]] = {path: {} for path in geometries}
+    at_border: dict[Path, set[int]] = {path: set() for path in geometries}
     done = 0
 
     def crop_file(file: Sequence[int]) -> int:
@@ -380,9 +352,11 @@ def _write_crops(
         for acquired in sources.acquire(file, policies, spent):
             for path, preprocessing in geometries.items():
                 began = clock()
-                crop = _crop(acquired, preprocessing)
+                crop, outside = _crop(acquired, preprocessing)
                 spent.resize_ns += clock() - began
                 with lock:
+                    if outside:
+                        at_border[path].add(acquired.index)
                     if isinstance(crop, str):
                         failures[path][acquired.index] = f"{samples[acquired.index].name}: {crop}"
                         crop = np.zeros(_row(preprocessing), np.uint8)
@@ -412,16 +386,26 @@ def _write_crops(
                 progress(done, len(samples))
         # inside the block: that the array exists says that both files are complete
         for path, reasons in failures.items():
-            by_index = {str(index): reasons[index] for index in sorted(reasons)}
-            write_atomically(_failures_path(path), json.dumps(by_index, indent=1) + "\n")
+            found = {
+                "failures": {str(index): reasons[index] for index in sorted(reasons)},
+                "at_border": sorted(at_border[path]),
+            }
+            write_atomically(_found_path(path), json.dumps(found, indent=1) + "\n")
 
 
 def _row(preprocessing: Preprocessing) -> tuple[int, int, int]:
-    return preprocessing.height_px, preprocessing.width_px, 3
+    return preprocessing.height_px, preprocessing.width_px, preprocessing.channels
 
 
-def _crop(acquired: Acquired, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
+def _crop(acquired: Acquired, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8] | str, bool]:
+    """The crop, or why there is none, and whether it leaves the frame."""
     if isinstance(acquired.frame, str):
-        return acquired.frame
-    face = acquired.faces[preprocessing.face_box]
-    return face if isinstance(face, str) else cropped(acquired.frame.image, face, preprocessing)
+        return acquired.frame, False
+    face, image = acquired.faces[preprocessing.face_box], acquired.frame.image
+    if isinstance(face, str):
+        return face, False
+    try:
+        crop = cropped(image, face, preprocessing)
+    except NoCrop as reason:
+        return str(reason), False
+    return crop, leaves_frame(image.width, image.height, face, preprocessing)

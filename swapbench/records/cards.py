@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
 
 from swapbench.records.values import Frozen
 
@@ -13,6 +13,21 @@ Precision = Literal["fp32", "fp16", "int8", "unknown"]
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")
 """Where the face box of a frame comes from; see Preprocessing."""
+Border = Literal["shift", "clip", "black", "reflect", "replicate"]
+Resize = Literal[
+    "antialias",
+    "bilinear",
+    "nearest",
+    "area",
+    "cubic",
+    "lanczos4",
+    "pillow_nearest",
+    "pillow_box",
+    "pillow_bilinear",
+    "pillow_hamming",
+    "pillow_bicubic",
+    "pillow_lanczos",
+]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 
@@ -36,40 +51,87 @@ class Variant(Frozen):
         return f"{self.name}.{self.format}"
 
 
+def _per_channel(value: object, info: ValidationInfo) -> object:
+    """One number for every channel as one number for each, and as many numbers as there are channels."""
+    channels = _channels(info.data.get("channel_order"))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return (value,) * channels
+    if isinstance(value, list | tuple) and len(value) != channels:
+        raise ValueError(f"{len(value)} numbers for {channels} channel{'s' * (channels > 1)}")
+    return value
+
+
+def _not_zero(value: float) -> float:
+    if value == 0:
+        raise ValueError("0 would make all pixels alike")
+    return value
+
+
+def _channels(order: object) -> int:
+    return 1 if order == "gray" else 3
+
+
+InputSize = Annotated[int, Field(ge=1, le=4096)]
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Factor = Annotated[Number, AfterValidator(_not_zero)]
+
+
 class Preprocessing(Frozen):
     """From a frame and a face box to the network's input, as data.
 
-    The crop is `crop_scale` times the face box about its centre, made smaller where the frame is too small
-    and shifted inside the frame (never padded), resized to width x height, channels in `channel_order`; then
-    per channel `(pixel * scale - mean) / std` with pixel in 0..255.
+    The crop is `crop_scale` times the face box about its centre, and what of it lies outside the frame is
+    treated as `border` says. It is resized to width x height, with channels in `channel_order`; then each
+    pixel in 0..255 becomes `(pixel * scale - mean) / std`.
 
     Attributes:
-        face_box: "given" takes the dataset's own box and asks the detector where the dataset has none;
-            "detector" always asks the detector; "frame" crops nothing away.
-        width_px: of the network's input.
-        height_px: of the network's input.
-        crop_scale: side of the crop in sides of the face box.
-        keep_box_aspect: False crops a square on the longer side of the box, True scales the box as it is
-            (minivision).
-        resize: "antialias" (support grows with the reduction) or "bilinear" (four neighbours, as OpenCV's
-            default).
-        channel_order: of the network's input.
-        scale: factor of a pixel value.
-        mean: by channel, in the network's order.
-        std: by channel, in the network's order.
+        face_box: where the face box comes from. "given": the dataset's own, and the detector where the
+            dataset has none; "detector": always the detector; "frame": the whole frame, nothing is cropped
+            away.
+        width_px: width of the network's input, 1 to 4096.
+        height_px: height of the network's input, 1 to 4096.
+        crop_scale: side of the crop in sides of the face box, above 0 and at most 20.
+        keep_box_aspect: False: the crop is a square on the longer side of the box; True: it has the shape of
+            the box.
+        border: what happens where the crop leaves the frame. "shift": a crop larger than the frame is made
+            smaller, and then moved inside (minivision); "clip": a crop larger than the frame is made smaller,
+            and what still lies outside is cut off (yakhyo); with the others the crop keeps its size, and what
+            lies outside is "black" (hairymax), the crop "reflect"ed about its outermost pixels (OpenCV's
+            BORDER_REFLECT_101; facenox), or its outermost pixels repeated, "replicate".
+        fit: "stretch": the crop fills the input, whatever its shape; "letterbox": it keeps its shape, is
+            centred, and the bars beside it are black, or reflected or replicated where `border` says so.
+        resize: the filter. "antialias": Pillow's bilinear, which also sees the pixels just outside of the
+            crop; "bilinear", "nearest", "area", "cubic" and "lanczos4": OpenCV's INTER_LINEAR and so on;
+            "pillow_nearest", "pillow_box", "pillow_bilinear", "pillow_hamming", "pillow_bicubic" and
+            "pillow_lanczos": Pillow's, of the crop alone.
+        enlarge: the filter where the crop is smaller than the input; where it is not said, as `resize`.
+        channel_order: of the network's input: "rgb", "bgr", or the one channel "gray" (luma of ITU-R BT.601).
+        scale: factor of a pixel value: 1/255 for a network that wants 0..1, 1 for one that wants 0..255.
+        mean: one number, or one for each channel in the network's order.
+        std: one number, or one for each channel in the network's order; not 0.
     """
 
     face_box: FaceBoxes = "given"
-
-    width_px: int
-    height_px: int
-    crop_scale: float
+    width_px: InputSize
+    height_px: InputSize
+    crop_scale: Annotated[Number, Field(gt=0, le=20)]
     keep_box_aspect: bool = False
-    resize: Literal["antialias", "bilinear"] = "antialias"
-    channel_order: Literal["rgb", "bgr"] = "rgb"
-    scale: float = 1 / 255
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    border: Border = "shift"
+    fit: Literal["stretch", "letterbox"] = "stretch"
+    resize: Resize = "antialias"
+    enlarge: Resize | None = None
+    channel_order: Literal["rgb", "bgr", "gray"] = "rgb"
+    scale: Factor = 1 / 255
+    mean: Annotated[tuple[Number, ...], BeforeValidator(_per_channel)] = Field(
+        default_factory=lambda given: (0.0,) * _channels(given.get("channel_order"))
+    )
+    std: Annotated[tuple[Factor, ...], BeforeValidator(_per_channel)] = Field(
+        default_factory=lambda given: (1.0,) * _channels(given.get("channel_order"))
+    )
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network's input has."""
+        return _channels(self.channel_order)
 
 
 class OutputMeaning(Frozen):

@@ -40,12 +40,20 @@ class Input:
 
     @property
     def channels_last(self) -> bool | None:
-        """Whether an image input (rank 4, 3 channels) is NHWC; None where the input is not an image."""
+        """Whether an image input (rank 4, 3 channels or 1) is NHWC; None where the input is not an image."""
         if len(self.shape) != 4:
             return None
-        if self.shape[3] == 3:
-            return True
-        return False if self.shape[1] == 3 else None
+        for channels in (3, 1):
+            if self.shape[3] == channels:
+                return True
+            if self.shape[1] == channels:
+                return False
+        return None
+
+    @property
+    def channels(self) -> int:
+        """How many channels an image input has."""
+        return self.shape[3] if self.channels_last else self.shape[1]
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -71,21 +79,21 @@ class Normalise:
     """Normalisation of a pixel in 0..255, per channel: `(pixel * scale - mean) / std`."""
 
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @classmethod
     def from_json(cls, text: str) -> Normalise:
-        """Parse `{"scale": s, "mean": [a, b, c], "std": [a, b, c]}`; Unusable where it is something else."""
+        """Parse `{"scale": s, "mean": [...], "std": [...]}`, a number a channel; else Unusable."""
         try:
             fields = json.loads(text)
             mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
             scale = float(fields["scale"])
         except (ValueError, KeyError, TypeError) as problem:
             raise Unusable(f"--normalise is not JSON with scale, mean and std: {problem!r}") from None
-        if len(mean) != 3 or len(std) != 3 or 0 in std:
-            raise Unusable("--normalise needs three means and three non-zero stds")
-        return cls(scale, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+        if len(mean) not in (1, 3) or len(std) != len(mean) or 0 in std:
+            raise Unusable("--normalise needs a mean and a non-zero std for each of 3 channels or 1")
+        return cls(scale, mean, std)
 
     def table(self, spec: Input) -> Array:
         """What each pixel value becomes in each channel.
@@ -93,7 +101,7 @@ class Normalise:
         Computed in double precision and rounded once, so that every worker feeds the same bits.
 
         Returns:
-            `[3, 256]`, of the graph's element type.
+            `[channels, 256]`, of the graph's element type.
         """
         pixels = np.arange(256, dtype=np.float64)
         real = np.stack([(pixels * self.scale - m) / s for m, s in zip(self.mean, self.std, strict=True)])
@@ -111,27 +119,29 @@ class ImageFeed:
     """A preallocated input buffer that uint8 images are normalised into, by table lookup."""
 
     def __init__(self, spec: Input, normalise: Normalise) -> None:
-        if spec.channels_last is None or spec.shape[0] != 1:
+        channels = len(normalise.mean)
+        if spec.channels_last is None or spec.channels != channels or spec.shape[0] != 1:
+            shape = list(spec.shape)
             raise Unusable(
-                f"the input {spec.name!r} of shape {list(spec.shape)} is not a single 3-channel image"
+                f"the input {spec.name!r} of shape {shape} is not a single {channels}-channel image"
             )
         self.buffer: Array = np.zeros(spec.shape, spec.dtype)
         self._table = normalise.table(spec)
         self._flat_table = self._table.ravel()
         self._entry: Array | None = None
         if spec.channels_last:
-            channels = np.arange(3, dtype=np.intp) * 256
-            self._offset = np.ascontiguousarray(np.broadcast_to(channels, spec.shape[1:]))
+            offset = np.arange(channels, dtype=np.intp) * 256
+            self._offset = np.ascontiguousarray(np.broadcast_to(offset, spec.shape[1:]))
             self._entry = np.zeros(spec.shape[1:], np.intp)
 
     def fill(self, image: Array) -> None:
-        """Normalise `image`, uint8 [height, width, 3], into `buffer`."""
+        """Normalise `image`, uint8 [height, width, channels], into `buffer`."""
         # mode "clip": with "raise", numpy would write into a temporary copy first
         if self._entry is not None:
             np.add(image, self._offset, out=self._entry)
             np.take(self._flat_table, self._entry, out=self.buffer[0], mode="clip")
             return
-        for channel in range(3):
+        for channel in range(len(self._table)):
             np.take(self._table[channel], image[:, :, channel], out=self.buffer[0, channel], mode="clip")
 
 
@@ -139,16 +149,19 @@ def open_samples(path: str, spec: Input) -> Array:
     """Memory-map the samples file; Unusable where it does not hold images of the graph's size.
 
     Returns:
-        uint8 `[n, height, width, 3]`.
+        uint8 `[n, height, width, channels]`.
     """
     try:
         samples: Array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as problem:
         raise Unusable(f"cannot read the samples file: {problem}") from None
-    if samples.dtype != np.uint8 or samples.ndim != 4 or samples.shape[3] != 3 or len(samples) == 0:
-        raise Unusable(f"samples are {samples.dtype} {list(samples.shape)}, not uint8 [n, height, width, 3]")
-    if spec.channels_last is None:
-        raise Unusable(f"the input {spec.name!r} of shape {list(spec.shape)} does not take a 3-channel image")
+    if samples.dtype != np.uint8 or samples.ndim != 4 or samples.shape[3] not in (1, 3) or len(samples) == 0:
+        raise Unusable(
+            f"samples are {samples.dtype} {list(samples.shape)}, not uint8 [n, height, width, 3 or 1]"
+        )
+    shape, channels = list(spec.shape), samples.shape[3]
+    if spec.channels_last is None or spec.channels != channels:
+        raise Unusable(f"the input {spec.name!r} of shape {shape} does not take a {channels}-channel image")
     if samples.shape[1:3] != spec.height_width:
         wanted = "x".join(map(str, reversed(spec.height_width)))
         raise Unusable(f"samples are {samples.shape[2]}x{samples.shape[1]} px, but the graph takes {wanted}")

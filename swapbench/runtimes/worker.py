@@ -114,8 +114,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--warmup-runs", type=int, default=5, help="minimum number of untimed runs")
     parser.add_argument("--warmup-ns", type=int, default=50_000_000, help="minimum time of the untimed runs")
-    parser.add_argument("--samples", help=".npy file, uint8 [n, height, width, 3]")
-    parser.add_argument("--normalise", help='JSON {"scale": s, "mean": [3], "std": [3]}')
+    parser.add_argument("--samples", help=".npy file, uint8 [n, height, width, 3 or 1]")
+    parser.add_argument("--normalise", help='JSON {"scale": s, "mean": [...], "std": [...]}')
     parser.add_argument("--index", type=int, default=0, help="the sample to feed to the timed runs")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random input")
     parser.add_argument(

@@ -127,10 +127,20 @@ static void limits(Element element, double *low, double *high) {
 
 /* ---- images ---- */
 
-static bool channels_last(const Tensor *input) { return input->rank == 4 && input->shape[3] == 3; }
+/* The axis of the channels, 3 of them or 1; 0 where the input is not an image. As Input.channels_last. */
+static int channel_axis(const Tensor *input) {
+    for (int channels = 3; input->rank == 4 && channels > 0; channels -= 2) {
+        if (input->shape[3] == channels) return 3;
+        if (input->shape[1] == channels) return 1;
+    }
+    return 0;
+}
 
-static bool takes_images(const Tensor *input) {
-    return input->rank == 4 && (input->shape[3] == 3 || input->shape[1] == 3);
+static bool channels_last(const Tensor *input) { return channel_axis(input) == 3; }
+
+static bool takes_images(const Tensor *input, size_t channels) {
+    int axis = channel_axis(input);
+    return axis != 0 && (size_t)input->shape[axis] == channels;
 }
 
 Samples open_samples(const char *path, const Tensor *input) {
@@ -154,52 +164,51 @@ Samples open_samples(const char *path, const Tensor *input) {
         refuse("samples", "cannot read the samples file %s: it is not a .npy file", path);
     memcpy(header, bytes + start, length);
     const char *shape = strstr(header, "'shape':");
-    unsigned long long count = 0, height = 0, width = 0;
+    unsigned long long count = 0, height = 0, width = 0, channels = 0;
     int matched = 0; /* stays 0 unless the shape matches up to its closing parenthesis */
-    if (shape != NULL) sscanf(shape, "'shape': (%llu, %llu, %llu, 3)%n", &count, &height, &width, &matched);
+    if (shape != NULL)
+        sscanf(shape, "'shape': (%llu, %llu, %llu, %llu)%n", &count, &height, &width, &channels, &matched);
     bool is_bytes = strstr(header, "'descr': '|u1'") && strstr(header, "'fortran_order': False");
     bool is_sane = count > 0 && height > 0 && width > 0 && height <= 1 << 20 && width <= 1 << 20;
-    if (!is_bytes || matched == 0 || !is_sane)
-        refuse("samples", "samples are %.200s, not uint8 [n, height, width, 3]", header);
-    if (!takes_images(input))
-        refuse("samples", "the input '%s' of shape %s does not take a 3-channel image", input->name,
-               shape_text(input));
+    if (!is_bytes || matched == 0 || !is_sane || (channels != 1 && channels != 3))
+        refuse("samples", "samples are %.200s, not uint8 [n, height, width, 3 or 1]", header);
+    if (!takes_images(input, channels))
+        refuse("samples", "the input '%s' of shape %s does not take a %llu-channel image", input->name,
+               shape_text(input), channels);
     unsigned long long rows = (unsigned long long)input->shape[channels_last(input) ? 1 : 2];
     unsigned long long columns = (unsigned long long)input->shape[channels_last(input) ? 2 : 3];
     if (height != rows || width != columns)
         refuse("samples", "samples are %llux%llu px, but the graph takes %llux%llu", width, height,
                columns, rows);
-    size_t image = (size_t)(height * width * 3);
+    size_t image = (size_t)(height * width * channels);
     if ((size - start - length) / image < count)
         refuse("samples", "cannot read the samples file %s: it is shorter than its header says", path);
     return (Samples){bytes + start + length, (size_t)count, (size_t)height, (size_t)width, image};
-}
-
-static const Member *three(const Member *members, int count, const char *name) {
-    const Member *found = member(members, count, name);
-    return found != NULL && found->count == 3 ? found : NULL;
 }
 
 Feed image_feed(const Tensor *input, const char *normalise) {
     Member given[8];
     int count = read_object(normalise, given, 8);
     const Member *scale = member(given, count, "scale");
-    const Member *mean = three(given, count, "mean"), *std = three(given, count, "std");
+    const Member *mean = member(given, count, "mean"), *std = member(given, count, "std");
     if (scale == NULL || scale->count != 1 || mean == NULL || std == NULL)
-        refuse("usage", "--normalise is not JSON with a scale, three means and three stds");
-    if (std->numbers[0] == 0 || std->numbers[1] == 0 || std->numbers[2] == 0)
-        refuse("usage", "--normalise needs three means and three non-zero stds");
-    if (!takes_images(input) || input->shape[0] != 1)
-        refuse("samples", "the input '%s' of shape %s is not a single 3-channel image", input->name,
-               shape_text(input));
+        refuse("usage", "--normalise is not JSON with scale, mean and std");
+    int channels = mean->count;
+    bool is_usable = (channels == 1 || channels == 3) && std->count == channels;
+    for (int channel = 0; is_usable && channel < channels; channel++) is_usable = std->numbers[channel] != 0;
+    if (!is_usable)
+        refuse("usage", "--normalise needs a mean and a non-zero std for each of 3 channels or 1");
+    if (!takes_images(input, (size_t)channels) || input->shape[0] != 1)
+        refuse("samples", "the input '%s' of shape %s is not a single %d-channel image", input->name,
+               shape_text(input), channels);
     bool is_float = input->element == F16 || input->element == F32 || input->element == F64;
     if (!is_float && !input->quantised)
         refuse("model", "the input '%s' is an integer without a quantisation scale", input->name);
     size_t bytes = element_bytes(input->element);
-    Feed feed = {input, need(tensor_elements(input) * bytes), need(3 * 256 * bytes)};
+    Feed feed = {input, need(tensor_elements(input) * bytes), need((size_t)channels * 256 * bytes)};
     double low = 0, high = 0;
     limits(input->element, &low, &high);
-    for (int channel = 0; channel < 3; channel++)
+    for (int channel = 0; channel < channels; channel++)
         for (int pixel = 0; pixel < 256; pixel++) {
             double value = (pixel * scale->numbers[0] - mean->numbers[channel]) / std->numbers[channel];
             if (!is_float) {
@@ -216,16 +225,17 @@ Feed image_feed(const Tensor *input, const char *normalise) {
         const Type *table = (const Type *)feed->table;                                                       \
         Type *into = feed->buffer;                                                                           \
         if (channels_last(input))                                                                            \
-            for (size_t i = 0; i < 3 * area; i++) into[i] = table[i % 3 * 256 + image[i]];                   \
+            for (size_t i = 0; i < channels * area; i++) into[i] = table[i % channels * 256 + image[i]];     \
         else                                                                                                 \
-            for (size_t channel = 0; channel < 3; channel++)                                                 \
+            for (size_t channel = 0; channel < channels; channel++)                                          \
                 for (size_t i = 0; i < area; i++)                                                            \
-                    into[channel * area + i] = table[channel * 256 + image[3 * i + channel]];                \
+                    into[channel * area + i] = table[channel * 256 + image[channels * i + channel]];         \
     } while (0)
 
 void fill(const Feed *feed, const uint8_t *image) {
     const Tensor *input = feed->input;
-    size_t area = tensor_elements(input) / 3;
+    size_t channels = (size_t)input->shape[channel_axis(input)];
+    size_t area = tensor_elements(input) / channels;
     switch (element_bytes(input->element)) {
     case 1: FILL(uint8_t); break;
     case 2: FILL(uint16_t); break;

@@ -65,7 +65,7 @@ typedef struct {
 typedef struct {
     const Tensor *input;
     void *buffer;
-    uint8_t *table; /* what each of the 256 pixel values becomes in each of the 3 channels */
+    uint8_t *table; /* what each of the 256 pixel values becomes in each channel */
 } Feed;
 
 Samples open_samples(const char *path, const Tensor *input);

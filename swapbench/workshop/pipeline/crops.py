@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from swapbench.data.frames import by_file, side_by_side
-from swapbench.data.preprocess import Sources, Timings, crop_box, resized
+from swapbench.data.geometry import NoCrop, crop_box
+from swapbench.data.preprocess import Sources, Timings, resized
 from swapbench.errors import BadDataset
 from swapbench.files import whole_file, write_atomically
 
@@ -63,8 +64,10 @@ def jittered(
     Args:
         crop: x0, y0, x1, y1.
         jitter: Scale and shift.
-        limits: x0, y0, x1, y1.
+        limits: x0, y0, x1, y1; they give way to a crop that reaches outside by itself.
     """
+    x0, y0, x1, y1 = limits
+    limits = min(x0, crop[0]), min(y0, crop[1]), max(x1, crop[2]), max(y1, crop[3])
     edges = [0.0] * 4
     for axis, shift in ((0, jitter.shift_x), (1, jitter.shift_y)):
         low, high = crop[axis], crop[axis + 2]
@@ -148,7 +151,7 @@ def decode(
     """
     folder.mkdir(parents=True, exist_ok=True)
     reach = (1 + augmentation.scale) / 2 + augmentation.shift
-    fields = {"crop_scale", "keep_box_aspect", "face_box"}
+    fields = {"crop_scale", "keep_box_aspect", "border", "face_box"}
     geometry = [preprocessing.model_dump(include=fields) for preprocessing in preprocessings]
     sources = Sources(samples, folder / "faces")
     policies = [preprocessing.face_box for preprocessing in preprocessings]
@@ -195,10 +198,14 @@ def _decode(
                 continue
             image = source.frame.image
             box = {policy: face for policy, face in source.faces.items() if not isinstance(face, str)}
-            crops = [
-                crop_box(image.width, image.height, box[preprocessing.face_box], preprocessing)
-                for preprocessing in preprocessings
-            ]
+            try:
+                crops = [
+                    crop_box(image.width, image.height, box[preprocessing.face_box], preprocessing)
+                    for preprocessing in preprocessings
+                ]
+            except NoCrop as error:
+                faceless[source.index] = f"{name}: {error}"
+                continue
             touched = _touched(crops, reach - 0.5, image.width, image.height)
             pixels = image.crop(touched).tobytes()
             with lock:

@@ -118,6 +118,8 @@ class TrainRecipe(Frozen):
     def _consistent(self) -> TrainRecipe:
         if self.preprocessing.width_px != self.preprocessing.height_px:
             raise ValueError("training needs a square input")
+        if self.preprocessing.channels != 3:
+            raise ValueError("training needs colour: channel_order rgb or bgr")
         if self.phases[-1].size_px != self.preprocessing.width_px:
             raise ValueError("the last phase must train at the deployed size, width_px")
         if self.output.kind != "logits" or self.output.bona_fide_index not in (0, 1):

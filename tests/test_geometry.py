@@ -1,0 +1,221 @@
+"""Crops at the frame's edges: worked by hand, and held against plain OpenCV pipelines of public networks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
+from swapbench.data.preprocess import cropped
+from swapbench.data.samples import Box
+from swapbench.records import Border, Preprocessing
+
+MINIVISION = Preprocessing(
+    width_px=80,
+    height_px=80,
+    crop_scale=2.7,
+    keep_box_aspect=True,
+    resize="bilinear",
+    channel_order="bgr",
+    scale=1.0,
+)
+YAKHYO = MINIVISION.replace(border="clip")
+HAIRYMAX = Preprocessing(
+    width_px=128, height_px=128, crop_scale=1.5, border="black", fit="letterbox", resize="bilinear"
+)
+FACENOX = HAIRYMAX.replace(border="reflect", resize="area", enlarge="lanczos4")
+SQUARE = Preprocessing(width_px=32, height_px=24, crop_scale=2.0)
+
+
+def frame_of(width: int, height: int, seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def counted(width: int, height: int) -> Image.Image:
+    """A grey frame whose pixel at x, y is 10 y + x + 1."""
+    return Image.fromarray((10 * np.arange(height)[:, None] + np.arange(width) + 1).astype(np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        # 10x10 about (10, 10), times 2: 0..20
+        ((5, 5, 10, 10), (0, 0, 20, 20)),
+        # a square on the longer side, 24: from -2 and 3; -2.5 is truncated towards 0
+        ((3.5, 9, 12, 12), (-2, 3, 22, 27)),
+        # 11x13 about (7.5, 8.5), times 2: the side is 26, from -5.5 and -4.5
+        ((2, 2, 11, 13), (-5, -4, 21, 22)),
+    ],
+)
+@pytest.mark.parametrize("border", ["black", "reflect", "replicate"])
+def test_a_crop_that_keeps_its_size_may_leave_the_frame(
+    box: Box, expected: tuple[int, int, int, int], border: Border
+) -> None:
+    assert crop_box(40, 40, box, SQUARE.replace(border=border)) == expected
+
+
+def test_a_clipped_crop_ends_with_the_frame() -> None:
+    # 20x20 about (10, 30) in 40x35: x from 0 to 20, both inclusive; y from 20 to 34 for 40
+    assert crop_box(40, 35, (5, 25, 10, 10), SQUARE.replace(border="clip")) == (0, 20, 21, 35)
+    # 30 times 2 is larger than the frame: 39 wide about 20, .5 to 39.5
+    assert crop_box(40, 40, (5, 5, 30, 30), SQUARE.replace(border="clip")) == (0, 0, 40, 40)
+
+
+def test_the_borders_by_hand() -> None:
+    frame = counted(3, 1)  # 1 2 3
+    crop = (-4, 0, 6, 1)
+    assert cut(frame, crop, "black")[0, :, 0].tolist() == [0, 0, 0, 0, 1, 2, 3, 0, 0, 0]
+    assert cut(frame, crop, "replicate")[0, :, 0].tolist() == [1, 1, 1, 1, 1, 2, 3, 3, 3, 3]
+    assert cut(frame, crop, "reflect")[0, :, 0].tolist() == [1, 2, 3, 2, 1, 2, 3, 2, 1, 2]
+
+
+def test_what_is_reflected_is_the_crop_and_not_the_frame() -> None:
+    # two pixels of the crop are inside: 1 2, and the frame's 3 is not seen
+    assert cut(counted(9, 1), (-3, 0, 2, 1), "reflect")[0, :, 0].tolist() == [2, 1, 2, 1, 2]
+
+
+@given(margins=st.tuples(*[st.integers(0, 30)] * 4), size=st.tuples(st.integers(1, 9), st.integers(1, 9)))
+@pytest.mark.parametrize(
+    ("border", "name"),
+    [("black", "BORDER_CONSTANT"), ("reflect", "BORDER_REFLECT_101"), ("replicate", "BORDER_REPLICATE")],
+)
+def test_a_border_is_opencvs_also_where_it_is_larger_than_the_picture(
+    margins: tuple[int, int, int, int], size: tuple[int, int], border: Border, name: str
+) -> None:
+    cv2 = pytest.importorskip("cv2")
+    pixels = np.asarray(frame_of(*size))
+    left, top, right, bottom = margins
+    theirs = cv2.copyMakeBorder(pixels, top, bottom, left, right, getattr(cv2, name))
+    assert np.array_equal(padded(pixels, margins, border), theirs)
+
+
+def test_a_letterbox_is_centred_and_its_bars_are_of_the_border() -> None:
+    frame = Image.new("L", (4, 2), 200)
+    card = Preprocessing(
+        width_px=8, height_px=7, crop_scale=1, fit="letterbox", channel_order="gray", resize="nearest"
+    )
+    # 4x2 times min(8/4, 7/2): 8x4, one bar of one row above and one of two below
+    rows = cropped(frame.convert("RGB"), None, card)[:, :, 0]
+    assert [sorted(set(row)) for row in rows.tolist()] == [[0]] + [[200]] * 4 + [[0]] * 2
+    assert np.unique(cropped(frame.convert("RGB"), None, card.replace(border="replicate"))).tolist() == [200]
+
+
+def test_the_filter_of_enlarging_is_used_where_the_crop_is_smaller_than_the_input() -> None:
+    card = Preprocessing(width_px=8, height_px=8, crop_scale=1, resize="nearest", enlarge="bilinear")
+    small, large = frame_of(6, 6), frame_of(12, 12)
+    assert np.array_equal(cropped(small, None, card), cropped(small, None, card.replace(resize="bilinear")))
+    assert np.array_equal(cropped(large, None, card), cropped(large, None, card.replace(enlarge=None)))
+    assert not np.array_equal(cropped(large, None, card), cropped(large, None, card.replace(resize="area")))
+
+
+def test_gray_is_the_luma_of_the_colours() -> None:
+    frame = Image.new("RGB", (5, 5), (200, 100, 50))
+    gray = cropped(frame, None, Preprocessing(width_px=3, height_px=2, crop_scale=1, channel_order="gray"))
+    # .299 * 200 + .587 * 100 + .114 * 50 = 124.2
+    assert gray.shape == (2, 3, 1)
+    assert np.unique(gray).tolist() == [124]
+
+
+def test_a_crop_outside_the_frame_and_one_too_large_have_a_reason() -> None:
+    with pytest.raises(NoCrop, match="lies outside the frame"):
+        crop_box(40, 40, (60, 60, 5, 5), SQUARE.replace(border="black"))
+    with pytest.raises(NoCrop, match=r"40000x40000 px is larger than 100 megapixels"):
+        crop_box(2000, 2000, (0, 0, 2000, 2000), SQUARE.replace(border="reflect", crop_scale=20))
+
+
+def test_a_crop_leaves_the_frame_at_its_full_size_whatever_the_border_does() -> None:
+    for border in ("shift", "clip", "black", "reflect", "replicate"):
+        card = SQUARE.replace(border=border)
+        assert not leaves_frame(40, 40, (5, 5, 10, 10), card)  # 0..20
+        assert leaves_frame(40, 40, (4, 5, 10, 10), card)  # -1..19
+        assert leaves_frame(40, 40, (26, 25, 10, 10), card)  # 21..41
+        assert not leaves_frame(40, 40, None, card)
+
+
+# ------------------------------------------------------------------------------------ public pipelines
+
+
+def _minivision(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+    height, width = frame.shape[:2]
+    x, y, box_width, box_height = box
+    scale = min((height - 1) / box_height, (width - 1) / box_width, 2.7)
+    corners = []
+    for low, side, limit in ((x, box_width, width), (y, box_height, height)):
+        first, last = low + side / 2 - side * scale / 2, low + side / 2 + side * scale / 2
+        if first < 0:
+            first, last = 0, last - first
+        if last > limit - 1:
+            first, last = first - (last - limit + 1), limit - 1
+        corners.append((int(first), int(last)))
+    (x0, x1), (y0, y1) = corners
+    return cv2.resize(frame[y0 : y1 + 1, x0 : x1 + 1, ::-1].copy(), (80, 80))
+
+
+def _yakhyo(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+    height, width = frame.shape[:2]
+    x, y, box_width, box_height = box
+    scale = min((height - 1) / box_height, (width - 1) / box_width, 2.7)
+    half_width, half_height = box_width * scale / 2, box_height * scale / 2
+    x0, y0 = max(0, int(x + box_width / 2 - half_width)), max(0, int(y + box_height / 2 - half_height))
+    x1 = min(width - 1, int(x + box_width / 2 + half_width))
+    y1 = min(height - 1, int(y + box_height / 2 + half_height))
+    return cv2.resize(frame[y0 : y1 + 1, x0 : x1 + 1, ::-1].copy(), (80, 80))
+
+
+def _square(cv2: Any, frame: np.ndarray, box: list[int], border: int) -> np.ndarray:
+    """The square of 1.5 times the longer side, and what lies outside the frame by a border of OpenCV's."""
+    height, width = frame.shape[:2]
+    x, y, box_width, box_height = box
+    longer = max(box_width, box_height)
+    x0, y0 = int(x + box_width / 2 - longer * 1.5 / 2), int(y + box_height / 2 - longer * 1.5 / 2)
+    x1, y1 = x0 + int(longer * 1.5), y0 + int(longer * 1.5)
+    inside = frame[max(y0, 0) : min(y1, height), max(x0, 0) : min(x1, width)]
+    overhang = max(-y0, 0), max(y1 - height, 0), max(-x0, 0), max(x1 - width, 0)
+    return cv2.copyMakeBorder(inside, *overhang, border)
+
+
+def _letterbox(cv2: Any, crop: np.ndarray, filters: tuple[int, int], border: int) -> np.ndarray:
+    """Scaled to 128 px by one filter up and another one down, and centred."""
+    ratio = 128 / max(crop.shape[:2])
+    height, width = (int(side * ratio) for side in crop.shape[:2])
+    crop = cv2.resize(crop, (width, height), interpolation=filters[0 if ratio > 1 else 1])
+    missing_y, missing_x = 128 - height, 128 - width
+    bars = missing_y // 2, missing_y - missing_y // 2, missing_x // 2, missing_x - missing_x // 2
+    return cv2.copyMakeBorder(crop, *bars, border)
+
+
+def _hairymax(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+    crop = _square(cv2, frame, box, cv2.BORDER_CONSTANT)
+    return _letterbox(cv2, crop, (cv2.INTER_LINEAR, cv2.INTER_LINEAR), cv2.BORDER_CONSTANT)
+
+
+def _facenox(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+    crop = _square(cv2, frame, box, cv2.BORDER_REFLECT_101)
+    return _letterbox(cv2, crop, (cv2.INTER_LANCZOS4, cv2.INTER_AREA), cv2.BORDER_REFLECT_101)
+
+
+@pytest.mark.parametrize(
+    ("card", "author"),
+    [(MINIVISION, _minivision), (YAKHYO, _yakhyo), (HAIRYMAX, _hairymax), (FACENOX, _facenox)],
+    ids=["minivision", "yakhyo", "hairymax", "facenox"],
+)
+def test_the_pixels_are_those_of_the_authors(
+    card: Preprocessing, author: Callable[[Any, np.ndarray, list[int]], np.ndarray]
+) -> None:
+    """200 boxes of all sizes whose centre is in the frame: many of the crops leave it, some on all sides."""
+    cv2 = pytest.importorskip("cv2")
+    random, outside = np.random.default_rng(5), 0
+    for seed in range(200):
+        width, height = (int(side) for side in random.integers(30, 400, 2))
+        box_width, box_height = (int(side) for side in random.integers(8, 300, 2))
+        x, y = (int(random.integers(0, side)) for side in (width, height))
+        box = [x - box_width // 2, y - box_height // 2, box_width, box_height]
+        frame = frame_of(width, height, seed)
+        outside += leaves_frame(width, height, (*map(float, box),), card)
+        ours = cropped(frame, (*map(float, box),), card)
+        assert np.array_equal(ours, author(cv2, np.asarray(frame), box)), (width, height, box)
+    assert 100 < outside < 200
