@@ -1,7 +1,7 @@
 """Crops at the frame's edges: worked by hand, and held against plain OpenCV pipelines of public networks."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ MINIVISION = Preprocessing(
     channel_order="bgr",
     scale=1.0,
 )
-YAKHYO = MINIVISION.replace(border="clip")
+YAKHYO = MINIVISION.replace(border="shrink")
 HAIRYMAX = Preprocessing(
     width_px=128, height_px=128, crop_scale=1.5, border="black", fit="letterbox", resize="bilinear"
 )
@@ -59,10 +59,23 @@ def test_a_crop_that_keeps_its_size_may_leave_the_frame(
 
 
 def test_a_clipped_crop_ends_with_the_frame() -> None:
-    # 20x20 about (10, 30) in 40x35: x from 0 to 20, both inclusive; y from 20 to 34 for 40
-    assert crop_box(40, 35, (5, 25, 10, 10), SQUARE.replace(border="clip")) == (0, 20, 21, 35)
-    # 30 times 2 is larger than the frame: 39 wide about 20, .5 to 39.5
-    assert crop_box(40, 40, (5, 5, 30, 30), SQUARE.replace(border="clip")) == (0, 0, 40, 40)
+    clipping = SQUARE.replace(border="clip")
+    # 20x20 about (10, 30) in 40x35: x from 0 to 20, y from 20 to 35 for 40
+    assert crop_box(40, 35, (5, 25, 10, 10), clipping) == (0, 20, 20, 35)
+    # twice 30 about (10, 20): from -20 to 40, and from -10 to 50
+    assert crop_box(50, 40, (-5, 5, 30, 30), clipping) == (0, 0, 40, 40)
+    # the box as it is
+    assert crop_box(50, 40, (3, 5, 7, 9), clipping.replace(crop_scale=1, keep_box_aspect=True)) == (
+        3,
+        5,
+        10,
+        14,
+    )
+
+
+def test_a_crop_larger_than_the_frame_shrinks_before_it_is_cut_off() -> None:
+    # 30 times 39/30 is 39: about (10, 20) from -9.5 to 29.5 and from .5 to 39.5, both ends inclusive
+    assert crop_box(50, 40, (-5, 5, 30, 30), SQUARE.replace(border="shrink")) == (0, 0, 30, 40)
 
 
 def test_the_borders_by_hand() -> None:
@@ -128,7 +141,7 @@ def test_a_crop_outside_the_frame_and_one_too_large_have_a_reason() -> None:
 
 
 def test_a_crop_leaves_the_frame_at_its_full_size_whatever_the_border_does() -> None:
-    for border in ("shift", "clip", "black", "reflect", "replicate"):
+    for border in get_args(Border):
         card = SQUARE.replace(border=border)
         assert not leaves_frame(40, 40, (5, 5, 10, 10), card)  # 0..20
         assert leaves_frame(40, 40, (4, 5, 10, 10), card)  # -1..19

@@ -101,7 +101,7 @@ def test_the_ways_change_one_field_each_and_then_both() -> None:
     assert {way.mean for way in ways.values()} == {(0.5, 0.4, 0.3)}
 
 
-@pytest.mark.parametrize(("scale", "other"), [(1.0, 1 / 255), (1 / 127.5, 2.0), (0.5, 0.5 / 255), (0.0, 0.0)])
+@pytest.mark.parametrize(("scale", "other"), [(1.0, 1 / 255), (1 / 127.5, 2.0), (0.5, 0.5 / 255)])
 def test_the_other_scale_is_the_one_with_or_without_the_division(scale: float, other: float) -> None:
     ways = preprocessing_check._ways(Preprocessing(width_px=8, height_px=8, crop_scale=1.0, scale=scale))
     assert ways["scale",].scale == pytest.approx(other)

@@ -249,7 +249,7 @@ def test_samples_of_the_wrong_kind_are_refused(
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"scale": 1}', '{"scale": 1, "mean": [0], "std": [1]}', HALF.replace("4", "0")]
+    "text", ["", "[]", '{"scale": 1}', '{"scale": 1, "mean": [0, 0], "std": [1, 1]}', HALF.replace("4", "0")]
 )
 def test_a_normalisation_that_is_incomplete_is_refused(text: str) -> None:
     with pytest.raises(Unusable, match="--normalise"):

@@ -36,10 +36,10 @@ def crop_box(
     """The crop around a face, never empty.
 
     The box, or the square on its longer side, is scaled by `crop_scale` about its centre. With the borders
-    "shift" and "clip" the crop is inside the frame, because what is larger is scaled by less; corners are
-    inclusive there and truncated (minivision-ai/Silent-Face-Anti-Spoofing and yakhyo/face-anti-spoofing).
-    With the other borders it may reach outside; its first corner and its sides are truncated
-    (hairymax/Face-AntiSpoofing and VietAnh954/face-antispoof-onnx).
+    "shift" and "shrink" a crop that is larger than the frame is scaled by less, and corners are inclusive and
+    truncated (minivision-ai/Silent-Face-Anti-Spoofing and yakhyo/face-anti-spoofing). With the other borders
+    the first corner and the sides are truncated (hairymax/Face-AntiSpoofing and VietAnh954/
+    face-antispoof-onnx), and with those that fill what lies outside, the crop may reach there.
 
     Args:
         frame_width_px: of the upright frame
@@ -54,11 +54,9 @@ def crop_box(
         return 0, 0, frame_width_px, frame_height_px
     centre_x, centre_y, width, height = _unscaled(box, preprocessing)
     scale = preprocessing.crop_scale
-    if preprocessing.border in ("shift", "clip"):
+    part = _PARTS.get(preprocessing.border, _unbounded)
+    if preprocessing.border in ("shift", "shrink"):
         scale = min((frame_height_px - 1) / height, (frame_width_px - 1) / width, scale)
-        part = _shifted if preprocessing.border == "shift" else _clipped
-    else:
-        part = _unbounded
     x0, x1 = part(centre_x, width, frame_width_px, scale)
     y0, y1 = part(centre_y, height, frame_height_px, scale)
     if min(x1, frame_width_px) <= max(x0, 0) or min(y1, frame_height_px) <= max(y0, 0):
@@ -101,14 +99,27 @@ def _shifted(centre: float, length: float, frame_px: int, scale: float) -> tuple
     return first, max(int(high), first) + 1
 
 
-def _clipped(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
+def _shrunk(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
     low, high = centre - length * scale / 2, centre + length * scale / 2
     return max(int(low), 0), min(int(high), frame_px - 1) + 1
+
+
+def _clipped(centre: float, length: float, frame_px: int, scale: float) -> tuple[int, int]:
+    first, end = _unbounded(centre, length, frame_px, scale)
+    return max(first, 0), min(end, frame_px)
 
 
 def _unbounded(centre: float, length: float, _: int, scale: float) -> tuple[int, int]:
     first = int(centre - length * scale / 2)
     return first, first + max(int(length * scale), 1)
+
+
+_PARTS: Final[Mapping[Border, Callable[[float, float, int, float], tuple[int, int]]]] = {
+    "shift": _shifted,
+    "shrink": _shrunk,
+    "clip": _clipped,
+}
+"""Along one axis: centre, length, the frame's length in pixels and scale -> first pixel and end."""
 
 
 def cut(frame: Image.Image, crop: Corners, border: Border) -> NDArray[np.uint8]:

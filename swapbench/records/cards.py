@@ -13,7 +13,7 @@ Precision = Literal["fp32", "fp16", "int8", "unknown"]
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")
 """Where the face box of a frame comes from; see Preprocessing."""
-Border = Literal["shift", "clip", "black", "reflect", "replicate"]
+Border = Literal["shift", "shrink", "clip", "black", "reflect", "replicate"]
 Resize = Literal[
     "antialias",
     "bilinear",
@@ -93,10 +93,10 @@ class Preprocessing(Frozen):
         keep_box_aspect: False: the crop is a square on the longer side of the box; True: it has the shape of
             the box.
         border: what happens where the crop leaves the frame. "shift": a crop larger than the frame is made
-            smaller, and then moved inside (minivision); "clip": a crop larger than the frame is made smaller,
-            and what still lies outside is cut off (yakhyo); with the others the crop keeps its size, and what
-            lies outside is "black" (hairymax), the crop "reflect"ed about its outermost pixels (OpenCV's
-            BORDER_REFLECT_101; facenox), or its outermost pixels repeated, "replicate".
+            smaller, and then moved inside (minivision); "shrink": it is made smaller, and what still lies
+            outside is cut off (yakhyo). Otherwise the crop keeps its size, and what lies outside is cut off,
+            "clip", "black" (hairymax), the crop "reflect"ed about its outermost pixels (OpenCV's
+            BORDER_REFLECT_101; facenox), or these pixels repeated, "replicate".
         fit: "stretch": the crop fills the input, whatever its shape; "letterbox": it keeps its shape, is
             centred, and the bars beside it are black, or reflected or replicated where `border` says so.
         resize: the filter. "antialias": Pillow's bilinear, which also sees the pixels just outside of the
