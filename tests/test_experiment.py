@@ -22,6 +22,7 @@ from swapbench.errors import DeviceFailed, NotValid, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation
 from swapbench.pad.score_files import read_score_file
+from swapbench.ports import Outputs
 from swapbench.records import (
     Absent,
     Machine,
@@ -140,6 +141,16 @@ def run(
     return experiment.run(models_under_test, setup, folder, progress=quiet, sleep=sleep)
 
 
+def test_crops_that_leave_the_frame_are_counted_among_the_test_frames(evaluation: Evaluation) -> None:
+    outputs = Outputs(ROWS, invoke_ns=1, pass_ns=1)
+    folds = evaluation.fold_frames(outputs, CARD.output, {})
+    leaving = {3, 4, 15}  # the first four of 16 are of the development split
+    accuracy = evaluation.accuracy(
+        folds, outputs, CARD.preprocessing, at_border=leaving, confidence=0.95, seed=0
+    )
+    assert accuracy.crops_at_border == 2
+
+
 def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluation) -> None:
     device = Fake({"net.onnx": FakeModel(run_ns=10_000_000, rows=ROWS, peak_rss_bytes=77_000_000)})
     outcome = run([under_test(tmp_path, "net")], device, evaluation, tmp_path / "run")
@@ -158,6 +169,7 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
     assert accuracy.simulated
     assert accuracy.hter == pytest.approx((3 / 8 + 1 / 4) / 2)  # the FAR is pooled over species
     assert (accuracy.frames, accuracy.frames_without_score, accuracy.subjects) == (12, 0, 4)
+    assert accuracy.crops_at_border == 0  # whole frames
     assert accuracy.faces == "frame"
     assert accuracy.basis == (
         (

@@ -161,6 +161,26 @@ def test_prepared_rows_equal_single_crops_and_failures_are_named(tmp_path: Path)
         assert np.array_equal(rows[index], load_crop(samples[index].path, samples[index].box, SQUARE))
 
 
+def test_crops_that_leave_the_frame_are_counted_with_a_face_that_has_no_crop_among_the_failures(
+    tmp_path: Path,
+) -> None:
+    path = picture(tmp_path / "a.png")  # 60x48; crops are twice the box
+    boxes = [(20, 14, 20, 20), (4, 14, 20, 20), (52, 14, 20, 20), (58, 14, 20, 20)]
+    clipping = SQUARE.replace(border="clip", crop_scale=0.5)
+    prepared, clipped = prepare_all(
+        [sample(path, box) for box in boxes], [SQUARE, clipping], tmp_path / "out"
+    )
+    assert (prepared.at_border, dict(prepared.failures)) == ({1, 2, 3}, {})
+    # half of the last box begins at 63
+    assert clipped.at_border == {2}
+    assert clipped.failures == {
+        3: "a.png: the crop around the face box 58, 14, 20, 20 lies outside the frame"
+    }
+    assert not clipped.crops()[3].any()
+    again = prepare([sample(path, box) for box in boxes], clipping, tmp_path / "out")
+    assert (again.at_border, again.failures) == (clipped.at_border, clipped.failures)
+
+
 def test_preparing_again_does_nothing_and_another_geometry_or_pixel_makes_another_file(
     tmp_path: Path,
 ) -> None:

@@ -115,7 +115,12 @@ class ScoringPass:
         try:
             folds = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             accuracy = evaluation.accuracy(
-                folds, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
+                folds,
+                outputs,
+                card.preprocessing,
+                at_border=self.crops[card.preprocessing].at_border,
+                confidence=plan.confidence,
+                seed=plan.seed,
             )
             write_score_file(store.scores_path(self.folder, draft.id), folds, evaluation.data)
         except NotValid as error:  # an overflowing file: its speed and weight are still worth a record

@@ -210,7 +210,12 @@ def accuracies_of(
             name = models[file.name].path.name
             folds = experiment.scored_folds(name, card, outputs, judged_on, crops)
             accuracies[file.name] = judged_on.accuracy(
-                folds, outputs, card.preprocessing, confidence=plan.confidence, seed=plan.seed
+                folds,
+                outputs,
+                card.preprocessing,
+                at_border=crops[card.preprocessing].at_border,
+                confidence=plan.confidence,
+                seed=plan.seed,
             )
         except SwapbenchError as error:
             accuracies[file.name] = Absent(absent=error.args[0], remedy=error.remedy)

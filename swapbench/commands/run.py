@@ -15,7 +15,7 @@ from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Parity, Plan, Speed
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +102,11 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     folder = _run_folder(folders, request, experiment.description(models, setup), say)
     say(_intent(models, setup))
     outcome = experiment.run(models, setup, folder, progress=progress)
-    notes = [*_paced_notes(outcome.records), *_parity_notes(outcome.records)]
+    notes = [
+        *_border_notes(outcome.records),
+        *_paced_notes(outcome.records),
+        *_parity_notes(outcome.records),
+    ]
     if outcome.resumed:
         notes.append(f"{outcome.resumed} of {len(models)} records were there already and were kept.")
     if outcome.records:
@@ -248,6 +252,21 @@ def _parity_notes(records: Sequence[Record]) -> list[str]:
         for record in records
         if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE
     ]
+
+
+def _border_notes(records: Sequence[Record]) -> list[str]:
+    """How many crops leave the frame, and what each card does about it, once for all files alike."""
+    return list(
+        dict.fromkeys(
+            f"{record.accuracy.crops_at_border} of {record.accuracy.frames} crops at crop_scale"
+            f" {record.card.preprocessing.crop_scale:g} leave the frame, where the card of {record.card.name}"
+            f' says border = "{record.card.preprocessing.border}".'
+            for record in records
+            if record.card is not None
+            and isinstance(record.accuracy, Accuracy)
+            and record.accuracy.crops_at_border
+        )
+    )
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from swapbench.errors import BadDataset
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -26,8 +28,8 @@ LARGEST_CROP_PX: Final = 100_000_000
 """Crops that keep their size outside the frame are held in memory: 300 MB as RGB."""
 
 
-class NoCrop(ValueError):
-    """Why a frame has no crop, in words for a person."""
+class NoCrop(BadDataset):
+    """A frame has no crop around its face box."""
 
 
 def crop_box(
@@ -60,7 +62,8 @@ def crop_box(
     x0, x1 = part(centre_x, width, frame_width_px, scale)
     y0, y1 = part(centre_y, height, frame_height_px, scale)
     if min(x1, frame_width_px) <= max(x0, 0) or min(y1, frame_height_px) <= max(y0, 0):
-        raise NoCrop(f"the crop {x0}, {y0} to {x1}, {y1} lies outside the frame")
+        shown = ", ".join(f"{number:g}" for number in box)
+        raise NoCrop(f"the crop around the face box {shown} lies outside the frame")
     if (x1 - x0) * (y1 - y0) > LARGEST_CROP_PX:
         raise NoCrop(
             f"the crop of {x1 - x0}x{y1 - y0} px is larger than {LARGEST_CROP_PX / 1e6:.0f} megapixels"

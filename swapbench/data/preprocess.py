@@ -93,7 +93,7 @@ def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -
 
 
 def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """`cropped` of an image file; OSError or ValueError where it cannot be read or has no crop."""
+    """`cropped` of an image file; OSError or ValueError where it cannot be read, NoCrop where it has none."""
     return cropped(load_frame(path), box, preprocessing)
 
 
@@ -406,6 +406,6 @@ def _crop(acquired: Acquired, preprocessing: Preprocessing) -> tuple[NDArray[np.
         return face, False
     try:
         crop = cropped(image, face, preprocessing)
-    except NoCrop as reason:
-        return str(reason), False
+    except NoCrop as error:
+        return str(error), False
     return crop, leaves_frame(image.width, image.height, face, preprocessing)

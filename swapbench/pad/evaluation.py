@@ -20,7 +20,7 @@ from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -159,6 +159,7 @@ class Evaluation:
         outputs: Outputs,
         card: Preprocessing,
         *,
+        at_border: Collection[int],
         confidence: float,
         seed: int,
     ) -> Accuracy:
@@ -168,6 +169,7 @@ class Evaluation:
             folds: scores of every frame of every fold, from `fold_frames`
             outputs: what they were computed from, for the time that it took
             card: the preprocessing of the model's card
+            at_border: indexes of frames whose crop leaves the frame
             confidence: of all intervals, between 0 and 1
             seed: of the bootstrap
 
@@ -197,6 +199,7 @@ class Evaluation:
                 basis=tuple(dict.fromkeys(text for fold in self.folds for text in fold.basis)),
                 frames=sum(len(fold.test) for fold in folds),
                 frames_without_score=sum(fold.test.failures_to_acquire for fold in folds),
+                crops_at_border=sum(row in at_border for _, test in self._rows for row in test.tolist()),
             )
         )
 

@@ -64,6 +64,7 @@ class ScoringPass:
     basis: tuple[str, ...] = ()
     frames: int | None = None
     frames_without_score: int | None = None
+    crops_at_border: int | None = None
 
 
 @dataclass(frozen=True)

@@ -242,6 +242,8 @@ class Accuracy(Frozen):
         failures_by_class: the same by class: bona_fide, attack.
         frames: test frames or images that were to be scored.
         frames_without_score: those of them that have none.
+        crops_at_border: those of them whose crop, at its full size, leaves the frame, so that the card's
+            border decides what the network sees there; None in records older than this.
         subjects: people in the test split.
         faces: where the face boxes came from.
         basis: what the numbers rest on: a carved development split, files that are missing.
@@ -277,6 +279,7 @@ class Accuracy(Frozen):
     failures_by_class: dict[str, int] = Field(default_factory=dict)
     frames: int | None = None
     frames_without_score: int | None = None
+    crops_at_border: int | None = None
     subjects: int | None = None
     faces: str = ""
     basis: tuple[str, ...] = ()

@@ -297,6 +297,10 @@ def _frames(accuracy: Accuracy) -> str:
     return "" if frames is None else f"{frames}, {accuracy.frames_without_score} of them without a score"
 
 
+def _crops_at_border(accuracy: Accuracy) -> str:
+    return "" if accuracy.crops_at_border is None else str(accuracy.crops_at_border)
+
+
 def _spread(accuracy: Accuracy) -> str:
     sd = accuracy.acer_sd
     return "" if sd is None else f"{bare_percent(sd)} percentage points"
@@ -380,6 +384,7 @@ _FACTS: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
     ("accuracy", "Worst attack species", _of_accuracy(lambda accuracy: ", ".join(worst_species(accuracy)))),
     ("accuracy", "Presentations", _of_accuracy(_presentations)),
     ("accuracy", "Frames", _of_accuracy(_frames)),
+    ("accuracy", "Crops that leave the frame", _of_accuracy(_crops_at_border)),
     ("accuracy", "Face boxes", _of_accuracy(lambda accuracy: accuracy.faces)),
     ("accuracy", "Rests on", _of_accuracy(lambda accuracy: "; ".join(accuracy.basis))),
     ("power", "Meters", _meters),

@@ -260,6 +260,8 @@ def _counted(accuracy: Accuracy) -> str:
         parts.append(f"{accuracy.subjects} people")
     if accuracy.frames is not None:
         parts.append(f"{accuracy.frames} frames, {accuracy.frames_without_score} of them without a score")
+    if accuracy.crops_at_border is not None:
+        parts.append(f"{accuracy.crops_at_border} crops leave the frame")
     if accuracy.faces:
         parts.append(f"face boxes: {accuracy.faces}")
     return "; ".join([*parts, f"digest {accuracy.dataset_digest[:12]}"])
