@@ -12,6 +12,7 @@ from PIL import Image
 from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
 from swapbench.data.preprocess import cropped
 from swapbench.data.samples import Box
+from swapbench.data.variants import variants
 from swapbench.records import Border, Preprocessing
 
 MINIVISION = Preprocessing(
@@ -152,7 +153,7 @@ def test_a_crop_leaves_the_frame_at_its_full_size_whatever_the_border_does() -> 
 # ------------------------------------------------------------------------------------ public pipelines
 
 
-def _minivision(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+def _minivision(cv2: Any, frame: np.ndarray, box: list[int]) -> Any:
     height, width = frame.shape[:2]
     x, y, box_width, box_height = box
     scale = min((height - 1) / box_height, (width - 1) / box_width, 2.7)
@@ -168,7 +169,7 @@ def _minivision(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
     return cv2.resize(frame[y0 : y1 + 1, x0 : x1 + 1, ::-1].copy(), (80, 80))
 
 
-def _yakhyo(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+def _yakhyo(cv2: Any, frame: np.ndarray, box: list[int]) -> Any:
     height, width = frame.shape[:2]
     x, y, box_width, box_height = box
     scale = min((height - 1) / box_height, (width - 1) / box_width, 2.7)
@@ -179,7 +180,7 @@ def _yakhyo(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
     return cv2.resize(frame[y0 : y1 + 1, x0 : x1 + 1, ::-1].copy(), (80, 80))
 
 
-def _square(cv2: Any, frame: np.ndarray, box: list[int], border: int) -> np.ndarray:
+def _square(cv2: Any, frame: np.ndarray, box: list[int], border: int) -> Any:
     """The square of 1.5 times the longer side, and what lies outside the frame by a border of OpenCV's."""
     height, width = frame.shape[:2]
     x, y, box_width, box_height = box
@@ -191,7 +192,7 @@ def _square(cv2: Any, frame: np.ndarray, box: list[int], border: int) -> np.ndar
     return cv2.copyMakeBorder(inside, *overhang, border)
 
 
-def _letterbox(cv2: Any, crop: np.ndarray, filters: tuple[int, int], border: int) -> np.ndarray:
+def _letterbox(cv2: Any, crop: np.ndarray, filters: tuple[int, int], border: int) -> Any:
     """Scaled to 128 px by one filter up and another one down, and centred."""
     ratio = 128 / max(crop.shape[:2])
     height, width = (int(side * ratio) for side in crop.shape[:2])
@@ -201,12 +202,12 @@ def _letterbox(cv2: Any, crop: np.ndarray, filters: tuple[int, int], border: int
     return cv2.copyMakeBorder(crop, *bars, border)
 
 
-def _hairymax(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+def _hairymax(cv2: Any, frame: np.ndarray, box: list[int]) -> Any:
     crop = _square(cv2, frame, box, cv2.BORDER_CONSTANT)
     return _letterbox(cv2, crop, (cv2.INTER_LINEAR, cv2.INTER_LINEAR), cv2.BORDER_CONSTANT)
 
 
-def _facenox(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
+def _facenox(cv2: Any, frame: np.ndarray, box: list[int]) -> Any:
     crop = _square(cv2, frame, box, cv2.BORDER_REFLECT_101)
     return _letterbox(cv2, crop, (cv2.INTER_LANCZOS4, cv2.INTER_AREA), cv2.BORDER_REFLECT_101)
 
@@ -217,7 +218,7 @@ def _facenox(cv2: Any, frame: np.ndarray, box: list[int]) -> np.ndarray:
     ids=["minivision", "yakhyo", "hairymax", "facenox"],
 )
 def test_the_pixels_are_those_of_the_authors(
-    card: Preprocessing, author: Callable[[Any, np.ndarray, list[int]], np.ndarray]
+    card: Preprocessing, author: Callable[[Any, np.ndarray, list[int]], Any]
 ) -> None:
     """200 boxes of all sizes whose centre is in the frame: many of the crops leave it, some on all sides."""
     cv2 = pytest.importorskip("cv2")
@@ -227,8 +228,41 @@ def test_the_pixels_are_those_of_the_authors(
         box_width, box_height = (int(side) for side in random.integers(8, 300, 2))
         x, y = (int(random.integers(0, side)) for side in (width, height))
         box = [x - box_width // 2, y - box_height // 2, box_width, box_height]
+        given = float(box[0]), float(box[1]), float(box_width), float(box_height)
         frame = frame_of(width, height, seed)
-        outside += leaves_frame(width, height, (*map(float, box),), card)
-        ours = cropped(frame, (*map(float, box),), card)
-        assert np.array_equal(ours, author(cv2, np.asarray(frame), box)), (width, height, box)
+        outside += leaves_frame(width, height, given, card)
+        theirs = author(cv2, np.asarray(frame), box)
+        assert np.array_equal(cropped(frame, given, card), theirs), (width, height, box)
     assert 100 < outside < 200
+
+
+# ------------------------------------------------------------------------------------------- variants
+
+
+def test_the_variants_of_a_card_change_one_respect_each() -> None:
+    found = variants(MINIVISION)
+    assert list(found) == [
+        'border = "shrink"',
+        'border = "clip"',
+        'border = "black"',
+        'border = "reflect"',
+        'border = "replicate"',
+        "keep_box_aspect = false",
+        "crop_scale = 1.0",
+        "crop_scale = 1.5",
+        "crop_scale = 4.0",
+        'fit = "letterbox"',
+        'resize = "antialias"',
+        'resize = "area", enlarge = "lanczos4"',
+    ]
+    assert found['border = "black"'] == MINIVISION.replace(border="black")
+    assert found["crop_scale = 4.0"] == MINIVISION.replace(crop_scale=4.0)
+
+
+def test_a_whole_frame_has_no_variants_of_its_crop() -> None:
+    whole = SQUARE.replace(face_box="frame", width_px=60, height_px=80)
+    assert list(variants(whole)) == [
+        'fit = "letterbox"',
+        'resize = "bilinear"',
+        'resize = "area", enlarge = "lanczos4"',
+    ]

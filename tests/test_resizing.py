@@ -41,7 +41,7 @@ def row(*values: int) -> np.ndarray:
 
 
 def resized_row(values: np.ndarray, width: int, name: Resize) -> list[int]:
-    return resize(values, width, 1, name)[0, :, 0].tolist()
+    return [int(value) for value in resize(values, width, 1, name)[0, :, 0]]
 
 
 def test_bilinear_by_hand() -> None:

@@ -12,7 +12,7 @@ differ, by one grey level. Without Intel's IPP, as on ARM, OpenCV rounds the wei
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from swapbench.records import Resize
 
     Pixels = NDArray[np.uint8]
-    Numbers = NDArray[np.generic]
+    Numbers = NDArray[Any]
 
 _ONE = 2048
 """1 in the fixed-point weights."""
@@ -75,7 +75,8 @@ def lanczos4(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
     """OpenCV's INTER_LANCZOS4: a Lanczos window of 8x8 pixels, edges repeated."""
     across, down = _lanczos(pixels.shape[1], width_px), _lanczos(pixels.shape[0], height_px)
     sums = down.sums(across.sums(pixels.astype(np.int64), axis=1), axis=0)
-    return np.clip((sums + _ONE * _ONE // 2) // (_ONE * _ONE), 0, 255).astype(np.uint8)
+    mixed: Pixels = np.clip((sums + _ONE * _ONE // 2) // (_ONE * _ONE), 0, 255).astype(np.uint8)
+    return mixed
 
 
 def area(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
@@ -91,7 +92,8 @@ def area(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
         cells = pixels.reshape(height_px, down_px, width_px, across_px, channels)
         sums = cells.sum((1, 3), dtype=np.int64)
         if across_px == down_px == 2:
-            return ((sums + 2) // 4).astype(np.uint8)
+            quarters: Pixels = ((sums + 2) // 4).astype(np.uint8)
+            return quarters
         return _rounded(sums.astype(np.float32) * np.float32(1 / (across_px * down_px)))
     across, down = _areas(width, width_px), _areas(height, height_px)
     return _rounded(down.sums(across.sums(pixels.astype(np.float32), axis=1), axis=0))
@@ -101,8 +103,9 @@ def _step(old: int, new: int) -> float:
     return 1 / (new / old)
 
 
-def _rounded(values: NDArray[np.floating]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def _rounded(values: Numbers) -> Pixels:
+    rounded: Pixels = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return rounded
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,7 @@ class _Taps:
     def sums(self, values: Numbers, axis: int) -> Numbers:
         """The weighted sums along an axis of [height, width, channels], tap after tap as OpenCV adds them."""
         shape = (1, -1, 1) if axis == 1 else (-1, 1, 1)
-        result = values.take(self.position[:, 0], axis) * self.weight[:, 0].reshape(shape)
+        result: Numbers = values.take(self.position[:, 0], axis) * self.weight[:, 0].reshape(shape)
         for tap in range(1, self.position.shape[1]):
             result += values.take(self.position[:, tap], axis) * self.weight[:, tap].reshape(shape)
         return result
@@ -158,8 +161,9 @@ def _between_four(pixels: Pixels, across: _Taps, down: _Taps) -> Pixels:
         for row in (0, 1)
     )
     weight = down.weight.astype(np.int32)[:, :, None, None]
-    mixed = ((weight[:, 0] * upper >> 16) + (weight[:, 1] * lower >> 16) + 2) >> 2
-    return mixed.astype(np.uint8)
+    sums = (weight[:, 0] * upper >> 16) + (weight[:, 1] * lower >> 16)
+    mixed: Pixels = (sums + 2 >> 2).astype(np.uint8)
+    return mixed
 
 
 def _cubic(old: int, new: int) -> _Taps:
