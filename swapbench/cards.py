@@ -7,12 +7,12 @@ same bytes.
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import tomli_w
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from swapbench.errors import BadCard
+from swapbench.errors import BadCard, nearest
 from swapbench.files import write_atomically
 from swapbench.records import ModelCard
 
@@ -37,17 +37,62 @@ def read_card(path: Path) -> ModelCard:
         return ModelCard.model_validate(raw)
     except ValidationError as error:
         raise BadCard(
-            f"{path}: {first_problem(error)}",
-            remedy="Compare it with a card in models/; swapbench.records.ModelCard describes the fields.",
+            f"{path}: {first_problem(error, ModelCard)}",
+            remedy="docs/cards.md describes every field; swapbench init writes a card to begin with.",
         ) from error
 
 
-def first_problem(error: ValidationError) -> str:
-    """The first complaint of a validation as 'field: reason', and how many more there are."""
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of a validation as 'field: reason', and how many more there are.
+
+    A key that the model does not know comes first, because a field that is missing may only be misspelt.
+
+    Args:
+        error: of the validation
+        model: that was to be made
+    """
     problems = error.errors(include_url=False)
-    where = ".".join(str(key) for key in problems[0]["loc"]) or "the whole"
+    unknown = [problem for problem in problems if problem["type"] == "extra_forbidden"]
+    first = (unknown or problems)[0]
+    if unknown:
+        text = _unknown_key(first["loc"], model)
+    else:
+        where = ".".join(str(key) for key in first["loc"]) or "the whole"
+        text = f"{where}: {first['msg'].removeprefix('Value error, ')}"
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return f"{where}: {problems[0]['msg']}{more}"
+    return f"{text}{more}"
+
+
+def _unknown_key(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
+    """What is unknown, in which table, and the table it belongs to or the nearest key that this one knows."""
+    *tables, key = place
+    known, names = [model], []
+    for table in tables:
+        inner = [part for one in known for part in _inner_models(one, table)]
+        if inner:  # positions in a list and the names of alternatives are no tables
+            known = inner
+            names.append(str(table))
+    fields = sorted({field for one in known for field in one.model_fields})
+    text = f"unknown key `{key}`" + (f" in [{'.'.join(names)}]" if names else "")
+    if key in model.model_fields:
+        return f"{text}; it belongs above the tables"
+    for table in model.model_fields:
+        if any(key in one.model_fields for one in _inner_models(model, table)):
+            return f"{text}; it belongs in [{table}]"
+    if near := nearest(str(key), fields):
+        return f"{text}; did you mean {near[0]}?"
+    return f"{text}; known are {', '.join(fields)}"
+
+
+def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseModel]]:
+    """The models that a field may hold, also as an alternative or in a list."""
+    found, types = [], [model.model_fields[field].annotation] if field in model.model_fields else []
+    while types:
+        one = types.pop()
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            found.append(one)
+        types += get_args(one)
+    return found
 
 
 def write_card(card: ModelCard, path: Path) -> None:

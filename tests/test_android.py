@@ -471,18 +471,18 @@ def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
     ("text", "message"),
     [
         ("name = ", r"mine.toml cannot be read \(Invalid value"),
-        ('name = "x"\nkind = "android"', r"mine.toml is invalid at match: Field required"),
-        ('name = "x"\nkind = "android"\n[match]', r"invalid at match"),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\ncolour = 1', r"invalid at colour"),
+        ('name = "x"\nkind = "android"', r"mine.toml is invalid: match: Field required"),
+        ('name = "x"\nkind = "android"\n[match]', r"invalid: match"),
+        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\ncolour = 1', r"invalid: unknown key `colour`"),
         (
             'name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[steady]\nstart_below_c = 90',
-            r"invalid at steady.start_below_c",
+            r"invalid: steady.start_below_c",
         ),
         (
             'name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[rails]\nsummed = ["A", "B", "A"]',
-            r"invalid at rails.summed: .*A would be counted twice",
+            r"invalid: rails.summed: A would be counted twice",
         ),
-        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[cores]\nhuge = 1', r"invalid at cores.huge"),
+        ('name = "x"\nkind = "android"\nmatch = {a = ["b"]}\n[cores]\nhuge = 1', r"invalid: cores.huge"),
     ],
 )
 def test_a_malformed_profile_is_named_with_its_field(tmp_path: Path, text: str, message: str) -> None:

@@ -1,3 +1,5 @@
+import math
+import re
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -5,8 +7,9 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from swapbench.cards import read_card, write_card
+from swapbench.cards import first_problem, read_card, write_card
 from swapbench.errors import BadCard
 from swapbench.records import ModelCard, OutputMeaning, Preprocessing, Training
 
@@ -80,9 +83,70 @@ def test_a_wrong_field_is_named_with_the_file(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("width_px = 80", 'width_px = "wide"'))
     with pytest.raises(BadCard, match=r"bad.toml: preprocessing.width_px: .*valid integer"):
         read_card(path)
-    path.write_text('name = "x"\ncolour = "red"\n')
+    path.write_text('name = "x"\n')
     with pytest.raises(BadCard, match=r"preprocessing: Field required \(and \d+ more\)"):
         read_card(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            'channel_order = "rgb"',
+            'chanel_order = "rgb"',
+            r"unknown key `chanel_order` in \[preprocessing\]; did you mean channel_order\?$",
+        ),
+        (
+            'kind = "logits"',
+            'kinds = "logits"',
+            r"unknown key `kinds` in \[output\]; did you mean kind\? \(and 1",
+        ),
+        ('family = "m', 'famly = "m', r"unknown key `famly`; did you mean family\?"),
+        ("[output]", "[output]\nwidth_px = 3", r"`width_px` in \[output\]; it belongs in \[preprocessing\]$"),
+        ("[training]", "[training]\nsource = 3", r"`source` in \[training\]; it belongs above the tables$"),
+        ("[output]", "[output]\nzzz = 3", r"`zzz` in \[output\]; known are bona_fide_index, classes, .*kind"),
+    ],
+)
+def test_an_unknown_key_is_named_with_the_nearest(tmp_path: Path, old: str, new: str, message: str) -> None:
+    path = tmp_path / "card.toml"
+    write_card(CARD, path)
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(BadCard) as caught:
+        read_card(path)
+    assert re.search(message, caught.value.args[0])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("width_px", 0, "width_px: Input should be greater than or equal to 1"),
+        ("height_px", -80, "height_px: Input should be greater than or equal to 1"),
+        ("width_px", 200_000, "width_px: Input should be less than or equal to 4096"),
+        ("crop_scale", 0, "crop_scale: Input should be greater than 0"),
+        ("crop_scale", math.nan, "crop_scale: Input should be a finite number"),
+        ("crop_scale", 1e300, "crop_scale: Input should be less than or equal to 20"),
+        ("scale", math.inf, "scale: Input should be a finite number"),
+        ("scale", 0, "scale: 0 would make all pixels alike"),
+        ("std", [1, 0, 1], "std.1: 0 would make all pixels alike"),
+        ("std", math.nan, "std.0: Input should be a finite number"),
+        ("mean", [0.5, 0.5], "mean: 2 numbers for 3 channels"),
+        ("channel_order", "grey", "channel_order: Input should be 'rgb', 'bgr' or 'gray'"),
+    ],
+)
+def test_a_preprocessing_without_sense_is_refused(field: str, value: object, message: str) -> None:
+    given = {"width_px": 8, "height_px": 8, "crop_scale": 1.0, field: value}
+    with pytest.raises(ValidationError) as caught:
+        Preprocessing.model_validate(given)
+    assert message in first_problem(caught.value, Preprocessing)
+
+
+def test_one_number_stands_for_every_channel() -> None:
+    size = {"width_px": 8, "height_px": 8, "crop_scale": 1.0}
+    colour = Preprocessing.model_validate({**size, "mean": 0.5, "std": [0.1, 0.2, 0.3]})
+    assert (colour.mean, colour.std, colour.channels) == ((0.5, 0.5, 0.5), (0.1, 0.2, 0.3), 3)
+    gray = Preprocessing.model_validate({**size, "channel_order": "gray", "std": 0.5})
+    assert (gray.mean, gray.std, gray.channels) == ((0.0,), (0.5,), 1)
 
 
 def test_a_file_that_is_missing_or_no_toml_is_a_bad_card(tmp_path: Path) -> None:

@@ -55,7 +55,8 @@ def nearest(pixels: Pixels, width_px: int, height_px: int) -> Pixels:
         np.minimum(np.floor(np.arange(new) * _step(old, new)).astype(np.intp), old - 1)
         for old, new in ((pixels.shape[0], height_px), (pixels.shape[1], width_px))
     )
-    return pixels[rows][:, columns]
+    picked: Pixels = pixels[rows][:, columns]
+    return picked
 
 
 def bilinear(pixels: Pixels, width_px: int, height_px: int) -> Pixels:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from swapbench.cards import first_problem
 from swapbench.devices import adb_text, android_text
 from swapbench.devices.adb import Adb
 from swapbench.devices.adb_client import find_adb, list_phones
@@ -101,10 +102,8 @@ def read_profile(path: Path) -> Profile:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
         raise UserError(f"the device profile {path} cannot be read ({problem})") from None
     except ValidationError as problem:
-        first = problem.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
         raise UserError(
-            f"the device profile {path} is invalid at {where}: {first['msg']}",
+            f"the device profile {path} is invalid: {first_problem(problem, Profile)}",
             remedy="Compare it with a built-in one, e.g. devices/pixel7.toml",
         ) from None
 

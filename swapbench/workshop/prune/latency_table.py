@@ -150,7 +150,7 @@ def read_latency_table(path: Path) -> LatencyTable:
     except OSError as error:
         raise UserError(f"cannot read the latency table {path}: {error.strerror}") from error
     except ValidationError as error:
-        raise UserError(f"{path}: {first_problem(error)}") from error
+        raise UserError(f"{path}: {first_problem(error, LatencyTable)}") from error
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
 

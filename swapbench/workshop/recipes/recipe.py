@@ -160,7 +160,7 @@ def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
         return TrainRecipe.model_validate(raw)
     except ValidationError as error:
         where = path if method is None else f"{path} with {method}"
-        raise BadCard(f"{where}: {first_problem(error)}") from error
+        raise BadCard(f"{where}: {first_problem(error, TrainRecipe)}") from error
 
 
 def toml_table(path: Path) -> dict[str, Any]:

@@ -54,4 +54,4 @@ def read_schedule(path: Path) -> Schedule:
     try:
         return Schedule.model_validate(toml_table(path))
     except ValidationError as error:
-        raise BadCard(f"{path}: {first_problem(error)}") from error
+        raise BadCard(f"{path}: {first_problem(error, Schedule)}") from error
