@@ -1,6 +1,7 @@
 import hashlib
 import os
 import pickle
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,93 @@ def test_keys_that_do_not_fit_are_named(tmp_path: Path, network: Any) -> None:
         load_network(
             card_for(path, family="minifasnet", architecture={"channels": list(V2)}), tmp_path / "small.toml"
         )
+
+
+def training_snapshot(network: Any, path: Path) -> None:
+    """As MultiFTNet of Silent-Face-Anti-Spoofing is saved: the network, and a branch that only trains it."""
+    state = {f"module.model.{key}": value for key, value in network.state_dict().items()}
+    extra = {f"module.FTGenerator.ft.{layer}.weight": torch.zeros(2) for layer in range(9)}
+    torch.save({**state, **extra}, path)
+
+
+def test_keys_that_inference_does_not_need_are_dropped_as_the_card_says(tmp_path: Path, network: Any) -> None:
+    path = tmp_path / "snapshot.pth"
+    training_snapshot(network, path)
+    names = {r"^module\.model\.": ""}
+    card = card_for(path, drop_keys=("module.FTGenerator.*",), rename_keys=names)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(load_network(card, tmp_path / "small.toml")(images), network(images))
+
+
+@pytest.mark.parametrize(
+    ("given", "lines"),
+    [
+        (
+            {},
+            "drop_keys = [\"module.FTGenerator.*\"] and rename_keys = { '^module\\.model\\.' = '' }",
+        ),
+        ({"drop_keys": ("module.FTGenerator.*",)}, "rename_keys = { '^module\\.model\\.' = '' }"),
+        ({"rename_keys": {r"^module\.model\.": ""}}, 'drop_keys = ["module.FTGenerator.*"]'),
+    ],
+    ids=["both", "prefix", "branch"],
+)
+def test_the_lines_that_a_card_lacks_are_printed(
+    tmp_path: Path, network: Any, given: dict[str, Any], lines: str
+) -> None:
+    path = tmp_path / "snapshot.pth"
+    training_snapshot(network, path)
+    with pytest.raises(BadCard) as caught:
+        load_network(card_for(path, **given), tmp_path / "small.toml")
+    assert caught.value.remedy == f"Write into the card: {lines}"
+    written = tomllib.loads(lines.replace(" and ", "\n"))
+    changes = {key: tuple(value) if key == "drop_keys" else value for key, value in written.items()}
+    load_network(card_for(path, **{**given, **changes}), tmp_path / "small.toml")
+
+
+@pytest.mark.parametrize("key", ["state_dict", "model", "net", "model_state_dict", "state_dict_ema"])
+def test_a_state_dict_is_found_in_a_training_snapshot(tmp_path: Path, network: Any, key: str) -> None:
+    path = tmp_path / "snapshot.pt"
+    torch.save({"epoch": 3, "optimizer": {"state": {}}, key: network.state_dict()}, path)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(load_network(card_for(path), tmp_path / "small.toml")(images), network(images))
+
+
+def test_the_weights_themselves_are_taken_where_their_average_is_there_too(tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.pt"
+    torch.save({"state_dict_ema": {"w": torch.ones(1)}, "state_dict": {"w": torch.zeros(1)}}, path)
+    assert read_tensors(path)["w"].item() == 0
+
+
+def test_what_batch_norm_counts_while_it_trains_is_not_needed(tmp_path: Path, network: Any) -> None:
+    path = tmp_path / "old.pth"
+    state = {key: value for key, value in network.state_dict().items() if "num_batches_tracked" not in key}
+    assert len(state) < len(network.state_dict())
+    torch.save({**state, "gone.num_batches_tracked": torch.tensor(3)}, path)
+    images = torch.randn(1, 3, 32, 32)
+    assert torch.equal(load_network(card_for(path), tmp_path / "small.toml")(images), network(images))
+
+
+def test_a_torchscript_archive_is_called_one_and_torchs_unsafe_advice_is_never_printed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "net.pt"
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)).save(path)
+    with pytest.raises(BadCard, match="is a TorchScript archive") as caught:
+        read_tensors(path)
+    assert "Save the state_dict" in caught.value.remedy
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "whole.pt")
+    with pytest.raises(BadCard, match="it is not opened") as whole:
+        read_tensors(tmp_path / "whole.pt")
+    assert "weights_only" not in f"{caught.value} {whole.value}"
+
+
+def test_the_digest_that_a_card_lacks_is_printed_as_a_line_to_write(tmp_path: Path, network: Any) -> None:
+    path = tmp_path / "small.safetensors"
+    digest = save_checkpoint(network, path)
+    with pytest.raises(BadCard) as caught:
+        load_network(card_for(path, checkpoint_sha256=""), tmp_path / "small.toml")
+    assert caught.value.remedy == f'Write into the card: checkpoint_sha256 = "{digest}"'
 
 
 def test_a_digest_is_the_files_sha256(tmp_path: Path) -> None:

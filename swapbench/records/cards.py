@@ -179,7 +179,9 @@ class ModelCard(Frozen):
         architecture: arguments of the builder: widths are data.
         checkpoint: file name relative to the card, or an absolute path; "" for none.
         checkpoint_sha256: digest of that file.
-        rename_keys: regular expression -> replacement, applied in order to the keys of a foreign state dict.
+        drop_keys: shell patterns of keys of a foreign state dict that inference does not need, such as
+            "module.FTGenerator.*".
+        rename_keys: regular expression -> replacement, applied in order to the keys that are left.
         preprocessing: what the network expects.
         output: what it returns.
         licence: of the checkpoint, as an SPDX identifier.
@@ -194,6 +196,7 @@ class ModelCard(Frozen):
     architecture: dict[str, Any] = Field(default_factory=dict)
     checkpoint: str = ""
     checkpoint_sha256: str = ""
+    drop_keys: tuple[str, ...] = ()
     rename_keys: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing
     output: OutputMeaning

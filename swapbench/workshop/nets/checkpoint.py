@@ -7,9 +7,12 @@ half precision are float32 in memory.
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import pickle
 import re
+import zipfile
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,13 +24,18 @@ from swapbench.files import file_sha256, write_atomically
 from swapbench.workshop.nets import build
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from swapbench.records import ModelCard
 
 _NAMED = 4
 """How many keys an error names."""
+_STATES = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "params", "weights")
+_AVERAGED = ("state_dict_ema", "ema_state_dict", "model_ema", "ema", "params_ema")
+"""Under which keys training snapshots hold a state dict; averages of weights where there is nothing else."""
+_UNUSED = ".num_batches_tracked"
+"""What batch norm counts while it trains; inference never reads it, and old checkpoints lack it."""
 
 
 def checkpoint_path(card: ModelCard, card_path: Path) -> Path:
@@ -48,14 +56,26 @@ def load_network(card: ModelCard, card_path: Path) -> nn.Module:
         sha256 = file_sha256(path)
     except OSError as error:
         raise BadCard(f"card {card.name}: cannot read the checkpoint {path}: {error.strerror}") from error
+    if not card.checkpoint_sha256:
+        raise BadCard(
+            f"card {card.name}: it does not say which file {path.name} must be",
+            remedy=f'Write into the card: checkpoint_sha256 = "{sha256}"',
+        )
     if sha256 != card.checkpoint_sha256:
         raise BadCard(
             f"card {card.name}: {path.name} has sha256 {sha256}, the card says {card.checkpoint_sha256}",
             remedy="Restore the checkpoint that the card was written for, or train the model again.",
         )
-    tensors = renamed(card, read_tensors(path))
+    state = kept(card, read_tensors(path))
+    tensors = renamed(card, state)
+    names = dict(zip(tensors, state, strict=True))
     network = build(card.family, card.architecture)
-    _require_fit(card, network, tensors)
+    expected = network.state_dict()
+    tensors = {key: tensor for key, tensor in tensors.items() if key in expected or not key.endswith(_UNUSED)}
+    for key, tensor in expected.items():
+        if key.endswith(_UNUSED):
+            tensors.setdefault(key, tensor)
+    _require_fit(card, expected, tensors, names)
     network.load_state_dict(tensors)
     return network.eval()
 
@@ -66,18 +86,24 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises:
         BadCard: The file cannot be read or holds anything but a state dict.
     """
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if (
-        not isinstance(state, dict)
-        or not state
-        or not all(isinstance(value, Tensor) for value in state.values())
-    ):
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state = _state_dict(content)
+    if state is None:
         raise BadCard(
-            f"{path} is not a state dict: a dictionary of tensors", remedy="Save module.state_dict() alone."
+            f"{path} is not a state dict: a dictionary of tensors",
+            remedy="Save the state_dict alone: torch.save(model.state_dict(), FILE).",
         )
     return {str(key): value.float() if value.is_floating_point() else value for key, value in state.items()}
+
+
+def _state_dict(content: Any) -> Mapping[str, Tensor] | None:
+    """The state dict that a file's content is or that a training snapshot holds; None where there is none."""
+    if not isinstance(content, dict):
+        return None
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return content
+    inner = (_state_dict(content[key]) for key in (*_STATES, *_AVERAGED) if key in content)
+    return next((state for state in inner if state is not None), None)
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -91,6 +117,12 @@ def _read_safetensors(path: Path) -> Any:
 
 
 def _read_pickle(path: Path) -> Any:
+    if _is_torchscript(path):
+        raise BadCard(
+            f"{path} is a TorchScript archive, which holds code",
+            remedy="Save the state_dict, where you trust the file:"
+            " torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).",
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -98,9 +130,34 @@ def _read_pickle(path: Path) -> Any:
             f"{path} holds more than tensors; it is not opened, because that could run code",
             remedy="If you trust it, convert it to a plain state dict or to .safetensors.",
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, AttributeError, IndexError) as error:
-        reason = str(error).splitlines()[0] if str(error) else repr(error)
+    except (
+        Exception
+    ) as error:  # the unpickler and the archive reader raise what they like for a file cut short
+        lines = str(error).splitlines()
+        reason = lines[0] if lines and _UNSAFE_ADVICE not in lines[0] else type(error).__name__
         raise BadCard(f"{path} is not a readable checkpoint: {reason}") from error
+
+
+_UNSAFE_ADVICE = "weights_only"
+"""PyTorch's messages advise to switch its restricted unpickler off."""
+
+
+def _is_torchscript(path: Path) -> bool:
+    """Whether a file is what torch.jit.save writes: a zip archive with constants beside the data."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False
+
+
+def kept(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without those that the card's `drop_keys` leave out."""
+    return {
+        key: tensor
+        for key, tensor in tensors.items()
+        if not any(fnmatchcase(key, pattern) for pattern in card.drop_keys)
+    }
 
 
 def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -125,8 +182,13 @@ def renamed(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]
     return result
 
 
-def _require_fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    expected = network.state_dict()
+def _require_fit(
+    card: ModelCard,
+    expected: Mapping[str, Tensor],
+    tensors: Mapping[str, Tensor],
+    names: Mapping[str, str],
+) -> None:
+    """Refuse tensors that are not exactly the expected ones; `names` has the file's own names of its keys."""
     shapes = [
         f"{key} {list(tensors[key].shape)} for {list(expected[key].shape)}"
         for key in expected
@@ -141,8 +203,48 @@ def _require_fit(card: ModelCard, network: nn.Module, tensors: Mapping[str, Tens
     if text:
         raise BadCard(
             f"card {card.name}: the checkpoint {text}",
-            remedy="Correct architecture or rename_keys on the card.",
+            remedy=_advice(expected, names) or "Correct architecture or rename_keys on the card.",
         )
+
+
+def _advice(expected: Collection[str], names: Mapping[str, str]) -> str:
+    """The lines that make a card fit, where all that inference needs is there, under a prefix or among more.
+
+    Args:
+        expected: keys of the network.
+        names: keys of the checkpoint as the card renames them -> the file's own.
+    """
+    prefix = _common_prefix(expected, names)
+    if any(prefix + key not in names for key in expected if not key.endswith(_UNUSED)):
+        return ""
+    needed = {names[prefix + key] for key in expected if prefix + key in names}
+    surplus = (key for key in names.values() if key not in needed and not key.endswith(_UNUSED))
+    patterns = dict.fromkeys(_pattern(key, needed) for key in surplus)
+    lines = []
+    if patterns:
+        lines.append("drop_keys = [" + ", ".join(f'"{pattern}"' for pattern in patterns) + "]")
+    if prefix:
+        lines.append(f"rename_keys = {{ '^{re.escape(prefix)}' = '' }}")
+    return f"Write into the card: {' and '.join(lines)}" if lines else ""
+
+
+def _common_prefix(expected: Collection[str], found: Collection[str]) -> str:
+    """What most of the expected keys have before them in the file, such as "module."; "" where nothing."""
+    prefixes = collections.Counter(
+        key[: -len(name)] for name in expected for key in found if key.endswith(f".{name}")
+    )
+    prefixes[""] = len(set(expected) & set(found))
+    return max(prefixes, key=lambda prefix: prefixes[prefix])
+
+
+def _pattern(key: str, needed: Collection[str]) -> str:
+    """The pattern of the branch of the network that a key belongs to and that inference does not need."""
+    parts = key.split(".")
+    for count in range(1, len(parts)):
+        branch = ".".join(parts[:count]) + "."
+        if not any(name.startswith(branch) for name in needed):
+            return f"{branch}*"
+    return key
 
 
 def save_checkpoint(module: nn.Module, path: Path, *, half: bool = True) -> str:
