@@ -143,6 +143,14 @@ def models(
     return cards, failures
 
 
+def networks(
+    folders: Folders, names: Sequence[str] = ()
+) -> tuple[list[Carded], list[tuple[str, SwapbenchError]]]:
+    """The named models, or all that files can be made of: other cards describe files from elsewhere."""
+    carded, failures = models(folders, names)
+    return [model for model in carded if names or model.card.family], failures
+
+
 def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:
     """A TOML file by its path, or by its name among `files`.
 

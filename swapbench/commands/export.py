@@ -59,7 +59,7 @@ def export(
 
     `data` is for calibration and parity: the simulated set if None.
     """
-    carded, failures = catalog.models(folders, wanted.models)
+    carded, failures = catalog.networks(folders, wanted.models)
     dataset = folds(folders, DataOptions(data), ("dev",), progress=progress, say=say)[0]
     files, failed = model_files(folders, carded, wanted, dataset, progress)
     if out is not None:

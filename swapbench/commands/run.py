@@ -125,7 +125,7 @@ def _models(
 ) -> tuple[list[ModelUnderTest], tuple[Dataset, ...], list[tuple[str, SwapbenchError]]]:
     """Everything to measure, each once; the data, if any are needed; and what cannot be measured."""
     only_files = bool(request.files) and not request.variants.models
-    carded, failures = ([], []) if only_files else catalog.models(folders, request.variants.models)
+    carded, failures = ([], []) if only_files else catalog.networks(folders, request.variants.models)
     cards = CardFinder.named(folders, request.card)
     models, failed = models_under_test.of_files(named_files(request.files), place.runtimes, cards)
     failures += failed

@@ -47,10 +47,15 @@ def load_network(card: ModelCard, card_path: Path) -> nn.Module:
     """The network of a card with its weights, float32, in eval mode.
 
     Raises:
-        BadCard: The checkpoint is missing, has another sha256 than the card says, holds anything but tensors,
+        BadCard: The checkpoint is not named or missing, has another sha256 than the card says, holds anything but tensors,
             or does not fit the architecture exactly.
         UnknownName: The family is unknown.
     """
+    if not card.checkpoint:
+        raise BadCard(
+            f"card {card.name} names no checkpoint",
+            remedy='Write into the card: checkpoint = "FILE", relative to the card.',
+        )
     path = checkpoint_path(card, card_path)
     try:
         sha256 = file_sha256(path)
