@@ -150,7 +150,21 @@ class OutputMeaning(Frozen):
 
 
 class Training(Frozen):
-    """How a checkpoint was made: enough to make it again."""
+    """How a checkpoint was made: enough to make it again. `swapbench train` writes it.
+
+    Attributes:
+        command: that made it.
+        seed: of the training.
+        data: name of the training set.
+        data_digest: sha256 of what was trained on.
+        simulated_data: whether the training set is simulated; tables say so.
+        commit: of the source code.
+        time: when the training ended, ISO 8601.
+        seconds: how long it took.
+        machine: what it ran on.
+        packages: package -> version.
+        dev_results: what the development split said, such as "eer" -> 0.13.
+    """
 
     command: str
     seed: int

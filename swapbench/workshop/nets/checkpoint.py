@@ -47,8 +47,8 @@ def load_network(card: ModelCard, card_path: Path) -> nn.Module:
     """The network of a card with its weights, float32, in eval mode.
 
     Raises:
-        BadCard: The checkpoint is not named or missing, has another sha256 than the card says, holds anything but tensors,
-            or does not fit the architecture exactly.
+        BadCard: The checkpoint is not named or missing, has another sha256 than the card says, holds anything
+            but tensors, or does not fit the architecture exactly.
         UnknownName: The family is unknown.
     """
     if not card.checkpoint:
