@@ -69,19 +69,26 @@ def _unknown_key(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
     known, names = [model], []
     for table in tables:
         inner = [part for one in known for part in _inner_models(one, table)]
-        if inner:  # positions in a list and the names of alternatives are no tables
+        if inner:
             known = inner
             names.append(str(table))
+        else:  # a position in a list, or the tag of one of several models
+            known = [one for one in known if _has_tag(one, table)] or known
     fields = sorted({field for one in known for field in one.model_fields})
     text = f"unknown key `{key}`" + (f" in [{'.'.join(names)}]" if names else "")
     if key in model.model_fields:
         return f"{text}; it belongs above the tables"
-    for table in model.model_fields:
+    for table in model.model_fields.keys() - names:
         if any(key in one.model_fields for one in _inner_models(model, table)):
             return f"{text}; it belongs in [{table}]"
     if near := nearest(str(key), fields):
         return f"{text}; did you mean {near[0]}?"
     return f"{text}; known are {', '.join(fields)}"
+
+
+def _has_tag(model: type[BaseModel], tag: int | str) -> bool:
+    """Whether a tag, such as method = "uniform", tells this model from others that a field may hold."""
+    return any(get_args(field.annotation) == (tag,) for field in model.model_fields.values())
 
 
 def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseModel]]:

@@ -70,7 +70,7 @@ def test_the_distill_method_is_laid_over_a_network_and_every_weight_is_a_switch(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("teacher = 'x'", r"distillation\.teacher: Extra inputs are not permitted"),
+        ("teacher = 'x'", r"unknown key `teacher` in \[distillation\]; did you mean teachers\?"),
         ("weight = 1.5", r"distillation\.weight: Input should be less than or equal to 1"),
         ("views = -1", r"distillation\.views: Input should be greater than or equal to 0"),
         ("teachers = { a = 0.0 }", r"distillation\.teachers\.a: Input should be greater than 0"),
