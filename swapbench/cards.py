@@ -78,8 +78,8 @@ def _unknown_key(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
     text = f"unknown key `{key}`" + (f" in [{'.'.join(names)}]" if names else "")
     if key in model.model_fields:
         return f"{text}; it belongs above the tables"
-    for table in model.model_fields.keys() - names:
-        if any(key in one.model_fields for one in _inner_models(model, table)):
+    for table in model.model_fields:
+        if table not in names and any(key in one.model_fields for one in _inner_models(model, table)):
             return f"{text}; it belongs in [{table}]"
     if near := nearest(str(key), fields):
         return f"{text}; did you mean {near[0]}?"
