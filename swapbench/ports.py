@@ -10,6 +10,7 @@ device itself.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -126,18 +127,33 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class OutputTensor:
+    """An output that a scoring worker returned: its name in the file and its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has."""
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True)
 class Outputs:
     """Raw outputs of a scoring pass.
 
     Attributes:
-        rows: one for each sample, in the order of the samples file.
+        rows: one for each sample, in the order of the samples file: the numbers of all outputs asked for.
         invoke_ns: time inside the runtime's invoke, of pass_ns in all.
         pass_ns: wall time in the worker, without loading.
+        tensors: whose numbers a row holds, one after the other; empty where a worker does not say.
     """
 
     rows: tuple[tuple[float, ...], ...]
     invoke_ns: int
     pass_ns: int
+    tensors: tuple[OutputTensor, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,30 @@ def test_of_two_outputs_the_first_of_the_graph_is_told(runner: Runner, tmp_path:
     assert np.array(runner.rows(path, samples, PLAIN)).min() >= 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["onnx", "tflite"])
+def test_outputs_that_are_asked_for_come_in_the_order_asked_with_names_and_shapes(
+    runner: Runner, tmp_path: Path, format_: str
+) -> None:
+    path, samples = str(tmp_path / f"m.{format_}"), saved_samples(tmp_path)
+    if format_ == "onnx":
+        onnx_graph(Path(path), [1, 4, 6, 3], outputs=2)
+    else:
+        Path(path).write_bytes(tiny_files.two_outputs_tflite().bytes())
+    given = {"samples": samples, "normalise": PLAIN}
+    both = contract.parse_outputs(
+        "\n".join(map(json.dumps, runner.say(path, "score", outputs="1,0", **given)))
+    )
+    assert [(tensor.name, tensor.size) for tensor in both.tensors] == [("y1", 72), ("y0", 72)]
+    rows = np.array(both.rows)
+    pixels = np.load(samples).reshape(5, -1)
+    np.testing.assert_array_equal(rows[:, 72:], pixels)
+    np.testing.assert_array_equal(rows[:, :72], -rows[:, 72:])
+    error = runner.error(path, "score", outputs="2", **given)["message"]
+    assert error == "--outputs must list places from 0 to 1, not 2"
+    assert "needs an integer" in runner.error(path, "score", outputs="0,", **given)["message"]
+
+
 # ------------------------------------------------------------------------------------------ the contract
 
 

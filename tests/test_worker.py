@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swapbench.errors import WorkerFailed
+from swapbench.ports import OutputTensor
 from swapbench.runtimes import contract, worker
-from swapbench.runtimes.feed import ImageFeed, Input, Normalise, Unusable, random_input
+from swapbench.runtimes.feed import ImageFeed, Input, Normalise, Output, Unusable, random_input
 from swapbench.runtimes.worker import Executed, Profiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 NCHW = Input("x", (1, 3, 2, 4), np.dtype(np.float32))
@@ -26,7 +27,9 @@ HALF = '{"scale": 0.5, "mean": [1, 2, 3], "std": [1, 2, 4]}'
 
 
 class SumEngine:
-    """A "model" that answers the sum of its input and counts its calls."""
+    """A "model" that answers the sum of its input, stored in steps of 2, and its negative; counts its calls."""
+
+    outputs = (Output("sum", (2.0, 0)), Output("negative"))
 
     providers = ("addition",)
     settings: ClassVar = {"spinning": "off"}
@@ -43,8 +46,14 @@ class SumEngine:
 
         return call
 
-    def real(self, output: np.ndarray) -> np.ndarray:
-        return output * 2
+    def scored_call(self, feed: np.ndarray, places: Sequence[int]) -> Callable[[], list[np.ndarray]]:
+        call = self.timed_call(feed)
+
+        def both() -> list[np.ndarray]:
+            total = call()
+            return [[total, -total.ravel()][place] for place in places]
+
+        return both
 
     def profile(self, feed: np.ndarray, runs: int) -> Profiled:
         return Profiled(
@@ -148,6 +157,25 @@ def test_score_mode_gives_the_real_outputs_of_every_sample_in_order(
     outputs = contract.parse_outputs("\n".join(json.dumps(one) for one in answers))
     assert outputs.rows == tuple((2.0 * int(image.sum()),) for image in samples)
     assert 0 < outputs.invoke_ns <= outputs.pass_ns
+    assert outputs.tensors == (OutputTensor("sum", (1, 1)),)
+
+
+def test_score_mode_gives_the_outputs_that_are_asked_for_one_after_the_other(
+    model: str, tmp_path: Path
+) -> None:
+    samples = np.arange(2 * 24, dtype=np.uint8).reshape(2, 2, 4, 3)
+    np.save(tmp_path / "samples.npy", samples)
+    argv = ["--mode", "score", "--artifact", model, "--samples", str(tmp_path / "samples.npy")]
+    argv += ["--normalise", '{"scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}']
+    _, answers = said([*argv, "--outputs", "1,0"])
+    outputs = contract.parse_outputs("\n".join(json.dumps(one) for one in answers))
+    sums = [int(image.sum()) for image in samples]
+    assert outputs.rows == tuple((-1.0 * total, 2.0 * total) for total in sums)
+    assert outputs.tensors == (OutputTensor("negative", (1,)), OutputTensor("sum", (1, 1)))
+    for places in ("2", "-1", "", "0,x"):
+        status, answers = said([*argv, f"--outputs={places}"])
+        assert status == 1
+        assert "--outputs must list places from 0 to 1" in answers[-1]["message"]
 
 
 def test_profile_mode_says_whole_runs_without_and_the_nodes_with_the_profiler(model: str) -> None:
@@ -555,8 +583,9 @@ def test_outputs_are_read_past_what_libraries_print() -> None:
         ),
         ({"event": "outputs", "first": 0, "rows": [["x"]]},),
         ({"event": "scored", "n": 0},),
+        ({"event": "scored", "n": 0, "invoke_ns": 1, "pass_ns": 1, "outputs": [{"name": "y"}]},),
     ],
-    ids=["nothing", "gap", "too few", "no number", "incomplete"],
+    ids=["nothing", "gap", "too few", "no number", "incomplete", "no shape"],
 )
 def test_outputs_with_a_hole_are_refused(answers: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(WorkerFailed):

@@ -34,13 +34,18 @@ class Desktop:
     device: Device
     runtimes: Mapping[str, Runtime]
 
-    def key(self, sha256: str, runtime: str, samples: Path, normalise: str) -> str:
-        """A name for a file's cached outputs: a digest of all that they depend on."""
+    def key(self, sha256: str, runtime: str, samples: Path, told: Mapping[str, str]) -> str:
+        """A name for a file's cached outputs: a digest of all that they depend on.
+
+        `told` are the worker's options besides the samples.
+        """
         machine = self.device.describe()
-        about = (sha256, runtime, samples.name, normalise, sorted(machine.packages.items()), machine.soc)
+        about = (sha256, runtime, samples.name, sorted(told.items()), sorted(machine.packages.items()), machine.soc)
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
-    def outputs(self, path: Path, runtime: str, samples: Path, normalise: str, plan: Plan) -> Outputs:
+    def outputs(
+        self, path: Path, runtime: str, samples: Path, told: Mapping[str, str], plan: Plan
+    ) -> Outputs:
         """Raw outputs of a file for every sample.
 
         Raises:
@@ -50,7 +55,7 @@ class Desktop:
             path.name,
             self.device.push(path),
             self.runtimes[runtime],
-            {"samples": self.device.push(samples), "normalise": normalise},
+            {"samples": self.device.push(samples), **told},
         )
         ((_, outputs),) = measure_scores([file], self.device, plan)
         if isinstance(outputs, SwapbenchError):

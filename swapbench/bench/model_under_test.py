@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from swapbench.bench.card_fit import misfit, outputs_option
 from swapbench.bench.draft import Draft
 from swapbench.bench.workers import FileUnderTest, normalise_json
 from swapbench.records import Absent, Weight
@@ -70,6 +71,15 @@ class ModelUnderTest:
     cores: str = ""
 
     @property
+    def scoring_card(self) -> ModelCard | None:
+        """The card to score the file by; None where the file is not scored."""
+        return None if self.unscored is not None else self.card
+
+    def with_card(self, card: ModelCard) -> ModelUnderTest:
+        """The same file, scored as a card says where the card fits it."""
+        return replace(self, card=card, unscored=misfit(card, self.graph))
+
+    @property
     def title(self) -> str:
         """What messages and tables call the file."""
         return self.named or self.path.name
@@ -127,7 +137,7 @@ def prepared_crops(
     """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
     if evaluation is None:
         return {}
-    cards = [model.card for model in models if model.card is not None and model.unscored is None]
+    cards = [model.scoring_card for model in models if model.scoring_card is not None]
     return evaluation.prepared([card.preprocessing for card in cards], progress)
 
 
@@ -136,7 +146,9 @@ def file_under_test(
 ) -> FileUnderTest:
     """The model's file on the device, with the crops that its card asks for, where there are any."""
     options: dict[str, str | int | float] = {}
-    if model.card is not None and model.card.preprocessing in crops:
-        samples = device.push(crops[model.card.preprocessing].path)
-        options = {"samples": samples, "normalise": normalise_json(model.card.preprocessing)}
+    card = model.scoring_card
+    if card is not None and card.preprocessing in crops:
+        samples = device.push(crops[card.preprocessing].path)
+        options = {"samples": samples, "normalise": normalise_json(card.preprocessing)}
+        options |= outputs_option(card, model.graph)
     return FileUnderTest(model.record_id, device.push(model.path), model.runtime, options)

@@ -8,7 +8,7 @@ of both files says which operators grew.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,7 +192,7 @@ def _pairs(old: Sequence[ModelUnderTest], new: Sequence[ModelUnderTest]) -> list
     """The two sides under each runtime; where one side has a card, it is that of both."""
     card = next((model.card for model in (*new, *old) if model.unscored is None), None)
     old, new = (
-        [replace(model, card=card, unscored=None) if model.card is None and card else model for model in side]
+        [model.with_card(card) if model.card is None and card else model for model in side]
         for side in (old, new)
     )
     by_runtime = {model.runtime.name: model for model in new}

@@ -24,12 +24,13 @@ NO_NETWORK = Absent(
 
 
 def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> list[ModelUnderTest]:
-    """A file under each runtime that runs it. A card that cannot be used costs its accuracy only.
+    """A file under each runtime that runs it. A card that is bad or does not fit costs its accuracy only.
 
     Raises:
         BadModelFile: The file cannot be read, or has not one static input.
         UserError: None of the runtimes runs it.
     """
+    from swapbench.bench.card_fit import misfit
     from swapbench.bench.experiment import NO_CARD, ModelUnderTest
     from swapbench.modelfile import read_graph, single_static_input
 
@@ -43,7 +44,10 @@ def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> 
         )
     found = cards.card(file, graph.metadata)
     card = None if isinstance(found, Absent) else found
-    unscored = found if isinstance(found, Absent) else NO_CARD if card is None else None
+    if card is not None:
+        unscored = misfit(card, graph)
+    else:
+        unscored = found if isinstance(found, Absent) else NO_CARD
     sha256 = file_sha256(file.path)
     net, recipe = (card.name, card.recipe) if card is not None else (_net_name(file.path), None)
     variant = Variant(net=net, recipe=recipe, precision=graph.precision, format=graph.format)

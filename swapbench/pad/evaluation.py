@@ -17,7 +17,8 @@ import numpy as np
 from swapbench.data.preprocess import prepare_all
 from swapbench.pad import metrics
 from swapbench.pad.score_files import data_label
-from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
+from swapbench.pad.raw_outputs import bona_fide_scores
+from swapbench.pad.scores import FoldFrames, Scored, mean_by_presentation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -135,10 +136,10 @@ class Evaluation:
             failures: index of a frame without a crop -> the reason; its score becomes NaN
 
         Raises:
-            BadDataset: the outputs do not have the shape that the card says
-            NotValid: an output is not finite
+            BadCard: the outputs do not have the shape that the card says
+            NotValid: an output or a score is not finite
         """
-        scores = bona_fide_scores(outputs.rows, meaning)
+        scores = bona_fide_scores(outputs.rows, meaning, outputs.tensors)
         scores[list(failures)] = math.nan
         numbers = np.array([sample.frame for sample in self.samples], dtype=np.int64)
         frames = self._unscored.with_scores(scores)

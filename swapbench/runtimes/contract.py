@@ -7,7 +7,7 @@ output is JSON, one object per line:
      "threads", "load_ns", "first_ns", "warmup_runs", "before_load_bytes", "input"}
     {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
-    {"event": "scored", "n", "invoke_ns", "pass_ns"}
+    {"event": "scored", "n", "invoke_ns", "pass_ns", "outputs": [{"name", "shape"}]}
     {"event": "profile", "run_ns": [...],
      "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
      "placed": [{"name", "op", "output", "provider"}], "absent"}
@@ -19,7 +19,8 @@ Modes:
 - *serve*: loaded, then one slice for every request line on standard input: `{"runs": N}` (exactly N runs),
   `{"slice_ns": T}` (until T has passed, at least one run) or both (whichever ends first), each with an
   optional `"wake_runs"` (untimed, 2 by default). The end of the input ends the worker.
-- *score*: loaded, then every sample once, the outputs in chunks, then scored.
+- *score*: loaded, then every sample once, the outputs in chunks, then scored. A row holds the numbers of all
+  outputs that were asked for, one output after the other; `outputs` says which they are.
 - *profile*: loaded, then at most `--runs` runs without the runtime's own profiler and as many with it, which
   gives each node's time in every run; `absent` says why there are no such times.
 
@@ -29,6 +30,7 @@ Options:
 - `--warmup-runs N`, `--warmup-ns T`: at least that many untimed runs, and for at least that long
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
   from `--seed S`
+- `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
 - `--provider NAME`: the execution provider or delegate that must be used
 - `--fps N`: camera pacing. Every timed run waits for its frame; frames due during a run are lost and counted
   in the slice's `late_frames`. Scoring is never paced.
@@ -54,7 +56,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import WorkerFailed
-from swapbench.ports import Loaded, Node, Outputs, Profile, Slice
+from swapbench.ports import Loaded, Node, Outputs, OutputTensor, Profile, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -145,7 +147,11 @@ def parse_outputs(stdout: str) -> Outputs:
             event = _expected(line, "scored")
             if event["n"] != len(rows):
                 raise WorkerFailed(f"the worker scored {event['n']} samples but printed {len(rows)} rows")
-            return Outputs(rows=tuple(rows), invoke_ns=int(event["invoke_ns"]), pass_ns=int(event["pass_ns"]))
+            tensors = tuple(
+                OutputTensor(str(tensor["name"]), tuple(int(length) for length in tensor["shape"]))
+                for tensor in event.get("outputs", ())
+            )
+            return Outputs(tuple(rows), int(event["invoke_ns"]), int(event["pass_ns"]), tensors)
         except (KeyError, ValueError, TypeError) as problem:
             raise WorkerFailed(f"a line of the scoring worker is incomplete: {problem!r}") from None
     raise WorkerFailed("the scoring worker ended before all samples were scored")

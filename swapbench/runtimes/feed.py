@@ -1,4 +1,4 @@
-"""What is fed to a graph: images normalised through a table, or seeded random data.
+"""What is fed to a graph, images normalised through a table or seeded random data, and what it returns.
 
 The native runner does the same in native/feed.c, bit for bit for images. The timed process imports this
 module: only the standard library and numpy may be imported here.
@@ -20,6 +20,26 @@ if TYPE_CHECKING:
 
 class Unusable(Exception):
     """The request or the model makes a run impossible; becomes the worker's error line."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a graph, as the runtime describes it.
+
+    Attributes:
+        name: In the graph.
+        quantisation: (scale, zero_point) of an integer output, where real = (stored - zero_point) * scale.
+    """
+
+    name: str
+    quantisation: tuple[float, int] | None = None
+
+    def real(self, stored: Array) -> Array:
+        """What the runtime returned in real numbers, single precision: dequantised where it is quantised."""
+        if self.quantisation is None:
+            return stored.astype(np.float32, copy=False)
+        scale, zero_point = self.quantisation
+        return (stored.astype(np.float32) - zero_point) * np.float32(scale)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.feed import Input, Output, Unusable
 from swapbench.runtimes.worker import Executed, Profiled, main
 
 if TYPE_CHECKING:
@@ -105,14 +105,14 @@ class _Loaded:
             raise Unusable("xnnpack was requested, but it took no node of the graph")
         self._interpreter = interpreter
         self._index = interpreter.get_input_details()[0]["index"]
-        output = interpreter.get_output_details()[0]
-        self._output_index = output["index"]
-        self._output_quantisation = _quantisation(output)
+        details = interpreter.get_output_details()
+        self._output_indexes = [output["index"] for output in details]
+        self.outputs = tuple(Output(str(output["name"]), _quantisation(output)) for output in details)
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
         interpreter = self._interpreter
         set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
-        index, output_index = self._index, self._output_index
+        index, output_index = self._index, self._output_indexes[0]
 
         def call() -> Array:
             set_tensor(index, feed)
@@ -122,11 +122,15 @@ class _Loaded:
 
         return call
 
-    def real(self, output: Array) -> Array:
-        if self._output_quantisation is None:
-            return output.astype(np.float32, copy=False)
-        scale, zero_point = self._output_quantisation
-        return (output.astype(np.float32) - zero_point) * np.float32(scale)
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        interpreter, indexes = self._interpreter, [self._output_indexes[place] for place in places]
+
+        def call() -> list[Array]:
+            interpreter.set_tensor(self._index, feed)
+            interpreter.invoke()
+            return [interpreter.get_tensor(index) for index in indexes]
+
+        return call
 
     def profile(self, feed: Array, runs: int) -> Profiled:
         placed = self._placed()

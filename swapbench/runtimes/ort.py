@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.feed import Input, Output, Unusable
 from swapbench.runtimes.worker import Profiled, main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from swapbench.records import Format
     from swapbench.runtimes.feed import Array
@@ -93,21 +93,24 @@ class _Session:
         if wanted not in self.providers:
             raise Unusable(f"{wanted} was requested, but the session runs on {', '.join(self.providers)}")
         self.input = _only_input(session)
-        self._session, self._outputs = session, [session.get_outputs()[0].name]
+        self.outputs = tuple(Output(details.name) for details in session.get_outputs())
+        self._session = session
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
         return self._call(self._session, feed)
 
     def _call(self, session: Any, feed: Array) -> Callable[[], Array]:
         feeds = {self.input.name: feed}
-        if len(session.get_outputs()) == 1:
-            run: Callable[[], list[Array]] = partial(session.run, self._outputs, feeds)
+        if len(self.outputs) == 1:
+            run: Callable[[], list[Array]] = partial(session.run, [self.outputs[0].name], feeds)
         else:  # all outputs are computed and returned, as in an application
             run = partial(session.run, None, feeds)
         return lambda: run()[0]
 
-    def real(self, output: Array) -> Array:
-        return output.astype(np.float32, copy=False)
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        names = [self.outputs[place].name for place in places]
+        run: Callable[[], list[Array]] = partial(self._session.run, names, {self.input.name: feed})
+        return run
 
     def profile(self, feed: Array, runs: int) -> Profiled:
         import tempfile

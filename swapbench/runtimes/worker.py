@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import TextIO
 
-    from swapbench.runtimes.feed import Array, Input
+    from swapbench.runtimes.feed import Array, Input, Output
 
 WAKE_RUNS = 2
 """Untimed runs before a slice, which wake the thread pool."""
@@ -61,6 +61,7 @@ class Engine(Protocol):
     """One model loaded in one runtime."""
 
     input: Input
+    outputs: tuple[Output, ...]
     providers: tuple[str, ...]
     settings: dict[str, str]
     delegated_nodes: int | None
@@ -77,8 +78,8 @@ class Engine(Protocol):
         """
         ...
 
-    def real(self, output: Array) -> Array:
-        """The first output in real numbers, dequantised where it is quantised."""
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        """A function that runs once and returns the outputs at these places, as the runtime stores them."""
         ...
 
     def profile(self, feed: Array, runs: int) -> Profiled:
@@ -122,6 +123,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--fps",
         type=float,
         help="camera pacing: every timed run waits for its frame; frames due during a run are lost",
+    )
+    parser.add_argument(
+        "--outputs", default="0", help="which outputs scoring returns: their places in the graph, e.g. 0,2"
     )
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
     options = parser.parse_args(list(argv))
@@ -331,22 +335,36 @@ class _Session:
             raise Unusable("scoring needs --samples and --normalise")
         samples = open_samples(options.samples, engine.input)
         feed = ImageFeed(engine.input, Normalise.from_json(options.normalise))
-        call, clock = engine.timed_call(feed.buffer), time.perf_counter_ns
+        wanted = _wanted(options.outputs, engine.outputs)
+        call, clock = engine.scored_call(feed.buffer, list(wanted)), time.perf_counter_ns
         rows: list[list[float]] = []
         invoke_ns = reported = 0
         started = clock()
         for index in range(len(samples)):
             feed.fill(samples[index])
             begin = clock()
-            output = call()
+            stored = call()
             invoke_ns += clock() - begin
-            rows.append(engine.real(output).ravel().tolist())
+            real = [output.real(array) for output, array in zip(wanted.values(), stored, strict=True)]
+            rows.append([number for array in real for number in array.ravel().tolist()])
             if len(rows) == ROWS_A_LINE or index + 1 == len(samples):
                 self.say({"event": "outputs", "first": reported, "rows": rows})
                 reported, rows = index + 1, []
                 # mapped again, so that the pages read so far leave this process's memory
                 samples = open_samples(options.samples, engine.input)
-        self.say({"event": "scored", "n": len(samples), "invoke_ns": invoke_ns, "pass_ns": clock() - started})
+        tensors = [
+            {"name": output.name, "shape": list(array.shape)}
+            for output, array in zip(wanted.values(), real, strict=True)
+        ]
+        self.say(
+            {
+                "event": "scored",
+                "n": len(samples),
+                "invoke_ns": invoke_ns,
+                "pass_ns": clock() - started,
+                "outputs": tensors,
+            }
+        )
 
     def profile(self) -> None:
         """Run without and with the runtime's profiler, and report the time of every node."""
@@ -366,6 +384,14 @@ class _Session:
                 "absent": profiled.absent,
             }
         )
+
+
+def _wanted(text: str, outputs: Sequence[Output]) -> dict[int, Output]:
+    """The outputs at the places that `--outputs` lists; Unusable where the graph has no such place."""
+    places = text.split(",")
+    if any(not place.isdecimal() or int(place) >= len(outputs) for place in places):
+        raise Unusable(f"--outputs must list places from 0 to {len(outputs) - 1}, not {text[:100]!r}")
+    return {int(place): outputs[int(place)] for place in places}
 
 
 def work(

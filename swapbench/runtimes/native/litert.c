@@ -1,15 +1,14 @@
 /* LiteRT through its own C API (libLiteRt.so without TfLite*) as of 2.2.0; 2.1 is refused.
  *
- * One timed run copies the input into a locked buffer, runs the compiled model and copies the first output
- * out of another. The API does not report dynamic shapes: the parent reads the file itself and refuses them.
- * "First output" means the graph's, as for the Python worker; a signature may order its outputs otherwise. */
+ * One timed run copies the input into a locked buffer, runs the compiled model and copies what is kept out of
+ * others. The API does not report dynamic shapes: the parent reads the file itself and refuses them. Places of
+ * outputs are the graph's, as for the Python worker; a signature may order its outputs otherwise. */
 #include "runner.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_OUTPUTS 16
 #define ON_CPU 1
 #define TO_READ 0
 #define TO_WRITE 1
@@ -65,7 +64,7 @@ typedef int Status;
 
 static struct { FUNCTIONS(FIELD) } litert;
 static void *environment, *compiled, *input, *buffers[MAX_OUTPUTS];
-static size_t outputs, first, input_bytes;
+static size_t outputs, buffer_of[MAX_OUTPUTS], input_bytes; /* the buffer of each output that is kept */
 
 /* LiteRtElementType, numbered as TfLiteType */
 static const Element elements[] = {
@@ -99,20 +98,20 @@ static Ranked describe(void *from, Tensor *tensor) {
     return type;
 }
 
-static void keep(void *payload) { (void)payload; }
+static void leave(void *payload) { (void)payload; }
 
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "xnnpack") != 0)
         refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
     void *model, *options, *opaque, *signature, *graph, *tensor, *graph_output, *requirements;
     static char cpu_options[64];
-    size_t inputs, operators;
+    size_t inputs, operators, found = 0;
     bool fully = false;
     CHECK("model", LiteRtCreateModelFromFile, environment, artifact, &model);
     CHECK("model", LiteRtCreateOptions, &options);
     CHECK("model", LiteRtSetOptionsHardwareAccelerators, options, ON_CPU);
     snprintf(cpu_options, sizeof cpu_options, "num_threads = %d\n", threads);
-    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, keep, &opaque);
+    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, leave, &opaque);
     CHECK("model", LiteRtAddOpaqueOptions, options, opaque);
     CHECK("model", LiteRtGetModelSignature, model, 0, &signature);
     CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
@@ -131,22 +130,24 @@ static void load(const char *artifact, int threads, const char *provider) {
     CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements, &input);
     input_bytes = tensor_elements(&engine.input) * element_bytes(engine.input.element);
 
-    CHECK("model", LiteRtGetSubgraphOutput, graph, 0, &graph_output);
+    check_kept(outputs);
     for (size_t i = 0; i < outputs; i++) {
         Tensor described = {0};
         CHECK("model", LiteRtGetSignatureOutputTensorByIndex, signature, i, &tensor);
         type = describe(tensor, &described);
-        if (tensor == graph_output) {
-            first = i;
-            engine.output = described;
+        for (size_t k = 0; k < engine.kept_count; k++) {
+            CHECK("model", LiteRtGetSubgraphOutput, graph, engine.kept[k].place, &graph_output);
+            if (tensor != graph_output) continue;
+            buffer_of[k] = i;
+            engine.kept[k].tensor = described;
+            found++;
         }
         CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, compiled, 0, i, &requirements);
         CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
               &buffers[i]);
     }
-    if (engine.output.rank == 0 && engine.output.name[0] == 0)
-        refuse("model", "the graph's first output is not in its signature");
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
+    if (found < engine.kept_count) refuse("model", "an output of the graph is not in its signature");
+    for (size_t k = 0; k < engine.kept_count; k++) refuse_other(&engine.kept[k]);
 
     CHECK("model", LiteRtCompiledModelIsFullyAccelerated, compiled, &fully);
     CHECK("model", LiteRtGetNumSubgraphOps, graph, &operators);
@@ -161,9 +162,12 @@ static void run(void *feed) {
     memcpy(data, feed, input_bytes);
     CHECK("run", LiteRtUnlockTensorBuffer, input);
     CHECK("run", LiteRtRunCompiledModel, compiled, 0, 1, &input, outputs, buffers);
-    CHECK("run", LiteRtLockTensorBuffer, buffers[first], &data, TO_READ);
-    keep_output(data, tensor_elements(&engine.output));
-    CHECK("run", LiteRtUnlockTensorBuffer, buffers[first]);
+    for (size_t k = 0; k < engine.kept_count; k++) {
+        void *buffer = buffers[buffer_of[k]];
+        CHECK("run", LiteRtLockTensorBuffer, buffer, &data, TO_READ);
+        keep(&engine.kept[k], data, tensor_elements(&engine.kept[k].tensor));
+        CHECK("run", LiteRtUnlockTensorBuffer, buffer);
+    }
 }
 
 void open_litert(void *library) {

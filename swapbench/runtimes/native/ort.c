@@ -1,6 +1,6 @@
 /* ONNX Runtime through its C API: a table of functions that is only ever appended to, so slot numbers do.
  *
- * One timed run wraps the input in a tensor, computes and copies the first output. Execution is sequential;
+ * One timed run wraps the input in a tensor, computes and copies what is kept. Execution is sequential;
  * with several threads, spinning is off, as in the Python worker. */
 #include "runner.h"
 
@@ -12,7 +12,6 @@
 #include "ort_slots.h"
 
 #define API_VERSION 12 /* the first that holds all the slots used */
-#define MAX_OUTPUTS 16
 #define LOG_ERRORS 3
 #define OPTIMIZE_ALL 99
 #define SEQUENTIAL 0
@@ -156,13 +155,17 @@ static void load(const char *artifact, int threads, const char *provider) {
     for (size_t i = 0; i < outputs; i++)
         check("model", ort.SessionGetOutputName(session, i, allocator, &output_names[i]));
     snprintf(engine.input.name, sizeof engine.input.name, "%s", input_name);
-    snprintf(engine.output.name, sizeof engine.output.name, "%s", output_names[0]);
     check("model", ort.SessionGetInputTypeInfo(session, 0, &info));
     describe(info, &engine.input, &input_type);
     check_only_input(inputs, &engine.input);
-    check("model", ort.SessionGetOutputTypeInfo(session, 0, &info));
-    describe(info, &engine.output, &output_type);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
+    check_kept(outputs);
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        Output *output = &engine.kept[i];
+        snprintf(output->tensor.name, sizeof output->tensor.name, "%s", output_names[output->place]);
+        check("model", ort.SessionGetOutputTypeInfo(session, output->place, &info));
+        describe(info, &output->tensor, &output_type);
+        refuse_other(output);
+    }
 }
 
 static void run(void *feed) {
@@ -173,11 +176,14 @@ static void run(void *feed) {
                                                     &input));
     const char *const input_names[] = {input_name}, *const *names = (const char *const *)output_names;
     check("run", ort.Run(session, NULL, input_names, &input, 1, names, outputs, made));
-    check("run", ort.GetTensorTypeAndShape(made[0], &info));
-    check("run", ort.GetTensorShapeElementCount(info, &count));
-    check("run", ort.GetTensorMutableData(made[0], &data));
-    keep_output(data, count);
-    ort.ReleaseTensorTypeAndShapeInfo(info);
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        void *value = made[engine.kept[i].place];
+        check("run", ort.GetTensorTypeAndShape(value, &info));
+        check("run", ort.GetTensorShapeElementCount(info, &count));
+        check("run", ort.GetTensorMutableData(value, &data));
+        keep(&engine.kept[i], data, count);
+        ort.ReleaseTensorTypeAndShapeInfo(info);
+    }
     for (size_t i = 0; i < outputs; i++) ort.ReleaseValue(made[i]);
     ort.ReleaseValue(input);
 }

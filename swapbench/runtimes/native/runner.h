@@ -75,22 +75,33 @@ Feed random_feed(const Tensor *input, int64_t seed);
 
 /* ---- engines: one model loaded in one runtime ---- */
 
+#define MAX_OUTPUTS 16
+
+typedef struct {
+    size_t place; /* in the graph */
+    Tensor tensor;
+    size_t elements; /* as of the last run */
+    void *data;      /* a copy of what the last run gave */
+} Output;
+
 typedef struct {
     const char *runtime;
     char version[96], api[24];
     char providers[160]; /* the inside of a JSON list */
     int delegated_nodes, nodes; /* -1: unknown */
     bool spinning_off, graph_optimization;
-    Tensor input, output; /* the first output, its shape as of the last run */
-    size_t output_elements;
-    void *output_data; /* a copy of the first output of the last run */
+    Tensor input;
+    Output kept[MAX_OUTPUTS]; /* the outputs that a run copies: the graph's first, or those to be scored */
+    size_t kept_count;
     void (*load)(const char *artifact, int threads, const char *provider);
     void (*run)(void *feed); /* the whole of one timed run */
 } Engine;
 
 extern Engine engine;
 
-void keep_output(const void *data, size_t elements); /* copies the first output */
+void check_kept(size_t outputs); /* refuses places that the graph does not have */
+void keep(Output *output, const void *data, size_t elements);
+void refuse_other(const Output *output); /* refuses an output that is not numeric */
 void *symbol(void *library, const char *name);       /* refuses a library that lacks it */
 void open_onnxruntime(void *library);
 void open_tflite(void *library);

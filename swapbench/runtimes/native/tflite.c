@@ -1,6 +1,6 @@
 /* LiteRT through the stable TFLite C API: libtensorflowlite_jni.so and every library that exports TfLite*.
  *
- * One timed run copies the input in, invokes and copies the first output out, as set_tensor, invoke and
+ * One timed run copies the input in, invokes and copies what is kept out, as set_tensor, invoke and
  * get_tensor do in the Python worker. This API does not report which nodes a delegate took. */
 #include "runner.h"
 
@@ -20,6 +20,7 @@ typedef struct {
     F(void *, TfLiteInterpreterCreate, (void *model, void *options))                                         \
     F(int, TfLiteInterpreterAllocateTensors, (void *interpreter))                                            \
     F(int32_t, TfLiteInterpreterGetInputTensorCount, (void *interpreter))                                    \
+    F(int32_t, TfLiteInterpreterGetOutputTensorCount, (void *interpreter))                                   \
     F(void *, TfLiteInterpreterGetInputTensor, (void *interpreter, int32_t index))                           \
     F(int, TfLiteInterpreterInvoke, (void *interpreter))                                                     \
     F(const void *, TfLiteInterpreterGetOutputTensor, (void *interpreter, int32_t index))                    \
@@ -34,7 +35,7 @@ typedef struct {
 
 static struct { FUNCTIONS(FIELD) } tflite;
 static void *interpreter;
-static size_t input_bytes, output_bytes;
+static size_t input_bytes, output_bytes[MAX_OUTPUTS];
 
 /* TfLiteType */
 static const Element elements[] = {
@@ -76,15 +77,20 @@ static void load(const char *artifact, int threads, const char *provider) {
     if (tflite.TfLiteInterpreterAllocateTensors(interpreter) != 0)
         refuse("model", "litert cannot allocate the tensors of %s", artifact);
     void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, 0);
-    const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
-    if (input == NULL || output == NULL) refuse("model", "the graph has no input or no output");
+    int32_t outputs = tflite.TfLiteInterpreterGetOutputTensorCount(interpreter);
+    if (input == NULL || outputs < 1) refuse("model", "the graph has no input or no output");
     describe(input, &engine.input);
-    describe(output, &engine.output);
     check_only_input((size_t)tflite.TfLiteInterpreterGetInputTensorCount(interpreter), &engine.input);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
+    check_kept((size_t)outputs);
     input_bytes = tflite.TfLiteTensorByteSize(input);
-    output_bytes = tflite.TfLiteTensorByteSize(output);
-    keep_output(NULL, output_bytes / element_bytes(engine.output.element));
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        Output *output = &engine.kept[i];
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)output->place);
+        describe(tensor, &output->tensor);
+        refuse_other(output);
+        output_bytes[i] = tflite.TfLiteTensorByteSize(tensor);
+        keep(output, NULL, output_bytes[i] / element_bytes(output->tensor.element));
+    }
     snprintf(engine.providers, sizeof engine.providers, "\"unknown\"");
 }
 
@@ -94,9 +100,12 @@ static void run(void *feed) {
     if (tflite.TfLiteTensorCopyFromBuffer(input, feed, input_bytes) != 0)
         refuse("run", "litert did not accept the input");
     if (tflite.TfLiteInterpreterInvoke(interpreter) != 0) refuse("run", "litert failed to run the model");
-    const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
-    if (tflite.TfLiteTensorCopyToBuffer(output, engine.output_data, output_bytes) != 0)
-        refuse("run", "litert did not return its output");
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        const Output *kept = &engine.kept[i];
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)kept->place);
+        if (tflite.TfLiteTensorCopyToBuffer(tensor, kept->data, output_bytes[i]) != 0)
+            refuse("run", "litert did not return its output");
+    }
 }
 
 void open_tflite(void *library) {

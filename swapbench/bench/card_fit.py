@@ -1,0 +1,110 @@
+"""A card held against its model file before anything runs: whether it fits, and what of it is doubtful.
+
+A card that does not fit costs the file its accuracy and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from swapbench import units
+from swapbench.errors import BadCard
+from swapbench.pad.output_fit import check_output, output_places, shape_text
+from swapbench.records import Absent, Doubt
+
+if TYPE_CHECKING:
+    from swapbench.modelfile import Graph, Tensor
+    from swapbench.records import ModelCard, Preprocessing
+
+LEAST_COVERED = 0.75
+"""Of the card's range of input values: what the file's quantised input must be able to hold."""
+LEAST_USED = 0.25
+"""Of the file's quantised input: what the card's range of values must use."""
+
+
+def misfit(card: ModelCard, graph: Graph) -> Absent | None:
+    """Why a file cannot be scored as a card says; None where it can."""
+    try:
+        _check_input(card.preprocessing, graph)
+        check_output(card.output, graph.outputs)
+    except BadCard as error:
+        return Absent(absent=f"the card does not fit the file: {error.args[0]}", remedy=error.remedy)
+    return None
+
+
+def outputs_option(card: ModelCard, graph: Graph) -> dict[str, str]:
+    """The worker's option that names the outputs which a card's scores are made of; the first needs none.
+
+    Raises:
+        BadCard: the file has no such output.
+    """
+    places = output_places(card.output, graph.outputs)
+    return {} if places == (0,) else {"outputs": ",".join(map(str, places))}
+
+
+def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
+    if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != 4:
+        return  # what takes no image is not scored at all, and the runtime says why
+    tensor = graph.inputs[0]
+    sizes = [tensor.shape[1:3]] if tensor.shape[3] == 3 else []
+    sizes += [tensor.shape[2:4]] if tensor.shape[1] == 3 else []
+    fixed = [size for size in sizes if all(isinstance(length, int) and length > 0 for length in size)]
+    if fixed and (preprocessing.height_px, preprocessing.width_px) not in fixed:
+        height, width = fixed[0]
+        raise BadCard(
+            f"the input {tensor.name!r} takes {width}x{height} px ({shape_text(tensor)}), and the card says"
+            f" {preprocessing.width_px}x{preprocessing.height_px}",
+            remedy="Correct width_px and height_px in the preprocessing section of the card.",
+        )
+
+
+def input_doubts(card: ModelCard, graph: Graph) -> tuple[Doubt, ...]:
+    """What a file's quantised input says against the card's range.
+
+    Its scale and zero point were calibrated on the values that the network is fed, so they tell 0..255 from
+    0..1 without a run.
+    """
+    if len(graph.inputs) != 1:
+        return ()
+    tensor = graph.inputs[0]
+    held = _held(tensor)
+    if held is None:
+        return ()
+    low, high = held
+    fed_low, fed_high = _fed(card.preprocessing)
+    common = max(0.0, min(high, fed_high) - max(low, fed_low))
+    covered = common / max(fed_high - fed_low, 1e-12)
+    used = common / (high - low)
+    if covered >= LEAST_COVERED and used >= LEAST_USED:
+        return ()
+    file_range, card_range = (
+        f"{units.significant(first, 3)} to {units.significant(last, 3)}"
+        for first, last in (held, (fed_low, fed_high))
+    )
+    return (
+        Doubt(
+            code="input_range_contradicted",
+            quantity="accuracy",
+            message=f"the {tensor.dtype} input of the file holds {file_range} (scale"
+            f" {units.significant(tensor.scale or 0.0, 3)}, zero point {tensor.zero_point}), but the card feeds"
+            f" {card_range}",
+            remedy="Correct scale, mean and std in the preprocessing section of the card.",
+        ),
+    )
+
+
+def _held(tensor: Tensor) -> tuple[float, float] | None:
+    """The least and the largest real number that a quantised input can hold; None where it is not quantised."""
+    if not tensor.scale or np.dtype(tensor.dtype).kind not in "iu":
+        return None
+    limits, zero_point = np.iinfo(tensor.dtype), tensor.zero_point or 0
+    return (limits.min - zero_point) * tensor.scale, (limits.max - zero_point) * tensor.scale
+
+
+def _fed(preprocessing: Preprocessing) -> tuple[float, float]:
+    """The least and the largest number that the card's arithmetic makes of a pixel, over all channels."""
+    ends = np.array([[0.0], [255.0]]) * preprocessing.scale
+    values = (ends - np.asarray(preprocessing.mean)) / np.asarray(preprocessing.std)
+    return float(values.min()), float(values.max())
