@@ -91,7 +91,7 @@ def test_what_is_kept_of_this_computers_scores_depends_on_file_samples_and_packa
         return bench.Desktop(device, {})
 
     def key(version: str = "1", sha256: str = "a", samples: str = "s.npy", normalise: str = "{}") -> str:
-        return desktop(version).key(sha256, "onnxruntime", tmp_path / samples, normalise)
+        return desktop(version).key(sha256, "onnxruntime", tmp_path / samples, {"normalise": normalise})
 
     assert key() == key()
     assert len({key(), key("2"), key(sha256="b"), key(samples="t.npy"), key(normalise="{1}")}) == 5
@@ -100,9 +100,9 @@ def test_what_is_kept_of_this_computers_scores_depends_on_file_samples_and_packa
 def test_the_reference_is_scored_by_the_worker_of_this_computer(tmp_path: Path) -> None:
     worker = PythonWorker("fake", ("onnx",), "fake", python="python")
     desktop = bench.Desktop(Fake({"a.onnx": FakeModel(rows=((0.25,), (0.75,)))}), {"fake": worker})
-    found = desktop.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", "{}", Plan())
+    found = desktop.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", {"normalise": "{}"}, Plan())
     assert found.rows == ((0.25,), (0.75,))
     assert "--samples" in desktop.device.asked[0]  # type: ignore[attr-defined]
     broken = dataclasses.replace(desktop, device=Fake({}))
     with pytest.raises(WorkerFailed):
-        broken.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", "{}", Plan())
+        broken.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", {"normalise": "{}"}, Plan())

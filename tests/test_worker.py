@@ -27,7 +27,7 @@ HALF = '{"scale": 0.5, "mean": [1, 2, 3], "std": [1, 2, 4]}'
 
 
 class SumEngine:
-    """A "model" that answers the sum of its input, stored in steps of 2, and its negative; counts its calls."""
+    """A "model" that answers the sum of its input, in steps of 2, and its negative; it counts its calls."""
 
     outputs = (Output("sum", (2.0, 0)), Output("negative"))
 

@@ -50,7 +50,7 @@ def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
     tensor = graph.inputs[0]
     sizes = [tensor.shape[1:3]] if tensor.shape[3] == 3 else []
     sizes += [tensor.shape[2:4]] if tensor.shape[1] == 3 else []
-    fixed = [size for size in sizes if all(isinstance(length, int) and length > 0 for length in size)]
+    fixed = [size for size in sizes if min(size) > 0]
     if fixed and (preprocessing.height_px, preprocessing.width_px) not in fixed:
         height, width = fixed[0]
         raise BadCard(
@@ -87,16 +87,16 @@ def input_doubts(card: ModelCard, graph: Graph) -> tuple[Doubt, ...]:
         Doubt(
             code="input_range_contradicted",
             quantity="accuracy",
-            message=f"the {tensor.dtype} input of the file holds {file_range} (scale"
-            f" {units.significant(tensor.scale or 0.0, 3)}, zero point {tensor.zero_point}), but the card feeds"
-            f" {card_range}",
+            message=f"the {tensor.dtype} input of the file holds {file_range}"
+            f" (scale {units.significant(tensor.scale or 0.0, 3)}, zero point {tensor.zero_point}),"
+            f" but the card feeds {card_range}",
             remedy="Correct scale, mean and std in the preprocessing section of the card.",
         ),
     )
 
 
 def _held(tensor: Tensor) -> tuple[float, float] | None:
-    """The least and the largest real number that a quantised input can hold; None where it is not quantised."""
+    """The least and the largest real number that a quantised input holds; None where it is none."""
     if not tensor.scale or np.dtype(tensor.dtype).kind not in "iu":
         return None
     limits, zero_point = np.iinfo(tensor.dtype), tensor.zero_point or 0

@@ -40,7 +40,14 @@ class Desktop:
         `told` are the worker's options besides the samples.
         """
         machine = self.device.describe()
-        about = (sha256, runtime, samples.name, sorted(told.items()), sorted(machine.packages.items()), machine.soc)
+        about = (
+            sha256,
+            runtime,
+            samples.name,
+            sorted(told.items()),
+            sorted(machine.packages.items()),
+            machine.soc,
+        )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
     def outputs(

@@ -342,11 +342,15 @@ class _Passes:
             if isinstance(result, SwapbenchError):
                 self._fail(draft.title, result)
             else:
+                check = checks.get(_key(draft.card)) if draft.card is not None else None
+                about_card: list[Doubt] = []
                 if result is not None:
                     draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
-                check = checks.get(_key(draft.card)) if draft.card is not None else None
+                    about_card = [*result.doubts, *models[name].card_doubts]
+                if check is not None:
+                    about_card += check.doubts
                 draft.time = datetime.now(UTC)
-                draft.doubts = _doubts(draft, slow.get(name), unsteady, check)
+                draft.doubts = _doubts(draft, slow.get(name), unsteady, about_card)
                 if check is not None and check.remark and isinstance(draft.accuracy, Accuracy):
                     draft.accuracy = draft.accuracy.replace(basis=(*draft.accuracy.basis, check.remark))
                 self._save(draft)
@@ -368,7 +372,7 @@ def _report(progress: Progress, stage: str, total: float, done: float) -> None:
 
 
 def _doubts(
-    draft: Draft, slow: Doubt | None, unsteady: Sequence[Doubt], check: bench.PreprocessingCheck | None
+    draft: Draft, slow: Doubt | None, unsteady: Sequence[Doubt], about_card: Sequence[Doubt]
 ) -> tuple[Doubt, ...]:
     """All doubts about a draft; of the speed pass only those that its last pass does not raise as well."""
     doubts = [*bench.doubts(draft)]
@@ -376,8 +380,8 @@ def _doubts(
         doubts.append(slow)
     codes = {doubt.code for doubt in doubts}
     doubts += [doubt for doubt in unsteady if doubt.code not in codes]
-    if check is not None and isinstance(draft.accuracy, Accuracy):
-        doubts += check.doubts
+    if isinstance(draft.accuracy, Accuracy):
+        doubts += about_card
     return tuple(doubts)
 
 

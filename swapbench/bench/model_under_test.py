@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from swapbench.bench.card_fit import misfit, outputs_option
+from swapbench.bench.card_fit import input_doubts, misfit, outputs_option
 from swapbench.bench.draft import Draft
 from swapbench.bench.workers import FileUnderTest, normalise_json
 from swapbench.records import Absent, Weight
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress, Runtime, Tool
     from swapbench.records import (
+        Doubt,
         Machine,
         ModelCard,
         Parity,
@@ -74,6 +75,11 @@ class ModelUnderTest:
     def scoring_card(self) -> ModelCard | None:
         """The card to score the file by; None where the file is not scored."""
         return None if self.unscored is not None else self.card
+
+    @property
+    def card_doubts(self) -> tuple[Doubt, ...]:
+        """What the file says against its card without being run."""
+        return () if self.scoring_card is None else input_doubts(self.scoring_card, self.graph)
 
     def with_card(self, card: ModelCard) -> ModelUnderTest:
         """The same file, scored as a card says where the card fits it."""

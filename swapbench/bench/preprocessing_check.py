@@ -24,7 +24,7 @@ from swapbench.bench.workers import normalise_json
 from swapbench.errors import EnvironmentFailed, NotValid, SwapbenchError, WorkerFailed
 from swapbench.files import disk_failure
 from swapbench.pad.rates import accepted, auc, eer_threshold
-from swapbench.pad.scores import bona_fide_scores
+from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.records import Doubt
 from swapbench.stats import holm, mcnemar
 

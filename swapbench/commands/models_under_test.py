@@ -43,11 +43,8 @@ def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> 
             remedy="Leave --runtime out, or choose another",
         )
     found = cards.card(file, graph.metadata)
-    card = None if isinstance(found, Absent) else found
-    if card is not None:
-        unscored = misfit(card, graph)
-    else:
-        unscored = found if isinstance(found, Absent) else NO_CARD
+    card, reason = (None, found) if isinstance(found, Absent) else (found, NO_CARD)
+    unscored = reason if card is None else misfit(card, graph)
     sha256 = file_sha256(file.path)
     net, recipe = (card.name, card.recipe) if card is not None else (_net_name(file.path), None)
     variant = Variant(net=net, recipe=recipe, precision=graph.precision, format=graph.format)

@@ -16,8 +16,8 @@ import numpy as np
 
 from swapbench.data.preprocess import prepare_all
 from swapbench.pad import metrics
-from swapbench.pad.score_files import data_label
 from swapbench.pad.raw_outputs import bona_fide_scores
+from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, mean_by_presentation
 
 if TYPE_CHECKING:

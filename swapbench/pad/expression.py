@@ -180,7 +180,7 @@ class Expression:
             numbers = self.whole.values(outputs)
         if numbers.shape[1] != 1:
             raise BadCard(
-                f"the expression {self.text!r} gives {numbers.shape[1]} numbers per image, and a score is one",
+                f"the expression {self.text!r} gives {numbers.shape[1]} numbers per image, not one",
                 remedy="Take their sum, mean, max or min, or one of them by its index.",
             )
         frames = next(iter(outputs.values())).shape[0]

@@ -114,7 +114,9 @@ def _others(chosen: Tensor, outputs: Sequence[Tensor]) -> str:
     if not others:
         return "Correct the output section of the card; it is the file's only output."
     verb = "output is" if len(others) == 1 else "outputs are"
-    return f'The other {verb} {", ".join(others)}; choose one with name = "..." in the card\'s output section.'
+    return (
+        f'The other {verb} {", ".join(others)}; choose one with name = "..." in the card\'s output section.'
+    )
 
 
 def _check_expression(meaning: OutputMeaning, chosen: Sequence[Tensor]) -> None:

@@ -12,7 +12,7 @@ from swapbench.pad.expression import parse, sigmoid, softmax
 from swapbench.records import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -28,7 +28,12 @@ ROUNDING: Final = 0.002
 STEP: Final = 1 / 256
 """Of a softmax with 8-bit outputs, so that the sum of n probabilities may be n / 2 steps from 1."""
 
-_REDUCTIONS: Final = {"mean": np.mean, "sum": np.sum, "max": np.max, "min": np.min}
+_REDUCTIONS: Final[Mapping[str, Callable[..., Scores]]] = {
+    "mean": np.mean,
+    "sum": np.sum,
+    "max": np.max,
+    "min": np.min,
+}
 
 
 def bona_fide_scores(
@@ -107,14 +112,12 @@ def _of_expression(numbers: Values, meaning: OutputMeaning, tensors: Sequence[Ou
         raise NotValid(
             f"the expression {meaning.expression!r} gives NaN or infinity for {not_finite} of"
             f" {len(scores)} images",
-            remedy="Look for a division by zero, an overflow of exp, or a logarithm or root of what is below 0.",
+            remedy="Look for a division by zero, an overflow of exp, or a log or sqrt of what is below 0.",
         )
     return scores
 
 
-def _named(
-    numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor]
-) -> Mapping[str, Values]:
+def _named(numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor]) -> Mapping[str, Values]:
     """The outputs of an expression by name, each [samples, numbers]."""
     if not tensors and len(names) == 1:
         return {names[0]: numbers}
@@ -139,8 +142,10 @@ def output_doubts(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> tu
     together and, with three classes and more, changes their order. Probabilities outside 0..1, or that do not
     sum to 1, are none.
     """
+    if not meaning.of_classes or not rows:
+        return ()
     numbers = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-    if not meaning.of_classes or not numbers.size or not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all():
         return ()
     least, most, sums = float(numbers.min()), float(numbers.max()), numbers.sum(axis=1)
     inside = least >= -ROUNDING and most <= 1 + ROUNDING
@@ -165,8 +170,9 @@ def output_doubts(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> tu
     if meaning.kind == "probabilities" and numbers.shape[1] > 1 and not sum_to_one:
         return (
             _kind_doubt(
-                f"the {numbers.shape[1]} numbers of an image sum to {units.significant(float(sums.min()), 3)} to"
-                f" {units.significant(float(sums.max()), 3)}, but the card calls them probabilities",
+                f"the {numbers.shape[1]} numbers of an image sum to"
+                f" {units.significant(float(sums.min()), 3)} to {units.significant(float(sums.max()), 3)},"
+                " but the card calls them probabilities",
                 "Look up what the network's last layer is: independent sigmoids are said by an expression.",
             ),
         )
