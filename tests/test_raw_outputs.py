@@ -55,7 +55,7 @@ def test_an_expression_takes_each_output_from_its_place_in_the_row() -> None:
     tensors = (OutputTensor("b", (1, 2)), OutputTensor("a", (1, 1, 2)))
     rows = [[1.0, 2.0, -3.0, 4.0], [0.5, 0.0, 8.0, 9.0]]
     assert bona_fide_scores(rows, said, tensors).tolist() == [-(3.0 + 8.0), -4.0]
-    with pytest.raises(BadCard, match="returns b, 2 numbers in all, but the card's expression needs a, b"):
+    with pytest.raises(BadCard, match="returns b, 2 numbers in all, but the card needs a, b"):
         bona_fide_scores([[1.0, 2.0]], said, tensors[:1])
     with pytest.raises(BadCard, match="returns one output"):
         bona_fide_scores([[1.0, 2.0]], said)

@@ -48,9 +48,17 @@ def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
     if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != 4:
         return  # what takes no image is not scored at all, and the runtime says why
     tensor = graph.inputs[0]
-    sizes = [tensor.shape[1:3]] if tensor.shape[3] == 3 else []
-    sizes += [tensor.shape[2:4]] if tensor.shape[1] == 3 else []
-    fixed = [size for size in sizes if min(size) > 0]
+    sizes = {channels: _image_sizes(tensor, channels) for channels in (3, 1)}
+    if not any(sizes.values()):
+        return
+    channels = preprocessing.channels
+    if not sizes[channels]:
+        raise BadCard(
+            f"the input {tensor.name!r} ({shape_text(tensor)}) does not take {channels} channel"
+            f'{"s" * (channels > 1)}, as channel_order = "{preprocessing.channel_order}" of the card has',
+            remedy='Correct channel_order in the preprocessing section of the card; "gray" is one channel.',
+        )
+    fixed = [size for size in sizes[channels] if min(size) > 0]
     if fixed and (preprocessing.height_px, preprocessing.width_px) not in fixed:
         height, width = fixed[0]
         raise BadCard(
@@ -58,6 +66,12 @@ def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
             f" {preprocessing.width_px}x{preprocessing.height_px}",
             remedy="Correct width_px and height_px in the preprocessing section of the card.",
         )
+
+
+def _image_sizes(tensor: Tensor, channels: int) -> list[tuple[int, int]]:
+    """Height and width of an input, read as NHWC and as NCHW, where it has so many channels."""
+    _, first, second, last = tensor.shape
+    return [(first, second)] * (last == channels) + [(second, last)] * (first == channels)
 
 
 def input_doubts(card: ModelCard, graph: Graph) -> tuple[Doubt, ...]:

@@ -13,8 +13,6 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from swapbench import bench, store
 from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
 from swapbench.bench.run_folder import description, read_about, record_ids, unfinished, write_about
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Device, Progress
-    from swapbench.records import Doubt, Machine, ModelCard, Plan, Power, Preprocessing, Record
+    from swapbench.records import Doubt, Machine, Plan, Power, Preprocessing, Record
 
 __all__ = [
     "NO_CARD",
@@ -163,7 +161,7 @@ class _Passes:
         machine = self._time()
         slow = bench.slower_than_float(self.drafts.values())
         self._time_at_frame_rate()
-        checks = self._check_preprocessing(crops)
+        checks = self._check_cards(crops)
         self._measure_alone(machine)
         self._run_sustained()
         self._finish(crops, slow, tuple(bench.phone_doubts(machine)), checks)
@@ -240,37 +238,14 @@ class _Passes:
         for name, speed in speeds.items():
             drafts[name].paced = speed
 
-    def _check_preprocessing(
-        self, crops: Mapping[Preprocessing, Prepared]
-    ) -> dict[str, bench.PreprocessingCheck]:
-        """What speaks against each card's preprocessing, from its first file (fp32 where there is one)."""
+    def _check_cards(self, crops: Mapping[Preprocessing, Prepared]) -> dict[str, bench.CardCheck]:
+        """What speaks against the card of each file, by record id."""
         evaluation = self.setup.evaluation
         if evaluation is None:
             return {}
-        first_files: dict[str, tuple[ModelCard, str]] = {}
-        drafts = self._worker_drafts.items()
-        for name, draft in sorted(drafts, key=lambda item: item[1].variant.precision != "fp32"):
-            if draft.card is not None and draft.card.preprocessing in crops:
-                first_files.setdefault(_key(draft.card), (draft.card, name))
-        checks = {}
-        stage = "checking preprocessing"
-        for number, (card, name) in enumerate(first_files.values()):
-            self.progress(stage, number, len(first_files))
-            prepared = crops[card.preprocessing]
-            dev = evaluation.development
-            failed = {place for place, row in enumerate(dev) if int(row) in prepared.failures}
-            rows = dev[bench.chosen_rows([evaluation.samples[row] for row in dev], failed)]
-            checks[_key(card)] = bench.check_preprocessing(
-                self.files[name],
-                card,
-                prepared.crops()[rows],
-                np.array([evaluation.samples[row].bona_fide for row in rows], dtype=np.bool_),
-                self.setup.device,
-                self.setup.plan,
-                evaluation.cache / "crops",
-            )
-        self.progress(stage, len(first_files), len(first_files))
-        return checks
+        models = {model.record_id: model for model in self.todo}
+        checks = bench.CardChecks(self.setup, evaluation, crops, self.progress)
+        return checks.results(self._worker_drafts, models, self.files)
 
     def _measure_alone(self, machine: Machine) -> None:
         """Memory and energy, one model after the other."""
@@ -327,7 +302,7 @@ class _Passes:
         crops: Mapping[Preprocessing, Prepared],
         slow: Mapping[str, Doubt],
         unsteady: Sequence[Doubt],
-        checks: Mapping[str, bench.PreprocessingCheck],
+        checks: Mapping[str, bench.CardCheck],
     ) -> None:
         """Score the files, find the doubts and save; tools, which score nothing, come first."""
         self.progress("scoring", 0, len(self.drafts))
@@ -342,7 +317,7 @@ class _Passes:
             if isinstance(result, SwapbenchError):
                 self._fail(draft.title, result)
             else:
-                check = checks.get(_key(draft.card)) if draft.card is not None else None
+                check = checks.get(name)
                 about_card: list[Doubt] = []
                 if result is not None:
                     draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
@@ -383,7 +358,3 @@ def _doubts(
     if isinstance(draft.accuracy, Accuracy):
         doubts += about_card
     return tuple(doubts)
-
-
-def _key(card: ModelCard) -> str:
-    return card.model_dump_json()

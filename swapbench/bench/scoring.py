@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Final
 from swapbench import store
 from swapbench.bench.card_fit import outputs_option
 from swapbench.bench.desktop_agreement import device_parity
+from swapbench.bench.output_cache import keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import BadCard, BadModelFile, NotValid, SwapbenchError
-from swapbench.files import write_atomically
 from swapbench.pad.raw_outputs import output_doubts
-from swapbench.ports import Outputs, OutputTensor
 from swapbench.records import NOT_ELSEWHERE, Absent
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
+    from swapbench.ports import Outputs
     from swapbench.records import Accuracy, Doubt, ModelCard, Parity, Preprocessing
 
 NO_DATA: Final = Absent(
@@ -92,7 +92,7 @@ class ScoringPass:
             elif evaluation is None:
                 yield name, ScoringResult(NO_DATA)
             else:
-                outputs = _cached_outputs(self._path(draft, draft.card, files[name], evaluation))
+                outputs = kept_outputs(self._path(draft, draft.card, files[name], evaluation))
                 if outputs is None:
                     to_score.append(files[name])
                 else:
@@ -107,7 +107,7 @@ class ScoringPass:
             if isinstance(scored, SwapbenchError):
                 yield file.name, scored
                 continue
-            _cache_outputs(self._path(draft, draft.card, file, evaluation), scored)
+            keep_outputs(self._path(draft, draft.card, file, evaluation), scored)
             yield file.name, self._result(draft, draft.card, scored, evaluation)
 
     def _result(
@@ -153,10 +153,10 @@ class ScoringPass:
             told = {"normalise": normalise_json(card.preprocessing), **outputs_option(card, model.graph)}
             key = desktop.key(draft.artifact_sha256, runtime, samples, told)
             path = evaluation.cache / "scores" / f"{key}.json"
-            outputs = _cached_outputs(path)
+            outputs = kept_outputs(path)
             if outputs is None:
                 outputs = desktop.outputs(model.path, runtime, samples, told, self.setup.plan)
-                _cache_outputs(path, outputs)
+                keep_outputs(path, outputs)
             reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             return device_parity(reference, folds, draft.variant.precision)
         except SwapbenchError as error:
@@ -198,24 +198,3 @@ def scored_folds(
             remedy="Export it again with a batch size of 1",
         )
     return evaluation.fold_frames(outputs, card.output, crops[card.preprocessing].failures)
-
-
-def _cache_outputs(path: Path, outputs: Outputs) -> None:
-    content = {
-        "invoke_ns": outputs.invoke_ns,
-        "pass_ns": outputs.pass_ns,
-        "outputs": [(tensor.name, tensor.shape) for tensor in outputs.tensors],
-        "rows": outputs.rows,
-    }
-    write_atomically(path, json.dumps(content) + "\n")
-
-
-def _cached_outputs(path: Path) -> Outputs | None:
-    """Outputs of an earlier scoring pass; None where there are none, or they are damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-        rows = tuple(tuple(row) for row in content["rows"])
-        tensors = tuple(OutputTensor(name, tuple(shape)) for name, shape in content.get("outputs", ()))
-        return Outputs(rows, content["invoke_ns"], content["pass_ns"], tensors)
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

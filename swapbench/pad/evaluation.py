@@ -114,6 +114,12 @@ class Evaluation:
         )
         return dict(zip(preprocessings, prepared, strict=True))
 
+    def prepared_rows(self, rows: Rows, cards: Sequence[Preprocessing]) -> list[Prepared]:
+        """The crops of some samples, by their indexes, for several cards' preprocessings."""
+        chosen = [self.samples[row] for row in rows]
+        wanted = [self.preprocessing(card) for card in cards]
+        return prepare_all(chosen, wanted, self.cache / "crops", self.processes)
+
     @cached_property
     def _unscored(self) -> Scored:
         """All frames, without their scores."""

@@ -44,39 +44,41 @@ def bona_fide_scores(
     Args:
         rows: raw outputs, [samples, numbers]
         meaning: what the card says of them, see `OutputMeaning`
-        tensors: the outputs whose numbers stand in a row, one after the other; only expressions ask for them,
-            and without them a row is the only output
+        tensors: the outputs whose numbers stand in a row, one after the other; without them a row is the only
+            output
 
     Raises:
         BadCard: the outputs do not have the shape that the card says
         NotValid: an output is not finite, which is the network's failure and must not pass for a face that
             was not found; or the score of an expression is not
     """
-    numbers = raw_numbers(rows)
+    numbers = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
     if meaning.kind == "expression":
-        scores = _of_expression(numbers, meaning, tensors)
-    elif meaning.of_classes:
+        return _rising(_of_expression(numbers, meaning, tensors), meaning)
+    if len(tensors) > 1:
+        numbers = _named(numbers, [meaning.name or tensors[0].name], tensors)[0]
+    numbers = _finite(numbers)
+    if meaning.of_classes:
         scores = _of_classes(numbers, meaning)
     elif meaning.kind == "map":
         scores = _REDUCTIONS[meaning.reduce](numbers, axis=1)
     else:
         scores = _single(numbers, meaning)
-    if meaning.kind == "sigmoid":
-        return sigmoid(-scores if meaning.higher_is == "attack" else scores)
+    scores = _rising(scores, meaning)
+    return sigmoid(scores) if meaning.kind == "sigmoid" else scores
+
+
+def _rising(scores: Scores, meaning: OutputMeaning) -> Scores:
+    """The scores so that they rise with bona fide; of a logit, its negative is that of the other class."""
     return np.ascontiguousarray(-scores if meaning.higher_is == "attack" else scores)
 
 
-def raw_numbers(rows: Sequence[Sequence[float]]) -> Values:
-    """Rows as an array [samples, numbers].
-
-    Raises:
-        NotValid: a number is not finite
-    """
-    numbers = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
+def _finite(numbers: Values) -> Values:
+    """Raise NotValid where a number is not finite."""
     not_finite = int(np.sum(~np.isfinite(numbers).all(axis=1)))
     if not_finite:
         raise NotValid(
-            f"the network returns NaN or infinity for {not_finite} of {len(rows)} images",
+            f"the network returns NaN or infinity for {not_finite} of {len(numbers)} images",
             remedy="Look for overflow in its precision (fp16 ends at 65504), or for inputs out of range.",
         )
     return numbers
@@ -106,7 +108,10 @@ def _single(numbers: Values, meaning: OutputMeaning) -> Scores:
 
 def _of_expression(numbers: Values, meaning: OutputMeaning, tensors: Sequence[OutputTensor]) -> Scores:
     expression = parse(meaning.expression)
-    scores = expression.scores(_named(numbers, expression.outputs, tensors))
+    named = _named(numbers, expression.outputs, tensors)
+    scores = expression.scores(
+        {name: _finite(values) for name, values in zip(expression.outputs, named, strict=True)}
+    )
     not_finite = int(np.sum(~np.isfinite(scores)))
     if not_finite:
         raise NotValid(
@@ -117,10 +122,10 @@ def _of_expression(numbers: Values, meaning: OutputMeaning, tensors: Sequence[Ou
     return scores
 
 
-def _named(numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor]) -> Mapping[str, Values]:
-    """The outputs of an expression by name, each [samples, numbers]."""
+def _named(numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor]) -> list[Values]:
+    """The numbers of the outputs of these names, each [samples, numbers]."""
     if not tensors and len(names) == 1:
-        return {names[0]: numbers}
+        return [numbers]
     ends = np.cumsum([tensor.size for tensor in tensors])
     named = {
         tensor.name: numbers[:, end - tensor.size : end] for tensor, end in zip(tensors, ends, strict=True)
@@ -129,10 +134,10 @@ def _named(numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor
     if missing or (tensors and ends[-1] != numbers.shape[1]):
         raise BadCard(
             f"the network returns {', '.join(named) or 'one output'}, {numbers.shape[1]} numbers in all, but"
-            f" the card's expression needs {', '.join(names)}",
+            f" the card needs {', '.join(names)}",
             remedy=CORRECT_OUTPUT,
         )
-    return named
+    return [named[name] for name in names]
 
 
 def output_doubts(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> tuple[Doubt, ...]:
