@@ -173,7 +173,7 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
     assert accuracy.faces == "frame"
     assert accuracy.basis == (
         (
-            "Channel order and scale of the card were not checked: the development split has only 2 usable"
+            "The card was not checked: the development split has only 2 usable"
             " presentations of a class, 8 are needed."
         ),
     )

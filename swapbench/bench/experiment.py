@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, store
 from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
@@ -47,6 +47,10 @@ __all__ = [
     "scored_folds",
     "unfinished",
 ]
+
+
+_EXPLAINED: Final = frozenset({"worse_than_chance", "classes_not_separated"})
+"""Doubts for which a doubt about the card gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -350,7 +354,8 @@ def _doubts(
     draft: Draft, slow: Doubt | None, unsteady: Sequence[Doubt], about_card: Sequence[Doubt]
 ) -> tuple[Doubt, ...]:
     """All doubts about a draft; of the speed pass only those that its last pass does not raise as well."""
-    doubts = [*bench.doubts(draft)]
+    explained = any(doubt.code.endswith("_suspect") for doubt in about_card)
+    doubts = [doubt for doubt in bench.doubts(draft) if not (explained and doubt.code in _EXPLAINED)]
     if slow is not None:
         doubts.append(slow)
     codes = {doubt.code for doubt in doubts}

@@ -1,0 +1,471 @@
+"""Finds the card of a file on labelled images: how to feed it, and how to read what it gives.
+
+Ways are tried in stages, because their number is a product: the output and the range of the input first, on
+few images and two crops; then channel order and crop; then border and shape; then filters, and the range once
+more. Each stage goes on from the best of the last. Scores come from a worker of the file's runtime on its
+device, as in a run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from swapbench.bench.card_checks import all_outputs
+from swapbench.bench.card_fit import input_doubts, misfit
+from swapbench.bench.separation import auc_interval, better_by_chance, separation
+from swapbench.bench.trials import Trial, measure_trials
+from swapbench.data.variants import CROP_SCALES, FILTERS
+from swapbench.errors import BadDataset, BadModelFile, NotValid, SwapbenchError
+from swapbench.pad.raw_outputs import bona_fide_scores
+from swapbench.pad.readings import readings
+from swapbench.ports import OutputTensor
+from swapbench.records import ModelCard, OutputMeaning, Preprocessing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from swapbench.bench.workers import FileUnderTest
+    from swapbench.modelfile import Graph
+    from swapbench.pad.evaluation import Evaluation
+    from swapbench.ports import Device, Outputs, Progress
+    from swapbench.records import Plan
+
+    Labels = NDArray[np.bool_]
+    Rows = NDArray[np.intp]
+
+IMAGES: Final = 200
+COARSE_IMAGES: Final = 60
+LEAST_IMAGES: Final = 16
+COARSE_S, FINE_S = 10.0, 30.0
+"""Time for scoring in the first stage and in the others: a slow file gets fewer images."""
+COARSE_TRIALS: Final = 8
+FINE_TRIALS: Final = 26
+TRIALS: Final = COARSE_TRIALS + FINE_TRIALS
+ALIKE: Final = 0.002
+"""In AUC. Of ways that differ by less the more usual one is chosen, which stands first."""
+SIGNIFICANCE: Final = 0.01
+DRAWS: Final = 400
+
+_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@dataclass(frozen=True)
+class Line:
+    """One value of one field that was tried.
+
+    Attributes:
+        field: what was varied: output, range, channel_order, crop, border, shape or resize.
+        value: as a card says it.
+        auc: of the scores.
+        low: of its interval.
+        high: of its interval.
+        verdict: "chosen"; "within noise" where the images do not tell it from the chosen one; or "worse".
+    """
+
+    field: str
+    value: str
+    auc: float
+    low: float
+    high: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the search found.
+
+    Attributes:
+        card: the best one.
+        auc: of its scores.
+        interval: of the AUC, 95 %.
+        bona_fide: how many images of faces.
+        attacks: how many images of attacks.
+        lines: what was tried, field by field, the best value first.
+        remarks: what the search could not try.
+    """
+
+    card: ModelCard
+    auc: float
+    interval: tuple[float, float]
+    bona_fide: int
+    attacks: int
+    lines: tuple[Line, ...]
+    remarks: tuple[str, ...]
+
+    @property
+    def open_fields(self) -> tuple[str, ...]:
+        """The fields of which several values separate equally well."""
+        return tuple(dict.fromkeys(line.field for line in self.lines if line.verdict == "within noise"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Tried:
+    """One way, and how it separates the images of its stage."""
+
+    preprocessing: Preprocessing
+    output: OutputMeaning
+    scores: NDArray[np.float64]
+    auc: float
+
+
+@dataclass
+class CardSearch:
+    """One search.
+
+    Attributes:
+        name: what the card will call the network.
+        file: on the device, without samples.
+        graph: what the file holds.
+        evaluation: where images come from.
+        rows: which of its samples are tried, see `chosen_rows`.
+        device: where the file runs.
+        plan: for its threads.
+        progress: is told how far the search is.
+    """
+
+    name: str
+    file: FileUnderTest
+    graph: Graph
+    evaluation: Evaluation
+    rows: Rows
+    device: Device
+    plan: Plan
+    progress: Progress
+    _lines: list[Line] = field(default_factory=list)
+    _remarks: list[str] = field(default_factory=list)
+    _done: int = 0
+
+    def found(self) -> Found:
+        """Search.
+
+        Raises:
+            BadModelFile: the file has not one image input of a fixed size.
+            BadDataset: too few images of a class have a face.
+            NotValid: no way separates the classes.
+            EnvironmentFailed: the file cannot be run.
+        """
+        self.file = replace(self.file, options={**self.file.options, **all_outputs(self.graph)})
+        base = self._base()
+        ranges = self._fitting_ranges(base)
+        best = self._coarse(base, ranges)
+        best = self._orders_and_crops(best)
+        best = self._stage(
+            best, "border", [{"border": border} for border in ("shift", "black", "reflect", "clip")]
+        )
+        best = self._stage(best, "shape", _shapes(best.preprocessing))
+        best = self._stage(best, "resize", FILTERS)
+        best = self._ranges_again(best, ranges)
+        return self._result(best)
+
+    # ------------------------------------------------------------------------------------------ the stages
+
+    def _base(self) -> Preprocessing:
+        """The input that the file fixes; drops images without a face, and those that time does not allow."""
+        base = Preprocessing(crop_scale=1.0, **image_input(self.graph))
+        (prepared,) = self.evaluation.prepared_rows(self.rows, [base])
+        if len(prepared.failures) == len(self.rows):
+            self._remarks.append("no face was found in any image, so whole images were tried")
+            base = base.replace(face_box="frame")
+            (prepared,) = self.evaluation.prepared_rows(self.rows, [base])
+        self.rows = np.delete(self.rows, list(prepared.failures))
+        self._check_classes()
+        few = self._few(4)
+        (outputs,) = self._outputs([base], few)
+        run_s = outputs.pass_ns / 1e9 / len(few)
+        self._coarse_rows = self._few(_within(COARSE_S / run_s / COARSE_TRIALS, COARSE_IMAGES))
+        self.rows = self._few(_within(FINE_S / run_s / FINE_TRIALS, len(self.rows)))
+        return base
+
+    def _check_classes(self) -> None:
+        bona_fide = self._labels(self.rows)
+        fewest = min(int(np.sum(bona_fide)), int(np.sum(~bona_fide)))
+        if fewest < LEAST_IMAGES // 2:
+            raise BadDataset(
+                f"only {fewest} usable images of a class; a card needs at least {LEAST_IMAGES // 2} of each",
+                remedy="Give a dataset with faces and attacks, or face boxes.",
+            )
+
+    def _fitting_ranges(self, base: Preprocessing) -> list[str]:
+        """The names of the usual ranges, without those that a quantised input contradicts."""
+        ranges = usual_ranges(base.channel_order)
+        tensor = self.graph.inputs[0]
+        if np.dtype(tensor.dtype).kind in "iu" and not tensor.scale:
+            return ["0..255"]
+        card = ModelCard(name=self.name, preprocessing=base, output=OutputMeaning(kind="logits"))
+        fitting = [
+            name
+            for name, one in ranges.items()
+            if not input_doubts(card.replace(preprocessing=base.replace(**one)), self.graph)
+        ]
+        return fitting or list(ranges)
+
+    def _coarse(self, base: Preprocessing, ranges: Sequence[str]) -> _Tried:
+        """The best range and output, on few images and two crops."""
+        scales = (1.0,) if base.face_box == "frame" else (1.0, 2.7)
+        fields = usual_ranges(base.channel_order)
+        ways = [base.replace(crop_scale=scale, **fields[name]) for name in ranges for scale in scales]
+        tried: list[_Tried] = []
+        for way, outputs in zip(ways, self._outputs(ways, self._coarse_rows), strict=True):
+            tried += self._read(way, outputs, self._coarse_rows)
+        if not tried:
+            raise NotValid(
+                "none of the file's outputs can be read as a score",
+                remedy="Write a card by hand; an expression may combine outputs.",
+            )
+        return _best(tried)
+
+    def _orders_and_crops(self, best: _Tried) -> _Tried:
+        """Both channel orders with every crop."""
+        own = best.preprocessing
+        crops: list[Mapping[str, Any]] = [{"crop_scale": scale} for scale in (1.0, 1.3, *CROP_SCALES[1:])]
+        if own.face_box == "frame":
+            crops = [{}]
+        elif self.evaluation.faces is None:
+            crops.append({"face_box": "frame", "crop_scale": 1.0})
+        orders: list[Mapping[str, Any]] = [_turned(own, order) for order in ("rgb", "bgr")]
+        if own.channel_order == "gray":
+            orders = [{}]
+        ways = [own.replace(**{**crop, **order}) for order in orders for crop in crops]
+        tried = self._tried(ways, best.output)
+        winner = _best(tried)
+        for name, fields in (("channel_order", _ORDER), ("crop", _CROP)):
+            self._note(name, winner, [one for one in tried if _differs(one, winner) <= fields])
+        return winner
+
+    def _stage(self, best: _Tried, name: str, changes: Iterable[Mapping[str, Any]]) -> _Tried:
+        """Vary one thing about the best so far. The first way is the usual one, which yields to a better one."""
+        own = best.preprocessing
+        if own.face_box == "frame" and name == "border":
+            return best
+        ways = list(dict.fromkeys(own.replace(**change) for change in changes))
+        tried = self._tried(ways, best.output)
+        usual, winner = tried[0], max(tried, key=lambda one: one.auc)
+        if self._p(usual, winner) >= SIGNIFICANCE:
+            winner = usual
+        self._note(name, winner, tried)
+        return winner
+
+    def _ranges_again(self, best: _Tried, ranges: Sequence[str]) -> _Tried:
+        """Every range with the best crop: two crops and few images may have misled the first stage."""
+        fields = usual_ranges(best.preprocessing.channel_order)
+        tried = self._tried([best.preprocessing.replace(**fields[name]) for name in ranges], best.output)
+        winner = _best(tried)
+        self._note("range", winner, tried)
+        return winner
+
+    # ------------------------------------------------------------------------------------------ scoring
+
+    def _tried(self, ways: Sequence[Preprocessing], output: OutputMeaning) -> list[_Tried]:
+        """The ways with an output that is known already."""
+        usable, crops = self._crops(ways, self.rows)
+        trials = [Trial(way, pixels) for way, pixels in zip(usable, crops, strict=True)]
+        tried = []
+        for way, outputs in zip(usable, self._measure(trials), strict=True):
+            tried.append(self._scored(way, output, outputs, self.rows))
+        return tried
+
+    def _outputs(self, ways: Sequence[Preprocessing], rows: Rows) -> list[Outputs]:
+        _, crops = self._crops(ways, rows)
+        return self._measure([Trial(way, pixels) for way, pixels in zip(ways, crops, strict=True)])
+
+    def _measure(self, trials: Sequence[Trial]) -> list[Outputs]:
+        at_once = max(1, self.evaluation.processes // self.plan.threads)
+        outputs = measure_trials(
+            self.file, trials, self.device, self.plan, self.evaluation.cache / "crops", at_once
+        )
+        self._done += len(trials)
+        self.progress("trying ways to feed the file", min(self._done, TRIALS), TRIALS)
+        return outputs
+
+    def _crops(
+        self, ways: Sequence[Preprocessing], rows: Rows
+    ) -> tuple[list[Preprocessing], list[NDArray[np.uint8]]]:
+        """The ways in which every image has a crop, and these crops."""
+        prepared = self.evaluation.prepared_rows(rows, ways)
+        whole = [(way, one.crops()) for way, one in zip(ways, prepared, strict=True) if not one.failures]
+        return [way for way, _ in whole], [crops for _, crops in whole]
+
+    def _read(self, way: Preprocessing, outputs: Outputs, rows: Rows) -> list[_Tried]:
+        """Every reading of what the file gave; outputs that are not finite cannot be read."""
+        numbers = np.asarray(outputs.rows, np.float64)
+        if not np.isfinite(numbers).all():
+            return []
+        return [self._scored(way, reading, outputs, rows) for reading in readings(numbers, _tensors(outputs))]
+
+    def _scored(self, way: Preprocessing, output: OutputMeaning, outputs: Outputs, rows: Rows) -> _Tried:
+        try:
+            scores = bona_fide_scores(outputs.rows, output, _tensors(outputs))
+        except NotValid:
+            scores = np.zeros(len(outputs.rows))
+        return _Tried(way, output, scores, separation(scores, self._labels(rows)))
+
+    # ------------------------------------------------------------------------------------------ the result
+
+    def _result(self, best: _Tried) -> Found:
+        (outputs,) = self._outputs([best.preprocessing], self.rows)
+        read = self._read(best.preprocessing, outputs, self.rows) or [best]
+        final = _best(read)
+        bona_fide = self._labels(self.rows)
+        self._note("output", final, read)
+        counts = int(np.sum(bona_fide)), int(np.sum(~bona_fide))
+        interval = auc_interval(final.auc, *counts)
+        if interval[0] <= 0.5:
+            raise NotValid(
+                f"no way to feed the file and to read its outputs separates the {len(bona_fide)} images:"
+                f" the best has an AUC of {final.auc:.2f}, interval {interval[0]:.2f} to {interval[1]:.2f}",
+                remedy="Give more images, or images that resemble those that the network was made for.",
+            )
+        card = ModelCard(
+            name=self.name,
+            summary=f"found by swapbench card on {counts[0]} faces and {counts[1]} attacks of"
+            f" {self.evaluation.folds[0].name}, AUC {final.auc:.3f}",
+            preprocessing=final.preprocessing,
+            output=final.output,
+            licence="unknown",
+        )
+        reason = misfit(card, self.graph)
+        if reason is not None:
+            raise SwapbenchError(f"the search made a card that does not fit: {reason.absent}")
+        order = ("output", "range", "channel_order", "crop", "border", "shape", "resize")
+        lines = sorted(
+            self._lines, key=lambda line: (order.index(line.field), line.verdict != "chosen", -line.auc)
+        )
+        return Found(card, final.auc, interval, *counts, tuple(lines), tuple(self._remarks))
+
+    def _note(self, name: str, winner: _Tried, tried: Sequence[_Tried]) -> None:
+        """Lines about what was varied; nothing where there was one value only."""
+        if len(tried) < 2:
+            return
+        bona_fide = self._labels(self.rows)
+        counts = int(np.sum(bona_fide)), int(np.sum(~bona_fide))
+        for one in tried:
+            verdict = "chosen"
+            if one is not winner:
+                verdict = "worse" if self._p(one, winner) < SIGNIFICANCE else "within noise"
+            low, high = auc_interval(one.auc, *counts)
+            self._lines.append(Line(name, _value(name, one), one.auc, low, high, verdict))
+
+    def _p(self, one: _Tried, other: _Tried) -> float:
+        """Of the hypothesis that the other separates no better; see `better_by_chance`."""
+        if other.auc <= one.auc:
+            return 1.0
+        return better_by_chance(one.scores, other.scores, self._labels(self.rows), DRAWS)
+
+    def _labels(self, rows: Rows) -> Labels:
+        return np.array([self.evaluation.samples[row].bona_fide for row in rows], dtype=np.bool_)
+
+    def _few(self, count: float) -> Rows:
+        """Up to `count` of the images, half of each class, spread evenly."""
+        bona_fide = self._labels(self.rows)
+        picked: list[int] = []
+        for wanted in (True, False):
+            rows = self.rows[bona_fide == wanted]
+            taken = min(len(rows), max(1, int(count) // 2))
+            picked += [int(rows[place * len(rows) // taken]) for place in range(taken)]
+        return np.array(sorted(picked), dtype=np.intp)
+
+
+_ORDER = frozenset({"channel_order", "mean", "std"})
+_CROP = frozenset({"crop_scale", "face_box"})
+
+
+def image_input(graph: Graph) -> dict[str, Any]:
+    """Size and channels of a file's only input, as fields of a preprocessing.
+
+    Raises:
+        BadModelFile: it is not one image of a fixed size.
+    """
+    if len(graph.inputs) == 1 and len(graph.inputs[0].shape) == 4:
+        _, first, second, last = graph.inputs[0].shape
+        for channels, order in ((3, "rgb"), (1, "gray")):
+            for height, width, given in ((first, second, last), (second, last, first)):
+                if given == channels and min(height, width) > 0:
+                    return {"width_px": width, "height_px": height, "channel_order": order}
+    shapes = "; ".join(f"{tensor.name} {list(tensor.shape)}" for tensor in graph.inputs)
+    raise BadModelFile(
+        f"a card describes one input that is an image of a fixed size, and the file has {shapes or 'none'}",
+        remedy="Fix the size of the input, or write the card by hand.",
+    )
+
+
+def usual_ranges(channel_order: str) -> dict[str, Mapping[str, Any]]:
+    """The ranges that networks are usually fed with, the most usual first: name -> fields of a card."""
+    channels = 1 if channel_order == "gray" else 3
+    zero, half, one = ((number,) * channels for number in (0.0, 0.5, 1.0))
+    ranges: dict[str, Mapping[str, Any]] = {
+        "0..1": {"scale": 1 / 255, "mean": zero, "std": one},
+        "0..255": {"scale": 1.0, "mean": zero, "std": one},
+        "-1..1": {"scale": 1 / 255, "mean": half, "std": half},
+    }
+    if channels == 3:
+        mean, std = (values[::-1] if channel_order == "bgr" else values for values in _IMAGENET)
+        ranges["ImageNet"] = {"scale": 1 / 255, "mean": mean, "std": std}
+    return ranges
+
+
+def _turned(own: Preprocessing, order: str) -> Mapping[str, Any]:
+    """The fields of a channel order; mean and std stay with their colours."""
+    if order == own.channel_order:
+        return {"channel_order": order}
+    return {"channel_order": order, "mean": own.mean[::-1], "std": own.std[::-1]}
+
+
+def _shapes(own: Preprocessing) -> list[Mapping[str, Any]]:
+    """The box as it is or a square, stretched or with bars."""
+    if own.face_box == "frame":
+        return [{"fit": "stretch"}, {"fit": "letterbox"}]
+    return [
+        {"keep_box_aspect": False, "fit": "stretch"},
+        {"keep_box_aspect": True, "fit": "stretch"},
+        {"keep_box_aspect": True, "fit": "letterbox"},
+    ]
+
+
+def _tensors(outputs: Outputs) -> tuple[OutputTensor, ...]:
+    return outputs.tensors or (OutputTensor("", (len(outputs.rows[0]),)),)
+
+
+def _within(count: float, most: int) -> int:
+    return int(min(most, max(LEAST_IMAGES, count)))
+
+
+def _best(tried: Sequence[_Tried]) -> _Tried:
+    """The first of those that separate best, or as good as best."""
+    most = max(one.auc for one in tried)
+    return next(one for one in tried if one.auc >= most - ALIKE)
+
+
+def _differs(one: _Tried, other: _Tried) -> frozenset[str]:
+    """The fields in which two preprocessings differ."""
+    pair = one.preprocessing, other.preprocessing
+    return frozenset(
+        name for name in Preprocessing.model_fields if getattr(pair[0], name) != getattr(pair[1], name)
+    )
+
+
+def _value(name: str, tried: _Tried) -> str:
+    """What was varied, in few words."""
+    own, output = tried.preprocessing, tried.output
+    if name == "output":
+        which = f"{output.name}: " if output.name else ""
+        if output.of_classes:
+            return f"{which}{output.kind}, bona_fide_index {output.bona_fide_index}"
+        return f"{which}{output.kind}, high is {output.higher_is.replace('_', ' ')}"
+    if name == "range":
+        ranges = usual_ranges(own.channel_order).items()
+        return next(
+            name for name, fields in ranges if all(getattr(own, key) == fields[key] for key in fields)
+        )
+    if name == "crop":
+        return "whole frame" if own.face_box == "frame" else f"{own.crop_scale:g}"
+    if name == "shape":
+        square = "" if own.face_box == "frame" else "box, " if own.keep_box_aspect else "square, "
+        return f"{square}{own.fit}"
+    if name == "resize":
+        return own.resize if own.enlarge is None else f"{own.resize}, enlarge {own.enlarge}"
+    return str(getattr(own, name))
