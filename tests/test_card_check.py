@@ -21,7 +21,7 @@ from swapbench.bench import (
     chosen_rows,
     separation,
 )
-from swapbench.bench.trials import Trial, measure_trials
+from swapbench.bench.trials import Trial, TrialBench
 from swapbench.cards import read_card
 from swapbench.data.samples import Sample
 from swapbench.devices.local import Local
@@ -89,7 +89,7 @@ def findings(
 def fed(preprocessing: Preprocessing) -> dict[tuple[str, ...], Trial]:
     """The card's own way, then channel order, scale and both changed."""
     no_pixels = CheckImages(np.zeros((2, 8, 8, 3), np.uint8), np.array([True, False]))
-    ways = card_check.ways_to_feed(preprocessing, no_pixels)
+    ways = dict(card_check.ways_to_feed(preprocessing, no_pixels))
     return {changed: ways[changed] for changed in ((), ("channel_order",), ("scale",), card_check.STATED)}
 
 
@@ -341,11 +341,11 @@ def test_other_crops_that_are_the_same_pixels_are_not_scored() -> None:
     crops = np.zeros((2, 8, 8, 3), np.uint8)
     others = {own.replace(crop_scale=2.7): crops, own.replace(border="black"): crops + 1}
     ways = card_check.ways_to_feed(own, CheckImages(crops, np.array([True, False]), others))
-    assert list(ways)[-1] == ("border",)
-    assert ("crop_scale",) not in ways
+    assert [changed for changed, _ in ways][-1] == ("border",)
+    assert len(ways) == 5
     gray = own.replace(channel_order="gray", mean=0.0, std=1.0)
     alone = card_check.ways_to_feed(gray, CheckImages(crops[..., :1], np.array([True, False])))
-    assert list(alone) == [(), ("scale",)]
+    assert [changed for changed, _ in alone] == [(), ("scale",)]
 
 
 # ------------------------------------------------------------------------------------ the test by permutation
@@ -453,8 +453,8 @@ def test_four_ways_cost_two_workers_and_leave_nothing_behind(tmp_path: Path) -> 
     crops[...] = [255, 0, 51]
     device = Answering({})
     ways = card_check.ways_to_feed(card(**STATED).preprocessing, CheckImages(crops, np.arange(3) < 1))
-    found = measure_trials(file(), list(ways.values()), device, PLAN, tmp_path / "new")
-    rows = {changed: one.rows for changed, one in zip(ways, found, strict=True)}
+    found = TrialBench(device, PLAN, tmp_path / "new").outputs(file(), [trial for _, trial in ways])
+    rows = {changed: one.rows for (changed, _), one in zip(ways, found, strict=True)}
     assert set(rows) == {(), ("channel_order",), ("scale",), ("channel_order", "scale")}
     assert {changed: len(one) for changed, one in rows.items()} == dict.fromkeys(rows, 3)
     assert rows[()][0] == pytest.approx((1.0,))
@@ -474,11 +474,11 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
     short = Answering({})
     short.lost = 1
     with pytest.raises(WorkerFailed, match="net gave 79 outputs for 80 crops"):
-        measure_trials(file(), both, short, PLAN, tmp_path)
+        TrialBench(short, PLAN, tmp_path).outputs(file(), both)
     dead = Fake({})
     with pytest.raises(WorkerFailed, match=r"there is no model file net\.onnx"):
-        measure_trials(file(), both, dead, PLAN, tmp_path)
-    found = check_card(file(), card(), CheckImages(crops, BONA_FIDE), dead, PLAN, tmp_path)
+        TrialBench(dead, PLAN, tmp_path).outputs(file(), both)
+    found = check_card(file(), card(), CheckImages(crops, BONA_FIDE), TrialBench(dead, PLAN, tmp_path))
     assert found.doubts == ()
     assert found.remark == "The card was not checked: there is no model file net.onnx"
     assert list(tmp_path.iterdir()) == []
@@ -487,7 +487,9 @@ def test_a_worker_that_fails_or_loses_answers_is_an_error_and_of_the_check_a_rem
 def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path) -> None:
     crops = np.zeros((2 * COUNT, 8, 8, 3), np.uint8)
     other = card().model_copy(update={"output": OutputMeaning(kind="logits", bona_fide_index=1)})
-    found = check_card(file(), other, CheckImages(crops, BONA_FIDE), Answering({}), PLAN, tmp_path)
+    found = check_card(
+        file(), other, CheckImages(crops, BONA_FIDE), TrialBench(Answering({}), PLAN, tmp_path)
+    )
     assert found.doubts == ()
     assert "the network returns 1 numbers per image" in found.remark
 
@@ -495,12 +497,8 @@ def test_outputs_of_another_shape_than_the_card_says_are_a_remark(tmp_path: Path
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentFailed, match="could not be written"):
-        measure_trials(
-            file(),
-            [Trial(card().preprocessing, np.zeros((1, 8, 8, 3), np.uint8))],
-            Answering({}),
-            PLAN,
-            tmp_path / "file",
+        TrialBench(Answering({}), PLAN, tmp_path / "file").outputs(
+            file(), [Trial(card().preprocessing, np.zeros((1, 8, 8, 3), np.uint8))]
         )
 
 
@@ -508,7 +506,7 @@ def test_few_crops_are_not_scored_at_all(tmp_path: Path) -> None:
     device = Answering({})
     labels = np.arange(30) < 7
     images = CheckImages(np.zeros((30, 8, 8, 3), np.uint8), labels)
-    found = check_card(file(), card(), images, device, PLAN, tmp_path)
+    found = check_card(file(), card(), images, TrialBench(device, PLAN, tmp_path))
     assert found == CardCheck(
         remark="The card was not checked: the development split has"
         " only 7 usable presentations of a class, 8 are needed."
@@ -552,7 +550,7 @@ def test_a_real_file_that_looks_at_red_less_blue_is_found_out(
     def check(of: ModelCard) -> CardCheck:
         own = np.ascontiguousarray(crops if of.preprocessing.channel_order == "rgb" else crops[..., ::-1])
         return check_card(
-            red_minus_blue, of, CheckImages(own, BONA_FIDE), Local(), PLAN, tmp_path / "temporary"
+            red_minus_blue, of, CheckImages(own, BONA_FIDE), TrialBench(Local(), PLAN, tmp_path / "temporary")
         )
 
     assert check(card(**STATED)) == CardCheck()

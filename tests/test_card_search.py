@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import tomllib
 from pathlib import Path
@@ -11,70 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper
-from PIL import Image
+from red_faces import red_less_blue, write_red_faces
 from tiny_files import onnx_bytes
 
 from swapbench import cli
 from swapbench.bench.card_search import image_input, usual_ranges
 from swapbench.cards import read_card
-from swapbench.data.dataset import BOX_COLUMNS, COLUMNS
 from swapbench.errors import BadModelFile
 from swapbench.modelfile import Graph, Tensor
-
-COUNT = 24
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Grey frames of 60 x 40 with a box in the middle: bona fide are redder inside it, attacks bluer.
-
-    Outside the box it is the other way round for every second image, so that only tight crops tell.
-    """
-    root = tmp_path_factory.mktemp("faces")
-    dice = np.random.default_rng(2)
-    rows = []
-    for number in range(2 * COUNT):
-        real = number < COUNT
-        pixels = dice.integers(60, 190, (40, 60, 3)).astype(np.float64)
-        pixels += dice.integers(-30, 30)
-        inside = np.zeros((40, 60), bool)
-        inside[10:30, 20:40] = True
-        pixels[inside] += np.array([22, 0, -22]) * (1 if real else -1) * dice.uniform(0.4, 1)
-        pixels[~inside] += np.array([40, 0, -40]) * dice.choice([-1, 1])
-        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(root / f"{number}.png")
-        rows.append(
-            dict.fromkeys(COLUMNS, "")
-            | {
-                "path": f"{number}.png",
-                "frame": 0,
-                "subject": f"s{number}",
-                "split": ("dev", "test")[number % 2],
-            }
-            | {"label": "bona_fide" if real else "attack", "species": "" if real else "print"}
-            | dict(zip(BOX_COLUMNS, (20, 10, 20, 20), strict=True))
-        )
-    with (root / "manifest.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    return root
-
-
-def red_less_blue(*, saturated_by: float, flipped: bool = False) -> bytes:
-    """Two logits from channel means: red less blue, where values beyond `saturated_by` are cut off."""
-    nodes = [
-        helper.make_node("Clip", ["x", "low", "high"], ["c"]),
-        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("MatMul", ["f", "w"], ["y"]),
-    ]
-    weights = np.array([[-1, 1], [0, 0], [1, -1]], np.float32) / saturated_by
-    constants = {
-        "w": weights[:, ::-1].copy() if flipped else weights,
-        "low": np.array(-saturated_by, np.float32),
-        "high": np.array(saturated_by, np.float32),
-    }
-    return onnx_bytes(nodes, constants)
+    return write_red_faces(tmp_path_factory.mktemp("faces"))
 
 
 def found(file: Path, faces: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from swapbench import units
 from swapbench.bench.separation import DRAWS, DRAWS_A_TEST, better_by_chance, noise, separation
-from swapbench.bench.trials import Trial, measure_trials
+from swapbench.bench.trials import Trial
 from swapbench.errors import NotValid, SwapbenchError
 from swapbench.pad.expression import parse
 from swapbench.pad.rates import accepted, eer_threshold
@@ -31,14 +31,14 @@ from swapbench.stats import holm, mcnemar
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from swapbench.bench.trials import TrialBench
     from swapbench.bench.workers import FileUnderTest
     from swapbench.data.samples import Sample
-    from swapbench.ports import Device, Outputs
-    from swapbench.records import ModelCard, OutputMeaning, Plan, Preprocessing
+    from swapbench.ports import Outputs
+    from swapbench.records import ModelCard, OutputMeaning, Preprocessing
 
     Scores = NDArray[np.float64]
     Labels = NDArray[np.bool_]
@@ -162,9 +162,7 @@ def check_card(
     file: FileUnderTest,
     card: ModelCard,
     images: CheckImages,
-    device: Device,
-    plan: Plan,
-    folder: Path,
+    bench: TrialBench,
 ) -> CardCheck:
     """Score images in all ways and judge the card by the scores; takes two worker processes.
 
@@ -175,9 +173,7 @@ def check_card(
         file: to check the card with.
         card: the card to check.
         images: to score.
-        device: where the file runs.
-        plan: for its threads.
-        folder: for temporary files.
+        bench: where they are scored.
     """
     fewest = min(int(np.sum(images.bona_fide)), int(np.sum(~images.bona_fide)))
     if fewest < LEAST_OF_A_CLASS:
@@ -187,10 +183,10 @@ def check_card(
         )
     fed = ways_to_feed(card.preprocessing, images)
     try:
-        outputs = measure_trials(file, list(fed.values()), device, plan, folder)
+        outputs = bench.outputs(file, [trial for _, trial in fed])
         scored = [
             scored
-            for (changed, trial), given in zip(fed.items(), outputs, strict=True)
+            for (changed, trial), given in zip(fed, outputs, strict=True)
             for scored in ways_to_read(card.output, changed, trial.preprocessing, given, images.bona_fide)
         ]
         return judge(card, scored, images.bona_fide)
@@ -198,25 +194,25 @@ def check_card(
         return CardCheck(remark=f"The card was not checked: {error}")
 
 
-def ways_to_feed(card: Preprocessing, images: CheckImages) -> dict[tuple[str, ...], Trial]:
-    """Changed fields -> images: the card's own way first, channel order, scale, both, then other crops.
+def ways_to_feed(card: Preprocessing, images: CheckImages) -> list[tuple[tuple[str, ...], Trial]]:
+    """Changed fields and images: the card's own way first, channel order, both, scale, then other crops.
 
     Only `scale` and `channel_order` change: mean and std stay with the input's channels.
     """
     # 255 times larger for values up to about 1, 255 times smaller for values up to about 255
     scale = card.scale * 255 if abs(card.scale) < 1 / 16 else card.scale / 255
-    ways: dict[tuple[str, ...], Trial] = {(): Trial(card, images.crops)}
+    ways: list[tuple[tuple[str, ...], Trial]] = [((), Trial(card, images.crops))]
     if images.swapped and card.channel_order != "gray":
         order, swapped = "bgr" if card.channel_order == "rgb" else "rgb", images.crops[..., ::-1]
-        ways["channel_order",] = Trial(card.replace(channel_order=order), swapped)
-        ways[STATED] = Trial(card.replace(channel_order=order, scale=scale), swapped)
-    ways["scale",] = Trial(card.replace(scale=scale), images.crops)
+        ways.append((("channel_order",), Trial(card.replace(channel_order=order), swapped)))
+        ways.append((STATED, Trial(card.replace(channel_order=order, scale=scale), swapped)))
+    ways.append((("scale",), Trial(card.replace(scale=scale), images.crops)))
     for other, crops in images.others.items():
         changed = tuple(
             field for field in type(card).model_fields if getattr(other, field) != getattr(card, field)
         )
         if not np.array_equal(crops, images.crops):
-            ways[changed] = Trial(other, crops)
+            ways.append((changed, Trial(other, crops)))
     return ways
 
 

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.bench.card_check import CardCheck, CheckImages, check_card, chosen_rows
+from swapbench.bench.output_cache import cache_key
+from swapbench.bench.trials import TrialBench
 from swapbench.data.variants import variants
 from swapbench.errors import SwapbenchError
 from swapbench.pad.output_fit import output_size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -37,7 +40,7 @@ ALIKE = 1.25
 BORDERS = ("shift", "black", "reflect")
 """The others differ from one of these in few pixels."""
 MOST_OUTPUTS = 8
-MOST_NUMBERS = 4096
+MOST_NUMBERS = 1024
 """Of all outputs of one image: a file that gives more is asked for its card's outputs only."""
 
 
@@ -57,7 +60,7 @@ class CardChecks:
         models: Mapping[str, ModelUnderTest],
         files: Mapping[str, FileUnderTest],
     ) -> dict[str, CardCheck]:
-        """What speaks against the card of every file, by record id."""
+        """What speaks against the card of each drafted file that has one, by record id."""
         scored = {name: models[name] for name in drafts if models[name].scoring_card is not None}
         first_of: dict[str, CardCheck] = {}
         checks: dict[str, CardCheck] = {}
@@ -70,25 +73,30 @@ class CardChecks:
             assert card is not None
             key = card.model_dump_json()
             first = first_of.get(key)
-            check = self._check(files[name], model, card, alone=first is None)
+            check = self._check(drafts[name], files[name], model.graph, card, alone=first is None)
             checks[name] = check if first is None else _with_the_card_s(check, first)
             first_of.setdefault(key, check)
         self.progress(stage, len(scored), len(scored))
         return checks
 
     def _check(
-        self, file: FileUnderTest, model: ModelUnderTest, card: ModelCard, *, alone: bool
+        self, draft: Draft, file: FileUnderTest, graph: Graph, card: ModelCard, *, alone: bool
     ) -> CardCheck:
+        """`alone`: no other file speaks for the network."""
         try:
             images = self._images_of(card.preprocessing)
         except SwapbenchError as error:
             return CardCheck(remark=f"The card was not checked: {error}")
         if not alone:
             images = replace(images, others={}, swapped=False)
-        file = replace(file, options={**file.options, **all_outputs(model.graph)})
-        return check_card(
-            file, card, images, self.setup.device, self.setup.plan, self.evaluation.cache / "crops"
-        )
+        cache, options = self.evaluation.cache, {**file.options, **all_outputs(graph)}
+
+        def kept(digest: str) -> Path:
+            about = {"trials": digest, "outputs": options.get("outputs", "")}
+            return cache / "checks" / f"{cache_key(draft, about)}.json"
+
+        bench = TrialBench(self.setup.device, self.setup.plan, cache / "crops", kept=kept)
+        return check_card(replace(file, options=options), card, images, bench)
 
     def _images_of(self, card: Preprocessing) -> CheckImages:
         """Some of the development images, as a card crops them and otherwise."""

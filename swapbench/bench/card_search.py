@@ -16,7 +16,7 @@ import numpy as np
 from swapbench.bench.card_checks import all_outputs
 from swapbench.bench.card_fit import input_doubts, misfit
 from swapbench.bench.separation import auc_interval, better_by_chance, separation
-from swapbench.bench.trials import Trial, measure_trials
+from swapbench.bench.trials import Trial, TrialBench
 from swapbench.data.variants import CROP_SCALES, FILTERS
 from swapbench.errors import BadDataset, BadModelFile, NotValid, SwapbenchError
 from swapbench.pad.raw_outputs import bona_fide_scores
@@ -238,7 +238,7 @@ class CardSearch:
         return winner
 
     def _stage(self, best: _Tried, name: str, changes: Iterable[Mapping[str, Any]]) -> _Tried:
-        """Vary one thing about the best so far. The first way is the usual one, which yields to a better one."""
+        """Vary one thing about the best so far; the first way, the usual one, yields to a better one only."""
         own = best.preprocessing
         if own.face_box == "frame" and name == "border":
             return best
@@ -275,9 +275,8 @@ class CardSearch:
 
     def _measure(self, trials: Sequence[Trial]) -> list[Outputs]:
         at_once = max(1, self.evaluation.processes // self.plan.threads)
-        outputs = measure_trials(
-            self.file, trials, self.device, self.plan, self.evaluation.cache / "crops", at_once
-        )
+        bench = TrialBench(self.device, self.plan, self.evaluation.cache / "crops", at_once)
+        outputs = bench.outputs(self.file, trials)
         self._done += len(trials)
         self.progress("trying ways to feed the file", min(self._done, TRIALS), TRIALS)
         return outputs

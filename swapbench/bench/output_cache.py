@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,23 @@ from swapbench.files import write_atomically
 from swapbench.ports import Outputs, OutputTensor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from swapbench.bench.draft import Draft
+
+
+def cache_key(draft: Draft, about: Mapping[str, object]) -> str:
+    """A name for outputs of a draft's file: a digest of file, runtime, device and what else they rest on."""
+    everything = {
+        "artifact": draft.artifact_sha256,
+        "runtime": draft.runtime.model_dump(mode="json"),
+        "device": draft.machine.name,
+        **about,
+    }
+    if draft.machine.build is not None:  # phones of one profile are not all alike
+        everything["build"] = draft.machine.build
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()[:24]
 
 
 def keep_outputs(path: Path, outputs: Outputs) -> None:

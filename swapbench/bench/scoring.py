@@ -5,15 +5,13 @@ Outputs are cached by the digests of file, runtime and data, so that a file is s
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swapbench import store
 from swapbench.bench.card_fit import outputs_option
 from swapbench.bench.desktop_agreement import device_parity
-from swapbench.bench.output_cache import keep_outputs, kept_outputs
+from swapbench.bench.output_cache import cache_key, keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import BadCard, BadModelFile, NotValid, SwapbenchError
@@ -164,19 +162,13 @@ class ScoringPass:
 
     def _path(self, draft: Draft, card: ModelCard, file: FileUnderTest, evaluation: Evaluation) -> Path:
         """Where the outputs of this file under this runtime for these samples are cached."""
-        about = {
-            "artifact": draft.artifact_sha256,
-            "runtime": draft.runtime.model_dump(mode="json"),
-            "device": draft.machine.name,
+        about: dict[str, object] = {
             "samples": self.crops[card.preprocessing].path.name,
             "normalise": file.options["normalise"],
         }
         if "outputs" in file.options:
             about["outputs"] = file.options["outputs"]
-        if draft.machine.build is not None:  # phones of one profile are not all alike
-            about["build"] = draft.machine.build
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-        return evaluation.cache / "scores" / f"{key}.json"
+        return evaluation.cache / "scores" / f"{cache_key(draft, about)}.json"
 
 
 def scored_folds(

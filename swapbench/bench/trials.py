@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.bench.output_cache import keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import EnvironmentFailed, WorkerFailed
 from swapbench.files import disk_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,48 +42,73 @@ class Trial:
     crops: NDArray[np.uint8]
 
 
-def measure_trials(
-    file: FileUnderTest, trials: Sequence[Trial], device: Device, plan: Plan, folder: Path, at_once: int = 2
-) -> list[Outputs]:
-    """Raw outputs of a file for each trial, in their order.
+@dataclass(frozen=True)
+class TrialBench:
+    """Where files are fed in several ways.
 
-    Trials with the same arithmetic share a worker; workers run side by side, which changes no score.
-
-    Args:
-        file: what to run.
-        trials: the ways.
-        device: where the file runs.
+    Attributes:
+        device: where they run.
         plan: for its threads.
         folder: holds the samples meanwhile.
-        at_once: how many workers run side by side.
-
-    Raises:
-        EnvironmentFailed: a worker failed, or the folder cannot be written.
+        at_once: how many workers run side by side, which changes no score.
+        kept: the file of the cache for trials with a digest; None keeps nothing.
     """
-    batches = _batches(trials)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".variations-", dir=folder) as temporary:
-            files = [
-                _with_samples(file, batch, device, Path(temporary) / f"crops-{number}.npy")
-                for number, batch in enumerate(batches)
-            ]
-            results = [outputs for _, outputs in measure_scores(files, device, plan, at_once=at_once)]
-    except OSError as error:
-        raise disk_failure(error, folder) from error
-    of_trial: dict[int, Outputs] = {}
-    for batch, result in zip(batches, results, strict=True):
-        if isinstance(result, EnvironmentFailed):
-            raise result
-        wanted = sum(len(trial.crops) for trial in batch)
-        if len(result.rows) != wanted:
-            raise WorkerFailed(f"{file.name} gave {len(result.rows)} outputs for {wanted} crops")
-        start = 0
-        for trial in batch:
-            end = start + len(trial.crops)
-            of_trial[id(trial)] = replace(result, rows=result.rows[start:end])
-            start = end
-    return [of_trial[id(trial)] for trial in trials]
+
+    device: Device
+    plan: Plan
+    folder: Path
+    at_once: int = 2
+    kept: Callable[[str], Path] | None = None
+
+    def outputs(self, file: FileUnderTest, trials: Sequence[Trial]) -> list[Outputs]:
+        """Raw outputs of a file for each trial, in their order, kept from an earlier run or measured now.
+
+        Trials with the same arithmetic share a worker.
+
+        Raises:
+            EnvironmentFailed: a worker failed, or the folder cannot be written.
+        """
+        if self.kept is None:
+            return self._measured(file, trials)
+        path = self.kept(_digest(trials))
+        whole = kept_outputs(path)
+        if whole is not None and len(whole.rows) == sum(len(trial.crops) for trial in trials):
+            return _shared_out(whole, trials)
+        outputs = self._measured(file, trials)
+        keep_outputs(path, replace(outputs[0], rows=tuple(row for one in outputs for row in one.rows)))
+        return outputs
+
+    def _measured(self, file: FileUnderTest, trials: Sequence[Trial]) -> list[Outputs]:
+        batches = _batches(trials)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=".variations-", dir=self.folder) as temporary:
+                files = [
+                    _with_samples(file, batch, self.device, Path(temporary) / f"crops-{number}.npy")
+                    for number, batch in enumerate(batches)
+                ]
+                scored = measure_scores(files, self.device, self.plan, at_once=self.at_once)
+                results = [outputs for _, outputs in scored]
+        except OSError as error:
+            raise disk_failure(error, self.folder) from error
+        of_trial: dict[int, Outputs] = {}
+        for batch, result in zip(batches, results, strict=True):
+            if isinstance(result, EnvironmentFailed):
+                raise result
+            wanted = sum(len(trial.crops) for trial in batch)
+            if len(result.rows) != wanted:
+                raise WorkerFailed(f"{file.name} gave {len(result.rows)} outputs for {wanted} crops")
+            of_trial |= {id(trial): one for trial, one in zip(batch, _shared_out(result, batch), strict=True)}
+        return [of_trial[id(trial)] for trial in trials]
+
+
+def _shared_out(outputs: Outputs, trials: Sequence[Trial]) -> list[Outputs]:
+    """The outputs of trials that were scored one after the other, each its own."""
+    ends = np.cumsum([len(trial.crops) for trial in trials])
+    return [
+        replace(outputs, rows=outputs.rows[end - len(trial.crops) : end])
+        for trial, end in zip(trials, ends, strict=True)
+    ]
 
 
 def _batches(trials: Sequence[Trial]) -> list[list[Trial]]:
@@ -105,7 +131,7 @@ def _with_samples(file: FileUnderTest, batch: Sequence[Trial], device: Device, p
     return replace(file, options={**file.options, **told})
 
 
-def trials_digest(trials: Sequence[Trial]) -> str:
+def _digest(trials: Sequence[Trial]) -> str:
     """A digest of all pixels and of how they are normalised."""
     digest = hashlib.sha256()
     for trial in trials:
