@@ -19,15 +19,17 @@ from swapbench.modelfile import (
     description,
     first_line,
     layout_of,
-    refuse_dynamic,
 )
+from swapbench.modelfile.foreign import TFLITE
+from swapbench.modelfile.input_shapes import UNNAMED, shaped
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.modelfile import Shapes
 
-_IDENTIFIER = b"TFL3"
+
 _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "CONV_2D": (1, 2),
     "DEPTHWISE_CONV_2D": (1, 2),
@@ -56,19 +58,23 @@ _ELEMENT_BYTES: Mapping[str, int] = {
 }
 
 
-def read(path: Path, content: bytes) -> Graph:
+def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     """The graph of a TFLite file.
+
+    The shapes between its operators are those that the file holds: they were worked out for one shape of its
+    inputs, often with batch 1, so products are counted only for that one.
 
     Args:
         path: For messages.
         content: Of the file.
+        shapes: Of inputs with free lengths.
 
     Raises:
-        BadModelFile: It is damaged, of another format or has a dynamic shape.
+        BadModelFile: It is damaged or of another format, or fixes another shape.
     """
-    if content[4:8] != _IDENTIFIER:
+    if content[4:8] != TFLITE:
         raise BadModelFile(
-            f"{path} is not a TFLite file: it lacks the identifier {_IDENTIFIER.decode()}", remedy=AGAIN
+            f"{path} is not a TFLite file: it lacks the identifier {TFLITE.decode()}", remedy=AGAIN
         )
     try:
         file = _File(content)
@@ -76,25 +82,21 @@ def read(path: Path, content: bytes) -> Graph:
         count = file.count()
     except (struct.error, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged or cut short: {first_line(error)}", remedy=AGAIN) from error
-    for index in file.inputs:
-        shape = file.signature(index)
-        if any(length < 1 for length in shape):
-            fixed = [
-                length if length > 0 else 1 if place == 0 else "size" for place, length in enumerate(shape)
-            ]
-            shown = ", ".join(str(length) for length in fixed)
-            remedy = f"Convert it again with a fixed input shape, such as [{shown}]; -1 means any length."
-            refuse_dynamic(path, file.name(index), shape, remedy)
-    inputs = tuple(file.described(index) for index in file.inputs)
+    stored = [file.described(index) for index in file.inputs]
+    inputs, _ = shaped(path, stored, shapes)
+    uncounted, macs = count.uncounted, count.macs
+    if any(tensor.shape != as_stored.shape for tensor, as_stored in zip(inputs, stored, strict=True)):
+        uncounted, macs = uncounted | {kind for kind, _, _ in file.operators if kind in _PRODUCTS}, 0
     return Graph(
         format="tflite",
+        files=(path,),
         inputs=inputs,
         outputs=tuple(file.described(index) for index in file.outputs),
         file_bytes=len(content),
         params=count.params,
-        macs=count.macs,
+        macs=macs,
         ops=dict(Counter(kind for kind, _, _ in file.operators).most_common()),
-        uncounted_ops=tuple(sorted(count.uncounted)),
+        uncounted_ops=tuple(sorted(uncounted)),
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, file.metadata()),
@@ -182,9 +184,10 @@ class _File:
     def shape(self, index: int) -> tuple[int, ...]:
         return _numbers(self.tensors[index].shape)
 
-    def signature(self, index: int) -> tuple[int, ...]:
-        """The shape, with -1 for every dynamic length."""
-        return _numbers(self.tensors[index].shapeSignature) or self.shape(index)
+    def declared(self, index: int) -> tuple[int | str, ...]:
+        """The lengths of a tensor, with UNNAMED for every free one."""
+        signature = _numbers(self.tensors[index].shapeSignature) or self.shape(index)
+        return tuple(length if length > 0 else UNNAMED for length in signature)
 
     def described(self, index: int) -> Tensor:
         tensor = self.tensors[index]
@@ -195,7 +198,7 @@ class _File:
             if len(scales) == 1:
                 scale, zero_point = float(scales[0]), zeros[0] if zeros else 0
         dtype = self.types.get(tensor.type, "unknown")
-        return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point)
+        return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point, self.declared(index))
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
         """The constant behind a tensor, through dequantisation and casts, with the index of its buffer."""
