@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench import units
+from swapbench.bench.workers import normalise_json
 from swapbench.errors import BadCard
 from swapbench.pad.output_fit import check_output, output_places, shape_text
 from swapbench.records import Absent, Doubt
+from swapbench.runtimes.feed import Input, Normalise, Unusable
 
 if TYPE_CHECKING:
     from swapbench.modelfile import Graph, Tensor
@@ -34,6 +36,17 @@ def misfit(card: ModelCard, graph: Graph) -> Absent | None:
     return None
 
 
+def several_inputs(graph: Graph) -> Absent | None:
+    """Why a file with several inputs cannot be scored, whatever its card says; None for one input."""
+    if len(graph.inputs) < 2:
+        return None
+    names = ", ".join(tensor.name for tensor in graph.inputs)
+    return Absent(
+        absent=f"the file has {len(graph.inputs)} inputs ({names}), and a card describes one image",
+        remedy="Score a file whose only input is the image",
+    )
+
+
 def outputs_option(card: ModelCard, graph: Graph) -> dict[str, str]:
     """The worker's option that names the outputs which a card's scores are made of; the first needs none.
 
@@ -45,12 +58,13 @@ def outputs_option(card: ModelCard, graph: Graph) -> dict[str, str]:
 
 
 def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
-    if len(graph.inputs) != 1 or len(graph.inputs[0].shape) != 4:
-        return  # what takes no image is not scored at all, and the runtime says why
     tensor = graph.inputs[0]
     sizes = {channels: _image_sizes(tensor, channels) for channels in (3, 1)}
     if not any(sizes.values()):
-        return
+        raise BadCard(
+            f"the input {tensor.name!r} ({shape_text(tensor)}) takes no image",
+            remedy="Leave the card out: the file can be timed, but not scored.",
+        )
     channels = preprocessing.channels
     if not sizes[channels]:
         raise BadCard(
@@ -66,6 +80,15 @@ def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
             f" {preprocessing.width_px}x{preprocessing.height_px}",
             remedy="Correct width_px and height_px in the preprocessing section of the card.",
         )
+    quantisation = None if tensor.scale is None else (tensor.scale, tensor.zero_point or 0)
+    try:  # the worker that is to feed the images is asked, so that both judge alike
+        spec = Input(tensor.name, tensor.shape, np.dtype(tensor.dtype), quantisation)
+        Normalise.from_json(normalise_json(preprocessing)).table(spec)
+    except Unusable as reason:
+        raise BadCard(
+            str(reason),
+            remedy="For a file that normalises inside, the card says scale = 1, mean = 0 and std = 1.",
+        ) from reason
 
 
 def _image_sizes(tensor: Tensor, channels: int) -> list[tuple[int, int]]:

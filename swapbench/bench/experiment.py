@@ -188,7 +188,7 @@ class _Passes:
             name = model.record_id
             try:
                 if model.tool is not None:
-                    self.tools[name] = bench.ToolUnderTest(name, device.push(model.path), model.tool)
+                    self.tools[name] = model.pushed_for_tool(device, model.tool)
                 else:
                     self.files[name] = file_under_test(model, device, crops)
             except SwapbenchError as error:

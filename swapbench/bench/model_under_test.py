@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench.bench.card_fit import input_doubts, misfit, outputs_option
 from swapbench.bench.draft import Draft
+from swapbench.bench.speed import ToolUnderTest
 from swapbench.bench.workers import FileUnderTest, normalise_json
+from swapbench.modelfile.input_shapes import shape_text
 from swapbench.records import Absent, Weight
 
 if TYPE_CHECKING:
@@ -99,7 +101,15 @@ class ModelUnderTest:
 
     def pushed(self, device: Device) -> FileUnderTest:
         """The file on a device, without anything to score."""
-        return FileUnderTest(self.path.name, device.push(self.path), self.runtime)
+        artifact = device.push(self.path, *self.graph.files[1:])
+        return FileUnderTest(self.path.name, artifact, self.runtime, self.graph.worker_options)
+
+    def pushed_for_tool(self, device: Device, tool: Tool) -> ToolUnderTest:
+        """The file on a device, for a tool that times by itself."""
+        free = self.graph.set_shapes
+        shapes = ":".join(",".join(map(str, shape)) for shape in free.values())
+        options = {"input_layer": ",".join(free), "input_layer_shape": shapes} if free else {}
+        return ToolUnderTest(self.record_id, device.push(self.path), tool, options)
 
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What was counted in the file's graph, with the memory that was measured."""
@@ -134,7 +144,20 @@ class ModelUnderTest:
             accuracy=to_come,
             power=to_come,
             parity=self.parity,
+            shapes=self.graph.set_shapes,
+            remarks=self.remarks,
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What should be known of the file; nothing of it speaks against its numbers."""
+        remarks = [
+            f"the file leaves lengths of its input {name} free; it was measured at {shape_text(shape)}"
+            for name, shape in self.graph.set_shapes.items()
+        ]
+        if self.graph.against_rules:
+            remarks.append(f"the ONNX checker refuses the file: {self.graph.against_rules.rstrip('.')}")
+        return tuple(remarks)
 
 
 def prepared_crops(
@@ -151,10 +174,10 @@ def file_under_test(
     model: ModelUnderTest, device: Device, crops: Mapping[Preprocessing, Prepared]
 ) -> FileUnderTest:
     """The model's file on the device, with the crops that its card asks for, where there are any."""
-    options: dict[str, str | int | float] = {}
-    card = model.scoring_card
+    pushed, card = model.pushed(device), model.scoring_card
+    options = dict(pushed.options)
     if card is not None and card.preprocessing in crops:
         samples = device.push(crops[card.preprocessing].path)
-        options = {"samples": samples, "normalise": normalise_json(card.preprocessing)}
+        options |= {"samples": samples, "normalise": normalise_json(card.preprocessing)}
         options |= outputs_option(card, model.graph)
-    return FileUnderTest(model.record_id, device.push(model.path), model.runtime, options)
+    return replace(pushed, name=model.record_id, options=options)

@@ -153,7 +153,7 @@ class ScoringPass:
             path = evaluation.cache / "scores" / f"{key}.json"
             outputs = kept_outputs(path)
             if outputs is None:
-                outputs = desktop.outputs(model.path, runtime, samples, told, self.setup.plan)
+                outputs = desktop.outputs(model, runtime, samples, told, self.setup.plan)
                 keep_outputs(path, outputs)
             reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             return device_parity(reference, folds, draft.variant.precision)

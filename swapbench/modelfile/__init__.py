@@ -110,6 +110,17 @@ class Graph:
         """The shapes of the inputs that the file does not fix, by name."""
         return {tensor.name: tensor.shape for tensor in self.inputs if tensor.is_free}
 
+    @property
+    def worker_options(self) -> dict[str, str]:
+        """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
+        if not self.set_shapes:
+            return {}
+        shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
+        # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway
+        named = {name: length for name, length in self.dimensions.items() if not set(name) & set(",=")}
+        dimensions = ",".join(f"{name}={length}" for name, length in named.items())
+        return {"shapes": shapes, **({"dimensions": dimensions} if dimensions else {})}
+
 
 def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
     """Read a model file.

@@ -193,8 +193,8 @@ class Normalise:
         if spec.quantisation is None:  # the graph normalises by itself: pixels as they are, or shifted
             if (real != np.rint(real)).any() or real.min() < limits.min or real.max() > limits.max:
                 raise Unusable(
-                    f"the input {spec.name!r} is {spec.dtype} without a quantisation scale, so it takes whole"
-                    f" numbers from {limits.min} to {limits.max}, but scale, mean and std make others of pixels"
+                    f"the input {spec.name!r} is {spec.dtype} without a quantisation scale, so it takes"
+                    f" whole numbers from {limits.min} to {limits.max}, and scale, mean and std make others"
                 )
             return real.astype(spec.dtype)
         scale, zero_point = spec.quantisation

@@ -135,6 +135,8 @@ class _Loaded:
 
         def call() -> list[Array]:
             interpreter.set_tensor(self._index, feed)
+            for other, nothing in self._zeros:
+                interpreter.set_tensor(other, nothing)
             interpreter.invoke()
             return [interpreter.get_tensor(index) for index in indexes]
 

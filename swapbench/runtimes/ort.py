@@ -112,7 +112,9 @@ class _Session:
 
     def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
         names = [self.outputs[place].name for place in places]
-        run: Callable[[], list[Array]] = partial(self._session.run, names, {self.input.name: feed})
+        run: Callable[[], list[Array]] = partial(
+            self._session.run, names, {self.input.name: feed, **self._zeros}
+        )
         return run
 
     def profile(self, feed: Array, runs: int) -> Profiled:
