@@ -151,10 +151,12 @@ class ModelUnderTest:
     @property
     def remarks(self) -> tuple[str, ...]:
         """What should be known of the file; nothing of it speaks against its numbers."""
-        remarks = [
-            f"the file leaves lengths of its input {name} free; it was measured at {shape_text(shape)}"
-            for name, shape in self.graph.set_shapes.items()
-        ]
+        remarks = []
+        if self.graph.set_shapes:
+            shapes = (f"{name} {shape_text(shape)}" for name, shape in self.graph.set_shapes.items())
+            remarks.append(
+                f"the file leaves lengths of its input free; it was measured at {', '.join(shapes)}"
+            )
         if self.graph.against_rules:
             remarks.append(f"the ONNX checker refuses the file: {self.graph.against_rules.rstrip('.')}")
         return tuple(remarks)

@@ -45,6 +45,9 @@ _INSIDE_ZIP: Final = (
 )
 """A name inside a zip archive, what it is, and what to do."""
 
+_SHORT_TEXT = 200
+"""Bytes of an answer such as "404: Not Found", saved under the name of a model."""
+
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype html|html|head|body|!--)", re.IGNORECASE)
 
@@ -54,15 +57,15 @@ def refuse_foreign(path: Path, content: bytes) -> None:
     found = _kind(path, content)
     if found is not None:
         what, remedy = found
-        raise BadModelFile(f"{path} is {what}, not a model", remedy=remedy)
+        raise BadModelFile(f"{path} is {what}", remedy=remedy)
 
 
 def _kind(path: Path, content: bytes) -> tuple[str, str] | None:
     """What the content is and what to do, or None where it may be what the name says."""
     if content.startswith(_LFS):
-        return "a Git LFS pointer", "Fetch the file that it stands for: git lfs pull"
+        return "a Git LFS pointer, not the model", "Fetch the file that it stands for: git lfs pull"
     if _PAGE.match(content[:1024]):
-        return "a web page", _AGAIN
+        return "a web page, not a model", _AGAIN
     if content.startswith((b"{", b"[")) and content.rstrip().endswith((b"}", b"]")):
         return "a text in JSON", _AGAIN
     if content.startswith(b"PK\x03\x04"):
@@ -71,6 +74,8 @@ def _kind(path: Path, content: bytes) -> tuple[str, str] | None:
     for start, what, remedy in _STARTS:
         if content.startswith(start):
             return what, remedy
+    if len(content) < _SHORT_TEXT and content.isascii() and content.decode().strip().isprintable():
+        return f"a text, {content.decode().strip()!r}", _AGAIN
     mark = content[4:8]
     if path.suffix.lower() == ".onnx" and mark == TFLITE:
         return "a TFLite file named .onnx", "Rename it to .tflite"

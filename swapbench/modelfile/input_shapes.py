@@ -25,6 +25,11 @@ ANY_RANK: Final = ("...",)
 MOST_ELEMENTS: Final = 1 << 28
 """Of one input: a billion bytes of floats."""
 
+_NUMBERS: Final = frozenset(
+    {"bool", "float16", "float32", "float64"}
+    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+)
+
 EXAMPLE_PX: Final = 224
 EXAMPLE_LENGTH: Final = 16
 """Lengths in the examples of a message."""
@@ -130,6 +135,11 @@ def refuse_unmeasurable(graph: Graph, name: str) -> None:
             remedy=f"Say the shape, such as: {options}",
         )
     for tensor in graph.inputs:
+        if tensor.dtype not in _NUMBERS:
+            raise BadModelFile(
+                f"the input {tensor.name!r} of {name} takes {tensor.dtype}",
+                remedy="Only numbers of a type that numpy has can be fed.",
+            )
         batch = tensor.shape[0] if len(tensor.shape) >= 4 else 1
         if batch > 1:
             fixed = "asked for" if isinstance(tensor.declared[0], str) else "fixed"
@@ -155,11 +165,11 @@ def _unknown(tensor: Tensor) -> str:
     if tensor.declared == ANY_RANK:
         return f"the shape of its input {tensor.name!r} free"
     names = [
-        str(name) if name != UNNAMED else f"dimension {place}"
+        str(name) if name != UNNAMED else f"length {place}"
         for place, (name, length) in enumerate(zip(tensor.declared, tensor.shape, strict=True), 1)
         if length == 0
     ]
-    return f"{', '.join(names)} of its input {tensor.name!r} {_declared(tensor)} free"
+    return f"{' and '.join(names)} of its input {tensor.name!r} {_declared(tensor)} free"
 
 
 def _example(tensor: Tensor) -> str:

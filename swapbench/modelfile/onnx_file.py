@@ -62,6 +62,10 @@ _UNCOUNTED = frozenset(
 )
 _SEE_THROUGH = frozenset({"DequantizeLinear", "Cast", "Identity"})
 
+_INITIALIZERS_ALONE: Final = 4
+"""The first IR version in which initialisers need not be inputs as well. Runtimes never insist on it, but the
+inference of shapes does."""
+
 RULE_LETTERS: Final = 200
 """What is kept of the checker's message."""
 
@@ -94,6 +98,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     files = (path, *weight_files(path, model))
     against_rules = _against_rules(path, model, len(files))
     try:
+        model.ir_version = max(model.ir_version, _INITIALIZERS_ALONE)
         bring_in(path, model)
         _sort_nodes(model.graph)
         _check_weights(model.graph)
@@ -234,6 +239,8 @@ def _tensor(value: Any) -> Tensor:
 def _dtype(elem_type: int) -> str:
     import onnx
 
+    if elem_type == onnx.TensorProto.STRING:
+        return "string"
     try:
         return str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
     except (KeyError, ValueError):

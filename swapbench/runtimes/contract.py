@@ -11,7 +11,9 @@ output is JSON, one object per line:
     {"event": "profile", "run_ns": [...],
      "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
      "placed": [{"name", "op", "output", "provider"}], "absent"}
-    {"event": "error", "message"}                                          and exit status 1
+    {"event": "error", "message", "stage"}                                 and exit status 1
+
+The stage of an error is "model" or "run" where the runtime refuses to load or to run the file.
 
 Modes:
 
@@ -31,6 +33,9 @@ Options:
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
   from `--seed S`
 - `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
+  from `--seed S`, and zeros for wide integers and for graphs with several inputs
+- `--shapes 1x3x80x80[,...]`: of every input in the graph's order, where the file leaves lengths free, and
+  `--dimensions N=1[,...]`: the free lengths of an ONNX file that have a name
 - `--provider NAME`: the execution provider or delegate that must be used
 - `--fps N`: camera pacing. Every timed run waits for its frame; frames due during a run are lost and counted
   in the slice's `late_frames`. Scoring is never paced.
@@ -80,6 +85,10 @@ def _expected(line: str, kind: str) -> dict[str, Any]:
     event = answer(line)
     if event is None:
         raise WorkerFailed(f"the worker printed {line.strip()[:200]!r}, which is not an answer")
+    if event["event"] == "error" and event.get("stage") in {"model", "run"}:
+        from swapbench.runtimes.refusals import refused  # the parent's alone: a worker must not pay for it
+
+        raise refused(str(event.get("message", "")))
     if event["event"] == "error":
         raise WorkerFailed(str(event.get("message", "the worker failed without a message")))
     if event["event"] != kind:
