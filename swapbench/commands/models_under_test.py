@@ -25,7 +25,7 @@ NO_NETWORK = Absent(
 
 
 def of_file(
-    file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes
+    file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes | None = None
 ) -> list[ModelUnderTest]:
     """A file under each runtime that runs it. A card that is bad or does not fit costs its accuracy only.
 
@@ -44,6 +44,7 @@ def of_file(
     from swapbench.modelfile import read_graph
     from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 
+    shapes = shapes or {}
     graph = read_graph(file.path, shapes)
     found = cards.card(file, graph.metadata)
     card, reason = (None, found) if isinstance(found, Absent) else (found, NO_CARD)
@@ -71,7 +72,7 @@ def of_file(
 
 
 def of_files(
-    files: Sequence[NamedFile], runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes
+    files: Sequence[NamedFile], runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes | None = None
 ) -> tuple[list[ModelUnderTest], list[tuple[str, SwapbenchError]]]:
     """Files from anywhere, as `of_file`, and what failed: files that cannot be measured, bad cards.
 
@@ -95,7 +96,7 @@ def of_files(
             failures.append((file.title, BadCard(unscored.absent, remedy=unscored.remedy)))
     if not failures:
         known = {tensor.name for model in models for tensor in model.graph.inputs}
-        for name in shapes.keys() - known - {""}:
+        for name in (shapes or {}).keys() - known - {""}:
             raise UnknownName("input in these files", name, known)
     return models, failures
 

@@ -74,8 +74,10 @@ def _kind(path: Path, content: bytes) -> tuple[str, str] | None:
     for start, what, remedy in _STARTS:
         if content.startswith(start):
             return what, remedy
-    if len(content) < _SHORT_TEXT and content.isascii() and content.decode().strip().isprintable():
-        return f"a text, {content.decode().strip()!r}", _AGAIN
+    if len(content) < _SHORT_TEXT and content.isascii():
+        text = content.decode().strip()
+        if text.isprintable() and " " in text:
+            return f"a text, {text!r}", _AGAIN
     mark = content[4:8]
     if path.suffix.lower() == ".onnx" and mark == TFLITE:
         return "a TFLite file named .onnx", "Rename it to .tflite"

@@ -31,9 +31,8 @@ Options:
 - `--mode`, `--artifact FILE`, `--threads N`, `--runs N`
 - `--warmup-runs N`, `--warmup-ns T`: at least that many untimed runs, and for at least that long
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
-  from `--seed S`
-- `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
   from `--seed S`, and zeros for wide integers and for graphs with several inputs
+- `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
 - `--shapes 1x3x80x80[,...]`: of every input in the graph's order, where the file leaves lengths free, and
   `--dimensions N=1[,...]`: the free lengths of an ONNX file that have a name
 - `--provider NAME`: the execution provider or delegate that must be used
