@@ -57,6 +57,15 @@ void *symbol(void *library, const char *name) {
     return found;
 }
 
+void check_counts(size_t inputs, size_t outputs) {
+    if (inputs < 1 || outputs < 1)
+        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (inputs > MAX_INPUTS || outputs > MAX_OUTPUTS)
+        refuse("usage", "the graph has %zu inputs and %zu outputs; the runner takes at most %d and %d",
+               inputs, outputs, MAX_INPUTS, MAX_OUTPUTS);
+    engine.inputs = inputs;
+}
+
 void check_kept(size_t outputs) {
     for (size_t i = 0; i < engine.kept_count; i++)
         if (engine.kept[i].place >= outputs)
@@ -107,6 +116,8 @@ static void read_flag(const char *flag, char *value) {
         {"--samples", &options.samples, NULL, 0, 0},
         {"--normalise", &options.normalise, NULL, 0, 0},
         {"--outputs", &options.outputs, NULL, 0, 0},
+        {"--shapes", &engine.shapes, NULL, 0, 0},
+        {"--dimensions", &engine.dimensions, NULL, 0, 0},
         {"--provider", &options.provider, NULL, 0, 0},
         {"--affinity", &options.affinity, NULL, 0, 0},
         {"--threads", NULL, &options.threads, 1, 1024},
@@ -197,7 +208,7 @@ static void open_runtime(void) {
 static bool is_given_samples(void) { return options.samples != NULL && options.normalise != NULL; }
 
 static Feed make_feed(void) {
-    if (!is_given_samples()) return random_feed(&engine.input, options.seed);
+    if (!is_given_samples()) return made_feed(&engine.input, options.seed);
     Samples samples = open_samples(options.samples, &engine.input);
     Feed feed = image_feed(&engine.input, options.normalise);
     fill(&feed, samples.pixels + (uint64_t)options.index % samples.count * samples.bytes);
@@ -238,7 +249,8 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
     put(&line, "\"threads\":%d,\"load_ns\":%lld,\"first_ns\":%lld,", (int)options.threads, (long long)load_ns,
         (long long)first_ns);
     put(&line, "\"warmup_runs\":%zu,\"before_load_bytes\":%lld,\"input\":\"%s\",", warmup_runs,
-        (long long)before_load_bytes, is_given_samples() ? "sample" : "random");
+        (long long)before_load_bytes,
+        is_given_samples() ? "sample" : makes_zeros(&engine.input) ? "zeros" : "random");
     put_clocks(&line);
     put(&line, "}");
     say(&line);

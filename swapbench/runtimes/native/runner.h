@@ -55,7 +55,9 @@ typedef struct {
 } Tensor;
 
 size_t tensor_elements(const Tensor *tensor);
-void check_only_input(size_t inputs, const Tensor *input); /* refuses dynamic shapes and other types */
+/* Sets the shape that --shapes has for the input at a place in the graph's order; refuses what is still free,
+ * and other types. */
+void settle_input(size_t place, Tensor *input);
 
 typedef struct {
     const uint8_t *pixels;
@@ -71,10 +73,12 @@ typedef struct {
 Samples open_samples(const char *path, const Tensor *input);
 Feed image_feed(const Tensor *input, const char *normalise);
 void fill(const Feed *feed, const uint8_t *image);
-Feed random_feed(const Tensor *input, int64_t seed);
+Feed made_feed(const Tensor *input, int64_t seed);
+bool makes_zeros(const Tensor *input); /* whether made_feed makes zeros, else random numbers */
 
 /* ---- engines: one model loaded in one runtime ---- */
 
+#define MAX_INPUTS 16
 #define MAX_OUTPUTS 16
 
 typedef struct {
@@ -90,7 +94,9 @@ typedef struct {
     char providers[160]; /* the inside of a JSON list */
     int delegated_nodes, nodes; /* -1: unknown */
     bool spinning_off, graph_optimization;
+    const char *shapes, *dimensions; /* the options of these names, NULL where the file fixes all shapes */
     Tensor input;
+    size_t inputs; /* of the graph; those after the first get zeros */
     Output kept[MAX_OUTPUTS]; /* the outputs that a run copies: the graph's first, or those to be scored */
     size_t kept_count;
     void (*load)(const char *artifact, int threads, const char *provider);
@@ -99,6 +105,7 @@ typedef struct {
 
 extern Engine engine;
 
+void check_counts(size_t inputs, size_t outputs); /* refuses a graph with none, or with too many */
 void check_kept(size_t outputs); /* refuses places that the graph does not have */
 void keep(Output *output, const void *data, size_t elements);
 void refuse_other(const Output *output); /* refuses an output that is not numeric */
