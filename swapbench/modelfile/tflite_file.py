@@ -22,6 +22,7 @@ from swapbench.modelfile import (
 )
 from swapbench.modelfile.foreign import TFLITE
 from swapbench.modelfile.input_shapes import UNNAMED, shaped
+from swapbench.modelfile.tflite_resized import resized_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,8 +62,8 @@ _ELEMENT_BYTES: Mapping[str, int] = {
 def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     """The graph of a TFLite file.
 
-    The shapes between its operators are those that the file holds: they were worked out for one shape of its
-    inputs, often with batch 1, so products are counted only for that one.
+    The shapes between its operators are those that the file holds, which suit one shape of its inputs, often
+    with batch 1. For another shape, LiteRT is asked.
 
     Args:
         path: For messages.
@@ -79,14 +80,11 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     try:
         file = _File(content)
         file.check()
+        inputs, _ = shaped(path, [file.described(index) for index in file.inputs], shapes)
+        file.resize(path, inputs)
         count = file.count()
     except (struct.error, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged or cut short: {first_line(error)}", remedy=AGAIN) from error
-    stored = [file.described(index) for index in file.inputs]
-    inputs, _ = shaped(path, stored, shapes)
-    uncounted, macs = count.uncounted, count.macs
-    if any(tensor.shape != as_stored.shape for tensor, as_stored in zip(inputs, stored, strict=True)):
-        uncounted, macs = uncounted | {kind for kind, _, _ in file.operators if kind in _PRODUCTS}, 0
     return Graph(
         format="tflite",
         files=(path,),
@@ -94,9 +92,9 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         outputs=tuple(file.described(index) for index in file.outputs),
         file_bytes=len(content),
         params=count.params,
-        macs=macs,
+        macs=count.macs,
         ops=dict(Counter(kind for kind, _, _ in file.operators).most_common()),
-        uncounted_ops=tuple(sorted(uncounted)),
+        uncounted_ops=tuple(sorted(count.uncounted)),
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, file.metadata()),
@@ -124,6 +122,7 @@ class _File:
         if not self.model.subgraphs or not self.model.operatorCodes or not self.model.buffers:
             raise ValueError("it has no graph")
         self.tensors = self.model.subgraphs[0].tensors
+        self.resized: dict[int, tuple[int, ...]] | None = {}
         self.inputs = _numbers(self.model.subgraphs[0].inputs)
         self.outputs = _numbers(self.model.subgraphs[0].outputs)
         self.operators = [
@@ -181,8 +180,17 @@ class _File:
         name = self.tensors[index].name
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
 
+    def resize(self, path: Path, inputs: Sequence[Tensor]) -> None:
+        """Take over the shapes that follow from other shapes of the inputs than the file holds."""
+        shapes = [tensor.shape for tensor in inputs]
+        if shapes == [self.shape(index) for index in self.inputs]:
+            return
+        known = all(0 not in shape for shape in shapes)
+        self.resized = resized_shapes(path, shapes) if known else None
+
     def shape(self, index: int) -> tuple[int, ...]:
-        return _numbers(self.tensors[index].shape)
+        stored = _numbers(self.tensors[index].shape)
+        return stored if self.resized is None else self.resized.get(index, stored)
 
     def declared(self, index: int) -> tuple[int | str, ...]:
         """The lengths of a tensor, with UNNAMED for every free one."""
@@ -217,7 +225,9 @@ class _File:
         count = Count()
         for kind, inputs, outputs in self.operators:
             product = kind in _PRODUCTS
-            if product:
+            if product and self.resized is None:
+                count.uncounted.add(kind)
+            elif product:
                 count.macs += self._macs(kind, inputs, outputs[0])
             elif kind in _UNCOUNTED or kind.startswith("STABLEHLO_"):
                 count.uncounted.add(kind)

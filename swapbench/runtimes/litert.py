@@ -62,16 +62,16 @@ class _LiteRT:
         raise Unusable("ai-edge-litert is not installed; install it with: pip install ai-edge-litert")
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
-        profile = partial(self._profile, artifact, threads)
+        profile = partial(self._profile, artifact, threads, shapes)
         return _Loaded(self._interpreter, artifact, threads, provider, shapes, profile)
 
-    def _profile(self, artifact: str, threads: int, feed: Array, runs: int) -> list[Executed]:
+    def _profile(self, artifact: str, threads: int, shapes: Shapes, feed: Array, runs: int) -> list[Executed]:
         from swapbench.runtimes import litert_profile
 
         if self.package != PACKAGES[0][1]:
             raise Unusable(f"{self.package} has no profiler that Python can use")
         library = litert_profile.library_of(self._folder, self.version)
-        return litert_profile.profile(library, artifact, threads, feed, runs)
+        return litert_profile.profile(library, artifact, threads, shapes, feed, runs)
 
 
 class _Loaded:
