@@ -216,6 +216,8 @@ def _set_lengths(graph: Any, inputs: Mapping[str, Tensor], dimensions: Mapping[s
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param in dimensions:
                 dim.dim_value = dimensions[dim.dim_param]
+            elif dim.dim_value < 1:  # -1 is how some exporters write a free length
+                dim.ClearField("dim_value")
     for value in graph.input:
         if value.name in inputs and 0 not in inputs[value.name].shape:
             shape = value.type.tensor_type.shape

@@ -200,8 +200,9 @@ class _Profiled:
             where = in_graph.index(tensor.value)  # a signature may order inputs otherwise than the graph
             if shapes.inputs:
                 self._resize(place, kind.layout, shapes.inputs[where])
-            buffers[place] = self._buffer("Input", place, kind)
-            self._write(buffers[place], feed if where == 0 else None)
+            buffer = self._buffer("Input", place, kind)
+            self._write(buffer, feed if where == 0 else None)
+            buffers[place] = buffer
         return buffers
 
     def _resize(self, place: int, layout: _Layout, shape: tuple[int, ...]) -> None:
@@ -251,18 +252,17 @@ class _Profiled:
         made = "LiteRtCreateManagedTensorBufferFromRequirements"
         return self._result(made, self._environment, ctypes.byref(kind), needs)
 
-    def _write(self, buffer: int, feed: Array | None) -> None:
+    def _write(self, buffer: ctypes.c_void_p, feed: Array | None) -> None:
         """Write `feed`, or zeros, into a buffer."""
-        handle = ctypes.c_void_p(buffer)
         size = ctypes.c_size_t()
-        self._call("LiteRtGetTensorBufferPackedSize", handle, ctypes.byref(size))
+        self._call("LiteRtGetTensorBufferPackedSize", buffer, ctypes.byref(size))
         content = bytes(size.value) if feed is None else feed.tobytes()
         if size.value != len(content):
             raise Unusable(f"LiteRT takes {size.value} bytes of input, but the graph has {len(content)}")
         memory = ctypes.c_void_p()
-        self._call("LiteRtLockTensorBuffer", handle, ctypes.byref(memory), ctypes.c_int(_WRITE))
+        self._call("LiteRtLockTensorBuffer", buffer, ctypes.byref(memory), ctypes.c_int(_WRITE))
         ctypes.memmove(memory, content, len(content))
-        self._call("LiteRtUnlockTensorBuffer", handle)
+        self._call("LiteRtUnlockTensorBuffer", buffer)
 
     def _result(self, name: str, *args: Any) -> ctypes.c_void_p:
         """Call a function; returns what it stores through its last argument, a pointer."""
