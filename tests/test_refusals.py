@@ -87,7 +87,8 @@ LOADING = (
             (
                 "InvalidArgument: [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned "
                 "while running Reshape node. Status Message: /src/reshape_helper.h:91 onnxruntime::"
-                "ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) The input tensor cannot be reshaped"
+                "ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) "
+                "The input tensor cannot be reshaped"
             ),
             (
                 "the runtime cannot load or run it: Non-zero status code returned while running Reshape "

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.errors import BadModelFile
 from swapbench.files import files_sha256
+from swapbench.modelfile import DAMAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def files_of(path: Path) -> tuple[Path, ...]:
         return (path,)
     try:
         return (path, *weight_files(path, onnx.load_model_from_string(content)))
-    except (DecodeError, UnicodeDecodeError, ValueError):
+    except (DecodeError, *DAMAGE):
         return (path,)
 
 

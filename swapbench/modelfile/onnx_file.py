@@ -95,9 +95,9 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
-    files = (path, *weight_files(path, model))
-    against_rules = _against_rules(path, model, len(files))
     try:
+        files = (path, *weight_files(path, model))
+        against_rules = _against_rules(path, model, len(files))
         model.ir_version = max(model.ir_version, _INITIALIZERS_ALONE)
         bring_in(path, model)
         _sort_nodes(model.graph)
