@@ -71,11 +71,7 @@ class Device(Protocol):
         """The fingerprint that says what may be compared with what."""
 
     def push(self, path: Path, *beside: Path) -> str:
-        """Bring a file there, and those that it reads under their own names beside it.
-
-        Returns:
-            Its path on the device.
-        """
+        """Bring a file there, and those that it needs beside it; returns its path on the device."""
 
     def pull(self, remote: str, path: Path) -> None:
         """Fetch a file, whole or not at all."""

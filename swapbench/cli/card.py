@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Data, DeviceName, Json, Runtimes, Threads
+from swapbench.cli.options import Data, DeviceName, Json, Runtimes, ShapeTexts, Threads
 from swapbench.cli.panels import OUTPUT
-from swapbench.commands.options import ScoringOptions
+from swapbench.commands.options import ScoringOptions, input_shapes
 
 if TYPE_CHECKING:
     from swapbench.bench.card_search import Found
@@ -36,12 +36,14 @@ def card(
     runtime: Runtimes = None,
     device: DeviceName = "local",
     threads: Threads = 1,
+    shape: ShapeTexts = None,
     json_out: Json = False,
 ) -> None:
     """Find how to feed a model file and to read its outputs, on labelled images."""
     from swapbench.commands import card as commands
 
-    options = ScoringOptions(data, None, tuple(runtime or ()), device, threads)
+    shapes = input_shapes(shape or ())
+    options = ScoringOptions(data, None, tuple(runtime or ()), device, threads, shapes)
     request = commands.CardRequest(file, out, replace, images)
     with terminal.progress() as progress:
         found = commands.find_card(terminal.folders(), request, options, progress=progress, say=terminal.say)

@@ -57,6 +57,7 @@ def find_card(
     from swapbench.bench import FileUnderTest, chosen_rows
     from swapbench.bench.card_search import CardSearch
     from swapbench.modelfile import read_graph
+    from swapbench.modelfile.input_shapes import refuse_unmeasurable
 
     if not options.data.named:
         raise UserError(
@@ -69,7 +70,8 @@ def find_card(
             f"there is a file {path} already",
             remedy="Write another with --out, or overwrite it with --replace",
         )
-    graph = read_graph(request.file)
+    graph = read_graph(request.file, options.shapes)
+    refuse_unmeasurable(graph, request.file.name)
     place = open_place(folders, DeviceOptions(options.device), options.runtimes)
     runtime = next((one for one in place.runtimes if graph.format in one.formats), None)
     if runtime is None:
@@ -80,9 +82,10 @@ def find_card(
     judged_on = evaluation(
         folders, folds(folders, options.data, ("dev", "test"), progress=progress, say=say), options.data
     )
+    artifact = place.device.push(request.file, *graph.files[1:])
     search = CardSearch(
         name=request.file.stem,
-        file=FileUnderTest(request.file.name, place.device.push(request.file), runtime),
+        file=FileUnderTest(request.file.name, artifact, runtime, graph.worker_options),
         graph=graph,
         evaluation=judged_on,
         rows=chosen_rows(judged_on.samples, (), request.images // 2),
