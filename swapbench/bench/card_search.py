@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 IMAGES: Final = 200
 COARSE_IMAGES: Final = 60
 LEAST_IMAGES: Final = 16
+LEAST_FINE_IMAGES: Final = 60
 COARSE_S, FINE_S = 10.0, 30.0
 """Time for scoring in the first stage and in the others: a slow file gets fewer images."""
 COARSE_TRIALS: Final = 8
@@ -177,8 +178,9 @@ class CardSearch:
         few = self._few(4)
         (outputs,) = self._outputs([base], few)
         run_s = outputs.pass_ns / 1e9 / len(few)
-        self._coarse_rows = self._few(_within(COARSE_S / run_s / COARSE_TRIALS, COARSE_IMAGES))
-        self.rows = self._few(_within(FINE_S / run_s / FINE_TRIALS, len(self.rows)))
+        in_time = COARSE_S / run_s / COARSE_TRIALS, FINE_S / run_s / FINE_TRIALS
+        self._coarse_rows = self._few(min(COARSE_IMAGES, max(LEAST_IMAGES, in_time[0])))
+        self.rows = self._few(min(len(self.rows), max(LEAST_FINE_IMAGES, in_time[1])))
         return base
 
     def _check_classes(self) -> None:
@@ -429,10 +431,6 @@ def _tensors(outputs: Outputs) -> tuple[OutputTensor, ...]:
     return outputs.tensors or (OutputTensor("", (len(outputs.rows[0]),)),)
 
 
-def _within(count: float, most: int) -> int:
-    return int(min(most, max(LEAST_IMAGES, count)))
-
-
 def _best(tried: Sequence[_Tried]) -> _Tried:
     """The first of those that separate best, or as good as best."""
     most = max(one.auc for one in tried)
@@ -451,10 +449,10 @@ def _value(name: str, tried: _Tried) -> str:
     """What was varied, in few words."""
     own, output = tried.preprocessing, tried.output
     if name == "output":
-        which = f"{output.name}: " if output.name else ""
+        which = f" of {output.name}" if output.name else ""
         if output.of_classes:
-            return f"{which}{output.kind}, bona_fide_index {output.bona_fide_index}"
-        return f"{which}{output.kind}, high is {output.higher_is.replace('_', ' ')}"
+            return f"{output.kind}[{output.bona_fide_index}]{which}"
+        return f"{output.kind}{which}, high is {output.higher_is.replace('_', ' ')}"
     if name == "range":
         ranges = usual_ranges(own.channel_order).items()
         return next(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,11 @@ from swapbench.cli.panels import OUTPUT
 from swapbench.commands.options import ScoringOptions, input_shapes
 
 if TYPE_CHECKING:
-    from swapbench.bench.card_search import Found
+    from swapbench.bench.card_search import Found, Line
+
+
+MOST_LINES = 6
+"""Of one field: a file with many outputs can be read in many ways."""
 
 
 def card(
@@ -56,19 +61,12 @@ def card(
 
 def _print(found: Found) -> None:
     """What was tried, the best first, and what the person must still check."""
-    rows = []
-    before = ""
-    for line in found.lines:
-        rows.append(
-            {
-                "field": line.field if line.field != before else "",
-                "value": line.value,
-                "AUC": f"{line.auc:.3f}",
-                "95 %": f"{line.low:.3f} to {line.high:.3f}",
-                "": line.verdict,
-            }
-        )
-        before = line.field
+    rows: list[dict[str, str]] = []
+    for field, lines in itertools.groupby(found.lines, lambda line: line.field):
+        first, *others = lines
+        rows += [_row(first, field), *(_row(line, "") for line in others[: MOST_LINES - 1])]
+        if len(others) >= MOST_LINES:
+            rows.append({"value": f"and {len(others) - MOST_LINES + 1} that separate less"})
     terminal.print_rows(rows, ("field", "value", "AUC", "95 %", ""), "Nothing was tried.")
     low, high = found.interval
     counts = f"{found.bona_fide} faces and {found.attacks} attacks"
@@ -82,3 +80,13 @@ def _print(found: Found) -> None:
         "best of many ways looks better than it is, so measure accuracy on other images.\n"
         "Name, licence and source are yours to write."
     )
+
+
+def _row(line: Line, field: str) -> dict[str, str]:
+    return {
+        "field": field,
+        "value": line.value,
+        "AUC": f"{line.auc:.3f}",
+        "95 %": f"{line.low:.3f} to {line.high:.3f}",
+        "": line.verdict,
+    }
