@@ -1,15 +1,16 @@
 """Finds the card of a file on labelled images: how to feed it, and how to read what it gives.
 
-Ways are tried in stages, because their number is a product: the output and the range of the input first, on
-few images and two crops; then channel order and crop; then border and shape; then filters, and the range once
-more. Each stage goes on from the best of the last. Scores come from a worker of the file's runtime on its
-device, as in a run.
+Ways are tried in stages, because their number is a product. First every range of the input in both channel
+orders and two crops, on few images. Then the two best ranges with both orders and every crop, on all images;
+then border, shape and filter, one after the other, and the other ranges once more. Each stage goes on from
+the best of the last, and reads the outputs in every way as long as that is open. Scores come from a worker of
+the file's runtime on its device, as in a run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
@@ -42,10 +43,10 @@ IMAGES: Final = 200
 COARSE_IMAGES: Final = 60
 LEAST_IMAGES: Final = 16
 LEAST_FINE_IMAGES: Final = 60
-COARSE_S, FINE_S = 10.0, 30.0
+COARSE_S, FINE_S = 10.0, 40.0
 """Time for scoring in the first stage and in the others: a slow file gets fewer images."""
-COARSE_TRIALS: Final = 8
-FINE_TRIALS: Final = 26
+COARSE_TRIALS: Final = 16
+FINE_TRIALS: Final = 38
 TRIALS: Final = COARSE_TRIALS + FINE_TRIALS
 ALIKE: Final = 0.002
 """In AUC. Of ways that differ by less the more usual one is chosen, which stands first."""
@@ -153,8 +154,7 @@ class CardSearch:
         self.file = replace(self.file, options={**self.file.options, **all_outputs(self.graph)})
         base = self._base()
         ranges = self._fitting_ranges(base)
-        best = self._coarse(base, ranges)
-        best = self._orders_and_crops(best)
+        best = self._orders_and_crops(self._coarse(base, ranges))
         best = self._stage(
             best, "border", [{"border": border} for border in ("shift", "black", "reflect", "clip")]
         )
@@ -176,7 +176,8 @@ class CardSearch:
         self.rows = np.delete(self.rows, list(prepared.failures))
         self._check_classes()
         few = self._few(4)
-        (outputs,) = self._outputs([base], few)
+        (prepared,) = self.evaluation.prepared_rows(few, [base])
+        (outputs,) = self._measure([Trial(base, prepared.crops())])
         run_s = outputs.pass_ns / 1e9 / len(few)
         in_time = COARSE_S / run_s / COARSE_TRIALS, FINE_S / run_s / FINE_TRIALS
         self._coarse_rows = self._few(min(COARSE_IMAGES, max(LEAST_IMAGES, in_time[0])))
@@ -206,37 +207,45 @@ class CardSearch:
         ]
         return fitting or list(ranges)
 
-    def _coarse(self, base: Preprocessing, ranges: Sequence[str]) -> _Tried:
-        """The best range and output, on few images and two crops."""
+    def _coarse(self, base: Preprocessing, ranges: Sequence[str]) -> list[Preprocessing]:
+        """The best way in each of the two best ranges, on few images, in both orders and two crops."""
         scales = (1.0,) if base.face_box == "frame" else (1.0, 2.7)
-        fields = usual_ranges(base.channel_order)
-        ways = [base.replace(crop_scale=scale, **fields[name]) for name in ranges for scale in scales]
-        tried: list[_Tried] = []
-        for way, outputs in zip(ways, self._outputs(ways, self._coarse_rows), strict=True):
-            tried += self._read(way, outputs, self._coarse_rows)
+        ways = [
+            base.replace(crop_scale=scale, channel_order=order, **usual_ranges(order)[name])
+            for name in ranges
+            for order in _orders(base)
+            for scale in scales
+        ]
+        tried = self._tried(ways, self._coarse_rows)
         if not tried:
             raise NotValid(
                 "none of the file's outputs can be read as a score",
                 remedy="Write a card by hand; an expression may combine outputs.",
             )
-        return _best(tried)
+        best: dict[str, Preprocessing] = {}
+        for one in sorted(tried, key=lambda one: -one.auc):
+            best.setdefault(_range_name(one.preprocessing), one.preprocessing)
+        return list(best.values())[:2]
 
-    def _orders_and_crops(self, best: _Tried) -> _Tried:
-        """Both channel orders with every crop."""
-        own = best.preprocessing
+    def _orders_and_crops(self, best: Sequence[Preprocessing]) -> _Tried:
+        """Both channel orders with every crop, in each range."""
+        own = best[0]
         crops: list[Mapping[str, Any]] = [{"crop_scale": scale} for scale in (1.0, 1.3, *CROP_SCALES[1:])]
         if own.face_box == "frame":
             crops = [{}]
         elif self.evaluation.faces is None:
             crops.append({"face_box": "frame", "crop_scale": 1.0})
-        orders: list[Mapping[str, Any]] = [_turned(own, order) for order in ("rgb", "bgr")]
-        if own.channel_order == "gray":
-            orders = [{}]
-        ways = [own.replace(**{**crop, **order}) for order in orders for crop in crops]
-        tried = self._tried(ways, best.output)
+        ways = [
+            way.replace(**{**crop, **_turned(way, order)})
+            for way in best
+            for order in _orders(own)
+            for crop in crops
+        ]
+        tried = self._tried(ways, self.rows)
         winner = _best(tried)
+        alike = [one for one in tried if one.output == winner.output]
         for name, fields in (("channel_order", _ORDER), ("crop", _CROP)):
-            self._note(name, winner, [one for one in tried if _differs(one, winner) <= fields])
+            self._note(name, winner, [one for one in alike if _differs(one, winner) <= fields])
         return winner
 
     def _stage(self, best: _Tried, name: str, changes: Iterable[Mapping[str, Any]]) -> _Tried:
@@ -245,7 +254,7 @@ class CardSearch:
         if own.face_box == "frame" and name == "border":
             return best
         ways = list(dict.fromkeys(own.replace(**change) for change in changes))
-        tried = self._tried(ways, best.output)
+        tried = self._tried(ways, self.rows, best.output)
         usual, winner = tried[0], max(tried, key=lambda one: one.auc)
         if self._p(usual, winner) >= SIGNIFICANCE:
             winner = usual
@@ -253,27 +262,34 @@ class CardSearch:
         return winner
 
     def _ranges_again(self, best: _Tried, ranges: Sequence[str]) -> _Tried:
-        """Every range with the best crop: two crops and few images may have misled the first stage."""
+        """Every range with the best crop: few images may have misled the first stage."""
         fields = usual_ranges(best.preprocessing.channel_order)
-        tried = self._tried([best.preprocessing.replace(**fields[name]) for name in ranges], best.output)
-        winner = _best(tried)
+        others = [name for name in ranges if name != _range_name(best.preprocessing)]
+        ways = [best.preprocessing, *(best.preprocessing.replace(**fields[name]) for name in others)]
+        tried = self._tried(ways, self.rows, best.output)
+        winner = max(tried, key=lambda one: one.auc)
+        if self._p(tried[0], winner) >= SIGNIFICANCE:
+            winner = tried[0]
         self._note("range", winner, tried)
         return winner
 
     # ------------------------------------------------------------------------------------------ scoring
 
-    def _tried(self, ways: Sequence[Preprocessing], output: OutputMeaning) -> list[_Tried]:
-        """The ways with an output that is known already."""
-        usable, crops = self._crops(ways, self.rows)
-        trials = [Trial(way, pixels) for way, pixels in zip(usable, crops, strict=True)]
+    def _tried(
+        self, ways: Sequence[Preprocessing], rows: Rows, output: OutputMeaning | None = None
+    ) -> list[_Tried]:
+        """The ways in which every image has a crop, read as an output that is known or in every way."""
+        prepared = self.evaluation.prepared_rows(rows, ways)
+        trials = [
+            Trial(way, one.crops()) for way, one in zip(ways, prepared, strict=True) if not one.failures
+        ]
         tried = []
-        for way, outputs in zip(usable, self._measure(trials), strict=True):
-            tried.append(self._scored(way, output, outputs, self.rows))
+        for trial, outputs in zip(trials, self._measure(trials), strict=True):
+            if output is None:
+                tried += self._read(trial.preprocessing, outputs, rows)
+            else:
+                tried.append(self._scored(trial.preprocessing, output, outputs, rows))
         return tried
-
-    def _outputs(self, ways: Sequence[Preprocessing], rows: Rows) -> list[Outputs]:
-        _, crops = self._crops(ways, rows)
-        return self._measure([Trial(way, pixels) for way, pixels in zip(ways, crops, strict=True)])
 
     def _measure(self, trials: Sequence[Trial]) -> list[Outputs]:
         at_once = max(1, self.evaluation.processes // self.plan.threads)
@@ -282,14 +298,6 @@ class CardSearch:
         self._done += len(trials)
         self.progress("trying ways to feed the file", min(self._done, TRIALS), TRIALS)
         return outputs
-
-    def _crops(
-        self, ways: Sequence[Preprocessing], rows: Rows
-    ) -> tuple[list[Preprocessing], list[NDArray[np.uint8]]]:
-        """The ways in which every image has a crop, and these crops."""
-        prepared = self.evaluation.prepared_rows(rows, ways)
-        whole = [(way, one.crops()) for way, one in zip(ways, prepared, strict=True) if not one.failures]
-        return [way for way, _ in whole], [crops for _, crops in whole]
 
     def _read(self, way: Preprocessing, outputs: Outputs, rows: Rows) -> list[_Tried]:
         """Every reading of what the file gave; outputs that are not finite cannot be read."""
@@ -308,8 +316,7 @@ class CardSearch:
     # ------------------------------------------------------------------------------------------ the result
 
     def _result(self, best: _Tried) -> Found:
-        (outputs,) = self._outputs([best.preprocessing], self.rows)
-        read = self._read(best.preprocessing, outputs, self.rows) or [best]
+        read = self._tried([best.preprocessing], self.rows) or [best]
         final = _best(read)
         bona_fide = self._labels(self.rows)
         self._note("output", final, read)
@@ -409,6 +416,11 @@ def usual_ranges(channel_order: str) -> dict[str, Mapping[str, Any]]:
     return ranges
 
 
+def _orders(own: Preprocessing) -> tuple[Literal["rgb", "bgr", "gray"], ...]:
+    """The channel orders of an input with as many channels."""
+    return ("gray",) if own.channel_order == "gray" else ("rgb", "bgr")
+
+
 def _turned(own: Preprocessing, order: str) -> Mapping[str, Any]:
     """The fields of a channel order; mean and std stay with their colours."""
     if order == own.channel_order:
@@ -437,6 +449,11 @@ def _best(tried: Sequence[_Tried]) -> _Tried:
     return next(one for one in tried if one.auc >= most - ALIKE)
 
 
+def _range_name(own: Preprocessing) -> str:
+    ranges = usual_ranges(own.channel_order).items()
+    return next(name for name, fields in ranges if all(getattr(own, key) == fields[key] for key in fields))
+
+
 def _differs(one: _Tried, other: _Tried) -> frozenset[str]:
     """The fields in which two preprocessings differ."""
     pair = one.preprocessing, other.preprocessing
@@ -454,10 +471,7 @@ def _value(name: str, tried: _Tried) -> str:
             return f"{output.kind}[{output.bona_fide_index}]{which}"
         return f"{output.kind}{which}, high is {output.higher_is.replace('_', ' ')}"
     if name == "range":
-        ranges = usual_ranges(own.channel_order).items()
-        return next(
-            name for name, fields in ranges if all(getattr(own, key) == fields[key] for key in fields)
-        )
+        return _range_name(own)
     if name == "crop":
         return "whole frame" if own.face_box == "frame" else f"{own.crop_scale:g}"
     if name == "shape":
