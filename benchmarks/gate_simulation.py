@@ -353,7 +353,7 @@ def coverage(rounds: int, trials: int, true_median: float, rng: np.random.Genera
     held = np.zeros(2)
     for _ in range(trials):
         values = rng.normal(0, 0.01, rounds) + (rng.random(rounds) < 0.3) * rng.exponential(0.1, rounds)
-        low, high = verdict.median_interval(values.tolist())
+        low, high = verdict.change_interval(values.tolist())
         drawn = np.median(values[rng.integers(0, rounds, (400, rounds))], axis=1)
         boot_low, boot_high = np.quantile(drawn, (0.025, 0.975))
         held += (low <= true_median <= high, boot_low <= true_median <= boot_high)

@@ -115,7 +115,7 @@ def small_net(path: Path, width: int = 24, blocks: int = 5) -> Path:
 class Taken:
     """What both sides took: medians slice by slice and all runs round by round, in ns."""
 
-    slice_ratios: list[list[list[float]]] = field(default_factory=list)
+    slice_ratios: list[list[float]] = field(default_factory=list)
     undisturbed_ratios: list[float] = field(default_factory=list)
     ours_ns: list[int] = field(default_factory=list)
     bare_ns: list[int] = field(default_factory=list)
@@ -146,7 +146,7 @@ def measure(path: Path, rounds: int, slices: int, seed: int) -> Taken:
         finally:
             worker.close()
             loop.close()
-        taken.slice_ratios.append([[stats.median(turn[ours]) / stats.median(turn[bare])] for turn in turns])
+        taken.slice_ratios.append([stats.median(turn[ours]) / stats.median(turn[bare]) for turn in turns])
         round_ours, round_bare = ([ns for turn in turns for ns in turn[side]] for side in (ours, bare))
         taken.undisturbed_ratios.append(stats.quantile(round_ours, 0.05) / stats.quantile(round_bare, 0.05))
         taken.ours_ns += round_ours
@@ -190,8 +190,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for path in options.files or [small_net(Path(folder) / "small.onnx")]:
             taken = measure(path.resolve(), options.rounds, options.slices, options.seed)
-            middle = stats.median([ratio for pairs in taken.slice_ratios for (ratio,) in pairs])
-            interval = stats.hierarchical_interval(taken.slice_ratios, seed=options.seed)
+            ratios = [stats.median(of_round) for of_round in taken.slice_ratios]
+            middle, interval = stats.median(ratios), stats.process_interval(ratios)
+            assert interval is not None, "one round has no interval: ask for more --rounds"
             low = taken.undisturbed_ratios
             share = outside_share(path.resolve())
             outside = "no image input" if share is None else units.percent(share)

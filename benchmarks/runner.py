@@ -64,19 +64,19 @@ def measure(path: Path, runner: Path, rounds: int, plan: Plan) -> dict[str, list
     return taken
 
 
-def compared(path: Path, taken: dict[str, list[TimedWorker]], name: str, other: str, seed: int) -> str:
+def compared(path: Path, taken: dict[str, list[TimedWorker]], name: str, other: str) -> str:
     """One line: the ratio `name` / `other` by slices and by rounds."""
-    by_slice, by_round, differences_us = [], [], []
+    medians, by_round, differences_us = [], [], []
     for one, two in zip(taken[name], taken[other], strict=True):
         pairs = [
             (stats.median(a), stats.median(b))
             for a, b in zip(one.times.slices_ns, two.times.slices_ns, strict=True)
         ]
-        by_slice.append([[a / b] for a, b in pairs])
+        medians.append(stats.median([a / b for a, b in pairs]))
         differences_us += [(a - b) / 1000 for a, b in pairs]
         by_round.append(stats.quantile(one.times.runs_ns, 0.05) / stats.quantile(two.times.runs_ns, 0.05))
-    middle = stats.median([ratio for pairs in by_slice for (ratio,) in pairs])
-    interval = stats.hierarchical_interval(by_slice, seed=seed)
+    middle, interval = stats.median(medians), stats.process_interval(medians)
+    assert interval is not None, "one round has no interval: ask for more --rounds"
     times = [
         units.duration(stats.quantile([ns for one in taken[side] for ns in one.times.runs_ns], 0.05))
         for side in (name, other)
@@ -114,8 +114,8 @@ def main() -> int:
         runner = build(this_computer(), Path(folder))
         for path in options.files:
             taken = measure(path.resolve(), runner, options.rounds, plan)
-            print(compared(path, taken, RUNNER, WORKER, options.seed))
-            print(compared(path, taken, CONTROL, WORKER, options.seed), flush=True)
+            print(compared(path, taken, RUNNER, WORKER))
+            print(compared(path, taken, CONTROL, WORKER), flush=True)
     return 0
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from swapbench.cards import first_problem, read_card, write_card
+from swapbench.commands.named_files import own_card
 from swapbench.errors import BadCard
 from swapbench.records import ModelCard, OutputMeaning, Preprocessing, Training
 
@@ -161,3 +162,21 @@ def test_a_card_that_toml_cannot_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadCard, match=r"cannot be written: .*NoneType"):
         write_card(CARD.model_copy(update={"architecture": {"widths": [1, None]}}), tmp_path / "a.toml")
     assert not (tmp_path / "a.toml").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"preprocessing": {"width_px": 0, "height_px": 8, "crop_scale": 1}},
+            "preprocessing.width_px: Input",
+        ),
+        ({"output": {"kind": "logits", "kid": 3}}, r"unknown key `kid` in \[output\]; did you mean kind\?"),
+        ({"network": None}, "no 'network'"),
+    ],
+)
+def test_what_is_wrong_with_a_card_inside_a_file_is_named(changes: dict[str, object], reason: str) -> None:
+    metadata = {"network": "net", **CARD.model_dump(mode="json"), **changes}
+    wanted = {key: value for key, value in metadata.items() if value is not None}
+    with pytest.raises(BadCard, match=rf"metadata in net.onnx cannot be used: {reason}"):
+        own_card(Path("net.onnx"), wanted)

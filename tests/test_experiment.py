@@ -434,10 +434,10 @@ def test_a_frame_rate_and_a_long_run_stand_in_the_record(tmp_path: Path) -> None
         sleep=device.clock.sleep,
     )
     (record,) = outcome.records
-    assert len(record.paced.workers) == 2
+    assert len(record.paced.workers) == 6
     assert record.sustained.points[0].p50_ns == 10_000_000
     paced = [argv for argv in device.asked if "--fps" in argv]
-    assert len(paced) == 3  # two rounds of paced times, and energy
+    assert len(paced) == 7  # six rounds of paced times, and energy
     assert isinstance(record.power, tuple)
 
 

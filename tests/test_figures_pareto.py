@@ -54,7 +54,7 @@ def points(records: list[Record], x: str = "latency_p50", y: str = "acer") -> tu
 
 def test_points_keep_the_numbers_of_their_rows() -> None:
     [point] = points([record()])
-    assert (point.x, point.file_bytes, point.on_front) == (1_490_000, 2_000_000, True)
+    assert (point.x, point.file_bytes, point.on_front) == (1_440_000, 2_000_000, True)
     assert point.y == pytest.approx(0.03)
     assert (point.y_low, point.y_high) == pytest.approx((0.01, 0.05))
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.gate import verdict
-from swapbench.gate.verdict import Verdict, confirmed, decide, exceedance_p, family, median_interval
+from swapbench.gate.verdict import Verdict, change_interval, confirmed, decide, exceedance_p, family
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -149,14 +149,14 @@ def test_a_change_as_large_as_detectable_would_have_failed() -> None:
 
 def test_the_interval_of_six_values_is_worked_out_by_hand() -> None:
     # P(all six on one side) = 1/64, one more 7/64; (.025 - 1/64) / (6/64) = .1; 5 * .1 / (1 + 4 * .1) = .3571
-    low, high = median_interval([1, 2, 3, 4, 5, 6])
+    low, high = change_interval([1, 2, 3, 4, 5, 6])
     assert low == pytest.approx(1.357142857)
     assert high == pytest.approx(5.642857143)
 
 
 def test_one_wild_round_at_either_end_hardly_moves_the_interval_of_nine() -> None:
-    calm = median_interval([1, 2, 3, 4, 5, 6, 7, 8, 9])
-    wild = median_interval([-1e9, 2, 3, 4, 5, 6, 7, 8, 1e9])
+    calm = change_interval([1, 2, 3, 4, 5, 6, 7, 8, 9])
+    wild = change_interval([-1e9, 2, 3, 4, 5, 6, 7, 8, 1e9])
     assert (
         calm == wild
     )  # P(at most 1 of 9 on a side) = 10/512 = .0195 is below .025: the extremes are not used
@@ -167,7 +167,7 @@ def test_the_interval_holds_its_confidence_for_skewed_rounds() -> None:
     for rounds in (6, 9, 16, 30):
         held = 0
         for _ in range(1000):
-            low, high = median_interval([rng.expovariate(1) for _ in range(rounds)])
+            low, high = change_interval([rng.expovariate(1) for _ in range(rounds)])
             held += low <= math.log(2) <= high
         assert held >= 930, rounds
 
@@ -181,7 +181,7 @@ def test_eight_values_above_the_limit_give_one_in_256() -> None:
 def test_p_is_small_exactly_where_the_interval_lies_above_the_limit(
     values: list[float], limit: float, confidence: float
 ) -> None:
-    low, _ = median_interval(values, confidence)
+    low, _ = change_interval(values, confidence)
     if abs(low - limit) < 1e-9:
         return
     assert (exceedance_p(values, limit) < (1 - confidence) / 2 + 1e-12) == (low > limit)
@@ -195,8 +195,8 @@ def test_p_grows_with_the_limit(values: list[float], limit: float, more: float) 
 @pytest.mark.parametrize(("confidence", "least"), [(0.95, 6), (0.99, 8), (0.5, 2)])
 def test_the_least_number_of_rounds_is_the_least_that_has_an_interval(confidence: float, least: int) -> None:
     assert verdict.least_rounds(confidence) == least
-    assert math.isfinite(median_interval(list(range(least)), confidence)[0])
-    assert math.isinf(median_interval(list(range(least - 1)), confidence)[0])
+    assert math.isfinite(change_interval(list(range(least)), confidence)[0])
+    assert math.isinf(change_interval(list(range(least - 1)), confidence)[0])
 
 
 def test_the_first_look_has_rounds_enough_for_an_interval() -> None:

@@ -19,23 +19,23 @@ def files(*names: str) -> list[FileUnderTest]:
     return [FileUnderTest(name, f"{name}.onnx", FAKE) for name in names]
 
 
-def test_two_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
+def test_rounds_of_fresh_workers_take_turns_and_wait_for_frames() -> None:
     device = Fake({"a.onnx": FakeModel(run_ns=10 * MS), "b.onnx": FakeModel(run_ns=20 * MS)})
     shares: list[float] = []
     found = bench.measure_paced(files("a", "b"), device, Plan(), 15, progress=shares.append)
-    assert shares == [number / 8 for number in range(1, 9)]
+    assert shares == [number / 12 for number in range(1, 13)]
     assert all(argv[argv.index("--fps") + 1] == "15" for argv in device.asked)
-    assert len(device.asked) == 4  # a worker of each in each round
+    assert len(device.asked) == 12  # a worker of each in each round
     for name, run_ns in (("a", 10 * MS), ("b", 20 * MS)):
         speed = found[name]
         assert isinstance(speed, Speed)
-        assert [worker.round for worker in speed.workers] == [0, 1]
-        assert [len(worker.slices_ns) for worker in speed.workers] == [4, 4]
+        assert [worker.round for worker in speed.workers] == [*range(6)]
+        assert [len(worker.slices_ns) for worker in speed.workers] == [2] * 6
         assert {ns for worker in speed.workers for ns in worker.runs_ns} == {run_ns}
-        # the fake does not wait: eighteen frames of a fifteenth of a second are as many runs as fit
-        assert len(speed.workers[0].slices_ns[0]) == 1200 * MS // run_ns
-        assert [worker.late_frames for worker in speed.workers] == [0, 0]
-    halves = [device.order[place : place + 2] for place in range(0, 16, 2)]
+        # the fake does not wait: in .7 s, in which ten frames of a fifteenth come, as many runs as fit
+        assert len(speed.workers[0].slices_ns[0]) == 700 * MS // run_ns
+        assert [worker.late_frames for worker in speed.workers] == [0] * 6
+    halves = [device.order[place : place + 2] for place in range(0, 24, 2)]
     assert all(set(half) == {"a.onnx", "b.onnx"} for half in halves)
     assert device.open_workers == 0
 
@@ -44,16 +44,15 @@ def test_a_slow_camera_gets_longer_slices() -> None:
     device = Fake({"a.onnx": FakeModel(run_ns=100 * MS)})
     found = bench.measure_paced(files("a"), device, Plan(), 2)["a"]
     assert isinstance(found, Speed)
-    assert len(found.workers[0].slices_ns[0]) == 90  # nine seconds, in which eighteen frames come
+    assert len(found.workers[0].slices_ns[0]) == 50  # five seconds, in which ten frames come
 
 
 def test_frames_that_were_lost_are_counted_over_the_slices_of_a_worker() -> None:
-    # a frame every 100 ms; a run of 250 ms loses two of them. 1.8 s are eight such runs;
-    # a worker has four slices
+    # a frame every 100 ms; a run of 250 ms loses two of them. 1 s is four such runs; a worker has two slices
     device = Fake({"a.onnx": FakeModel(run_ns=250 * MS)})
     found = bench.measure_paced(files("a"), device, Plan(), 10)["a"]
     assert isinstance(found, Speed)
-    assert [worker.late_frames for worker in found.workers] == [4 * 8 * 2] * 2
+    assert [worker.late_frames for worker in found.workers] == [2 * 4 * 2] * 6
 
 
 def test_a_worker_that_fails_is_absent_with_its_reason_and_the_others_go_on() -> None:

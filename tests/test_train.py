@@ -3,7 +3,7 @@ import dataclasses
 import json
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from swapbench.data.preprocess import cropped, load_crop
 from swapbench.data.protocol import open_data
 from swapbench.data.samples import Annotation, Sample
 from swapbench.errors import BadCard, BadDataset, NotValid
-from swapbench.records import OutputMeaning, Preprocessing
+from swapbench.records import Border, OutputMeaning, Preprocessing
 from swapbench.workshop.pipeline.crops import Jitter, balanced_order, decode, draw_jitter, jittered
 from swapbench.workshop.recipes.recipe import Augmentation, Phase, TrainRecipe, read_recipe
 
@@ -140,6 +140,26 @@ def test_a_view_without_jitter_is_the_deployed_crop_and_a_flip_mirrors_it(
             deployed = load_crop(samples[index].path, samples[index].box, preprocessing)
             assert np.array_equal(regions.view(index, preprocessing, Jitter()), deployed)
             assert np.array_equal(regions.view(index, preprocessing, Jitter(flip=True)), deployed[:, ::-1])
+
+
+@pytest.mark.parametrize("border", get_args(Border))
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_a_view_at_the_edge_of_the_frame_is_the_deployed_crop_too(
+    tmp_path: Path, border: Border, fit: str
+) -> None:
+    path = tmp_path / "noise.png"
+    pixels = np.random.default_rng(1).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    box = (40.0, 2.0, 20.0, 26.0)
+    samples = [frame_of(path, box=box), frame_of(path, label="attack", box=box)]
+    changes = {"border": border, "fit": fit, "keep_box_aspect": True, "crop_scale": 1.8}
+    preprocessing = INPUT.model_copy(update=changes)
+    regions = decode(samples, [preprocessing], Augmentation(), tmp_path / "work")
+    deployed = load_crop(path, box, preprocessing)
+    assert np.array_equal(regions.view(0, preprocessing, Jitter()), deployed)
+    moved = regions.view(0, preprocessing, Jitter(1.1, 0.1, -0.1))
+    assert moved.shape == deployed.shape
+    assert not np.array_equal(moved, deployed)
 
 
 def test_decoding_twice_reads_the_file_and_a_broken_image_is_named(stripes: Dataset, tmp_path: Path) -> None:

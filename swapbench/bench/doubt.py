@@ -141,9 +141,9 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
             message=f"only {len(speed.workers)} of at least {plan.min_rounds} worker processes were timed",
             remedy="Let the run finish.",
         )
-    slices_ns = [worker.slices_ns for worker in speed.workers]
-    interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
-    width = stats.relative_half_width(interval)
+    estimate = stats.typical(speed.workers, confidence=plan.confidence)
+    interval = None if estimate is None else estimate.interval
+    width = 0.0 if interval is None else stats.relative_half_width(interval)
     if width > plan.target_relative_half_width:
         why = {"budget": " when the time was up", "rounds": " after the last round"}.get(speed.stopped, "")
         yield Doubt(
@@ -280,13 +280,12 @@ def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
         if record.variant.precision != "int8" or float_speed is None:
             continue
         confidence = record.plan.confidence
-        int8, fp32 = (
-            stats.hierarchical_interval([worker.slices_ns for worker in times.workers], confidence=confidence)
-            for times in (speed, float_speed)
-        )
-        if int8.low <= fp32.high:
+        int8, fp32 = (stats.typical(times.workers, confidence=confidence) for times in (speed, float_speed))
+        if int8 is None or fp32 is None or int8.interval is None or fp32.interval is None:
             continue
-        ratio = stats.median(speed.runs_ns) / stats.median(float_speed.runs_ns)
+        if int8.interval.low <= fp32.interval.high:
+            continue
+        ratio = int8.value_ns / fp32.value_ns
         slower[record.id] = Doubt(
             code="slower_than_float",
             quantity="speed",

@@ -10,6 +10,7 @@ import random
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from swapbench import stats
 from swapbench.bench.workers import (
     ANSWER_TIMEOUT_S,
     LOAD_TIMEOUT_S,
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from swapbench.ports import Conversation, Device, Loaded, Slice
     from swapbench.records import Plan
 
-ROUNDS: Final = 2
-TURNS: Final = 4
-SLICE_S: Final = 1.0
-LEAST_FRAMES: Final = 18
-"""Of one slice, so that all slices exceed the 130 runs that a p95 needs; a slow camera gets longer ones."""
+ROUNDS: Final = stats.LOOKS[0]
+TURNS: Final = 2
+SLICE_S: Final = 0.7
+LEAST_FRAMES: Final = 10
+"""Of one slice, so that every process has the runs that its p95 needs; a slow camera gets longer ones."""
 
 
 def at_frame_rate(file: FileUnderTest, fps: float) -> FileUnderTest:

@@ -7,9 +7,11 @@ files alike. While a worker works, this process sleeps.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from swapbench import stats
@@ -28,9 +30,6 @@ if TYPE_CHECKING:
 
     from swapbench.ports import Device, Tool
     from swapbench.records import Plan, RuntimeUsed
-
-STOPPING_DRAWS = 400
-"""Bootstrap draws behind the decision to stop; the interval that is reported has more."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,9 @@ class _Series:
         else:
             self.processes.append(process)
 
-    def result(self, stopped: Literal["target", "budget", "rounds"]) -> Timed | EnvironmentFailed:
+    def result(
+        self, stopped: Literal["target", "budget", "rounds"], sitting: str
+    ) -> Timed | EnvironmentFailed:
         if self.failure is not None:
             return self.failure
         first = self.processes[0]
@@ -111,6 +112,7 @@ class _Series:
             input=first.input,
             stopped=stopped,
             sample=_sample(first.times),
+            sitting=sitting,
         )
         return Timed(speed, first.used)
 
@@ -133,7 +135,10 @@ def measure_speed(
 
     Rounds go on until the interval of every median is within plan.target_relative_half_width ("target"),
     plan.time_budget_s is spent on all together ("budget") or plan.max_rounds are done ("rounds"), but for at
-    least plan.min_rounds. Whatever interrupts the pass, all its workers have ended when it is left.
+    least plan.min_rounds. Widths are looked at after few numbers of rounds (`stats.LOOKS`), because looking
+    often makes intervals too narrow.
+
+    Whatever interrupts the pass, all its workers have ended when it is left.
     """
     by_name = {file.name: file for file in files}
     order = random.Random(plan.seed)  # noqa: S311 - an order, no secret
@@ -188,7 +193,7 @@ def _in_rounds(
     all_series = {name: _Series(name) for name in names}
     if len(all_series) != len(names):
         raise ValueError("two files that are measured together have the same name")
-    started_s = clock()
+    started_s, sitting = clock(), datetime.now(UTC).isoformat(timespec="seconds")
     stopped: Literal["target", "budget", "rounds"] = "rounds"
     for number in range(max(plan.max_rounds, 1)):
         running = [series for series in all_series.values() if series.failure is None]
@@ -203,13 +208,14 @@ def _in_rounds(
         widths = {series.name: _half_width(series, plan) for series in going} if enough else {}
         if progress is not None:
             progress(RoundDone(number + 1, widths, spent_s))
-        if enough and all(width <= plan.target_relative_half_width for width in widths.values()):
+        look = number + 1 in stats.LOOKS
+        if enough and look and all(width <= plan.target_relative_half_width for width in widths.values()):
             stopped = "target"
             break
         if enough and spent_s >= plan.time_budget_s and number + 1 < plan.max_rounds:
             stopped = "budget"
             break
-    return {name: series.result(stopped) for name, series in all_series.items()}
+    return {name: series.result(stopped, sitting) for name, series in all_series.items()}
 
 
 def _process_of(worker: TimedWorker | EnvironmentFailed) -> _Process | EnvironmentFailed:
@@ -240,9 +246,6 @@ def _run_tool(file: ToolUnderTest, device: Device, plan: Plan, number: int) -> _
 
 
 def _half_width(series: _Series, plan: Plan) -> float:
-    slices_ns = [process.times.slices_ns for process in series.processes]
-    return stats.relative_half_width(
-        stats.hierarchical_interval(
-            slices_ns, confidence=plan.confidence, draws=STOPPING_DRAWS, seed=plan.seed
-        )
-    )
+    estimate = stats.typical([process.times for process in series.processes], confidence=plan.confidence)
+    interval = None if estimate is None else estimate.interval
+    return math.inf if interval is None else stats.relative_half_width(interval)

@@ -170,6 +170,7 @@ def own_card(path: Path, metadata: dict[str, Any]) -> ModelCard:
     """
     from pydantic import ValidationError
 
+    from swapbench.cards import first_problem
     from swapbench.records import ModelCard
 
     try:
@@ -182,7 +183,8 @@ def own_card(path: Path, metadata: dict[str, Any]) -> ModelCard:
             output=metadata["output"],
         )
     except (KeyError, ValidationError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else first_problem(error, ModelCard)
         raise BadCard(
-            f"the swapbench metadata in {path} are damaged ({str(error).splitlines()[0]})",
+            f"the swapbench metadata in {path} cannot be used: {reason}",
             remedy="Export the file again, or name its card: FILE=CARD.toml",
         ) from error

@@ -285,14 +285,13 @@ def _paced_notes(records: Sequence[Record]) -> list[str]:
     for cores in dict.fromkeys(record.runtime.settings.get("cores", "") for record in records):
         where = f", {cores} cores" if cores else ""
         medians = {
-            f"{record.artifact} ({record.runtime.runtime}{where})": (
-                stats.median(record.speed.runs_ns),
-                stats.median(record.paced.runs_ns),
-            )
+            f"{record.title} ({record.runtime.runtime}{where})": (speed.value_ns, paced.value_ns)
             for record in records
             if isinstance(record.speed, Speed)
             and isinstance(record.paced, Speed)
             and record.runtime.settings.get("cores", "") == cores
+            and (speed := stats.typical(record.speed.workers)) is not None
+            and (paced := stats.typical(record.paced.workers)) is not None
         }
         lines += [
             f"{name}: {units.duration(paced)} at the frame rate, {units.duration(back_to_back)} back to back."

@@ -144,7 +144,9 @@ def cut(frame: Image.Image, crop: Corners, border: Border) -> NDArray[np.uint8]:
     return padded(pixels, (inside[0] - x0, inside[1] - y0, x1 - inside[2], y1 - inside[3]), border)
 
 
-def padded(pixels: NDArray[np.uint8], margins: Corners, border: Border) -> NDArray[np.uint8]:
+def padded(
+    pixels: NDArray[np.uint8], margins: tuple[int, int, int, int], border: Border
+) -> NDArray[np.uint8]:
     """Pixels with margins of reflected or repeated pixels, black where `border` names neither.
 
     Args:
@@ -165,9 +167,11 @@ def padded(pixels: NDArray[np.uint8], margins: Corners, border: Border) -> NDArr
 
 def _reflected(position: NDArray[np.intp], length: int) -> NDArray[np.intp]:
     """Positions folded into 0..length-1, the outermost pixels once: 2 1 0 1 2 1 0 for three pixels."""
-    period = max(2 * (length - 1), 1)
-    folded = np.abs(position) % period
-    return np.minimum(folded, period - folded) if length > 1 else np.zeros_like(position)
+    if length == 1:
+        return np.zeros_like(position)
+    period = 2 * (length - 1)
+    folded: NDArray[np.intp] = np.abs(position) % period
+    return np.minimum(folded, period - folded)
 
 
 def _repeated(position: NDArray[np.intp], length: int) -> NDArray[np.intp]:

@@ -322,8 +322,8 @@ def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candi
 def ceiling_checks(candidate: Record, policy: Policy) -> tuple[Check, ...]:
     """The policy's ceilings that apply to a record's model and device; exactly on the ceiling passes.
 
-    A ceiling on p90 is compared with an upper estimate of it (stats.early_stopping_percentile), one on p05 or
-    p50 with the quantile. INVALID where the quantity was not measured.
+    A ceiling on p90 is compared with an upper bound of it (stats.tail_bound_ns), one on p05 or p50 with the
+    estimate. INVALID where the quantity was not measured.
     """
     model, checks = candidate.artifact, []
     for ceiling in policy.ceilings_of(model, candidate.machine.name):
@@ -399,13 +399,11 @@ def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
 
 
 def _latency(speed: Speed, metric: str) -> Mapping[str, float] | Absent:
-    runs_ns = speed.runs_ns
-    if metric != "latency_p90":
-        return {"": stats.quantile(runs_ns, {"latency_p05": 0.05, "latency_p50": 0.5}[metric])}
-    estimate = stats.early_stopping_percentile(runs_ns, 0.9)
-    if estimate.value is None:
-        return Absent(absent=f"{len(runs_ns)} runs are too few for p90, which needs {estimate.least_samples}")
-    return {"": estimate.value}
+    if metric == "latency_p90":
+        bound_ns = stats.tail_bound_ns(speed.workers, 0.9)
+        return Absent(absent=stats.why_no_tail(speed.workers, 0.9)) if bound_ns is None else {"": bound_ns}
+    estimate = stats.typical(speed.workers, {"latency_p05": 0.05, "latency_p50": 0.5}[metric])
+    return Absent(absent="no process finished a timed run") if estimate is None else {"": estimate.value_ns}
 
 
 def _weight(weight: Weight, metric: str) -> Mapping[str, float] | Absent:

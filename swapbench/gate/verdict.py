@@ -112,8 +112,8 @@ def decide(
         raise ValueError(f"a budget of {budget} leaves no room for noise: it must be above 0")
     if not changes:
         return invalid("no round was measured")
-    low, high = median_interval(changes, confidence)
-    noise_floor = max(map(abs, median_interval(controls, FLOOR_CONFIDENCE)))
+    low, high = change_interval(changes, confidence)
+    noise_floor = max(map(abs, change_interval(controls, FLOOR_CONFIDENCE)))
     margin = max(math.log1p(budget), noise_floor)
     outcome: Outcome = "INCONCLUSIVE"
     if low > margin:
@@ -161,41 +161,28 @@ def changed(change: float) -> str:
 # ---------------------------------------------------------------------------------------------- the interval
 
 
-def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Interval of the median from order statistics: the sign test, interpolated between neighbouring depths.
+def change_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """`stats.median_interval` of changes by round; (-inf, inf) for too few rounds to be sure enough.
 
-    Distribution-free; Hettmansperger and Sheather (1986), Statistics and Probability Letters 4, 75-79. Unlike
-    a percentile bootstrap of the median it holds its confidence for few rounds (measured in
-    benchmarks/gate_simulation.py). Of six values at 95 % the lower end lies 0.357 of the way from the
-    smallest to the second smallest.
-
-    Returns:
-        (low, high); (-inf, inf) for too few values.
+    Unlike a percentile bootstrap of the median it holds its confidence for few rounds (measured in
+    benchmarks/gate_simulation.py).
     """
-    ordered = sorted(values)
-    count, error = len(ordered), (1 - confidence) / 2
-    depth = sum(tail <= error for tail in _tails(count)[1:])
-    if depth == 0:
+    interval = stats.median_interval(values, confidence)
+    if interval is None or interval.confidence < confidence:
         return -math.inf, math.inf
-    at, next_at = _tails(count)[depth], _tails(count)[depth + 1]
-    share = (error - at) / (next_at - at)
-    weight = (count - depth) * share / (depth + (count - 2 * depth) * share)
-    return (
-        ordered[depth - 1] + weight * (ordered[depth] - ordered[depth - 1]),
-        ordered[-depth] - weight * (ordered[-depth] - ordered[-depth - 1]),
-    )
+    return interval.low, interval.high
 
 
 def exceedance_p(values: Sequence[float], limit: float) -> float:
     """One-sided p of the hypothesis that the median is at most `limit`.
 
-    The sign test, interpolated as in `median_interval`: below (1 - confidence) / 2 exactly where that
+    The sign test, interpolated as in `stats.median_interval`: below (1 - confidence) / 2 exactly where that
     interval's lower end is above `limit`. Eight values above the limit give 1/256.
     """
     ordered = sorted(values)
     count = len(ordered)
     below = sum(value <= limit for value in ordered)
-    tails = _tails(count)
+    tails = stats.binomial_tails(count)
     if below == count:
         return 1.0
     if below == 0 or 2 * below >= count:
@@ -209,16 +196,6 @@ def exceedance_p(values: Sequence[float], limit: float) -> float:
 def least_rounds(confidence: float = CONFIDENCE) -> int:
     """Fewest values whose range contains the median with this confidence: 6 for 95 %, 8 for 99 %."""
     return math.ceil(math.log2(2 / (1 - confidence)) - 1e-9)
-
-
-@functools.cache
-def _tails(count: int) -> tuple[float, ...]:
-    """P(Binomial(count, 1/2) < depth), depth 0..count: that the median is below the depth-th smallest."""
-    total, tails = 0, []
-    for depth in range(count + 1):
-        tails.append(total / 2**count)
-        total += math.comb(count, depth)
-    return tuple(tails)
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -1,22 +1,24 @@
 """Confidence intervals of rates that are not proportions (ACER, HTER, AUC, EER), over one fold or several.
 
-Presentations of one person resemble each other, and folds share people. So the bootstrap draws whole people,
-for all folds at once (cluster bootstrap; Davison and Hinkley, Bootstrap Methods and their Application, 1997,
-section 3.8).
+Presentations of one person resemble each other, and folds share people. So proportions count what several
+presentations of a person are worth, and a bootstrap draws whole people, for all folds at once (Davison and
+Hinkley, Bootstrap Methods and their Application, 1997, section 3.8). How often each interval holds the truth
+is measured by benchmarks/coverage.py.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swapbench.pad.rates import accepted
+from swapbench.pad.rates import accepted, decisions_by_class
 from swapbench.pad.scores import coded
 from swapbench.records import Interval
-from swapbench.stats import bootstrap_interval, clustered_totals, proportion
+from swapbench.stats import bootstrap_interval, clustered_totals, likely_rates, t_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     from swapbench.pad.rates import ThresholdErrors
     from swapbench.pad.scores import Scored, Scores
-    from swapbench.records import FoldErrors, Proportion
+    from swapbench.records import FoldErrors
 
     DecisionErrors = ThresholdErrors | FoldErrors
 
@@ -34,8 +36,8 @@ BINS = 2048
 
 
 @dataclass(frozen=True, eq=False)
-class SubjectBootstrap:
-    """A bootstrap over people, drawn once for all folds.
+class People:
+    """The people of all folds and their presentations: what intervals rest on.
 
     Attributes:
         folds: the test presentations with a score of each fold; a person may be in several folds
@@ -54,16 +56,18 @@ class SubjectBootstrap:
     seed: int
 
     @classmethod
-    def of(cls, folds: Sequence[Scored], confidence: float, draws: int, seed: int) -> SubjectBootstrap:
-        """A bootstrap over the subjects of these tables, one table per fold."""
+    def of(cls, folds: Sequence[Scored], confidence: float, draws: int, seed: int) -> People:
+        """The people of these tables, one table per fold."""
         subject, names = coded(np.concatenate([fold.subject for fold in folds]))
         return cls(folds, subject, len(names), confidence, draws, seed)
 
     def acer_and_hter(self, errors: Sequence[DecisionErrors]) -> tuple[Interval | None, Interval | None]:
         """Intervals of ACER and HTER at the thresholds of the folds.
 
-        Where no decision is wrong, or none is right, there is nothing to draw: the bounds then come from the
-        exact intervals of the proportions.
+        Each rate has Jeffreys' interval for what its presentations are worth (`stats.likely_rates`), and the
+        distances of their ends join as those of independent means do (MOVER; Zou and Donner, Statistics in
+        Medicine 27, 2008). The worst species lies above each one's lower end, so that end is missed with the
+        probability divided by their number. Over several folds ends are averaged, as if all erred together.
 
         Args:
             errors: of each fold
@@ -71,40 +75,69 @@ class SubjectBootstrap:
         Returns:
             Both intervals; None for fewer than two subjects.
         """
-        if all(
-            rate.errors in {0, rate.trials}
-            for fold in errors
-            for rate in (*fold.apcer_by_species.values(), fold.bpcer)
-        ):
-            return self._exact_bounds(errors)
         if self.subjects < 2:
             return None, None
-        cells, first, classes = [], 0, []
+        acers, hters = [], []
         for scored, fold in zip(self.folds, errors, strict=True):
-            code, names = scored.coded_species  # bona fide is "", so it comes first
-            wrong = accepted(scored.score, fold.threshold) != scored.is_bona_fide
-            cells.append(first + 2 * code + wrong)
-            classes.append(len(names))
-            first += 2 * len(names)
-        totals = self._totals(cells, first)
-        acers, hters, first = [], [], 0
-        for count in classes:
-            right_wrong = totals[:, first : first + 2 * count].reshape(self.draws, count, 2)
-            first += 2 * count
-            wrong, trials = right_wrong[:, :, 1], right_wrong.sum(axis=2)
-            rate = _ratio(wrong, trials)
-            far = _ratio(wrong[:, 1:].sum(axis=1), trials[:, 1:].sum(axis=1))
-            acers.append((rate[:, 1:].max(axis=1) + rate[:, 0]) / 2)
-            hters.append((far + rate[:, 0]) / 2)
-        return (
-            self._interval([fold.acer for fold in errors], acers),
-            self._interval([fold.hter for fold in errors], hters),
+            decisions = decisions_by_class(fold.threshold, scored)
+            bona_fide = decisions.pop("")
+            tail = (1 - self.confidence) / 2
+            rejected = (fold.bpcer.rate, *likely_rates(*bona_fide, tail))
+            lows = [likely_rates(*attacks, tail / len(decisions))[0] for attacks in decisions.values()]
+            highs = [likely_rates(*attacks, tail)[1] for attacks in decisions.values()]
+            worst = (fold.apcer, max(lows), max(highs))
+            wrong, person = (np.concatenate(parts) for parts in zip(*decisions.values(), strict=True))
+            pooled = (float(np.mean(wrong)), *likely_rates(wrong, person, tail))
+            acers.append(_half_of_sum(worst, rejected))
+            hters.append(_half_of_sum(pooled, rejected))
+        return self._joined(acers), self._joined(hters)
+
+    def _joined(self, ends: Sequence[tuple[float, float]]) -> Interval:
+        """The interval of a mean over folds from the ends of each."""
+        low, high = (fmean(side) for side in zip(*ends, strict=True))
+        method = f"Jeffreys over {self.subjects} people, joined by MOVER"
+        return Interval(low=max(low, 0.0), high=min(high, 1.0), confidence=self.confidence, method=method)
+
+    def bias_of_acer(self, errors: Sequence[DecisionErrors]) -> float | None:
+        """How far the mean ACER of people drawn again lies above the ACER: a maximum is biased upwards.
+
+        Returns:
+            None for fewer than two subjects, and where no fold has more than one species.
+        """
+        if self.subjects < 2 or all(len(fold.apcer_by_species) < 2 for fold in errors):
+            return None
+        biases = []
+        for number, fold in enumerate(errors):
+            totals = self._errors_drawn(number, fold.threshold)
+            rate = _ratio(totals[:, :, 1], totals.sum(axis=2))
+            drawn = (rate[:, 1:].max(axis=1) + rate[:, 0]) / 2
+            biases.append(float(np.nanmean(drawn)) - fold.acer)
+        return max(fmean(biases), 0.0)
+
+    def _errors_drawn(self, fold: int, threshold: float) -> Scores:
+        """Right and wrong decisions of each class in each draw of people: [draws, classes, 2]."""
+        scored = self.folds[fold]
+        code, names = scored.coded_species  # bona fide is "", so it comes first
+        wrong = accepted(scored.score, threshold) != scored.is_bona_fide
+        first = sum(len(one) for one in self.folds[:fold])
+        totals = clustered_totals(
+            self.subject[first : first + len(scored)],
+            2 * code + wrong,
+            groups=self.subjects,
+            cells=2 * len(names),
+            draws=self.draws,
+            seed=self.seed,
         )
+        return totals.reshape(self.draws, len(names), 2)
 
     def auc_and_eer(
         self, aucs: Sequence[float], eers: Sequence[float]
     ) -> tuple[Interval | None, Interval | None]:
         """Intervals of AUC and EER.
+
+        That of the AUC is symmetric on the scale of logits, from the deviation of the draws and Student's t
+        with one degree of freedom a person less one; percentiles of the draws are too narrow, and too low,
+        near 1. That of the EER is the percentiles.
 
         Args:
             aucs: the AUC of each fold
@@ -132,7 +165,20 @@ class SubjectBootstrap:
             drawn_aucs.append(drawn_auc)
             drawn_eers.append(drawn_eer)
         binned = f", scores counted in {BINS} bins" if max(sizes) == BINS else ""
-        return self._interval(aucs, drawn_aucs, binned), self._interval(eers, drawn_eers, binned)
+        return self._of_logit(fmean(aucs), drawn_aucs, binned), self._interval(eers, drawn_eers, binned)
+
+    def _of_logit(self, estimate: float, replicates: Sequence[Scores], binned: str) -> Interval | None:
+        """The interval of a rate between 0 and 1 that is symmetric in its logit."""
+        drawn = np.mean(replicates, axis=0)
+        drawn = drawn[~np.isnan(drawn)]
+        if drawn.size * 2 < self.draws:
+            return None
+        deviation = float(np.std(drawn, ddof=1)) / (estimate * (1 - estimate))
+        reach = t_quantile((1 + self.confidence) / 2, self.subjects - 1) * deviation
+        middle = math.log(estimate / (1 - estimate))
+        low, high = (_share_of(logit) for logit in (middle - reach, middle + reach))
+        method = f"logit, bootstrap over {self.subjects} people, {self.draws} draws, seed {self.seed}{binned}"
+        return Interval(low=low, high=high, confidence=self.confidence, method=method)
 
     def _totals(self, cells: Sequence[NDArray[np.intp]], count: int) -> Scores:
         return clustered_totals(
@@ -147,12 +193,8 @@ class SubjectBootstrap:
     def _interval(
         self, estimates: Sequence[float], replicates: Sequence[Scores], binned: str = ""
     ) -> Interval | None:
-        """The interval of the mean over folds, widened to hold the estimate.
-
-        A maximum over species is biased upwards once more in every draw, so the estimate may lie below all of
-        them.
-        """
-        method = f"bootstrap over {self.subjects} groups, {self.draws} draws, seed {self.seed}{binned}"
+        """The percentiles of the mean over folds, widened to hold the estimate."""
+        method = f"bootstrap over {self.subjects} people, {self.draws} draws, seed {self.seed}{binned}"
         interval = bootstrap_interval(np.mean(replicates, axis=0), self.confidence, method)
         if interval is None:
             return None
@@ -160,35 +202,20 @@ class SubjectBootstrap:
         bounds = {"low": min(interval.low, estimate), "high": max(interval.high, estimate)}
         return interval.replace(**bounds)
 
-    def _exact_bounds(self, errors: Sequence[DecisionErrors]) -> tuple[Interval, Interval]:
-        """Bounds of ACER and HTER from exact intervals at a confidence raised for their number (Bonferroni).
 
-        Drawing from presentations without an error gives an interval of width 0, which says nothing of the
-        next hundred. The ACER of a fold lies between the ACERs of the lower and of the upper ends of its
-        proportions.
-        """
-        by_species = [tuple(fold.apcer_by_species.values()) for fold in errors]
-        pooled = [
-            (proportion(sum(rate.errors for rate in rates), sum(rate.trials for rate in rates)),)
-            for rates in by_species
-        ]
-        return self._bounds(errors, by_species), self._bounds(errors, pooled)
+def _share_of(logit: float) -> float:
+    """The share of a logit."""
+    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
 
-    def _bounds(self, errors: Sequence[DecisionErrors], attacks: Sequence[Sequence[Proportion]]) -> Interval:
-        count = sum(len(rates) + 1 for rates in attacks)
-        raised = 1 - (1 - self.confidence) / count
-        low = high = 0.0
-        for fold, rates in zip(errors, attacks, strict=True):
-            apcers = [proportion(rate.errors, rate.trials, raised).interval for rate in rates]
-            bpcer = proportion(fold.bpcer.errors, fold.bpcer.trials, raised).interval
-            low += (max(apcer.low for apcer in apcers) + bpcer.low) / 2
-            high += (max(apcer.high for apcer in apcers) + bpcer.high) / 2
-        return Interval(
-            low=low / len(errors),
-            high=high / len(errors),
-            confidence=self.confidence,
-            method="Clopper-Pearson with Bonferroni, presentations independent",
-        )
+
+def _half_of_sum(
+    attacks: tuple[float, float, float], bona_fide: tuple[float, float, float]
+) -> tuple[float, float]:
+    """Both ends of the mean of two rates, each given as (rate, low, high)."""
+    rate = (attacks[0] + bona_fide[0]) / 2
+    below = math.hypot(attacks[0] - attacks[1], bona_fide[0] - bona_fide[1]) / 2
+    above = math.hypot(attacks[2] - attacks[0], bona_fide[2] - bona_fide[0]) / 2
+    return rate - below, rate + above
 
 
 def _bin_of_score(scored: Scored) -> tuple[NDArray[np.intp], int]:

@@ -16,17 +16,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.errors import BadDataset
-from swapbench.pad.intervals import SubjectBootstrap
-from swapbench.pad.rates import auc, bpcer_at_apcer, eer_threshold, errors_at, pooled_rate
+from swapbench.pad.intervals import People
+from swapbench.pad.rates import (
+    auc,
+    bpcer_at_apcer,
+    decisions_by_class,
+    eer_threshold,
+    errors_at,
+    pooled_rate,
+    threshold_at_apcer,
+)
 from swapbench.pad.scores import scores_sha256
 from swapbench.records import Absent, Accuracy, FoldErrors, Interval, Proportion
-from swapbench.stats import DRAWS, proportion
+from swapbench.stats import DRAWS, clustered_proportion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from swapbench.pad.rates import ThresholdErrors
-    from swapbench.pad.scores import Scored
+    from swapbench.pad.scores import Scored, Text
 
 THRESHOLD_RULE = "eer@dev"
 """Name of the rule of `evaluate`: the EER threshold of the development split, then frozen."""
@@ -78,6 +88,7 @@ class ErrorRates:
 
     Attributes:
         folds: every fold, also where there is only one
+        acer_bias: see `records.Accuracy`
         bpcer_at_apcer: a name of `BPCER_TARGETS` -> the BPCER, or why the scores cannot support it
         failures_by_class: bona_fide and attack presentations without a score; ISO/IEC 30107-3 calls their
             shares BPNRR and APNRR, the bona fide and attack presentation non-response rates
@@ -90,6 +101,7 @@ class ErrorRates:
     apcer_by_species: Mapping[str, Proportion]
     bpcer: Proportion
     acer_interval: Interval | None
+    acer_bias: float | None
     hter_interval: Interval | None
     auc_interval: Interval | None
     eer_interval: Interval | None
@@ -190,6 +202,7 @@ class TargetRates:
     bpcer_at_apcer: Mapping[str, Proportion | Absent]
     at_threshold: ThresholdErrors | None
     acer_interval: Interval | None
+    acer_bias: float | None
     hter_interval: Interval | None
     bona_fide: int
     attacks: int
@@ -210,8 +223,8 @@ def evaluate_folds(
 ) -> ErrorRates:
     """Freeze each fold's EER threshold on its development scores and count the errors of its test scores.
 
-    Proportions carry Clopper-Pearson intervals; ACER, HTER, AUC and EER those of `SubjectBootstrap`, drawn
-    for all folds at once.
+    Proportions carry intervals that know about people (`stats.clustered_proportion`); ACER, HTER, AUC and EER
+    those of `People`, for all folds at once.
 
     Args:
         folds: tables of one row per presentation; the same presentation may be tested in several folds
@@ -234,32 +247,31 @@ def evaluate_folds(
             remedy="Every fold needs a name of its own.",
         )
     errors = [_fold_errors(fold, confidence) for fold in folds]
-    bootstrap = SubjectBootstrap.of([fold.test.acquired for fold in folds], confidence, draws, seed)
-    acer_interval, hter_interval = bootstrap.acer_and_hter(errors)
-    auc_interval, eer_interval = bootstrap.auc_and_eer(
+    people = People.of([fold.test.acquired for fold in folds], confidence, draws, seed)
+    acer_interval, hter_interval = people.acer_and_hter(errors)
+    auc_interval, eer_interval = people.auc_and_eer(
         [fold.auc for fold in errors], [fold.eer for fold in errors]
     )
-    tested = [name for fold in folds for name in fold.test.presentation.tolist()]
-    repeats = len(tested) - len(set(tested))
+    decisions = [
+        decisions_by_class(error.threshold, fold.test.acquired)
+        for error, fold in zip(errors, folds, strict=True)
+    ]
+    by_class = {
+        name: _of_all_folds([fold[name] for fold in decisions if name in fold], confidence)
+        for name in sorted({name for fold in decisions for name in fold})
+    }
     return ErrorRates(
         folds=tuple(errors),
         threshold_rule=THRESHOLD_RULE,
-        apcer_by_species={
-            species: _summed(
-                [fold.apcer_by_species[species] for fold in errors if species in fold.apcer_by_species],
-                confidence,
-                repeats,
-            )
-            for species in sorted({name for fold in errors for name in fold.apcer_by_species})
-        },
-        bpcer=_summed([fold.bpcer for fold in errors], confidence, repeats),
+        apcer_by_species={name: rate for name, rate in by_class.items() if name},
+        bpcer=by_class[""],
         acer_interval=acer_interval,
+        acer_bias=people.bias_of_acer(errors),
         hter_interval=hter_interval,
         auc_interval=auc_interval,
         eer_interval=eer_interval,
         bpcer_at_apcer={
-            name: _bpcer_of_folds(target, folds, confidence, repeats)
-            for name, target in BPCER_TARGETS.items()
+            name: _bpcer_of_folds(target, folds, confidence) for name, target in BPCER_TARGETS.items()
         },
         dev_failures_to_acquire=sum(fold.dev.failures_to_acquire for fold in folds if fold.dev is not None),
         failures_by_class=_failures_by_class([fold.test for fold in folds]),
@@ -312,24 +324,22 @@ def describe_without_dev(
     _check_split("test", test)
     acquired = test.acquired
     at_threshold = None if threshold is None else errors_at(threshold, acquired, confidence)
-    bootstrap = SubjectBootstrap.of([acquired], confidence, draws, seed)
+    people = People.of([acquired], confidence, draws, seed)
     acer_interval, hter_interval = (
-        (None, None) if at_threshold is None else bootstrap.acer_and_hter([at_threshold])
+        (None, None) if at_threshold is None else people.acer_and_hter([at_threshold])
     )
     area = auc(acquired.bona_fide, acquired.attacks)
     eer = eer_threshold(acquired.bona_fide, acquired.attacks).eer
-    auc_interval, eer_interval = bootstrap.auc_and_eer([area], [eer])
+    auc_interval, eer_interval = people.auc_and_eer([area], [eer])
     return TargetRates(
         eer=eer,
         eer_interval=eer_interval,
         auc=area,
         auc_interval=auc_interval,
-        bpcer_at_apcer={
-            name: bpcer_at_apcer(target, acquired.bona_fide, acquired.attacks_by_species, confidence)
-            for name, target in BPCER_TARGETS.items()
-        },
+        bpcer_at_apcer={name: _bpcer(target, acquired, confidence) for name, target in BPCER_TARGETS.items()},
         at_threshold=at_threshold,
         acer_interval=acer_interval,
+        acer_bias=None if at_threshold is None else people.bias_of_acer([at_threshold]),
         hter_interval=hter_interval,
         bona_fide=acquired.bona_fide.size,
         attacks=acquired.attacks.size,
@@ -382,40 +392,31 @@ def _check_split(split: str, scored: Scored, of_fold: str = "") -> None:
         )
 
 
-def _summed(proportions: Sequence[Proportion], confidence: float, repeats: int) -> Proportion:
-    """Errors of all folds out of trials of all folds.
-
-    Args:
-        proportions: one of each fold
-        confidence: of the interval
-        repeats: presentations that are tested in more than one fold, counted once for each further fold
-    """
-    if len(proportions) == 1:
-        return proportions[0]
-    errors, trials = sum(fold.errors for fold in proportions), sum(fold.trials for fold in proportions)
-    total = proportion(errors, trials, confidence)
-    if not repeats:
-        return total
-    method = (
-        f"{total.interval.method} as if {repeats} repeats of presentations in several folds were new ones"
-    )
-    return total.replace(interval=total.interval.replace(method=method))
+def _of_all_folds(decisions: Sequence[tuple[NDArray[np.bool_], Text]], confidence: float) -> Proportion:
+    """Errors of all folds out of trials of all folds; a person of several folds is one person."""
+    wrong, person = (np.concatenate(parts) for parts in zip(*decisions, strict=True))
+    return clustered_proportion(wrong, person, confidence)
 
 
-def _bpcer_of_folds(
-    target: float, folds: Sequence[FoldScores], confidence: float, repeats: int
-) -> Proportion | Absent:
-    """`bpcer_at_apcer` of every fold, summed like all proportions; absent if it is absent in one fold."""
-    proportions = []
+def _bpcer(target: float, acquired: Scored, confidence: float) -> Proportion | Absent:
+    """`bpcer_at_apcer` of presentations with a score."""
+    people = acquired.subject[acquired.is_bona_fide]
+    return bpcer_at_apcer(target, acquired.bona_fide, acquired.attacks_by_species, confidence, people)
+
+
+def _bpcer_of_folds(target: float, folds: Sequence[FoldScores], confidence: float) -> Proportion | Absent:
+    """`bpcer_at_apcer` of all folds together, each at its own threshold; absent if absent in one fold."""
+    decisions = []
     for fold in folds:
         acquired = fold.test.acquired
-        bpcer = bpcer_at_apcer(target, acquired.bona_fide, acquired.attacks_by_species, confidence)
+        bpcer = _bpcer(target, acquired, confidence)
         if isinstance(bpcer, Absent):
-            if not fold.name:
-                return bpcer
-            return bpcer.replace(absent=f"fold {fold.name}: {bpcer.absent}")
-        proportions.append(bpcer)
-    return _summed(proportions, confidence, repeats)
+            return bpcer.replace(absent=f"fold {fold.name}: {bpcer.absent}") if fold.name else bpcer
+        if len(folds) == 1:
+            return bpcer
+        threshold = threshold_at_apcer(target, acquired.attacks_by_species)
+        decisions.append(decisions_by_class(threshold, acquired)[""])
+    return _of_all_folds(decisions, confidence)
 
 
 def _failures_by_class(tests: Sequence[Scored]) -> dict[str, int]:

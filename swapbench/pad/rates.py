@@ -19,14 +19,14 @@ import numpy as np
 
 from swapbench.errors import BadDataset, UserError
 from swapbench.records import Absent, Proportion
-from swapbench.stats import proportion
+from swapbench.stats import clustered_proportion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    from swapbench.pad.scores import Scored, Scores
+    from swapbench.pad.scores import Scored, Scores, Text
 
 
 def accepted(scores: Scores, threshold: float) -> NDArray[np.bool_]:
@@ -75,7 +75,7 @@ def hter(threshold: float, bona_fide: Scores, attacks: Mapping[str, Scores]) -> 
 
 @dataclass(frozen=True)
 class ThresholdErrors:
-    """The errors on one split at a threshold, each proportion with its Clopper-Pearson interval."""
+    """The errors on one split at a threshold, each proportion with an interval that knows about people."""
 
     threshold: float
     apcer_by_species: Mapping[str, Proportion]
@@ -108,13 +108,23 @@ def errors_at(threshold: float, scored: Scored, confidence: float = 0.95) -> Thr
     Raises:
         BadDataset: a presentation has no score, or a class is missing
     """
-    bona_fide = usable(scored.bona_fide, "bona fide")
-    by_species = {
-        species: proportion(int(np.sum(accepted(scores, threshold))), scores.size, confidence)
-        for species, scores in usable_species(scored.attacks_by_species).items()
+    usable(scored.bona_fide, "bona fide")
+    usable_species(scored.attacks_by_species)
+    by_class = {
+        species: clustered_proportion(wrong, person, confidence)
+        for species, (wrong, person) in decisions_by_class(threshold, scored).items()
     }
-    rejected = int(np.sum(~accepted(bona_fide, threshold)))
-    return ThresholdErrors(threshold, by_species, proportion(rejected, bona_fide.size, confidence))
+    bpcer = by_class.pop("")
+    return ThresholdErrors(threshold, by_class, bpcer)
+
+
+def decisions_by_class(threshold: float, scored: Scored) -> dict[str, tuple[NDArray[np.bool_], Text]]:
+    """Species, "" for bona fide, -> whether each decision is an error, and whom it is about."""
+    code, names = scored.coded_species
+    wrong = accepted(scored.score, threshold) != scored.is_bona_fide
+    return {
+        name: (wrong[code == number], scored.subject[code == number]) for number, name in enumerate(names)
+    }
 
 
 def pooled_rate(proportions: Iterable[Proportion]) -> float:
@@ -183,7 +193,11 @@ def threshold_at_bpcer(target: float, bona_fide: Scores) -> float:
 
 
 def bpcer_at_apcer(
-    target: float, bona_fide: Scores, attacks: Mapping[str, Scores], confidence: float = 0.95
+    target: float,
+    bona_fide: Scores,
+    attacks: Mapping[str, Scores],
+    confidence: float = 0.95,
+    person: ArrayLike | None = None,
 ) -> Proportion | Absent:
     """BPCER at `threshold_at_apcer(target, attacks)` of the same scores: BPCER20 for a target of 1/20.
 
@@ -191,7 +205,8 @@ def bpcer_at_apcer(
         target: the APCER that no species may exceed
         bona_fide: scores of bona fide presentations
         attacks: species -> its scores
-        confidence: of the Clopper-Pearson interval
+        confidence: of the interval
+        person: whom each bona fide presentation is of; None where all are of different people
 
     Returns:
         The proportion; absent where a species has fewer than 1/target attacks, which cannot tell an APCER of
@@ -208,7 +223,8 @@ def bpcer_at_apcer(
             else "",
         )
     scores = usable(bona_fide, "bona fide")
-    return proportion(int(np.sum(~accepted(scores, threshold))), scores.size, confidence)
+    groups = np.arange(scores.size) if person is None else person
+    return clustered_proportion(~accepted(scores, threshold), groups, confidence)
 
 
 def auc(bona_fide: Scores, attacks: Scores) -> float:

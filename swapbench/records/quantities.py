@@ -28,7 +28,7 @@ class Plan(Frozen):
         fps: decisions a second at which a camera would ask for them; None: back to back.
     """
 
-    min_rounds: int = 4
+    min_rounds: int = 6
     max_rounds: int = 20
     slices_per_round: int = 8
     slice_ns: int = 20_000_000
@@ -95,12 +95,15 @@ class Speed(Frozen):
         stopped: what ended measuring: the target width, the time budget or the number of rounds.
         sample: what one number in slices_ns is: a timed run, or what a tool reports of all runs of one
             process.
+        sitting: when the speed pass began, in which files were timed in turn; "" in older records, whose runs
+            had one each unless they were resumed.
     """
 
     workers: tuple[WorkerTimes, ...]
     input: str
     stopped: Literal["target", "budget", "rounds"]
     sample: Literal["run", "process median", "process mean"] = "run"
+    sitting: str = ""
 
     @property
     def runs_ns(self) -> list[int]:
@@ -227,6 +230,8 @@ class Accuracy(Frozen):
         apcer: largest over the species.
         acer: mean of APCER and BPCER.
         acer_interval: of acer.
+        acer_bias: how much too high acer is on average because the worst of several species is taken, as far
+            as people drawn again show it (less than it is where species are alike); None for one species.
         eer: equal error rate of the test split.
         auc: area under the ROC curve of the test split.
         dev_eer: equal error rate of the development split.
@@ -265,6 +270,7 @@ class Accuracy(Frozen):
     apcer: float
     acer: float
     acer_interval: Interval | None
+    acer_bias: float | None = None
     eer: float
     auc: float
     dev_eer: float

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from swapbench.stats.beta import t_quantile
 from swapbench.stats.bootstrap import (
     DRAWS,
     bootstrap_interval,
     clustered_totals,
-    hierarchical_draws,
-    hierarchical_interval,
     percentile_interval,
     relative_half_width,
 )
+from swapbench.stats.clustered import clustered_proportion, likely_rates
 from swapbench.stats.energy import EnergyPerRun, energy_per_run, energy_per_run_uj, idle_drift, integral
 from swapbench.stats.exact import clopper_pearson, holm, mcnemar, proportion, spearman
-from swapbench.stats.quantiles import (
-    MEDIAN,
-    TailPercentile,
-    early_stopping_percentile,
-    least_samples,
-    median,
-    permitted_overruns,
-    quantile,
+from swapbench.stats.latency import (
+    LOOKS,
+    Estimate,
+    process_interval,
+    process_quantiles_ns,
+    runs_for,
+    tail_bound_ns,
+    typical,
+    why_no_tail,
 )
+from swapbench.stats.medians import binomial_tails, bound_place, median_bound, median_interval
+from swapbench.stats.quantiles import MEDIAN, median, quantile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,27 +37,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DRAWS",
+    "LOOKS",
     "MEDIAN",
     "EnergyPerRun",
-    "TailPercentile",
+    "Estimate",
+    "binomial_tails",
     "bootstrap_interval",
+    "bound_place",
     "clopper_pearson",
+    "clustered_proportion",
     "clustered_totals",
-    "early_stopping_percentile",
     "energy_per_run",
     "energy_per_run_uj",
-    "hierarchical_draws",
-    "hierarchical_interval",
     "holm",
     "idle_drift",
     "integral",
-    "least_samples",
+    "likely_rates",
     "mcnemar",
     "median",
+    "median_bound",
+    "median_interval",
     "percentile_interval",
-    "permitted_overruns",
+    "process_interval",
+    "process_quantiles_ns",
     "proportion",
     "quantile",
     "relative_half_width",
+    "runs_for",
     "spearman",
+    "t_quantile",
+    "tail_bound_ns",
+    "typical",
+    "why_no_tail",
 ]

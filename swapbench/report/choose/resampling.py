@@ -2,9 +2,9 @@
 
 What a draw is made of, by column:
 
-- latencies: the bootstrap of `stats.hierarchical_interval` over the record's workers and slices; the tail
-  percentiles at the sample that their estimate took. Records of one run were timed in turn, so a draw takes
-  the same rounds for all of them.
+- latencies: a bootstrap over the record's processes of the number that each shows (see `stats.latency`); the
+  tail percentiles at the place of their bound. Records of one run were timed in turn, so a draw takes the
+  same rounds for all of them.
 - error rates: where the run kept its scores, a bootstrap over the people of the test split, the same people
   for every row of the same data, because files that were scored on the same presentations err together.
   Elsewhere within the record's interval, each row for itself, which makes two rows that err together look
@@ -143,7 +143,7 @@ def draws_of(
             methods.append(f"{title}: people of the test set drawn again, the same for every file")
         elif times is not None:
             drawn[place] = times
-            methods.append(f"{title}: workers and slices drawn again")
+            methods.append(f"{title}: processes drawn again")
         elif (bounds := column.interval(row)) is not None:
             rng = np.random.default_rng([seed, _number(f"{row.run} {row.record_id} {column.name}")])
             if column.quantity == "energy":
@@ -169,7 +169,7 @@ def _confidence(row: Row, evidence: Evidence) -> float:
     record = evidence.record(row)
     if record is not None:
         return record.plan.confidence
-    return row.speed.confidence if row.speed else 0.95
+    return (row.speed.confidence if row.speed else None) or 0.95
 
 
 def _from_interval(value: float, bounds: tuple[float, float], confidence: float, normal: Floats) -> Floats:
@@ -201,17 +201,16 @@ def _latencies(row: Row, column: Column, evidence: Evidence, draws: int, seed: i
     record = evidence.record(row)
     if column.name not in {*_QUANTILES, *_TAILS} or record is None or not isinstance(record.speed, Speed):
         return None
-    workers = [
-        [runs for runs in worker.slices_ns if runs] for worker in record.speed.workers if worker.runs_ns
-    ]
-    if column.name in _QUANTILES:
-        q = _QUANTILES[column.name]
-    else:
-        runs_ns = [ns for worker in workers for runs in worker for ns in runs]
-        index = stats.early_stopping_percentile(runs_ns, _TAILS[column.name]).index
-        assert index is not None  # the row has this number
-        q = (index + 1) / len(runs_ns)
-    return stats.hierarchical_draws(workers, q, draws=draws, seed=seed + _number(row.run))
+    workers = record.speed.workers
+    q = (_QUANTILES | _TAILS)[column.name]
+    shown = stats.process_quantiles_ns(workers, q)
+    assert shown is not None  # the row has this number
+    count = len(shown)
+    place = stats.bound_place(count) if column.name in _TAILS else (count - 1) // 2
+    assert place is not None
+    rng = np.random.default_rng([seed, _number(row.run), count])
+    drawn: Floats = np.sort(np.array(shown)[rng.integers(0, count, (draws, count))], axis=1)[:, place]
+    return drawn
 
 
 # ---- Error rates over people ----

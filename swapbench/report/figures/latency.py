@@ -146,13 +146,13 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
                     color="black",
                     markeredgewidth=page.pt(1.6),
                 ),
-                mark(page, "p90", marker=6, markersize=page.pt(4), color="black"),
+                mark(page, "p90, at most", marker=6, markersize=page.pt(4), color="black"),
             ),
         ),
     ]
     notes = []
     if any(distribution.p90_ns is None for distribution in distributions):
-        notes.append("Without p90: too few runs to claim it.")
+        notes.append("Without p90: too few processes or runs to bound it.")
     if any(distribution.doubtful for distribution in distributions):
         notes.append("† doubtful record, see the table.")
     notes += not_drawn("no timed runs, or too many files", left_out, ", see the table")

@@ -278,9 +278,9 @@ def _parity(parity: RowParity | None) -> dict[str, Any] | None:
 
 def _speed_interval(row: Row) -> str:
     speed = row.speed
-    if speed is None:
+    if speed is None or speed.confidence is None:
         return ""
-    return f"{100 * speed.confidence:g} %, bootstrap over {speed.workers} fresh processes and their slices"
+    return f"{100 * speed.confidence:.3g} %, from the order of {speed.workers} fresh processes"
 
 
 def _presentations(accuracy: Accuracy) -> str:

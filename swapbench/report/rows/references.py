@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from swapbench import stats
 from swapbench.errors import UnknownName
 from swapbench.records import PRECISIONS
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
-from swapbench.report.rows.row import Missing, Relative, Row
+from swapbench.report.rows.row import Latency, Missing, Relative, Row
 from swapbench.report.rows.values import at
 
 if TYPE_CHECKING:
@@ -94,9 +95,16 @@ def relative(row: Row, reference: Row) -> Relative:
     }
     itself = (row.run, row.record_id) == (reference.run, reference.record_id)
     low = high = accuracy_kept = error_ratio = energy_reduction = None
+    by_round: list[float] = []
     if row.speed and reference.speed and not itself and not differ & SAME_SETUP:
-        low = _over(reference.speed.p50_low_ns, row.speed.p50_high_ns)
-        high = _over(reference.speed.p50_high_ns, row.speed.p50_low_ns)
+        if row.run == reference.run:
+            by_round = _ratios_by_round(row.speed, reference.speed)
+        interval = stats.process_interval(by_round, row.speed.confidence or 0.95)
+        if interval is not None and ratios["speed_up"] is not None:
+            low, high = min(interval.low, ratios["speed_up"]), max(interval.high, ratios["speed_up"])
+        else:
+            low = _over(reference.speed.p50_low_ns, row.speed.p50_high_ns)
+            high = _over(reference.speed.p50_high_ns, row.speed.p50_low_ns)
     if row.accuracy and reference.accuracy and not differ & SAME_DATA:
         accuracy_kept = _over(1 - row.accuracy.acer, 1 - reference.accuracy.acer)
         error_ratio = _over(row.accuracy.acer, reference.accuracy.acer)
@@ -107,6 +115,7 @@ def relative(row: Row, reference: Row) -> Relative:
     return Relative(
         reference=reference.label,
         reference_precision=reference.precision,
+        paired=len(by_round) > 1,
         speed_up_low=low,
         speed_up_high=high,
         accuracy_kept=accuracy_kept,
@@ -114,6 +123,14 @@ def relative(row: Row, reference: Row) -> Relative:
         energy_reduction=energy_reduction,
         **ratios,
     )
+
+
+def _ratios_by_round(speed: Latency, reference: Latency) -> list[float]:
+    """Reference / row in every round, where both files were timed together; else nothing."""
+    rounds = speed.p50_by_round_ns
+    if speed.sitting != reference.sitting or rounds.keys() != reference.p50_by_round_ns.keys():
+        return []
+    return [reference.p50_by_round_ns[number] / own for number, own in rounds.items() if own > 0]
 
 
 def _over(top: float | None, bottom: float | None) -> float | None:

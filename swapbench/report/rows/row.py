@@ -33,15 +33,17 @@ class Missing:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency of one inference at batch 1, back to back.
+    """Latency of one inference at batch 1, back to back, as a typical fresh process shows it.
 
     Attributes:
-        p05_ns: what the work costs when nothing disturbs it.
-        p50_ns: the median, with its bootstrap interval at `confidence`.
+        p05_ns: what the work costs when nothing disturbs it; None of a tool that does not report it.
+        p05_low_ns: lower end of its interval; None for a single process.
+        p05_high_ns: upper end of its interval.
+        p50_ns: the median; as p05_ns otherwise.
         p50_low_ns: lower end of the interval of the median.
         p50_high_ns: upper end of the interval of the median.
-        confidence: of the interval of the median.
-        p90_ns: early-stopping estimate (MLPerf LoadGen); None where there are too few runs to claim it.
+        confidence: of both intervals; None where there is none.
+        p90_ns: an upper bound at 95 %; None where there are too few processes or runs to claim one.
         p95_ns: as p90_ns.
         p99_ns: as p90_ns.
         load_ns: median over fresh worker processes.
@@ -50,13 +52,17 @@ class Latency:
         runs: timed runs of all workers.
         workers: fresh processes with a timed run.
         input: what was fed; see records.Speed.
+        sitting: tells the files of a run that were timed together from the others; see records.Speed.
+        p50_by_round_ns: round -> the median of its process; files of one sitting share their rounds.
     """
 
-    p05_ns: float
+    p05_ns: float | None
+    p05_low_ns: float | None
+    p05_high_ns: float | None
     p50_ns: float
-    p50_low_ns: float
-    p50_high_ns: float
-    confidence: float
+    p50_low_ns: float | None
+    p50_high_ns: float | None
+    confidence: float | None
     p90_ns: float | None
     p95_ns: float | None
     p99_ns: float | None
@@ -66,6 +72,8 @@ class Latency:
     runs: int
     workers: int
     input: str
+    sitting: str
+    p50_by_round_ns: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -73,18 +81,18 @@ class PacedLatency:
     """Latency of runs that wait for the frames of a camera.
 
     Attributes:
-        p50_ns: the median, with its interval.
+        p50_ns: the median, with its interval, as in Latency.
         p50_low_ns: lower end of the interval of the median.
         p50_high_ns: upper end of the interval of the median.
-        p95_ns: early-stopping estimate; None where there are too few runs to claim it.
+        p95_ns: an upper bound at 95 %; None where there are too few processes or runs to claim one.
         missed: share of `frames` that came while one was still computed; None where the runtime does not
             count them.
         frames: frames that came, computed or not.
     """
 
     p50_ns: float
-    p50_low_ns: float
-    p50_high_ns: float
+    p50_low_ns: float | None
+    p50_high_ns: float | None
     p95_ns: float | None
     missed: float | None
     frames: int | None
@@ -119,14 +127,20 @@ class Relative:
     """One row against its reference. None where either side is missing, or the reference is 0.
 
     Named for their direction: `speed_up`, `size_reduction` and their kind are reference / this row (more than
-    1 is better), `accuracy_kept` and `error_ratio` are this row / reference. The interval of speed_up joins
-    the worst ends of both medians' intervals: it covers at least 1 - 2 (1 - confidence) and is wider than a
-    paired comparison's. The reference itself has none. `reference_precision` is fp32 wherever the reference
-    network was measured in fp32 under the row's setup.
+    1 is better), `accuracy_kept` and `error_ratio` are this row / reference. The reference itself has no
+    interval.
+
+    Attributes:
+        reference: label of the reference.
+        reference_precision: fp32 wherever the reference network was measured in fp32 under the row's setup.
+        paired: whether the interval of speed_up is of the ratios of the rounds that both files were timed in.
+            Of files that were not timed together it joins the worst ends of both medians' intervals, which is
+            wider and covers at least 1 - 2 (1 - confidence).
     """
 
     reference: str
     reference_precision: str
+    paired: bool
     speed_up: float | None
     speed_up_low: float | None
     speed_up_high: float | None

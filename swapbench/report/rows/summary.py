@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import numpy as np
+from typing import TYPE_CHECKING, TypeVar
 
 from swapbench import stats
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Speed
 from swapbench.report.rows.comparable import conditions_of
 from swapbench.report.rows.row import Energy, Latency, Missing, PacedLatency, Row
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from swapbench.records import Plan, Power, Record, Speed, WorkerTimes
+    from swapbench.records import Plan, Power, Record
 
 _T = TypeVar("_T")
 TAILS = (0.90, 0.95, 0.99)
-"""The percentiles that are reported only when the sample is large enough to claim them."""
+"""The percentiles that are reported only where there are enough processes and runs to bound them."""
+MORE_RUNS = "Measure longer: a larger time budget"
 
 
 def summary(record: Record) -> Row:
-    """The row of one record. Deterministic: the bootstrap is seeded by the record's own plan."""
+    """The row of one record."""
     speed, paced = _latency(record.speed, record.plan), _paced(record.paced, record.plan)
     return Row(
         label=record.title,
@@ -58,63 +56,65 @@ def present(value: _T | Absent) -> _T | None:
 # ---- Parts ----
 
 
-def _slices_ns(workers: Iterable[WorkerTimes]) -> list[list[Any]]:
-    """The runs of each slice of each worker that finished a timed run."""
-    slices = [
-        [runs_ns for runs_ns in worker.slices_ns if runs_ns] for worker in workers if any(worker.slices_ns)
-    ]
-    chain = itertools.chain.from_iterable
-    flat = np.fromiter(chain(chain(slices)), np.float64)
-    ends = itertools.accumulate((len(runs_ns) for runs_ns in chain(slices)), initial=0)
-    parts = itertools.starmap(slice, itertools.pairwise(ends))
-    return [[flat[next(parts)] for _ in worker] for worker in slices]
-
-
 def _latency(speed: Speed | Absent, plan: Plan) -> Latency | Absent:
     if isinstance(speed, Absent):
         return speed
     workers = [worker for worker in speed.workers if any(worker.slices_ns)]
     if not workers:
         return Absent(absent="no worker finished a timed run", remedy="Measure again")
-    slices_ns = _slices_ns(workers)
-    runs_ns = np.sort(np.concatenate([runs for worker in slices_ns for runs in worker]))
-    interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
-    p90, p95, p99 = (stats.early_stopping_percentile(runs_ns, p).value for p in TAILS)
+    p05, p50 = (stats.typical(workers, q, plan.confidence) for q in (0.05, stats.MEDIAN))
+    medians_ns = stats.process_quantiles_ns(workers, stats.MEDIAN)
+    assert p50 is not None  # every process here finished a timed run
+    assert medians_ns is not None
+    p05_low, p05_high = _ends(p05)
+    p50_low, p50_high = _ends(p50)
+    p90, p95, p99 = (stats.tail_bound_ns(workers, p) for p in TAILS)
+    runs = sum(len(worker.runs_ns) for worker in workers)
     cpu_ns = [worker.cpu_ns for worker in workers if worker.cpu_ns is not None]
     return Latency(
-        p05_ns=stats.quantile(runs_ns, 0.05),
-        p50_ns=stats.median(runs_ns),
-        p50_low_ns=interval.low,
-        p50_high_ns=interval.high,
-        confidence=interval.confidence,
+        p05_ns=None if p05 is None else p05.value_ns,
+        p05_low_ns=p05_low,
+        p05_high_ns=p05_high,
+        p50_ns=p50.value_ns,
+        p50_low_ns=p50_low,
+        p50_high_ns=p50_high,
+        confidence=None if p50.interval is None else p50.interval.confidence,
         p90_ns=p90,
         p95_ns=p95,
         p99_ns=p99,
         load_ns=stats.median([worker.load_ns for worker in workers]),
         first_ns=stats.median([worker.first_ns for worker in workers]),
-        cpu_time_ns=sum(cpu_ns) / len(runs_ns) if len(cpu_ns) == len(workers) else None,
-        runs=len(runs_ns),
+        cpu_time_ns=sum(cpu_ns) / runs if len(cpu_ns) == len(workers) else None,
+        runs=runs,
         workers=len(workers),
         input=speed.input,
+        sitting=speed.sitting,
+        p50_by_round_ns={worker.round: median for worker, median in zip(workers, medians_ns, strict=True)},
     )
+
+
+def _ends(estimate: stats.Estimate | None) -> tuple[float | None, float | None]:
+    """Both ends of an estimate's interval, None where it has none."""
+    if estimate is None or estimate.interval is None:
+        return None, None
+    return estimate.interval.low, estimate.interval.high
 
 
 def _paced(paced: Speed | Absent, plan: Plan) -> PacedLatency | Absent:
     if isinstance(paced, Absent):
         return paced
-    slices_ns = _slices_ns(paced.workers)
-    if not slices_ns:
+    p50 = stats.typical(paced.workers, confidence=plan.confidence)
+    if p50 is None:
         return Absent(absent="no worker finished a timed run at the frame rate", remedy="Measure again")
-    runs_ns = np.concatenate([runs for worker in slices_ns for runs in worker])
-    interval = stats.hierarchical_interval(slices_ns, confidence=plan.confidence, seed=plan.seed)
+    low, high = _ends(p50)
     late = [worker.late_frames for worker in paced.workers]
     counted = [frames for frames in late if frames is not None]
-    frames = len(runs_ns) + sum(counted) if len(counted) == len(late) else None
+    frames = len(paced.runs_ns) + sum(counted) if len(counted) == len(late) else None
     return PacedLatency(
-        p50_ns=stats.median(runs_ns),
-        p50_low_ns=interval.low,
-        p50_high_ns=interval.high,
-        p95_ns=stats.early_stopping_percentile(runs_ns, 0.95).value,
+        p50_ns=p50.value_ns,
+        p50_low_ns=low,
+        p50_high_ns=high,
+        p95_ns=stats.tail_bound_ns(paced.workers, 0.95),
         missed=None if frames is None else sum(counted) / frames,
         frames=frames,
     )
@@ -137,11 +137,10 @@ def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Abse
     """Why values of the row are None, in the order of its parts; nothing where nobody asked for a value."""
     if isinstance(speed, Absent):
         yield Missing("speed", speed.absent, speed.remedy)
-    else:
+    elif isinstance(record.speed, Speed):
         for p, value in zip(TAILS, (speed.p90_ns, speed.p95_ns, speed.p99_ns), strict=True):
             if value is None:
-                reason = f"p{100 * p:.0f} needs n >= {stats.least_samples(p)} runs"
-                yield Missing("tail", reason, "Measure longer: a larger time budget")
+                yield Missing("tail", stats.why_no_tail(record.speed.workers, p), MORE_RUNS)
     if isinstance(record.weight, Absent):
         yield Missing("weight", record.weight.absent, record.weight.remedy)
     elif isinstance(memory := record.weight.peak_memory, Absent):
@@ -160,7 +159,8 @@ def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Abse
         if paced != NOT_PACED:
             yield Missing("paced", paced.absent, paced.remedy)
     elif paced.p95_ns is None:
-        reason = f"p95 at the frame rate needs n >= {stats.least_samples(0.95)} runs"
-        yield Missing("paced", reason, "Ask for more frames a second")
+        assert isinstance(record.paced, Speed)
+        reason = stats.why_no_tail(record.paced.workers, 0.95)
+        yield Missing("paced", f"at the frame rate, {reason}", "Ask for more frames a second")
     if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE:
         yield Missing("device_parity", record.device_parity.absent, record.device_parity.remedy)

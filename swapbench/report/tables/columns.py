@@ -252,10 +252,11 @@ _IDENTITY = (
     replace(_text("protocol", "Protocol"), origin=Origin("accuracy")),
 )
 _P50 = ("latency_p50_ns", "latency_p50_low_ns", "latency_p50_high_ns")
+_P05 = ("latency_p05_ns", "latency_p05_low_ns", "latency_p05_high_ns")
 _PACED_P50 = ("paced_p50_ns", "paced_p50_low_ns", "paced_p50_high_ns", "paced_fps")
 _SPEEDS = (
     _number("latency_p50", "Median latency", _TIME, _SPEED, *_P50, ratios=("speed_up",)),
-    _number("latency_p05", "p05 latency", _TIME, _SPEED, "latency_p05_ns", ratios=("speed_up_p05",)),
+    _number("latency_p05", "p05 latency", _TIME, _SPEED, *_P05, ratios=("speed_up_p05",)),
     _number("latency_p90", "p90 latency", _TIME, _TAIL, "latency_p90_ns"),
     _number("latency_p95", "p95 latency", _TIME, _TAIL, "latency_p95_ns"),
     _number("latency_p99", "p99 latency", _TIME, _TAIL, "latency_p99_ns"),

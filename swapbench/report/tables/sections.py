@@ -15,7 +15,14 @@ from swapbench.report.tables.columns import COLUMNS, column, fold_column
 from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables.markdown import escaped, grids
 from swapbench.report.tables.table import SIMULATED, table_of
-from swapbench.report.tables.view import TOO_DIFFERENT, flip_sentence, other_references, plain_view, sentence
+from swapbench.report.tables.view import (
+    TOO_DIFFERENT,
+    confidences,
+    flip_sentence,
+    other_references,
+    plain_view,
+    sentence,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -194,11 +201,8 @@ def _main_caption(table: Table) -> str:
 
 
 def _confidence(table: Table) -> str:
-    levels = sorted({row.speed.confidence for row in table.rows if row.speed})
-    if not levels:
-        return ""
-    text = " or ".join(f"{100 * level:g} %" for level in levels)
-    return f" with its {text} interval (bootstrap over workers)"
+    text = confidences(table.rows)
+    return f" with its {text} interval (order statistics over processes)" if text else ""
 
 
 def _relative_caption(table: Table) -> str:
@@ -209,17 +213,18 @@ def _relative_caption(table: Table) -> str:
         "the same runtime, version, threads and settings, on the same machine. Speed-up and reductions are "
         "reference / this row (more is better); 1 - ACER kept and error ratio are this row / reference (an "
         f"error ratio above 1 is more errors; {units.NOT_MEASURED} when the reference makes none). The "
-        f"interval joins the worst ends of both medians' intervals.{others}"
+        "interval is of the ratios by round; where two files were not timed together, it joins the worst "
+        f"ends of both medians' intervals.{others}"
     )
 
 
 def _speed_caption(rows: Iterable[Row]) -> str:
     inputs = ", ".join(sorted({row.speed.input for row in rows if row.speed}))
     return (
-        f"Times of one inference; input: {escaped(inputs)}. p05: what the work costs when nothing disturbs "
-        "it. p90, p95, p99: early-stopping estimates at 99 % confidence (MLPerf), refused where there are "
-        "too few runs. Load and first run: median over fresh worker processes. CPU time: a stand-in for "
-        "effort, not energy."
+        f"Times of one inference in a typical fresh process; input: {escaped(inputs)}. p05: what the work "
+        "costs when nothing disturbs it. p90, p95, p99: upper bounds at 95 % confidence, refused where there "
+        "are too few processes or runs. Load and first run: median over fresh worker processes. CPU time: "
+        "a stand-in for effort, not energy."
     )
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 NOT_MEASURED = "n/a"
 TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies cannot be compared."
 NAMES_AT_MOST = 5
+TAILS = ("latency_p90", "latency_p95", "latency_p99", "paced_p95")
 """So many rows are named in a footnote; the others are counted."""
 
 _DEFAULT = (
@@ -414,10 +415,13 @@ def _remarks(
     if rates and any("paced" in column.parts for column in chosen):
         remarks.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
     if any(cell.aside.startswith("[") for cell in shown):
-        levels = sorted({row.speed.confidence for row in rows if row.speed is not None})
-        timed = any(column.name == "latency_p50" for column in chosen) and levels
-        level = f" (latency: {' or '.join(f'{100 * share:g} %' for share in levels)})" if timed else ""
+        timed = any(column.name == "latency_p50" for column in chosen) and confidences(rows)
+        level = f" (latency: {confidences(rows)})" if timed else ""
         remarks.append(f"In brackets: intervals{level}.")
+    tails = [column for column in chosen if column.name in TAILS]
+    if any(column.digits(row) for column in tails for row in rows):
+        names = ", ".join(dict.fromkeys(column.name.rpartition("_")[2] for column in tails))
+        remarks.append(f"{names}: an upper bound at 95 % for a typical process.")
     if any(cell.aside.startswith("±") for cell in shown):
         remarks.append("±: worst-case uncertainty.")
     if any(cell.text.startswith("<") for cell in shown):
@@ -439,6 +443,12 @@ def _remarks(
         among = "its group" if len(tuple(groups)) > 1 else "the rows"
         remarks.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
     return tuple(remarks)
+
+
+def confidences(rows: Iterable[Row]) -> str:
+    """The confidences of latency intervals in words, "" where no row has one."""
+    levels = sorted({row.speed.confidence for row in rows if row.speed and row.speed.confidence is not None})
+    return " or ".join(f"{100 * level:.3g} %" for level in levels)
 
 
 def other_references(rows: Iterable[Row]) -> list[str]:

@@ -159,8 +159,9 @@ function latencySection(row) {
   const source = samples.length < runs ? thinned : `All ${runs} runs.`;
   const description = "Cumulative distribution of the latencies; the list above holds the marked quantiles";
   const chart = make("div", { id: "latencies", role: "img", "aria-label": description });
-  const estimates = "p90, p95 and p99 are early-stopping estimates: they lie on the curve or to its right. ";
-  const note = make("p", { class: "muted" }, `${source} `, estimates, make("span", { id: "outside" }));
+  const bounds =
+    "The curve joins the runs of all processes; the quantiles are a typical process's, p90, p95 and p99 upper bounds. ";
+  const note = make("p", { class: "muted" }, `${source} `, bounds, make("span", { id: "outside" }));
   return section("Latency samples", chart, note);
 }
 
