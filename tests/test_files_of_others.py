@@ -490,6 +490,18 @@ def test_a_card_that_cannot_be_fed_costs_the_accuracy_and_never_the_speed(
     assert "takes no image" in reason({"x": [1, 7, 8, 8]}, u8, **plain)
 
 
+def test_an_output_whose_shape_cannot_be_inferred_is_not_held_against_a_card(write: Write) -> None:
+    from swapbench.pad.output_fit import check_output
+    from swapbench.records import OutputMeaning
+
+    nodes = [helper.make_node("Mystery", ["x"], ["y"], domain="somebody")]
+    model = onnx.load_model_from_string(onnx_bytes(nodes, {}, domains=("", "somebody")))
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    graph = read_graph(write("a.onnx", model.SerializeToString()))
+    assert graph.outputs[0].declared == ("...",)
+    check_output(OutputMeaning(kind="logits", bona_fide_index=1), graph.outputs)
+
+
 @pytest.mark.parametrize("name", ["net.onnx", "net.tflite"])
 def test_a_run_measures_what_it_said_and_the_record_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
@@ -583,6 +595,27 @@ def test_a_file_with_its_weights_is_pushed_to_a_folder_of_its_own(tmp_path: Path
     with pytest.raises(DeviceFailed, match="there is no file"):
         Local().push(link, tmp_path / "gone")
     shutil.rmtree(link.parent)
+
+
+def test_a_tool_that_times_by_itself_is_told_the_shapes_in_its_own_flags(write: Write) -> None:
+    from swapbench.bench.model_under_test import ModelUnderTest
+    from swapbench.records import Absent, Plan, Variant
+    from swapbench.runtimes.benchmark_model import BenchmarkModel
+    from swapbench.runtimes.litert import LiteRT
+    from swapbench.testing import Fake
+
+    path = write("a.tflite", small_tflite(signature=[-1, -1, -1, 3]).bytes())
+    model = ModelUnderTest(
+        variant=Variant(net="a", precision="fp32", format="tflite"),
+        path=path,
+        sha256="0" * 64,
+        graph=read_graph(path, {"x": (1, 12, 10, 3)}),
+        runtime=LiteRT(),
+        card=None,
+        parity=Absent(absent="unknown"),
+    )
+    command = model.pushed_for_tool(Fake({}), BenchmarkModel("./bm")).command(Plan())
+    assert {"--input_layer=x", "--input_layer_shape=1,12,10,3"} <= set(command)
 
 
 # ------------------------------------------------------------------------------------------ the real ones

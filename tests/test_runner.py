@@ -463,12 +463,13 @@ def test_what_cannot_be_done_is_one_line_with_its_stage(
     [
         (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, but the graph takes 6x4"),
         (np.zeros((2, 4, 6, 3), np.float32), "not uint8"),
-        (np.zeros((2, 4, 6, 1), np.uint8), "not uint8"),
+        (np.zeros((2, 4, 6, 1), np.uint8), "does not take a 1-channel image"),
+        (np.zeros((2, 4, 6, 2), np.uint8), "not uint8"),
         (np.zeros((2, 4, 6, 3, 3), np.uint8), "not uint8"),
         (np.zeros((0, 4, 6, 3), np.uint8), "not uint8"),
         (np.asfortranarray(np.ones((2, 4, 6, 3), np.uint8)), "not uint8"),
     ],
-    ids=["size", "float", "grey", "rank", "empty", "fortran"],
+    ids=["size", "float", "grey", "two channels", "rank", "empty", "fortran"],
 )
 def test_samples_of_another_kind_are_refused(
     runner: Runner, tmp_path: Path, given: np.ndarray, message: str

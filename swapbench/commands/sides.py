@@ -33,7 +33,10 @@ class Side:
 
     def named(self, name: str) -> Path:
         """The file of that name; raises UserError where several with different content have it."""
-        digests = {model_sha256(path): path for path in self.files if path.name == name}
+        paths = [path for path in self.files if path.name == name]
+        if len(paths) == 1:
+            return paths[0]
+        digests = {model_sha256(path): path for path in paths}
         if len(digests) > 1:
             raise UserError(
                 f"{len(digests)} different files are named {name}: {', '.join(map(str, digests.values()))}",

@@ -51,13 +51,8 @@ def weight_files(path: Path, model: Any) -> tuple[Path, ...]:
     Raises:
         BadModelFile: One is missing, or is not beside the model.
     """
-    names = list(dict.fromkeys(_described(tensor).get("location", "") for tensor in _external(model.graph)))
-    names += [
-        name
-        for function in model.functions
-        for tensor in _external(function)
-        if (name := _described(tensor).get("location", "")) not in names
-    ]
+    tensors = (tensor for part in (model.graph, *model.functions) for tensor in _external(part))
+    names = list(dict.fromkeys(_described(tensor).get("location", "") for tensor in tensors))
     if len(names) > MOST_FILES:
         raise BadModelFile(
             f"{path} keeps its weights in {len(names)} files", remedy=_ONE_FILE.format(name=path.name)

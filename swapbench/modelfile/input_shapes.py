@@ -54,20 +54,21 @@ def shaped(path: Path, inputs: Sequence[Tensor], shapes: Shapes) -> tuple[tuple[
     asked = [_asked(path, tensor, shapes, only=len(inputs) == 1) for tensor in inputs]
     lengths: dict[str, int] = {}
     for tensor, shape in zip(inputs, asked, strict=True):
-        if shape is not None and tensor.declared != ANY_RANK:
-            for name, length in zip(tensor.declared, shape, strict=True):
-                if isinstance(name, str):
-                    lengths.setdefault(name, length)
+        _name_lengths(lengths, tensor, shape or ())
     for tensor in inputs:
-        for batch in tensor.declared[:1]:
-            if isinstance(batch, str) and tensor.declared != ANY_RANK:
-                lengths.setdefault(batch, 1)
-    lengths.pop(UNNAMED, None)
+        _name_lengths(lengths, tensor, (1,))  # the batch
     made = tuple(
-        replace(tensor, shape=_lengths(tensor, lengths) if shape is None else shape)
+        replace(tensor, shape=_known_lengths(tensor, lengths) if shape is None else shape)
         for tensor, shape in zip(inputs, asked, strict=True)
     )
     return made, lengths
+
+
+def _name_lengths(lengths: dict[str, int], tensor: Tensor, shape: tuple[int, ...]) -> None:
+    """Note what the first lengths of an input are, where the file has a name for them and nobody said."""
+    for name, length in zip(tensor.declared, shape, strict=False):
+        if isinstance(name, str) and name not in {UNNAMED, *ANY_RANK}:
+            lengths.setdefault(name, length)
 
 
 def _asked(path: Path, tensor: Tensor, shapes: Shapes, *, only: bool) -> tuple[int, ...] | None:
@@ -92,21 +93,19 @@ def _asked(path: Path, tensor: Tensor, shapes: Shapes, *, only: bool) -> tuple[i
     return shape
 
 
-def _lengths(tensor: Tensor, lengths: Mapping[str, int]) -> tuple[int, ...]:
+def _known_lengths(tensor: Tensor, lengths: Mapping[str, int]) -> tuple[int, ...]:
+    """The lengths of an input that nobody gave a shape, 0 for those that are still free."""
     if tensor.declared == ANY_RANK:
         return (0,)
-    return tuple(
-        length
-        if isinstance(length, int)
-        else lengths[length]
-        if length in lengths
-        else 1
-        if place == 0
-        else tensor.shape[place]
-        if tensor.shape[place] > 1
-        else 0
-        for place, length in enumerate(tensor.declared)
-    )
+    known = []
+    for place, (declared, suggested) in enumerate(zip(tensor.declared, tensor.shape, strict=True)):
+        if isinstance(declared, int):
+            known.append(declared)
+        elif declared in lengths or place == 0:
+            known.append(lengths.get(declared, 1))
+        else:
+            known.append(suggested if suggested > 1 else 0)
+    return tuple(known)
 
 
 def image_shapes(graph: Graph, width_px: int, height_px: int, channels: int) -> dict[str, tuple[int, ...]]:

@@ -367,10 +367,15 @@ class _Walk:
 
 
 def _dense(sparse: Any) -> Any:
-    """The shape and type of a sparse weight as a tensor of zeros; only those are counted."""
+    """A sparse weight as a dense one whose data lie elsewhere: only its shape and type are counted."""
     import onnx
 
-    return onnx.TensorProto(name=sparse.values.name, dims=sparse.dims, data_type=sparse.values.data_type)
+    return onnx.TensorProto(
+        name=sparse.values.name,
+        dims=sparse.dims,
+        data_type=sparse.values.data_type,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
 
 
 def _all_zero(tensor: Any) -> bool:

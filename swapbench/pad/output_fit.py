@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.errors import BadCard, suggestion
+from swapbench.modelfile.input_shapes import ANY_RANK
 from swapbench.pad.expression import parse
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def check_output(meaning: OutputMeaning, outputs: Sequence[Tensor]) -> None:
 
 def output_size(output: Tensor) -> int | None:
     """How many numbers an output has for one image; None where the file leaves that open."""
+    if output.declared == ANY_RANK:
+        return None
     lengths = output.shape[1:] if output.shape and not _fixed(output.shape[0]) else output.shape
     return math.prod(lengths) if all(_fixed(length) for length in lengths) else None
 
