@@ -10,9 +10,8 @@ device itself.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from swapbench.errors import DeviceFailed
 
@@ -126,17 +125,11 @@ class Slice:
     late_frames: int | None = None
 
 
-@dataclass(frozen=True)
-class OutputTensor:
+class OutputTensor(NamedTuple):
     """An output that a scoring worker returned: its name in the file and its shape."""
 
     name: str
     shape: tuple[int, ...]
-
-    @property
-    def size(self) -> int:
-        """How many numbers it has."""
-        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
@@ -166,8 +159,7 @@ class Node:
         output: types and shapes of its outputs, "" where they are not known.
         provider: the execution provider or delegate that runs it.
         run_ns: its time in each profiled run, () for a node that is only placed.
-        count: how many nodes this stands for, where the runtime cannot tell them apart; run_ns is the time of
-            all.
+        count: how many nodes this stands for, where they cannot be told apart; run_ns is the time of all.
     """
 
     name: str
@@ -186,8 +178,7 @@ class Profile:
         used: the runtime and its settings.
         run_ns: whole runs without the profiler.
         nodes: what was executed and timed, in order.
-        placed: the nodes of the graph and what runs each; they differ from `nodes` where a delegate makes its
-            own.
+        placed: the nodes of the graph and what runs each; of some a delegate makes nodes of its own.
         absent: why `nodes` is empty.
     """
 
@@ -246,10 +237,8 @@ class Samples:
         begin_ns: of the window, by the worker's own clock.
         end_ns: of the window.
         times_ns: of each row.
-        values: one tuple a row, a number for each file in the order given; None where it could not be read or
-            held no number.
-        asleep_ns: how long the device had been asleep since its start when the window closed; the worker's
-            clock stands still meanwhile.
+        values: a tuple a row, a number for each file in the order given; None where none could be read.
+        asleep_ns: how long the device had slept when the window closed, while the worker's clock stood still.
     """
 
     begin_ns: int

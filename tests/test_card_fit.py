@@ -99,7 +99,7 @@ def test_an_input_scale_that_contradicts_the_range_of_the_card_is_a_doubt(
     dtype: str, scale: float, zero_point: int, preprocessing: dict[str, Any], part: str
 ) -> None:
     tensor = Tensor("x", (1, 8, 8, 3), dtype, scale, zero_point)
-    (doubt,) = input_doubts(card(TWO, **preprocessing), graph(tensor))
+    (doubt,) = input_doubts(card(TWO, **preprocessing).preprocessing, graph(tensor))
     assert (doubt.code, doubt.quantity) == ("input_range_contradicted", "accuracy")
     assert part in doubt.message
 
@@ -124,7 +124,7 @@ def test_an_input_scale_that_agrees_with_the_card_is_no_doubt(
     dtype: str, scale: float | None, zero_point: int | None, preprocessing: dict[str, Any]
 ) -> None:
     tensor = Tensor("x", (1, 8, 8, 3), dtype, scale, zero_point)
-    assert input_doubts(card(TWO, **preprocessing), graph(tensor)) == ()
+    assert input_doubts(card(TWO, **preprocessing).preprocessing, graph(tensor)) == ()
 
 
 # ------------------------------------------------------------------------------------ files of other people

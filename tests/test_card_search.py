@@ -52,6 +52,8 @@ def test_the_card_of_a_file_is_found_and_written_beside_it(
     assert crops["2.7"]["verdict"] == crops["whole frame"]["verdict"] == "worse"
     assert {line["field"] for line in said["lines"]} >= {"output", "range", "channel_order", "crop", "border"}
 
+    assert not [path for path in (tmp_path / "build").rglob("*") if path.is_file()]  # no face is left
+
     # what is there stays, unless told otherwise
     before = (tmp_path / "net.toml").read_bytes()
     assert cli.main(["card", str(file), "--data", str(faces)]) == 2

@@ -281,7 +281,7 @@ def test_outputs_that_are_asked_for_come_in_the_order_asked_with_names_and_shape
     both = contract.parse_outputs(
         "\n".join(map(json.dumps, runner.say(path, "score", outputs="1,0", **given)))
     )
-    assert [(tensor.name, tensor.size) for tensor in both.tensors] == [("y1", 72), ("y0", 72)]
+    assert [(tensor.name, tensor.shape) for tensor in both.tensors] == [("y1", (1, 72)), ("y0", (1, 72))]
     rows = np.array(both.rows)
     pixels = np.load(samples).reshape(5, -1)
     np.testing.assert_array_equal(rows[:, 72:], pixels)

@@ -97,7 +97,7 @@ def _image_sizes(tensor: Tensor, channels: int) -> list[tuple[int, int]]:
     return [(first, second)] * (last == channels) + [(second, last)] * (first == channels)
 
 
-def input_doubts(card: ModelCard, graph: Graph) -> tuple[Doubt, ...]:
+def input_doubts(preprocessing: Preprocessing, graph: Graph) -> tuple[Doubt, ...]:
     """What a file's quantised input says against the card's range.
 
     Its scale and zero point were calibrated on the values that the network is fed, so they tell 0..255 from
@@ -110,7 +110,7 @@ def input_doubts(card: ModelCard, graph: Graph) -> tuple[Doubt, ...]:
     if held is None:
         return ()
     low, high = held
-    fed_low, fed_high = _fed(card.preprocessing)
+    fed_low, fed_high = _fed(preprocessing)
     common = max(0.0, min(high, fed_high) - max(low, fed_low))
     covered = common / max(fed_high - fed_low, 1e-12)
     used = common / (high - low)

@@ -199,12 +199,7 @@ class CardSearch:
         tensor = self.graph.inputs[0]
         if np.dtype(tensor.dtype).kind in "iu" and not tensor.scale:
             return ["0..255"]
-        card = ModelCard(name=self.name, preprocessing=base, output=OutputMeaning(kind="logits"))
-        fitting = [
-            name
-            for name, one in ranges.items()
-            if not input_doubts(card.replace(preprocessing=base.replace(**one)), self.graph)
-        ]
+        fitting = [name for name, one in ranges.items() if not input_doubts(base.replace(**one), self.graph)]
         return fitting or list(ranges)
 
     def _coarse(self, base: Preprocessing, ranges: Sequence[str]) -> list[Preprocessing]:
@@ -216,12 +211,7 @@ class CardSearch:
             for order in _orders(base)
             for scale in scales
         ]
-        tried = self._tried(ways, self._coarse_rows)
-        if not tried:
-            raise NotValid(
-                "none of the file's outputs can be read as a score",
-                remedy="Write a card by hand; an expression may combine outputs.",
-            )
+        tried = _readable(self._tried(ways, self._coarse_rows))
         best: dict[str, Preprocessing] = {}
         for one in sorted(tried, key=lambda one: -one.auc):
             best.setdefault(_range_name(one.preprocessing), one.preprocessing)
@@ -241,7 +231,7 @@ class CardSearch:
             for order in _orders(own)
             for crop in crops
         ]
-        tried = self._tried(ways, self.rows)
+        tried = _readable(self._tried(ways, self.rows))
         winner = _best(tried)
         alike = [one for one in tried if one.output == winner.output]
         for name, fields in (("channel_order", _ORDER), ("crop", _CROP)):
@@ -441,6 +431,16 @@ def _shapes(own: Preprocessing) -> list[Mapping[str, Any]]:
 
 def _tensors(outputs: Outputs) -> tuple[OutputTensor, ...]:
     return outputs.tensors or (OutputTensor("", (len(outputs.rows[0]),)),)
+
+
+def _readable(tried: Sequence[_Tried]) -> Sequence[_Tried]:
+    """Raise NotValid where no way gave an output that can be read as a score."""
+    if not tried:
+        raise NotValid(
+            "none of the file's outputs can be read as a score",
+            remedy="Write a card by hand; an expression may combine outputs.",
+        )
+    return tried
 
 
 def _best(tried: Sequence[_Tried]) -> _Tried:

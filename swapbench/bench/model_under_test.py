@@ -81,7 +81,8 @@ class ModelUnderTest:
     @property
     def card_doubts(self) -> tuple[Doubt, ...]:
         """What the file says against its card without being run."""
-        return () if self.scoring_card is None else input_doubts(self.scoring_card, self.graph)
+        card = self.scoring_card
+        return () if card is None else input_doubts(card.preprocessing, self.graph)
 
     def with_card(self, card: ModelCard) -> ModelUnderTest:
         """The same file, scored as a card says where the card fits it."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench.cards import write_card
@@ -13,8 +15,6 @@ from swapbench.errors import UserError
 from swapbench.records import Plan
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from swapbench.bench.card_search import Found
     from swapbench.catalog import Folders
     from swapbench.commands.options import ScoringOptions
@@ -83,16 +83,20 @@ def find_card(
         folders, folds(folders, options.data, ("dev", "test"), progress=progress, say=say), options.data
     )
     artifact = place.device.push(request.file, *graph.files[1:])
-    search = CardSearch(
-        name=request.file.stem,
-        file=FileUnderTest(request.file.name, artifact, runtime, graph.worker_options),
-        graph=graph,
-        evaluation=judged_on,
-        rows=chosen_rows(judged_on.samples, (), request.images // 2),
-        device=place.device,
-        plan=Plan(threads=options.threads, warmup_runs=1, warmup_ns=0),
-        progress=progress,
-    )
-    found = search.found()
+    folders.build.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        prefix=".card-", dir=folders.build
+    ) as crops:  # faces in forty crops each
+        search = CardSearch(
+            name=request.file.stem,
+            file=FileUnderTest(request.file.name, artifact, runtime, graph.worker_options),
+            graph=graph,
+            evaluation=replace(judged_on, cache=Path(crops)),
+            rows=chosen_rows(judged_on.samples, (), request.images // 2),
+            device=place.device,
+            plan=Plan(threads=options.threads, warmup_runs=1, warmup_ns=0),
+            progress=progress,
+        )
+        found = search.found()
     write_card(found.card, path)
     return found

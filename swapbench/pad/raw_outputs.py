@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -126,9 +127,11 @@ def _named(numbers: Values, names: Sequence[str], tensors: Sequence[OutputTensor
     """The numbers of the outputs of these names, each [samples, numbers]."""
     if not tensors and len(names) == 1:
         return [numbers]
-    ends = np.cumsum([tensor.size for tensor in tensors])
+    sizes = [math.prod(tensor.shape) for tensor in tensors]
+    ends = np.cumsum(sizes)
     named = {
-        tensor.name: numbers[:, end - tensor.size : end] for tensor, end in zip(tensors, ends, strict=True)
+        tensor.name: numbers[:, end - size : end]
+        for tensor, size, end in zip(tensors, sizes, ends, strict=True)
     }
     missing = [name for name in names if name not in named]
     if missing or (tensors and ends[-1] != numbers.shape[1]):

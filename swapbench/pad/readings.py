@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,8 +31,8 @@ def other_readings(meaning: OutputMeaning, tensors: Sequence[OutputTensor]) -> l
     if not meaning.of_classes:
         opposite = "bona_fide" if meaning.higher_is == "attack" else "attack"
         return [meaning.replace(higher_is=opposite)]
-    sizes = {tensor.name: tensor.size for tensor in tensors}
-    size = sizes.get(meaning.name) or (tensors[0].size if tensors else 0)
+    sizes = {tensor.name: math.prod(tensor.shape) for tensor in tensors}
+    size = sizes.get(meaning.name) or next(iter(sizes.values()), 0)
     others = [index for index in range(min(size, MOST_CLASSES)) if (index,) != meaning.bona_fide_indexes]
     return [meaning.replace(bona_fide_index=index) for index in others]
 
@@ -53,8 +54,8 @@ def readings(
     found: list[OutputMeaning] = []
     start = 0
     for place, tensor in enumerate(tensors):
-        own = numbers[:, start : start + tensor.size]
-        start += tensor.size
+        end = start + math.prod(tensor.shape)
+        own, start = numbers[:, start:end], end
         name = "" if place == 0 and first_unnamed else tensor.name
         found += _of_output(own, tensor, name)
     return found
@@ -62,18 +63,19 @@ def readings(
 
 def _of_output(numbers: NDArray[np.float64], tensor: OutputTensor, name: str) -> list[OutputMeaning]:
     inside = bool(np.all((numbers >= -ROUNDING) & (numbers <= 1 + ROUNDING)))
-    if tensor.size == 1:
+    count = numbers.shape[1]
+    if count == 1:
         both = OutputMeaning(name=name, kind="score" if inside else "sigmoid")
         return [both, both.replace(higher_is="attack")]
     if sum(length > 1 for length in tensor.shape[1:]) > 1:
         both = OutputMeaning(name=name, kind="map")
         return [both, both.replace(higher_is="attack")]
-    if tensor.size > MOST_CLASSES:
+    if count > MOST_CLASSES:
         return []
-    tolerance = ROUNDING + STEP * tensor.size / 2
+    tolerance = ROUNDING + STEP * count / 2
     shares = inside and bool(np.all(np.abs(numbers.sum(axis=1) - 1) <= tolerance))
     kind = "probabilities" if shares else "logits"
     return [
         OutputMeaning(name=name, kind=kind, bona_fide_index=index)  # type: ignore[arg-type]
-        for index in range(tensor.size)
+        for index in range(count)
     ]
