@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper
+from PIL import Image
 from red_faces import red_less_blue, write_red_faces
 from tiny_files import onnx_bytes
 
 from swapbench import cli
 from swapbench.bench.card_search import image_input, usual_ranges
 from swapbench.cards import read_card
-from swapbench.errors import BadModelFile
+from swapbench.errors import BadModelFile, MissingPackage
 from swapbench.modelfile import Graph, Tensor
+from swapbench.pad.evaluation import Evaluation
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +96,32 @@ def test_files_that_tell_nothing_get_no_card(
     assert cli.main(["card", "net.onnx", "--data", str(faces)]) == 3
     assert "no way to feed the file and to read its outputs separates" in capsys.readouterr().err
     assert not (tmp_path / "net.toml").exists()
+
+
+@pytest.mark.slow
+def test_without_a_detector_whole_images_are_tried(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where face crops lie in folders, and dlib is not installed."""
+    prepared_rows = Evaluation.prepared_rows
+
+    def without_detector(self: Evaluation, rows: Any, cards: Any) -> Any:
+        if any(card.face_box != "frame" for card in cards):
+            raise MissingPackage("dlib-bin", "finding faces", "datasets")
+        return prepared_rows(self, rows, cards)
+
+    for path in faces.iterdir():  # of each frame what its box holds
+        if path.suffix == ".png":
+            Image.open(path).crop((20, 10, 40, 30)).save(tmp_path / path.name)
+    (tmp_path / "manifest.csv").write_bytes((faces / "manifest.csv").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Evaluation, "prepared_rows", without_detector)
+    (tmp_path / "net.onnx").write_bytes(red_less_blue(saturated_by=255.0))
+    said = found(tmp_path / "net.onnx", tmp_path, capsys)
+    assert said["card"]["preprocessing"]["face_box"] == "frame"
+    assert said["auc"] > 0.95
+    assert "finding faces needs the package dlib-bin" in said["remarks"][0]
+    assert not {"crop", "border"} & {line["field"] for line in said["lines"]}
 
 
 def test_a_card_needs_data_that_were_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from swapbench.bench.card_fit import input_doubts, misfit
 from swapbench.bench.separation import auc_interval, better_by_chance, separation
 from swapbench.bench.trials import Trial, TrialBench
 from swapbench.data.variants import CROP_SCALES, FILTERS
-from swapbench.errors import BadDataset, BadModelFile, NotValid, SwapbenchError
+from swapbench.errors import BadDataset, BadModelFile, MissingPackage, NotValid, SwapbenchError
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.pad.readings import readings
 from swapbench.ports import OutputTensor
@@ -168,9 +168,13 @@ class CardSearch:
     def _base(self) -> Preprocessing:
         """The input that the file fixes; drops images without a face, and those that time does not allow."""
         base = Preprocessing(crop_scale=1.0, **image_input(self.graph))
-        (prepared,) = self.evaluation.prepared_rows(self.rows, [base])
-        if len(prepared.failures) == len(self.rows):
-            self._remarks.append("no face was found in any image, so whole images were tried")
+        try:
+            (prepared,) = self.evaluation.prepared_rows(self.rows, [base])
+            no_faces = "no face was found in any image" if len(prepared.failures) == len(self.rows) else ""
+        except MissingPackage as error:
+            no_faces = str(error.args[0])
+        if no_faces:
+            self._remarks.append(f"{no_faces}, so whole images were tried")
             base = base.replace(face_box="frame")
             (prepared,) = self.evaluation.prepared_rows(self.rows, [base])
         self.rows = np.delete(self.rows, list(prepared.failures))
