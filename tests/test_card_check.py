@@ -336,16 +336,28 @@ def test_another_crop_must_separate_much_better_to_be_a_doubt() -> None:
     assert found(slightly, PERFECT) == CardCheck()
 
 
+def test_a_normalisation_that_was_forgotten_is_named() -> None:
+    of = card(**STATED)
+    usual = of.preprocessing.replace(mean=(0.5,) * 3, std=(0.5,) * 3)
+    scored = [
+        *card_check.ways_to_read(of.output, (), of.preprocessing, outputs_of(BY_TURNS), BONA_FIDE),
+        *card_check.ways_to_read(of.output, ("mean", "std"), usual, outputs_of(PERFECT), BONA_FIDE),
+    ]
+    (doubt,) = card_check.judge(of, scored, BONA_FIDE).doubts
+    assert doubt.code == "preprocessing_suspect"
+    assert "with mean = [0.5, 0.5, 0.5] and std = [0.5, 0.5, 0.5] (AUC 1.00)" in doubt.message
+
+
 def test_other_crops_that_are_the_same_pixels_are_not_scored() -> None:
     own = card(**STATED).preprocessing
     crops = np.zeros((2, 8, 8, 3), np.uint8)
     others = {own.replace(crop_scale=2.7): crops, own.replace(border="black"): crops + 1}
     ways = card_check.ways_to_feed(own, CheckImages(crops, np.array([True, False]), others))
     assert [changed for changed, _ in ways][-1] == ("border",)
-    assert len(ways) == 5
+    assert len(ways) == 7  # own, scale, order, both, -1..1, ImageNet's, border
     gray = own.replace(channel_order="gray", mean=0.0, std=1.0)
     alone = card_check.ways_to_feed(gray, CheckImages(crops[..., :1], np.array([True, False])))
-    assert [changed for changed, _ in alone] == [(), ("scale",)]
+    assert [changed for changed, _ in alone] == [(), ("scale",), ("mean", "std")]
 
 
 # ------------------------------------------------------------------------------------ the test by permutation
@@ -448,20 +460,20 @@ def file(**options: str) -> FileUnderTest:
     return FileUnderTest("net", "net.onnx", PythonWorker("fake", ("onnx",), "fake", python="python"), given)
 
 
-def test_four_ways_cost_two_workers_and_leave_nothing_behind(tmp_path: Path) -> None:
+def test_ways_of_one_arithmetic_share_a_worker_and_leave_nothing_behind(tmp_path: Path) -> None:
     crops = np.zeros((3, 8, 8, 3), np.uint8)
     crops[...] = [255, 0, 51]
     device = Answering({})
     ways = card_check.ways_to_feed(card(**STATED).preprocessing, CheckImages(crops, np.arange(3) < 1))
     found = TrialBench(device, PLAN, tmp_path / "new").outputs(file(), [trial for _, trial in ways])
     rows = {changed: one.rows for (changed, _), one in zip(ways, found, strict=True)}
-    assert set(rows) == {(), ("channel_order",), ("scale",), ("channel_order", "scale")}
+    assert set(rows) == {(), ("channel_order",), ("scale",), ("channel_order", "scale"), ("mean", "std")}
     assert {changed: len(one) for changed, one in rows.items()} == dict.fromkeys(rows, 3)
     assert rows[()][0] == pytest.approx((1.0,))
     assert rows["channel_order",][0] == pytest.approx((0.2,))
     assert rows["scale",][0] == pytest.approx((255.0,))
     assert rows["channel_order", "scale"][0] == pytest.approx((51.0,))
-    assert len(device.asked) == 2
+    assert len(device.asked) == 4  # two scales, -1..1, ImageNet's
     assert all(argv[argv.index("--provider") + 1] == "p" for argv in device.asked)
     assert device.open_workers == 0
     assert list((tmp_path / "new").iterdir()) == []

@@ -92,7 +92,7 @@ def test_every_file_is_checked_and_outputs_are_kept(tmp_path: Path) -> None:
         "better with bona_fide_index = 0 (AUC 1.00) than with the card's bona_fide_index = 1" in doubt.message
     )
     workers = checked.workers
-    assert workers == 4  # two scales of each
+    assert workers == 6  # two scales of each, and two ranges more for the network
     assert checked(files, right) == found
     assert checked.workers == workers
 

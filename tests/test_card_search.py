@@ -15,8 +15,9 @@ from red_faces import red_less_blue, write_red_faces
 from tiny_files import onnx_bytes
 
 from swapbench import cli
-from swapbench.bench.card_search import image_input, usual_ranges
+from swapbench.bench.card_search import image_input
 from swapbench.cards import read_card
+from swapbench.data.ranges import usual_ranges
 from swapbench.errors import BadModelFile, MissingPackage
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation

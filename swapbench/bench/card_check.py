@@ -20,6 +20,7 @@ import numpy as np
 from swapbench import units
 from swapbench.bench.separation import DRAWS, DRAWS_A_TEST, better_by_chance, noise, separation
 from swapbench.bench.trials import Trial
+from swapbench.data.ranges import usual_ranges
 from swapbench.errors import NotValid, SwapbenchError
 from swapbench.pad.expression import parse
 from swapbench.pad.rates import accepted, eer_threshold
@@ -53,7 +54,7 @@ CLEAR_GAIN = 0.05
 """In AUC. A way that gains less may do so significantly and still be no reason to doubt the card."""
 
 CLEAR_GAIN_OF_A_CROP = 0.1
-"""Of another crop or border: a network may see more in a crop that it was not trained with."""
+"""Of another crop, border or range: a network may see more in one that it was not trained with."""
 
 COLLAPSE = 0.1
 """By how much another way must raise (FAR + FRR) / 2 to matter."""
@@ -125,13 +126,14 @@ class CheckImages:
         crops: [n, height, width, channels] as the card says, one a presentation, see `chosen_rows`.
         bona_fide: [n].
         others: crops of the same images by other geometries.
-        swapped: whether the other channel order is tried.
+        of_network: whether what belongs to the network is tried too: the other channel order and the usual
+            ranges, where the card's scale alone is tried else.
     """
 
     crops: NDArray[np.uint8]
     bona_fide: Labels
     others: Mapping[Preprocessing, NDArray[np.uint8]] = field(default_factory=dict)
-    swapped: bool = True
+    of_network: bool = True
 
 
 def chosen_rows(
@@ -164,7 +166,7 @@ def check_card(
     images: CheckImages,
     bench: TrialBench,
 ) -> CardCheck:
-    """Score images in all ways and judge the card by the scores; takes two worker processes.
+    """Score images in all ways, with a worker for each arithmetic, and judge the card by the scores.
 
     Errors that the scoring pass reports anyway become a remark here: fewer than 8 images of a class, a worker
     that fails, outputs of another shape than the card says.
@@ -195,25 +197,33 @@ def check_card(
 
 
 def ways_to_feed(card: Preprocessing, images: CheckImages) -> list[tuple[tuple[str, ...], Trial]]:
-    """Changed fields and images: the card's own way first, channel order, both, scale, then other crops.
+    """Changed fields and images: the card's own way first, scale, order, both, usual ranges, other crops.
 
-    Only `scale` and `channel_order` change: mean and std stay with the input's channels.
+    Where `scale` or `channel_order` change, mean and std stay with the input's channels; a usual range is
+    tried where its mean and std are not the card's.
     """
     # 255 times larger for values up to about 1, 255 times smaller for values up to about 255
     scale = card.scale * 255 if abs(card.scale) < 1 / 16 else card.scale / 255
     ways: list[tuple[tuple[str, ...], Trial]] = [((), Trial(card, images.crops))]
-    if images.swapped and card.channel_order != "gray":
+    ways.append((("scale",), Trial(card.replace(scale=scale), images.crops)))
+    if images.of_network and card.channel_order != "gray":
         order, swapped = "bgr" if card.channel_order == "rgb" else "rgb", images.crops[..., ::-1]
         ways.append((("channel_order",), Trial(card.replace(channel_order=order), swapped)))
         ways.append((STATED, Trial(card.replace(channel_order=order, scale=scale), swapped)))
-    ways.append((("scale",), Trial(card.replace(scale=scale), images.crops)))
-    for other, crops in images.others.items():
-        changed = tuple(
-            field for field in type(card).model_fields if getattr(other, field) != getattr(card, field)
-        )
-        if not np.array_equal(crops, images.crops):
-            ways.append((changed, Trial(other, crops)))
+    others = [
+        (other, crops) for other, crops in images.others.items() if not np.array_equal(crops, images.crops)
+    ]
+    if images.of_network:
+        ranges = [card.replace(**fields) for fields in usual_ranges(card.channel_order).values()]
+        normalised = [other for other in ranges if (other.mean, other.std) != (card.mean, card.std)]
+        others = [(other, images.crops) for other in normalised] + others
+    ways += [(_changed(card, other), Trial(other, crops)) for other, crops in others]
     return ways
+
+
+def _changed(card: Preprocessing, other: Preprocessing) -> tuple[str, ...]:
+    """The fields in which another preprocessing differs from a card's."""
+    return tuple(name for name in type(card).model_fields if getattr(other, name) != getattr(card, name))
 
 
 def ways_to_read(
@@ -240,10 +250,7 @@ def ways_to_read(
     if set(fed) <= set(STATED):
         read += other_readings(meaning, tensors)
         numbers = np.asarray(outputs.rows, np.float64)
-        own = {
-            meaning.name or tensors[0].name,
-            *(parse(meaning.expression).outputs if meaning.expression else ()),
-        }
+        own = parse(meaning.expression).outputs if meaning.expression else (meaning.name or tensors[0].name,)
         read += [other for other in readings(numbers, tensors) if (other.name or tensors[0].name) not in own]
     scored = []
     for other in read:

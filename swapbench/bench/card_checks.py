@@ -88,7 +88,7 @@ class CardChecks:
         except SwapbenchError as error:
             return CardCheck(remark=f"The card was not checked: {error}")
         if not alone:
-            images = replace(images, others={}, swapped=False)
+            images = replace(images, others={}, of_network=False)
         cache, options = self.evaluation.cache, {**file.options, **all_outputs(graph)}
 
         def kept(digest: str) -> Path:

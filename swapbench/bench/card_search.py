@@ -18,6 +18,7 @@ from swapbench.bench.card_checks import all_outputs
 from swapbench.bench.card_fit import input_doubts, misfit
 from swapbench.bench.separation import auc_interval, better_by_chance, separation
 from swapbench.bench.trials import Trial, TrialBench
+from swapbench.data.ranges import range_name, usual_ranges
 from swapbench.data.variants import CROP_SCALES, FILTERS
 from swapbench.errors import BadDataset, BadModelFile, MissingPackage, NotValid, SwapbenchError
 from swapbench.pad.raw_outputs import bona_fide_scores
@@ -52,8 +53,6 @@ ALIKE: Final = 0.002
 """In AUC. Of ways that differ by less the more usual one is chosen, which stands first."""
 SIGNIFICANCE: Final = 0.01
 DRAWS: Final = 400
-
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @dataclass(frozen=True)
@@ -218,7 +217,7 @@ class CardSearch:
         tried = _readable(self._tried(ways, self._coarse_rows))
         best: dict[str, Preprocessing] = {}
         for one in sorted(tried, key=lambda one: -one.auc):
-            best.setdefault(_range_name(one.preprocessing), one.preprocessing)
+            best.setdefault(range_name(one.preprocessing), one.preprocessing)
         return list(best.values())[:2]
 
     def _orders_and_crops(self, best: Sequence[Preprocessing]) -> _Tried:
@@ -258,7 +257,7 @@ class CardSearch:
     def _ranges_again(self, best: _Tried, ranges: Sequence[str]) -> _Tried:
         """Every range with the best crop: few images may have misled the first stage."""
         fields = usual_ranges(best.preprocessing.channel_order)
-        others = [name for name in ranges if name != _range_name(best.preprocessing)]
+        others = [name for name in ranges if name != range_name(best.preprocessing)]
         ways = [best.preprocessing, *(best.preprocessing.replace(**fields[name]) for name in others)]
         tried = self._tried(ways, self.rows, best.output)
         winner = max(tried, key=lambda one: one.auc)
@@ -395,21 +394,6 @@ def image_input(graph: Graph) -> dict[str, Any]:
     )
 
 
-def usual_ranges(channel_order: str) -> dict[str, Mapping[str, Any]]:
-    """The ranges that networks are usually fed with, the most usual first: name -> fields of a card."""
-    channels = 1 if channel_order == "gray" else 3
-    zero, half, one = ((number,) * channels for number in (0.0, 0.5, 1.0))
-    ranges: dict[str, Mapping[str, Any]] = {
-        "0..1": {"scale": 1 / 255, "mean": zero, "std": one},
-        "0..255": {"scale": 1.0, "mean": zero, "std": one},
-        "-1..1": {"scale": 1 / 255, "mean": half, "std": half},
-    }
-    if channels == 3:
-        mean, std = (values[::-1] if channel_order == "bgr" else values for values in _IMAGENET)
-        ranges["ImageNet"] = {"scale": 1 / 255, "mean": mean, "std": std}
-    return ranges
-
-
 def _orders(own: Preprocessing) -> tuple[Literal["rgb", "bgr", "gray"], ...]:
     """The channel orders of an input with as many channels."""
     return ("gray",) if own.channel_order == "gray" else ("rgb", "bgr")
@@ -453,11 +437,6 @@ def _best(tried: Sequence[_Tried]) -> _Tried:
     return next(one for one in tried if one.auc >= most - ALIKE)
 
 
-def _range_name(own: Preprocessing) -> str:
-    ranges = usual_ranges(own.channel_order).items()
-    return next(name for name, fields in ranges if all(getattr(own, key) == fields[key] for key in fields))
-
-
 def _differs(one: _Tried, other: _Tried) -> frozenset[str]:
     """The fields in which two preprocessings differ."""
     pair = one.preprocessing, other.preprocessing
@@ -475,7 +454,7 @@ def _value(name: str, tried: _Tried) -> str:
             return f"{output.kind}[{output.bona_fide_index}]{which}"
         return f"{output.kind}{which}, high is {output.higher_is.replace('_', ' ')}"
     if name == "range":
-        return _range_name(own)
+        return range_name(own)
     if name == "crop":
         return "whole frame" if own.face_box == "frame" else f"{own.crop_scale:g}"
     if name == "shape":
