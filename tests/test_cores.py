@@ -70,9 +70,9 @@ def test_a_file_on_some_cores_is_bound_to_them_and_has_a_record_of_its_own() -> 
     free = under_test()
     big, little = (Cluster(kind, mask).pinned(free) for kind, mask in (("big", "c0"), ("little", "f")))  # type: ignore[arg-type]
     assert [one.record_id for one in (free, big, little)] == [
-        "net.fp32.tflite-litert-00000000",
-        "net.fp32.tflite-litert-big-00000000",
-        "net.fp32.tflite-litert-little-00000000",
+        "net.tflite-litert-00000000",
+        "net.tflite-litert-big-00000000",
+        "net.tflite-litert-little-00000000",
     ]
     argv = big.runtime.command("net.tflite", mode="time", threads=1, options={})
     assert argv[argv.index("--affinity") + 1] == "c0"
@@ -88,7 +88,7 @@ def test_a_tool_is_bound_too_and_says_so_in_the_same_words() -> None:
     pinned = Cluster("big", "c0").pinned(
         under_test(BenchmarkModel("./bm", "cpu", name="benchmark_model-cpu"))
     )
-    assert pinned.record_id == "net.fp32.tflite-benchmark_model-cpu-big-00000000"
+    assert pinned.record_id == "net.tflite-benchmark_model-cpu-big-00000000"
     assert isinstance(pinned.tool, BenchmarkModel)
     assert pinned.tool.command("net.tflite", threads=1, options={})[:3] == ["taskset", "c0", "./bm"]
     settings = pinned.tool.parse_run(Finished(TIMED, "", 0)).used.settings

@@ -215,7 +215,7 @@ def unseen(by_name: dict[str, Arm]) -> str:
         macs = [number(row, "macs") for row in arm.every]
         times = [] if uniform is None else latency_ratios(arm, uniform)
         spread = [
-            statistics.stdev([number(row, "acer") for row in seeds])
+            statistics.variance([number(row, "acer") for row in seeds])
             for seeds in arm.rows.values()
             if len(seeds) > 1
         ]
@@ -235,7 +235,7 @@ def unseen(by_name: dict[str, Arm]) -> str:
                 *(percent(arm.on(domain)) for domain in DOMAINS),
                 f"{percent(arm.mean())} {interval(arm.draws)}",
                 against,
-                f"{100 * statistics.mean(spread):.1f}" if spread else "",
+                f"{100 * statistics.mean(spread) ** 0.5:.1f}" if spread else "",  # of the domains' variances
                 f"{arm.mean('auc'):.4f}",
             )
         )
@@ -277,12 +277,30 @@ def questions(by_name: dict[str, Arm]) -> str:
                 first,
                 second,
                 points(arm.draws - other.draws, arm.mean() - other.mean()),
+                over_pairs([number(mine, "acer") - number(theirs, "acer") for mine, theirs in both]),
                 f"{arm.mean('auc') - other.mean('auc'):+.3f}",
                 f"{higher} of {len(both)}",
             )
         )
-    heads = ("question", "arm", "against", "ACER, points", "AUC", "AUC is higher in")
+    heads = (
+        "question",
+        "arm",
+        "against",
+        "ACER, points, people drawn again",
+        "over pairs, 95 %",
+        "AUC",
+        "AUC is higher in",
+    )
     return table(heads, lines)
+
+
+def over_pairs(differences: Sequence[float]) -> str:
+    """The mean difference with what domains and seeds leave open: Student's t over the pairs."""
+    if len(differences) < 2:
+        return ""
+    error = statistics.stdev(differences) / len(differences) ** 0.5
+    reach = stats.t_quantile(0.975, len(differences) - 1) * error
+    return f"{100 * statistics.mean(differences):+.1f} ± {100 * reach:.1f}"
 
 
 # ---- rank ----

@@ -9,6 +9,8 @@ from swapbench.bench.desktop_agreement import Desktop, device_parity
 from swapbench.bench.doubt import doubts, slower_than_float
 from swapbench.bench.energy import measure_power
 from swapbench.bench.memory import measure_memory
+from swapbench.bench.noise import ROUNDS as NOISE_ROUNDS
+from swapbench.bench.noise import Noise, measure_noise
 from swapbench.bench.operator_profiles import measure_operators
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.paced import at_frame_rate, measure_paced
@@ -32,12 +34,14 @@ from swapbench.bench.workers import FileUnderTest, normalise_json
 __all__ = [
     "BASELINE",
     "CANDIDATE",
+    "NOISE_ROUNDS",
     "PAIRED_PLAN",
     "CardCheck",
     "CardChecks",
     "CheckImages",
     "Desktop",
     "FileUnderTest",
+    "Noise",
     "PairedTimes",
     "Round",
     "RoundDone",
@@ -53,6 +57,7 @@ __all__ = [
     "doubts",
     "log_ratios",
     "measure_memory",
+    "measure_noise",
     "measure_operators",
     "measure_paced",
     "measure_power",

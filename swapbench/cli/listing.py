@@ -49,11 +49,27 @@ def devices(json_out: Json = False) -> None:
         terminal.say(listed.note or "No phone is attached. Try the emulated one: make phone")
 
 
-def doctor(*, device: Phone, json_out: Json = False) -> None:
-    """Show what can be measured on this computer or a phone, and how to get the rest."""
+def doctor(
+    *,
+    device: Phone,
+    noise: Annotated[
+        bool,
+        typer.Option(
+            "--noise/--no-noise",
+            show_default=False,
+            help="Measure this computer's noise too, in ten seconds. This is the default.",
+        ),
+    ] = True,
+    json_out: Json = False,
+) -> None:
+    """Show what can be measured on this computer or a phone, how surely, and how to get the rest."""
     from swapbench.commands import listing
+    from swapbench.commands import noise as noise_command
 
-    findings = listing.examine(terminal.folders(), device)
+    findings = list(listing.examine(terminal.folders(), device))
+    if noise and device.name == "local":
+        with terminal.progress() as progress:
+            findings.append(noise_command.noise(terminal.folders(), progress=progress))
     if json_out:
         print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:

@@ -42,12 +42,21 @@ class Result(Frozen):
 
 
 class Entry(Frozen):
-    """A publication. obtained: how its numbers came about; read_in: what of it was read for this table."""
+    """A publication.
+
+    Attributes:
+        obtained: how its numbers came about.
+        split: on which data its error rates were read; None where it has none.
+        threshold: which data chose their threshold; None where there are none.
+        read_in: what of it was read for this table.
+    """
 
     method: str
     paper: str
     venue: str
     obtained: str
+    split: Literal["test", "validation", "not stated"] | None = None
+    threshold: Literal["test", "development", "not stated"] | None = None
     read_in: Literal["paper", "abstract", "repository"]
     note: str = ""
     results: tuple[Result, ...] = Field(default=())
@@ -64,7 +73,11 @@ def as_markdown(entries: Sequence[Entry]) -> str:
 
     One line a number, then how the numbers of each method came about.
     """
-    rows = [(one.method, found.setting, found.metric, found.text) for one in entries for found in one.results]
+    rows = [
+        (one.method, found.setting, found.metric, found.text, *_where(one, found))
+        for one in entries
+        for found in one.results
+    ]
     ways: dict[str, list[str]] = {}
     for one in entries:
         ways.setdefault(f"{one.obtained} (read in the {one.read_in})", []).append(one.method)
@@ -74,7 +87,7 @@ def as_markdown(entries: Sequence[Entry]) -> str:
             "",
             f"> **{PUBLISHED}** {_NOT_OURS}",
             "",
-            grid(("Model", "Setting", "Metric", "Published"), rows),
+            grid(("Model", "Setting", "Metric", "Published", "Read on", "Threshold from"), rows),
             "",
             "How these numbers came about:",
             *(f"- {escaped(', '.join(methods))}: {escaped(way)}." for way, methods in ways.items()),
@@ -88,3 +101,14 @@ def as_markdown(entries: Sequence[Entry]) -> str:
             "",
         ]
     )
+
+
+_ERROR_RATES = frozenset({"ACER", "AUC", "EER", "HTER"})
+
+
+def _where(entry: Entry, result: Result) -> tuple[str, str]:
+    """On which data an error rate was read and which chose its threshold; an AUC has none, an EER its own."""
+    if result.metric not in _ERROR_RATES:
+        return "", ""
+    chosen = {"AUC": "", "EER": "the same data"}.get(result.metric, entry.threshold or "")
+    return entry.split or "", chosen
