@@ -28,7 +28,7 @@ from swapbench.pad.arrays import Errors, metrics
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -235,6 +235,7 @@ def measure(
     data: AnyPath | None = None,
     card: str | None = None,
     name: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress = unseen,
 ) -> Run:
     """Measure model files as `swapbench run` does, into `reports/<name>/` of the working folder.
@@ -247,6 +248,7 @@ def measure(
         data: A dataset to score the files on; None measures no accuracy.
         card: The model card (name or file) of files that carry none of their own.
         name: Of the run; None takes the time. A run of that name that was interrupted goes on.
+        shapes: By name, the shapes of inputs whose lengths a file leaves free; None leaves the batch at 1.
         progress: Called with (stage, done, total).
 
     Raises:
@@ -264,6 +266,7 @@ def measure(
         accuracy=data is not None,
         timing=TimingOptions(budget_s=budget_s),
         output=RunFolder(name),
+        shapes=_whole(shapes),
     )
     if budget_s is not None and not budget_s > 0:
         raise UserError(f"a budget of {budget_s} s is no time to measure in", remedy="Give seconds above 0")
@@ -284,6 +287,7 @@ def compare(
     device: str = "local",
     data: AnyPath | None = None,
     policy: AnyPath | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
     progress: Progress = unseen,
 ) -> GateResult:
     """Compare two model files, folders or runs: measured again, in turns, with a control.
@@ -297,6 +301,7 @@ def compare(
         device: The name of a device, as `swapbench devices` lists them.
         data: A dataset to score both sides on; None compares no accuracy.
         policy: A policy file with budgets; None takes the default ones.
+        shapes: By name, the shapes of inputs whose lengths a file leaves free; None leaves the batch at 1.
         progress: Called with (stage, done, total).
 
     Returns:
@@ -318,7 +323,17 @@ def compare(
             policy=None if policy is None else Path(policy),
             device=device,
             budget_s=GATE_BUDGET_S if budget_s is None else budget_s,
+            shapes=_whole(shapes),
         ),
         None if data is None else DataOptions(Path(data)),
     )
     return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
+
+
+def _whole(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:
+    """The shapes with lengths of Python's own; UserError where one is not a whole number above 0."""
+    whole = {name: tuple(int(length) for length in shape) for name, shape in (shapes or {}).items()}
+    for name, shape in whole.items():
+        if any(length < 1 for length in shape) or list(shape) != list((shapes or {})[name]):
+            raise UserError(f"the shape of {name} is not made of whole numbers above 0")
+    return whole

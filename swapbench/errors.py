@@ -13,6 +13,7 @@
         |-- DeviceFailed            the device went away or refused
         |   `-- Unreachable             nothing answers at the moment: it may be back soon
         |-- WorkerFailed            a worker process died or its answer makes no sense
+        |   `-- RefusedFile    exit 2  a runtime does not load or run a file: the file is to be corrected
         `-- MissingPackage          an optional package is needed for this (names the extra)
 
 A message is one line that says what is wrong; `remedy` says what to do next. Exit status 0 is success, 1 a
@@ -117,6 +118,12 @@ class Unreachable(DeviceFailed):
 
 class WorkerFailed(EnvironmentFailed):
     """A worker process died or its answer makes no sense."""
+
+
+class RefusedFile(WorkerFailed):
+    """A runtime does not load or run a file, which costs that file alone."""
+
+    exit_status = 2
 
 
 class MissingPackage(EnvironmentFailed):

@@ -13,13 +13,24 @@ from typing import IO, TYPE_CHECKING
 from swapbench.errors import EnvironmentFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 
 def file_sha256(path: Path) -> str:
     """Hexadecimal sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """The digest of files that are one thing: of one file its own, of several that of what sha256sum prints.
+
+    It is `sha256sum a b | sha256sum` in the folder of the files.
+    """
+    if len(paths) == 1:
+        return file_sha256(paths[0])
+    lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in paths)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ device itself.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from swapbench.errors import DeviceFailed
 
@@ -69,8 +69,8 @@ class Device(Protocol):
     def describe(self) -> Machine:
         """The fingerprint that says what may be compared with what."""
 
-    def push(self, path: Path) -> str:
-        """Bring a file there; returns its path on the device."""
+    def push(self, path: Path, *beside: Path) -> str:
+        """Bring a file there, and those that it needs beside it; returns its path on the device."""
 
     def pull(self, remote: str, path: Path) -> None:
         """Fetch a file, whole or not at all."""
@@ -125,19 +125,28 @@ class Slice:
     late_frames: int | None = None
 
 
+class OutputTensor(NamedTuple):
+    """An output that a scoring worker returned: its name in the file and its shape."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True)
 class Outputs:
     """Raw outputs of a scoring pass.
 
     Attributes:
-        rows: one for each sample, in the order of the samples file.
+        rows: one for each sample, in the order of the samples file: the numbers of all outputs asked for.
         invoke_ns: time inside the runtime's invoke, of pass_ns in all.
         pass_ns: wall time in the worker, without loading.
+        tensors: whose numbers a row holds, one after the other; empty where a worker does not say.
     """
 
     rows: tuple[tuple[float, ...], ...]
     invoke_ns: int
     pass_ns: int
+    tensors: tuple[OutputTensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -150,8 +159,7 @@ class Node:
         output: types and shapes of its outputs, "" where they are not known.
         provider: the execution provider or delegate that runs it.
         run_ns: its time in each profiled run, () for a node that is only placed.
-        count: how many nodes this stands for, where the runtime cannot tell them apart; run_ns is the time of
-            all.
+        count: how many nodes this stands for, where they cannot be told apart; run_ns is the time of all.
     """
 
     name: str
@@ -170,8 +178,7 @@ class Profile:
         used: the runtime and its settings.
         run_ns: whole runs without the profiler.
         nodes: what was executed and timed, in order.
-        placed: the nodes of the graph and what runs each; they differ from `nodes` where a delegate makes its
-            own.
+        placed: the nodes of the graph and what runs each; of some a delegate makes nodes of its own.
         absent: why `nodes` is empty.
     """
 
@@ -230,10 +237,8 @@ class Samples:
         begin_ns: of the window, by the worker's own clock.
         end_ns: of the window.
         times_ns: of each row.
-        values: one tuple a row, a number for each file in the order given; None where it could not be read or
-            held no number.
-        asleep_ns: how long the device had been asleep since its start when the window closed; the worker's
-            clock stands still meanwhile.
+        values: a tuple a row, a number for each file in the order given; None where none could be read.
+        asleep_ns: how long the device had slept when the window closed, while the worker's clock stood still.
     """
 
     begin_ns: int

@@ -161,8 +161,9 @@ class Fake:
             on_battery=self.on_battery,
         )
 
-    def push(self, path: Path) -> str:
+    def push(self, path: Path, *beside: Path) -> str:
         """The file's name, by which artifacts are known."""
+        del beside
         return path.name
 
     def pull(self, remote: str, path: Path) -> None:

@@ -211,6 +211,25 @@ def test_two_files_of_one_name_do_not_replace_each_other(pixel: Pixel, tmp_path:
     assert [Path(place).read_text() for place in places] == ["a", "b", "a", "b"]
 
 
+def test_files_that_belong_together_lie_in_one_folder_under_their_own_names(
+    pixel: Pixel, tmp_path: Path
+) -> None:
+    device = pixel.device()
+    places = []
+    for name in ("a", "b", "a"):
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        (folder / "model.onnx").write_text(name)
+        (folder / "weights.data").write_text(f"weights of {name}")
+        places.append(Path(device.push(folder / "model.onnx", folder / "weights.data")))
+    assert places[0] == places[2] != places[1]
+    assert [place.read_text() for place in places] == ["a", "b", "a"]
+    assert [place.with_name("weights.data").read_text() for place in places[:2]] == [
+        "weights of a",
+        "weights of b",
+    ]
+
+
 def test_a_program_runs_and_a_file_is_read(pixel: Pixel, tmp_path: Path) -> None:
     device = pixel.device()
     runner = tmp_path / "my runner"

@@ -13,7 +13,7 @@ from swapbench.bench import FileUnderTest, Timed, doubts, slower_than_float
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Outputs
-from swapbench.records import Absent, Parity, Plan, Power, Speed
+from swapbench.records import Absent, Interval, Parity, Plan, Power, Speed
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeClock, FakeMeter, FakeModel
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.ports import CounterValue
-    from swapbench.records import Record
+    from swapbench.records import Accuracy, Record
 
 FAKE = PythonWorker("fake", ("onnx",), "fake", python="python")
 MS = 1_000_000
@@ -547,17 +547,36 @@ def test_a_wide_interval_says_how_wide_and_why_it_stopped() -> None:
     assert doubt.remedy
 
 
+def with_auc(auc: float, low: float, high: float) -> Accuracy:
+    """The area and its interval, of enough presentations."""
+    interval = Interval(low=low, high=high, method="by hand")
+    return made_records.accuracy({"print": (0, 100)}, 0, 50, auc=auc, auc_interval=interval)
+
+
 @pytest.mark.parametrize(
     ("accuracy", "expected"),
     [
         (made_records.accuracy({"print": (0, 100), "mask": (0, 19)}, 0, 50), ["few_attacks"]),
+        (with_auc(0.39, 0.3, 0.48), ["worse_than_chance"]),
+        (with_auc(0.55, 0.49, 0.61), ["classes_not_separated"]),
+        (with_auc(0.55, 0.51, 0.59), []),
         (made_records.accuracy({"print": (0, 100), "mask": (0, 20)}, 0, 20), []),
         (made_records.accuracy({"print": (0, 100)}, 0, 19), ["few_bona_fide"]),
         (made_records.accuracy({"print": (0, 100)}, 0, 50, failures_to_acquire=7), []),
         (made_records.accuracy({"print": (0, 100)}, 0, 50, failures_to_acquire=8), ["failures_to_acquire"]),
         (made_records.accuracy({"print": (0, 100)}, 0, 50, simulated=True), []),
     ],
-    ids=["few", "enough", "few bona fide", "some faces missing", "many faces missing", "simulated"],
+    ids=[
+        "few",
+        "inverted",
+        "at chance",
+        "weak",
+        "enough",
+        "few bona fide",
+        "some faces missing",
+        "many faces missing",
+        "simulated",
+    ],
 )
 def test_the_data_is_doubted(accuracy: Any, expected: list[str]) -> None:
     assert codes(quiet(accuracy=accuracy)) == expected

@@ -147,24 +147,20 @@ def test_files_from_anywhere_run_without_a_card_and_the_broken_ones_do_not_stop_
     (tmp_path / "notes.txt").write_text("hello")
     small_network(tmp_path / "two.onnx", inputs=2)
     small_network(tmp_path / "dynamic.onnx", batch="n")
-    names = [
-        "a good one.onnx",
-        "empty.onnx",
-        "photo.tflite",
-        "cut.onnx",
-        "notes.txt",
-        "two.onnx",
-        "dynamic.onnx",
-        "none.onnx",
-    ]
+    broken = ["empty.onnx", "photo.tflite", "cut.onnx", "notes.txt", "none.onnx"]
+    names = ["a good one.onnx", *broken, "two.onnx", "dynamic.onnx"]
     assert cli.main(["run", *names, "--budget", "1", "--name", "mixed"]) == 2
     captured = capsys.readouterr()
-    for name in names[1:]:
+    for name in broken:
         assert sum(line.startswith(f"failed: {name}:") for line in captured.err.splitlines()) == 1, (
             captured.err
         )
     assert "a good one" in captured.out
-    (record,) = store.load_run(tmp_path / "reports" / "mixed")
+    records = {one.artifact: one for one in store.load_run(tmp_path / "reports" / "mixed")}
+    assert records.keys() == {"a good one.onnx", "two.onnx", "dynamic.onnx"}
+    assert records["two.onnx"].speed.input == "zeros"
+    assert records["dynamic.onnx"].shapes == {"x0": (1, 3, 32, 32)}
+    record = records["a good one.onnx"]
     assert record.variant.net == "a good one"
     assert record.weight.macs == 4 * 27 * 32 * 32 + 4 * 2
     assert record.weight.params == 4 * 27 + 4 * 2

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from tiny_files import small_onnx
 
 from swapbench import bench
 from swapbench.bench import doubts
+from swapbench.bench.model_under_test import ModelUnderTest
 from swapbench.errors import WorkerFailed
+from swapbench.modelfile import read_graph
 from swapbench.pad.scores import FoldFrames, Scored
-from swapbench.records import Absent, Parity, Plan
+from swapbench.records import Absent, Parity, Plan, Variant
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeModel
 
@@ -91,7 +94,7 @@ def test_what_is_kept_of_this_computers_scores_depends_on_file_samples_and_packa
         return bench.Desktop(device, {})
 
     def key(version: str = "1", sha256: str = "a", samples: str = "s.npy", normalise: str = "{}") -> str:
-        return desktop(version).key(sha256, "onnxruntime", tmp_path / samples, normalise)
+        return desktop(version).key(sha256, "onnxruntime", tmp_path / samples, {"normalise": normalise})
 
     assert key() == key()
     assert len({key(), key("2"), key(sha256="b"), key(samples="t.npy"), key(normalise="{1}")}) == 5
@@ -100,9 +103,21 @@ def test_what_is_kept_of_this_computers_scores_depends_on_file_samples_and_packa
 def test_the_reference_is_scored_by_the_worker_of_this_computer(tmp_path: Path) -> None:
     worker = PythonWorker("fake", ("onnx",), "fake", python="python")
     desktop = bench.Desktop(Fake({"a.onnx": FakeModel(rows=((0.25,), (0.75,)))}), {"fake": worker})
-    found = desktop.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", "{}", Plan())
+    (tmp_path / "a.onnx").write_bytes(small_onnx(inputs={"x": ["N", 3, 8, 8]}))
+    model = ModelUnderTest(
+        variant=Variant(net="a", precision="fp32", format="onnx"),
+        path=tmp_path / "a.onnx",
+        sha256="0" * 64,
+        graph=read_graph(tmp_path / "a.onnx"),
+        runtime=worker,
+        card=None,
+        parity=Absent(absent="unknown"),
+    )
+    found = desktop.outputs(model, "fake", tmp_path / "s.npy", {"normalise": "{}"}, Plan())
     assert found.rows == ((0.25,), (0.75,))
-    assert "--samples" in desktop.device.asked[0]  # type: ignore[attr-defined]
+    asked = desktop.device.asked[0]  # type: ignore[attr-defined]
+    assert "--samples" in asked
+    assert asked[asked.index("--shapes") + 1] == "1x3x8x8"  # a free batch is 1 here as on the phone
     broken = dataclasses.replace(desktop, device=Fake({}))
     with pytest.raises(WorkerFailed):
-        broken.outputs(tmp_path / "a.onnx", "fake", tmp_path / "s.npy", "{}", Plan())
+        broken.outputs(model, "fake", tmp_path / "s.npy", {"normalise": "{}"}, Plan())

@@ -173,7 +173,7 @@ def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluati
     assert accuracy.faces == "frame"
     assert accuracy.basis == (
         (
-            "Channel order and scale of the card were not checked: the development split has only 2 usable"
+            "The card was not checked: the development split has only 2 usable"
             " presentations of a class, 8 are needed."
         ),
     )
@@ -504,3 +504,40 @@ def test_a_draft_that_was_set_aside_comes_back_as_it_was(tmp_path: Path) -> None
     assert {field.name for field in dataclasses.fields(Draft)} == Record.model_fields.keys() - {
         "schema_version"
     }
+
+
+def test_a_card_that_does_not_fit_the_file_costs_the_accuracy_and_nothing_else(
+    tmp_path: Path, evaluation: Evaluation
+) -> None:
+    single = CARD.replace(output=OutputMeaning(kind="score"))
+    models = [under_test(tmp_path, "good"), under_test(tmp_path, "net").with_card(single)]
+    device = Fake({"good.onnx": FakeModel(rows=ROWS), "net.onnx": FakeModel(rows=ROWS)})
+    outcome = run(models, device, evaluation, tmp_path / "run")
+    assert outcome.failures == ()
+    good, bad = sorted(outcome.records, key=lambda record: record.artifact)
+    assert not isinstance(good.accuracy, Absent)
+    assert isinstance(bad.accuracy, Absent)
+    assert bad.accuracy.absent == (
+        "the card does not fit the file: the output 'p' has 2 numbers (1x2), the card says score, which is a"
+        " single number"
+    )
+    assert len(bad.speed.workers) == 2
+    assert bad.weight.peak_memory.peak_bytes > 0
+    assert not any("score" in argv for argv in device.asked if any("net.onnx" in part for part in argv))
+
+
+def test_outputs_that_belie_the_card_are_a_doubt_about_the_accuracy(
+    tmp_path: Path, evaluation: Evaluation
+) -> None:
+    called_logits = CARD.replace(output=OutputMeaning(kind="logits", bona_fide_index=1))
+    device = Fake({"net.onnx": FakeModel(rows=ROWS)})
+    model = under_test(tmp_path, "net").with_card(called_logits)
+    (record,) = run([model], device, evaluation, tmp_path / "run").records
+    assert "output_kind_suspect" in {doubt.code for doubt in record.doubts}
+    (right,) = run(
+        [under_test(tmp_path, "net")],
+        Fake({"net.onnx": FakeModel(rows=ROWS)}),
+        evaluation,
+        tmp_path / "right",
+    ).records
+    assert "output_kind_suspect" not in {doubt.code for doubt in right.doubts}

@@ -11,7 +11,7 @@ import pytest
 from tiny_files import TinyTflite, convolution_options, ones, schema, small_tflite
 
 from swapbench.runtimes import contract, litert, litert_profile
-from swapbench.runtimes.feed import Unusable
+from swapbench.runtimes.feed import Shapes, Unusable
 from swapbench.runtimes.litert_profile import executed, library_of
 from swapbench.runtimes.worker import Executed, work
 
@@ -127,7 +127,7 @@ def test_a_library_without_the_functions_is_a_reason_and_no_crash(tmp_path: Path
     from pathlib import Path as AnyPath
 
     with pytest.raises(Unusable, match="has no function LiteRtCreateEnvironment"):
-        litert_profile.profile(AnyPath(other), "m.tflite", 1, np.zeros(1, np.float32), 1)
+        litert_profile.profile(AnyPath(other), "m.tflite", 1, Shapes(), np.zeros(1, np.float32), 1)
 
 
 def said(path: Path, *argv: str, version: str | None = None) -> Any:
@@ -217,4 +217,4 @@ def test_the_predecessor_has_no_profiler() -> None:
 
     backend: Any = litert.open_backend(import_module, lambda _: "2.14.0")
     with pytest.raises(Unusable, match="tflite_runtime has no profiler"):
-        backend._profile("m.tflite", 1, np.zeros(1), 1)
+        backend._profile("m.tflite", 1, Shapes(), np.zeros(1), 1)

@@ -24,7 +24,7 @@ from conftest import REPOSITORY
 from onnx import TensorProto, helper, numpy_helper
 from phone.lifecycle import adb_server
 from PIL import Image
-from tiny_files import TinyTflite, heavy
+from tiny_files import TinyTflite, heavy, small_tflite
 
 from swapbench import cli, stats, store
 from swapbench.bench.workers import ask
@@ -194,6 +194,36 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert record.device_parity.decision_flips > 6
     assert "differs_from_desktop" in codes(record)
     assert "differs_from_desktop" in error(capsys)
+
+
+def test_free_lengths_and_weights_in_another_file_work_on_the_phone_as_here(phone: Phone) -> None:
+    model_ = onnx.load(red_less_blue("net.onnx"))
+    for place_, name in enumerate(("N", "channels", "H", "W")):
+        if name != "channels":
+            model_.graph.input[0].type.tensor_type.shape.dim[place_].dim_param = name
+    del model_.graph.output[:]
+    model_.graph.output.append(helper.make_tensor_value_info("score", TensorProto.FLOAT, None))
+    onnx.save(model_, "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
+    # height and width come from the card
+    assert run("net.onnx", *faces()) == 3
+    record = records()["net.onnx"]
+    assert record.shapes == {"image": (1, 3, 4, 4)}
+    assert record.weight.file_bytes == Path("net.onnx").stat().st_size + Path("net.data").stat().st_size
+    assert record.accuracy.auc == 1.0
+    assert isinstance(record.device_parity, Parity)
+    assert (record.device_parity.samples, record.device_parity.decision_flips) == (12, 0)
+
+
+def test_a_tflite_file_with_a_free_batch_and_one_with_two_inputs_are_timed_on_the_phone(
+    phone: Phone,
+) -> None:
+    Path("free.tflite").write_bytes(small_tflite(signature=[-1, -1, -1, 3]).bytes())
+    Path("two.tflite").write_bytes(small_tflite(second_input=True).bytes())
+    assert run("free.tflite", "two.tflite", "--shape", "1,12,10,3") == 3
+    free, two = records()["free.tflite"], records()["two.tflite"]
+    assert (free.shapes, free.speed.input) == ({"x": (1, 12, 10, 3)}, "random")
+    assert (two.shapes, two.speed.input) == ({}, "zeros")
+    assert "has 2 inputs (x, other)" in two.accuracy.absent
 
 
 @pytest.mark.parametrize("name", ["two words.onnx", 'it\'s "so" $HOME.onnx', "Übung 日本.tflite", "-n.onnx"])

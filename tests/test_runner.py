@@ -65,8 +65,8 @@ def onnx_graph(
     return str(path)
 
 
-def tflite_graph(path: Path, quantised: tuple[float, int] | None = None) -> str:
-    """What goes in comes out, flattened."""
+def tflite_graph(path: Path, quantised: tuple[float, int] | None = None, *, free: bool = False) -> str:
+    """What goes in comes out, flattened; where its lengths are `free`, the file says so."""
     kind = schema.TensorType.FLOAT32 if quantised is None else schema.TensorType.INT8
     file = tiny_files.TinyTflite()
     x = file.tensor("x", [1, 4, 6, 3], kind=kind, quantised=quantised)
@@ -80,6 +80,8 @@ def tflite_graph(path: Path, quantised: tuple[float, int] | None = None) -> str:
         schema.BuiltinOptions.ReshapeOptions,
     )
     file.graph.inputs, file.graph.outputs = [x], [y]
+    if free:
+        file.graph.tensors[x].shapeSignature = [-1, -1, -1, 3]
     path.write_bytes(file.bytes())
     return str(path)
 
@@ -186,9 +188,107 @@ def test_outputs_of_a_small_network_are_those_of_the_python_worker(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("dimensions", ["batch=1,h=4", ""])
+def test_free_lengths_of_an_onnx_graph_are_what_the_parent_says(
+    runner: Runner, tmp_path: Path, dimensions: str
+) -> None:
+    path, samples = onnx_graph(tmp_path / "m.onnx", ["batch", "h", None, 3]), saved_samples(tmp_path)
+    free = ("--shapes", "1x4x6x3", "--dimensions", dimensions)
+    argv = ("--artifact", path, "--samples", samples, "--normalise", PLAIN, *free)
+    given = {"samples": samples, "normalise": PLAIN, "shapes": "1x4x6x3"}
+    answers = runner.say(path, "score", **given, **({"dimensions": dimensions} if dimensions else {}))
+    rows = contract.parse_outputs("\n".join(map(json.dumps, answers))).rows
+    assert rows == python_rows(ort.open_backend, *argv)
+
+
+@pytest.mark.slow
+def test_a_free_length_with_a_name_is_told_to_the_session(runner: Runner, tmp_path: Path) -> None:
+    path = onnx_graph(tmp_path / "m.onnx", ["batch", 10])
+    said = runner.error(path, shapes="1x10", dimensions="batch=2")
+    assert said["stage"] == "run"
+    assert "Expected: 2" in said["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(4, 6), (3, 8)])
+def test_a_tflite_graph_is_resized_to_the_shape_that_the_parent_says(
+    runner: Runner, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    path, samples = tflite_graph(tmp_path / "m.tflite", free=True), saved_samples(tmp_path, shape=shape)
+    shapes = f"1x{shape[0]}x{shape[1]}x3"
+    argv = ("--artifact", path, "--samples", samples, "--normalise", PLAIN, "--shapes", shapes)
+    answers = runner.say(path, "score", samples=samples, normalise=PLAIN, shapes=shapes)
+    rows = contract.parse_outputs("\n".join(map(json.dumps, answers))).rows
+    assert rows == python_rows(litert.open_backend, *argv)
+    assert np.abs(rows).max() > 0
+
+
+@pytest.mark.slow
+def test_several_inputs_are_timed_with_zeros_and_so_are_possible_indices(
+    runner: Runner, tmp_path: Path
+) -> None:
+    two = tmp_path / "2.tflite"
+    two.write_bytes(tiny_files.small_tflite(second_input=True).bytes())
+    for path in (
+        onnx_graph(tmp_path / "2.onnx", [1, 10], inputs=2),
+        onnx_graph(tmp_path / "i.onnx", [1, 10], INT64),
+        str(two),
+    ):
+        loaded, timed = runner.say(path)
+        assert (loaded["input"], len(timed["run_ns"])) == ("zeros", 3)
+
+
+@pytest.mark.slow
+def test_weights_in_a_file_beside_the_model_are_read(runner: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(tiny_files.small_onnx())
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="m.onnx.data", size_threshold=0)
+    assert (tmp_path / "m.onnx.data").is_file()
+    assert runner.say(str(path))[-1]["event"] == "slice"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("element", "mean"), [(2, 0), (3, 128)], ids=["uint8", "int8"])
+def test_an_integer_input_without_a_scale_takes_whole_pixels_as_in_the_python_worker(
+    runner: Runner, tmp_path: Path, element: int, mean: int
+) -> None:
+    path, samples = onnx_graph(tmp_path / "m.onnx", [1, 4, 6, 3], element), saved_samples(tmp_path)
+    plain = json.dumps({"scale": 1, "mean": [mean] * 3, "std": [1, 1, 1]})
+    argv = ("--artifact", path, "--samples", samples, "--normalise", plain)
+    assert runner.rows(path, samples, plain) == python_rows(ort.open_backend, *argv)
+    said = runner.error(path, samples=samples, normalise=IMAGENET)
+    assert "without a quantisation scale, so it takes whole numbers from" in said["message"]
+
+
+@pytest.mark.slow
 def test_of_two_outputs_the_first_of_the_graph_is_told(runner: Runner, tmp_path: Path) -> None:
     path, samples = onnx_graph(tmp_path / "m.onnx", [1, 4, 6, 3], outputs=2), saved_samples(tmp_path)
     assert np.array(runner.rows(path, samples, PLAIN)).min() >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format_", ["onnx", "tflite"])
+def test_outputs_that_are_asked_for_come_in_the_order_asked_with_names_and_shapes(
+    runner: Runner, tmp_path: Path, format_: str
+) -> None:
+    path, samples = str(tmp_path / f"m.{format_}"), saved_samples(tmp_path)
+    if format_ == "onnx":
+        onnx_graph(Path(path), [1, 4, 6, 3], outputs=2)
+    else:
+        Path(path).write_bytes(tiny_files.two_outputs_tflite().bytes())
+    given = {"samples": samples, "normalise": PLAIN}
+    both = contract.parse_outputs(
+        "\n".join(map(json.dumps, runner.say(path, "score", outputs="1,0", **given)))
+    )
+    assert [(tensor.name, tensor.shape) for tensor in both.tensors] == [("y1", (1, 72)), ("y0", (1, 72))]
+    rows = np.array(both.rows)
+    pixels = np.load(samples).reshape(5, -1)
+    np.testing.assert_array_equal(rows[:, 72:], pixels)
+    np.testing.assert_array_equal(rows[:, :72], -rows[:, 72:])
+    error = runner.error(path, "score", outputs="2", **given)["message"]
+    assert error == "--outputs must list places from 0 to 1, not 2"
+    assert "needs an integer" in runner.error(path, "score", outputs="0,", **given)["message"]
 
 
 # ------------------------------------------------------------------------------------------ the contract
@@ -363,12 +463,13 @@ def test_what_cannot_be_done_is_one_line_with_its_stage(
     [
         (np.zeros((2, 4, 5, 3), np.uint8), "samples are 5x4 px, but the graph takes 6x4"),
         (np.zeros((2, 4, 6, 3), np.float32), "not uint8"),
-        (np.zeros((2, 4, 6, 1), np.uint8), "not uint8"),
+        (np.zeros((2, 4, 6, 1), np.uint8), "does not take a 1-channel image"),
+        (np.zeros((2, 4, 6, 2), np.uint8), "not uint8"),
         (np.zeros((2, 4, 6, 3, 3), np.uint8), "not uint8"),
         (np.zeros((0, 4, 6, 3), np.uint8), "not uint8"),
         (np.asfortranarray(np.ones((2, 4, 6, 3), np.uint8)), "not uint8"),
     ],
-    ids=["size", "float", "grey", "rank", "empty", "fortran"],
+    ids=["size", "float", "grey", "two channels", "rank", "empty", "fortran"],
 )
 def test_samples_of_another_kind_are_refused(
     runner: Runner, tmp_path: Path, given: np.ndarray, message: str
@@ -448,8 +549,13 @@ def test_a_request_that_is_none_ends_the_runner_with_the_reason(
 def test_a_graph_that_cannot_be_run_is_named(runner: Runner, tmp_path: Path) -> None:
     dynamic = onnx_graph(tmp_path / "d.onnx", ["batch", 10])
     assert "the input 'x0' has dynamic shape [-1, 10]" in runner.error(dynamic)["message"]
-    two = onnx_graph(tmp_path / "2.onnx", [1, 10], inputs=2)
-    assert runner.error(two)["message"] == "the graph has 2 inputs; only graphs with one input can be run"
+    for shapes in ("0x10", "1xa", "ax10", "1x99999999999"):
+        assert "--shapes" in runner.error(dynamic, shapes=shapes)["message"]
+    for dimensions in ("batch", "batch=", "batch=0", "=1x"):
+        said = runner.error(dynamic, shapes="1x10", dimensions=dimensions)
+        assert "--dimensions is not a list of lengths" in said["message"]
+    many = onnx_graph(tmp_path / "17.onnx", [1, 10], inputs=17)
+    assert "17 inputs and 1 outputs; the runner takes at most 16 and 16" in runner.error(many)["message"]
     (tmp_path / "text.onnx").write_bytes(b"no graph")
     assert runner.error(str(tmp_path / "text.onnx"))["message"].startswith("onnxruntime: ")
     (tmp_path / "text.tflite").write_bytes(b"no flatbuffer")
@@ -484,7 +590,13 @@ void *TfLiteInterpreterOptionsCreate(void) { return in; }
 void TfLiteInterpreterOptionsSetNumThreads(void *o, int32_t n) {}
 void *TfLiteInterpreterCreate(void *m, void *o) { return in; }
 int TfLiteInterpreterAllocateTensors(void *i) { return 0; }
+int TfLiteInterpreterResizeInputTensor(void *i, int32_t n, const int *dims, int32_t rank) {
+    in[now].rank = rank;
+    memcpy(in[now].dims, dims, rank * sizeof *dims);
+    return 0;
+}
 int32_t TfLiteInterpreterGetInputTensorCount(void *i) { return 1; }
+int32_t TfLiteInterpreterGetOutputTensorCount(void *i) { return 1; }
 void *TfLiteInterpreterGetInputTensor(void *i, int32_t n) { return n == 0 ? &in[now] : NULL; }
 const void *TfLiteInterpreterGetOutputTensor(void *i, int32_t n) { return n == 0 ? &out[now] : NULL; }
 int TfLiteInterpreterInvoke(void *i) {
@@ -533,6 +645,9 @@ def test_a_library_with_the_tflite_c_api_is_used_through_it(runner: Runner, tmp_
     assert (loaded["providers"], loaded["nodes"]) == (["unknown"], None)
     pixels = np.load(given["samples"]).reshape(5, 72)
     np.testing.assert_array_equal(outputs["rows"], np.minimum(pixels, 127.5))  # (127 + 128) / 2
+    given["samples"] = saved_samples(tmp_path, shape=(6, 4))
+    assert "the graph takes 6x4" in runner.error(str(path), "score", **given)["message"]
+    assert len(runner.say(str(path), "score", **given, shapes="1x6x4x3")[1]["rows"]) == 5
     (tmp_path / "bad.tflite").write_bytes(b"anything")
     assert (
         "litert cannot read the model file" in runner.error(str(tmp_path / "bad.tflite"), **given)["message"]

@@ -13,17 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from swapbench.errors import BadDataset, NotValid
+from swapbench.errors import BadDataset
 from swapbench.pad import scores as scores_module
 from swapbench.pad.scores import (
     Scored,
-    bona_fide_scores,
     coded,
     mean_by_presentation,
     scores_csv,
     scores_sha256,
 )
-from swapbench.records import OutputMeaning
 
 NAN = math.nan
 
@@ -242,39 +240,3 @@ def test_attacks_are_pooled_in_the_order_of_rows() -> None:
     scored = table(("a", "1", "replay", 0.3), ("b", "1", "", 0.9), ("c", "1", "print", 0.1))
     assert scored.attacks.tolist() == [0.3, 0.1]
     assert list(scored.attacks_by_species) == ["print", "replay"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "index", "row", "score"),
-    [
-        ("logits", 1, [0.0, math.log(3)], 0.75),
-        ("logits", 0, [0.0, math.log(3)], 0.25),
-        ("logits", 1, [-1e4, 1e4, 0.0], 1.0),  # no overflow in exp
-        ("probabilities", 2, [0.1, 0.2, 0.7], 0.7),
-        ("score", 0, [-3.5], -3.5),
-    ],
-)
-def test_the_card_says_which_number_is_the_score(
-    kind: str, index: int, row: list[float], score: float
-) -> None:
-    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": index})
-    assert bona_fide_scores([row, row], meaning).tolist() == pytest.approx([score, score])
-
-
-@pytest.mark.parametrize(("kind", "index", "row"), [("logits", 2, [0.0, 1.0]), ("score", 0, [0.0, 1.0])])
-def test_outputs_of_another_shape_than_the_card_says_are_refused(
-    kind: str, index: int, row: list[float]
-) -> None:
-    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": index})
-    with pytest.raises(BadDataset, match="the network returns 2 numbers per image"):
-        bona_fide_scores([row], meaning)
-
-
-@pytest.mark.parametrize("kind", ["logits", "probabilities"])
-@pytest.mark.parametrize("broken", [NAN, math.inf, -math.inf])
-def test_a_network_that_answers_nan_does_not_pass_for_a_face_that_was_not_found(
-    kind: str, broken: float
-) -> None:
-    meaning = OutputMeaning.model_validate({"kind": kind, "bona_fide_index": 1})
-    with pytest.raises(NotValid, match="returns NaN or infinity for 1 of 2 images"):
-        bona_fide_scores([[0.0, 1.0], [0.0, broken]], meaning)

@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swapbench.errors import WorkerFailed
+from swapbench.ports import OutputTensor
 from swapbench.runtimes import contract, worker
-from swapbench.runtimes.feed import ImageFeed, Input, Normalise, Unusable, random_input
+from swapbench.runtimes.feed import ImageFeed, Input, Normalise, Output, Shapes, Unusable, made_input
 from swapbench.runtimes.worker import Executed, Profiled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 NCHW = Input("x", (1, 3, 2, 4), np.dtype(np.float32))
@@ -26,7 +27,9 @@ HALF = '{"scale": 0.5, "mean": [1, 2, 3], "std": [1, 2, 4]}'
 
 
 class SumEngine:
-    """A "model" that answers the sum of its input and counts its calls."""
+    """A "model" that answers the sum of its input, in steps of 2, and its negative; it counts its calls."""
+
+    outputs = (Output("sum", (2.0, 0)), Output("negative"))
 
     providers = ("addition",)
     settings: ClassVar = {"spinning": "off"}
@@ -43,8 +46,14 @@ class SumEngine:
 
         return call
 
-    def real(self, output: np.ndarray) -> np.ndarray:
-        return output * 2
+    def scored_call(self, feed: np.ndarray, places: Sequence[int]) -> Callable[[], list[np.ndarray]]:
+        call = self.timed_call(feed)
+
+        def both() -> list[np.ndarray]:
+            total = call()
+            return [[total, -total.ravel()][place] for place in places]
+
+        return both
 
     def profile(self, feed: np.ndarray, runs: int) -> Profiled:
         return Profiled(
@@ -59,7 +68,7 @@ class SumBackend:
     def __init__(self, engine: SumEngine | None = None, problem: Exception | None = None) -> None:
         self.engine, self.problem = engine or SumEngine(), problem
 
-    def load(self, artifact: str, threads: int, provider: str | None) -> SumEngine:
+    def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> SumEngine:
         if self.problem is not None:
             raise self.problem
         return self.engine
@@ -148,6 +157,25 @@ def test_score_mode_gives_the_real_outputs_of_every_sample_in_order(
     outputs = contract.parse_outputs("\n".join(json.dumps(one) for one in answers))
     assert outputs.rows == tuple((2.0 * int(image.sum()),) for image in samples)
     assert 0 < outputs.invoke_ns <= outputs.pass_ns
+    assert outputs.tensors == (OutputTensor("sum", (1, 1)),)
+
+
+def test_score_mode_gives_the_outputs_that_are_asked_for_one_after_the_other(
+    model: str, tmp_path: Path
+) -> None:
+    samples = np.arange(2 * 24, dtype=np.uint8).reshape(2, 2, 4, 3)
+    np.save(tmp_path / "samples.npy", samples)
+    argv = ["--mode", "score", "--artifact", model, "--samples", str(tmp_path / "samples.npy")]
+    argv += ["--normalise", '{"scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1]}']
+    _, answers = said([*argv, "--outputs", "1,0"])
+    outputs = contract.parse_outputs("\n".join(json.dumps(one) for one in answers))
+    sums = [int(image.sum()) for image in samples]
+    assert outputs.rows == tuple((-1.0 * total, 2.0 * total) for total in sums)
+    assert outputs.tensors == (OutputTensor("negative", (1,)), OutputTensor("sum", (1, 1)))
+    for places in ("2", "-1", "", "0,x"):
+        status, answers = said([*argv, f"--outputs={places}"])
+        assert status == 1
+        assert "--outputs must list places from 0 to 1" in answers[-1]["message"]
 
 
 def test_profile_mode_says_whole_runs_without_and_the_nodes_with_the_profiler(model: str) -> None:
@@ -210,7 +238,10 @@ def test_samples_without_a_normalisation_are_not_guessed_at(model: str, tmp_path
 
 def test_any_failure_is_one_line_and_status_1(model: str) -> None:
     status, answers = said(["--artifact", model], SumBackend(problem=RuntimeError("two\nlines  of it")))
-    assert (status, answers) == (1, [{"event": "error", "message": "RuntimeError: two lines of it"}])
+    assert (status, answers) == (
+        1,
+        [{"event": "error", "message": "RuntimeError: two lines of it", "stage": "model"}],
+    )
 
 
 @pytest.mark.parametrize(
@@ -296,9 +327,22 @@ def test_quantised_inputs_get_the_nearest_stored_value_within_range(
     assert feed.buffer[0, 0, 0].tolist() == [low, low + 200, low + 101]
 
 
-def test_an_integer_input_without_a_scale_takes_no_image() -> None:
-    with pytest.raises(Unusable, match="without a quantisation scale"):
-        ImageFeed(Input("x", (1, 2, 4, 3), np.dtype(np.uint8)), Normalise.from_json(HALF))
+@pytest.mark.parametrize(("dtype", "mean"), [("uint8", 0), ("int8", 128), ("int16", -1000), ("int64", 1)])
+def test_an_integer_input_without_a_scale_takes_pixels_as_they_are_or_shifted(dtype: str, mean: int) -> None:
+    plain = Normalise(1.0, (mean, mean, mean), (1.0, 1.0, 1.0))
+    feed = ImageFeed(Input("x", (1, 1, 2, 3), np.dtype(dtype)), plain)
+    feed.fill(np.array([[[0, 1, 255], [2, 128, 7]]], np.uint8))
+    assert feed.buffer[0, 0].tolist() == [[-mean, 1 - mean, 255 - mean], [2 - mean, 128 - mean, 7 - mean]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "scale", "mean"), [("uint8", 1 / 255, 0), ("uint8", 1, 0.5), ("int8", 1, 0), ("uint8", 1, 1)]
+)
+def test_an_integer_input_without_a_scale_takes_nothing_that_is_not_whole_or_out_of_range(
+    dtype: str, scale: float, mean: float
+) -> None:
+    with pytest.raises(Unusable, match="without a quantisation scale, so it takes whole numbers from"):
+        ImageFeed(Input("x", (1, 2, 4, 3), np.dtype(dtype)), Normalise(scale, (mean,) * 3, (1.0, 1.0, 1.0)))
 
 
 @pytest.mark.parametrize("shape", [(1, 10), (1, 1, 2, 4), (2, 3, 2, 4)])
@@ -307,20 +351,43 @@ def test_only_one_image_with_three_channels_can_be_fed(shape: tuple[int, ...]) -
         ImageFeed(Input("x", shape, np.dtype(np.float32)), Normalise.from_json(HALF))
 
 
-@given(st.integers(0, 2**32), st.sampled_from(["float32", "float16", "int8", "uint8", "int64", "bool"]))
+@given(st.integers(0, 2**32), st.sampled_from(["float32", "float16", "int8", "uint8", "int16", "bool"]))
 @settings(deadline=None)
 def test_random_inputs_are_the_same_for_the_same_seed_and_in_range(seed: int, dtype: str) -> None:
     spec = Input("x", (1, 3, 4, 5), np.dtype(dtype))
-    data = random_input(spec, seed)
-    assert (data.shape, data.dtype) == (spec.shape, spec.dtype)
-    assert (data == random_input(spec, seed)).all()
+    data, what = made_input(spec, seed)
+    assert (data.shape, data.dtype, what) == (spec.shape, spec.dtype, "random")
+    assert (data == made_input(spec, seed)[0]).all()
     if spec.dtype.kind == "f":
         assert 0 <= data.min() <= data.max() <= 1
 
 
 def test_integer_random_inputs_use_their_full_range() -> None:
-    data = random_input(Input("x", (100_000,), np.dtype(np.int8)), 0)
+    data, _ = made_input(Input("x", (100_000,), np.dtype(np.int8)), 0)
     assert (data.min(), data.max()) == (-128, 127)
+
+
+@pytest.mark.parametrize(("dtype", "alone"), [("int32", True), ("int64", True), ("float32", False)])
+def test_possible_indices_and_the_first_of_several_inputs_are_zeros(dtype: str, *, alone: bool) -> None:
+    data, what = made_input(Input("x", (2, 3), np.dtype(dtype), alone=alone), 0)
+    assert (data.tolist(), data.dtype, what) == ([[0, 0, 0], [0, 0, 0]], np.dtype(dtype), "zeros")
+
+
+def test_the_shapes_of_a_worker_s_options_are_read() -> None:
+    shapes = Shapes.of("1x3x80x80,7,", "batch=1,h=w=80")
+    assert shapes.inputs == ((1, 3, 80, 80), (7,), ())
+    assert shapes.dimensions == {"batch": 1, "h=w": 80}
+    assert Shapes.of(None, None) == Shapes()
+    assert shapes.of_input(0, "x", ["N", 3, "H", "W"]) == (1, 3, 80, 80)
+    assert Shapes().of_input(0, "x", [1, 10]) == (1, 10)
+    with pytest.raises(Unusable, match=r"'x' has dynamic shape \['N', 3\], and --shapes does not set it"):
+        Shapes().of_input(0, "x", ["N", 3])
+
+
+@pytest.mark.parametrize(("inputs", "dimensions"), [("1xx", "N=x"), ("1xa", None), (None, "N")])
+def test_shapes_that_are_no_lengths_are_an_error(inputs: str | None, dimensions: str | None) -> None:
+    with pytest.raises(Unusable, match="is not a list of lengths"):
+        Shapes.of(inputs, dimensions)
 
 
 # ------------------------------------------------------------------------------------------ the timed loops
@@ -412,7 +479,7 @@ class Chatty:
     runtime, package, version = "chatty", "chatty", "1"
     providers, settings, delegated_nodes, nodes = ("cpu",), {}, None, None
     input = feed.Input("x", (1,), np.dtype(np.float32))
-    def load(self, artifact, threads, provider):
+    def load(self, artifact, threads, provider, shapes):
         os.write(1, b"from C\\n")
         print("from Python", flush=True)
         return self
@@ -555,8 +622,9 @@ def test_outputs_are_read_past_what_libraries_print() -> None:
         ),
         ({"event": "outputs", "first": 0, "rows": [["x"]]},),
         ({"event": "scored", "n": 0},),
+        ({"event": "scored", "n": 0, "invoke_ns": 1, "pass_ns": 1, "outputs": [{"name": "y"}]},),
     ],
-    ids=["nothing", "gap", "too few", "no number", "incomplete"],
+    ids=["nothing", "gap", "too few", "no number", "incomplete", "no shape"],
 )
 def test_outputs_with_a_hole_are_refused(answers: tuple[dict[str, Any], ...]) -> None:
     with pytest.raises(WorkerFailed):

@@ -187,6 +187,20 @@ def small_tflite(
     return file
 
 
+def two_outputs_tflite() -> TinyTflite:
+    """What goes in [1, 4, 6, 3] comes out flattened as "y0"; "y1" is the same negated."""
+    file = TinyTflite()
+    x = file.tensor("x", [1, 4, 6, 3])
+    shape = file.tensor("s", [2], np.array([1, 72], np.int32), kind=schema.TensorType.INT32)
+    code, kinds = schema.BuiltinOperator, schema.BuiltinOptions
+    y0 = file.tensor("y0", [1, 72])
+    file.op(code.RESHAPE, [x, shape], y0, schema.ReshapeOptionsT(), kinds.ReshapeOptions)
+    y1 = file.tensor("y1", [1, 72])
+    file.op(code.NEG, [y0], y1, schema.NegOptionsT(), kinds.NegOptions)
+    file.graph.inputs, file.graph.outputs = [x], [y0, y1]
+    return file
+
+
 def mobilenet_v2() -> bytes:
     """MobileNetV2 1.0 at 224 with batch norm folded: 300,774,272 MACs and 3,487,816 parameters."""
     nodes: list[onnx.NodeProto] = []

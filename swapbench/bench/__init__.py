@@ -3,6 +3,8 @@
 It talks to devices, runtimes and meters only through `swapbench.ports`.
 """
 
+from swapbench.bench.card_check import CardCheck, CheckImages, check_card, chosen_rows
+from swapbench.bench.card_checks import CardChecks
 from swapbench.bench.desktop_agreement import Desktop, device_parity
 from swapbench.bench.doubt import doubts, slower_than_float
 from swapbench.bench.energy import measure_power
@@ -23,7 +25,6 @@ from swapbench.bench.pairs import (
     measure_rounds,
     statistic_ns,
 )
-from swapbench.bench.preprocessing_check import PreprocessingCheck, check_preprocessing, chosen_rows
 from swapbench.bench.speed import RoundDone, Timed, ToolUnderTest, measure_speed, measure_tool_speed
 from swapbench.bench.steadiness import phone_doubts
 from swapbench.bench.sustained import measure_sustained
@@ -35,11 +36,13 @@ __all__ = [
     "CANDIDATE",
     "NOISE_ROUNDS",
     "PAIRED_PLAN",
+    "CardCheck",
+    "CardChecks",
+    "CheckImages",
     "Desktop",
     "FileUnderTest",
     "Noise",
     "PairedTimes",
-    "PreprocessingCheck",
     "Round",
     "RoundDone",
     "Statistic",
@@ -48,7 +51,7 @@ __all__ = [
     "Unplugged",
     "UnpluggedEnergy",
     "at_frame_rate",
-    "check_preprocessing",
+    "check_card",
     "chosen_rows",
     "device_parity",
     "doubts",

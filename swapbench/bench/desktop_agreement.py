@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from swapbench.bench.outputs import measure_scores
-from swapbench.bench.workers import FileUnderTest
 from swapbench.errors import SwapbenchError
 from swapbench.pad.agreement import flip_threshold, parity
 from swapbench.records import Absent
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Device, Outputs, Runtime
     from swapbench.records import Parity, Plan, Precision
@@ -34,24 +34,33 @@ class Desktop:
     device: Device
     runtimes: Mapping[str, Runtime]
 
-    def key(self, sha256: str, runtime: str, samples: Path, normalise: str) -> str:
-        """A name for a file's cached outputs: a digest of all that they depend on."""
+    def key(self, sha256: str, runtime: str, samples: Path, told: Mapping[str, str]) -> str:
+        """A name for a file's cached outputs: a digest of all that they depend on.
+
+        `told` are the worker's options besides the samples.
+        """
         machine = self.device.describe()
-        about = (sha256, runtime, samples.name, normalise, sorted(machine.packages.items()), machine.soc)
+        about = (
+            sha256,
+            runtime,
+            samples.name,
+            sorted(told.items()),
+            sorted(machine.packages.items()),
+            machine.soc,
+        )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]
 
-    def outputs(self, path: Path, runtime: str, samples: Path, normalise: str, plan: Plan) -> Outputs:
-        """Raw outputs of a file for every sample.
+    def outputs(
+        self, model: ModelUnderTest, runtime: str, samples: Path, told: Mapping[str, str], plan: Plan
+    ) -> Outputs:
+        """Raw outputs of a file for every sample, under the runtime of that name.
 
         Raises:
             EnvironmentFailed: its worker failed.
         """
-        file = FileUnderTest(
-            path.name,
-            self.device.push(path),
-            self.runtimes[runtime],
-            {"samples": self.device.push(samples), "normalise": normalise},
-        )
+        pushed = model.pushed(self.device)
+        options = {**pushed.options, "samples": self.device.push(samples), **told}
+        file = replace(pushed, runtime=self.runtimes[runtime], options=options)
         ((_, outputs),) = measure_scores([file], self.device, plan)
         if isinstance(outputs, SwapbenchError):
             raise outputs

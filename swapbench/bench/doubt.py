@@ -210,6 +210,32 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
             message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score",
             remedy="Check the frames and the face boxes of the dataset.",
         )
+    yield from _separation_doubts(accuracy)
+
+
+def _separation_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
+    """What the interval of the AUC says by itself; `card_check` may know the reason."""
+    interval = accuracy.auc_interval
+    if interval is None or interval.low > 0.5:
+        return
+    area = f"AUC {accuracy.auc:.2f}, interval {interval.low:.2f} to {interval.high:.2f}"
+    if interval.high < 0.5:
+        yield Doubt(
+            code="worse_than_chance",
+            quantity="accuracy",
+            message=f"attacks score higher than bona fide presentations ({area})",
+            remedy="Look at bona_fide_index or higher_is in the output section of the card;"
+            " `swapbench card FILE --data FOLDER` tries them.",
+        )
+    else:
+        yield Doubt(
+            code="classes_not_separated",
+            quantity="accuracy",
+            message=f"the scores do not tell bona fide presentations from attacks: chance alone may give this"
+            f" ({area})",
+            remedy="Look at the card (`swapbench card FILE --data FOLDER` tries others), or use more"
+            " presentations, or data that resemble the network's.",
+        )
 
 
 def power_doubts(power: Power) -> Iterable[Doubt]:

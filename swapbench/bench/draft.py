@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from swapbench.errors import NotValid
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED, NOT_SUSTAINED, Record
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from pathlib import Path
 
@@ -56,6 +57,8 @@ class Draft:
     device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...] = ()
     named: str = ""
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -95,8 +98,8 @@ class Draft:
 
 def set_aside_drafts(folder: Path) -> dict[str, Draft]:
     """The drafts that were set aside in a run's folder, by id, without those that cannot be read."""
-    names = [field.name for field in fields(Draft)]
+    names = [kept.name for kept in fields(Draft)]
     return {
-        name: Draft(**{field: getattr(record, field) for field in names})
+        name: Draft(**{kept: getattr(record, kept) for kept in names})
         for name, record in store.drafts(folder).items()
     }

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, store
 from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Device, Progress
-    from swapbench.records import Doubt, Machine, ModelCard, Plan, Power, Preprocessing, Record
+    from swapbench.records import Doubt, Machine, Plan, Power, Preprocessing, Record
 
 __all__ = [
     "NO_CARD",
@@ -49,6 +47,10 @@ __all__ = [
     "scored_folds",
     "unfinished",
 ]
+
+
+_EXPLAINED: Final = frozenset({"worse_than_chance", "classes_not_separated"})
+"""Doubts for which a doubt about the card gives the reason."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ class _Passes:
         machine = self._time()
         slow = bench.slower_than_float(self.drafts.values())
         self._time_at_frame_rate()
-        checks = self._check_preprocessing(crops)
+        checks = self._check_cards(crops)
         self._measure_alone(machine)
         self._run_sustained()
         self._finish(crops, slow, tuple(bench.phone_doubts(machine)), checks)
@@ -186,7 +188,7 @@ class _Passes:
             name = model.record_id
             try:
                 if model.tool is not None:
-                    self.tools[name] = bench.ToolUnderTest(name, device.push(model.path), model.tool)
+                    self.tools[name] = model.pushed_for_tool(device, model.tool)
                 else:
                     self.files[name] = file_under_test(model, device, crops)
             except SwapbenchError as error:
@@ -240,37 +242,14 @@ class _Passes:
         for name, speed in speeds.items():
             drafts[name].paced = speed
 
-    def _check_preprocessing(
-        self, crops: Mapping[Preprocessing, Prepared]
-    ) -> dict[str, bench.PreprocessingCheck]:
-        """What speaks against each card's preprocessing, from its first file (fp32 where there is one)."""
+    def _check_cards(self, crops: Mapping[Preprocessing, Prepared]) -> dict[str, bench.CardCheck]:
+        """What speaks against the card of each file, by record id."""
         evaluation = self.setup.evaluation
         if evaluation is None:
             return {}
-        first_files: dict[str, tuple[ModelCard, str]] = {}
-        drafts = self._worker_drafts.items()
-        for name, draft in sorted(drafts, key=lambda item: item[1].variant.precision != "fp32"):
-            if draft.card is not None and draft.card.preprocessing in crops:
-                first_files.setdefault(_key(draft.card), (draft.card, name))
-        checks = {}
-        stage = "checking preprocessing"
-        for number, (card, name) in enumerate(first_files.values()):
-            self.progress(stage, number, len(first_files))
-            prepared = crops[card.preprocessing]
-            dev = evaluation.development
-            failed = {place for place, row in enumerate(dev) if int(row) in prepared.failures}
-            rows = dev[bench.chosen_rows([evaluation.samples[row] for row in dev], failed)]
-            checks[_key(card)] = bench.check_preprocessing(
-                self.files[name],
-                card,
-                prepared.crops()[rows],
-                np.array([evaluation.samples[row].bona_fide for row in rows], dtype=np.bool_),
-                self.setup.device,
-                self.setup.plan,
-                evaluation.cache / "crops",
-            )
-        self.progress(stage, len(first_files), len(first_files))
-        return checks
+        models = {model.record_id: model for model in self.todo}
+        checks = bench.CardChecks(self.setup, evaluation, crops, self.progress)
+        return checks.results(self._worker_drafts, models, self.files)
 
     def _measure_alone(self, machine: Machine) -> None:
         """Memory and energy, one model after the other."""
@@ -327,7 +306,7 @@ class _Passes:
         crops: Mapping[Preprocessing, Prepared],
         slow: Mapping[str, Doubt],
         unsteady: Sequence[Doubt],
-        checks: Mapping[str, bench.PreprocessingCheck],
+        checks: Mapping[str, bench.CardCheck],
     ) -> None:
         """Score the files, find the doubts and save; tools, which score nothing, come first."""
         self.progress("scoring", 0, len(self.drafts))
@@ -342,11 +321,15 @@ class _Passes:
             if isinstance(result, SwapbenchError):
                 self._fail(draft.title, result)
             else:
+                check = checks.get(name)
+                about_card: list[Doubt] = []
                 if result is not None:
                     draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
-                check = checks.get(_key(draft.card)) if draft.card is not None else None
+                    about_card = [*result.doubts, *models[name].card_doubts]
+                if check is not None:
+                    about_card += check.doubts
                 draft.time = datetime.now(UTC)
-                draft.doubts = _doubts(draft, slow.get(name), unsteady, check)
+                draft.doubts = _doubts(draft, slow.get(name), unsteady, about_card)
                 if check is not None and check.remark and isinstance(draft.accuracy, Accuracy):
                     draft.accuracy = draft.accuracy.replace(basis=(*draft.accuracy.basis, check.remark))
                 self._save(draft)
@@ -368,18 +351,15 @@ def _report(progress: Progress, stage: str, total: float, done: float) -> None:
 
 
 def _doubts(
-    draft: Draft, slow: Doubt | None, unsteady: Sequence[Doubt], check: bench.PreprocessingCheck | None
+    draft: Draft, slow: Doubt | None, unsteady: Sequence[Doubt], about_card: Sequence[Doubt]
 ) -> tuple[Doubt, ...]:
     """All doubts about a draft; of the speed pass only those that its last pass does not raise as well."""
-    doubts = [*bench.doubts(draft)]
+    explained = any(doubt.code.endswith("_suspect") for doubt in about_card)
+    doubts = [doubt for doubt in bench.doubts(draft) if not (explained and doubt.code in _EXPLAINED)]
     if slow is not None:
         doubts.append(slow)
     codes = {doubt.code for doubt in doubts}
     doubts += [doubt for doubt in unsteady if doubt.code not in codes]
-    if check is not None and isinstance(draft.accuracy, Accuracy):
-        doubts += check.doubts
+    if isinstance(draft.accuracy, Accuracy):
+        doubts += about_card
     return tuple(doubts)
-
-
-def _key(card: ModelCard) -> str:
-    return card.model_dump_json()

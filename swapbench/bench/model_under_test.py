@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from swapbench.bench.card_fit import input_doubts, misfit, outputs_option
 from swapbench.bench.draft import Draft
+from swapbench.bench.speed import ToolUnderTest
 from swapbench.bench.workers import FileUnderTest, normalise_json
+from swapbench.modelfile.input_shapes import shape_text
 from swapbench.records import Absent, Weight
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Device, Progress, Runtime, Tool
     from swapbench.records import (
+        Doubt,
         Machine,
         ModelCard,
         Parity,
@@ -70,6 +74,21 @@ class ModelUnderTest:
     cores: str = ""
 
     @property
+    def scoring_card(self) -> ModelCard | None:
+        """The card to score the file by; None where the file is not scored."""
+        return None if self.unscored is not None else self.card
+
+    @property
+    def card_doubts(self) -> tuple[Doubt, ...]:
+        """What the file says against its card without being run."""
+        card = self.scoring_card
+        return () if card is None else input_doubts(card.preprocessing, self.graph)
+
+    def with_card(self, card: ModelCard) -> ModelUnderTest:
+        """The same file, scored as a card says where the card fits it."""
+        return replace(self, card=card, unscored=misfit(card, self.graph))
+
+    @property
     def title(self) -> str:
         """What messages and tables call the file."""
         return self.named or self.path.name
@@ -83,7 +102,15 @@ class ModelUnderTest:
 
     def pushed(self, device: Device) -> FileUnderTest:
         """The file on a device, without anything to score."""
-        return FileUnderTest(self.path.name, device.push(self.path), self.runtime)
+        artifact = device.push(self.path, *self.graph.files[1:])
+        return FileUnderTest(self.path.name, artifact, self.runtime, self.graph.worker_options)
+
+    def pushed_for_tool(self, device: Device, tool: Tool) -> ToolUnderTest:
+        """The file on a device, for a tool that times by itself."""
+        free = self.graph.set_shapes
+        shapes = ":".join(",".join(map(str, shape)) for shape in free.values())
+        options = {"input_layer": ",".join(free), "input_layer_shape": shapes} if free else {}
+        return ToolUnderTest(self.record_id, device.push(self.path), tool, options)
 
     def weight(self, peak_memory: PeakMemory | Absent) -> Weight:
         """What was counted in the file's graph, with the memory that was measured."""
@@ -118,7 +145,22 @@ class ModelUnderTest:
             accuracy=to_come,
             power=to_come,
             parity=self.parity,
+            shapes=self.graph.set_shapes,
+            remarks=self.remarks,
         )
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What should be known of the file; nothing of it speaks against its numbers."""
+        remarks = []
+        if self.graph.set_shapes:
+            shapes = (f"{name} {shape_text(shape)}" for name, shape in self.graph.set_shapes.items())
+            remarks.append(
+                f"the file leaves lengths of its input free; it was measured at {', '.join(shapes)}"
+            )
+        if self.graph.against_rules:
+            remarks.append(f"the ONNX checker refuses the file: {self.graph.against_rules.rstrip('.')}")
+        return tuple(remarks)
 
 
 def prepared_crops(
@@ -127,7 +169,7 @@ def prepared_crops(
     """The evaluation's frames, prepared as each card asks for; every frame is decoded once."""
     if evaluation is None:
         return {}
-    cards = [model.card for model in models if model.card is not None and model.unscored is None]
+    cards = [model.scoring_card for model in models if model.scoring_card is not None]
     return evaluation.prepared([card.preprocessing for card in cards], progress)
 
 
@@ -135,8 +177,10 @@ def file_under_test(
     model: ModelUnderTest, device: Device, crops: Mapping[Preprocessing, Prepared]
 ) -> FileUnderTest:
     """The model's file on the device, with the crops that its card asks for, where there are any."""
-    options: dict[str, str | int | float] = {}
-    if model.card is not None and model.card.preprocessing in crops:
-        samples = device.push(crops[model.card.preprocessing].path)
-        options = {"samples": samples, "normalise": normalise_json(model.card.preprocessing)}
-    return FileUnderTest(model.record_id, device.push(model.path), model.runtime, options)
+    pushed, card = model.pushed(device), model.scoring_card
+    options = dict(pushed.options)
+    if card is not None and card.preprocessing in crops:
+        samples = device.push(crops[card.preprocessing].path)
+        options |= {"samples": samples, "normalise": normalise_json(card.preprocessing)}
+        options |= outputs_option(card, model.graph)
+    return replace(pushed, name=model.record_id, options=options)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
 
 def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any]:
-    """What makes two runs the same: the files by content, the plan, the device, its settings and the data."""
+    """What makes two runs the same: the files by content and shapes, the plan, the device and the data."""
+    shapes = {model.record_id: model.graph.set_shapes for model in models if model.graph.set_shapes}
     return {
         "artifacts": sorted(f"{model.record_id} {model.sha256}" for model in models),
         "plan": setup.plan.model_dump(mode="json"),
         "device": setup.device.name,
         "data": setup.evaluation.digest if setup.evaluation else None,
         **({"setup": dict(setup.settings)} if setup.settings else {}),
+        **({"shapes": shapes} if shapes else {}),
     }
 
 

@@ -5,18 +5,17 @@ Outputs are cached by the digests of file, runtime and data, so that a file is s
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swapbench import store
+from swapbench.bench.card_fit import outputs_option
 from swapbench.bench.desktop_agreement import device_parity
+from swapbench.bench.output_cache import cache_key, keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
-from swapbench.errors import BadModelFile, NotValid, SwapbenchError
-from swapbench.files import write_atomically
-from swapbench.ports import Outputs
+from swapbench.errors import BadCard, BadModelFile, NotValid, SwapbenchError
+from swapbench.pad.raw_outputs import output_doubts
 from swapbench.records import NOT_ELSEWHERE, Absent
 
 if TYPE_CHECKING:
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
-    from swapbench.records import Accuracy, ModelCard, Parity, Preprocessing
+    from swapbench.ports import Outputs
+    from swapbench.records import Accuracy, Doubt, ModelCard, Parity, Preprocessing
 
 NO_DATA: Final = Absent(
     absent="there were no labelled images to score",
@@ -39,7 +39,8 @@ NO_DATA: Final = Absent(
 )
 NO_CARD: Final = Absent(
     absent="the file has no model card, so its input and output are not known",
-    remedy="Give the card with --card, or export the file with swapbench, which writes the card into it",
+    remedy="`swapbench inspect FILE` shows what a card must say, `swapbench card FILE --data FOLDER` finds"
+    " one on labelled images; give it with --card",
 )
 
 
@@ -50,10 +51,12 @@ class ScoringResult:
     Attributes:
         accuracy: its error rates, or why it has none.
         device_parity: how far its scores are from this computer's, where they were compared.
+        doubts: what the outputs say against the card.
     """
 
     accuracy: Accuracy | Absent
     device_parity: Parity | Absent = NOT_ELSEWHERE
+    doubts: tuple[Doubt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class ScoringPass:
         setup: the run's.
         crops: the data, prepared as each card asks for.
         folder: the run's; the scores of every frame are kept there.
-        models: what is scored, by record id.
+        models: the files, by record id.
     """
 
     setup: Setup
@@ -87,7 +90,7 @@ class ScoringPass:
             elif evaluation is None:
                 yield name, ScoringResult(NO_DATA)
             else:
-                outputs = _cached_outputs(self._path(draft, draft.card, files[name], evaluation))
+                outputs = kept_outputs(self._path(draft, draft.card, files[name], evaluation))
                 if outputs is None:
                     to_score.append(files[name])
                 else:
@@ -102,7 +105,7 @@ class ScoringPass:
             if isinstance(scored, SwapbenchError):
                 yield file.name, scored
                 continue
-            _cache_outputs(self._path(draft, draft.card, file, evaluation), scored)
+            keep_outputs(self._path(draft, draft.card, file, evaluation), scored)
             yield file.name, self._result(draft, draft.card, scored, evaluation)
 
     def _result(
@@ -123,15 +126,15 @@ class ScoringPass:
                 seed=plan.seed,
             )
             write_score_file(store.scores_path(self.folder, draft.id), folds, evaluation.data)
-        except NotValid as error:  # an overflowing file: its speed and weight are still worth a record
+        except (NotValid, BadCard) as error:  # its speed and weight are still worth a record
             return ScoringResult(Absent(absent=error.args[0], remedy=error.remedy))
         except SwapbenchError as error:
             return error
+        doubts = output_doubts(outputs.rows, card.output)
         if self.setup.desktop is None:
-            return ScoringResult(accuracy)
-        return ScoringResult(
-            accuracy, self._device_parity(draft, card, folds, evaluation, self.setup.desktop)
-        )
+            return ScoringResult(accuracy, doubts=doubts)
+        agreement = self._device_parity(draft, card, folds, evaluation, self.setup.desktop)
+        return ScoringResult(accuracy, agreement, doubts)
 
     def _device_parity(
         self,
@@ -142,16 +145,16 @@ class ScoringPass:
         desktop: Desktop,
     ) -> Parity | Absent:
         """How far these scores are from this computer's of the same file; Absent where it cannot score it."""
-        samples, normalise = self.crops[card.preprocessing].path, normalise_json(card.preprocessing)
-        runtime = draft.runtime.runtime
+        samples, runtime = self.crops[card.preprocessing].path, draft.runtime.runtime
+        model = self.models[draft.id]
         try:
-            key = desktop.key(draft.artifact_sha256, runtime, samples, normalise)
+            told = {"normalise": normalise_json(card.preprocessing), **outputs_option(card, model.graph)}
+            key = desktop.key(draft.artifact_sha256, runtime, samples, told)
             path = evaluation.cache / "scores" / f"{key}.json"
-            outputs = _cached_outputs(path)
+            outputs = kept_outputs(path)
             if outputs is None:
-                file = self.models[draft.id].path
-                outputs = desktop.outputs(file, runtime, samples, normalise, self.setup.plan)
-                _cache_outputs(path, outputs)
+                outputs = desktop.outputs(model, runtime, samples, told, self.setup.plan)
+                keep_outputs(path, outputs)
             reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
             return device_parity(reference, folds, draft.variant.precision)
         except SwapbenchError as error:
@@ -159,17 +162,13 @@ class ScoringPass:
 
     def _path(self, draft: Draft, card: ModelCard, file: FileUnderTest, evaluation: Evaluation) -> Path:
         """Where the outputs of this file under this runtime for these samples are cached."""
-        about = {
-            "artifact": draft.artifact_sha256,
-            "runtime": draft.runtime.model_dump(mode="json"),
-            "device": draft.machine.name,
+        about: dict[str, object] = {
             "samples": self.crops[card.preprocessing].path.name,
             "normalise": file.options["normalise"],
         }
-        if draft.machine.build is not None:  # phones of one profile are not all alike
-            about["build"] = draft.machine.build
-        key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-        return evaluation.cache / "scores" / f"{key}.json"
+        if "outputs" in file.options:
+            about["outputs"] = file.options["outputs"]
+        return evaluation.cache / "scores" / f"{cache_key(draft, about)}.json"
 
 
 def scored_folds(
@@ -183,7 +182,7 @@ def scored_folds(
 
     Raises:
         BadModelFile: the file does not give one output for each image.
-        BadDataset, NotValid: as `Evaluation.fold_frames` raises them.
+        BadCard, NotValid: as `Evaluation.fold_frames` raises them.
     """
     if len(outputs.rows) != len(evaluation.samples):
         raise BadModelFile(
@@ -191,18 +190,3 @@ def scored_folds(
             remedy="Export it again with a batch size of 1",
         )
     return evaluation.fold_frames(outputs, card.output, crops[card.preprocessing].failures)
-
-
-def _cache_outputs(path: Path, outputs: Outputs) -> None:
-    content = {"invoke_ns": outputs.invoke_ns, "pass_ns": outputs.pass_ns, "rows": outputs.rows}
-    write_atomically(path, json.dumps(content) + "\n")
-
-
-def _cached_outputs(path: Path) -> Outputs | None:
-    """Outputs of an earlier scoring pass; None where there are none, or they are damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-        rows = tuple(tuple(row) for row in content["rows"])
-        return Outputs(rows, content["invoke_ns"], content["pass_ns"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None

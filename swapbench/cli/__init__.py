@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from swapbench.cli import data, device, gate, latency, listing, profile, report, run, scores, terminal, train
+from swapbench.cli import (
+    card,
+    data,
+    device,
+    gate,
+    latency,
+    listing,
+    profile,
+    report,
+    run,
+    scores,
+    terminal,
+    train,
+)
 from swapbench.cli.groups import ungrouped
 from swapbench.cli.panels import Command, CommandGroup
 
@@ -27,7 +40,7 @@ INTERRUPTED: Final = 130
 PANELS: Final[Mapping[str, Commands]] = {
     "Measure": (run.run, profile.profile, listing.doctor, listing.devices),
     "Compare": (report.report, gate.gate, gate.compare),
-    "Data and scores": (scores.score, scores.metrics, scores.parity),
+    "Data and scores": (card.card, scores.score, scores.metrics, scores.parity),
     "Make models": (listing.models, train.export, train.train, latency.latency_table),
     "Getting started": (listing.init, listing.version),
 }

@@ -10,9 +10,9 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Card, ComparedData, DeviceName, Json, Runtimes, Seed, Threads
+from swapbench.cli.options import Card, ComparedData, DeviceName, Json, Runtimes, Seed, ShapeTexts, Threads
 from swapbench.cli.panels import OUTPUT, TIME, WHAT, WHERE, Command
-from swapbench.commands.options import GATE_BUDGET_S, PairOptions
+from swapbench.commands.options import GATE_BUDGET_S, PairOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,9 +44,11 @@ def _pairs(
         ),
     ] = GATE_BUDGET_S,
     card: Card = None,
+    shape: ShapeTexts = None,
     seed: Seed = 0,
 ) -> PairOptions:
-    return PairOptions(policy, tuple(runtime or ()), device, threads, budget_s, card, seed)
+    shapes = input_shapes(shape or ())
+    return PairOptions(policy, tuple(runtime or ()), device, threads, budget_s, card, seed, shapes)
 
 
 Pairs = Annotated[PairOptions, Group(WHERE, _pairs)]
@@ -158,11 +160,13 @@ def save(
         Path | None, typer.Option(metavar="FOLDER", help="Folder to write to. By default reports/baseline.")
     ] = None,
     device: DeviceName = "local",
+    shape: ShapeTexts = None,
 ) -> None:
     """Keep model files, with digests, counts and the machine, for later gates."""
     from swapbench.commands import baseline
 
-    print(baseline.save(terminal.folders(), files or [], out, device))
+    shapes = input_shapes(shape or ())
+    print(baseline.save(terminal.folders(), files or [], out, device, shapes))
 
 
 def _print(result: GateResult, json_out: bool) -> None:

@@ -40,6 +40,16 @@ Card = Annotated[
         "beside net.onnx.",
     ),
 ]
+ShapeTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--shape",
+        metavar="NAME=1,3,80,80",
+        rich_help_panel=WHAT,
+        help="Shape of an input whose lengths the file leaves free; without NAME= that of the only input. "
+        "Repeatable. By default the batch is 1.",
+    ),
+]
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import DeviceName, Json, Runtimes, Threads
-from swapbench.commands.options import PROFILE_PROCESSES
+from swapbench.cli.options import DeviceName, Json, Runtimes, ShapeTexts, Threads
+from swapbench.commands.options import PROFILE_PROCESSES, input_shapes
 
 
 def profile(
@@ -26,6 +26,7 @@ def profile(
     ] = PROFILE_PROCESSES,
     device: DeviceName = "local",
     runtime: Runtimes = None,
+    shape: ShapeTexts = None,
     threads: Threads = 1,
     json_out: Json = False,
 ) -> None:
@@ -45,6 +46,7 @@ def profile(
         timed=not graph,
         processes=processes,
         plan=PAIRED_PLAN.replace(threads=threads),
+        shapes=input_shapes(shape or ()),
     )
     with terminal.progress() as progress:
         result = commands.profile(terminal.folders(), request, progress=progress)

@@ -8,9 +8,20 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Card, Data, Device, Json, RelativeTo, Runtimes, Seed, Threads, Variants
+from swapbench.cli.options import (
+    Card,
+    Data,
+    Device,
+    Json,
+    RelativeTo,
+    Runtimes,
+    Seed,
+    ShapeTexts,
+    Threads,
+    Variants,
+)
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME
-from swapbench.commands.options import RunFolder, TimingOptions, sustained_s
+from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, sustained_s
 
 Files = Annotated[
     list[str] | None,
@@ -96,6 +107,7 @@ def run(
     *,
     variants: Variants,
     runtime: Runtimes = None,
+    shape: ShapeTexts = None,
     device: Device,
     timing: Annotated[TimingOptions, Group(TIME, _timing)],
     accuracy: Accuracy = True,
@@ -122,6 +134,7 @@ def run(
         accuracy=accuracy,
         timing=timing,
         output=output,
+        shapes=input_shapes(shape or ()),
     )
     with terminal.progress() as progress:
         result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)

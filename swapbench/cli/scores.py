@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Card, Data, DeviceName, Json, Reading, Runtimes, Threads
+from swapbench.cli.options import Card, Data, DeviceName, Json, Reading, Runtimes, ShapeTexts, Threads
 from swapbench.cli.panels import RARE
-from swapbench.commands.options import ScoringOptions
+from swapbench.commands.options import ScoringOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,11 +30,13 @@ def score(
     runtime: Runtimes = None,
     device: DeviceName = "local",
     threads: Threads = 1,
+    shape: ShapeTexts = None,
 ) -> None:
     """Score a dataset with one model file: a row for every frame."""
     from swapbench.commands import scores
 
-    options = ScoringOptions(data, card, tuple(runtime or ()), device, threads)
+    shapes = input_shapes(shape or ())
+    options = ScoringOptions(data, card, tuple(runtime or ()), device, threads, shapes)
     with terminal.progress() as progress:
         path = scores.score(terminal.folders(), file, options, out, progress=progress, say=terminal.say)
     print(path)
@@ -79,13 +81,15 @@ def parity(
     card: Card = None,
     runtime: Runtimes = None,
     device: DeviceName = "local",
+    shape: ShapeTexts = None,
     reading: Reading,
     json_out: Json = False,
 ) -> int:
     """Compare two files' scores: differences, flipped decisions, attacks affected."""
     from swapbench.commands import scores
 
-    options = ScoringOptions(data, card, tuple(runtime or ()), device)
+    shapes = input_shapes(shape or ())
+    options = ScoringOptions(data, card, tuple(runtime or ()), device, shapes=shapes)
     with terminal.progress() as progress:
         compared = scores.parity(
             terminal.folders(), reference, other, options, reading, progress=progress, say=terminal.say

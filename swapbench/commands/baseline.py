@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
+    from swapbench.modelfile import Shapes
 
 
-def save(folders: Folders, sources: Sequence[str], out: Path | None = None, device: str = "local") -> Path:
+def save(
+    folders: Folders,
+    sources: Sequence[str],
+    out: Path | None = None,
+    device: str = "local",
+    shapes: Shapes | None = None,
+) -> Path:
     """Keep model files as the baseline, replacing the one before.
 
     Args:
@@ -25,6 +32,7 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         sources: Files, folders or runs, see `sides.side`; the newest run if there are none.
         out: The folder of the baseline; None for reports/baseline.
         device: The device that is noted where the files come from no run.
+        shapes: Of inputs whose lengths a file leaves free, for what is counted.
 
     Returns:
         The folder, which is whole or as it was before.
@@ -50,7 +58,7 @@ def save(folders: Folders, sources: Sequence[str], out: Path | None = None, devi
         machine=first.machine if first else catalog.device(folders, device).describe(),
         plan=next(iter(plans)) if len(plans) == 1 else None,
         run=first.run if first else None,
-        files=tuple(BaselineFile.of(path) for path in paths),
+        files=tuple(BaselineFile.of(path, shapes or {}) for path in paths),
     )
     target = out or folders.reports / "baseline"
     if target.exists() and not (target / INDEX).is_file() and (not target.is_dir() or any(target.iterdir())):

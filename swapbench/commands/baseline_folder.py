@@ -17,13 +17,15 @@ from pydantic import ValidationError
 
 from swapbench import store
 from swapbench.commands.named_files import MODEL_SUFFIXES
-from swapbench.errors import BadRecord, UserError
-from swapbench.files import disk_failure, file_sha256, write_atomically
+from swapbench.errors import BadModelFile, BadRecord, UserError
+from swapbench.files import disk_failure, file_sha256, files_sha256, write_atomically
+from swapbench.modelfile.external import files_of, model_sha256
 from swapbench.records import Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from swapbench.modelfile import Shapes
     from swapbench.records import Record
 
 BASELINE_VERSION: Final = 1
@@ -44,19 +46,20 @@ class BaselineFile(Frozen):
     precision: Precision
 
     @classmethod
-    def of(cls, path: Path) -> BaselineFile:
-        """The entry of a model file.
+    def of(cls, path: Path, shapes: Shapes) -> BaselineFile:
+        """The entry of a model file, counted with these shapes of inputs that it leaves free.
 
         Raises:
             BadModelFile: No gate could measure it.
         """
-        from swapbench.modelfile import read_graph, single_static_input
+        from swapbench.modelfile import read_graph
+        from swapbench.modelfile.input_shapes import refuse_unmeasurable
 
-        graph = read_graph(path)
-        single_static_input(graph, path.name)
+        graph = read_graph(path, shapes)
+        refuse_unmeasurable(graph, path.name)
         return cls(
             name=path.name,
-            sha256=file_sha256(path),
+            sha256=files_sha256(graph.files),
             file_bytes=graph.file_bytes,
             params=graph.params,
             macs=graph.macs,
@@ -98,8 +101,9 @@ def write_baseline(target: Path, index: Baseline, paths: Sequence[Path], records
             new = Path(made) / "new"
             new.mkdir()
             for path, file in zip(paths, index.files, strict=True):
-                shutil.copyfile(path, new / path.name)
-                if file_sha256(new / path.name) != file.sha256:
+                for part in files_of(path):
+                    _copy(part, new / part.name)
+                if model_sha256(new / path.name) != file.sha256:
                     raise UserError(f"{path} changed while it was copied", remedy="Save again")
             for record in records:
                 store.save(record, new / "run")
@@ -115,6 +119,15 @@ def write_baseline(target: Path, index: Baseline, paths: Sequence[Path], records
                 raise
     except OSError as error:
         raise disk_failure(error, target) from error
+
+
+def _copy(part: Path, target: Path) -> None:
+    if target.exists() and file_sha256(target) != file_sha256(part):
+        raise UserError(
+            f"two files of the baseline keep their weights in different files named {part.name}",
+            remedy="Save each as one file: onnx.save(onnx.load(path), other_path)",
+        )
+    shutil.copyfile(part, target)
 
 
 def load_baseline(folder: Path) -> Baseline:
@@ -161,5 +174,11 @@ def _check(folder: Path, index: Baseline) -> None:
         path = folder / file.name
         if not path.is_file():
             raise BadRecord(f"the baseline {folder} lacks its file {file.name}", remedy=SAVE_AGAIN)
-        if file_sha256(path) != file.sha256:
+        try:
+            as_saved = model_sha256(path) == file.sha256
+        except BadModelFile as error:
+            raise BadRecord(
+                f"the baseline {folder} is incomplete: {error.args[0]}", remedy=SAVE_AGAIN
+            ) from error
+        if not as_saved:
             raise BadRecord(f"{path} is not the file that was saved: its sha256 differs", remedy=SAVE_AGAIN)

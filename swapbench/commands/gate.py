@@ -8,13 +8,14 @@ of both files says which operators grew.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import bench, catalog, store, units
 from swapbench.bench.doubt import BUSY_A_CORE
+from swapbench.bench.scoring import NO_CARD
 from swapbench.commands import models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.explanations import explain
@@ -86,9 +87,10 @@ def gate(
     pairs: list[paired_runs.Pair] = []
     checks: list[Check] = []
     for baseline, candidate in matched:
-        old = models_under_test.of_file(NamedFile(baseline, baseline.name), runtimes, cards)
+        old = models_under_test.of_file(NamedFile(baseline, baseline.name), runtimes, cards, options.shapes)
         try:
-            new = models_under_test.of_file(NamedFile(candidate, candidate.name), runtimes, cards)
+            file = NamedFile(candidate, candidate.name)
+            new = models_under_test.of_file(file, runtimes, cards, options.shapes)
             pairs += _pairs(old, new)
         except BadModelFile as error:
             checks.append(comparison.did_not_run(candidate.name, str(error)))
@@ -192,7 +194,7 @@ def _pairs(old: Sequence[ModelUnderTest], new: Sequence[ModelUnderTest]) -> list
     """The two sides under each runtime; where one side has a card, it is that of both."""
     card = next((model.card for model in (*new, *old) if model.unscored is None), None)
     old, new = (
-        [replace(model, card=card, unscored=None) if model.card is None and card else model for model in side]
+        [model.with_card(card) if model.unscored == NO_CARD and card else model for model in side]
         for side in (old, new)
     )
     by_runtime = {model.runtime.name: model for model in new}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.errors import BadCard, SwapbenchError, UserError
-from swapbench.files import file_sha256
+from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
+from swapbench.files import files_sha256
 from swapbench.records import PRECISIONS, Absent, Variant
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Carded
     from swapbench.commands.named_files import CardFinder, NamedFile
+    from swapbench.modelfile import Shapes
     from swapbench.ports import Runtime
     from swapbench.workshop.artifacts import Built
 
@@ -23,28 +24,43 @@ NO_NETWORK = Absent(
 )
 
 
-def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> list[ModelUnderTest]:
-    """A file under each runtime that runs it. A card that cannot be used costs its accuracy only.
+def of_file(
+    file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes | None = None
+) -> list[ModelUnderTest]:
+    """A file under each runtime that runs it. A card that is bad or does not fit costs its accuracy only.
+
+    Args:
+        file: What is to be measured.
+        runtimes: What there is to run it.
+        cards: Finds its card, whose image size also fills what the file leaves free.
+        shapes: Of inputs with free lengths.
 
     Raises:
-        BadModelFile: The file cannot be read, or has not one static input.
+        BadModelFile: The file cannot be read, or one run of it is not one image of a known size.
         UserError: None of the runtimes runs it.
     """
+    from swapbench.bench.card_fit import misfit, several_inputs
     from swapbench.bench.experiment import NO_CARD, ModelUnderTest
-    from swapbench.modelfile import read_graph, single_static_input
+    from swapbench.modelfile import read_graph
+    from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 
-    graph = read_graph(file.path)
-    single_static_input(graph, file.title)
+    shapes = shapes or {}
+    graph = read_graph(file.path, shapes)
+    found = cards.card(file, graph.metadata)
+    card, reason = (None, found) if isinstance(found, Absent) else (found, NO_CARD)
+    if card is not None:
+        image = card.preprocessing
+        of_card = image_shapes(graph, image.width_px, image.height_px, image.channels)
+        graph = read_graph(file.path, {**shapes, **of_card}) if of_card else graph
+    refuse_unmeasurable(graph, file.title)
     capable = [runtime for runtime in runtimes if graph.format in runtime.formats]
     if not capable:
         raise UserError(
             f"none of the chosen runtimes runs {graph.format} files",
             remedy="Leave --runtime out, or choose another",
         )
-    found = cards.card(file, graph.metadata)
-    card = None if isinstance(found, Absent) else found
-    unscored = found if isinstance(found, Absent) else NO_CARD if card is None else None
-    sha256 = file_sha256(file.path)
+    unscored = several_inputs(graph) or (reason if card is None else misfit(card, graph))
+    sha256 = files_sha256(graph.files)
     net, recipe = (card.name, card.recipe) if card is not None else (_net_name(file.path), None)
     variant = Variant(net=net, recipe=recipe, precision=graph.precision, format=graph.format)
     return [
@@ -56,23 +72,32 @@ def of_file(file: NamedFile, runtimes: Sequence[Runtime], cards: CardFinder) -> 
 
 
 def of_files(
-    files: Sequence[NamedFile], runtimes: Sequence[Runtime], cards: CardFinder
+    files: Sequence[NamedFile], runtimes: Sequence[Runtime], cards: CardFinder, shapes: Shapes | None = None
 ) -> tuple[list[ModelUnderTest], list[tuple[str, SwapbenchError]]]:
-    """Files from anywhere, as `of_file`, and what failed: files that cannot be measured, bad cards."""
+    """Files from anywhere, as `of_file`, and what failed: files that cannot be measured, bad cards.
+
+    Raises:
+        UnknownName: A shape is for an input that no file has.
+    """
     from swapbench.bench.experiment import NO_CARD
 
     models: list[ModelUnderTest] = []
     failures: list[tuple[str, SwapbenchError]] = []
     for file in files:
         try:
-            under_test = of_file(file, runtimes, cards)
+            under_test = of_file(file, runtimes, cards, shapes)
         except SwapbenchError as error:
             failures.append((file.title, error))
             continue
         models += under_test
         unscored = under_test[0].unscored
-        if unscored not in (None, NO_CARD):
+        # several inputs cannot be scored whatever the card says: nothing that a person could correct
+        if unscored not in (None, NO_CARD) and len(under_test[0].graph.inputs) == 1:
             failures.append((file.title, BadCard(unscored.absent, remedy=unscored.remedy)))
+    if not failures:
+        known = {tensor.name for model in models for tensor in model.graph.inputs}
+        for name in (shapes or {}).keys() - known - {""}:
+            raise UnknownName("input in these files", name, known)
     return models, failures
 
 

@@ -5,7 +5,7 @@ This module is imported for `--help`, so it imports nothing but the standard lib
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -182,6 +182,28 @@ class TimingOptions:
     sustained_s: float | None = None
 
 
+def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Shapes of inputs as they were typed, "input=1,3,80,80": by name, "" for an only input without one.
+
+    Raises:
+        UserError: One is not a list of lengths, or an input has two.
+    """
+    from swapbench.errors import UserError
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, lengths = text.rpartition("=")
+        numbers = lengths.replace("x", ",").split(",")
+        if not all(number.strip().isdecimal() and len(number) < 10 and int(number) for number in numbers):
+            raise UserError(
+                f"--shape {text!r} is not a shape", remedy="Write whole numbers: --shape input=1,3,80,80"
+            )
+        if name in shapes:
+            raise UserError(f"--shape gives {name or 'the input'} two shapes", remedy="Leave one of them out")
+        shapes[name] = tuple(int(number) for number in numbers)
+    return shapes
+
+
 def sustained_s(text: str | None) -> float | None:
     """Seconds of a sustained run as it was typed, "10min".
 
@@ -235,6 +257,7 @@ class ScoringOptions:
     Attributes:
         card: Model card (name or file) of files that carry none of their own.
         runtimes: The first that runs a file is taken; all if empty.
+        shapes: Of inputs whose lengths a file leaves free; see `input_shapes`.
     """
 
     data: DataOptions
@@ -242,6 +265,7 @@ class ScoringOptions:
     runtimes: tuple[str, ...] = ()
     device: str = "local"
     threads: int = 1
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -290,6 +314,7 @@ class PairOptions:
         runtimes: All if empty.
         budget_s: Time for the rounds of one model; confirming a FAIL may add to it.
         card: Model card (name or file) of files that carry none of their own.
+        shapes: Of inputs whose lengths a file leaves free; see `input_shapes`.
     """
 
     policy: Path | None = None
@@ -299,6 +324,7 @@ class PairOptions:
     budget_s: float = GATE_BUDGET_S
     card: str | None = None
     seed: int = 0
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -336,13 +362,13 @@ def command_line(options: Any) -> list[str]:
     --latency-ms. A group in a group is written out in its place.
     """
     words: list[str] = []
-    for field in fields(options):
-        value, option = getattr(options, field.name), f"--{field.name.replace('_', '-')}"
+    for member in fields(options):
+        value, option = getattr(options, member.name), f"--{member.name.replace('_', '-')}"
         if is_dataclass(value):
             words += command_line(value)
-        elif field.default is MISSING:
+        elif member.default is MISSING:
             words.append(str(value))
-        elif value == field.default:
+        elif value == member.default:
             continue
         elif isinstance(value, bool):
             words.append(option)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, catalog, operators, stats
@@ -15,6 +15,7 @@ from swapbench.errors import NotValid, UserError
 from swapbench.operators import Contents, Spread
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from swapbench.catalog import Folders
@@ -35,6 +36,7 @@ class ProfileRequest:
         runtimes: The first that runs a file is taken; all if empty.
         timed: False for only what the files hold.
         processes: Fresh processes of each file.
+        shapes: Of inputs whose lengths a file leaves free.
     """
 
     baseline: Path
@@ -44,6 +46,7 @@ class ProfileRequest:
     timed: bool = True
     processes: int = PROFILE_PROCESSES
     plan: Plan = bench.PAIRED_PLAN
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
     paths = [path for path in (request.baseline, request.candidate) if path is not None]
     cards = CardFinder(folders)
     models = [
-        models_under_test.of_file(NamedFile(path, path.name), place.runtimes, cards)[0] for path in paths
+        models_under_test.of_file(NamedFile(path, path.name), place.runtimes, cards, request.shapes)[0]
+        for path in paths
     ]
     if len({model.variant.format for model in models}) > 1:
         names = " and ".join(path.name for path in paths)

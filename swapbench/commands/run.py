@@ -18,7 +18,7 @@ from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from swapbench.bench.experiment import ModelUnderTest, Setup
@@ -42,6 +42,7 @@ class RunRequest:
         runtimes: All if empty.
         card: Model card (name or file) of all files that have none named for them alone.
         accuracy: Whether files are scored at all.
+        shapes: Of inputs whose lengths a file leaves free; see `options.input_shapes`.
     """
 
     files: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class RunRequest:
     accuracy: bool = True
     timing: TimingOptions = field(default_factory=TimingOptions)
     output: RunFolder = field(default_factory=RunFolder)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     say(_intent(models, setup))
     outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [
+        *_remarks(outcome.records),
         *_border_notes(outcome.records),
         *_paced_notes(outcome.records),
         *_parity_notes(outcome.records),
@@ -127,15 +130,16 @@ def _models(
     only_files = bool(request.files) and not request.variants.models
     carded, failures = ([], []) if only_files else catalog.networks(folders, request.variants.models)
     cards = CardFinder.named(folders, request.card)
-    models, failed = models_under_test.of_files(named_files(request.files), place.runtimes, cards)
+    files = named_files(request.files)
+    models, failed = models_under_test.of_files(files, place.runtimes, cards, request.shapes)
     failures += failed
     data: tuple[Dataset, ...] = ()
     if carded or (request.accuracy and request.data.named):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
-        files, failed = model_files(folders, carded, request.variants, data[0], progress)
+        built, failed = model_files(folders, carded, request.variants, data[0], progress)
         failures += failed
-        models += models_under_test.of_networks(files, carded, place.runtimes)
+        models += models_under_test.of_networks(built, carded, place.runtimes)
     models += _timed_by_tools(models, place.tools)
     if place.clusters:
         models = [cluster.pinned(model) for model in models for cluster in place.clusters]
@@ -252,6 +256,12 @@ def _parity_notes(records: Sequence[Record]) -> list[str]:
         for record in records
         if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE
     ]
+
+
+def _remarks(records: Sequence[Record]) -> list[str]:
+    """What should be known of each file, once, under however many runtimes it ran."""
+    lines = [f"{record.title}: {remark}." for record in records for remark in record.remarks]
+    return list(dict.fromkeys(lines))
 
 
 def _border_notes(records: Sequence[Record]) -> list[str]:

@@ -44,7 +44,7 @@ def score(
 
     place = open_place(folders, DeviceOptions(options.device), options.runtimes)
     cards = CardFinder.named(folders, options.card)
-    model = models_under_test.of_file(named_file(file), place.runtimes, cards)[0]
+    model = models_under_test.of_file(named_file(file), place.runtimes, cards, options.shapes)[0]
     if model.unscored is not None:
         raise UserError(f"{model.title}: {model.unscored.absent}", remedy=model.unscored.remedy)
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)

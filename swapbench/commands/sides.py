@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from swapbench import catalog, store
 from swapbench.commands.baseline_folder import INDEX, load_baseline
 from swapbench.commands.named_files import models_below
-from swapbench.errors import BadRecord, UserError
-from swapbench.files import file_sha256
+from swapbench.errors import BadModelFile, BadRecord, UserError
+from swapbench.modelfile.external import model_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,7 +33,10 @@ class Side:
 
     def named(self, name: str) -> Path:
         """The file of that name; raises UserError where several with different content have it."""
-        digests = {file_sha256(path): path for path in self.files if path.name == name}
+        paths = [path for path in self.files if path.name == name]
+        if len(paths) == 1:
+            return paths[0]
+        digests = {model_sha256(path): path for path in paths}
         if len(digests) > 1:
             raise UserError(
                 f"{len(digests)} different files are named {name}: {', '.join(map(str, digests.values()))}",
@@ -103,9 +106,17 @@ def _models_below(folder: Path, role: str) -> list[Path]:
 def _artifact(folders: Folders, record: Record, run: Path) -> Path:
     """The very file that a record was measured from."""
     for path in sorted(folders.build.rglob(glob.escape(record.artifact))):
-        if file_sha256(path) == record.artifact_sha256:
+        if _is(path, record.artifact_sha256):
             return path
     raise FilesGone(
         f"the file behind {run.name}/records/{record.id}.json is no longer in {folders.build}",
         remedy="Give the model files themselves, or measure again with: swapbench run",
     )
+
+
+def _is(path: Path, sha256: str) -> bool:
+    """Whether a file, with those beside it that hold its weights, has this digest."""
+    try:
+        return model_sha256(path) == sha256
+    except BadModelFile:  # it lacks one of them
+        return False

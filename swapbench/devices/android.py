@@ -10,6 +10,7 @@ import contextlib
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from swapbench.devices import android_text, linux_text
@@ -169,18 +170,23 @@ class Android:
 
     # ------------------------------------------------------------------------------------- files and programs
 
-    def push(self, path: Path) -> str:
+    def push(self, path: Path, *beside: Path) -> str:
         """Copy a file to the phone, executable, unless the same bytes are there; returns its path there.
 
         Files keep their names and lie beside each other, as programs and their libraries need it. A second
-        file of the same name gets a folder of its own.
+        file of the same name gets a folder of its own, as does one that comes with others `beside` it.
         """
         source = path.resolve()
-        name = path.name
-        if self._pushed.setdefault(name, source) != source:
-            names = [other for other, pushed in self._pushed.items() if pushed == source]
-            name = names[0] if names else f".more/{len(self._pushed)}/{name}"
-            self._pushed[name] = source
+        names = [other for other, pushed in self._pushed.items() if pushed == source]
+        if names:
+            name = names[0]
+        elif beside or path.name in self._pushed:
+            name = f".more/{len(self._pushed)}/{path.name}"
+        else:
+            name = path.name
+        self._pushed[name] = source
+        for other in beside:
+            self.adb.push(other, str(PurePosixPath(name).with_name(other.name)))
         return self.adb.push(path, name)
 
     def pull(self, remote: str, path: Path) -> None:

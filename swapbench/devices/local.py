@@ -93,11 +93,12 @@ class Local:
             on_battery=self._on_battery(),
         )
 
-    def push(self, path: Path) -> str:
+    def push(self, path: Path, *beside: Path) -> str:
         """The file's absolute path; nothing is copied."""
-        if not path.is_file():
-            raise DeviceFailed(f"there is no file {path}")
-        return str(path.resolve())
+        for file in (path, *beside):
+            if not file.is_file():
+                raise DeviceFailed(f"there is no file {file}")
+        return str(path.absolute())  # links are not followed: what lies beside a link is meant
 
     def pull(self, remote: str, path: Path) -> None:
         """Copy `remote` to `path`, whole or not at all."""

@@ -15,13 +15,14 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from swapbench.errors import BadModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from swapbench.records import Format, Precision
@@ -37,16 +38,22 @@ DAMAGE = (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowE
 """The errors that reading a damaged structure raises."""
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name of an input -> the shape that it is to have; "" names the only input of a file."""
+
+
 @dataclass(frozen=True)
 class Tensor:
     """An input or output.
 
     Attributes:
         name: In the file.
-        shape: All lengths are fixed.
+        shape: The lengths at which the file is measured; 0 where the file leaves one free and nobody said.
         dtype: In numpy's words.
         scale: Where real = (stored - zero_point) * scale; None where it is not quantised.
         zero_point: As above.
+        declared: The lengths as the file has them: a free one is its name in the file, or "?". The one text
+            "..." stands for a shape of which not even the rank is known.
     """
 
     name: str
@@ -54,6 +61,12 @@ class Tensor:
     dtype: str
     scale: float | None = None
     zero_point: int | None = None
+    declared: tuple[int | str, ...] = ()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the file leaves any of its lengths free."""
+        return any(isinstance(length, str) for length in self.declared)
 
 
 @dataclass(frozen=True)
@@ -64,14 +77,17 @@ class Graph:
         format: Of the file.
         inputs: In the graph's order.
         outputs: In the graph's order.
-        file_bytes: Its size.
+        file_bytes: The size of all files.
         params: Parameters, counted as described above.
-        macs: Multiply-accumulates of one run.
+        macs: Multiply-accumulates of one run with inputs of these shapes.
         ops: Operator -> how often it occurs, under the file's own names.
         uncounted_ops: Operators with products that `macs` does not include.
         precision: The element type of most weights.
         layout: A guess from a 4-D input.
         metadata: Our JSON description; None in a foreign file.
+        files: The model file, and after it the files beside it in which ONNX keeps weights.
+        dimensions: Name of a free length in an ONNX file -> what it is in `inputs`.
+        against_rules: What the ONNX checker has against the file, "" for nothing; runtimes may run it anyway.
     """
 
     format: Format
@@ -85,33 +101,64 @@ class Graph:
     precision: Precision
     layout: Layout | None
     metadata: dict[str, Any] | None = None
+    files: tuple[Path, ...] = ()
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+    against_rules: str = ""
+
+    @property
+    def set_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the inputs that the file does not fix, by name."""
+        return {tensor.name: tensor.shape for tensor in self.inputs if tensor.is_free}
+
+    @property
+    def worker_options(self) -> dict[str, str]:
+        """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
+        if not self.set_shapes:
+            return {}
+        shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
+        # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway
+        named = {name: length for name, length in self.dimensions.items() if not set(name) & set(",=")}
+        dimensions = ",".join(f"{name}={length}" for name, length in named.items())
+        return {"shapes": shapes, **({"dimensions": dimensions} if dimensions else {})}
 
 
-def read_graph(path: Path) -> Graph:
+def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
     """Read a model file.
 
     The whole structure is checked before it is used, so that a damaged file cannot crash a runtime later.
+    The batch is 1 where the file leaves it free; other free lengths are those of `shapes`, else they are 0,
+    see `input_shapes.refuse_unmeasurable`.
+
+    Args:
+        path: Of the file.
+        shapes: What inputs with free lengths are to be; names that the file does not have are ignored.
 
     Raises:
-        BadModelFile: The file is missing, damaged, of another format or has a dynamic shape.
+        BadModelFile: The file is missing, damaged or of another format, or fixes another shape.
     """
+    from swapbench.modelfile.foreign import refuse_foreign
+
     try:
+        if path.exists() and not path.is_file():  # reading a pipe or a device might never end
+            raise BadModelFile(f"{path} is not a regular file", remedy="Give an .onnx or .tflite file.")
         content = path.read_bytes()
     except OSError as error:
         raise BadModelFile(f"cannot read {path}: {error.strerror}") from error
     if not content:
         raise BadModelFile(f"{path} is empty", remedy=AGAIN)
-    if path.suffix == ".onnx":
+    suffix = path.suffix.lower()
+    if suffix not in {".onnx", ".tflite"}:
+        raise BadModelFile(
+            f"{path} is neither an .onnx nor a .tflite file", remedy="Only these two formats can be measured."
+        )
+    refuse_foreign(path, content)
+    if suffix == ".onnx":
         from swapbench.modelfile.onnx_file import read
 
-        return read(path, content)
-    if path.suffix == ".tflite":
-        from swapbench.modelfile.tflite_file import read
+        return read(path, content, shapes or {})
+    from swapbench.modelfile.tflite_file import read
 
-        return read(path, content)
-    raise BadModelFile(
-        f"{path} is neither an .onnx nor a .tflite file", remedy="Only these two formats can be measured."
-    )
+    return read(path, content, shapes or {})
 
 
 def single_static_input(graph: Graph, name: str) -> Tensor:
@@ -120,7 +167,7 @@ def single_static_input(graph: Graph, name: str) -> Tensor:
         names = ", ".join(tensor.name for tensor in graph.inputs) or "none"
         raise BadModelFile(
             f"{name} has {len(graph.inputs)} inputs ({names})",
-            remedy="Only models whose only input is an image can be measured.",
+            remedy="Only models whose only input is an image can be scored.",
         )
     return graph.inputs[0]
 
@@ -208,12 +255,6 @@ def description(path: Path, text: str | None) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise BadModelFile(f"{path}: its {METADATA_KEY!r} metadata is not a JSON object")
     return value
-
-
-def refuse_dynamic(path: Path, tensor: str, shape: Iterable[object], remedy: str) -> NoReturn:
-    """Raise BadModelFile for a tensor whose shape is not all fixed numbers."""
-    shown = ", ".join(str(length) for length in shape)
-    raise BadModelFile(f"{path}: the shape of {tensor!r} is dynamic: [{shown}]", remedy=remedy)
 
 
 def first_line(error: Exception) -> str:

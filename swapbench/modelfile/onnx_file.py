@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import graphlib
 import math
+import os
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.errors import BadModelFile
 from swapbench.modelfile import (
@@ -18,12 +20,15 @@ from swapbench.modelfile import (
     description,
     first_line,
     layout_of,
-    refuse_dynamic,
 )
+from swapbench.modelfile.external import bring_in, weight_files
+from swapbench.modelfile.input_shapes import ANY_RANK, UNNAMED, shaped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from swapbench.modelfile import Shapes
 
 
 _PRODUCTS: Mapping[str, tuple[int, ...]] = {
@@ -57,21 +62,27 @@ _UNCOUNTED = frozenset(
 )
 _SEE_THROUGH = frozenset({"DequantizeLinear", "Cast", "Identity"})
 
-_FIX = (
-    "Fix it with: python -m onnxruntime.tools.make_dynamic_shape_fixed "
-    "--input_name {name} --input_shape {shape} in.onnx out.onnx"
-)
+_INITIALIZERS_ALONE: Final = 4
+"""The first IR version in which initialisers need not be inputs as well. Runtimes never insist on it, but the
+inference of shapes does."""
+
+RULE_LETTERS: Final = 200
+"""What is kept of the checker's message."""
 
 
-def read(path: Path, content: bytes) -> Graph:
+def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     """The graph of an ONNX file.
 
+    What the ONNX checker has against it does not matter as long as a runtime could run it: nodes are put in
+    order here, and a newer version of the format is read as far as it is known.
+
     Args:
-        path: For messages.
+        path: For messages, and for the files beside it.
         content: Of the file.
+        shapes: Of inputs with free lengths.
 
     Raises:
-        BadModelFile: It is damaged, of another format or has a dynamic shape.
+        BadModelFile: It is damaged or of another format, lacks a file, or fixes another shape.
     """
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -84,29 +95,31 @@ def read(path: Path, content: bytes) -> Graph:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
-    initializers = model.graph.initializer
-    if any(weight.data_location == onnx.TensorProto.EXTERNAL for weight in initializers):
-        raise BadModelFile(
-            f"{path} keeps its weights in another file",
-            remedy="Save it as one file: onnx.save(onnx.load(path), out, save_as_external_data=False)",
-        )
-    weights = {weight.name for weight in initializers}
-    for value in model.graph.input:
-        if value.name not in weights:
-            _refuse_dynamic(path, value)
     try:
-        onnx.checker.check_model(model)
-        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-        count = _Walk(model, graph).count
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, *DAMAGE) as error:
+        files = (path, *weight_files(path, model))
+        against_rules = _against_rules(path, model, len(files))
+        model.ir_version = max(model.ir_version, _INITIALIZERS_ALONE)
+        bring_in(path, model)
+        _sort_nodes(model.graph)
+        _check_weights(model.graph)
+        constants = _constants(model.graph)
+        values = [value for value in model.graph.input if value.name not in constants]
+        inputs, dimensions = shaped(path, [_tensor(value) for value in values], shapes)
+        _set_lengths(
+            model.graph, dict(zip([value.name for value in values], inputs, strict=True)), dimensions
+        )
+        inferred = _inferred(model)
+        count = _Walk(model, inferred).count
+        outputs = tuple(_tensor(value) for value in inferred.output)
+    except DAMAGE as error:
         raise BadModelFile(f"{path} is damaged: {first_line(error)}", remedy=AGAIN) from error
-    inputs = tuple(_tensor(value) for value in model.graph.input if value.name not in weights)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     return Graph(
         format="onnx",
+        files=files,
         inputs=inputs,
-        outputs=tuple(_tensor(value) for value in graph.output),
-        file_bytes=len(content),
+        outputs=outputs,
+        file_bytes=len(content) + sum(other.stat().st_size for other in files[1:]),
         params=count.params,
         macs=count.macs,
         ops=dict(Counter(node.op_type for node in model.graph.node).most_common()),
@@ -114,30 +127,122 @@ def read(path: Path, content: bytes) -> Graph:
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, metadata.get(METADATA_KEY)),
+        dimensions=dimensions,
+        against_rules=against_rules,
     )
 
 
-def _refuse_dynamic(path: Path, value: Any) -> None:
-    dims = value.type.tensor_type.shape.dim
-    if value.type.tensor_type.HasField("shape") and all(dim.dim_value > 0 for dim in dims):
+def _against_rules(path: Path, model: Any, files: int) -> str:
+    """What ONNX's own checker says against a model, "" for nothing."""
+    import onnx
+
+    try:
+        # with weights in other files, the checker must know the folder
+        onnx.checker.check_model(os.fspath(path) if files > 1 else model)
+    except (onnx.checker.ValidationError, *DAMAGE) as error:
+        return " ".join(str(error).split())[:RULE_LETTERS]
+    return ""
+
+
+def _inferred(model: Any) -> Any:
+    """The graph with the shapes between its nodes, as far as they can be inferred."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except (onnx.shape_inference.InferenceError, *DAMAGE):
+        return model.graph
+
+
+def _constants(graph: Any) -> set[str]:
+    return {weight.name for weight in graph.initializer} | {
+        sparse.values.name for sparse in graph.sparse_initializer
+    }
+
+
+def _check_weights(graph: Any) -> None:
+    """Raise ValueError or TypeError for a constant whose data do not fill its shape."""
+    import onnx
+
+    for weight in graph.initializer:
+        if weight.data_location != onnx.TensorProto.EXTERNAL:
+            onnx.numpy_helper.to_array(weight)
+
+
+def _sort_nodes(graph: Any) -> None:
+    """Put the nodes in an order in which each comes after those that it needs, as runtimes do themselves.
+
+    Raises:
+        ValueError: A node or the graph needs what nothing makes, two nodes make the same, or nodes need each
+            other.
+    """
+    makers: dict[str, int] = {}
+    for place, node in enumerate(graph.node):
+        for name in filter(None, node.output):
+            if makers.setdefault(name, place) != place:
+                raise ValueError(f"two nodes make {name!r}")
+    given = {value.name for value in graph.input} | _constants(graph)
+    needs = [set(_needed(node)) for node in graph.node]
+    for name in sorted(set().union(*needs, (value.name for value in graph.output)) - given - makers.keys()):
+        raise ValueError(f"{name!r} is needed, but nothing in the graph makes it")
+    before = [{makers[name] for name in names if name in makers} for names in needs]
+    if all(max(places, default=-1) < place for place, places in enumerate(before)):
         return
-    shape = [dim.dim_value or dim.dim_param or "?" for dim in dims]
-    fixed = ",".join(
-        str(length) if isinstance(length, int) else "1" if place == 0 else "<size>"
-        for place, length in enumerate(shape)
-    )
-    remedy = _FIX.format(name=value.name, shape=fixed or "1,3,<height>,<width>")
-    refuse_dynamic(path, value.name, shape, remedy)
+    try:
+        order = list(graphlib.TopologicalSorter(dict(enumerate(before))).static_order())
+    except graphlib.CycleError:
+        raise ValueError("nodes of its graph need each other in a circle") from None
+    nodes = [graph.node[place] for place in order]
+    kept = type(graph)()
+    kept.node.extend(nodes)
+    del graph.node[:]
+    graph.node.extend(kept.node)
+
+
+def _needed(node: Any) -> Iterator[str]:
+    """The names that a node reads, those that graphs inside it take from outside included."""
+    yield from filter(None, node.input)
+    for attribute in node.attribute:
+        for inner in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+            made = {value.name for value in inner.input} | _constants(inner)
+            made.update(name for other in inner.node for name in other.output)
+            wanted = {name for other in inner.node for name in _needed(other)}
+            yield from (wanted | {value.name for value in inner.output}) - made - {""}
+
+
+def _set_lengths(graph: Any, inputs: Mapping[str, Tensor], dimensions: Mapping[str, int]) -> None:
+    """Write the lengths at which the file is measured into the shapes of its graph."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param in dimensions:
+                dim.dim_value = dimensions[dim.dim_param]
+            elif dim.dim_value < 1:  # -1 is how some exporters write a free length
+                dim.ClearField("dim_value")
+    for value in graph.input:
+        if value.name in inputs and 0 not in inputs[value.name].shape:
+            shape = value.type.tensor_type.shape
+            del shape.dim[:]
+            for length in inputs[value.name].shape:
+                shape.dim.add(dim_value=length)
 
 
 def _tensor(value: Any) -> Tensor:
     kind = value.type.tensor_type
-    return Tensor(value.name, tuple(dim.dim_value for dim in kind.shape.dim), _dtype(kind.elem_type))
+    if not value.type.HasField("tensor_type"):
+        return Tensor(value.name, (), "unknown")
+    if not kind.HasField("shape"):
+        return Tensor(value.name, (0,), _dtype(kind.elem_type), declared=ANY_RANK)
+    dims = kind.shape.dim
+    declared = tuple(dim.dim_value if dim.dim_value > 0 else dim.dim_param or UNNAMED for dim in dims)
+    shape = tuple(max(dim.dim_value, 0) for dim in dims)
+    return Tensor(value.name, shape, _dtype(kind.elem_type), declared=declared)
 
 
 def _dtype(elem_type: int) -> str:
     import onnx
 
+    if elem_type == onnx.TensorProto.STRING:
+        return "string"
     try:
         return str(onnx.helper.tensor_dtype_to_np_dtype(elem_type))
     except (KeyError, ValueError):
@@ -149,6 +254,8 @@ class _Walk:
 
     def __init__(self, model: Any, inferred: Any) -> None:
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        for sparse in model.graph.sparse_initializer:
+            self.initializers[sparse.values.name] = _dense(sparse)
         self.producer = {name: node for node in model.graph.node for name in node.output}
         for node in model.graph.node:
             if node.op_type == "Constant":
@@ -259,9 +366,22 @@ class _Walk:
         return math.prod(out) * left[-2 if transposed else -1]
 
 
+def _dense(sparse: Any) -> Any:
+    """A sparse weight as a dense one whose data lie elsewhere: only its shape and type are counted."""
+    import onnx
+
+    return onnx.TensorProto(
+        name=sparse.values.name,
+        dims=sparse.dims,
+        data_type=sparse.values.data_type,
+        data_location=onnx.TensorProto.EXTERNAL,
+    )
+
+
 def _all_zero(tensor: Any) -> bool:
-    if len(tensor.dims) != 1:
+    from onnx import TensorProto, numpy_helper
+
+    if len(tensor.dims) != 1 or tensor.data_location == TensorProto.EXTERNAL:
         return False
-    from onnx import numpy_helper
 
     return not numpy_helper.to_array(tensor).any()

@@ -19,15 +19,18 @@ from swapbench.modelfile import (
     description,
     first_line,
     layout_of,
-    refuse_dynamic,
 )
+from swapbench.modelfile.foreign import TFLITE
+from swapbench.modelfile.input_shapes import UNNAMED, shaped
+from swapbench.modelfile.tflite_resized import resized_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from swapbench.modelfile import Shapes
 
-_IDENTIFIER = b"TFL3"
+
 _PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "CONV_2D": (1, 2),
     "DEPTHWISE_CONV_2D": (1, 2),
@@ -56,38 +59,35 @@ _ELEMENT_BYTES: Mapping[str, int] = {
 }
 
 
-def read(path: Path, content: bytes) -> Graph:
+def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     """The graph of a TFLite file.
+
+    The shapes between its operators are those that the file holds, which suit one shape of its inputs, often
+    with batch 1. For another shape, LiteRT is asked.
 
     Args:
         path: For messages.
         content: Of the file.
+        shapes: Of inputs with free lengths.
 
     Raises:
-        BadModelFile: It is damaged, of another format or has a dynamic shape.
+        BadModelFile: It is damaged or of another format, or fixes another shape.
     """
-    if content[4:8] != _IDENTIFIER:
+    if content[4:8] != TFLITE:
         raise BadModelFile(
-            f"{path} is not a TFLite file: it lacks the identifier {_IDENTIFIER.decode()}", remedy=AGAIN
+            f"{path} is not a TFLite file: it lacks the identifier {TFLITE.decode()}", remedy=AGAIN
         )
     try:
         file = _File(content)
         file.check()
+        inputs, _ = shaped(path, [file.described(index) for index in file.inputs], shapes)
+        file.resize(path, inputs)
         count = file.count()
     except (struct.error, *DAMAGE) as error:
         raise BadModelFile(f"{path} is damaged or cut short: {first_line(error)}", remedy=AGAIN) from error
-    for index in file.inputs:
-        shape = file.signature(index)
-        if any(length < 1 for length in shape):
-            fixed = [
-                length if length > 0 else 1 if place == 0 else "size" for place, length in enumerate(shape)
-            ]
-            shown = ", ".join(str(length) for length in fixed)
-            remedy = f"Convert it again with a fixed input shape, such as [{shown}]; -1 means any length."
-            refuse_dynamic(path, file.name(index), shape, remedy)
-    inputs = tuple(file.described(index) for index in file.inputs)
     return Graph(
         format="tflite",
+        files=(path,),
         inputs=inputs,
         outputs=tuple(file.described(index) for index in file.outputs),
         file_bytes=len(content),
@@ -122,6 +122,7 @@ class _File:
         if not self.model.subgraphs or not self.model.operatorCodes or not self.model.buffers:
             raise ValueError("it has no graph")
         self.tensors = self.model.subgraphs[0].tensors
+        self.resized: dict[int, tuple[int, ...]] | None = {}
         self.inputs = _numbers(self.model.subgraphs[0].inputs)
         self.outputs = _numbers(self.model.subgraphs[0].outputs)
         self.operators = [
@@ -179,12 +180,22 @@ class _File:
         name = self.tensors[index].name
         return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
 
-    def shape(self, index: int) -> tuple[int, ...]:
-        return _numbers(self.tensors[index].shape)
+    def resize(self, path: Path, inputs: Sequence[Tensor]) -> None:
+        """Take over the shapes that follow from other shapes of the inputs than the file holds."""
+        shapes = [tensor.shape for tensor in inputs]
+        if shapes == [self.shape(index) for index in self.inputs]:
+            return
+        known = all(0 not in shape for shape in shapes)
+        self.resized = resized_shapes(path, shapes) if known else None
 
-    def signature(self, index: int) -> tuple[int, ...]:
-        """The shape, with -1 for every dynamic length."""
-        return _numbers(self.tensors[index].shapeSignature) or self.shape(index)
+    def shape(self, index: int) -> tuple[int, ...]:
+        stored = _numbers(self.tensors[index].shape)
+        return stored if self.resized is None else self.resized.get(index, stored)
+
+    def declared(self, index: int) -> tuple[int | str, ...]:
+        """The lengths of a tensor, with UNNAMED for every free one."""
+        signature = _numbers(self.tensors[index].shapeSignature) or self.shape(index)
+        return tuple(length if length > 0 else UNNAMED for length in signature)
 
     def described(self, index: int) -> Tensor:
         tensor = self.tensors[index]
@@ -195,7 +206,7 @@ class _File:
             if len(scales) == 1:
                 scale, zero_point = float(scales[0]), zeros[0] if zeros else 0
         dtype = self.types.get(tensor.type, "unknown")
-        return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point)
+        return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point, self.declared(index))
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
         """The constant behind a tensor, through dequantisation and casts, with the index of its buffer."""
@@ -214,7 +225,9 @@ class _File:
         count = Count()
         for kind, inputs, outputs in self.operators:
             product = kind in _PRODUCTS
-            if product:
+            if product and self.resized is None:
+                count.uncounted.add(kind)
+            elif product:
                 count.macs += self._macs(kind, inputs, outputs[0])
             elif kind in _UNCOUNTED or kind.startswith("STABLEHLO_"):
                 count.uncounted.add(kind)

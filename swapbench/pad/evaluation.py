@@ -16,8 +16,9 @@ import numpy as np
 
 from swapbench.data.preprocess import prepare_all
 from swapbench.pad import metrics
+from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.pad.score_files import data_label
-from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
+from swapbench.pad.scores import FoldFrames, Scored, mean_by_presentation
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -113,6 +114,12 @@ class Evaluation:
         )
         return dict(zip(preprocessings, prepared, strict=True))
 
+    def prepared_rows(self, rows: Rows, cards: Sequence[Preprocessing]) -> list[Prepared]:
+        """The crops of some samples, by their indexes, for several cards' preprocessings."""
+        chosen = [self.samples[row] for row in rows]
+        wanted = [self.preprocessing(card) for card in cards]
+        return prepare_all(chosen, wanted, self.cache / "crops", self.processes)
+
     @cached_property
     def _unscored(self) -> Scored:
         """All frames, without their scores."""
@@ -135,10 +142,10 @@ class Evaluation:
             failures: index of a frame without a crop -> the reason; its score becomes NaN
 
         Raises:
-            BadDataset: the outputs do not have the shape that the card says
-            NotValid: an output is not finite
+            BadCard: the outputs do not have the shape that the card says
+            NotValid: an output or a score is not finite
         """
-        scores = bona_fide_scores(outputs.rows, meaning)
+        scores = bona_fide_scores(outputs.rows, meaning, outputs.tensors)
         scores[list(failures)] = math.nan
         numbers = np.array([sample.frame for sample in self.samples], dtype=np.int64)
         frames = self._unscored.with_scores(scores)

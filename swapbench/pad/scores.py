@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swapbench.errors import BadDataset, NotValid
+from swapbench.errors import BadDataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
-
-    from swapbench.records import OutputMeaning
 
     Scores = NDArray[np.float64]
     Text = NDArray[np.object_]
@@ -285,35 +283,3 @@ def _csv_text(rows: Iterable[Sequence[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def bona_fide_scores(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> Scores:
-    """One score per sample, rising with bona fide, from a network's raw outputs.
-
-    Args:
-        rows: raw outputs, [samples, outputs]
-        meaning: what the card says of them: of logits the softmax probability of the bona fide class is
-            taken, of probabilities that entry, and a score is the number itself
-
-    Raises:
-        BadDataset: the outputs do not have the shape that the card says
-        NotValid: an output is not finite, which is the network's failure and must not pass for a face that
-            was not found
-    """
-    outputs = np.asarray(rows, dtype=np.float64).reshape(len(rows), -1)
-    if outputs.shape[1] <= meaning.bona_fide_index or (meaning.kind == "score" and outputs.shape[1] != 1):
-        raise BadDataset(
-            f"the network returns {outputs.shape[1]} numbers per image, but its card says {meaning.kind}"
-            f" with bona fide at index {meaning.bona_fide_index}",
-            remedy="Correct the output section of the model card.",
-        )
-    not_finite = int(np.sum(~np.isfinite(outputs).all(axis=1)))
-    if not_finite:
-        raise NotValid(
-            f"the network returns NaN or infinity for {not_finite} of {len(rows)} images",
-            remedy="Look for overflow in its precision (fp16 ends at 65504), or for inputs out of range.",
-        )
-    if meaning.kind == "logits":
-        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        outputs = shifted / shifted.sum(axis=1, keepdims=True)
-    return np.ascontiguousarray(outputs[:, meaning.bona_fide_index])

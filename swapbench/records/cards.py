@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    ValidationInfo,
+    model_validator,
+)
 
 from swapbench.records.values import Frozen
 
@@ -30,6 +37,8 @@ Resize = Literal[
 ]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
+Reduction = Literal["mean", "sum", "max", "min"]
 
 
 class Variant(Frozen):
@@ -135,18 +144,55 @@ class Preprocessing(Frozen):
 
 
 class OutputMeaning(Frozen):
-    """What the first output tensor of a network means. Scores rise with bona fide.
+    """What a network returns, and how one score that rises with bona fide comes of it.
 
     Attributes:
-        kind: with "logits" the score is softmax(output)[bona_fide_index], with "probabilities" it is
-            output[bona_fide_index], with "score" the single number itself.
-        bona_fide_index: class of bona fide.
+        name: of the output that is meant; "" for the file's first. An expression names its outputs itself.
+        kind: "logits" are passed through softmax, "probabilities" are taken as they are; of both the score is
+            that of the bona fide class. "score" is one number as it is, "sigmoid" one logit that is passed
+            through the logistic function. "map" is a map that `reduce` makes one number of, "expression" an
+            expression over outputs.
+        bona_fide_index: class of bona fide of logits and probabilities, or several, whose probabilities are
+            added.
+        higher_is: what a high number says, of the four kinds that give one number. Where that is "attack",
+            the score is the negative number; of "sigmoid" it is one minus the probability.
+        reduce: of a map.
+        expression: of outputs by name, e.g. "sum(abs(Identity) * Identity_1)"; see swapbench.pad.expression.
         classes: names of the classes in order.
     """
 
-    kind: Literal["logits", "probabilities", "score"]
-    bona_fide_index: int = 0
+    name: str = ""
+    kind: OutputKind
+    bona_fide_index: NonNegativeInt | tuple[NonNegativeInt, ...] = 0
+    higher_is: Literal["bona_fide", "attack"] = "bona_fide"
+    reduce: Reduction = "mean"
+    expression: str = ""
     classes: tuple[str, ...] = ()
+
+    @property
+    def bona_fide_indexes(self) -> tuple[int, ...]:
+        """The classes of bona fide, of which most networks have one."""
+        index = self.bona_fide_index
+        return (index,) if isinstance(index, int) else index
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether the output has a number for each class."""
+        return self.kind in {"logits", "probabilities"}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OutputMeaning:
+        if not self.bona_fide_indexes or len(set(self.bona_fide_indexes)) < len(self.bona_fide_indexes):
+            raise ValueError("bona_fide_index needs one class or several different ones")
+        if self.of_classes and self.higher_is == "attack":
+            raise ValueError(f"of {self.kind} bona_fide_index says what is high; higher_is must not")
+        if (self.kind == "expression") != bool(self.expression):
+            raise ValueError('kind = "expression" and expression = "..." belong together')
+        if self.kind == "expression" and self.name:
+            raise ValueError("an expression names its outputs itself; leave name out")
+        if self.kind != "map" and self.reduce != "mean":
+            raise ValueError('reduce belongs to kind = "map"')
+        return self
 
 
 class Training(Frozen):

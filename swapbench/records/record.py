@@ -6,6 +6,8 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003
 from typing import Final, Literal
 
+from pydantic import Field
+
 from swapbench.records.cards import ModelCard, Variant  # noqa: TC001
 from swapbench.records.machine import Machine, RuntimeUsed  # noqa: TC001
 from swapbench.records.quantities import (
@@ -64,6 +66,8 @@ class Record(Frozen):
         device_parity: of the device's scores with the same file's on the desktop: every frame of the data,
             decisions at the threshold that the desktop's scores freeze.
         doubts: reasons to distrust it.
+        shapes: by name of an input that the file leaves free, the shape at which it was measured.
+        remarks: what should be known of the file; nothing of it speaks against the numbers.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -87,6 +91,8 @@ class Record(Frozen):
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...]
+    shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

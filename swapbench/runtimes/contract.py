@@ -7,11 +7,13 @@ output is JSON, one object per line:
      "threads", "load_ns", "first_ns", "warmup_runs", "before_load_bytes", "input"}
     {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
-    {"event": "scored", "n", "invoke_ns", "pass_ns"}
+    {"event": "scored", "n", "invoke_ns", "pass_ns", "outputs": [{"name", "shape"}]}
     {"event": "profile", "run_ns": [...],
      "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
      "placed": [{"name", "op", "output", "provider"}], "absent"}
-    {"event": "error", "message"}                                          and exit status 1
+    {"event": "error", "message", "stage"}                                 and exit status 1
+
+The stage of an error is "model" or "run" where the runtime refuses to load or to run the file.
 
 Modes:
 
@@ -19,7 +21,8 @@ Modes:
 - *serve*: loaded, then one slice for every request line on standard input: `{"runs": N}` (exactly N runs),
   `{"slice_ns": T}` (until T has passed, at least one run) or both (whichever ends first), each with an
   optional `"wake_runs"` (untimed, 2 by default). The end of the input ends the worker.
-- *score*: loaded, then every sample once, the outputs in chunks, then scored.
+- *score*: loaded, then every sample once, the outputs in chunks, then scored. A row holds the numbers of all
+  outputs that were asked for, one output after the other; `outputs` says which they are.
 - *profile*: loaded, then at most `--runs` runs without the runtime's own profiler and as many with it, which
   gives each node's time in every run; `absent` says why there are no such times.
 
@@ -28,7 +31,10 @@ Options:
 - `--mode`, `--artifact FILE`, `--threads N`, `--runs N`
 - `--warmup-runs N`, `--warmup-ns T`: at least that many untimed runs, and for at least that long
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
-  from `--seed S`
+  from `--seed S`, and zeros for wide integers and for graphs with several inputs
+- `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
+- `--shapes 1x3x80x80[,...]`: of every input in the graph's order, where the file leaves lengths free, and
+  `--dimensions N=1[,...]`: the free lengths of an ONNX file that have a name
 - `--provider NAME`: the execution provider or delegate that must be used
 - `--fps N`: camera pacing. Every timed run waits for its frame; frames due during a run are lost and counted
   in the slice's `late_frames`. Scoring is never paced.
@@ -54,7 +60,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import WorkerFailed
-from swapbench.ports import Loaded, Node, Outputs, Profile, Slice
+from swapbench.ports import Loaded, Node, Outputs, OutputTensor, Profile, Slice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +84,10 @@ def _expected(line: str, kind: str) -> dict[str, Any]:
     event = answer(line)
     if event is None:
         raise WorkerFailed(f"the worker printed {line.strip()[:200]!r}, which is not an answer")
+    if event["event"] == "error" and event.get("stage") in {"model", "run"}:
+        from swapbench.runtimes.refusals import refused  # the parent's alone: a worker must not pay for it
+
+        raise refused(str(event.get("message", "")))
     if event["event"] == "error":
         raise WorkerFailed(str(event.get("message", "the worker failed without a message")))
     if event["event"] != kind:
@@ -145,7 +155,11 @@ def parse_outputs(stdout: str) -> Outputs:
             event = _expected(line, "scored")
             if event["n"] != len(rows):
                 raise WorkerFailed(f"the worker scored {event['n']} samples but printed {len(rows)} rows")
-            return Outputs(rows=tuple(rows), invoke_ns=int(event["invoke_ns"]), pass_ns=int(event["pass_ns"]))
+            tensors = tuple(
+                OutputTensor(str(tensor["name"]), tuple(int(length) for length in tensor["shape"]))
+                for tensor in event.get("outputs", ())
+            )
+            return Outputs(tuple(rows), int(event["invoke_ns"]), int(event["pass_ns"]), tensors)
         except (KeyError, ValueError, TypeError) as problem:
             raise WorkerFailed(f"a line of the scoring worker is incomplete: {problem!r}") from None
     raise WorkerFailed("the scoring worker ended before all samples were scored")

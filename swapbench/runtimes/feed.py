@@ -1,4 +1,4 @@
-"""What is fed to a graph: images normalised through a table, or seeded random data.
+"""What is fed to a graph, images normalised through a table or seeded random data, and what it returns.
 
 The native runner does the same in native/feed.c, bit for bit for images. The timed process imports this
 module: only the standard library and numpy may be imported here.
@@ -7,12 +7,14 @@ module: only the standard library and numpy may be imported here.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -22,21 +24,94 @@ class Unusable(Exception):
     """The request or the model makes a run impossible; becomes the worker's error line."""
 
 
+class Refused(Unusable):
+    """The runtime itself refuses to load or to run the file."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What a file leaves free and the parent has settled.
+
+    Attributes:
+        inputs: The shape of every input in the graph's order; empty where the file fixes all of them.
+        dimensions: Name of a free length in an ONNX file -> what it is.
+    """
+
+    inputs: tuple[tuple[int, ...], ...] = ()
+    dimensions: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, inputs: str | None, dimensions: str | None) -> Shapes:
+        """The same from options of a worker, "1x3x80x80,1x10" and "N=1,H=80"; Unusable where wrong."""
+        try:
+            return cls(
+                tuple(
+                    tuple(int(length) for length in shape.split("x") if length)
+                    for shape in (inputs.split(",") if inputs else ())
+                ),
+                {
+                    name: int(length)
+                    for name, _, length in (
+                        one.rpartition("=") for one in (dimensions.split(",") if dimensions else ())
+                    )
+                },
+            )
+        except ValueError as problem:
+            raise Unusable(f"--shapes or --dimensions is not a list of lengths: {problem}") from None
+
+    def of_input(self, place: int, name: str, found: Sequence[Any]) -> tuple[int, ...]:
+        """The shape of the input at a place in the graph's order; Unusable where it is not known.
+
+        Args:
+            place: In the graph's order.
+            name: Of the input.
+            found: Its lengths as the runtime reports them.
+        """
+        shape = self.inputs[place] if place < len(self.inputs) else tuple(found)
+        if any(not isinstance(length, int) or length < 1 for length in shape):
+            raise Unusable(
+                f"the input {name!r} has dynamic shape {list(found)}, and --shapes does not set it"
+            )
+        return shape
+
+
+@dataclass(frozen=True)
+class Output:
+    """An output of a graph, as the runtime describes it.
+
+    Attributes:
+        name: In the graph.
+        quantisation: (scale, zero_point) of an integer output, where real = (stored - zero_point) * scale.
+    """
+
+    name: str
+    quantisation: tuple[float, int] | None = None
+
+    def real(self, stored: Array) -> Array:
+        """What the runtime returned in real numbers, single precision: dequantised where it is quantised."""
+        if self.quantisation is None:
+            return stored.astype(np.float32, copy=False)
+        scale, zero_point = self.quantisation
+        return (stored.astype(np.float32) - zero_point) * np.float32(scale)
+
+
 @dataclass(frozen=True)
 class Input:
-    """The only input of a graph, as the runtime describes it.
+    """The input of a graph that is fed, as the runtime describes it; others beside it get zeros.
 
     Attributes:
         name: In the graph.
         shape: All lengths are fixed.
         dtype: Of the elements.
         quantisation: (scale, zero_point) of an integer input, where real = (stored - zero_point) * scale.
+        alone: Whether the graph has no other input.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     quantisation: tuple[float, int] | None = None
+    alone: bool = True
 
     @property
     def channels_last(self) -> bool | None:
@@ -61,17 +136,24 @@ class Input:
         return (self.shape[1], self.shape[2]) if self.channels_last else (self.shape[2], self.shape[3])
 
 
-def random_input(spec: Input, seed: int) -> Array:
-    """Seeded random data for a graph input: floats uniform in [0, 1), integers over their full range."""
+def made_input(spec: Input, seed: int) -> tuple[Array, str]:
+    """Data for a graph input where there are no samples, and what they are, "random" or "zeros".
+
+    Floats are uniform in [0, 1), integers of one or two bytes over their full range. Wider integers are often
+    indices, which must lie in a range that only the graph knows, and several inputs may have to agree: both
+    get zeros.
+    """
+    if spec.dtype.kind not in "fiub":
+        raise Unusable(f"the input {spec.name!r} has type {spec.dtype}, which is not numeric")
     rng = np.random.default_rng(seed)
+    if not spec.alone or (spec.dtype.kind in "iu" and spec.dtype.itemsize > 2):
+        return np.zeros(spec.shape, spec.dtype), "zeros"
     if spec.dtype.kind == "f":
-        return rng.random(spec.shape, np.float32).astype(spec.dtype)
-    if spec.dtype.kind in "iu":
-        limits = np.iinfo(spec.dtype)
-        return rng.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True)
+        return rng.random(spec.shape, np.float32).astype(spec.dtype), "random"
     if spec.dtype.kind == "b":
-        return rng.integers(0, 2, spec.shape).astype(spec.dtype)
-    raise Unusable(f"the input {spec.name!r} has type {spec.dtype}, which is not numeric")
+        return rng.integers(0, 2, spec.shape).astype(spec.dtype), "random"
+    limits = np.iinfo(spec.dtype)
+    return rng.integers(limits.min, limits.max, spec.shape, spec.dtype, endpoint=True), "random"
 
 
 @dataclass(frozen=True)
@@ -105,12 +187,17 @@ class Normalise:
         """
         pixels = np.arange(256, dtype=np.float64)
         real = np.stack([(pixels * self.scale - m) / s for m, s in zip(self.mean, self.std, strict=True)])
-        if spec.quantisation is None:
-            if spec.dtype.kind != "f":
-                raise Unusable(f"the input {spec.name!r} is {spec.dtype} without a quantisation scale")
+        if spec.dtype.kind == "f":
+            return real.astype(spec.dtype)
+        limits = np.iinfo(spec.dtype)
+        if spec.quantisation is None:  # the graph normalises by itself: pixels as they are, or shifted
+            if (real != np.rint(real)).any() or real.min() < limits.min or real.max() > limits.max:
+                raise Unusable(
+                    f"the input {spec.name!r} is {spec.dtype} without a quantisation scale, so it takes"
+                    f" whole numbers from {limits.min} to {limits.max}, and scale, mean and std make others"
+                )
             return real.astype(spec.dtype)
         scale, zero_point = spec.quantisation
-        limits = np.iinfo(spec.dtype)
         stored: Array = np.clip(np.rint(real / scale) + zero_point, limits.min, limits.max).astype(spec.dtype)
         return stored
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.feed import Input, Output, Unusable
 from swapbench.runtimes.worker import Executed, Profiled, main
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
     from swapbench.records import Format
-    from swapbench.runtimes.feed import Array
+    from swapbench.runtimes.feed import Array, Shapes
     from swapbench.runtimes.worker import Backend, Engine
 
 PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite_runtime"))
@@ -61,18 +61,17 @@ class _LiteRT:
             return
         raise Unusable("ai-edge-litert is not installed; install it with: pip install ai-edge-litert")
 
-    def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
-        return _Loaded(
-            self._interpreter, artifact, threads, provider, partial(self._profile, artifact, threads)
-        )
+    def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
+        profile = partial(self._profile, artifact, threads, shapes)
+        return _Loaded(self._interpreter, artifact, threads, provider, shapes, profile)
 
-    def _profile(self, artifact: str, threads: int, feed: Array, runs: int) -> list[Executed]:
+    def _profile(self, artifact: str, threads: int, shapes: Shapes, feed: Array, runs: int) -> list[Executed]:
         from swapbench.runtimes import litert_profile
 
         if self.package != PACKAGES[0][1]:
             raise Unusable(f"{self.package} has no profiler that Python can use")
         library = litert_profile.library_of(self._folder, self.version)
-        return litert_profile.profile(library, artifact, threads, feed, runs)
+        return litert_profile.profile(library, artifact, threads, shapes, feed, runs)
 
 
 class _Loaded:
@@ -84,6 +83,7 @@ class _Loaded:
         artifact: str,
         threads: int,
         provider: str | None,
+        shapes: Shapes,
         profile: Callable[[Array, int], list[Executed]],
     ) -> None:
         self.settings: dict[str, str] = {}
@@ -97,36 +97,50 @@ class _Loaded:
             )
         else:
             raise Unusable(f"unknown delegate {provider!r}; choose {XNNPACK} or {BUILTIN}")
+        self.input, *others = _inputs(interpreter, shapes)
         interpreter.allocate_tensors()
-        self.input = _only_input(interpreter)
+        details = interpreter.get_input_details()
+        self._zeros = [
+            (one["index"], np.zeros(other.shape, other.dtype))
+            for one, other in zip(details[1:], others, strict=True)
+        ]
         self.delegated_nodes, self.nodes = _coverage(interpreter)
         self.providers = _providers(self.delegated_nodes, self.nodes)
         if provider == XNNPACK and self.delegated_nodes == 0:
             raise Unusable("xnnpack was requested, but it took no node of the graph")
         self._interpreter = interpreter
         self._index = interpreter.get_input_details()[0]["index"]
-        output = interpreter.get_output_details()[0]
-        self._output_index = output["index"]
-        self._output_quantisation = _quantisation(output)
+        details = interpreter.get_output_details()
+        self._output_indexes = [output["index"] for output in details]
+        self.outputs = tuple(Output(str(output["name"]), _quantisation(output)) for output in details)
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
         interpreter = self._interpreter
         set_tensor, invoke, get_tensor = interpreter.set_tensor, interpreter.invoke, interpreter.get_tensor
-        index, output_index = self._index, self._output_index
+        index, output_index = self._index, self._output_indexes[0]
+        zeros = self._zeros
 
         def call() -> Array:
             set_tensor(index, feed)
+            for other, nothing in zeros:
+                set_tensor(other, nothing)
             invoke()
             output: Array = get_tensor(output_index)
             return output
 
         return call
 
-    def real(self, output: Array) -> Array:
-        if self._output_quantisation is None:
-            return output.astype(np.float32, copy=False)
-        scale, zero_point = self._output_quantisation
-        return (output.astype(np.float32) - zero_point) * np.float32(scale)
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        interpreter, indexes = self._interpreter, [self._output_indexes[place] for place in places]
+
+        def call() -> list[Array]:
+            interpreter.set_tensor(self._index, feed)
+            for other, nothing in self._zeros:
+                interpreter.set_tensor(other, nothing)
+            interpreter.invoke()
+            return [interpreter.get_tensor(index) for index in indexes]
+
+        return call
 
     def profile(self, feed: Array, runs: int) -> Profiled:
         placed = self._placed()
@@ -150,18 +164,23 @@ class _Loaded:
             return []
 
 
-def _only_input(interpreter: Any) -> Input:
-    inputs = interpreter.get_input_details()
-    if len(inputs) != 1:
-        raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
-    (details,) = inputs
-    shape = tuple(int(size) for size in details["shape"])
-    signature = tuple(int(size) for size in details.get("shape_signature", shape))
-    if any(size < 1 for size in (*shape, *signature)):
-        raise Unusable(
-            f"the input {details['name']!r} has dynamic shape {list(signature)}; export it with a fixed shape"
-        )
-    return Input(str(details["name"]), shape, np.dtype(details["dtype"]), _quantisation(details))
+def _inputs(interpreter: Any, shapes: Shapes) -> list[Input]:
+    """The inputs in the graph's order, of which there is at least one, set to their shapes."""
+    inputs = []
+    all_details = interpreter.get_input_details()
+    for place, details in enumerate(all_details):
+        name, dtype = str(details["name"]), np.dtype(details["dtype"])
+        if dtype.kind not in "fiub":
+            raise Unusable(f"the input {name!r} has type {dtype}, which is not numeric")
+        stored = [int(length) for length in details["shape"]]
+        signature = [int(length) for length in details.get("shape_signature", stored)]
+        shape = shapes.of_input(place, name, signature)
+        if shape != tuple(stored):
+            interpreter.resize_tensor_input(details["index"], shape)
+        inputs.append(Input(name, shape, dtype, _quantisation(details), alone=len(all_details) == 1))
+    if not inputs:
+        raise Unusable("the graph has no inputs")
+    return inputs
 
 
 def _quantisation(details: Mapping[str, Any]) -> tuple[float, int] | None:

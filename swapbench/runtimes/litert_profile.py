@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from swapbench.runtimes.feed import Array
+    from swapbench.runtimes.feed import Array, Shapes
 
 TRIED = ("2.3.",)
 """Releases of ai-edge-litert whose functions are as declared here."""
@@ -53,13 +53,23 @@ def library_of(package_folder: Path, version: str) -> Path:
     raise Unusable("this build of ai-edge-litert has no library with a profiler")
 
 
-def profile(library: Path, artifact: str, threads: int, feed: Array, runs: int) -> list[Executed]:
+def profile(
+    library: Path, artifact: str, threads: int, shapes: Shapes, feed: Array, runs: int
+) -> list[Executed]:
     """Every operator in the order of execution, with its time in each of `runs` runs after a warm-up.
+
+    Args:
+        library: With the profiler.
+        artifact: The model file.
+        threads: Of the CPU.
+        shapes: Of the inputs, where the file leaves lengths free.
+        feed: For the first input of the graph; others get zeros.
+        runs: How many are profiled.
 
     Raises:
         Unusable: A function is missing or fails, or the table has another form.
     """
-    model = _Profiled(ctypes.CDLL(str(library)), artifact, threads, feed)
+    model = _Profiled(ctypes.CDLL(str(library)), artifact, threads, shapes, feed)
     for _ in range(WARMUP_RUNS):
         model.run()
     return executed([model.profiled_run() for _ in range(runs)])
@@ -114,21 +124,26 @@ def _table(text: str) -> tuple[dict[tuple[str, str, str], tuple[float, int]], in
     return rows, int(total["us"])
 
 
-class _TensorType(ctypes.Structure):
-    """LiteRtRankedTensorType: element type and layout."""
+class _Layout(ctypes.Structure):
+    """LiteRtLayout: the shape of a tensor."""
 
     _fields_ = (
-        ("element_type", ctypes.c_int),
         ("rank", ctypes.c_uint32),
         ("dimensions", ctypes.c_int32 * _MAX_RANK),
         ("strides", ctypes.c_uint32 * _MAX_RANK),
     )
 
 
+class _TensorType(ctypes.Structure):
+    """LiteRtRankedTensorType: element type and layout."""
+
+    _fields_ = (("element_type", ctypes.c_int), ("layout", _Layout))
+
+
 class _Profiled:
     """A model compiled for the CPU with profiling on, and its buffers; lives as long as its process."""
 
-    def __init__(self, library: Any, artifact: str, threads: int, feed: Array) -> None:
+    def __init__(self, library: Any, artifact: str, threads: int, shapes: Shapes, feed: Array) -> None:
         self._library = library
         self._c = ctypes.CDLL(None)
         self._c.strdup.restype = ctypes.c_void_p
@@ -140,8 +155,8 @@ class _Profiled:
         if self._profiler.value is None:
             raise Unusable("LiteRT returned no profiler for the model")
         signature = self._result("LiteRtGetModelSignature", model, _size(0))
-        self._inputs, self._outputs = (self._buffers(signature, side) for side in ("Input", "Output"))
-        self._write(self._inputs[0], feed)
+        self._inputs = self._fed_buffers(signature, shapes, feed)
+        self._outputs = self._output_buffers(signature)
 
     def run(self) -> None:
         sides = [part for buffers in (self._inputs, self._outputs) for part in (_size(len(buffers)), buffers)]
@@ -172,35 +187,82 @@ class _Profiled:
             self._call("LiteRtAddOpaqueOptions", options, part)
         return options
 
-    def _buffers(self, signature: ctypes.c_void_p, side: str) -> Any:
-        count = ctypes.c_size_t()
-        self._call(f"LiteRtGetNumSignature{side}s", signature, ctypes.byref(count))
-        buffers = (ctypes.c_void_p * count.value)()
-        for place in range(count.value):
-            tensor = self._result(f"LiteRtGetSignature{side}TensorByIndex", signature, _size(place))
-            kind = _TensorType()
-            self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
-            needs = self._result(
-                f"LiteRtGetCompiledModel{side}BufferRequirements", self._model, _size(0), _size(place)
-            )
-            buffers[place] = self._result(
-                "LiteRtCreateManagedTensorBufferFromRequirements",
-                self._environment,
-                ctypes.byref(kind),
-                needs,
-            )
+    def _fed_buffers(self, signature: ctypes.c_void_p, shapes: Shapes, feed: Array) -> Any:
+        """The buffers of all inputs, which have got their shapes and what they are fed."""
+        graph = self._result("LiteRtGetSignatureSubgraph", signature)
+        count = self._count("Inputs", signature)
+        buffers = (ctypes.c_void_p * count)()
+        in_graph = [
+            self._result("LiteRtGetSubgraphInput", graph, _size(place)).value for place in range(count)
+        ]
+        for place in range(count):
+            tensor, kind = self._tensor("Input", signature, place)
+            where = in_graph.index(tensor.value)  # a signature may order inputs otherwise than the graph
+            if shapes.inputs:
+                self._resize(place, kind.layout, shapes.inputs[where])
+            buffer = self._buffer("Input", place, kind)
+            self._write(buffer, feed if where == 0 else None)
+            buffers[place] = buffer
         return buffers
 
-    def _write(self, buffer: int, feed: Array) -> None:
-        handle = ctypes.c_void_p(buffer)
+    def _resize(self, place: int, layout: _Layout, shape: tuple[int, ...]) -> None:
+        if tuple(layout.dimensions[: layout.rank]) == shape:
+            return
+        lengths = (ctypes.c_int * len(shape))(*shape)
+        self._call(
+            "LiteRtCompiledModelResizeInputTensor",
+            self._model,
+            _size(0),
+            _size(place),
+            lengths,
+            _size(len(shape)),
+        )
+        layout.rank = len(shape)
+        layout.dimensions[: len(shape)] = shape
+
+    def _output_buffers(self, signature: ctypes.c_void_p) -> Any:
+        """The buffers of all outputs, whose shapes follow from those of the inputs."""
+        count = self._count("Outputs", signature)
+        buffers, layouts = (ctypes.c_void_p * count)(), (_Layout * count)()
+        name = "LiteRtGetCompiledModelOutputTensorLayouts"
+        self._call(name, self._model, _size(0), _size(count), layouts, ctypes.c_bool(True))
+        for place in range(count):
+            _, kind = self._tensor("Output", signature, place)
+            kind.layout = layouts[place]
+            buffers[place] = self._buffer("Output", place, kind)
+        return buffers
+
+    def _count(self, sides: str, signature: ctypes.c_void_p) -> int:
+        count = ctypes.c_size_t()
+        self._call(f"LiteRtGetNumSignature{sides}", signature, ctypes.byref(count))
+        return count.value
+
+    def _tensor(
+        self, side: str, signature: ctypes.c_void_p, place: int
+    ) -> tuple[ctypes.c_void_p, _TensorType]:
+        tensor = self._result(f"LiteRtGetSignature{side}TensorByIndex", signature, _size(place))
+        kind = _TensorType()
+        self._call("LiteRtGetRankedTensorType", tensor, ctypes.byref(kind))
+        return tensor, kind
+
+    def _buffer(self, side: str, place: int, kind: _TensorType) -> ctypes.c_void_p:
+        needs = self._result(
+            f"LiteRtGetCompiledModel{side}BufferRequirements", self._model, _size(0), _size(place)
+        )
+        made = "LiteRtCreateManagedTensorBufferFromRequirements"
+        return self._result(made, self._environment, ctypes.byref(kind), needs)
+
+    def _write(self, buffer: ctypes.c_void_p, feed: Array | None) -> None:
+        """Write `feed`, or zeros, into a buffer."""
         size = ctypes.c_size_t()
-        self._call("LiteRtGetTensorBufferPackedSize", handle, ctypes.byref(size))
-        if size.value != feed.nbytes:
-            raise Unusable(f"LiteRT takes {size.value} bytes of input, but the graph has {feed.nbytes}")
+        self._call("LiteRtGetTensorBufferPackedSize", buffer, ctypes.byref(size))
+        content = bytes(size.value) if feed is None else feed.tobytes()
+        if size.value != len(content):
+            raise Unusable(f"LiteRT takes {size.value} bytes of input, but the graph has {len(content)}")
         memory = ctypes.c_void_p()
-        self._call("LiteRtLockTensorBuffer", handle, ctypes.byref(memory), ctypes.c_int(_WRITE))
-        ctypes.memmove(memory, feed.tobytes(), feed.nbytes)
-        self._call("LiteRtUnlockTensorBuffer", handle)
+        self._call("LiteRtLockTensorBuffer", buffer, ctypes.byref(memory), ctypes.c_int(_WRITE))
+        ctypes.memmove(memory, content, len(content))
+        self._call("LiteRtUnlockTensorBuffer", buffer)
 
     def _result(self, name: str, *args: Any) -> ctypes.c_void_p:
         """Call a function; returns what it stores through its last argument, a pointer."""

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.runtimes.contract import PythonWorker
-from swapbench.runtimes.feed import Input, Unusable
+from swapbench.runtimes.feed import Input, Output, Unusable
 from swapbench.runtimes.worker import Profiled, main
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from swapbench.records import Format
-    from swapbench.runtimes.feed import Array
+    from swapbench.runtimes.feed import Array, Shapes
     from swapbench.runtimes.worker import Backend, Engine
 
 CPU = "CPUExecutionProvider"
@@ -41,7 +41,9 @@ TYPES = {
     "tensor(int16)": np.int16,
     "tensor(uint16)": np.uint16,
     "tensor(int32)": np.int32,
+    "tensor(uint32)": np.uint32,
     "tensor(int64)": np.int64,
+    "tensor(uint64)": np.uint64,
     "tensor(bool)": np.bool_,
 }
 
@@ -68,8 +70,8 @@ class _Ort:
         self._ort = onnxruntime
         self.package, self.version = _package(), onnxruntime.__version__
 
-    def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
-        return _Session(self._ort, artifact, threads, provider)
+    def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
+        return _Session(self._ort, artifact, threads, provider, shapes)
 
 
 class _Session:
@@ -78,7 +80,7 @@ class _Session:
     delegated_nodes: int | None = None
     nodes: int | None = None
 
-    def __init__(self, ort: Any, artifact: str, threads: int, provider: str | None) -> None:
+    def __init__(self, ort: Any, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> None:
         wanted = provider or CPU
         if wanted not in ort.get_available_providers():
             raise Unusable(
@@ -87,27 +89,33 @@ class _Session:
         self.settings = {"graph_optimization": "all"}
         if threads > 1:
             self.settings["spinning"] = "off"
-        self._open = partial(_session, ort, artifact, threads, wanted)
+        self._open = partial(_session, ort, artifact, threads, wanted, shapes.dimensions)
         session = self._open()
         self.providers = tuple(session.get_providers())
         if wanted not in self.providers:
             raise Unusable(f"{wanted} was requested, but the session runs on {', '.join(self.providers)}")
-        self.input = _only_input(session)
-        self._session, self._outputs = session, [session.get_outputs()[0].name]
+        self.input, *others = _inputs(session, shapes)
+        self._zeros = {other.name: np.zeros(other.shape, other.dtype) for other in others}
+        self.outputs = tuple(Output(details.name) for details in session.get_outputs())
+        self._session = session
 
     def timed_call(self, feed: Array) -> Callable[[], Array]:
         return self._call(self._session, feed)
 
     def _call(self, session: Any, feed: Array) -> Callable[[], Array]:
-        feeds = {self.input.name: feed}
-        if len(session.get_outputs()) == 1:
-            run: Callable[[], list[Array]] = partial(session.run, self._outputs, feeds)
+        feeds = {self.input.name: feed, **self._zeros}
+        if len(self.outputs) == 1:
+            run: Callable[[], list[Array]] = partial(session.run, [self.outputs[0].name], feeds)
         else:  # all outputs are computed and returned, as in an application
             run = partial(session.run, None, feeds)
         return lambda: run()[0]
 
-    def real(self, output: Array) -> Array:
-        return output.astype(np.float32, copy=False)
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        names = [self.outputs[place].name for place in places]
+        run: Callable[[], list[Array]] = partial(
+            self._session.run, names, {self.input.name: feed, **self._zeros}
+        )
+        return run
 
     def profile(self, feed: Array, runs: int) -> Profiled:
         import tempfile
@@ -124,8 +132,17 @@ class _Session:
         return Profiled(nodes, nodes, "" if nodes else "onnxruntime's profile has no nodes")
 
 
-def _session(ort: Any, artifact: str, threads: int, provider: str, profile_into: str | None = None) -> Any:
+def _session(
+    ort: Any,
+    artifact: str,
+    threads: int,
+    provider: str,
+    dimensions: Mapping[str, int],
+    profile_into: str | None = None,
+) -> Any:
     options = ort.SessionOptions()
+    for name, length in dimensions.items():
+        options.add_free_dimension_override_by_name(name, length)
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
@@ -139,19 +156,23 @@ def _session(ort: Any, artifact: str, threads: int, provider: str, profile_into:
     return ort.InferenceSession(artifact, options, providers=[provider])
 
 
-def _only_input(session: Any) -> Input:
+def _inputs(session: Any, shapes: Shapes) -> list[Input]:
+    """The inputs in the graph's order, of which there is at least one."""
     inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise Unusable(f"the graph has {len(inputs)} inputs; only graphs with one input can be run")
-    (details,) = inputs
-    if any(not isinstance(size, int) or size < 1 for size in details.shape):
-        raise Unusable(
-            f"the input {details.name!r} has dynamic shape {list(details.shape)}; fix it with: "
-            "python -m onnxruntime.tools.make_dynamic_shape_fixed"
+    if not inputs:
+        raise Unusable("the graph has no inputs")
+    for details in inputs:
+        if details.type not in TYPES:
+            raise Unusable(f"the input {details.name!r} has type {details.type}, which is not numeric")
+    return [
+        Input(
+            details.name,
+            shapes.of_input(place, details.name, details.shape),
+            np.dtype(TYPES[details.type]),
+            alone=len(inputs) == 1,
         )
-    if details.type not in TYPES:
-        raise Unusable(f"the input {details.name!r} has type {details.type}, which is not numeric")
-    return Input(details.name, tuple(details.shape), np.dtype(TYPES[details.type]))
+        for place, details in enumerate(inputs)
+    ]
 
 
 def _package() -> str:

@@ -7,6 +7,7 @@ here: this module is most of a worker's start-up time, and every worker carries 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -16,13 +17,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from swapbench.runtimes.feed import ImageFeed, Normalise, Unusable, open_samples, random_input
+from swapbench.runtimes.feed import (
+    ImageFeed,
+    Normalise,
+    Refused,
+    Shapes,
+    Unusable,
+    made_input,
+    open_samples,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
     from typing import TextIO
 
-    from swapbench.runtimes.feed import Array, Input
+    from swapbench.runtimes.feed import Array, Input, Output
 
 WAKE_RUNS = 2
 """Untimed runs before a slice, which wake the thread pool."""
@@ -61,6 +70,7 @@ class Engine(Protocol):
     """One model loaded in one runtime."""
 
     input: Input
+    outputs: tuple[Output, ...]
     providers: tuple[str, ...]
     settings: dict[str, str]
     delegated_nodes: int | None
@@ -77,8 +87,8 @@ class Engine(Protocol):
         """
         ...
 
-    def real(self, output: Array) -> Array:
-        """The first output in real numbers, dequantised where it is quantised."""
+    def scored_call(self, feed: Array, places: Sequence[int]) -> Callable[[], Sequence[Array]]:
+        """A function that runs once and returns the outputs at these places, as the runtime stores them."""
         ...
 
     def profile(self, feed: Array, runs: int) -> Profiled:
@@ -93,8 +103,8 @@ class Backend(Protocol):
     package: str
     version: str
 
-    def load(self, artifact: str, threads: int, provider: str | None) -> Engine:
-        """Load a model file; Unusable where it cannot be run."""
+    def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
+        """Load a model file whose inputs are to have these shapes; Unusable where it cannot be run."""
         ...
 
 
@@ -123,6 +133,11 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         type=float,
         help="camera pacing: every timed run waits for its frame; frames due during a run are lost",
     )
+    parser.add_argument(
+        "--outputs", default="0", help="which outputs scoring returns: their places in the graph, e.g. 0,2"
+    )
+    parser.add_argument("--shapes", help="of every input in the graph's order, as in 1x3x80x80,1x10")
+    parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
     options = parser.parse_args(list(argv))
     if options.threads < 1 or options.runs < 1:
@@ -245,6 +260,17 @@ def warm_up(
     return times
 
 
+@contextlib.contextmanager
+def _refusing() -> Generator[None, None, None]:
+    """What a runtime raises inside is about the file that it was given."""
+    try:
+        yield
+    except (Unusable, MemoryError):
+        raise
+    except Exception as problem:
+        raise Refused(f"{type(problem).__name__}: {problem}") from problem
+
+
 class _Session:
     """The life of a worker once its runtime is imported."""
 
@@ -256,13 +282,16 @@ class _Session:
         before_load_bytes = resident_bytes()
         if not Path(options.artifact).is_file():
             raise Unusable(f"there is no model file {options.artifact}")
+        shapes = Shapes.of(options.shapes, options.dimensions)
         begin = time.perf_counter_ns()
-        self.engine = backend.load(options.artifact, options.threads, options.provider)
+        with _refusing():
+            self.engine = backend.load(options.artifact, options.threads, options.provider, shapes)
         load_ns = time.perf_counter_ns() - begin
         self.feed, fed_with = self._feed()
         self.call = self.engine.timed_call(self.feed)
         begin = time.perf_counter_ns()
-        self.call()
+        with _refusing():
+            self.call()
         first_ns = time.perf_counter_ns() - begin
         warm = warm_up(self.call, options.warmup_runs, options.warmup_ns)
         self.typical_ns = max(1, sorted(warm)[len(warm) // 2] if warm else first_ns)
@@ -289,7 +318,7 @@ class _Session:
     def _feed(self) -> tuple[Array, str]:
         options, spec = self.options, self.engine.input
         if options.samples is None or options.normalise is None:
-            return random_input(spec, options.seed), "random"
+            return made_input(spec, options.seed)
         samples = open_samples(options.samples, spec)
         feed = ImageFeed(spec, Normalise.from_json(options.normalise))
         feed.fill(samples[options.index % len(samples)])
@@ -331,22 +360,36 @@ class _Session:
             raise Unusable("scoring needs --samples and --normalise")
         samples = open_samples(options.samples, engine.input)
         feed = ImageFeed(engine.input, Normalise.from_json(options.normalise))
-        call, clock = engine.timed_call(feed.buffer), time.perf_counter_ns
+        wanted = _wanted(options.outputs, engine.outputs)
+        call, clock = engine.scored_call(feed.buffer, list(wanted)), time.perf_counter_ns
         rows: list[list[float]] = []
         invoke_ns = reported = 0
         started = clock()
         for index in range(len(samples)):
             feed.fill(samples[index])
             begin = clock()
-            output = call()
+            stored = call()
             invoke_ns += clock() - begin
-            rows.append(engine.real(output).ravel().tolist())
+            real = [output.real(array) for output, array in zip(wanted.values(), stored, strict=True)]
+            rows.append([number for array in real for number in array.ravel().tolist()])
             if len(rows) == ROWS_A_LINE or index + 1 == len(samples):
                 self.say({"event": "outputs", "first": reported, "rows": rows})
                 reported, rows = index + 1, []
                 # mapped again, so that the pages read so far leave this process's memory
                 samples = open_samples(options.samples, engine.input)
-        self.say({"event": "scored", "n": len(samples), "invoke_ns": invoke_ns, "pass_ns": clock() - started})
+        tensors = [
+            {"name": output.name, "shape": list(array.shape)}
+            for output, array in zip(wanted.values(), real, strict=True)
+        ]
+        self.say(
+            {
+                "event": "scored",
+                "n": len(samples),
+                "invoke_ns": invoke_ns,
+                "pass_ns": clock() - started,
+                "outputs": tensors,
+            }
+        )
 
     def profile(self) -> None:
         """Run without and with the runtime's profiler, and report the time of every node."""
@@ -366,6 +409,14 @@ class _Session:
                 "absent": profiled.absent,
             }
         )
+
+
+def _wanted(text: str, outputs: Sequence[Output]) -> dict[int, Output]:
+    """The outputs at the places that `--outputs` lists; Unusable where the graph has no such place."""
+    places = text.split(",")
+    if any(not place.isdecimal() or int(place) >= len(outputs) for place in places):
+        raise Unusable(f"--outputs must list places from 0 to {len(outputs) - 1}, not {text[:100]!r}")
+    return {int(place): outputs[int(place)] for place in places}
 
 
 def work(
@@ -411,7 +462,8 @@ def work(
         return 1
     except Exception as problem:  # noqa: BLE001 - the parent must get one line whatever a runtime raises
         kind = "" if isinstance(problem, Unusable) else f"{type(problem).__name__}: "
-        say({"event": "error", "message": " ".join(f"{kind}{problem}".split())[:2000]})
+        error = {"event": "error", "message": " ".join(f"{kind}{problem}".split())[:2000]}
+        say(error | ({"stage": "model"} if isinstance(problem, Refused) else {}))
         return 1
     return 0
 

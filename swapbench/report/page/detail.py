@@ -56,6 +56,7 @@ def detail_of(record: Record) -> Detail:
     runs_ns = _runs_ns(record)
     facts = (
         ("speed", "Stopped because", _stopped(record)),
+        ("weight", "Remarks on the file", "; ".join(record.remarks)),
         ("weight", "Operators", _ops(record)),
         ("weight", "Operators not counted in MACs", _uncounted(record)),
         ("accuracy", "Intervals", _accuracy_intervals(record)),
@@ -102,6 +103,8 @@ def command(record: Record) -> str:
     else:
         model = f"{variant.net}.{variant.recipe}" if variant.recipe else variant.net
         words += ["--models", model, "--precision", variant.precision, "--format", variant.format]
+    for name, shape in record.shapes.items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
     runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
     words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
     words += ["--delegate", delegate] if delegate else []

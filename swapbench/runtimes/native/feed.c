@@ -39,13 +39,31 @@ static const char *shape_text(const Tensor *tensor) {
     return text;
 }
 
-void check_only_input(size_t inputs, const Tensor *input) {
-    if (inputs != 1)
-        refuse("model", "the graph has %zu inputs; only graphs with one input can be run", inputs);
+/* Reads a shape such as "1x3x80x80", which ends at a comma or with the text. */
+static void read_shape(const char *text, Tensor *input) {
+    input->rank = 0;
+    while (*text != 0 && *text != ',') {
+        char *end;
+        long long length = strtoll(text, &end, 10);
+        bool ends = *end == 'x' || *end == ',' || *end == 0;
+        if (end == text || !ends || length < 1 || length > INT32_MAX || input->rank == 8)
+            refuse("usage", "bad command line: --shapes is not a list of lengths: '%.100s'", text);
+        input->shape[input->rank++] = length;
+        text = *end == 'x' ? end + 1 : end;
+    }
+}
+
+void settle_input(size_t place, Tensor *input) {
+    const char *text = engine.shapes;
+    for (size_t i = 0; text != NULL && i < place; i++) {
+        text = strchr(text, ',');
+        if (text != NULL) text++;
+    }
+    if (text != NULL) read_shape(text, input);
     for (int i = 0; i < input->rank; i++)
         if (input->shape[i] < 1)
-            refuse("model", "the input '%s' has dynamic shape %s; export it with a fixed shape",
-                   input->name, shape_text(input));
+            refuse("usage", "the input '%s' has dynamic shape %s, and --shapes does not set it", input->name,
+                   shape_text(input));
     if (input->element == OTHER) refuse("model", "the input '%s' is not numeric", input->name);
 }
 
@@ -202,8 +220,6 @@ Feed image_feed(const Tensor *input, const char *normalise) {
         refuse("samples", "the input '%s' of shape %s is not a single %d-channel image", input->name,
                shape_text(input), channels);
     bool is_float = input->element == F16 || input->element == F32 || input->element == F64;
-    if (!is_float && !input->quantised)
-        refuse("model", "the input '%s' is an integer without a quantisation scale", input->name);
     size_t bytes = element_bytes(input->element);
     Feed feed = {input, need(tensor_elements(input) * bytes), need((size_t)channels * 256 * bytes)};
     double low = 0, high = 0;
@@ -211,9 +227,14 @@ Feed image_feed(const Tensor *input, const char *normalise) {
     for (int channel = 0; channel < channels; channel++)
         for (int pixel = 0; pixel < 256; pixel++) {
             double value = (pixel * scale->numbers[0] - mean->numbers[channel]) / std->numbers[channel];
-            if (!is_float) {
+            if (!is_float && input->quantised) {
                 value = round_half_even(value / input->scale) + (double)input->zero_point;
                 value = value < low ? low : value > high ? high : value;
+            } else if (!is_float && (value != round_half_even(value) || value < low || value > high)) {
+                refuse("samples",
+                       "the input '%s' is an integer without a quantisation scale, so it takes whole numbers"
+                       " from %.0f to %.0f, and scale, mean and std make others",
+                       input->name, low, high);
             }
             store(feed.table, (size_t)(channel * 256 + pixel), input->element, value);
         }
@@ -254,11 +275,18 @@ static uint64_t next_random(uint64_t *state) {
     return mixed ^ mixed >> 31;
 }
 
-Feed random_feed(const Tensor *input, int64_t seed) {
+bool makes_zeros(const Tensor *input) {
+    /* wide integers are often indices, and several inputs may have to agree */
+    bool wide = input->element == I32 || input->element == I64;
+    return engine.inputs > 1 || wide;
+}
+
+Feed made_feed(const Tensor *input, int64_t seed) {
     /* The Python worker's distributions (floats uniform in [0, 1), integers over their full range), not its
      * numbers. */
     size_t elements = tensor_elements(input), bytes = element_bytes(input->element);
     Feed feed = {input, need(elements * bytes), NULL};
+    if (makes_zeros(input)) return feed;
     uint64_t state = (uint64_t)seed;
     bool is_float = input->element == F16 || input->element == F32 || input->element == F64;
     for (size_t i = 0; i < elements; i++) {

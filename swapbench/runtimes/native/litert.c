@@ -1,15 +1,14 @@
 /* LiteRT through its own C API (libLiteRt.so without TfLite*) as of 2.2.0; 2.1 is refused.
  *
- * One timed run copies the input into a locked buffer, runs the compiled model and copies the first output
- * out of another. The API does not report dynamic shapes: the parent reads the file itself and refuses them.
- * "First output" means the graph's, as for the Python worker; a signature may order its outputs otherwise. */
+ * One timed run copies the input into a locked buffer, while those of further inputs hold zeros, runs the
+ * compiled model and copies what is kept out of others. Places of inputs and outputs are the graph's, as for
+ * the Python worker; a signature may order them otherwise. */
 #include "runner.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
-#define MAX_OUTPUTS 16
 #define ON_CPU 1
 #define TO_READ 0
 #define TO_WRITE 1
@@ -17,10 +16,14 @@
 
 /* LiteRtRankedTensorType, 72 bytes, part of the stable ABI */
 typedef struct {
-    int element;
     uint32_t rank : 7, has_strides : 1;
     int32_t shape[8];
     uint32_t strides[8];
+} Layout;
+
+typedef struct {
+    int element;
+    Layout layout;
 } Ranked;
 _Static_assert(sizeof(Ranked) == 72, "LiteRtRankedTensorType is 72 bytes");
 
@@ -40,9 +43,14 @@ typedef int Status;
     F(Status, LiteRtAddOpaqueOptions, (void *options, void *opaque))                                         \
     F(Status, LiteRtCreateCompiledModel, (void *environment, void *model, void *options, void **compiled))   \
     F(Status, LiteRtCompiledModelIsFullyAccelerated, (void *compiled, bool *fully))                          \
+    F(Status, LiteRtCompiledModelResizeInputTensor,                                                          \
+      (void *compiled, size_t signature, size_t index, const int *lengths, size_t rank))                     \
+    F(Status, LiteRtGetCompiledModelOutputTensorLayouts,                                                     \
+      (void *compiled, size_t signature, size_t count, Layout *layouts, bool update))                        \
     F(Status, LiteRtGetModelSignature, (void *model, size_t index, void **signature))                        \
     F(Status, LiteRtGetSignatureSubgraph, (void *signature, void **graph))                                   \
     F(Status, LiteRtGetNumSubgraphOps, (void *graph, size_t *count))                                         \
+    F(Status, LiteRtGetSubgraphInput, (void *graph, size_t index, void **tensor))                            \
     F(Status, LiteRtGetSubgraphOutput, (void *graph, size_t index, void **tensor))                           \
     F(Status, LiteRtGetNumSignatureInputs, (void *signature, size_t *count))                                 \
     F(Status, LiteRtGetNumSignatureOutputs, (void *signature, size_t *count))                                \
@@ -64,8 +72,8 @@ typedef int Status;
       (void *compiled, size_t signature, size_t inputs, void **input, size_t outputs, void **output))
 
 static struct { FUNCTIONS(FIELD) } litert;
-static void *environment, *compiled, *input, *buffers[MAX_OUTPUTS];
-static size_t outputs, first, input_bytes;
+static void *environment, *compiled, *input, *input_buffers[MAX_INPUTS], *buffers[MAX_OUTPUTS];
+static size_t outputs, buffer_of[MAX_OUTPUTS], input_bytes; /* the buffer of each output that is kept */
 
 /* LiteRtElementType, numbered as TfLiteType */
 static const Element elements[] = {
@@ -78,6 +86,11 @@ static void checked(const char *stage, const char *function, Status status) {
 }
 #define CHECK(stage, name, ...) checked(stage, #name, litert.name(__VA_ARGS__))
 
+static void take_layout(const Layout *layout, Tensor *tensor) {
+    tensor->rank = layout->rank > 8 ? 8 : (int)layout->rank;
+    for (int i = 0; i < tensor->rank; i++) tensor->shape[i] = layout->shape[i];
+}
+
 static Ranked describe(void *from, Tensor *tensor) {
     Ranked type = {0};
     const char *name = "";
@@ -86,8 +99,7 @@ static Ranked describe(void *from, Tensor *tensor) {
     snprintf(tensor->name, sizeof tensor->name, "%s", name);
     CHECK("model", LiteRtGetRankedTensorType, from, &type);
     tensor->element = type.element >= 0 && type.element < element_count ? elements[type.element] : OTHER;
-    tensor->rank = type.rank > 8 ? 8 : (int)type.rank;
-    for (int i = 0; i < tensor->rank; i++) tensor->shape[i] = type.shape[i];
+    take_layout(&type.layout, tensor);
     CHECK("model", LiteRtGetQuantizationTypeId, from, &kind);
     if (kind == QUANTISED_PER_TENSOR) {
         Quantisation given = {0};
@@ -99,54 +111,87 @@ static Ranked describe(void *from, Tensor *tensor) {
     return type;
 }
 
-static void keep(void *payload) { (void)payload; }
+/* The buffer of the input at a place in the signature, of the shape that it is to have, full of zeros. */
+static void *take_input(size_t index, void *signature, void *graph) {
+    void *tensor, *in_graph, *requirements, *buffer, *data;
+    Tensor described = {0};
+    size_t place = 0;
+    CHECK("model", LiteRtGetSignatureInputTensorByIndex, signature, index, &tensor);
+    for (size_t i = 0; i < engine.inputs; i++) {
+        CHECK("model", LiteRtGetSubgraphInput, graph, i, &in_graph);
+        if (in_graph == tensor) place = i;
+    }
+    Ranked type = describe(tensor, &described);
+    settle_input(place, &described);
+    bool is_as_stored = type.layout.rank == (uint32_t)described.rank;
+    type.layout.rank = (uint32_t)described.rank & 127;
+    for (int i = 0; i < described.rank; i++) {
+        is_as_stored = is_as_stored && type.layout.shape[i] == described.shape[i];
+        type.layout.shape[i] = (int32_t)described.shape[i];
+    }
+    if (!is_as_stored)
+        CHECK("model", LiteRtCompiledModelResizeInputTensor, compiled, 0, index, type.layout.shape,
+              type.layout.rank);
+    CHECK("model", LiteRtGetCompiledModelInputBufferRequirements, compiled, 0, index, &requirements);
+    CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
+          &buffer);
+    size_t bytes = tensor_elements(&described) * element_bytes(described.element);
+    CHECK("model", LiteRtLockTensorBuffer, buffer, &data, TO_WRITE);
+    memset(data, 0, bytes);
+    CHECK("model", LiteRtUnlockTensorBuffer, buffer);
+    if (place == 0) {
+        engine.input = described;
+        input = buffer;
+        input_bytes = bytes;
+    }
+    return buffer;
+}
+
+static void leave(void *payload) { (void)payload; }
 
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "xnnpack") != 0)
         refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
     void *model, *options, *opaque, *signature, *graph, *tensor, *graph_output, *requirements;
     static char cpu_options[64];
-    size_t inputs, operators;
+    size_t inputs, operators, found = 0;
+    Layout layouts[MAX_OUTPUTS] = {0};
     bool fully = false;
     CHECK("model", LiteRtCreateModelFromFile, environment, artifact, &model);
     CHECK("model", LiteRtCreateOptions, &options);
     CHECK("model", LiteRtSetOptionsHardwareAccelerators, options, ON_CPU);
     snprintf(cpu_options, sizeof cpu_options, "num_threads = %d\n", threads);
-    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, keep, &opaque);
+    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, leave, &opaque);
     CHECK("model", LiteRtAddOpaqueOptions, options, opaque);
     CHECK("model", LiteRtGetModelSignature, model, 0, &signature);
     CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
     CHECK("model", LiteRtGetNumSignatureInputs, signature, &inputs);
     CHECK("model", LiteRtGetNumSignatureOutputs, signature, &outputs);
-    if (inputs < 1 || outputs < 1)
-        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
-    if (outputs > MAX_OUTPUTS)
-        refuse("model", "the graph has %zu outputs; the runner takes at most %d", outputs, MAX_OUTPUTS);
-
-    CHECK("model", LiteRtGetSignatureInputTensorByIndex, signature, 0, &tensor);
-    Ranked type = describe(tensor, &engine.input);
-    check_only_input(inputs, &engine.input);
+    check_counts(inputs, outputs);
+    check_kept(outputs);
     CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &compiled);
-    CHECK("model", LiteRtGetCompiledModelInputBufferRequirements, compiled, 0, 0, &requirements);
-    CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements, &input);
-    input_bytes = tensor_elements(&engine.input) * element_bytes(engine.input.element);
-
-    CHECK("model", LiteRtGetSubgraphOutput, graph, 0, &graph_output);
+    for (size_t i = 0; i < inputs; i++) input_buffers[i] = take_input(i, signature, graph);
+    /* shapes of outputs follow from those that the inputs were given */
+    CHECK("model", LiteRtGetCompiledModelOutputTensorLayouts, compiled, 0, outputs, layouts, true);
     for (size_t i = 0; i < outputs; i++) {
         Tensor described = {0};
         CHECK("model", LiteRtGetSignatureOutputTensorByIndex, signature, i, &tensor);
-        type = describe(tensor, &described);
-        if (tensor == graph_output) {
-            first = i;
-            engine.output = described;
+        Ranked type = describe(tensor, &described);
+        type.layout = layouts[i];
+        take_layout(&type.layout, &described);
+        for (size_t k = 0; k < engine.kept_count; k++) {
+            CHECK("model", LiteRtGetSubgraphOutput, graph, engine.kept[k].place, &graph_output);
+            if (tensor != graph_output) continue;
+            buffer_of[k] = i;
+            engine.kept[k].tensor = described;
+            found++;
         }
         CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, compiled, 0, i, &requirements);
         CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
               &buffers[i]);
     }
-    if (engine.output.rank == 0 && engine.output.name[0] == 0)
-        refuse("model", "the graph's first output is not in its signature");
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
+    if (found < engine.kept_count) refuse("model", "an output of the graph is not in its signature");
+    for (size_t k = 0; k < engine.kept_count; k++) refuse_other(&engine.kept[k]);
 
     CHECK("model", LiteRtCompiledModelIsFullyAccelerated, compiled, &fully);
     CHECK("model", LiteRtGetNumSubgraphOps, graph, &operators);
@@ -160,10 +205,13 @@ static void run(void *feed) {
     CHECK("run", LiteRtLockTensorBuffer, input, &data, TO_WRITE);
     memcpy(data, feed, input_bytes);
     CHECK("run", LiteRtUnlockTensorBuffer, input);
-    CHECK("run", LiteRtRunCompiledModel, compiled, 0, 1, &input, outputs, buffers);
-    CHECK("run", LiteRtLockTensorBuffer, buffers[first], &data, TO_READ);
-    keep_output(data, tensor_elements(&engine.output));
-    CHECK("run", LiteRtUnlockTensorBuffer, buffers[first]);
+    CHECK("run", LiteRtRunCompiledModel, compiled, 0, engine.inputs, input_buffers, outputs, buffers);
+    for (size_t k = 0; k < engine.kept_count; k++) {
+        void *buffer = buffers[buffer_of[k]];
+        CHECK("run", LiteRtLockTensorBuffer, buffer, &data, TO_READ);
+        keep(&engine.kept[k], data, tensor_elements(&engine.kept[k].tensor));
+        CHECK("run", LiteRtUnlockTensorBuffer, buffer);
+    }
 }
 
 void open_litert(void *library) {

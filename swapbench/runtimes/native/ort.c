@@ -1,7 +1,7 @@
 /* ONNX Runtime through its C API: a table of functions that is only ever appended to, so slot numbers do.
  *
- * One timed run wraps the input in a tensor, computes and copies the first output. Execution is sequential;
- * with several threads, spinning is off, as in the Python worker. */
+ * One timed run wraps the input in a tensor, further inputs being zeros, computes and copies what is kept.
+ * Execution is sequential; with several threads, spinning is off, as in the Python worker. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -12,7 +12,6 @@
 #include "ort_slots.h"
 
 #define API_VERSION 12 /* the first that holds all the slots used */
-#define MAX_OUTPUTS 16
 #define LOG_ERRORS 3
 #define OPTIMIZE_ALL 99
 #define SEQUENTIAL 0
@@ -33,6 +32,7 @@ typedef void *Status;
     F(Status, SetIntraOpNumThreads, (void *options, int threads))                                            \
     F(Status, SetInterOpNumThreads, (void *options, int threads))                                            \
     F(Status, AddSessionConfigEntry, (void *options, const char *key, const char *value))                    \
+    F(Status, AddFreeDimensionOverrideByName, (void *options, const char *name, int64_t length))             \
     F(Status, SessionOptionsAppendExecutionProvider,                                                         \
       (void *options, const char *name, const char *const *keys, const char *const *values, size_t count))   \
     F(Status, GetAvailableProviders, (char ***names, int *count))                                            \
@@ -63,7 +63,8 @@ typedef void *Status;
 
 static struct { FUNCTIONS(FIELD) } ort;
 static void *environment, *session, *memory;
-static char *input_name, *output_names[MAX_OUTPUTS];
+static char *input_names[MAX_INPUTS], *output_names[MAX_OUTPUTS];
+static void *inputs[MAX_INPUTS]; /* all but the first are made once, of zeros */
 static size_t outputs;
 static int input_type;
 
@@ -121,11 +122,51 @@ static void add_provider(void *library, void *options, const char *provider, int
     check("provider", ort.SessionOptionsAppendExecutionProvider(options, short_name, keys, values, xnnpack));
 }
 
+/* Tells the session what the free lengths with a name are, from a list such as "N=1,H=80". */
+static void set_dimensions(void *options) {
+    for (const char *at = engine.dimensions; at != NULL; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL) {
+        char name[256], *end;
+        size_t letters = strcspn(at, "=");
+        snprintf(name, sizeof name, "%.*s", (int)letters, at);
+        long long length = at[letters] == '=' ? strtoll(at + letters + 1, &end, 10) : 0;
+        if (letters >= sizeof name || length < 1 || (*end != ',' && *end != 0))
+            refuse("usage", "bad command line: --dimensions is not a list of lengths: '%.100s'", at);
+        check("model", ort.AddFreeDimensionOverrideByName(options, name, length));
+    }
+}
+
+static void *wrapped(const Tensor *tensor, void *data, int type) {
+    size_t bytes = tensor_elements(tensor) * element_bytes(tensor->element), rank = (size_t)tensor->rank;
+    void *value;
+    check("run", ort.CreateTensorWithDataAsOrtValue(memory, data, bytes, tensor->shape, rank, type, &value));
+    return value;
+}
+
+static void take_inputs(void *allocator) {
+    for (size_t i = 0; i < engine.inputs; i++) {
+        Tensor tensor = {0};
+        void *info;
+        int type;
+        check("model", ort.SessionGetInputName(session, i, allocator, &input_names[i]));
+        snprintf(tensor.name, sizeof tensor.name, "%s", input_names[i]);
+        check("model", ort.SessionGetInputTypeInfo(session, i, &info));
+        describe(info, &tensor, &type);
+        settle_input(i, &tensor);
+        if (i == 0) {
+            engine.input = tensor;
+            input_type = type;
+        } else {
+            size_t bytes = tensor_elements(&tensor) * element_bytes(tensor.element);
+            inputs[i] = wrapped(&tensor, need(bytes), type);
+        }
+    }
+}
+
 static void *library_opened;
 
 static void load(const char *artifact, int threads, const char *provider) {
     void *options, *info, *allocator;
-    size_t inputs;
+    size_t count;
     int output_type;
     check("model", ort.CreateSessionOptions(&options));
     check("model", ort.SetSessionExecutionMode(options, SEQUENTIAL));
@@ -133,6 +174,7 @@ static void load(const char *artifact, int threads, const char *provider) {
     check("model", ort.SetSessionGraphOptimizationLevel(options, OPTIMIZE_ALL));
     check("model", ort.SetIntraOpNumThreads(options, threads));
     check("model", ort.SetInterOpNumThreads(options, 1));
+    set_dimensions(options);
     engine.graph_optimization = true;
     if (threads > 1) {
         check("model", ort.AddSessionConfigEntry(options, "session.intra_op.allow_spinning", "0"));
@@ -146,40 +188,38 @@ static void load(const char *artifact, int threads, const char *provider) {
 
     check("model", ort.GetAllocatorWithDefaultOptions(&allocator));
     check("model", ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &memory));
-    check("model", ort.SessionGetInputCount(session, &inputs));
+    check("model", ort.SessionGetInputCount(session, &count));
     check("model", ort.SessionGetOutputCount(session, &outputs));
-    if (inputs < 1 || outputs < 1)
-        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
-    if (outputs > MAX_OUTPUTS)
-        refuse("model", "the graph has %zu outputs; the runner takes at most %d", outputs, MAX_OUTPUTS);
-    check("model", ort.SessionGetInputName(session, 0, allocator, &input_name));
+    check_counts(count, outputs);
+    take_inputs(allocator);
     for (size_t i = 0; i < outputs; i++)
         check("model", ort.SessionGetOutputName(session, i, allocator, &output_names[i]));
-    snprintf(engine.input.name, sizeof engine.input.name, "%s", input_name);
-    snprintf(engine.output.name, sizeof engine.output.name, "%s", output_names[0]);
-    check("model", ort.SessionGetInputTypeInfo(session, 0, &info));
-    describe(info, &engine.input, &input_type);
-    check_only_input(inputs, &engine.input);
-    check("model", ort.SessionGetOutputTypeInfo(session, 0, &info));
-    describe(info, &engine.output, &output_type);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
+    check_kept(outputs);
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        Output *output = &engine.kept[i];
+        snprintf(output->tensor.name, sizeof output->tensor.name, "%s", output_names[output->place]);
+        check("model", ort.SessionGetOutputTypeInfo(session, output->place, &info));
+        describe(info, &output->tensor, &output_type);
+        refuse_other(output);
+    }
 }
 
 static void run(void *feed) {
-    void *input, *info, *data, *made[MAX_OUTPUTS] = {0};
-    const Tensor *given = &engine.input;
-    size_t bytes = tensor_elements(given) * element_bytes(given->element), rank = (size_t)given->rank, count;
-    check("run", ort.CreateTensorWithDataAsOrtValue(memory, feed, bytes, given->shape, rank, input_type,
-                                                    &input));
-    const char *const input_names[] = {input_name}, *const *names = (const char *const *)output_names;
-    check("run", ort.Run(session, NULL, input_names, &input, 1, names, outputs, made));
-    check("run", ort.GetTensorTypeAndShape(made[0], &info));
-    check("run", ort.GetTensorShapeElementCount(info, &count));
-    check("run", ort.GetTensorMutableData(made[0], &data));
-    keep_output(data, count);
-    ort.ReleaseTensorTypeAndShapeInfo(info);
+    void *info, *data, *made[MAX_OUTPUTS] = {0};
+    size_t count;
+    inputs[0] = wrapped(&engine.input, feed, input_type);
+    check("run", ort.Run(session, NULL, (const char *const *)input_names, inputs, engine.inputs,
+                         (const char *const *)output_names, outputs, made));
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        void *value = made[engine.kept[i].place];
+        check("run", ort.GetTensorTypeAndShape(value, &info));
+        check("run", ort.GetTensorShapeElementCount(info, &count));
+        check("run", ort.GetTensorMutableData(value, &data));
+        keep(&engine.kept[i], data, count);
+        ort.ReleaseTensorTypeAndShapeInfo(info);
+    }
     for (size_t i = 0; i < outputs; i++) ort.ReleaseValue(made[i]);
-    ort.ReleaseValue(input);
+    ort.ReleaseValue(inputs[0]);
 }
 
 void open_onnxruntime(void *library) {

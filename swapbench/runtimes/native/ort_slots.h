@@ -28,6 +28,7 @@
 #define SLOT_ReleaseValue 96
 #define SLOT_ReleaseTypeInfo 98
 #define SLOT_ReleaseTensorTypeAndShapeInfo 99
+#define SLOT_AddFreeDimensionOverrideByName 124
 #define SLOT_GetAvailableProviders 125
 #define SLOT_AddSessionConfigEntry 130
 #define SLOT_SessionOptionsAppendExecutionProvider 216

@@ -31,7 +31,12 @@ USED = (
     *("GetTensorMutableData", "CastTypeInfoToTensorInfo", "GetTensorElementType", "GetDimensionsCount"),
     *("GetDimensions", "GetTensorShapeElementCount", "GetTensorTypeAndShape", "CreateCpuMemoryInfo"),
     *("GetAllocatorWithDefaultOptions", "ReleaseValue", "ReleaseTypeInfo", "ReleaseTensorTypeAndShapeInfo"),
-    *("GetAvailableProviders", "AddSessionConfigEntry", "SessionOptionsAppendExecutionProvider"),
+    *(
+        "GetAvailableProviders",
+        "AddFreeDimensionOverrideByName",
+        "AddSessionConfigEntry",
+        "SessionOptionsAppendExecutionProvider",
+    ),
 )
 """The functions that ort.c calls."""
 

@@ -30,10 +30,10 @@
 #define POOL_SLEEP_STEP_NS 2000000
 #define POOL_SLEEP_STEPS 125
 
-Engine engine;
+Engine engine = {.kept_count = 1};
 
 static struct {
-    const char *mode, *runtime, *library, *artifact, *samples, *normalise, *provider, *affinity;
+    const char *mode, *runtime, *library, *artifact, *samples, *normalise, *outputs, *provider, *affinity;
     int64_t threads, runs, warmup_runs, warmup_ns, index, seed, period_ms;
     double fps;
 } options = {
@@ -57,13 +57,35 @@ void *symbol(void *library, const char *name) {
     return found;
 }
 
-void keep_output(const void *data, size_t elements) {
-    if (elements > engine.output_elements || engine.output_data == NULL) {
-        free(engine.output_data);
-        engine.output_data = need(elements * element_bytes(engine.output.element));
+void check_counts(size_t inputs, size_t outputs) {
+    if (inputs < 1 || outputs < 1)
+        refuse("model", "the graph has %zu inputs and %zu outputs", inputs, outputs);
+    if (inputs > MAX_INPUTS || outputs > MAX_OUTPUTS)
+        refuse("usage", "the graph has %zu inputs and %zu outputs; the runner takes at most %d and %d",
+               inputs, outputs, MAX_INPUTS, MAX_OUTPUTS);
+    engine.inputs = inputs;
+}
+
+void check_kept(size_t outputs) {
+    for (size_t i = 0; i < engine.kept_count; i++)
+        if (engine.kept[i].place >= outputs)
+            refuse("usage", "--outputs must list places from 0 to %zu, not %zu", outputs - 1,
+                   engine.kept[i].place);
+}
+
+void refuse_other(const Output *output) {
+    if (output->tensor.element == OTHER)
+        refuse("model", "the output '%s' is not numeric", output->tensor.name);
+}
+
+void keep(Output *output, const void *data, size_t elements) {
+    size_t bytes = element_bytes(output->tensor.element);
+    if (elements > output->elements || output->data == NULL) {
+        free(output->data);
+        output->data = need(elements * bytes);
     }
-    engine.output_elements = elements;
-    if (data != NULL) memcpy(engine.output_data, data, elements * element_bytes(engine.output.element));
+    output->elements = elements;
+    if (data != NULL) memcpy(output->data, data, elements * bytes);
 }
 
 /* ---- the command line ---- */
@@ -93,6 +115,9 @@ static void read_flag(const char *flag, char *value) {
         {"--artifact", &options.artifact, NULL, 0, 0},
         {"--samples", &options.samples, NULL, 0, 0},
         {"--normalise", &options.normalise, NULL, 0, 0},
+        {"--outputs", &options.outputs, NULL, 0, 0},
+        {"--shapes", &engine.shapes, NULL, 0, 0},
+        {"--dimensions", &engine.dimensions, NULL, 0, 0},
         {"--provider", &options.provider, NULL, 0, 0},
         {"--affinity", &options.affinity, NULL, 0, 0},
         {"--threads", NULL, &options.threads, 1, 1024},
@@ -121,6 +146,18 @@ static void read_flag(const char *flag, char *value) {
     }
 }
 
+/* What scoring returns; the timed modes copy the graph's first output alone. */
+static void choose_outputs(const char *list) {
+    engine.kept_count = 0;
+    for (const char *next = list; next != NULL; next = strchr(next, ',') ? strchr(next, ',') + 1 : NULL) {
+        char place[16];
+        snprintf(place, sizeof place, "%.*s", (int)strcspn(next, ","), next);
+        if (engine.kept_count == MAX_OUTPUTS)
+            refuse("usage", "--outputs lists more than %d outputs", MAX_OUTPUTS);
+        engine.kept[engine.kept_count++].place = (size_t)whole_number("--outputs", place, 0, 1000000);
+    }
+}
+
 static void read_command_line(int count, char **arguments) {
     for (int i = 1; i < count; i += 2) {
         if (i + 1 == count) refuse("usage", "bad command line: %s needs a value", arguments[i]);
@@ -133,6 +170,7 @@ static void read_command_line(int count, char **arguments) {
         refuse("usage", "bad command line: --mode must be time, serve or score, not '%s'", options.mode);
     if (is_score && (watching() || options.fps > 0))
         refuse("usage", "bad command line: --watch and --fps cannot be combined with --mode score");
+    if (is_score && options.outputs != NULL) choose_outputs(options.outputs);
     watch_period(options.period_ms);
 }
 
@@ -170,7 +208,7 @@ static void open_runtime(void) {
 static bool is_given_samples(void) { return options.samples != NULL && options.normalise != NULL; }
 
 static Feed make_feed(void) {
-    if (!is_given_samples()) return random_feed(&engine.input, options.seed);
+    if (!is_given_samples()) return made_feed(&engine.input, options.seed);
     Samples samples = open_samples(options.samples, &engine.input);
     Feed feed = image_feed(&engine.input, options.normalise);
     fill(&feed, samples.pixels + (uint64_t)options.index % samples.count * samples.bytes);
@@ -211,7 +249,8 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
     put(&line, "\"threads\":%d,\"load_ns\":%lld,\"first_ns\":%lld,", (int)options.threads, (long long)load_ns,
         (long long)first_ns);
     put(&line, "\"warmup_runs\":%zu,\"before_load_bytes\":%lld,\"input\":\"%s\",", warmup_runs,
-        (long long)before_load_bytes, is_given_samples() ? "sample" : "random");
+        (long long)before_load_bytes,
+        is_given_samples() ? "sample" : makes_zeros(&engine.input) ? "zeros" : "random");
     put_clocks(&line);
     put(&line, "}");
     say(&line);
@@ -341,13 +380,40 @@ static void serve(void *feed, int64_t typical_ns) {
 
 /* ---- scores ---- */
 
-static void put_row(Text *line) {
-    const Tensor *output = &engine.output;
-    for (size_t i = 0; i < engine.output_elements; i++) {
-        double value = element_value(engine.output_data, i, output->element);
-        if (output->quantised) value = ((float)value - (float)output->zero_point) * (float)output->scale;
+static void put_output(Text *line, const Output *output) {
+    const Tensor *tensor = &output->tensor;
+    for (size_t i = 0; i < output->elements; i++) {
+        double value = element_value(output->data, i, tensor->element);
+        if (tensor->quantised) value = ((float)value - (float)tensor->zero_point) * (float)tensor->scale;
         put(line, "%s", i ? "," : "");
         put_number(line, (float)value);
+    }
+}
+
+static void put_row(Text *line) {
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        put(line, "%s", i ? "," : "");
+        put_output(line, &engine.kept[i]);
+    }
+}
+
+/* Name and shape of each output in a row; a shape that the graph leaves open is the number of elements. */
+static void put_tensors(Text *line) {
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        const Output *output = &engine.kept[i];
+        Tensor tensor = output->tensor;
+        bool open = false;
+        for (int axis = 0; axis < tensor.rank; axis++) open = open || tensor.shape[axis] < 0;
+        if (open || tensor_elements(&tensor) != output->elements) {
+            tensor.rank = 1;
+            tensor.shape[0] = (int64_t)output->elements;
+        }
+        put(line, "%s{\"name\":", i ? "," : "");
+        put_string(line, tensor.name);
+        put(line, ",\"shape\":[");
+        for (int axis = 0; axis < tensor.rank; axis++)
+            put(line, "%s%lld", axis ? "," : "", (long long)tensor.shape[axis]);
+        put(line, "]}");
     }
 }
 
@@ -373,8 +439,10 @@ static void score(void) {
         reported = i + 1;
         rows.used = 0;
     }
-    put(&line, "{\"event\":\"scored\",\"n\":%zu,\"invoke_ns\":%lld,\"pass_ns\":%lld}", samples.count,
-        (long long)invoke_ns, (long long)(monotonic_ns() - started));
+    put(&line, "{\"event\":\"scored\",\"n\":%zu,\"invoke_ns\":%lld,\"pass_ns\":%lld,\"outputs\":[",
+        samples.count, (long long)invoke_ns, (long long)(monotonic_ns() - started));
+    put_tensors(&line);
+    put(&line, "]}");
     say(&line);
 }
 

@@ -55,7 +55,9 @@ typedef struct {
 } Tensor;
 
 size_t tensor_elements(const Tensor *tensor);
-void check_only_input(size_t inputs, const Tensor *input); /* refuses dynamic shapes and other types */
+/* Sets the shape that --shapes has for the input at a place in the graph's order; refuses what is still free,
+ * and other types. */
+void settle_input(size_t place, Tensor *input);
 
 typedef struct {
     const uint8_t *pixels;
@@ -71,9 +73,20 @@ typedef struct {
 Samples open_samples(const char *path, const Tensor *input);
 Feed image_feed(const Tensor *input, const char *normalise);
 void fill(const Feed *feed, const uint8_t *image);
-Feed random_feed(const Tensor *input, int64_t seed);
+Feed made_feed(const Tensor *input, int64_t seed);
+bool makes_zeros(const Tensor *input); /* whether made_feed makes zeros, else random numbers */
 
 /* ---- engines: one model loaded in one runtime ---- */
+
+#define MAX_INPUTS 16
+#define MAX_OUTPUTS 16
+
+typedef struct {
+    size_t place; /* in the graph */
+    Tensor tensor;
+    size_t elements; /* as of the last run */
+    void *data;      /* a copy of what the last run gave */
+} Output;
 
 typedef struct {
     const char *runtime;
@@ -81,16 +94,21 @@ typedef struct {
     char providers[160]; /* the inside of a JSON list */
     int delegated_nodes, nodes; /* -1: unknown */
     bool spinning_off, graph_optimization;
-    Tensor input, output; /* the first output, its shape as of the last run */
-    size_t output_elements;
-    void *output_data; /* a copy of the first output of the last run */
+    const char *shapes, *dimensions; /* the options of these names, NULL where the file fixes all shapes */
+    Tensor input;
+    size_t inputs; /* of the graph; those after the first get zeros */
+    Output kept[MAX_OUTPUTS]; /* the outputs that a run copies: the graph's first, or those to be scored */
+    size_t kept_count;
     void (*load)(const char *artifact, int threads, const char *provider);
     void (*run)(void *feed); /* the whole of one timed run */
 } Engine;
 
 extern Engine engine;
 
-void keep_output(const void *data, size_t elements); /* copies the first output */
+void check_counts(size_t inputs, size_t outputs); /* refuses a graph with none, or with too many */
+void check_kept(size_t outputs); /* refuses places that the graph does not have */
+void keep(Output *output, const void *data, size_t elements);
+void refuse_other(const Output *output); /* refuses an output that is not numeric */
 void *symbol(void *library, const char *name);       /* refuses a library that lacks it */
 void open_onnxruntime(void *library);
 void open_tflite(void *library);

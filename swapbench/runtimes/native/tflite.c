@@ -1,7 +1,8 @@
 /* LiteRT through the stable TFLite C API: libtensorflowlite_jni.so and every library that exports TfLite*.
  *
- * One timed run copies the input in, invokes and copies the first output out, as set_tensor, invoke and
- * get_tensor do in the Python worker. This API does not report which nodes a delegate took. */
+ * One timed run copies the input in, and zeros into further ones, invokes and copies what is kept out, as
+ * set_tensor, invoke and get_tensor do in the Python worker. This API does not report which nodes a delegate
+ * took. */
 #include "runner.h"
 
 #include <dlfcn.h>
@@ -19,7 +20,10 @@ typedef struct {
     F(void, TfLiteInterpreterOptionsSetNumThreads, (void *options, int32_t threads))                         \
     F(void *, TfLiteInterpreterCreate, (void *model, void *options))                                         \
     F(int, TfLiteInterpreterAllocateTensors, (void *interpreter))                                            \
+    F(int, TfLiteInterpreterResizeInputTensor,                                                               \
+      (void *interpreter, int32_t index, const int *lengths, int32_t rank))                                  \
     F(int32_t, TfLiteInterpreterGetInputTensorCount, (void *interpreter))                                    \
+    F(int32_t, TfLiteInterpreterGetOutputTensorCount, (void *interpreter))                                   \
     F(void *, TfLiteInterpreterGetInputTensor, (void *interpreter, int32_t index))                           \
     F(int, TfLiteInterpreterInvoke, (void *interpreter))                                                     \
     F(const void *, TfLiteInterpreterGetOutputTensor, (void *interpreter, int32_t index))                    \
@@ -34,7 +38,8 @@ typedef struct {
 
 static struct { FUNCTIONS(FIELD) } tflite;
 static void *interpreter;
-static size_t input_bytes, output_bytes;
+static size_t input_bytes[MAX_INPUTS], output_bytes[MAX_OUTPUTS];
+static void *zeros[MAX_INPUTS]; /* for all inputs but the first */
 
 /* TfLiteType */
 static const Element elements[] = {
@@ -64,6 +69,21 @@ static void describe(const void *from, Tensor *tensor) {
     tensor->zero_point = given.zero_point;
 }
 
+/* Describes an input and gives it the shape that it is to have. */
+static Tensor take_input(int32_t place) {
+    Tensor stored = {0}, tensor;
+    describe(tflite.TfLiteInterpreterGetInputTensor(interpreter, place), &stored);
+    tensor = stored;
+    settle_input((size_t)place, &tensor);
+    bool is_as_stored = memcmp(tensor.shape, stored.shape, sizeof stored.shape) == 0;
+    if (tensor.rank == stored.rank && is_as_stored) return tensor;
+    int lengths[8];
+    for (int i = 0; i < tensor.rank; i++) lengths[i] = (int)tensor.shape[i];
+    if (tflite.TfLiteInterpreterResizeInputTensor(interpreter, place, lengths, tensor.rank) != 0)
+        refuse("model", "litert cannot resize the input '%s'", tensor.name);
+    return tensor;
+}
+
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "xnnpack") != 0)
         refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
@@ -73,30 +93,45 @@ static void load(const char *artifact, int threads, const char *provider) {
     tflite.TfLiteInterpreterOptionsSetNumThreads(options, threads);
     interpreter = tflite.TfLiteInterpreterCreate(model, options);
     if (interpreter == NULL) refuse("model", "litert cannot create an interpreter for %s", artifact);
+    int32_t inputs = tflite.TfLiteInterpreterGetInputTensorCount(interpreter);
+    int32_t outputs = tflite.TfLiteInterpreterGetOutputTensorCount(interpreter);
+    check_counts((size_t)inputs, (size_t)outputs);
+    check_kept((size_t)outputs);
+    for (int32_t i = 0; i < inputs; i++) {
+        Tensor tensor = take_input(i);
+        if (i == 0) engine.input = tensor;
+    }
     if (tflite.TfLiteInterpreterAllocateTensors(interpreter) != 0)
         refuse("model", "litert cannot allocate the tensors of %s", artifact);
-    void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, 0);
-    const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
-    if (input == NULL || output == NULL) refuse("model", "the graph has no input or no output");
-    describe(input, &engine.input);
-    describe(output, &engine.output);
-    check_only_input((size_t)tflite.TfLiteInterpreterGetInputTensorCount(interpreter), &engine.input);
-    if (engine.output.element == OTHER) refuse("model", "the output '%s' is not numeric", engine.output.name);
-    input_bytes = tflite.TfLiteTensorByteSize(input);
-    output_bytes = tflite.TfLiteTensorByteSize(output);
-    keep_output(NULL, output_bytes / element_bytes(engine.output.element));
+    for (int32_t i = 0; i < inputs; i++) {
+        input_bytes[i] = tflite.TfLiteTensorByteSize(tflite.TfLiteInterpreterGetInputTensor(interpreter, i));
+        if (i > 0) zeros[i] = need(input_bytes[i]);
+    }
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        Output *output = &engine.kept[i];
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)output->place);
+        describe(tensor, &output->tensor);
+        refuse_other(output);
+        output_bytes[i] = tflite.TfLiteTensorByteSize(tensor);
+        keep(output, NULL, output_bytes[i] / element_bytes(output->tensor.element));
+    }
     snprintf(engine.providers, sizeof engine.providers, "\"unknown\"");
 }
 
 static void run(void *feed) {
-    /* fetched in every run: invoking may move the tensors */
-    void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, 0);
-    if (tflite.TfLiteTensorCopyFromBuffer(input, feed, input_bytes) != 0)
-        refuse("run", "litert did not accept the input");
+    for (size_t i = 0; i < engine.inputs; i++) {
+        /* fetched in every run: invoking may move the tensors */
+        void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, (int32_t)i);
+        if (tflite.TfLiteTensorCopyFromBuffer(input, i == 0 ? feed : zeros[i], input_bytes[i]) != 0)
+            refuse("run", "litert did not accept the input");
+    }
     if (tflite.TfLiteInterpreterInvoke(interpreter) != 0) refuse("run", "litert failed to run the model");
-    const void *output = tflite.TfLiteInterpreterGetOutputTensor(interpreter, 0);
-    if (tflite.TfLiteTensorCopyToBuffer(output, engine.output_data, output_bytes) != 0)
-        refuse("run", "litert did not return its output");
+    for (size_t i = 0; i < engine.kept_count; i++) {
+        const Output *kept = &engine.kept[i];
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)kept->place);
+        if (tflite.TfLiteTensorCopyToBuffer(tensor, kept->data, output_bytes[i]) != 0)
+            refuse("run", "litert did not return its output");
+    }
 }
 
 void open_tflite(void *library) {

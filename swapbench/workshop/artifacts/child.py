@@ -63,7 +63,7 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
     import torch
 
     from swapbench.pad.agreement import flip_threshold
-    from swapbench.pad.scores import bona_fide_scores
+    from swapbench.pad.raw_outputs import bona_fide_scores
     from swapbench.workshop.export.outputs import network_outputs
     from swapbench.workshop.export.rewrite import shipped
     from swapbench.workshop.nets.checkpoint import load_network
@@ -179,7 +179,7 @@ def _scores(
     job: ExportJob, variant: Variant, content: bytes, crops: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """Bona fide scores [n] of a file that is not in the cache yet, with its real runtime."""
-    from swapbench.pad.scores import bona_fide_scores
+    from swapbench.pad.raw_outputs import bona_fide_scores
     from swapbench.workshop.export.outputs import file_outputs
 
     with tempfile.TemporaryDirectory(dir=Path(job.crops).parent) as folder:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 def as_two(logits: Tensor, output: OutputMeaning) -> Tensor:
     """Logits [n, classes] as [n, 2], (attack, bona fide), with the same softmax for bona fide."""
-    index = output.bona_fide_index
-    attacks = torch.cat([logits[:, :index], logits[:, index + 1 :]], 1)
-    return torch.stack([attacks.logsumexp(1), logits[:, index]], 1)
+    bona_fide = list(output.bona_fide_indexes)
+    attacks = [index for index in range(logits.shape[1]) if index not in bona_fide]
+    return torch.stack([logits[:, attacks].logsumexp(1), logits[:, bona_fide].logsumexp(1)], 1)
 
 
 def soft_target_loss(student: Tensor, target: Tensor, temperature: float) -> Tensor:

@@ -97,7 +97,7 @@ class Fitness:
         names = sorted({sample.domain for sample in samples})
         fitness = cls(
             network=network.eval(),
-            bona_fide_index=recipe.output.bona_fide_index,
+            bona_fide_index=recipe.output.bona_fide_indexes[0],
             calibration=tuple(
                 normalised(_nchw(np.stack([regions.view(int(row), size, Jitter()) for row in batch])), size)
                 for batch in batches

@@ -39,7 +39,7 @@ def network_scores(
         for start in range(0, len(pixels), SCORING_BATCH):
             images = torch.from_numpy(normalise(pixels[start : start + SCORING_BATCH], preprocessing))
             logits = network(images.permute(0, 3, 1, 2).to(device)).double()
-            batches.append(torch.softmax(logits, 1)[:, output.bona_fide_index].cpu())
+            batches.append(torch.softmax(logits, 1)[:, list(output.bona_fide_indexes)].sum(1).cpu())
     scores: NDArray[np.float64] = torch.cat(batches).numpy()
     scores[list(prepared.failures)] = np.nan
     return scores
