@@ -627,19 +627,20 @@ def test_every_doubt_says_what_to_do() -> None:
 # ------------------------------------------------------------------------------------------ int8 against fp32
 
 
-def pair(int8_ns: int, **more: Any) -> list[Record]:
+def pair(int8_ns: int, precision: str = "int8", **more: Any) -> list[Record]:
     real = made_records.record(precision="fp32", form="tflite", speed=speed(*((1000,) * 20,) * 6))
     quantised = made_records.record(
-        precision="int8", form="tflite", speed=speed(*((int8_ns,) * 20,) * 6), **more
+        precision=precision, form="tflite", speed=speed(*((int8_ns,) * 20,) * 6), **more
     )
     return [real, quantised]
 
 
-def test_an_int8_file_that_is_slower_than_its_fp32_file_is_named() -> None:
-    real, quantised = pair(1500)
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "int16x8"])
+def test_an_integer_file_that_is_slower_than_its_fp32_file_is_named(precision: str) -> None:
+    real, quantised = pair(1500, precision)
     found = slower_than_float([real, quantised])
     assert found.keys() == {quantised.id}
-    assert found[quantised.id].message.startswith("int8 takes 1.50× the time of fp32: ")
+    assert found[quantised.id].message.startswith(f"{precision} takes 1.50× the time of fp32: ")
 
 
 def test_faster_or_incomparable_files_are_not_named() -> None:

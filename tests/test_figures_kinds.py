@@ -18,7 +18,7 @@ from swapbench import store
 from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.pad.score_files import write_score_file
 from swapbench.pad.scores import FoldFrames, Scored
-from swapbench.records import NOT_SUSTAINED, Plan, Record, Sustained, SustainedPoint
+from swapbench.records import ALL_PRECISIONS, NOT_SUSTAINED, Plan, Record, Sustained, SustainedPoint
 from swapbench.report.choose.resampling import Evidence
 from swapbench.report.figures import (
     KINDS,
@@ -31,6 +31,7 @@ from swapbench.report.figures import (
     latency,
     search,
     species,
+    style,
     sustained,
     swap,
 )
@@ -231,6 +232,15 @@ def test_more_files_than_a_page_holds_are_left_out_by_name() -> None:
     records = [record(f"n{i:02d}", speed=speed(1_000_000, 1000, runs=20, workers=1)) for i in range(45)]
     found, left_out = latency.distributions_of(table_of(records).rows, Evidence.of(records))
     assert (len(found), left_out) == (40, tuple(f"n{i}.fp32.onnx" for i in range(40, 45)))
+
+
+# ---- precisions ----
+
+
+def test_every_precision_is_drawn_in_its_own_way() -> None:
+    for looks in (style.PRECISIONS, style.PRECISION_LINES, style.PRECISION_MARKERS, species.COLOUR_OF):
+        assert tuple(looks) == ALL_PRECISIONS
+        assert len(set(looks.values())) == len(ALL_PRECISIONS)
 
 
 # ---- species ----

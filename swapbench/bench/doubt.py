@@ -268,7 +268,7 @@ def power_doubts(power: Power) -> Iterable[Doubt]:
 
 
 def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
-    """By record id, a doubt about int8 files that are slower than the fp32 file of the same net and machine.
+    """By record id, a doubt about integer files slower than the fp32 file of the same net and machine.
 
     Only where the intervals of the two medians do not overlap. The message names the likely reason.
     """
@@ -277,26 +277,27 @@ def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
     slower = {}
     for record, speed in timed:
         float_speed = floats.get(_pairing(record))
-        if record.variant.precision != "int8" or float_speed is None:
+        precision = record.variant.precision
+        if not precision.startswith("int") or float_speed is None:
             continue
         confidence = record.plan.confidence
-        int8, fp32 = (stats.typical(times.workers, confidence=confidence) for times in (speed, float_speed))
-        if int8 is None or fp32 is None or int8.interval is None or fp32.interval is None:
+        integer, fp32 = (stats.typical(times.workers, confidence=confidence) for times in (speed, float_speed))
+        if integer is None or fp32 is None or integer.interval is None or fp32.interval is None:
             continue
-        if int8.interval.low <= fp32.interval.high:
+        if integer.interval.low <= fp32.interval.high:
             continue
-        ratio = int8.value_ns / fp32.value_ns
+        ratio = integer.value_ns / fp32.value_ns
         slower[record.id] = Doubt(
             code="slower_than_float",
             quantity="speed",
-            message=f"int8 takes {units.ratio(ratio)} the time of fp32: {_why_slow(record)}",
+            message=f"{precision} takes {units.ratio(ratio)} the time of fp32: {_why_slow(record)}",
             remedy="Use the fp32 or fp16 file with this runtime, or a quantisation that its kernels support.",
         )
     return slower
 
 
 def _pairing(record: Record | Draft) -> tuple[object, ...]:
-    """What must be the same for the times of an int8 and an fp32 file to be compared."""
+    """What must be the same for the times of an integer and an fp32 file to be compared."""
     variant, used = record.variant, record.runtime
     return (
         variant.net,

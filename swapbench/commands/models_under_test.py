@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
 from swapbench.files import files_sha256
-from swapbench.records import PRECISIONS, Absent, Variant
+from swapbench.records import ALL_PRECISIONS, Absent, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,4 +128,4 @@ def of_networks(
 def _net_name(path: Path) -> str:
     """The stem of a file name, without a precision at its end: 'net.kd.int8.tflite' -> 'net.kd'."""
     words = path.stem.split(".")
-    return ".".join(words[:-1]) if len(words) > 1 and words[-1] in PRECISIONS else path.stem
+    return ".".join(words[:-1]) if len(words) > 1 and words[-1] in ALL_PRECISIONS else path.stem

@@ -8,6 +8,7 @@ from the raw numbers is computed elsewhere, by pure functions.
 from __future__ import annotations
 
 from swapbench.records.cards import (
+    ALL_PRECISIONS,
     FACE_BOXES,
     FORMATS,
     PRECISIONS,
@@ -57,6 +58,7 @@ from swapbench.records.record import SCHEMA_VERSION, Record
 from swapbench.records.values import Absent, Doubt, Frozen, Interval, Proportion
 
 __all__ = [
+    "ALL_PRECISIONS",
     "FACE_BOXES",
     "FORMATS",
     "NOT_ELSEWHERE",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,12 @@ from pydantic import (
 from swapbench.records.values import Frozen
 
 Format = Literal["onnx", "tflite"]
-Precision = Literal["fp32", "fp16", "int8", "unknown"]
+Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
+"""What most weights of a file are, and how it computes with them.
+
+"int8" has activations of 8 bits whose scales were found beforehand, "int16x8" has weights of 8 and
+activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run.
+"""
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")
 """Where the face box of a frame comes from; see Preprocessing."""
@@ -35,7 +40,10 @@ Resize = Literal[
     "pillow_bicubic",
     "pillow_lanczos",
 ]
+ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+"""From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+"""Those that a card becomes where none is asked for."""
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]

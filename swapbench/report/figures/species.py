@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 LINES_AT_MOST = 60
 """Lines (species and headings) in one figure: more do not fit on a page."""
-_COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[2], COLOURS[0], COLOURS[5], COLOURS[4]), strict=True))
+COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[place] for place in (2, 0, 3, 5, 1, 4)), strict=True))
+"""Precision -> its colour."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str
             ],
             fmt=PRECISION_MARKERS.get(point.precision, "D"),
             markersize=page.pt(3.2),
-            ecolor=_COLOUR_OF.get(point.precision, COLOURS[4]),
+            ecolor=COLOUR_OF.get(point.precision, COLOURS[4]),
             elinewidth=page.pt(0.7),
             clip_on=False,
             **_look(point.precision, page),
@@ -173,7 +174,7 @@ def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str
 
 
 def _look(precision: str, page: Page) -> dict[str, Any]:
-    colour = _COLOUR_OF.get(precision, COLOURS[4])
+    colour = COLOUR_OF.get(precision, COLOURS[4])
     return {
         "color": colour,
         "markerfacecolor": colour if precision == "fp32" else "white",

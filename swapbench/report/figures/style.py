@@ -35,15 +35,31 @@ GREY = "#555555"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.5, 1, 1.5)))
 LETTER = 0.56
-PRECISIONS: Mapping[str, str] = {"fp32": "full", "fp16": "bottom", "int8": "none", "unknown": "right"}
+PRECISIONS: Mapping[str, str] = {
+    "fp32": "full",
+    "fp16": "bottom",
+    "int16x8": "top",
+    "int8": "none",
+    "int8-dynamic": "left",
+    "unknown": "right",
+}
 """Precision -> how its marker is filled."""
 PRECISION_LINES: Mapping[str, Any] = {
     "fp32": LINES[0],
     "fp16": LINES[2],
+    "int16x8": (0, (7, 1.5)),
     "int8": LINES[1],
+    "int8-dynamic": (0, (4, 1.5, 1, 1.5, 1, 1.5)),
     "unknown": LINES[3],
 }
-PRECISION_MARKERS: Mapping[str, str] = {"fp32": "o", "fp16": "^", "int8": "s", "unknown": "D"}
+PRECISION_MARKERS: Mapping[str, str] = {
+    "fp32": "o",
+    "fp16": "^",
+    "int16x8": "v",
+    "int8": "s",
+    "int8-dynamic": "P",
+    "unknown": "D",
+}
 
 
 @dataclass(frozen=True)

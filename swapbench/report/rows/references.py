@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from swapbench import stats
 from swapbench.errors import UnknownName
-from swapbench.records import PRECISIONS
+from swapbench.records import ALL_PRECISIONS
 from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
 from swapbench.report.rows.row import Latency, Missing, Relative, Row
 from swapbench.report.rows.values import at
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from swapbench.report.rows.comparable import Condition
 
 _T = TypeVar("_T")
-_PRECISIONS: tuple[str, ...] = PRECISIONS
+_PRECISIONS: tuple[str, ...] = ALL_PRECISIONS
 FLOATS = ("fp32", "fp16")
 """Precisions that a reference may have, the best first."""
 
