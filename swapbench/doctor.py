@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import units
+from swapbench.cores import usable_cores
 from swapbench.errors import MissingPackage, SwapbenchError
 from swapbench.ports import SampledMeter
 from swapbench.records import Absent, Finding
@@ -67,7 +68,7 @@ class Probes:
     load_failure: Callable[[str], str | None]
     read_text: Callable[[str], str | None]
     logical_cores: Callable[[], int | None]
-    usable_cores: Callable[[], int | None]
+    usable_cores: Callable[[], int]
     load_1min: Callable[[], float | None]
     free_bytes: Callable[[Path], int | None]
     write_failure: Callable[[Path], str | None]
@@ -113,7 +114,7 @@ def this_computer() -> Probes:
         load_failure=load_failure,
         read_text=_read_text,
         logical_cores=os.cpu_count,
-        usable_cores=_usable_cores,
+        usable_cores=usable_cores,
         load_1min=_load_1min,
         free_bytes=_free_bytes,
         write_failure=write_failure,
@@ -280,12 +281,9 @@ def _meter(name: str, find: Callable[[], Meter | SampledMeter | Absent]) -> Find
 
 
 def _cores(ask: Probes) -> Finding:
-    logical, usable = ask.logical_cores(), ask.usable_cores()
-    if logical is None and usable is None:
-        return Finding("cores", "limited", "the number of processor cores is unknown")
-    count = usable if usable is not None else logical
-    detail = f"{count} of {logical or count} logical cores can be used"
-    if count == 1:
+    usable = ask.usable_cores()
+    detail = f"{usable} of {ask.logical_cores() or usable} logical cores can be used"
+    if usable == 1:
         return Finding(
             "cores",
             "limited",
@@ -296,7 +294,7 @@ def _cores(ask: Probes) -> Finding:
 
 
 def _load(ask: Probes) -> Finding:
-    load, cores = ask.load_1min(), ask.usable_cores() or ask.logical_cores() or 1
+    load, cores = ask.load_1min(), ask.usable_cores()
     if load is None:
         return Finding("load", "limited", "the load of this system is unknown")
     detail = f"a load of {units.significant(load, 2)} over the last minute, on {cores} cores"
@@ -388,13 +386,6 @@ def _read_text(path: str) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return None
-
-
-def _usable_cores() -> int | None:
-    try:
-        return len(os.sched_getaffinity(0))
-    except (AttributeError, OSError):
         return None
 
 

@@ -488,6 +488,10 @@ def test_a_quiet_machine_is_not_doubted(change: dict[str, Any]) -> None:
         ({"delegated_nodes": 9, "nodes": 10}, ["partial_delegate"]),
         ({"delegated_nodes": 10, "nodes": 10}, []),
         ({"delegated_nodes": None, "nodes": None}, []),
+        ({"threads": 4}, []),  # of four cores
+        ({"threads": 5}, ["threads_over_cores"]),
+        ({"threads": 2, "settings": {"affinity": "8"}}, ["threads_over_cores"]),  # held to core 3
+        ({"threads": 2, "settings": {"affinity": "c"}}, []),  # held to cores 2 and 3
     ],
 )
 def test_what_really_ran_is_doubted(change: dict[str, Any], expected: list[str]) -> None:

@@ -80,7 +80,7 @@ def place(runtime: RuntimeUsed) -> str:
 )
 def test_a_mask_is_the_kind_of_its_cores(affinity: str, kind: str, numbers: tuple[int, ...]) -> None:
     held = used(affinity=affinity)
-    assert places.core_numbers(held) == numbers
+    assert held.core_numbers == numbers
     assert places.cores(phone(), held) == kind
     assert f"on {kind} cores {','.join(map(str, numbers))}" in place(held)
 

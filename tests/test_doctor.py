@@ -94,7 +94,7 @@ def test_everything_that_is_not_ok_says_what_would_help() -> None:
             load_failure=lambda _: "broken",
             read_text=lambda _: None,
             logical_cores=lambda: 1,
-            usable_cores=lambda: None,
+            usable_cores=lambda: 1,
             load_1min=lambda: 3.0,
             free_bytes=lambda _: 5,
             write_failure=lambda _: "Read-only file system",
@@ -204,13 +204,10 @@ def test_a_meter_that_fails_when_read_is_missing_and_ends_nothing() -> None:
         (8, 8, "ok", "8 of 8 logical cores can be used"),
         (8, 2, "ok", "2 of 8 logical cores can be used"),
         (8, 1, "limited", "1 of 8 logical cores can be used: the measured process shares its core"),
-        (4, None, "ok", "4 of 4 logical cores can be used"),
-        (None, None, "limited", "the number of processor cores is unknown"),
+        (None, 4, "ok", "4 of 4 logical cores can be used"),
     ],
 )
-def test_cores_are_those_that_may_be_used(
-    logical: int | None, usable: int | None, state: str, detail: str
-) -> None:
+def test_cores_are_those_that_may_be_used(logical: int | None, usable: int, state: str, detail: str) -> None:
     finding = ask(logical_cores=lambda: logical, usable_cores=lambda: usable)["cores"]
     assert (finding.state, finding.detail) == (state, detail)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,20 +258,22 @@ def test_a_budget_in_milliseconds_is_held_against_the_table_before_data_are_open
 
 
 def test_the_files_of_chains_are_made_by_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swapbench.workshop.artifacts.chain_files import Wanted, make_in_processes
+    from swapbench.workshop.artifacts import chain_files
     from swapbench.workshop.prune.layer_chains import bare
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(chain_files, "usable_cores", lambda: 1)
     folder = tmp_path / "files"
     heard: list[tuple[float, float]] = []
-    good = Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
-    make_in_processes([good], "onnx", "fp32", folder, lambda _, done, total: heard.append((done, total)))
+    good = chain_files.Wanted(path=str(tmp_path / "a.onnx"), chain=bare(16), size_px=16)
+    chain_files.make_in_processes(
+        [good], "onnx", "fp32", folder, lambda _, done, total: heard.append((done, total))
+    )
     assert heard == [(0, 1), (1, 1)]
     from swapbench.modelfile import read_graph
 
     assert read_graph(tmp_path / "a.onnx").outputs[0].shape == (1, 8)
-    bad = Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
+    bad = chain_files.Wanted(path=str(tmp_path / "b.onnx"), architecture={"channels": [1]}, size_px=16)
     with pytest.raises(WorkerFailed, match=r"died with status 1\. The exporters' output is in .*export\.log"):
-        make_in_processes([bad], "onnx", "fp32", folder, lambda *_: None)
+        chain_files.make_in_processes([bad], "onnx", "fp32", folder, lambda *_: None)
     assert "must have 49 entries" in (folder / "export.log").read_text()

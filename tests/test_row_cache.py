@@ -163,7 +163,7 @@ def test_many_new_records_are_summed_up_in_several_processes_with_the_same_resul
 ) -> None:
     one_by_one = rows_of_run(run)
     monkeypatch.setattr(reading, "_MANY", 8)
-    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(reading, "usable_cores", lambda: 2)
     for number in range(8):
         store.save(record("more", minute=number), run)
     rows = rows_of_run(run)

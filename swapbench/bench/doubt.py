@@ -95,11 +95,11 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             message="the device is emulated, so its times and energy are not those of a real device",
             remedy="Measure on a real device.",
         )
-    cores = f"{machine.logical_cores} cores"
+    cores = f"{machine.logical_cores} core{'s' * (machine.logical_cores > 1)}"
     load = f"a load of {machine.load_1min:.2g} on {cores}" if machine.load_1min is not None else ""
     most, busy = LOAD_A_CORE * machine.logical_cores, machine.load_1min
     if machine.busy_cores is not None:  # the load average still includes our own work of a minute ago
-        load, busy = f"{machine.busy_cores:.2g} of {cores} busy", machine.busy_cores
+        load, busy = f"{machine.busy_cores:.2g} busy, {cores} to use", machine.busy_cores
         most = BUSY_A_CORE * machine.logical_cores
     if busy is not None and busy > most:
         yield Doubt(
@@ -107,6 +107,15 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             quantity="run",
             message=f"other programs were using the machine ({load})",
             remedy="Stop other programs, wait a minute and measure again.",
+        )
+    usable = len(used.core_numbers) or machine.logical_cores
+    crowded = crowding(used.threads, usable)
+    if crowded:
+        yield Doubt(
+            code="threads_over_cores",
+            quantity="speed",
+            message=crowded,
+            remedy=f"Measure with --threads {usable}, or let the process use more cores.",
         )
     yield from phone_doubts(machine)
     if machine.on_battery and machine.state is None:  # a phone may be, and `phone_doubts` looks at its supply
@@ -131,6 +140,13 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             "the others ran in the built-in kernels",
             remedy="Export the file with operators that the delegate supports, or state this mixture.",
         )
+
+
+def crowding(threads: int, cores: int) -> str:
+    """What is wrong with so many threads on so many cores; empty where each thread has its own."""
+    if threads <= cores:
+        return ""
+    return f"{threads} threads shared {cores} core{'s' * (cores > 1)} and waited for each other"
 
 
 def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:

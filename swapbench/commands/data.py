@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
+from swapbench.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def evaluation(folders: Folders, data: tuple[Dataset, ...], options: DataOptions
     """What models are judged on, with the cache of the working folder."""
     from swapbench.pad.evaluation import Evaluation
 
-    return Evaluation(folds=data, cache=folders.build, processes=os.cpu_count() or 1, faces=options.faces)
+    return Evaluation(folds=data, cache=folders.build, processes=usable_cores(), faces=options.faces)
 
 
 def check(folders: Folders, options: DataOptions, *, progress: Progress) -> DataCheck:

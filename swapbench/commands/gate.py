@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import bench, catalog, store, units
-from swapbench.bench.doubt import BUSY_A_CORE
+from swapbench.bench.doubt import BUSY_A_CORE, crowding
 from swapbench.bench.scoring import NO_CARD
 from swapbench.commands import models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
@@ -101,7 +101,7 @@ def gate(
         judged_on = evaluation(folders, data, request.data)
     session = paired_runs.Session(device, plan, rules, options.budget_s, progress, clock)
     with device.quiet(plan):
-        notes += _busy(device.describe())
+        notes += _disturbances(device.describe(), plan)
         judged = paired_runs.judge(pairs, session)
         explanations = explain(judged, session)
     completed = [result.pair for result in judged if result.times.failure is None]
@@ -205,8 +205,9 @@ def _pairs(old: Sequence[ModelUnderTest], new: Sequence[ModelUnderTest]) -> list
     ]
 
 
-def _busy(machine: Machine) -> list[str]:
-    if machine.busy_cores is None or machine.busy_cores < BUSY_A_CORE * machine.logical_cores:
-        return []
-    cores = f"{machine.busy_cores:.2g} of {machine.logical_cores} cores"
-    return [f"other work kept {cores} busy before the gate began"]
+def _disturbances(machine: Machine, plan: Plan) -> list[str]:
+    notes = [crowding(plan.threads, machine.logical_cores)]
+    if machine.busy_cores is not None and machine.busy_cores >= BUSY_A_CORE * machine.logical_cores:
+        cores = f"{machine.busy_cores:.2g} of {machine.logical_cores} cores"
+        notes.append(f"other work kept {cores} busy before the gate began")
+    return list(filter(None, notes))

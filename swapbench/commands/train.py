@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from swapbench import catalog, doctor
 from swapbench.commands.data import folds
 from swapbench.commands.options import DataOptions, command_line
+from swapbench.cores import usable_cores
 from swapbench.errors import UserError
 from swapbench.ports import unheard, unseen
 
@@ -107,7 +107,7 @@ def train(
             seed=request.seed,
             command=command,
             work=folders.build / "training",
-            threads=threads or max((os.cpu_count() or 1) // processes.count, 1),
+            threads=threads or max(usable_cores() // processes.count, 1),
             teachers=teachers,
             missing=missing,
             processes=processes,

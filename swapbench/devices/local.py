@@ -20,6 +20,7 @@ import weakref
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from swapbench.cores import usable_cores
 from swapbench.devices import linux_text
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Finished
@@ -78,9 +79,7 @@ class Local:
             system=f"{platform.system()} {platform.release()}",
             abi=platform.machine(),
             soc=self._soc(),
-            logical_cores=len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
+            logical_cores=usable_cores(self._root),
             memory_bytes=self._memory_bytes(),
             governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,
             packages={

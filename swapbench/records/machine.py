@@ -82,7 +82,7 @@ class Machine(Frozen):
         system: operating system and its version.
         abi: instruction set.
         soc: processor or system on a chip.
-        logical_cores: in all.
+        logical_cores: that programs may use there.
         memory_bytes: in all.
         governor: of the processor's frequency.
         packages: name -> version of what may change speed.
@@ -148,6 +148,15 @@ class RuntimeUsed(Frozen):
     def configuration(self) -> dict[str, str]:
         """The settings that were chosen: flavour of the libraries, cores, delegate; without OUTCOMES."""
         return {name: value for name, value in self.settings.items() if name not in OUTCOMES}
+
+    @property
+    def core_numbers(self) -> tuple[int, ...]:
+        """The cores that it was held to; () where the system chose."""
+        try:
+            bits = int(self.settings.get("affinity", ""), 16)
+        except ValueError:
+            return ()
+        return tuple(place for place in range(bits.bit_length()) if bits >> place & 1)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import hashlib
 import io
 import json
 import multiprocessing
-import os
 import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import cv2
 
+from swapbench.cores import usable_cores
 from swapbench.errors import UserError
 from swapbench.files import write_atomically
 
@@ -160,13 +160,13 @@ def make(
 
 
 def process_count(processes: int | None) -> int:
-    """The number asked for, or one for each core that this process may run on.
+    """The number asked for, or one for each core that this process may use.
 
     Raises:
         ValueError: fewer than one process.
     """
     if processes is None:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return usable_cores()
     if processes < 1:
         raise ValueError(f"processes is {processes}, at least 1 is needed")
     return processes

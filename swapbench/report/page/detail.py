@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.records import THERMAL_STATUSES, Accuracy, Speed, Weight
-from swapbench.report.rows.comparable import core_numbers, cores
+from swapbench.report.rows.comparable import cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,7 +123,7 @@ def command(record: Record) -> str:
 
 def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
     """The identity of the machine: what must be equal for two records to be compared."""
-    numbers = ", ".join(map(str, core_numbers(used)))
+    numbers = ", ".join(map(str, used.core_numbers))
     facts = {
         "Name": machine.name,
         "Device": machine.device,

@@ -128,7 +128,7 @@ def conditions_of(record: Record) -> Conditions:
         device=machine.name,
         machine=machine_text(machine),
         cores=kind,
-        held_to=f"{kind} cores {','.join(map(str, core_numbers(used)))}".rstrip() if kind else "",
+        held_to=f"{kind} cores {','.join(map(str, used.core_numbers))}".rstrip() if kind else "",
         libraries=flavour_text(used.settings.get("flavour")),
         runtime=used.runtime,
         version=used.version,
@@ -337,16 +337,6 @@ def flavour_text(flavour: str | None) -> str:
     return FLAVOURS.get(flavour, f"{flavour} libraries") if flavour else ""
 
 
-def core_numbers(used: RuntimeUsed) -> tuple[int, ...]:
-    """The cores that a runtime was held to; () where the system chose."""
-    mask = used.settings.get("affinity", "")
-    try:
-        bits = int(mask, 16)
-    except ValueError:
-        return ()
-    return tuple(place for place in range(bits.bit_length()) if bits >> place & 1)
-
-
 def cores(machine: Machine, used: RuntimeUsed) -> str | None:
     """The kind of these cores: "little", "mid", "big", "all"; "chosen" for a mixture of kinds.
 
@@ -355,7 +345,7 @@ def cores(machine: Machine, used: RuntimeUsed) -> str | None:
     """
     if named := used.settings.get("cores"):
         return named
-    numbers = set(core_numbers(used))
+    numbers = set(used.core_numbers)
     if not numbers:
         return None
     clusters = machine.state.clusters if machine.state is not None else ()

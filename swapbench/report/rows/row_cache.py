@@ -23,6 +23,7 @@ from pydantic import NonNegativeInt, create_model
 from pydantic_core import to_json
 
 from swapbench import store
+from swapbench.cores import usable_cores
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import write_atomically
 from swapbench.report.rows.row import Row
@@ -72,7 +73,7 @@ def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...
 
 def _summed_up(paths: Mapping[str, str]) -> dict[str, Row]:
     """Rows by the digests of records: of many in several processes, which cost half a second to start."""
-    processes = min(os.cpu_count() or 1, _PROCESSES_AT_MOST)
+    processes = min(usable_cores(), _PROCESSES_AT_MOST)
     if len(paths) < _MANY or processes == 1:
         return {digest: _row_of(path) for digest, path in paths.items()}
     records, size = list(paths.items()), max(1, _MANY // 8)

@@ -21,6 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from swapbench.cores import usable_cores
 from swapbench.errors import WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.records import Format, Frozen, Precision
@@ -155,7 +156,7 @@ def make_in_processes(
         WorkerFailed: A process died.
     """
     stage, log = "making the layers' files", folder / "export.log"
-    count = min(os.cpu_count() or 1, MOST_CHILDREN, len(missing))
+    count = min(usable_cores(), MOST_CHILDREN, len(missing))
     lock = threading.Lock()
     done = 0
     folder.mkdir(parents=True, exist_ok=True)

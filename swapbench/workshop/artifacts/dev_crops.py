@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from swapbench.cores import usable_cores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +50,7 @@ class DevCrops:
         bona_fide = np.array([sample.bona_fide for sample in samples], dtype=np.bool_)
         rows = _spread(np.arange(len(samples), dtype=np.intp), bona_fide, DEV_FRAMES)
         frames = [samples[row] for row in rows]
-        prepared = prepare(frames, preprocessing, cache, processes=os.cpu_count() or 1)
+        prepared = prepare(frames, preprocessing, cache, processes=usable_cores())
         usable = [index for index in range(len(frames)) if index not in prepared.failures]
         return cls(np.asarray(prepared.crops()[usable]), bona_fide[rows[usable]])
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from swapbench import errors
+from swapbench.cores import usable_cores
 from swapbench.errors import EnvironmentFailed, SwapbenchError, WorkerFailed
 from swapbench.files import disk_failure
 from swapbench.records import FORMATS, Frozen, ModelCard, Variant
@@ -126,7 +127,6 @@ def _write_jobs(
 
     np.save(folder / "crops.npy", data.crops, allow_pickle=False)
     np.save(folder / "bona_fide.npy", data.bona_fide, allow_pickle=False)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     jobs = []
     for group in groups:
         job = ExportJob(
@@ -137,7 +137,7 @@ def _write_jobs(
             bona_fide=str(folder / "bona_fide.npy"),
             data_digest=data_digest,
             cache_dir=str(cache_dir.resolve()),
-            threads=max(1, cores // len(groups)),
+            threads=max(1, usable_cores() // len(groups)),
         )
         path = folder / f"{group[0].format}.json"
         path.write_text(job.model_dump_json(), encoding="utf-8")
