@@ -6,14 +6,13 @@ same bytes.
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from swapbench.errors import BadCard, nearest
-from swapbench.files import write_atomically
+from swapbench.files import toml_table, write_atomically
 from swapbench.records import ModelCard
 
 if TYPE_CHECKING:
@@ -27,14 +26,7 @@ def read_card(path: Path) -> ModelCard:
         BadCard: the file cannot be read, or a field is wrong; the message names it.
     """
     try:
-        with path.open("rb") as file:
-            raw = tomllib.load(file)
-    except OSError as error:
-        raise BadCard(f"cannot read the card {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadCard(f"{path} is not TOML: {error}") from error
-    try:
-        return ModelCard.model_validate(raw)
+        return ModelCard.model_validate(toml_table(path, "card", BadCard))
     except ValidationError as error:
         raise BadCard(
             f"{path}: {first_problem(error, ModelCard)}",

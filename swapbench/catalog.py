@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import importlib
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
+from swapbench.files import toml_table
 from swapbench.records import FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
 
 if TYPE_CHECKING:
@@ -220,11 +220,7 @@ def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
     files = device_files(folders)
     if name not in files:
         raise UnknownName("device", name, files)
-    try:
-        profile = tomllib.loads(files[name].read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"the device profile {files[name]} cannot be read ({error})") from error
-    kind = profile.get("kind")
+    kind = toml_table(files[name], "device profile").get("kind")
     if not isinstance(kind, str) or kind not in DEVICE_KINDS:
         raise UserError(
             f"the device profile {files[name]} has the unknown kind {kind!r}",

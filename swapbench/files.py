@@ -1,4 +1,8 @@
-"""Atomic files: written next to the target, flushed, then renamed. Nothing else writes results."""
+"""Files that people write and files that we write.
+
+What a person writes in TOML is read here. What we write appears whole or not at all: it is written next to
+the target, flushed, then renamed; nothing else writes results.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,17 @@ import errno
 import hashlib
 import os
 import tempfile
+import tomllib
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any, Final
 
-from swapbench.errors import EnvironmentFailed
+from swapbench.errors import EnvironmentFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+LARGEST_TOML_BYTES: Final = 4_000_000
+"""A hundred times the longest card; a larger file is something else."""
 
 
 def file_sha256(path: Path) -> str:
@@ -31,6 +39,47 @@ def files_sha256(paths: Sequence[Path]) -> str:
         return file_sha256(paths[0])
     lines = "".join(f"{file_sha256(path)}  {path.name}\n" for path in paths)
     return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def toml_text(path: Path, what: str, error: type[UserError] = UserError) -> str:
+    """The text of a TOML file that a person wrote, without the byte order mark that some editors put first.
+
+    Args:
+        path: Of the file.
+        what: It is, in a message, such as "card".
+        error: Raised where it cannot be read.
+
+    Raises:
+        UserError: Of the given kind; the file is missing, too large or not UTF-8.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_TOML_BYTES + 1)
+    except OSError as problem:
+        raise error(f"cannot read the {what} {path}: {problem.strerror}") from problem
+    if len(content) > LARGEST_TOML_BYTES:
+        raise error(f"the {what} {path} is larger than {LARGEST_TOML_BYTES // 10**6} MB")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise error(f"{path} is not TOML: {problem}", remedy="Save it as UTF-8") from problem
+
+
+def toml_table(path: Path, what: str, error: type[UserError] = UserError) -> dict[str, Any]:
+    """The content of a TOML file that a person wrote; see `toml_text` and `parsed_toml`."""
+    return parsed_toml(toml_text(path, what, error), path, error)
+
+
+def parsed_toml(text: str, path: Path, error: type[UserError] = UserError) -> dict[str, Any]:
+    """The content of a TOML text; `path` names its file in a message.
+
+    Raises:
+        UserError: Of the given kind; the text is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        raise error(f"{path} is not TOML: {problem}") from problem
 
 
 @contextlib.contextmanager

@@ -109,12 +109,12 @@ def amount(value: object, kind: Kind, where: str) -> float:
     """A number or a text such as '30 ms' in the base unit of its kind.
 
     Args:
-        value: a quantity with a unit must name it.
+        value: a quantity with a unit must name it, and so must a share of 1 or more: 2 looks like 2 %.
         kind: of the quantity.
         where: names the setting in a message.
 
     Raises:
-        UserError: it is not an amount, its unit is missing or unknown.
+        UserError: it is not an amount, or its unit is missing or unknown.
     """
     units = UNITS[kind]
     named = [unit for unit in units if unit and unit.isascii()]
@@ -130,4 +130,9 @@ def amount(value: object, kind: Kind, where: str) -> float:
         if not unit:
             raise UserError(f"{where} = {value!r} has no unit", remedy=f"One of: {', '.join(named)}")
         raise UserError(f"{where}: there is no unit {unit!r}", remedy=suggestion(unit, named))
+    if kind == "share" and not unit and float(number) >= 1:
+        raise UserError(
+            f"{where} = {value!r} is {float(number):.0%}",
+            remedy=f'Write "{number} %", or "{100 * float(number):g} %" if that is meant',
+        )
     return float(number) * units[unit]

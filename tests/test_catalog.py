@@ -91,7 +91,7 @@ def test_a_serial_is_for_phones(folders: catalog.Folders) -> None:
 def test_a_malformed_device_profile_is_named(folders: catalog.Folders) -> None:
     folders.devices.mkdir()
     (folders.devices / "mine.toml").write_text("kind =\n")
-    with pytest.raises(UserError, match=r"mine\.toml cannot be read"):
+    with pytest.raises(UserError, match=r"mine\.toml is not TOML"):
         catalog.device(folders, "mine")
 
 

@@ -120,7 +120,7 @@ def test_a_damaged_profile_is_listed_with_its_reason_and_the_others_stay(
     (tmp_path / "devices" / "phone.toml").write_text('name = "phone"\nkind = "android"\n')
     assert cli.main(["devices", "--json"]) == 0
     profiles = {row["name"]: row for row in json.loads(capsys.readouterr().out)["profiles"]}
-    assert "mine.toml cannot be read" in profiles["mine"]["summary"]
+    assert "mine.toml is not TOML" in profiles["mine"]["summary"]
     assert "phone.toml is invalid: match" in profiles["phone"]["summary"]
     assert profiles["local"]["attached"] == "here"
 

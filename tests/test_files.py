@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and the TOML that people write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from swapbench import files
-from swapbench.errors import EnvironmentFailed
+from swapbench.errors import BadCard, EnvironmentFailed
+from swapbench.files import toml_table
 
 
 def test_an_unfinished_write_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -48,3 +49,43 @@ def test_a_whole_file_takes_its_place_and_everybody_may_read_it(tmp_path: Path) 
     files.write_atomically(path, "ä")
     assert path.read_bytes() == "ä".encode()
     assert path.stat().st_mode & 0o777 == 0o644
+
+
+# ---- What people write ----
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_a_byte_order_mark_is_no_part_of_a_toml_file(tmp_path: Path, newline: str) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + newline.join(["[a]", 'b = "\u00e9"', ""]).encode())
+    assert toml_table(path, "card") == {"a": {"b": "\u00e9"}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot read the card .*any.toml: No such file"),
+        (b"a = ", "any.toml is not TOML: Invalid value"),
+        ("a = 1".encode("utf-16"), r"any.toml is not TOML: .*decode.*\. Save it as UTF-8"),
+        (b"a = " + b"[" * 100_000, "any.toml is not TOML"),
+        (b"#" * 4_000_001, "the card .*any.toml is larger than 4 MB"),
+    ],
+)
+def test_what_is_not_toml_is_an_error_of_the_kind_that_was_asked_for(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "any.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(BadCard, match=message):
+        toml_table(path, "card", BadCard)
+
+
+def test_toml_of_people_is_read_in_one_place() -> None:
+    package = Path(__file__).parents[1] / "swapbench"
+    reading = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if "import tomllib" in path.read_text(encoding="utf-8")
+    }
+    assert reading == {"files.py", "report/literature.py"}  # our own literature.toml, inside the package

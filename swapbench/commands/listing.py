@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench import catalog, units
 from swapbench.errors import SwapbenchError
+from swapbench.files import toml_table
 
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
@@ -74,8 +74,8 @@ def list_devices(folders: Folders) -> DeviceList:
                     fitting[serial].append(name)
                 row |= {"summary": profile.summary, "attached": ", ".join(serials)}
             else:
-                profile_text = tomllib.loads(path.read_text(encoding="utf-8"))
-                row |= {"summary": str(profile_text.get("summary", "")), "attached": "here"}
+                summary = str(toml_table(path, "device profile").get("summary", ""))
+                row |= {"summary": summary, "attached": "here"}
         except SwapbenchError as error:
             row |= {"kind": "damaged", "summary": str(error)}
         profiles.append(row)

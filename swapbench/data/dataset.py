@@ -217,7 +217,7 @@ def read_about(folder: Path) -> About:
     """Read `dataset.json` of a folder; BadDataset where it cannot be read or lacks a field."""
     path = folder / "dataset.json"
     try:
-        about: Any = json.loads(path.read_text(encoding="utf-8"))
+        about: Any = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadDataset(
             f"cannot read {path}: {error.strerror}", remedy="A dataset folder needs a dataset.json."

@@ -86,7 +86,7 @@ def read_annotation(annotation: Annotation) -> Annotated:
         BadDataset: the file cannot be read, or a line does not have the format, with its number
     """
     try:
-        lines = annotation.path.read_text(encoding="utf-8").splitlines()
+        lines = annotation.path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
         raise BadDataset(f"cannot read {annotation.path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
@@ -14,6 +13,7 @@ from swapbench.devices import adb_text, android_text
 from swapbench.devices.adb import Adb
 from swapbench.devices.adb_client import find_adb, list_phones
 from swapbench.errors import DeviceFailed, UserError
+from swapbench.files import toml_table
 from swapbench.records import Frozen
 
 if TYPE_CHECKING:
@@ -97,10 +97,7 @@ class Phone:
 def read_profile(path: Path) -> Profile:
     """Read a device profile; UserError, with the file and the field, where it is malformed."""
     try:
-        fields: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-        return Profile.model_validate(fields)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
-        raise UserError(f"the device profile {path} cannot be read ({problem})") from None
+        return Profile.model_validate(toml_table(path, "device profile"))
     except ValidationError as problem:
         raise UserError(
             f"the device profile {path} is invalid: {first_problem(problem, Profile)}",

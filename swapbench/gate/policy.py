@@ -17,13 +17,13 @@ Metrics without an entry keep their default budget. Amounts are kept in the base
 from __future__ import annotations
 
 import re
-import tomllib
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import units
 from swapbench.errors import UserError, suggestion
+from swapbench.files import parsed_toml, toml_text
 from swapbench.records import Frozen
 
 if TYPE_CHECKING:
@@ -193,13 +193,8 @@ def read_policy(path: Path | None) -> Policy:
     """
     if path is None:
         return Policy()
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
-    except OSError as error:
-        raise UserError(f"cannot read the policy {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
+    text = toml_text(path, "policy")
+    raw = parsed_toml(text, path)
     for key in raw:
         if key not in {"budget", "ceiling"}:
             raise _unknown(str(path), "key", key, ("budget", "ceiling"))
@@ -237,10 +232,6 @@ def _budget(entry: Mapping[str, Any], where: str) -> Budget:
             remedy='For example: relative = "5 %"; for an absolute limit use a [[ceiling]]',
         )
     allowed = None if relative is None else units.amount(relative, "share", f"{where}: relative")
-    if isinstance(relative, (int, float)) and relative >= 1:
-        raise UserError(
-            f"{where}: relative = {relative} is {relative:.0%}", remedy=f'Write relative = "{relative} %"'
-        )
     if paired and allowed == 0:
         raise UserError(
             f"{where}: relative = 0 leaves no room for the noise of {metric}",

@@ -116,7 +116,7 @@ def listed(corpus: Corpus, protocol: int, phone: int | None, split: str) -> List
     path = list_path(corpus.root, protocol, phone, split)
     place = path.relative_to(corpus.root).as_posix()
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except FileNotFoundError:
         return Listed(
             faults=(not_there(corpus.root, place, "The 42 lists come with OULU-NPU, in Protocols/."),)

@@ -115,11 +115,6 @@ def constraint(text: str, rows: Iterable[Row] = ()) -> Constraint:
     assert wanted.quantity is not None
     amount = re.sub(r"(?<=[\d.])\s*[x×]$", "", parts[3]) if wanted.sign else parts[3]
     limit = units.amount(amount, wanted.quantity, where=f"requirement {text!r}")
-    if wanted.quantity == "share" and limit > 1 and "%" not in parts[3]:
-        raise UserError(
-            f"requirement {text!r}: {parts[3]} is more than the whole",
-            remedy=f"A share is written {parts[3]} % or {limit / 100:g}",
-        )
     return Constraint(wanted, parts[2] == "<=", limit, " ".join(parts.groups()))
 
 

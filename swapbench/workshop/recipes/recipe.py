@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from swapbench.cards import first_problem
 from swapbench.errors import BadCard
+from swapbench.files import toml_table
 from swapbench.records import Frozen, OutputMeaning, Preprocessing
 from swapbench.workshop.recipes.pruning_recipe import Pruning  # noqa: TC001 - pydantic needs it
 
@@ -155,27 +155,14 @@ def read_recipe(path: Path, method: Path | None = None) -> TrainRecipe:
     Raises:
         BadCard: A file cannot be read, or the recipe is not valid; the message names the file and the field.
     """
-    raw = toml_table(path) if method is None else _merged(toml_table(path), toml_table(method))
+    raw = toml_table(path, "recipe", BadCard)
+    if method is not None:
+        raw = _merged(raw, toml_table(method, "recipe", BadCard))
     try:
         return TrainRecipe.model_validate(raw)
     except ValidationError as error:
         where = path if method is None else f"{path} with {method}"
         raise BadCard(f"{where}: {first_problem(error, TrainRecipe)}") from error
-
-
-def toml_table(path: Path) -> dict[str, Any]:
-    """The content of a TOML file.
-
-    Raises:
-        BadCard: The file cannot be read, or is not TOML.
-    """
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise BadCard(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadCard(f"{path} is not TOML: {error}") from error
 
 
 def _merged(table: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from pydantic import Field, ValidationError
 
 from swapbench.cards import first_problem
 from swapbench.errors import BadCard
+from swapbench.files import toml_table
 from swapbench.records import Frozen
 from swapbench.workshop.recipes.pruning_recipe import MetaPruning, Search
-from swapbench.workshop.recipes.recipe import TrainRecipe, toml_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from swapbench.workshop.recipes.recipe import TrainRecipe
 
 
 class Schedule(Frozen):
@@ -52,6 +54,6 @@ def read_schedule(path: Path) -> Schedule:
             field.
     """
     try:
-        return Schedule.model_validate(toml_table(path))
+        return Schedule.model_validate(toml_table(path, "schedule", BadCard))
     except ValidationError as error:
         raise BadCard(f"{path}: {first_problem(error, Schedule)}") from error
