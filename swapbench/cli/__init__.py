@@ -113,32 +113,40 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
-    try:
-        status = int(app(args=arguments, prog_name="swapbench", standalone_mode=False) or 0)
-    except typer.Exit as stop:
-        status = int(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
-        status = INTERRUPTED
-    except TyperException as error:
-        show = getattr(error, "show", None)
-        if show is None:
+    with terminal.standard_streams():
+        try:
+            status = _status_of(arguments)
+            sys.stdout.flush()
+        except TyperException as error:
+            show = getattr(error, "show", None)
+            if show is None:
+                terminal.say(f"error: {error}")
+            else:
+                show()
+            return 2
+        except SwapbenchError as error:
+            if traceback_wanted:
+                raise
             terminal.say(f"error: {error}")
-        else:
-            show()
-        return 2
-    except SwapbenchError as error:
-        if traceback_wanted:
-            raise
-        terminal.say(f"error: {error}")
-        return error.exit_status
-    except Exception as error:
-        if traceback_wanted:
-            raise
-        terminal.say(
-            f"error: {type(error).__name__}: {' '.join(str(error).split())}. This is a bug in swapbench: "
-            "please report it with what the same command prints with SWAPBENCH_TRACEBACK=1."
-        )
-        return 4
-    if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
-        terminal.say("Interrupted. What was finished is saved; the same command resumes from there.")
-    return status
+            return error.exit_status
+        except Exception as error:
+            if traceback_wanted:
+                raise
+            terminal.say(
+                f"error: {type(error).__name__}: {' '.join(str(error).split())}. This is a bug in swapbench: "
+                "please report it with what the same command prints with SWAPBENCH_TRACEBACK=1."
+            )
+            return 4
+        if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
+            terminal.say("Interrupted. What was finished is saved; the same command resumes from there.")
+        return status
+
+
+def _status_of(arguments: Sequence[str]) -> int:
+    """Run the command; what typer raises to end a program is a status too."""
+    try:
+        return int(app(args=list(arguments), prog_name="swapbench", standalone_mode=False) or 0)
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
+        return INTERRUPTED

@@ -2,19 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TextIO
+
+from swapbench.files import disk_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from swapbench.catalog import Folders
     from swapbench.errors import SwapbenchError
     from swapbench.records import Doubt, Record
+
+
+class _Output(io.FileIO):
+    """A standard stream, whose reader may leave (`swapbench gate ... | head`).
+
+    What is written after that is dropped, so that the command ends with its own exit status.
+    """
+
+    def __init__(self, stream: TextIO, title: str) -> None:
+        super().__init__(stream.fileno(), "wb", closefd=False)
+        self._title = title
+
+    def write(self, content: Any, /) -> int | None:
+        """Write bytes; EnvironmentFailed where the disk that they go to is full."""
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+        except OSError as error:
+            raise disk_failure(error, Path(self._title)) from error
+
+
+def _tolerant(stream: TextIO | None, title: str) -> TextIO:
+    if stream is None:  # it was closed before this process began
+        return open(os.devnull, "w", encoding="utf-8")
+    stream.flush()
+    raw = _Output(stream, title)
+    unbuffered = bool(getattr(stream, "write_through", False))
+    return io.TextIOWrapper(
+        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
+        encoding=stream.encoding,
+        errors="replace",
+        line_buffering=stream.line_buffering,
+        write_through=unbuffered,
+    )
+
+
+@contextlib.contextmanager
+def standard_streams() -> Iterator[None]:
+    """Standard output and error for the time of a command, whatever they are connected to.
+
+    A character that their encoding lacks becomes a question mark. Streams that someone has put in the place
+    of the process's own are left alone.
+    """
+    with contextlib.ExitStack() as streams:
+        if sys.stdout is sys.__stdout__:
+            streams.enter_context(contextlib.redirect_stdout(_tolerant(sys.stdout, "standard output")))
+        if sys.stderr is sys.__stderr__:
+            streams.enter_context(contextlib.redirect_stderr(_tolerant(sys.stderr, "standard error")))
+        yield
 
 
 def say(text: str) -> None:
