@@ -31,7 +31,7 @@ class _Output(io.FileIO):
         super().__init__(stream.fileno(), "wb", closefd=False)
         self._title = title
 
-    def write(self, content: Any, /) -> int | None:
+    def write(self, content: Any, /) -> int:
         """Write bytes; EnvironmentFailed where the disk that they go to is full."""
         try:
             return super().write(content)
@@ -48,10 +48,10 @@ def _tolerant(stream: TextIO | None, title: str) -> TextIO:
     raw = _Output(stream, title)
     unbuffered = bool(getattr(stream, "write_through", False))
     return io.TextIOWrapper(
-        raw if unbuffered else io.BufferedWriter(raw),  # type: ignore[type-var]
+        raw if unbuffered else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors="replace",
-        line_buffering=stream.line_buffering,
+        line_buffering=bool(stream.line_buffering),
         write_through=unbuffered,
     )
 
