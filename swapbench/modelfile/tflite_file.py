@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swapbench.errors import BadModelFile
 from swapbench.modelfile import (
@@ -23,12 +23,14 @@ from swapbench.modelfile import (
 from swapbench.modelfile.foreign import TFLITE
 from swapbench.modelfile.input_shapes import UNNAMED, shaped
 from swapbench.modelfile.tflite_resized import resized_shapes
+from swapbench.modelfile.tflite_schema import contents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from swapbench.modelfile import Shapes
+    from swapbench.modelfile.tflite_schema import StoredTensor
 
 
 _PRODUCTS: Mapping[str, tuple[int, ...]] = {
@@ -79,7 +81,6 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         )
     try:
         file = _File(content)
-        file.check()
         inputs, _ = shaped(path, [file.described(index) for index in file.inputs], shapes)
         file.resize(path, inputs)
         count = file.count()
@@ -93,92 +94,38 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         file_bytes=len(content),
         params=count.params,
         macs=count.macs,
-        ops=dict(Counter(kind for kind, _, _ in file.operators).most_common()),
+        ops=dict(Counter(one.kind for one in file.operators).most_common()),
         uncounted_ops=tuple(sorted(count.uncounted)),
         precision=count.precision,
         layout=layout_of(inputs),
-        metadata=description(path, file.metadata()),
+        metadata=description(path, file.metadata),
     )
 
 
 class _File:
-    """The main subgraph of a TFLite file.
-
-    Unpacking visits every table and vector and raises where one points outside the file; `check` does the
-    same for indices into other parts.
-    """
+    """The main subgraph of a TFLite file."""
 
     def __init__(self, content: bytes) -> None:
-        from ai_edge_litert import schema_py_generated as schema
-
-        self.content = content
-        self.model = schema.ModelT.InitFromPackedBuf(content, 0)
-        self.kinds = {
-            value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
-        }
-        self.types = {
-            value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
-        }
-        if not self.model.subgraphs or not self.model.operatorCodes or not self.model.buffers:
-            raise ValueError("it has no graph")
-        self.tensors = self.model.subgraphs[0].tensors
+        held = contents(content)
+        graph = held.subgraphs[0]
+        self.buffers, self.tensors, self.operators = held.buffers, graph.tensors, graph.operators
         self.resized: dict[int, tuple[int, ...]] | None = {}
-        self.inputs = _numbers(self.model.subgraphs[0].inputs)
-        self.outputs = _numbers(self.model.subgraphs[0].outputs)
-        self.operators = [
-            (self._kind(op), _numbers(op.inputs), _numbers(op.outputs))
-            for op in self.model.subgraphs[0].operators or ()
-        ]
-        self.producer = {out: (kind, inputs) for kind, inputs, outputs in self.operators for out in outputs}
-
-    def _kind(self, op: Any) -> str:
-        code = self.model.operatorCodes[op.opcodeIndex]
-        name: str = self.kinds.get(max(code.builtinCode, code.deprecatedBuiltinCode), "unknown")
-        return name
-
-    def check(self) -> None:
-        """Raise ValueError for an index of a missing part, or for constant data of the wrong size."""
+        self.inputs, self.outputs = graph.inputs, graph.outputs
+        self.producer = {out: one for one in graph.operators for out in one.outputs}
+        described = held.metadata.get(METADATA_KEY)
+        self.metadata = None if described is None else bytes(held.buffers[described]).decode()
         if not self.operators or not self.inputs or not self.outputs:
             raise ValueError("it has no operators, no inputs or no outputs")
-        for subgraph in self.model.subgraphs:
-            count = len(subgraph.tensors or ())
-            for op in subgraph.operators or ():
-                if not 0 <= op.opcodeIndex < len(self.model.operatorCodes):
-                    raise ValueError("an operator has an unknown type")
-                if any(not -1 <= index < count for index in (*_numbers(op.inputs), *_numbers(op.outputs))):
-                    raise ValueError("an operator refers to a missing tensor")
-            if any(
-                not 0 <= index < count for index in (*_numbers(subgraph.inputs), *_numbers(subgraph.outputs))
-            ):
-                raise ValueError("an input or output refers to a missing tensor")
-            for tensor in subgraph.tensors or ():
+        for subgraph in held.subgraphs:
+            for tensor in subgraph.tensors:
                 self._check_data(tensor)
-        for entry in self.model.metadata or ():
-            if not 0 <= entry.buffer < len(self.model.buffers):
-                raise ValueError("its metadata is missing")
 
-    def _check_data(self, tensor: Any) -> None:
-        if not 0 <= tensor.buffer < len(self.model.buffers):
-            raise ValueError("a tensor refers to missing data")
-        shape = _numbers(tensor.shape)
-        if any(length < -1 for length in shape):
-            raise ValueError("a tensor has a negative size")
-        data_bytes = len(self._data(tensor.buffer))
-        size = _ELEMENT_BYTES.get(self.types.get(tensor.type, ""))
-        if data_bytes and size and tensor.sparsity is None and data_bytes != math.prod(shape) * size:
-            raise ValueError(f"constant data of {data_bytes} bytes does not fit the shape {list(shape)}")
-
-    def _data(self, index: int) -> Any:
-        buffer = self.model.buffers[index]
-        if buffer.offset > 1:  # large files keep data behind the flatbuffer
-            if buffer.offset + buffer.size > len(self.content):
-                raise ValueError("constant data lies beyond the end of the file")
-            return self.content[buffer.offset : buffer.offset + buffer.size]
-        return b"" if buffer.data is None else buffer.data
-
-    def name(self, index: int) -> str:
-        name = self.tensors[index].name
-        return name.decode(errors="replace") if isinstance(name, bytes) else str(name or "")
+    def _check_data(self, tensor: StoredTensor) -> None:
+        """Raise ValueError for constant data of the wrong size."""
+        data_bytes, size = len(self.buffers[tensor.buffer]), _ELEMENT_BYTES.get(tensor.dtype)
+        shape = list(tensor.shape)
+        if data_bytes and size and not tensor.is_sparse and data_bytes != math.prod(shape) * size:
+            raise ValueError(f"constant data of {data_bytes} bytes does not fit the shape {shape}")
 
     def resize(self, path: Path, inputs: Sequence[Tensor]) -> None:
         """Take over the shapes that follow from other shapes of the inputs than the file holds."""
@@ -188,47 +135,43 @@ class _File:
         known = all(0 not in shape for shape in shapes)
         self.resized = resized_shapes(path, shapes) if known else None
 
-    def shape(self, index: int) -> tuple[int, ...]:
-        stored = _numbers(self.tensors[index].shape)
-        return stored if self.resized is None else self.resized.get(index, stored)
-
-    def declared(self, index: int) -> tuple[int | str, ...]:
-        """The lengths of a tensor, with UNNAMED for every free one."""
-        signature = _numbers(self.tensors[index].shapeSignature) or self.shape(index)
-        return tuple(length if length > 0 else UNNAMED for length in signature)
-
     def described(self, index: int) -> Tensor:
         tensor = self.tensors[index]
         scale: float | None = None
         zero_point: int | None = None
-        if tensor.quantization is not None and tensor.quantization.scale is not None:
-            scales, zeros = tensor.quantization.scale, _numbers(tensor.quantization.zeroPoint)
-            if len(scales) == 1:
-                scale, zero_point = float(scales[0]), zeros[0] if zeros else 0
-        dtype = self.types.get(tensor.type, "unknown")
-        return Tensor(self.name(index), self.shape(index), dtype, scale, zero_point, self.declared(index))
+        if len(tensor.scales) == 1:
+            (scale,), zero_point = tensor.scales, next(iter(tensor.zero_points), 0)
+        shape = self.shape(index)
+        declared = tuple(length if length > 0 else UNNAMED for length in (tensor.signature or shape))
+        return Tensor(tensor.name, shape, tensor.dtype, scale, zero_point, declared)
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
         """The constant behind a tensor, through dequantisation and casts, with the index of its buffer."""
         for _ in self.tensors:  # bounded: a damaged file may have a cycle
-            if len(self._data(self.tensors[index].buffer)):
-                break
-            kind, inputs = self.producer.get(index, ("", ()))
-            if kind not in _SEE_THROUGH:
+            tensor = self.tensors[index]
+            data = self.buffers[tensor.buffer]
+            if data:
+                zero = len(tensor.shape) <= 1 and not any(data)
+                return tensor.buffer, Constant(tensor.shape, tensor.dtype, zero)
+            producer = self.producer.get(index)
+            if producer is None or producer.kind not in _SEE_THROUGH:
                 return None
-            index = inputs[0]
-        tensor, shape = self.tensors[index], self.shape(index)
-        zero = len(shape) <= 1 and not any(bytes(self._data(tensor.buffer)))
-        return tensor.buffer, Constant(shape, self.types.get(tensor.type, "unknown"), zero)
+            index = producer.inputs[0]
+        return None
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        stored = self.tensors[index].shape
+        return stored if self.resized is None else self.resized.get(index, stored)
 
     def count(self) -> Count:
         count = Count()
-        for kind, inputs, outputs in self.operators:
+        for one in self.operators:
+            kind, inputs = one.kind, one.inputs
             product = kind in _PRODUCTS
             if product and self.resized is None:
                 count.uncounted.add(kind)
             elif product:
-                count.macs += self._macs(kind, inputs, outputs[0])
+                count.macs += self._macs(kind, inputs, one.outputs[0])
             elif kind in _UNCOUNTED or kind.startswith("STABLEHLO_"):
                 count.uncounted.add(kind)
             for place in _PRODUCTS.get(kind) or _ARITHMETIC.get(kind, ()):
@@ -255,14 +198,3 @@ class _File:
         if kind == "TRANSPOSE_CONV":  # [out, height, width, in], every input element is scattered
             return math.prod(self.shape(inputs[2])) * math.prod(weights[:3])
         return out * weights[-1]
-
-    def metadata(self) -> str | None:
-        for entry in self.model.metadata or ():
-            name = entry.name.decode(errors="replace") if isinstance(entry.name, bytes) else entry.name
-            if name == METADATA_KEY:
-                return bytes(self._data(entry.buffer)).decode()
-        return None
-
-
-def _numbers(vector: Any) -> tuple[int, ...]:
-    return () if vector is None else tuple(int(number) for number in vector)

@@ -6,6 +6,7 @@ other. Run as `python -m swapbench.modelfile.tflite_resized FILE 1x96x96x3[,...]
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -31,8 +32,11 @@ def resized_shapes(path: Path, inputs: Sequence[tuple[int, ...]]) -> dict[int, t
 
 
 def _shapes(path: str, inputs: str) -> dict[int, list[int]]:
-    from ai_edge_litert import interpreter as litert
-
+    litert = importlib.import_module(
+        "ai_edge_litert.interpreter"
+        if importlib.util.find_spec("ai_edge_litert")
+        else "tflite_runtime.interpreter"
+    )
     plain = litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     interpreter: Any = litert.Interpreter(path, experimental_op_resolver_type=plain)
     for details, shape in zip(interpreter.get_input_details(), inputs.split(","), strict=True):
