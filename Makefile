@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo phone test check bench models evidence clean
+.PHONY: demo phone test tflite-runtime check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -36,6 +36,15 @@ phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where ther
 test: $(VENV)/.dev    ## the whole suite, a process per core; files that export and train come first
 	-$(BIN)/python tests/phone/fetch.py  # without the programs of emulated phones their tests are skipped
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware"
+
+FROZEN := build/tflite-runtime
+
+# its last release needs NumPy 1, and so an older pandas; the second test takes LiteRT away, hence installed each time
+tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, beside LiteRT and in its place
+	test -x $(FROZEN)/bin/python || $(PYTHON) -m venv $(FROZEN)
+	grep -Ev '^(numpy|pandas)==' constraints.txt > $(FROZEN)/constraints.txt
+	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(FROZEN)/constraints.txt -e ".[tflite-runtime]"
+	TFLITE_RUNTIME_PYTHON=$(abspath $(FROZEN)/bin/python) $(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 RUNTIMES: Mapping[str, str] = {
     "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
     "litert": "swapbench.runtimes.litert:LiteRT",
+    "tflite-runtime": "swapbench.runtimes.tflite_runtime:TFLiteRuntime",
 }
+ON_REQUEST = frozenset({"tflite-runtime"})
+"""Runtimes that only run where they are named."""
 DEVICE_KINDS: Mapping[str, str] = {
     "local": "swapbench.devices.local:Local",
     "android": "swapbench.devices.android:find_android",
@@ -171,8 +174,8 @@ def runtime(name: str) -> Runtime:
 
 
 def runtimes(names: Sequence[str] = ()) -> tuple[Runtime, ...]:
-    """The named runtimes, or all."""
-    return tuple(runtime(name) for name in (names or RUNTIMES))
+    """The named runtimes, or all that do not have to be named."""
+    return tuple(runtime(name) for name in (names or [name for name in RUNTIMES if name not in ON_REQUEST]))
 
 
 def device_files(folders: Folders) -> dict[str, Path]:

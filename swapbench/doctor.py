@@ -26,7 +26,7 @@ from swapbench.ports import SampledMeter
 from swapbench.records import Absent, Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from swapbench.ports import Meter
 
@@ -53,7 +53,6 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 """Extra -> its packages, each with the module that shows that it is installed."""
 
 _ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn")
-_LITERT_PACKAGES = ("ai-edge-litert", "tflite-runtime")
 _GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 
 
@@ -197,17 +196,12 @@ def _own_version(ask: Probes) -> Finding:
     return Finding("packages", "ok", detail)
 
 
-def _runtimes(ask: Probes) -> tuple[Finding, Finding]:
-    return (
-        _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask),
-        _runtime(
-            "litert",
-            ".tflite",
-            _LITERT_PACKAGES,
-            {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"},
-            ask,
-        ),
-    )
+def _runtimes(ask: Probes) -> Iterator[Finding]:
+    modules = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
+    yield _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask)
+    yield _runtime("litert", ".tflite", tuple(modules), modules, ask)
+    if all(ask.version_of(package) is not None for package in modules):
+        yield _runtime("tflite-runtime", ".tflite", ("tflite-runtime",), modules, ask)
 
 
 def _runtime(
@@ -234,7 +228,7 @@ def _runtime(
             name,
             "limited",
             f"{package} {version} runs {suffix} files, but is no longer maintained",
-            f"Install its successor with: pip install {preferred}",
+            "LiteRT is its successor: pip install ai-edge-litert",
         )
     return Finding(name, "ok", f"{package} {version} runs {suffix} files")
 

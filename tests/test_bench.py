@@ -484,7 +484,8 @@ def test_a_quiet_machine_is_not_doubted(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"package": "tflite_runtime"}, ["old_runtime"]),
+        ({"package": "tflite-runtime"}, ["old_runtime"]),
+        ({"package": "tflite_runtime"}, ["old_runtime"]),  # as older records name it
         ({"delegated_nodes": 9, "nodes": 10}, ["partial_delegate"]),
         ({"delegated_nodes": 10, "nodes": 10}, []),
         ({"delegated_nodes": None, "nodes": None}, []),

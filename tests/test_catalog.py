@@ -112,6 +112,11 @@ def test_every_meter_is_there_or_says_why_not() -> None:
             assert meter.read(), name
 
 
+def test_a_runtime_that_is_no_longer_maintained_has_to_be_named() -> None:
+    assert [one.name for one in catalog.runtimes()] == ["onnxruntime", "litert"]
+    assert [one.name for one in catalog.runtimes(["tflite-runtime"])] == ["tflite-runtime"]
+
+
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:
     import subprocess
     import sys

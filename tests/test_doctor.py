@@ -154,13 +154,16 @@ def test_a_runtime_that_does_not_load_is_missing_and_not_only_installed() -> Non
 
 def test_the_frozen_tflite_runtime_is_a_limited_litert() -> None:
     versions = {**VERSIONS, "tflite-runtime": "2.14.0"}
-    assert ask(version_of=versions.get)["litert"].state == "ok"
+    findings = ask(version_of=versions.get)
+    assert (findings["litert"].state, findings["tflite-runtime"].state) == ("ok", "limited")
     del versions["ai-edge-litert"]
     tried: list[str] = []
-    finding = ask(version_of=versions.get, load_failure=tried.append)["litert"]
+    findings = ask(version_of=versions.get, load_failure=tried.append)
+    assert "tflite-runtime" not in findings
+    finding = findings["litert"]
     assert finding.state == "limited"
     assert "tflite-runtime 2.14.0 runs .tflite files" in finding.detail
-    assert finding.remedy == "Install its successor with: pip install ai-edge-litert"
+    assert finding.remedy == "LiteRT is its successor: pip install ai-edge-litert"
     assert tried[-1] == "tflite_runtime.interpreter"
 
 

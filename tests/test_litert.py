@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from swapbench.runtimes import contract, litert
+from swapbench.runtimes import contract, litert, tflite_runtime
 from swapbench.runtimes.feed import Unusable
 from swapbench.runtimes.worker import work
 
@@ -150,7 +150,7 @@ def test_a_foreign_file_is_one_error_line(tmp_path: Path) -> None:
 def importer(*installed: str) -> Any:
     def import_module(name: str) -> Any:
         if name not in installed:
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return SimpleNamespace(__name__=name)
 
     return import_module
@@ -160,7 +160,7 @@ def importer(*installed: str) -> Any:
     ("installed", "package"),
     [
         (("ai_edge_litert.interpreter", "tflite_runtime.interpreter"), "ai-edge-litert"),
-        (("tflite_runtime.interpreter",), "tflite_runtime"),
+        (("tflite_runtime.interpreter",), "tflite-runtime"),
     ],
 )
 def test_the_predecessor_is_used_only_where_litert_is_missing_and_is_named(
@@ -173,6 +173,28 @@ def test_the_predecessor_is_used_only_where_litert_is_missing_and_is_named(
 def test_without_either_package_the_error_says_what_to_install() -> None:
     with pytest.raises(Unusable, match="pip install ai-edge-litert"):
         litert.open_backend(importer(), str)
+
+
+def test_a_package_that_does_not_load_is_named_with_its_reason() -> None:
+    def import_module(name: str) -> Any:
+        if name.startswith("tflite_runtime"):
+            raise ImportError("numpy.core.multiarray failed to import")
+        raise ModuleNotFoundError(name)
+
+    with pytest.raises(Unusable, match=r"^tflite-runtime 2.14.0 is installed but does not load \(numpy.core"):
+        litert.open_backend(import_module, lambda _: "2.14.0")
+
+
+def test_the_predecessor_by_name_takes_no_other_package() -> None:
+    adapter = tflite_runtime.TFLiteRuntime()
+    command = adapter.command("a.tflite", mode="time", threads=1, options={})
+    assert command[1:3] == ["-m", "swapbench.runtimes.tflite_runtime"]
+    packages = {"tflite_runtime": "tflite-runtime"}
+    both = importer("ai_edge_litert.interpreter", "tflite_runtime.interpreter")
+    backend = litert.LiteRTBackend(adapter.name, packages, both, lambda _: "2.14.0")
+    assert (backend.runtime, backend.package) == ("tflite-runtime", "tflite-runtime")
+    with pytest.raises(Unusable, match=r"tflite-runtime is not installed; .*: pip install tflite-runtime"):
+        litert.LiteRTBackend(adapter.name, packages, importer("ai_edge_litert.interpreter"), str)
 
 
 # ------------------------------------------------------------------------------------------ coverage

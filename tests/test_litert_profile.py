@@ -212,9 +212,9 @@ def test_without_a_profiler_the_reason_the_whole_runs_and_the_placing_remain(tmp
 def test_the_predecessor_has_no_profiler() -> None:
     def import_module(name: str) -> Any:
         if name != "tflite_runtime.interpreter":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return SimpleNamespace(__file__="/nowhere/interpreter.py")
 
     backend: Any = litert.open_backend(import_module, lambda _: "2.14.0")
-    with pytest.raises(Unusable, match="tflite_runtime has no profiler"):
+    with pytest.raises(Unusable, match="tflite-runtime has no profiler"):
         backend._profile("m.tflite", 1, Shapes(), np.zeros(1), 1)

@@ -125,12 +125,12 @@ def _run_doubts(machine: Machine, used: RuntimeUsed) -> Iterable[Doubt]:
             message="the machine ran on its battery and may have lowered its clock frequency",
             remedy="Plug it in.",
         )
-    if used.package == "tflite_runtime":
+    if used.package in {"tflite-runtime", "tflite_runtime"}:  # the latter in older records
         yield Doubt(
             code="old_runtime",
             quantity="run",
-            message="tflite_runtime was used, the discontinued predecessor of LiteRT",
-            remedy="Install LiteRT: pip install ai-edge-litert",
+            message=f"tflite-runtime {used.version} ran the file, which is no longer maintained",
+            remedy="Measure its successor too, unless this is what ships: pip install ai-edge-litert",
         )
     if used.delegated_nodes is not None and used.nodes is not None and used.delegated_nodes < used.nodes:
         yield Doubt(

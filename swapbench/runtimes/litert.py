@@ -3,9 +3,10 @@
 Run as `python -m swapbench.runtimes.litert --mode time --artifact FILE`. One timed run is `set_tensor`,
 `invoke`, `get_tensor`: input copy, compute, output copy, as for onnxruntime.
 
-The package is ai-edge-litert; where only tflite_runtime, its frozen predecessor, is installed, that is used
-and recorded as the package. The default CPU delegate, XNNPACK, takes the nodes it supports; how many it
-really took is worked out from the interpreter's node list and reported.
+The package is ai-edge-litert; where only tflite-runtime, its frozen predecessor, is installed, that is used
+and recorded as the package; `swapbench.runtimes.tflite_runtime` uses it in any case. The default CPU
+delegate, XNNPACK, takes the nodes it supports; how many it really took is worked out from the interpreter's
+node list and reported.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from swapbench.runtimes.feed import Array, Shapes
     from swapbench.runtimes.worker import Backend, Engine
 
-PACKAGES = (("ai_edge_litert", "ai-edge-litert"), ("tflite_runtime", "tflite_runtime"))
+PACKAGES = {"ai_edge_litert": "ai-edge-litert", "tflite_runtime": "tflite-runtime"}
+"""Module -> the package that provides it. All have the same interpreter; the first that loads is taken."""
 XNNPACK = "xnnpack"
 BUILTIN = "builtin"
 
@@ -45,30 +47,60 @@ class LiteRT(PythonWorker):
     module: str = "swapbench.runtimes.litert"
 
 
-class _LiteRT:
-    """LiteRT, imported: the first of PACKAGES that is installed."""
+def _version_of(package: str) -> str:
+    from importlib import metadata
 
-    runtime = "litert"
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "unknown"
 
-    def __init__(self, import_module: Callable[[str], ModuleType], version_of: Callable[[str], str]) -> None:
-        for module, package in PACKAGES:
+
+class LiteRTBackend:
+    """LiteRT, imported from the first package that is installed.
+
+    Args:
+        runtime: Its name in the catalogue.
+        packages: Some of PACKAGES.
+        import_module: Stands in for importlib's.
+        version_of: The version of a package.
+
+    Raises:
+        Unusable: None of the packages is installed and loads.
+    """
+
+    def __init__(
+        self,
+        runtime: str,
+        packages: Mapping[str, str],
+        import_module: Callable[[str], ModuleType] = importlib.import_module,
+        version_of: Callable[[str], str] = _version_of,
+    ) -> None:
+        self.runtime = runtime
+        failures = []
+        for module, package in packages.items():
             try:
                 self._interpreter = import_module(f"{module}.interpreter")
-            except ImportError:
-                continue
-            self.package, self.version = package, version_of(package)
-            self._folder = Path(getattr(self._interpreter, "__file__", "")).parent
-            return
-        raise Unusable("ai-edge-litert is not installed; install it with: pip install ai-edge-litert")
+            except ModuleNotFoundError:
+                failures.append(f"{package} is not installed; install it with: pip install {package}")
+            except ImportError as error:
+                version, reason = version_of(package), " ".join(str(error).split())
+                failures.insert(0, f"{package} {version} is installed but does not load ({reason})")
+            else:
+                self.package, self.version = package, version_of(package)
+                self._folder = Path(getattr(self._interpreter, "__file__", "")).parent
+                return
+        raise Unusable(failures[0])
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
+        """See worker.Backend."""
         profile = partial(self._profile, artifact, threads, shapes)
         return _Loaded(self._interpreter, artifact, threads, provider, shapes, profile)
 
     def _profile(self, artifact: str, threads: int, shapes: Shapes, feed: Array, runs: int) -> list[Executed]:
         from swapbench.runtimes import litert_profile
 
-        if self.package != PACKAGES[0][1]:
+        if self.package != PACKAGES["ai_edge_litert"]:
             raise Unusable(f"{self.package} has no profiler that Python can use")
         library = litert_profile.library_of(self._folder, self.version)
         return litert_profile.profile(library, artifact, threads, shapes, feed, runs)
@@ -253,21 +285,12 @@ def _providers(delegated_nodes: int | None, nodes: int | None) -> tuple[str, ...
     )
 
 
-def _version_of(package: str) -> str:
-    from importlib import metadata
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "unknown"
-
-
 def open_backend(
     import_module: Callable[[str], ModuleType] = importlib.import_module,
     version_of: Callable[[str], str] = _version_of,
 ) -> Backend:
     """Import LiteRT, or its predecessor where only that is installed."""
-    return _LiteRT(import_module, version_of)
+    return LiteRTBackend("litert", PACKAGES, import_module, version_of)
 
 
 if __name__ == "__main__":
