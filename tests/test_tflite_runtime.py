@@ -13,7 +13,7 @@ from tiny_files import small_tflite
 
 ENVIRONMENT = os.environ.get("TFLITE_RUNTIME_PYTHON", "")
 
-pytestmark = pytest.mark.skipif(not ENVIRONMENT, reason="needs an environment of its own: make tflite-runtime")
+pytestmark = pytest.mark.skipif(not ENVIRONMENT, reason="has an environment of its own: make tflite-runtime")
 
 
 def records(folder: Path, *options: str) -> list[dict[str, Any]]:

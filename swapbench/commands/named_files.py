@@ -6,7 +6,6 @@ file in it.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from swapbench import catalog
 from swapbench.errors import BadCard, SwapbenchError, UserError
+from swapbench.files import toml_table
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ def _is_card(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError):
+        raw = toml_table(path, "card")
+    except UserError:
         return True  # it lies where a card lies: better to say that it cannot be read than to pass over it
     return not {"preprocessing", "output"}.isdisjoint(raw)
 
