@@ -71,7 +71,7 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
     [
         (["run", "--models", "minifasnet_v3"], "Did you mean minifasnet_v2"),
         (["run", "--device", "lokal"], "Did you mean local?"),
-        (["run", "--runtime", "onnxruntim"], "Did you mean onnxruntime?"),
+        (["run", "--runtime", "onnxruntim"], "Did you mean onnxruntime or"),
         (["run", "--precision", "int4"], "Did you mean int8?"),
         (["run", "--format", "onxx"], "Did you mean onnx?"),
         (["export", "resnet18"], "Did you mean resnet18_map?"),
