@@ -5,6 +5,7 @@ import math
 import random
 from typing import TYPE_CHECKING
 
+import flatbuffers
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
@@ -323,3 +324,34 @@ def test_an_operator_that_refers_to_nothing_is_refused(write: Write, index: int)
 def test_the_small_counts_are_those_of_the_arithmetic() -> None:
     assert math.prod((4, 3, 3, 3)) * 64 + 8 == SMALL_MACS == 6920
     assert SMALL_PARAMS == 126
+
+
+def test_a_file_that_names_one_part_many_times_is_refused_before_it_fills_the_memory(write: Write) -> None:
+    """One subgraph of 300 tensors, named 2,000 times in 20 kB."""
+    file = TinyTflite()
+    file.graph.inputs = [file.tensor(f"t{place}", [1, 2, 3, 4]) for place in range(300)][:1]
+    file.graph.outputs = file.graph.inputs
+    file.op(schema.BuiltinOperator.NEG, file.graph.inputs, 1)
+    builder = flatbuffers.Builder(0)
+    graph, buffer, code = (
+        one.Pack(builder) for one in (file.graph, schema.BufferT(), file.model.operatorCodes[0])
+    )
+    vectors = []
+    for start, place, count in (
+        (schema.ModelStartSubgraphsVector, graph, 2000),
+        (schema.ModelStartBuffersVector, buffer, 1),
+        (schema.ModelStartOperatorCodesVector, code, 1),
+    ):
+        start(builder, count)
+        for _ in range(count):
+            builder.PrependUOffsetTRelative(place)
+        vectors.append(builder.EndVector())
+    schema.ModelStart(builder)
+    schema.ModelAddSubgraphs(builder, vectors[0])
+    schema.ModelAddBuffers(builder, vectors[1])
+    schema.ModelAddOperatorCodes(builder, vectors[2])
+    builder.Finish(schema.ModelEnd(builder), file_identifier=b"TFL3")
+    content = bytes(builder.Output())
+    assert len(content) < 40_000
+    with pytest.raises(BadModelFile, match="names its parts far more often"):
+        read(write, "a.tflite", content)

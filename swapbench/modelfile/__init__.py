@@ -17,12 +17,12 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from swapbench.errors import BadModelFile
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from swapbench.records import Format, Precision
@@ -31,6 +31,7 @@ METADATA_KEY = "swapbench"
 """Key of our JSON description in a file: ONNX metadata_props, TFLite metadata buffer."""
 
 Layout = Literal["nchw", "nhwc"]
+_Kind = TypeVar("_Kind")
 
 AGAIN = "Export or download it again."
 
@@ -82,7 +83,8 @@ class Graph:
         macs: Multiply-accumulates of one run with inputs of these shapes.
         ops: Operator -> how often it occurs, under the file's own names.
         uncounted_ops: Operators with products that `macs` does not include.
-        precision: The element type of most weights.
+        weights: Stored element type -> number of parameters, the most first.
+        precision: What most parameters are, and how the file computes with them.
         layout: A guess from a 4-D input.
         metadata: Our JSON description; None in a foreign file.
         files: The model file, and after it the files beside it in which ONNX keeps weights.
@@ -100,6 +102,7 @@ class Graph:
     uncounted_ops: tuple[str, ...]
     precision: Precision
     layout: Layout | None
+    weights: Mapping[str, int] = field(default_factory=dict)
     metadata: dict[str, Any] | None = None
     files: tuple[Path, ...] = ()
     dimensions: Mapping[str, int] = field(default_factory=dict)
@@ -180,11 +183,20 @@ class Constant:
         shape: In the file.
         dtype: Of the elements, as stored.
         zero: Whether all elements are 0.
+        activations: The element type of what integer weights are multiplied with, "" where it does not
+            matter. Floats mean that the file finds their scale anew in each run.
     """
 
     shape: tuple[int, ...]
     dtype: str
     zero: bool = False
+    activations: str = ""
+
+    @property
+    def precision(self) -> Precision:
+        """What it is, and how the file computes with it."""
+        stored = _PRECISIONS.get(self.dtype, "unknown")
+        return _WITH_ACTIVATIONS.get(self.activations, stored) if stored == "int8" else stored
 
     @property
     def elements(self) -> int:
@@ -218,17 +230,28 @@ class Count:
         return sum(constant.elements for constant in self.weights.values())
 
     @property
+    def element_types(self) -> dict[str, int]:
+        """Stored element type -> number of parameters, the most first."""
+        return dict(self._elements(lambda constant: constant.dtype).most_common())
+
+    @property
     def precision(self) -> Precision:
-        """The stored element type of most parameters."""
-        elements: Counter[str] = Counter()
+        """The precision of most parameters."""
+        elements: Counter[Precision] = self._elements(lambda constant: constant.precision)
+        return elements.most_common(1)[0][0] if elements else "unknown"
+
+    def _elements(self, kind: Callable[[Constant], _Kind]) -> Counter[_Kind]:
+        elements: Counter[_Kind] = Counter()
         for constant in self.weights.values():
-            elements[constant.dtype] += constant.elements
-        if not elements:
-            return "unknown"
-        return _PRECISIONS.get(elements.most_common(1)[0][0], "unknown")
+            elements[kind(constant)] += constant.elements
+        return elements
 
 
 _PRECISIONS: Mapping[str, Precision] = {"float32": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8"}
+_WITH_ACTIVATIONS: Mapping[str, Precision] = {
+    **dict.fromkeys(("float32", "float16"), "int8-dynamic"),
+    **dict.fromkeys(("int16", "uint16"), "int16x8"),
+}
 _NUMBERS = frozenset({"float16", "float32", "float64", "bfloat16", "int8", "uint8", "int4"})
 
 

@@ -6,7 +6,10 @@ import graphlib
 import math
 import os
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
 
 from swapbench.errors import BadModelFile
 from swapbench.modelfile import (
@@ -22,6 +25,7 @@ from swapbench.modelfile import (
     layout_of,
 )
 from swapbench.modelfile.external import bring_in, weight_files
+from swapbench.modelfile.inferred_shapes import shapes_between
 from swapbench.modelfile.input_shapes import ANY_RANK, UNNAMED, shaped
 
 if TYPE_CHECKING:
@@ -48,6 +52,8 @@ _CONTRIB_PRODUCTS: Mapping[str, tuple[int, ...]] = {
     "FusedGemm": (0, 1, 2),
     "FusedMatMul": (0, 1),
     "QGemm": (0, 3, 6),
+    "DynamicQuantizeMatMul": (0, 1, 4),
+    "MatMulIntegerToFloat": (0, 1, 6),
 }
 _ARITHMETIC: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min"), (0, 1)),
@@ -61,6 +67,7 @@ _UNCOUNTED = frozenset(
     {"LSTM", "GRU", "RNN", "Einsum", "Attention", "DeformConv", "If", "Loop", "Scan", "DFT", "STFT"}
 )
 _SEE_THROUGH = frozenset({"DequantizeLinear", "Cast", "Identity"})
+_REARRANGING = frozenset({"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze"})
 
 _INITIALIZERS_ALONE: Final = 4
 """The first IR version in which initialisers need not be inputs as well. Runtimes never insist on it, but the
@@ -108,7 +115,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         _set_lengths(
             model.graph, dict(zip([value.name for value in values], inputs, strict=True)), dimensions
         )
-        inferred = _inferred(model)
+        inferred = shapes_between(model)
         count = _Walk(model, inferred).count
         outputs = tuple(_tensor(value) for value in inferred.output)
     except DAMAGE as error:
@@ -124,6 +131,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         macs=count.macs,
         ops=dict(Counter(node.op_type for node in model.graph.node).most_common()),
         uncounted_ops=tuple(sorted(count.uncounted)),
+        weights=count.element_types,
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, metadata.get(METADATA_KEY)),
@@ -142,16 +150,6 @@ def _against_rules(path: Path, model: Any, files: int) -> str:
     except (onnx.checker.ValidationError, *DAMAGE) as error:
         return " ".join(str(error).split())[:RULE_LETTERS]
     return ""
-
-
-def _inferred(model: Any) -> Any:
-    """The graph with the shapes between its nodes, as far as they can be inferred."""
-    import onnx
-
-    try:
-        return onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    except (onnx.shape_inference.InferenceError, *DAMAGE):
-        return model.graph
 
 
 def _constants(graph: Any) -> set[str]:
@@ -276,19 +274,28 @@ class _Walk:
             self._add(node)
 
     def constant(self, name: str) -> tuple[str, Constant] | None:
-        """The constant behind a tensor, through dequantisation and casts, with its name in the file."""
+        """The constant behind a tensor, through dequantisation, casts and changes of its shape.
+
+        Returns:
+            Its name in the file, and its content as stored.
+        """
         while name not in self.initializers:
             node = self.producer.get(name)
-            if node is None or node.op_type not in _SEE_THROUGH:
+            if node is None or node.op_type not in _SEE_THROUGH | _REARRANGING:
                 return None
             name = node.input[0]
         tensor = self.initializers[name]
         return name, Constant(tuple(tensor.dims), _dtype(tensor.data_type), _all_zero(tensor))
 
     def shape(self, name: str) -> tuple[int, ...] | None:
-        named = self.constant(name)
-        shape = named[1].shape if named else self.shapes.get(name)
-        return None if shape is None or 0 in shape else shape
+        """The shape of a tensor, None where it is not known."""
+        while name not in self.initializers and name not in self.shapes:
+            node = self.producer.get(name)
+            if node is None or node.op_type not in _SEE_THROUGH:
+                return None
+            name = node.input[0]
+        shape = tuple(self.initializers[name].dims) if name in self.initializers else self.shapes[name]
+        return None if 0 in shape else shape
 
     def source(self, name: str) -> str:
         """The tensor that carries the same values before any quantisation and dequantisation."""
@@ -346,7 +353,23 @@ class _Walk:
                 continue
             named = self.constant(node.input[place])
             if named is not None and named[0] not in self.complements:
-                self.count.use(*named, product=product)
+                name, constant = named
+                activations = self._activations(node) if product else ""
+                self.count.use(name, replace(constant, activations=activations), product=product)
+
+    def _activations(self, node: Any) -> str:
+        """The element type of what the weights of a product are multiplied with; see Constant."""
+        if node.op_type == "DynamicQuantizeMatMul":
+            return "float32"
+        producer = self.producer.get(node.input[0])
+        if producer is None:
+            return ""
+        if producer.op_type == "DynamicQuantizeLinear":
+            return "float32"
+        if producer.op_type == "DequantizeLinear" and len(producer.input) > 2:
+            zero_point = self.constant(producer.input[2])
+            return zero_point[1].dtype if zero_point else ""
+        return ""
 
     def _macs(self, node: Any, places: Sequence[int]) -> int | None:
         kind = node.op_type
@@ -357,13 +380,21 @@ class _Walk:
             if weights is None or elements is None:
                 return None
             return math.prod(elements) * math.prod(weights[1:])
-        left, out = self.shape(node.input[places[0]]), self.shape(node.output[0])
-        if left is None or out is None:
+        return self._matrix_macs(node, *places[:2])
+
+    def _matrix_macs(self, node: Any, left_place: int, right_place: int) -> int | None:
+        left, right = self.shape(node.input[left_place]), self.shape(node.input[right_place])
+        if not left or not right:
             return None
-        transposed = "Gemm" in kind and any(
-            attribute.name == "transA" and attribute.i for attribute in node.attribute
-        )
-        return math.prod(out) * left[-2 if transposed else -1]
+        flags = {attribute.name: attribute.i for attribute in node.attribute}
+        if len(left) > 1 and flags.get("transA"):
+            left = (*left[:-2], left[-1], left[-2])
+        if len(right) > 1 and flags.get("transB"):
+            right = (*right[:-2], right[-1], right[-2])
+        batch: tuple[int, ...] = np.broadcast_shapes(left[:-2], right[:-2])
+        out = (*batch, *left[-2:-1], *(right[-1:] if len(right) > 1 else ()))
+        self.shapes.setdefault(node.output[0], out)  # of operators that shape inference does not know
+        return math.prod(out) * left[-1]
 
 
 def _dense(sparse: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swapbench.errors import BadModelFile
@@ -52,7 +53,7 @@ _UNCOUNTED = frozenset(
         *("WHILE", "IF", "CALL", "CUSTOM", "DELEGATE"),
     }
 )
-_SEE_THROUGH = frozenset({"DEQUANTIZE", "CAST"})
+_SEE_THROUGH = frozenset({"DEQUANTIZE", "CAST", "RESHAPE", "TRANSPOSE"})
 _ELEMENT_BYTES: Mapping[str, int] = {
     **dict.fromkeys(("int8", "uint8", "bool"), 1),
     **dict.fromkeys(("float16", "int16", "uint16", "bfloat16"), 2),
@@ -96,6 +97,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         macs=count.macs,
         ops=dict(Counter(one.kind for one in file.operators).most_common()),
         uncounted_ops=tuple(sorted(count.uncounted)),
+        weights=count.element_types,
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, file.metadata),
@@ -146,7 +148,11 @@ class _File:
         return Tensor(tensor.name, shape, tensor.dtype, scale, zero_point, declared)
 
     def constant(self, index: int) -> tuple[int, Constant] | None:
-        """The constant behind a tensor, through dequantisation and casts, with the index of its buffer."""
+        """The constant behind a tensor, through dequantisation, casts and changes of its shape.
+
+        Returns:
+            The index of its buffer, and its content as stored.
+        """
         for _ in self.tensors:  # bounded: a damaged file may have a cycle
             tensor = self.tensors[index]
             data = self.buffers[tensor.buffer]
@@ -179,8 +185,16 @@ class _File:
                     continue
                 stored = self.constant(inputs[place])
                 if stored is not None:
-                    count.use(*stored, product=product or kind == "PRELU")
+                    buffer, constant = stored
+                    direct = self.tensors[inputs[place]].dtype == constant.dtype  # else dequantised before
+                    used = replace(constant, activations=self._activations(inputs) if direct else "")
+                    count.use(buffer, used, product=product or kind == "PRELU")
         return count
+
+    def _activations(self, inputs: Sequence[int]) -> str:
+        """The element type of the first input of an operator that is no constant."""
+        variables = (index for index in inputs if index >= 0 and self.constant(index) is None)
+        return next((self.tensors[index].dtype for index in variables), "")
 
     def _macs(self, kind: str, inputs: Sequence[int], output: int) -> int:
         out = math.prod(self.shape(output))
