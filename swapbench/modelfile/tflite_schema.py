@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     Numbers = tuple[int, ...]
 
 MOST_VALUES: Final = 10_000
-"""How many tables and numbers are read of a small file; of a larger one, as many as it has bytes. A file may name
-one part many times, so that a few kilobytes would unpack to gigabytes."""
+"""How many tables and numbers are read of a small file; of a larger one, as many as it has bytes.
+
+A file may name one part many times, so that a few kilobytes would unpack to gigabytes.
+"""
 
 
 @dataclass(frozen=True)
