@@ -94,14 +94,18 @@ def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseMod
     return found
 
 
-def write_card(card: ModelCard, path: Path) -> None:
-    """Write a card as TOML, completely or not at all. None is left out: TOML has no null.
+def card_text(card: ModelCard) -> str:
+    """A card as TOML. None is left out: TOML has no null.
 
     Raises:
         BadCard: the architecture holds something that TOML cannot express.
     """
     try:
-        text = tomli_w.dumps(card.model_dump(exclude_none=True))
+        return tomli_w.dumps(card.model_dump(exclude_none=True))
     except TypeError as error:
         raise BadCard(f"the card of {card.name} cannot be written: {error}") from error
-    write_atomically(path, text)
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write a card as TOML, completely or not at all; see `card_text`."""
+    write_atomically(path, card_text(card))

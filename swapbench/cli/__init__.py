@@ -17,6 +17,7 @@ from swapbench.cli import (
     data,
     device,
     gate,
+    inspect,
     latency,
     listing,
     profile,
@@ -38,7 +39,7 @@ INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 
 PANELS: Final[Mapping[str, Commands]] = {
-    "Measure": (run.run, profile.profile, listing.doctor, listing.devices),
+    "Measure": (run.run, inspect.inspect, profile.profile, listing.doctor, listing.devices),
     "Compare": (report.report, gate.gate, gate.compare),
     "Data and scores": (card.card, scores.score, scores.metrics, scores.parity),
     "Make models": (listing.models, train.export, train.train, latency.latency_table),

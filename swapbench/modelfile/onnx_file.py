@@ -102,6 +102,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
+    versions = _versions(model)
     try:
         files = (path, *weight_files(path, model))
         against_rules = _against_rules(path, model, len(files))
@@ -116,7 +117,8 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
             model.graph, dict(zip([value.name for value in values], inputs, strict=True)), dimensions
         )
         inferred = shapes_between(model)
-        count = _Walk(model, inferred).count
+        walk = _Walk(model, inferred)
+        count = walk.count
         outputs = tuple(_tensor(value) for value in inferred.output)
     except DAMAGE as error:
         raise BadModelFile(f"{path} is damaged: {first_line(error)}", remedy=AGAIN) from error
@@ -136,8 +138,16 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         layout=layout_of(inputs),
         metadata=description(path, metadata.get(METADATA_KEY)),
         dimensions=dimensions,
+        made_by=tuple(walk.maker(value.name) for value in model.graph.output),
+        producer=f"{model.producer_name} {model.producer_version}".strip(),
+        versions=versions,
         against_rules=against_rules,
     )
+
+
+def _versions(model: Any) -> dict[str, int | str]:
+    opsets = {f"opset {opset.domain}".strip(): opset.version for opset in model.opset_import}
+    return {"IR": model.ir_version, **opsets}
 
 
 def _against_rules(path: Path, model: Any, files: int) -> str:
@@ -304,6 +314,13 @@ class _Walk:
             name = node.input[0]
             node = self.producer.get(name)
         return name
+
+    def maker(self, name: str) -> str:
+        """The operator that makes a tensor, before any change of its shape or type; "" for none."""
+        node = self.producer.get(name)
+        while node is not None and node.op_type in {*_SEE_THROUGH, *_REARRANGING, "QuantizeLinear"}:
+            node = self.producer.get(node.input[0])
+        return "" if node is None else str(node.op_type)
 
     def _find_prelu(self, node: Any) -> None:
         """Find a PReLU: a*x + b*relu(x) or max(x, a*x), with slopes a. The b = 1 - a are not parameters."""

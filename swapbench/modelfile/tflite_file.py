@@ -101,6 +101,9 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         precision=count.precision,
         layout=layout_of(inputs),
         metadata=description(path, file.metadata),
+        made_by=tuple(file.maker(index) for index in file.outputs),
+        producer=file.held.description,
+        versions=file.versions,
     )
 
 
@@ -108,7 +111,7 @@ class _File:
     """The main subgraph of a TFLite file."""
 
     def __init__(self, content: bytes) -> None:
-        held = contents(content)
+        self.held = held = contents(content)
         graph = held.subgraphs[0]
         self.buffers, self.tensors, self.operators = held.buffers, graph.tensors, graph.operators
         self.resized: dict[int, tuple[int, ...]] | None = {}
@@ -164,6 +167,24 @@ class _File:
                 return None
             index = producer.inputs[0]
         return None
+
+    @property
+    def versions(self) -> dict[str, int | str]:
+        """Of the format, and of the oldest runtime that has all operators, where the file says it."""
+        runtime = self.held.metadata.get("min_runtime_version")
+        needed = (
+            "" if runtime is None else bytes(self.buffers[runtime]).split(b"\0")[0].decode(errors="replace")
+        )
+        return {"schema": self.held.version, **({"runtime at least": needed} if needed else {})}
+
+    def maker(self, index: int) -> str:
+        """The operator that makes a tensor, before any change of its shape or type; "" for none."""
+        for _ in self.tensors:  # bounded: a damaged file may have a cycle
+            one = self.producer.get(index)
+            if one is None or one.kind not in {*_SEE_THROUGH, "QUANTIZE", "SQUEEZE"} or not one.inputs:
+                return "" if one is None else one.kind
+            index = one.inputs[0]
+        return ""
 
     def shape(self, index: int) -> tuple[int, ...]:
         stored = self.tensors[index].shape

@@ -72,11 +72,15 @@ class Contents:
         subgraphs: Of which the first is the model.
         buffers: The bytes of constants.
         metadata: Name -> index of a buffer.
+        version: Of the schema.
+        description: Of the file, by what wrote it.
     """
 
     subgraphs: tuple[Subgraph, ...]
     buffers: tuple[memoryview, ...]
     metadata: Mapping[str, int]
+    version: int
+    description: str
 
 
 def contents(content: bytes) -> Contents:
@@ -113,7 +117,7 @@ class _Reader:
         }
         if not subgraphs or not kinds or not buffers:
             raise ValueError("it has no graph")
-        return Contents(subgraphs, buffers, metadata)
+        return Contents(subgraphs, buffers, metadata, model.Version(), _text(model.Description()))
 
     def _kind(self, code: Any) -> str:
         number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
