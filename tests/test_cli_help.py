@@ -51,7 +51,9 @@ def test_every_name_stands_whole_in_lines_of_80_columns(
     text = help_of(words, capsys)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
-    assert "..." not in text.replace("]...", "").replace("WHAT ...", "").replace("[ARGS]...", "")
+    for repeated in ("]...", "FILES...", "WHAT ...", "[ARGS]..."):
+        text = text.replace(repeated, "")
+    assert "..." not in text
     shown = {word.rstrip(",") for line in text.splitlines() for word in line[:30].split()}
     command = COMMANDS[words]
     options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}

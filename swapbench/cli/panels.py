@@ -31,7 +31,7 @@ class Command(TyperCommand):
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The words of the usage line; typer sets a required argument in braces, which nobody types."""
-        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
+        return [_bare(piece) for piece in super().collect_usage_pieces(ctx)]
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels, and --help into the last of them."""
@@ -39,7 +39,7 @@ class Command(TyperCommand):
         parameters: list[Any] = list(self.get_params(ctx))
         for parameter in parameters[:-1]:
             if parameter.param_type_name == "argument":
-                row = (parameter.get_usage_pieces(ctx)[0].strip("{}"), parameter.help or "")
+                row = (_bare(parameter.get_usage_pieces(ctx)[0]), parameter.help or "")
                 panels.setdefault("Arguments", []).append(row)
             else:
                 panel = parameter.rich_help_panel or "Options"
@@ -72,6 +72,11 @@ class CommandGroup(TyperGroup):
         options: list[Any] = list(self.get_params(ctx))
         panels["Options"] = [option.get_help_record(ctx) for option in options]
         _write(formatter, panels)
+
+
+def _bare(piece: str) -> str:
+    """A word of the usage line without the braces that typer sets."""
+    return piece.replace("{", "").replace("}", "")
 
 
 def _write(formatter: Any, panels: Panels) -> None:
