@@ -15,7 +15,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from swapbench import cli, store
+from swapbench import catalog, cli, store
+from swapbench.cli import terminal
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +104,36 @@ def test_the_models_command_lists_the_bundled_networks(capsys: pytest.CaptureFix
     captured = capsys.readouterr()
     assert {"minifasnet_v2", "resnet18_map"} <= {row["name"] for row in json.loads(captured.out)}
     assert captured.err == ""
+
+
+def test_every_listed_model_has_a_name_of_its_own_that_can_be_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = catalog.Folders(Path.cwd())
+    folders.models.mkdir(exist_ok=True)
+    bundled = catalog.builtin_folder("models") / "minifasnet_v2.toml"
+    (folders.models / "mine.toml").write_bytes(bundled.read_bytes())  # of the same network
+    assert cli.main(["models", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert {"mine", "minifasnet_v2", "minifasnet_v2.distill"} <= set(names)
+    assert len(set(names)) == len(names)
+    found, failures = catalog.models(folders, names)
+    assert ([model.path.stem for model in found], failures) == (names, [])
+
+
+def test_a_name_is_not_broken_on_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    row = {
+        "name": "minifasnet_v2.distill",
+        "made": "word " * 40,
+        "data": "word " * 40,
+        "summary": "word " * 40,
+    }
+    terminal.print_rows([row], tuple(row), "")
+    assert "minifasnet_v2.distill" in capsys.readouterr().out
 
 
 def test_the_devices_command_lists_this_computer(capsys: pytest.CaptureFixture[str]) -> None:

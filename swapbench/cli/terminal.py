@@ -167,7 +167,10 @@ def plain(text: str) -> str:
 
 
 def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str) -> None:
-    """A table of the named columns on standard output, or what to say instead."""
+    """A table of the named columns on standard output, or what to say instead.
+
+    The first column holds names that people type, so it is never broken.
+    """
     if not rows:
         print(empty)
         return
@@ -175,8 +178,8 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for place, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(plain(str(row.get(column, ""))) for column in columns))
     Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:
-    """One row a model card, and the errors of cards that cannot be read."""
+    """One row a model card, by the name that can be typed, and the errors of cards that cannot be read."""
     models, failures = catalog.models(folders)
     rows = []
     for model in models:
@@ -29,7 +29,7 @@ def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[Swapbench
                 error_rate = units.percent(card.training.dev_results["eer"])
         rows.append(
             {
-                "name": f"{card.name}.{card.recipe}" if card.recipe else card.name,
+                "name": model.path.stem,
                 "family": card.family,
                 "input": f"{card.preprocessing.width_px}×{card.preprocessing.height_px}",
                 "made": made,
