@@ -273,3 +273,35 @@ def test_a_softmax_behind_a_change_of_shape_or_type_is_seen() -> None:
     )
     Path("a.onnx").write_bytes(model.SerializeToString())
     assert read_graph(Path("a.onnx")).made_by == ("Softmax",)
+
+
+@pytest.mark.parametrize(("first", "said"), [("Div", True), ("Conv", False)])
+def test_a_file_that_begins_by_scaling_is_suspected_of_taking_pixels(first: str, said: bool) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node(first, ["t", "w"], ["y"]),
+    ]
+    constant = np.full((1, 3, 1, 1), 255, np.float32)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, 8, 3])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(constant, "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)])
+    Path("a.onnx").write_bytes(model.SerializeToString())
+    notes = draft(read_graph(Path("a.onnx")), "net").notes
+    assert any(f"it begins with {first}, so it may take pixels" in note for note in notes) == said
+
+
+def test_names_in_a_file_cannot_command_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    nodes = [helper.make_node("Flatten", ["x\x1b[2J\n[output]"], ["y"])]
+    Path("a.onnx").write_bytes(small_named(nodes))
+    out, _ = inspected(capsys, "a.onnx")
+    assert "\x1b" not in out
+    assert "\n[output]\nkind" in out  # the section of the draft, and no other
+    assert out.count("\n[output]") == 1
+
+
+def small_named(nodes: list[onnx.NodeProto]) -> bytes:
+    x = helper.make_tensor_value_info(nodes[0].input[0], TensorProto.FLOAT, [1, 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 192])
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()

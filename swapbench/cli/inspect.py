@@ -75,7 +75,9 @@ def _lines(inspection: Inspection) -> Iterator[str]:
 
 
 def _line(heading: str, text: str) -> str:
-    return f"  {heading:{HEADING}}{text}"
+    """A line of the table; names in a file are a stranger's, and may hold what a terminal would obey."""
+    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return f"  {heading:{HEADING}}{shown}"
 
 
 def _file_text(graph: Graph) -> str:

@@ -39,6 +39,9 @@ _LINEAR = frozenset(
 A Mul that rescales ends dynamic int8. Softmax makes the same of a log softmax as of what that was made from.
 """
 
+_SCALING = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization", "ADD", "SUB", "MUL", "DIV"})
+"""With these a file that normalises pixels itself begins."""
+
 _RANGES: Final = (
     ((0.0, 1.0), ("scale = 0.00392156862745098",)),
     ((0.0, 255.0), ("scale = 1.0",)),
@@ -79,7 +82,7 @@ def draft(graph: Graph, name: str) -> CardDraft:
         shape = shape_text(graph.inputs[0].shape)
         none = f"the input {graph.inputs[0].name} of {shape} takes no image of 1 or 3 channels"
         return CardDraft((f"{none}: the file can be timed, but not scored",), "")
-    fed, said = zip(*(_input_lines(graph.inputs[0], image)), strict=True)
+    fed, said = zip(*_input_lines(graph, image), strict=True)
     returned, told = zip(*_output_lines(graph), strict=True)
     lines = [f"name = {json.dumps(name)}", "", "[preprocessing]", *fed, "", "[output]", *returned]
     return CardDraft(tuple(note for note in (*said, *told) if note), "\n".join(lines) + "\n")
@@ -105,7 +108,7 @@ class _Image:
         return cls(layout, channels, width, height) if channels in {0, 1, 3} else None
 
 
-def _input_lines(tensor: Tensor, image: _Image) -> Iterator[tuple[str, str]]:
+def _input_lines(graph: Graph, image: _Image) -> Iterator[tuple[str, str]]:
     """Lines of the preprocessing section, each with the note that it is told by, or "" for none."""
     channels = f"{image.channels or 'any number of'} channel{'s' * (image.channels != 1)}"
     place = "first" if image.layout == "nchw" else "last"
@@ -126,17 +129,21 @@ def _input_lines(tensor: Tensor, image: _Image) -> Iterator[tuple[str, str]]:
         yield 'channel_order = "gray"', ""
     else:
         yield f'channel_order = {OPEN}  # "rgb" or "bgr"', "the order of the channels is not in the file"
-    yield from _range_lines(tensor)
+    yield from _range_lines(graph)
 
 
-def _range_lines(tensor: Tensor) -> Iterator[tuple[str, str]]:
+def _range_lines(graph: Graph) -> Iterator[tuple[str, str]]:
+    (tensor,) = graph.inputs
     held = held_range(tensor)
     if held is None and np.dtype(tensor.dtype).kind in "iu":
         yield "scale = 1.0", f"the {tensor.dtype} input takes pixels as they are; the file does the rest"
         return
     ask = f"scale = {OPEN}  # 0.00392156862745098 makes 0 to 1 of a pixel, 1.0 leaves 0 to 255"
     if held is None:
-        yield ask, "the range of the input is not in the file: scale, and mean and std where there are any"
+        note = "the range of the input is not in the file: scale, and mean and std where there are any"
+        if scaling := _SCALING.intersection(graph.taken_by):
+            note += f"; it begins with {' and '.join(sorted(scaling))}, so it may take pixels of 0 to 255"
+        yield ask, note
         return
     low, high = (units.significant(end, 3) for end in held)
     note = f"the {tensor.dtype} input holds {low} to {high} (scale {tensor.scale:.6g}, zero point"

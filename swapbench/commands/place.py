@@ -89,6 +89,9 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
 
 
 def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
+    for name in runtimes:
+        if name not in PACKAGES:
+            raise UserError(f"{name} runs on this computer only", remedy=f"Choose {' or '.join(PACKAGES)}")
     kinds = phone.kinds_of_cores() if options.sweep else options.cores
     clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, options, runtimes)

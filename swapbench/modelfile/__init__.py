@@ -90,6 +90,7 @@ class Graph:
         files: The model file, and after it the files beside it in which ONNX keeps weights.
         dimensions: Name of a free length in an ONNX file -> what it is in `inputs`.
         made_by: The operator that makes each output, before any change of its shape or type; "" for none.
+        taken_by: The operators that take the first input, before any change of its shape or type.
         producer: What wrote the file, as it says itself.
         versions: Of the format and of the operators: {"IR": 8, "opset": 13} or {"schema": 3}.
         against_rules: What the ONNX checker has against the file, "" for nothing; runtimes may run it anyway.
@@ -110,6 +111,7 @@ class Graph:
     files: tuple[Path, ...] = ()
     dimensions: Mapping[str, int] = field(default_factory=dict)
     made_by: tuple[str, ...] = ()
+    taken_by: tuple[str, ...] = ()
     producer: str = ""
     versions: Mapping[str, int | str] = field(default_factory=dict)
     against_rules: str = ""

@@ -139,6 +139,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         metadata=description(path, metadata.get(METADATA_KEY)),
         dimensions=dimensions,
         made_by=tuple(walk.maker(value.name) for value in model.graph.output),
+        taken_by=tuple(sorted(walk.takers(inputs[0].name))) if inputs else (),
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         versions=versions,
         against_rules=against_rules,
@@ -275,6 +276,7 @@ class _Walk:
             for value in (*inferred.value_info, *inferred.input, *inferred.output)
             if value.type.tensor_type.HasField("shape")
         }
+        self.nodes = model.graph.node
         self.count = Count()
         self.complements: set[str] = set()  # factors 1 - a of a PReLU with slopes a
         for node in model.graph.node:
@@ -321,6 +323,17 @@ class _Walk:
         while node is not None and node.op_type in {*_SEE_THROUGH, *_REARRANGING, "QuantizeLinear"}:
             node = self.producer.get(node.input[0])
         return "" if node is None else str(node.op_type)
+
+    def takers(self, name: str) -> set[str]:
+        """The operators that take a tensor, before any change of its shape or type."""
+        same, found = {name}, set()
+        for node in self.nodes:
+            if not same.isdisjoint(node.input):
+                if node.op_type in {*_SEE_THROUGH, *_REARRANGING, "QuantizeLinear"}:
+                    same.add(node.output[0])
+                else:
+                    found.add(str(node.op_type))
+        return found
 
     def _find_prelu(self, node: Any) -> None:
         """Find a PReLU: a*x + b*relu(x) or max(x, a*x), with slopes a. The b = 1 - a are not parameters."""

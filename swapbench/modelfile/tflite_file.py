@@ -102,6 +102,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         layout=layout_of(inputs),
         metadata=description(path, file.metadata),
         made_by=tuple(file.maker(index) for index in file.outputs),
+        taken_by=tuple(sorted(file.takers(file.inputs[0]))),
         producer=file.held.description,
         versions=file.versions,
     )
@@ -185,6 +186,17 @@ class _File:
                 return "" if one is None else one.kind
             index = one.inputs[0]
         return ""
+
+    def takers(self, index: int) -> set[str]:
+        """The operators that take a tensor, before any change of its shape or type."""
+        same, found = {index}, set()
+        for one in self.operators:
+            if not same.isdisjoint(one.inputs):
+                if one.kind in {*_SEE_THROUGH, "QUANTIZE"}:
+                    same.update(one.outputs)
+                else:
+                    found.add(one.kind)
+        return found
 
     def shape(self, index: int) -> tuple[int, ...]:
         stored = self.tensors[index].shape
