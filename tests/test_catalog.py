@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from swapbench import catalog
+from swapbench.commands.options import DeviceOptions
+from swapbench.commands.place import open_place
 from swapbench.errors import BadCard, UnknownName, UserError
 from swapbench.records import Absent
 
@@ -115,6 +117,14 @@ def test_every_meter_is_there_or_says_why_not() -> None:
 def test_a_runtime_that_is_no_longer_maintained_has_to_be_named() -> None:
     assert [one.name for one in catalog.runtimes()] == ["onnxruntime", "litert"]
     assert [one.name for one in catalog.runtimes(["tflite-runtime"])] == ["tflite-runtime"]
+
+
+def test_it_is_not_for_phones(folders: catalog.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalog, "device", lambda *_: None)
+    with pytest.raises(
+        UserError, match="tflite-runtime runs on this computer only. Choose onnxruntime or litert"
+    ):
+        open_place(folders, DeviceOptions("pixel7"), ["tflite-runtime"])
 
 
 def test_reading_the_catalogue_imports_nothing_heavy() -> None:

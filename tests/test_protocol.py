@@ -282,10 +282,10 @@ def test_an_empty_list_and_one_that_is_no_text_are_refused(oulu: Path) -> None:
         open_data(oulu)
 
 
-def test_lists_with_other_line_ends_are_read(oulu: Path) -> None:
+def test_lists_with_other_line_ends_and_a_byte_order_mark_are_read(oulu: Path) -> None:
     before = trials(open_data(oulu)[0])
     for path in (oulu / "Protocols" / "Protocol_1").iterdir():
-        path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     assert trials(open_data(oulu)[0]) == before
 
 
