@@ -121,9 +121,7 @@ def test_a_runtime_that_is_no_longer_maintained_has_to_be_named() -> None:
 
 def test_it_is_not_for_phones(folders: catalog.Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "device", lambda *_: None)
-    with pytest.raises(
-        UserError, match="tflite-runtime runs on this computer only"
-    ):
+    with pytest.raises(UserError, match="tflite-runtime runs on this computer only"):
         open_place(folders, DeviceOptions("pixel7"), ["tflite-runtime"])
 
 

@@ -297,7 +297,9 @@ def slower_than_float(records: Iterable[Record | Draft]) -> dict[str, Doubt]:
         if not precision.startswith("int") or float_speed is None:
             continue
         confidence = record.plan.confidence
-        integer, fp32 = (stats.typical(times.workers, confidence=confidence) for times in (speed, float_speed))
+        integer, fp32 = (
+            stats.typical(times.workers, confidence=confidence) for times in (speed, float_speed)
+        )
         if integer is None or fp32 is None or integer.interval is None or fp32.interval is None:
             continue
         if integer.interval.low <= fp32.interval.high:
