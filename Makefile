@@ -39,12 +39,15 @@ test: $(VENV)/.dev    ## the whole suite, a process per core; files that export 
 
 FROZEN := build/tflite-runtime
 
-# its last release needs NumPy 1, and so an older pandas; the second test takes LiteRT away, hence installed each time
+# Its last release needs NumPy 1, and so older releases of what builds on it. The second test takes LiteRT away, hence
+# the installation each time.
 tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, beside LiteRT and in its place
 	test -x $(FROZEN)/bin/python || $(PYTHON) -m venv $(FROZEN)
-	grep -Ev '^(numpy|pandas)==' constraints.txt > $(FROZEN)/constraints.txt
-	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c $(FROZEN)/constraints.txt -e ".[tflite-runtime]"
-	TFLITE_RUNTIME_PYTHON=$(abspath $(FROZEN)/bin/python) $(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
+	grep -Ev '^(numpy|pandas|ml_dtypes)==' constraints.txt > $(FROZEN)/constraints.txt
+	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
+		-c $(FROZEN)/constraints.txt -e ".[tflite-runtime]"
+	TFLITE_RUNTIME_PYTHON=$(abspath $(FROZEN)/bin/python) \
+		$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
