@@ -355,3 +355,16 @@ def test_a_file_that_names_one_part_many_times_is_refused_before_it_fills_the_me
     assert len(content) < 40_000
     with pytest.raises(BadModelFile, match="names its parts far more often"):
         read(write, "a.tflite", content)
+
+
+@pytest.mark.parametrize("name", [b"Conv", b"GlobalAveragePool", b"slope"])
+def test_a_name_that_is_no_text_is_damage(write: Write, name: bytes) -> None:
+    content = small_onnx().replace(name, b"\xff" * len(name))
+    with pytest.raises(BadModelFile, match="is damaged: a name in it is no text"):
+        read(write, "a.onnx", content)
+
+
+def test_a_free_length_whose_name_is_no_text_is_damage(write: Write) -> None:
+    content = small_onnx(inputs={"x": ["batches", 3, 8, 8]}).replace(b"batches", b"\xff" * 7)
+    with pytest.raises(BadModelFile, match="is damaged: a name in it is no text"):
+        read(write, "a.onnx", content)

@@ -7,6 +7,7 @@ field, and never used as it is.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -48,6 +49,8 @@ _RANGES: Final = (
     ((-1.0, 1.0), ("scale = 0.00392156862745098", "mean = 0.5", "std = 0.5")),
 )
 """What a network takes of a pixel from 0 to 255, and how a card says it."""
+
+_INTEGERS = frozenset({f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)})
 
 _NEAR = 0.05
 """Calibration sees the largest values seldom: ends of a range may be this share of its width off."""
@@ -135,7 +138,7 @@ def _input_lines(graph: Graph, image: _Image) -> Iterator[tuple[str, str]]:
 def _range_lines(graph: Graph) -> Iterator[tuple[str, str]]:
     (tensor,) = graph.inputs
     held = held_range(tensor)
-    if held is None and np.dtype(tensor.dtype).kind in "iu":
+    if held is None and tensor.dtype in _INTEGERS:
         yield "scale = 1.0", f"the {tensor.dtype} input takes pixels as they are; the file does the rest"
         return
     ask = f"scale = {OPEN}  # 0.00392156862745098 makes 0 to 1 of a pixel, 1.0 leaves 0 to 255"
@@ -159,7 +162,7 @@ def _range_lines(graph: Graph) -> Iterator[tuple[str, str]]:
 
 def held_range(tensor: Tensor) -> tuple[float, float] | None:
     """The least and the largest real number that a quantised input holds; None where it is not quantised."""
-    if not tensor.scale or np.dtype(tensor.dtype).kind not in "iu":
+    if not tensor.scale or tensor.dtype not in _INTEGERS:
         return None
     limits, zero_point = np.iinfo(tensor.dtype), tensor.zero_point or 0
     return (limits.min - zero_point) * tensor.scale, (limits.max - zero_point) * tensor.scale
@@ -184,7 +187,7 @@ def _output_lines(graph: Graph) -> Iterator[tuple[str, str]]:
         return
     (tensor,), (maker,) = graph.outputs, graph.made_by
     lengths = [length for length in tensor.shape[1:] if length != 1]
-    numbers = int(np.prod(tensor.shape[1:] or (1,)))
+    numbers = math.prod(tensor.shape[1:])
     if 0 in tensor.shape[1:] or not tensor.shape:
         yield f"kind = {OPEN}", f"the file does not tell how many numbers its output {described[0]} has"
     elif numbers == 1:

@@ -102,10 +102,11 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         ) from error
     if not model.graph.node or not model.opset_import:
         raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
-    versions = _versions(model)
     try:
+        _check_text(model)
         files = (path, *weight_files(path, model))
         against_rules = _against_rules(path, model, len(files))
+        versions = _versions(model)
         model.ir_version = max(model.ir_version, _INITIALIZERS_ALONE)
         bring_in(path, model)
         _sort_nodes(model.graph)
@@ -144,6 +145,20 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         versions=versions,
         against_rules=against_rules,
     )
+
+
+def _check_text(model: Any) -> None:
+    """Raise ValueError for a name that is not UTF-8: protobuf gives bytes in its place."""
+    graph = model.graph
+    texts = [model.producer_name, model.producer_version, *(opset.domain for opset in model.opset_import)]
+    texts += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    texts += [value.name for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer)]
+    ends = (*graph.input, *graph.output)
+    texts += [dim.dim_param for value in ends for dim in value.type.tensor_type.shape.dim]
+    for node in graph.node:
+        texts += [node.op_type, node.domain, node.name, *node.input, *node.output]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a name in it is no text")
 
 
 def _versions(model: Any) -> dict[str, int | str]:
