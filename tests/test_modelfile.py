@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
+import onnx
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from hypothesis import HealthCheck, given, settings
@@ -368,3 +369,11 @@ def test_a_free_length_whose_name_is_no_text_is_damage(write: Write) -> None:
     content = small_onnx(inputs={"x": ["batches", 3, 8, 8]}).replace(b"batches", b"\xff" * 7)
     with pytest.raises(BadModelFile, match="is damaged: a name in it is no text"):
         read(write, "a.onnx", content)
+
+
+def test_a_node_without_the_input_that_it_needs_is_damage(write: Write) -> None:
+    nodes = [helper.make_node("Neg", ["x"], ["n"]), helper.make_node("Identity", ["n"], ["y"])]
+    model = onnx.load_model_from_string(onnx_bytes(nodes, {}))
+    del model.graph.node[1].input[:]
+    with pytest.raises(BadModelFile, match="is damaged"):
+        read(write, "a.onnx", model.SerializeToString())

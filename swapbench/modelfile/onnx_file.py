@@ -120,6 +120,8 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         inferred = shapes_between(model)
         walk = _Walk(model, inferred)
         count = walk.count
+        made_by = tuple(walk.maker(value.name) for value in model.graph.output)
+        taken_by = tuple(sorted(walk.takers(inputs[0].name))) if inputs else ()
         outputs = tuple(_tensor(value) for value in inferred.output)
     except DAMAGE as error:
         raise BadModelFile(f"{path} is damaged: {first_line(error)}", remedy=AGAIN) from error
@@ -139,8 +141,8 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         layout=layout_of(inputs),
         metadata=description(path, metadata.get(METADATA_KEY)),
         dimensions=dimensions,
-        made_by=tuple(walk.maker(value.name) for value in model.graph.output),
-        taken_by=tuple(sorted(walk.takers(inputs[0].name))) if inputs else (),
+        made_by=made_by,
+        taken_by=taken_by,
         producer=f"{model.producer_name} {model.producer_version}".strip(),
         versions=versions,
         against_rules=against_rules,
