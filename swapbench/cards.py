@@ -94,18 +94,14 @@ def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseMod
     return found
 
 
-def card_text(card: ModelCard) -> str:
-    """A card as TOML. None is left out: TOML has no null.
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write a card as TOML, completely or not at all. None is left out: TOML has no null.
 
     Raises:
         BadCard: the architecture holds something that TOML cannot express.
     """
     try:
-        return tomli_w.dumps(card.model_dump(exclude_none=True))
+        text = tomli_w.dumps(card.model_dump(exclude_none=True))
     except TypeError as error:
         raise BadCard(f"the card of {card.name} cannot be written: {error}") from error
-
-
-def write_card(card: ModelCard, path: Path) -> None:
-    """Write a card as TOML, completely or not at all; see `card_text`."""
-    write_atomically(path, card_text(card))
+    write_atomically(path, text)

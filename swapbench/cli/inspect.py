@@ -41,8 +41,7 @@ def inspect(
 
 
 def _lines(inspection: Inspection) -> Iterator[str]:
-    from swapbench.cards import card_text
-    from swapbench.commands.inspect import tensor_text
+    from swapbench.commands.inspect import card_toml, tensor_text
 
     graph = inspection.graph
     yield inspection.title
@@ -64,7 +63,7 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     if inspection.card is not None:
         yield _line("card", f"in the file, of {inspection.card.name}")
         yield f"\n# The card in {inspection.title}"
-        yield card_text(inspection.card)
+        yield card_toml(inspection.card)
         return
     yield _line("card", inspection.card_problem or "none in the file")
     for place, note in enumerate(inspection.draft.notes):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from swapbench.commands.card_draft import draft
 from swapbench.commands.named_files import named_files, own_card
 from swapbench.errors import SwapbenchError
@@ -116,6 +118,12 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
         "scale": tensor.scale,
         "zero_point": tensor.zero_point,
     }
+
+
+def card_toml(card: ModelCard) -> str:
+    """What a card says of a file that exists, as TOML."""
+    said = card.model_dump(include={"name", "preprocessing", "output"}, exclude_none=True)
+    return tomli_w.dumps(said)
 
 
 def tensor_text(tensor: Tensor) -> str:
