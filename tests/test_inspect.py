@@ -148,7 +148,7 @@ def test_the_card_that_a_file_carries_is_shown(capsys: pytest.CaptureFixture[str
     about["preprocessing"] = {"width_px": 0}
     Path("net.onnx").write_bytes(small_onnx(metadata={"swapbench": json.dumps(about)}))
     out, _ = inspected(capsys, "net.onnx")
-    assert "the swapbench metadata in net.onnx are damaged" in out
+    assert "the swapbench metadata in net.onnx cannot be used" in out
 
 
 def test_no_runtime_is_imported() -> None:
