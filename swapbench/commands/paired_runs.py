@@ -213,6 +213,7 @@ def accuracies_of(
                 folds,
                 outputs,
                 card.preprocessing,
+                crops[card.preprocessing].failures,
                 at_border=crops[card.preprocessing].at_border,
                 confidence=plan.confidence,
                 seed=plan.seed,

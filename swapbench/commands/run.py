@@ -103,6 +103,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     say(_intent(models, setup))
     outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [
+        *_frame_notes(outcome.records),
         *_border_notes(outcome.records),
         *_paced_notes(outcome.records),
         *_parity_notes(outcome.records),
@@ -267,6 +268,17 @@ def _border_notes(records: Sequence[Record]) -> list[str]:
             and record.accuracy.crops_at_border
         )
     )
+
+
+def _frame_notes(records: Sequence[Record]) -> list[str]:
+    """Which frames have no score and why, once for all files."""
+    groups = (
+        group
+        for record in records
+        if isinstance(record.accuracy, Accuracy)
+        for group in record.accuracy.failed_frames
+    )
+    return list(dict.fromkeys(f"{group.sentence}." for group in groups))
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:

@@ -50,7 +50,7 @@ def score(
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)
     judged_on = evaluation(folders, data, options.data)
     plan = Plan(threads=options.threads)
-    scores = experiment.score(model, place.device, plan, judged_on, progress=progress)
+    scores = experiment.score(model, place.device, plan, judged_on, progress=progress, say=say)
     write_score_file(out, scores, judged_on.data)
     return out
 

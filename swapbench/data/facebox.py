@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from swapbench.data.frames import is_video
 from swapbench.data.layouts import face_format
 from swapbench.errors import BadDataset, MissingPackage
 from swapbench.files import write_atomically
@@ -245,7 +246,7 @@ class FaceFinder:
         elif policy == "given" and sample.annotation is not None:
             box = self._annotated(sample.annotation, frame)
         else:
-            box = self._detected(frame)
+            box = self._detected(sample, frame)
         return box if isinstance(box, str) else _inside(box, *frame.image.size)
 
     def save(self) -> None:
@@ -253,9 +254,10 @@ class FaceFinder:
         if self.detections is not None:
             self.detections.save()
 
-    def _detected(self, frame: Frame) -> Box | str:
+    def _detected(self, sample: Sample, frame: Frame) -> Box | str:
         assert self.detections is not None
-        return self.detections.at(frame) or f"no face found by {detector_name()} in frame {frame.number}"
+        where = f" in frame {frame.number}" if is_video(sample) else ""
+        return self.detections.at(frame) or f"no face found by {detector_name()}{where}"
 
     def _annotated(self, annotation: Annotation, frame: Frame) -> Box | str:
         if annotation not in self.annotated:

@@ -21,8 +21,9 @@ from PIL import Image
 
 from swapbench.data.dataset import content_sha256
 from swapbench.data.facebox import Detections, FaceFinder, detector_name, needs_detector
-from swapbench.data.frames import by_file, decoders, load_frame, read_frames, side_by_side
+from swapbench.data.frames import by_file, decoders, read_frames, side_by_side
 from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
+from swapbench.data.images import load_frame
 from swapbench.data.resizing import resize
 from swapbench.errors import BadDataset
 from swapbench.files import disk_failure, whole_file, write_atomically
@@ -93,7 +94,7 @@ def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -
 
 
 def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """`cropped` of an image file; OSError or ValueError where it cannot be read, NoCrop where it has none."""
+    """`cropped` of an image file; BadDataset where it cannot be read, NoCrop where it has none."""
     return cropped(load_frame(path), box, preprocessing)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.data.preprocess import prepare_all
+from swapbench.errors import BadDataset
 from swapbench.pad import metrics
 from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
+from swapbench.records import FailedFrames
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.intp]
     FrameKey = tuple[Path, int, int]
+
+
+_NUMBER = re.compile(r"\d[\d.]*")
 
 
 @dataclass(frozen=True)
@@ -153,11 +159,34 @@ class Evaluation:
             for fold, (dev, test) in zip(self.folds, self._rows, strict=True)
         )
 
+    def failed_frames(self, failures: Mapping[int, str]) -> tuple[FailedFrames, ...]:
+        """Frames without a crop by their reason, the most frequent first.
+
+        Reasons that differ only in numbers, such as that of a frame, are one.
+
+        Args:
+            failures: as in `fold_frames`
+        """
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for index, failure in sorted(failures.items()):
+            name = self.samples[index].name
+            reason = failure.removeprefix(f"{name}: ")
+            groups.setdefault(_NUMBER.sub("0", reason), []).append((name, reason))
+        return tuple(
+            FailedFrames(
+                reason=members[0][1],
+                frames=len(members),
+                files=tuple(dict.fromkeys(name for name, _ in members))[: FailedFrames.FILES_NAMED],
+            )
+            for members in sorted(groups.values(), key=len, reverse=True)
+        )
+
     def accuracy(
         self,
         folds: Sequence[FoldFrames],
         outputs: Outputs,
         card: Preprocessing,
+        failures: Mapping[int, str],
         *,
         at_border: Collection[int],
         confidence: float,
@@ -169,6 +198,7 @@ class Evaluation:
             folds: scores of every frame of every fold, from `fold_frames`
             outputs: what they were computed from, for the time that it took
             card: the preprocessing of the model's card
+            failures: as in `fold_frames`
             at_border: indexes of frames whose crop leaves the frame
             confidence: of all intervals, between 0 and 1
             seed: of the bootstrap
@@ -176,16 +206,21 @@ class Evaluation:
         Raises:
             BadDataset: the scores cannot be evaluated, see `metrics.evaluate_folds`
         """
-        rates = metrics.evaluate_folds(
-            [
-                metrics.FoldScores(
-                    fold.name, mean_by_presentation(fold.dev)[0], mean_by_presentation(fold.test)[0]
-                )
-                for fold in folds
-            ],
-            confidence=confidence,
-            seed=seed,
-        )
+        failed = self.failed_frames(failures)
+        try:
+            rates = metrics.evaluate_folds(
+                [
+                    metrics.FoldScores(
+                        fold.name, mean_by_presentation(fold.dev)[0], mean_by_presentation(fold.test)[0]
+                    )
+                    for fold in folds
+                ],
+                confidence=confidence,
+                seed=seed,
+            )
+        except BadDataset as error:
+            reasons = "".join(f"; {group.sentence}" for group in failed)
+            raise BadDataset(f"{error.args[0]}{reasons}", remedy=error.remedy) from error
         first = self.folds[0]
         return rates.accuracy(
             metrics.ScoringPass(
@@ -199,6 +234,7 @@ class Evaluation:
                 basis=tuple(dict.fromkeys(text for fold in self.folds for text in fold.basis)),
                 frames=sum(len(fold.test) for fold in folds),
                 frames_without_score=sum(fold.test.failures_to_acquire for fold in folds),
+                failed_frames=failed,
                 crops_at_border=sum(row in at_border for _, test in self._rows for row in test.tolist()),
             )
         )

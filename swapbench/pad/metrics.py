@@ -27,7 +27,7 @@ from swapbench.pad.rates import (
     threshold_at_apcer,
 )
 from swapbench.pad.scores import scores_sha256
-from swapbench.records import Absent, Accuracy, FoldErrors, Interval, Proportion
+from swapbench.records import Absent, Accuracy, FailedFrames, FoldErrors, Interval, Proportion
 from swapbench.stats import DRAWS, clustered_proportion
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class ScoringPass:
     basis: tuple[str, ...] = ()
     frames: int | None = None
     frames_without_score: int | None = None
+    failed_frames: tuple[FailedFrames, ...] = ()
     crops_at_border: int | None = None
 
 
@@ -388,7 +389,7 @@ def _check_split(split: str, scored: Scored, of_fold: str = "") -> None:
     if lost:
         raise BadDataset(
             f"no attack of species {', '.join(sorted(lost))} in {split}{of_fold} has a score",
-            remedy="Its APCER would be missing from the maximum: find out why no face was found.",
+            remedy="Its APCER would be missing from the maximum.",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -193,6 +193,31 @@ class Parity(Frozen):
     tolerance: dict[str, float]
 
 
+class FailedFrames(Frozen):
+    """Frames that have no score for one and the same reason.
+
+    Attributes:
+        reason: why, in words.
+        frames: how many.
+        files: the first of their files, at most `FILES_NAMED`.
+    """
+
+    FILES_NAMED: ClassVar[int] = 20
+    FILES_SHOWN: ClassVar[int] = 3
+
+    reason: str
+    frames: int
+    files: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The same in a line, with the first of the files."""
+        shown = ", ".join(self.files[: self.FILES_SHOWN])
+        more = ", ..." if len(self.files) > self.FILES_SHOWN else ""
+        frames = "1 frame has" if self.frames == 1 else f"{self.frames} frames have"
+        return f"{frames} no score ({shown}{more}): {self.reason}"
+
+
 class FoldErrors(Frozen):
     """One fold of a protocol: its own threshold, frozen on its own development split, and its errors."""
 
@@ -247,6 +272,7 @@ class Accuracy(Frozen):
         failures_by_class: the same by class: bona_fide, attack.
         frames: test frames or images that were to be scored.
         frames_without_score: those of them that have none.
+        failed_frames: why frames of either split have none, and which.
         crops_at_border: those of them whose crop, at its full size, leaves the frame, so that the card's
             border decides what the network sees there; None in records older than this.
         subjects: people in the test split.
@@ -285,6 +311,7 @@ class Accuracy(Frozen):
     failures_by_class: dict[str, int] = Field(default_factory=dict)
     frames: int | None = None
     frames_without_score: int | None = None
+    failed_frames: tuple[FailedFrames, ...] = ()
     crops_at_border: int | None = None
     subjects: int | None = None
     faces: str = ""

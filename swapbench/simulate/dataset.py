@@ -327,7 +327,7 @@ def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 
 
 
 def _tiles(samples: Sequence[Sample]) -> Iterator[tuple[Picture, str]]:
-    from swapbench.data.frames import load_frame
+    from swapbench.data.images import load_frame
 
     for sample in samples:
         try:

@@ -294,7 +294,10 @@ def _presentations(accuracy: Accuracy) -> str:
 
 def _frames(accuracy: Accuracy) -> str:
     frames = accuracy.frames
-    return "" if frames is None else f"{frames}, {accuracy.frames_without_score} of them without a score"
+    if frames is None:
+        return ""
+    counted = f"{frames}, {accuracy.frames_without_score} of them without a score"
+    return "; ".join([counted, *(group.sentence for group in accuracy.failed_frames)])
 
 
 def _crops_at_border(accuracy: Accuracy) -> str:

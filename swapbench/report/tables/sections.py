@@ -265,6 +265,7 @@ def _counted(accuracy: Accuracy) -> str:
         parts.append(f"{accuracy.subjects} people")
     if accuracy.frames is not None:
         parts.append(f"{accuracy.frames} frames, {accuracy.frames_without_score} of them without a score")
+        parts += [group.sentence for group in accuracy.failed_frames]
     if accuracy.crops_at_border is not None:
         parts.append(f"{accuracy.crops_at_border} crops leave the frame")
     if accuracy.faces:

@@ -1,0 +1,86 @@
+"""Data as people have them, from the command line: frames that fail, folders of images, kept crops."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from PIL import Image
+from test_cli_pad import CARD, red_less_blue
+
+from swapbench import cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIVE, SPOOF = (200, 0, 20), (20, 0, 200)
+"""Scores of the network "red" for pictures of these colours: sigmoid(180 / 255) = .6695 and its complement."""
+
+MEASURE = ["--card", "card.toml", "--faces", "frame"]
+QUICKLY = ["--budget", "1", "--window", "1", "--name", "one"]
+
+
+@pytest.fixture(autouse=True)
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    red_less_blue(tmp_path / "net.onnx")
+    (tmp_path / "card.toml").write_text(CARD)
+
+
+def picture(path: Path, colour: tuple[int, int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 8), colour).save(path)
+
+
+def manifest(folder: Path) -> None:
+    """Three bona fide images and three prints for each of dev and test."""
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["path", "subject", "label", "species", "split"])
+        for split in ("dev", "test"):
+            for person in range(3):
+                for label, species, colour in (("bona_fide", "", LIVE), ("attack", "print", SPOOF)):
+                    name = f"{split}-{label}-{person}.png"
+                    picture(folder / name, colour)
+                    writer.writerow([name, f"{split}{person}", label, species, split])
+
+
+def test_frames_that_fail_are_named_with_their_reason_and_kept_in_the_record(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest(tmp_path)
+    (tmp_path / "test-bona_fide-0.png").write_bytes(b"")
+    for name in ("dev-attack-1.png", "test-attack-2.png"):
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[:-30])
+    sentences = [
+        "2 frames have no score (dev-attack-1.png, test-attack-2.png): it is cut short",
+        "1 frame has no score (test-bona_fide-0.png): the file is empty",
+    ]
+    assert cli.main(["score", "net.onnx", *MEASURE, "--data", "manifest.csv", "--out", "out.csv"]) == 0
+    said = capsys.readouterr().err
+    assert all(sentence in said for sentence in sentences)
+    cli.main(["run", "net.onnx", *MEASURE, "--data", "manifest.csv", *QUICKLY])
+    said = capsys.readouterr().err
+    assert all(said.count(sentence) == 1 for sentence in sentences)
+    (path,) = (tmp_path / "reports" / "one" / "records").iterdir()
+    assert json.loads(path.read_text())["accuracy"]["failed_frames"] == [
+        {"reason": "it is cut short", "frames": 2, "files": ["dev-attack-1.png", "test-attack-2.png"]},
+        {"reason": "the file is empty", "frames": 1, "files": ["test-bona_fide-0.png"]},
+    ]
+
+
+def test_where_no_frame_of_a_class_is_left_the_reasons_are_part_of_the_message(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest(tmp_path)
+    for person in range(3):
+        (tmp_path / f"test-bona_fide-{person}.png").write_bytes(b"")
+    cli.main(["run", "net.onnx", *MEASURE, "--data", "manifest.csv", *QUICKLY])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no bona fide presentation with a score" in said
+    assert "3 frames have no score (test-bona_fide-0.png, test-bona_fide-1.png" in said
+    assert "the file is empty" in said
