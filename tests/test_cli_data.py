@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 LIVE, SPOOF = (200, 0, 20), (20, 0, 200)
-"""Scores of the network "red" for pictures of these colours: sigmoid(180 / 255) = .6695 and its complement."""
+"""Colours of which the network "red" gives sigmoid(180 / 255) = .6695 and its complement."""
 
 MEASURE = ["--card", "card.toml", "--faces", "frame"]
 QUICKLY = ["--budget", "1", "--window", "1", "--name", "one"]

@@ -91,7 +91,10 @@ def jpeg() -> bytes:
         (b"", "the file is empty"),
         (b"hello, I am no image", "not an image, but text"),
         (b"\x00\x01\x02\xfe" * 9, "not an image"),
-        (b"\x00\x00\x00\x24ftypheic" + bytes(24), "a HEIC image, which is not read: convert it to JPEG or PNG"),
+        (
+            b"\x00\x00\x00\x24ftypheic" + bytes(24),
+            "a HEIC image, which is not read: convert it to JPEG or PNG",
+        ),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer in place of an image"),
         (b"\n<!DOCTYPE html><html>", "a web page in place of an image"),
         (jpeg()[:-200], "it is cut short"),

@@ -247,7 +247,7 @@ ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
 ScoreColumns = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", metavar="OURS=THEIRS", help="Name of a column in the file, as in score=prob. Repeatable."
+        "--column", metavar="OURS=THEIRS", help="Name or number of a column in the file, as in score=prob."
     ),
 ]
 BonaFideLabel = Annotated[
@@ -259,12 +259,22 @@ BonaFideLabel = Annotated[
 ScoresAre = Annotated[
     str, typer.Option("--scores-are", metavar="CLASS", help="What high scores mean: bona_fide or attack.")
 ]
+GroupFrames = Annotated[
+    bool,
+    typer.Option(
+        "--group-frames",
+        help="Rows whose names differ only in the number of a frame are one presentation: average them.",
+    ),
+]
 
 
 def _reading(
-    column: ScoreColumns = None, bona_fide_label: BonaFideLabel = None, scores_are: ScoresAre = "bona_fide"
+    column: ScoreColumns = None,
+    bona_fide_label: BonaFideLabel = None,
+    scores_are: ScoresAre = "bona_fide",
+    group_frames: GroupFrames = False,
 ) -> ScoreReading:
-    return ScoreReading.of(column or (), bona_fide_label, scores_are)
+    return ScoreReading.of(column or (), bona_fide_label, scores_are, group_frames=group_frames)
 
 
 Reading = Annotated[ScoreReading, Group("Columns of score files", _reading)]

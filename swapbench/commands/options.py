@@ -252,14 +252,23 @@ class ScoreReading:
         columns: Our name of a column -> its name in the file.
         bona_fide_label: The label that means bona fide; None where it is plain.
         rising_with: What high scores mean, "bona_fide" or "attack".
+        group_frames: Whether names that differ only in the number of a frame are one presentation.
     """
 
     columns: Mapping[str, str]
     bona_fide_label: str | None = None
     rising_with: str = "bona_fide"
+    group_frames: bool = False
 
     @classmethod
-    def of(cls, columns: Sequence[str], bona_fide_label: str | None, scores_are: str) -> ScoreReading:
+    def of(
+        cls,
+        columns: Sequence[str],
+        bona_fide_label: str | None,
+        scores_are: str,
+        *,
+        group_frames: bool = False,
+    ) -> ScoreReading:
         """The same from options as they were typed: columns as in `score=probability`.
 
         Raises:
@@ -278,7 +287,7 @@ class ScoreReading:
                 )
             mapping[ours] = theirs
         checked_names("meaning of a score", (scores_are,), ("bona_fide", "attack"))
-        return cls(mapping, bona_fide_label, scores_are)
+        return cls(mapping, bona_fide_label, scores_are, group_frames)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def read_scores(path: Path, reading: ScoreReading) -> ScoreFile:
         columns=reading.columns,
         bona_fide_label=reading.bona_fide_label,
         rising_with=reading.rising_with,
+        group_frames=reading.group_frames,
     )
 
 

@@ -1,7 +1,7 @@
 """Frames of image and video files: upright and RGB, or in words why there is none.
 
-Images are read by Pillow (`images`), videos by FFmpeg through OpenCV, which is imported when the first video is opened.
-This module knows nothing about faces or networks.
+Images are read by Pillow (`images`), videos by FFmpeg through OpenCV, which is imported when the first video
+is opened. This module knows nothing about faces or networks.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _CLOCKWISE = {
 }
 
 _LEAST_BRIGHTEST = 1 << 12
-"""A 16-bit image that stays below this holds 12 bits or fewer: depth in millimetres, or a sensor's raw values."""
+"""A 16-bit image that stays below this holds 12 bits or fewer: depth, or the raw values of a sensor."""
 
 _CONVERT = "convert it to JPEG or PNG"
 _HEIF_BRANDS = frozenset((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"))

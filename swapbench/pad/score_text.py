@@ -1,0 +1,207 @@
+"""The text of a score file as columns: its encoding, its separator, its header, and where each row stands.
+
+What columns and labels mean is the matter of `score_columns`.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from swapbench.errors import BadDataset
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+    from pathlib import Path
+
+    from swapbench.pad.scores import Text
+
+    Row = tuple[int, list[str]]
+    """The line on which a row ends, and its fields."""
+
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes of what spreadsheets call Unicode text."""
+
+_SEPARATORS = "\t;,"
+"""In the order in which they are taken where a line has as many of one as of another."""
+
+_NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+"""A spreadsheet's own first line, which says what separates the fields below it."""
+
+_SEPARATOR_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", " ": "a space"}
+_DIGITS = re.compile(r"[+-]?\d+")
+_NUMBER = re.compile(r"(?:[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?\s*%?|[+-]?nan)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreText:
+    """The rows of a score file as they stand, without blank lines and comments.
+
+    Attributes:
+        path: the file
+        header: names of the columns; their numbers from 1 where the file has none
+        headless: True where the file has no header
+        separator: what stands between fields
+        columns: one for each name, [rows]
+        lines: the line in the file on which each row ends, [rows]
+    """
+
+    path: Path
+    header: tuple[str, ...]
+    headless: bool
+    separator: str
+    columns: tuple[Text, ...]
+    lines: tuple[int, ...]
+
+    def column(self, name: str) -> Text:
+        """The column of a name; BadDataset where several have it."""
+        if self.header.count(name) > 1:
+            raise BadDataset(
+                f"{self.path} has {self.header.count(name)} columns named {name!r}",
+                remedy="Give each a name of its own.",
+            )
+        return self.columns[self.header.index(name)]
+
+    def refuse(self, row: int, complaint: str, remedy: str) -> NoReturn:
+        """Raise BadDataset with the line of a row."""
+        raise BadDataset(f"{self.path} line {self.lines[row]}: {complaint}", remedy=remedy)
+
+
+def decoded(path: Path) -> str:
+    r"""The text of a file, unpacked where its name ends in .gz, with \n between its lines.
+
+    Raises:
+        BadDataset: it is not text
+        OSError: it cannot be read; EOFError or zlib.error where it cannot be unpacked
+    """
+    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise BadDataset(
+            f"cannot read the scores {path}: line {line} is not text in UTF-8",
+            remedy="Save the file as UTF-8.",
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_score_text(path: Path, known_names: Container[str], own_names: Container[str]) -> ScoreText:
+    """The rows of a score file separated by commas, semicolons, tabs or spaces.
+
+    A row whose number of fields is not the header's is refused with its line. Empty fields behind the last
+    column, as spreadsheets write them, count for nothing.
+
+    Args:
+        path: the file, plain or .gz
+        known_names: names of columns as `column_name` gives them, which tell a header from data
+        own_names: our own files have no other columns; their fields are taken with their spaces
+
+    Raises:
+        BadDataset: the file is empty or is not text, or a row does not fit the header
+        OSError: as `decoded`
+    """
+    lines = decoded(path).split("\n")
+    first = next((place for place, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
+    named = _NAMED_SEPARATOR.fullmatch(lines[first].strip(" ")) if first < len(lines) else None
+    if named:
+        first += 1
+    separator = named[1] if named else separator_of(lines[first]) if first < len(lines) else ","
+    ours = first < len(lines) and all(name.strip('"') in own_names for name in lines[first].split(separator))
+    rows = list(_rows(path, lines[first:], first, separator, spaces=ours))
+    if not rows:
+        raise BadDataset(f"{path} is empty", remedy="Name a file of scores.")
+    header = [name.strip() for name in rows[0][1]]
+    headless = _is_data(header, known_names)
+    if headless:
+        above = _commented_header(lines[:first], separator, len(header), known_names)
+        header, headless = above or [str(number + 1) for number in range(len(header))], above is None
+        rows.insert(0, (rows[0][0], header))
+    of_data = [row for row in rows[1:] if len(row[1]) == len(header) or not row[1][0].startswith("#")]
+    fitted = [_fitted(path, row, rows[0], separator) for row in of_data]
+    columns = zip(*fitted, strict=True) if fitted else [()] * len(header)
+    return ScoreText(
+        path,
+        tuple(header),
+        headless,
+        separator,
+        tuple(np.array(column, dtype=np.object_) for column in columns),
+        tuple(line for line, _ in of_data),
+    )
+
+
+def column_name(text: str) -> str:
+    """The name of a column in the spelling by which names are recognised."""
+    return text.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def separator_of(line: str) -> str:
+    """What separates the fields of a line: what it has most of, a space where it has none of the others."""
+    separator = max(_SEPARATORS, key=line.count)
+    return separator if separator in line else " "
+
+
+def _rows(path: Path, lines: Sequence[str], before: int, separator: str, *, spaces: bool) -> Iterator[Row]:
+    """Every row with a field that is not blank, without empty fields at its end that belong to no column."""
+    reader = csv.reader(
+        (f"{line}\n" for line in lines), delimiter=separator, skipinitialspace=not spaces or separator == " "
+    )
+    columns = 0
+    try:
+        for fields in reader:
+            if not any(field.strip() for field in fields):
+                continue
+            while len(fields) > columns and not fields[-1].strip():
+                fields.pop()
+            columns = columns or len(fields)
+            yield before + reader.line_num, fields
+    except csv.Error as error:
+        raise BadDataset(
+            f"{path} line {before + reader.line_num}: a field is too long",
+            remedy="Is a quotation mark left open further up?",
+        ) from error
+
+
+def _is_data(first_row: Sequence[str], known_names: Container[str]) -> bool:
+    """True for a first row that holds numbers in place of names.
+
+    Numbers are names where they count the columns from 0, as pandas writes them, and beside two known names.
+    """
+    counts_columns = len(first_row) > 2 and [*first_row] == [str(number) for number in range(len(first_row))]
+    known = sum(column_name(field) in known_names for field in first_row)
+    return any(map(_NUMBER.fullmatch, first_row)) and not counts_columns and known < 2
+
+
+def _commented_header(
+    lines: Sequence[str], separator: str, columns: int, known_names: Container[str]
+) -> list[str] | None:
+    """The names in the last comment above the rows, where NumPy writes them; None where there are none."""
+    comment = next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "")
+    names = [name.strip() for name in next(csv.reader([comment], delimiter=separator), [])]
+    return (
+        names if len(names) == columns and any(column_name(name) in known_names for name in names) else None
+    )
+
+
+def _fitted(path: Path, row: Row, first: Row, separator: str) -> list[str]:
+    """The fields of a row; BadDataset with the likely cause where the first row has more or fewer."""
+    line, fields = row
+    if len(fields) == len(first[1]):
+        return fields
+    complaint = f"{path} line {line}: {len(fields)} fields, where line {first[0]} has {len(first[1])}"
+    if len(fields) < len(first[1]):
+        raise BadDataset(complaint, remedy="Was the file cut short, or is a quotation mark left open?")
+    if separator == "," and all(map(_DIGITS.fullmatch, fields[-2:])):
+        remedy = f"{','.join(fields[-2:])} looks like a decimal comma: separate the fields by semicolons."
+    else:
+        remedy = (
+            f"Give the column of {fields[-1].strip()[:40]!r} a name, or quote the field that holds"
+            f" {_SEPARATOR_NAMES.get(separator, repr(separator))}."
+        )
+    raise BadDataset(complaint, remedy=remedy)
