@@ -84,3 +84,61 @@ def test_where_no_frame_of_a_class_is_left_the_reasons_are_part_of_the_message(
     assert "no bona fide presentation with a score" in said
     assert "3 frames have no score (test-bona_fide-0.png, test-bona_fide-1.png" in said
     assert "the file is empty" in said
+
+
+# --------------------------------------------------------------------------------- folders of live and spoof
+
+
+def live_and_spoof(root: Path, per_class: int = 3) -> None:
+    """live/ and spoof/print/, of which one attack looks bona fide."""
+    for number in range(per_class):
+        picture(root / "live" / f"{number}.png", LIVE)
+        picture(root / "spoof" / "print" / f"{number}.png", LIVE if number == 0 else SPOOF)
+    (root / "spoof" / "notes.txt").write_text("taken in the office")
+
+
+def accuracy_of(run: Path) -> dict[str, object]:
+    (path,) = (run / "records").iterdir()
+    accuracy: dict[str, object] = json.loads(path.read_text())["accuracy"]
+    return accuracy
+
+
+def test_a_folder_of_live_and_spoof_is_scored_without_a_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces")
+    cli.main(["run", "net.onnx", *MEASURE, "--data", "faces", *QUICKLY])
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no development split: errors at a frozen threshold are absent" in said
+    assert "each file counts as a person of its own" in said
+    found = accuracy_of(tmp_path / "reports" / "one")
+    # one of three prints is as bona fide as the bona fide: it ties with all three, and wins none
+    assert found["auc"] == pytest.approx((3 * 2 + 3 * 0.5) / 9)
+    assert (found["bona_fide"], found["attacks"], found["dataset"]) == (3, 3, "faces")
+    assert [found[name] for name in ("acer", "apcer", "bpcer", "hter", "dev_eer", "threshold")] == [None] * 6
+    page = (tmp_path / "reports" / "one" / "table.md").read_text()
+    assert "no development split to freeze a threshold on" in page
+
+
+def test_a_given_threshold_makes_errors_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    live_and_spoof(tmp_path / "faces")
+    cli.main(["run", "net.onnx", *MEASURE, "--data", "faces", "--threshold", "0.5", *QUICKLY])
+    capsys.readouterr()
+    found = accuracy_of(tmp_path / "reports" / "one")
+    assert (found["threshold"], found["threshold_rule"]) == (0.5, "given")
+    assert found["apcer"] == pytest.approx(1 / 3)
+    assert found["acer"] == pytest.approx(1 / 6)
+
+
+def test_a_folder_with_splits_freezes_its_threshold(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces" / "val")
+    live_and_spoof(tmp_path / "faces" / "test", 4)
+    assert cli.main(["score", "net.onnx", *MEASURE, "--data", "faces", "--out", "out.csv"]) == 0
+    with (tmp_path / "out.csv").open() as text:
+        rows = list(csv.DictReader(text))
+    assert [row["split"] for row in rows].count("dev") == 6
+    assert {row["species"] for row in rows} == {"", "print"}
+    assert cli.main(["data", "check", "faces"]) == 0
+    assert "notes.txt" in capsys.readouterr().out

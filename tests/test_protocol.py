@@ -225,7 +225,8 @@ def test_a_folder_of_datasets_given_as_one_dataset_says_what_lies_below(full: Pa
     with pytest.raises(BadDataset, match="It holds casia, msu, oulu and 1 more: name one of them"):
         open_data(full)
     with pytest.raises(
-        BadDataset, match=r"holds no manifest and does not have the layout of OULU-NPU, CASIA-FASD"
+        BadDataset,
+        match=r"no folders live and spoof, and does not have the layout of OULU-NPU, CASIA-FASD",
     ):
         open_data(tmp_path)
     with pytest.raises(BadDataset, match="there is no dataset "):

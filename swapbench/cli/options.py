@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -203,22 +204,47 @@ Faces = Annotated[
         "default as the model card says.",
     ),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="SCORE",
+        help="A threshold frozen elsewhere; a score equal to it is accepted. By default that of the "
+        "development split's EER.",
+    ),
+]
+
+
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Dataset folder in its official layout, a folder with live and spoof in it, or a manifest. "
+        "By default the simulated set.",
+    ),
+]
 
 
 def _data(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Dataset folder in its official layout, or a manifest. By default the simulated set.",
-        ),
-    ] = None,
+    data: DataPath = None,
     data_root: DataRoot = None,
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
 ) -> DataOptions:
     return DataOptions(data, data_root, protocol, frames, faces)  # type: ignore[arg-type]
+
+
+def _judged_data(
+    data: DataPath = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+    threshold: Threshold = None,
+) -> DataOptions:
+    return replace(_data(data, data_root, protocol, frames, faces), threshold=threshold)
 
 
 def _compared_data(
@@ -233,12 +259,14 @@ def _compared_data(
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    threshold: Threshold = None,
 ) -> DataOptions | None:
-    options = _data(data, data_root, protocol, frames, faces)
+    options = _judged_data(data, data_root, protocol, frames, faces, threshold)
     return options if options.named else None
 
 
 Data = Annotated[DataOptions, Group(ACCURACY, _data)]
+JudgedData = Annotated[DataOptions, Group(ACCURACY, _judged_data)]
 TrainingData = Annotated[DataOptions, Group("Data", _data)]
 ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
 

@@ -8,7 +8,17 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Card, Data, Device, Json, RelativeTo, Runtimes, Seed, Threads, Variants
+from swapbench.cli.options import (
+    Card,
+    Device,
+    Json,
+    JudgedData,
+    RelativeTo,
+    Runtimes,
+    Seed,
+    Threads,
+    Variants,
+)
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME
 from swapbench.commands.options import RunFolder, TimingOptions, sustained_s
 
@@ -99,7 +109,7 @@ def run(
     device: Device,
     timing: Annotated[TimingOptions, Group(TIME, _timing)],
     accuracy: Accuracy = True,
-    data: Data,
+    data: JudgedData,
     card: Card = None,
     output: Annotated[RunFolder, Group(OUTPUT, _output)],
     json_out: Json = False,

@@ -65,7 +65,7 @@ def simulate_oulu(out: Path, seed: int | None, sheet: Path | None, *, progress: 
 def folds(
     folders: Folders, options: DataOptions, splits: Sequence[str], *, progress: Progress, say: Say
 ) -> tuple[Dataset, ...]:
-    """The folds of the protocol on the data that were named."""
+    """The folds of the protocol on the data that were named; scoring alone does without a dev split."""
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
@@ -74,6 +74,7 @@ def folds(
         protocol=options.protocol,
         frames_per_video=options.frames,
         splits=splits,
+        without_dev="test" in splits,
     )
     if datasets[0].simulated:
         say(f"Data: {datasets[0].name} ({datasets[0].notice})")
@@ -88,7 +89,13 @@ def evaluation(folders: Folders, data: tuple[Dataset, ...], options: DataOptions
     """What models are judged on, with the cache of the working folder."""
     from swapbench.pad.evaluation import Evaluation
 
-    return Evaluation(folds=data, cache=folders.build, processes=os.cpu_count() or 1, faces=options.faces)
+    return Evaluation(
+        folds=data,
+        cache=folders.build,
+        processes=os.cpu_count() or 1,
+        faces=options.faces,
+        threshold=options.threshold,
+    )
 
 
 def check(folders: Folders, options: DataOptions, *, progress: Progress) -> DataCheck:

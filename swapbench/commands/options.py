@@ -42,6 +42,7 @@ class DataOptions:
         protocol: For example "1" or "O+C+I:M"; None takes the dataset's own splits.
         frames: Frames of each video, spread evenly.
         faces: Where face boxes come from; None leaves it to the model card.
+        threshold: One that was frozen elsewhere; None freezes it on the development split.
 
     Raises:
         UserError: Both a dataset and a folder of datasets were named.
@@ -53,6 +54,7 @@ class DataOptions:
     protocol: str | None = None
     frames: int = FRAMES_PER_VIDEO
     faces: FaceBoxes | None = None
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and self.data_root is not None:

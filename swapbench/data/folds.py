@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 DEVELOPMENT_SHARE = 5
 """One in this many training people develops where a dataset has no development split."""
 
+NO_DEV = (
+    "no development split: errors at a frozen threshold are absent unless one is given; EER and BPCER at"
+    " APCER choose theirs on the test scores, which flatters them"
+)
+
 _BOTH_CLASSES = "Every split needs bona fide samples and attacks."
 
 
@@ -63,19 +68,34 @@ class Fold:
         """The fold in words."""
         return (self.protocol or self.name) + (f" fold {self.fold}" if self.fold else "")
 
-    def dataset(self, splits: Sequence[str]) -> Dataset:
-        """The fold as it is trained on and scored; BadDataset where its numbers would be meaningless."""
-        raise_first(self.problems(splits))
+    def dataset(self, splits: Sequence[str], *, without_dev: bool = False) -> Dataset:
+        """The fold as it is trained on and scored; BadDataset where its numbers would be meaningless.
+
+        Args:
+            splits: which are wanted
+            without_dev: a development split that does not exist is empty, and the basis says so
+        """
+        raise_first(
+            self.problems(
+                [split for split in splits if self.needs(split) or split != "dev" or not without_dev]
+            )
+        )
+        basis = self.all_basis if without_dev and "dev" in splits else self.basis
         return Dataset(
             name=self.name,
             simulated=self.simulated,
             notice=self.notice,
             root=self.root,
-            splits={split: self.splits[split] for split in splits},
+            splits={split: self.splits.get(split, ()) for split in splits},
             protocol=self.protocol,
             fold=self.fold,
-            basis=(*self.basis, *(line for split in splits for line in self.gaps(split))),
+            basis=(*basis, *(line for split in splits for line in self.gaps(split))),
         )
+
+    @property
+    def all_basis(self) -> tuple[str, ...]:
+        """The basis, also of a fold without a development split."""
+        return self.basis if self.needs("dev") else (*self.basis, NO_DEV)
 
     def problems(self, splits: Sequence[str]) -> tuple[BadDataset, ...]:
         """Every reason not to use the named splits. Shared people are looked for in all splits."""
@@ -99,7 +119,7 @@ class Fold:
 
     def needs(self, split: str) -> bool:
         """True for a split that exists or that no error rate can do without."""
-        return split != "train" or bool(self.splits.get(split) or self.missing.get(split))
+        return split == "test" or bool(self.splits.get(split) or self.missing.get(split))
 
     def counts(self) -> list[CountRow]:
         """Presentations of each class and species of each split, beside the published number."""

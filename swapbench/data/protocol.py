@@ -50,10 +50,12 @@ def open_data(
     protocol: str | None = None,
     frames_per_video: int = FRAMES_PER_VIDEO,
     splits: Sequence[str] = SPLITS,
+    without_dev: bool = False,
 ) -> tuple[Dataset, ...]:
     """The folds of a protocol, checked.
 
-    A folder in an official layout is read as that dataset, whether or not it holds manifests too.
+    A folder in an official layout is read as that dataset, whether or not it holds manifests too; a folder
+    with folders live and spoof only where it holds none.
     `Dataset.basis` says what the numbers rest on.
 
     Args:
@@ -63,6 +65,7 @@ def open_data(
         frames_per_video: how many frames of each video are scored
         splits: which are returned and checked for files and classes; that nobody is in two splits is checked
             over all three
+        without_dev: as in `Fold.dataset`
 
     Raises:
         BadDataset: the data cannot be read, or numbers from it would be meaningless
@@ -73,7 +76,7 @@ def open_data(
     if unknown:
         raise UnknownName("split", unknown[0], SPLITS)
     opened = _open(data, data_root, protocol, frames_per_video, splits)
-    return tuple(fold.dataset(splits) for fold in opened.folds)
+    return tuple(fold.dataset(splits, without_dev=without_dev) for fold in opened.folds)
 
 
 @dataclass(frozen=True)
@@ -173,7 +176,7 @@ def check_data(data: Path | None, *, data_root: Path | None = None, protocol: st
         missing=tuple(dict.fromkeys(missing)),
         findings=tuple(text for corpus in corpora for text in corpus.findings),
         people=tuple(dict.fromkeys(text for fold in folds for text in fold.people())),
-        basis=tuple(dict.fromkeys(text for fold in folds for text in fold.basis)),
+        basis=tuple(dict.fromkeys(text for fold in folds for text in fold.all_basis)),
     )
 
 
@@ -212,7 +215,7 @@ def _open(
     if ":" not in name and name not in _OWN and not _OULU.fullmatch(name):
         raise UserError(f"there is no protocol {name!r}", remedy=_GRAMMAR)
     layout = layouts.recognise(data)
-    if layout is not None:
+    if layout is not None and not (has_manifests(data) and not layout.title):
         return _of_corpus(layout.read(data), name, frames)
     if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
         raise _unrecognised(data)
@@ -221,9 +224,9 @@ def _open(
 
 def _unrecognised(data: Path) -> BadDataset:
     inner = {letter: root.name for letter, root in layouts.find(data).items()}
-    titles = ", ".join(layout.title for layout in layouts.LAYOUTS)
+    titles = ", ".join(layout.title for layout in layouts.LAYOUTS if layout.title)
     return BadDataset(
-        f"{data} holds no manifest and does not have the layout of {titles}",
+        f"{data} holds no manifest, no folders live and spoof, and does not have the layout of {titles}",
         remedy=f"It holds {shortened(sorted(inner.values()))}: name one of them, or use --data-root."
         if inner
         else "Name the folder that holds the dataset's top-level folders.",
@@ -301,7 +304,7 @@ def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, a
 def _own_splits(corpus: Corpus, frames: int) -> Fold:
     """The splits that a dataset comes with; a development split is carved where it has none."""
     division = _Division.of(corpus, lambda presentation: presentation.split)
-    carved = "dev" not in corpus.splits
+    carved = "dev" not in corpus.splits and "train" in corpus.splits
     if carved:
         division = division.carved("train")
     return Fold(

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+NO_SPECIES = "attack (species not given)"
+"""The species of attacks of which nothing else is known."""
+
 _CLASSES: Mapping[str, bool] = {
     **dict.fromkeys(("bonafide", "live", "alive", "real", "genuine"), True),
     **dict.fromkeys(("attack", "attacks", "spoof", "spoofs", "spoofing", "fake", "fakes"), False),

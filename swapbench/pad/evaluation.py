@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.data.preprocess import prepare_all
-from swapbench.errors import BadDataset
+from swapbench.errors import BadDataset, UserError
 from swapbench.pad import metrics
 from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
@@ -50,12 +50,14 @@ class Evaluation:
         cache: the folder that keeps crops and scores
         processes: how many threads prepare crops
         faces: where face boxes come from, for all models alike; None: from where each card says
+        threshold: one that was frozen elsewhere; None: frozen on the development split, where there is one
     """
 
     folds: tuple[Dataset, ...]
     cache: Path
     processes: int
     faces: FaceBoxes | None = None
+    threshold: float | None = None
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -93,13 +95,15 @@ class Evaluation:
 
     @property
     def development(self) -> Rows:
-        """The development frames of the first fold, as indexes into `samples`."""
-        return self._rows[0][0]
+        """The development frames of the first fold, else its test frames, as indexes into `samples`."""
+        dev, test = self._rows[0]
+        return dev if dev.size else test
 
     @property
     def protocol(self) -> str:
         """The protocol in words."""
-        return self.folds[0].protocol or "dev and test of the dataset folder"
+        first = self.folds[0]
+        return first.protocol or f"{'dev and ' if first.samples('dev') else ''}test of the dataset folder"
 
     def preprocessing(self, card: Preprocessing) -> Preprocessing:
         """The card's preprocessing with this evaluation's source of face boxes."""
@@ -205,19 +209,11 @@ class Evaluation:
 
         Raises:
             BadDataset: the scores cannot be evaluated, see `metrics.evaluate_folds`
+            UserError: a threshold is given for several folds
         """
         failed = self.failed_frames(failures)
         try:
-            rates = metrics.evaluate_folds(
-                [
-                    metrics.FoldScores(
-                        fold.name, mean_by_presentation(fold.dev)[0], mean_by_presentation(fold.test)[0]
-                    )
-                    for fold in folds
-                ],
-                confidence=confidence,
-                seed=seed,
-            )
+            rates = self._rates(folds, confidence, seed)
         except BadDataset as error:
             reasons = "".join(f"; {group.sentence}" for group in failed)
             raise BadDataset(f"{error.args[0]}{reasons}", remedy=error.remedy) from error
@@ -237,6 +233,29 @@ class Evaluation:
                 failed_frames=failed,
                 crops_at_border=sum(row in at_border for _, test in self._rows for row in test.tolist()),
             )
+        )
+
+    def _rates(
+        self, folds: Sequence[FoldFrames], confidence: float, seed: int
+    ) -> metrics.ErrorRates | metrics.TargetRates:
+        """Errors at the frozen or the given threshold; without any, what the test scores alone say."""
+        if self.threshold is not None and len(folds) > 1:
+            raise UserError(
+                f"a threshold is given for {len(folds)} folds, of which each freezes its own",
+                remedy="Leave out --threshold, or choose one fold with --protocol.",
+            )
+        presentations = [
+            metrics.FoldScores(
+                fold.name,
+                mean_by_presentation(fold.dev)[0] if len(fold.dev) else None,
+                mean_by_presentation(fold.test)[0],
+            )
+            for fold in folds
+        ]
+        if self.threshold is None and (len(folds) > 1 or presentations[0].dev is not None):
+            return metrics.evaluate_folds(presentations, confidence=confidence, seed=seed)
+        return metrics.describe_without_dev(
+            presentations[0].test, self.threshold, confidence=confidence, seed=seed
         )
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 THRESHOLD_RULE = "eer@dev"
 """Name of the rule of `evaluate`: the EER threshold of the development split, then frozen."""
 
+GIVEN_RULE = "given"
+"""Name of the rule where a threshold was frozen elsewhere."""
+
 BPCER_TARGETS: Mapping[str, float] = {"bpcer10": 0.10, "bpcer20": 0.05, "bpcer100": 0.01}
 """BPCER10, 20 and 100: the BPCER at the lowest threshold with an APCER of at most 10, 5 and 1 %."""
 
@@ -210,6 +213,34 @@ class TargetRates:
     failures_by_class: Mapping[str, int]
     subjects: int
     scores_sha256: str
+
+    def accuracy(self, scoring: ScoringPass) -> Accuracy:
+        """The record of these rates; what needs a threshold is None where there is none."""
+        errors = self.at_threshold
+        return Accuracy(
+            threshold=None if errors is None else errors.threshold,
+            threshold_rule="" if errors is None else GIVEN_RULE,
+            apcer_by_species={} if errors is None else dict(errors.apcer_by_species),
+            bpcer=None if errors is None else errors.bpcer,
+            apcer=None if errors is None else errors.apcer,
+            acer=None if errors is None else errors.acer,
+            acer_interval=self.acer_interval,
+            hter=None if errors is None else errors.hter,
+            hter_interval=self.hter_interval,
+            eer=self.eer,
+            eer_interval=self.eer_interval,
+            auc=self.auc,
+            auc_interval=self.auc_interval,
+            dev_eer=None,
+            bpcer_at_apcer=dict(self.bpcer_at_apcer),
+            failures_to_acquire=sum(self.failures_by_class.values()),
+            failures_by_class=dict(self.failures_by_class),
+            subjects=self.subjects,
+            bona_fide=self.bona_fide,
+            attacks=self.attacks,
+            scores_sha256=self.scores_sha256,
+            **vars(scoring),
+        )
 
 
 def evaluate(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from swapbench.data.words import is_bona_fide, plain, split_named
+from swapbench.data.words import NO_SPECIES, is_bona_fide, plain, split_named
 from swapbench.errors import BadDataset
 from swapbench.pad.score_text import column_name
 from swapbench.pad.scores import coded
@@ -65,7 +65,6 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 bob.pad.base writes claimed_id, test_label, is_bonafide, attack_type, score.
 """
 
-NO_SPECIES = "attack (species not given)"
 
 _SAYS_BONA_FIDE = ("isbonafide", "islive", "isreal", "isgenuine")
 _SAYS_ATTACK = ("isattack", "isspoof", "isfake")

@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.data.words import NO_SPECIES
 from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
 from swapbench.pad.frame_names import frames_for_trials, videos_of
@@ -37,7 +38,6 @@ from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
     KNOWN_NAMES,
-    NO_SPECIES,
     labels_of,
     match_columns,
     numbers_of,

@@ -33,6 +33,7 @@ from swapbench.records.machine import (
     StartGate,
 )
 from swapbench.records.quantities import (
+    NO_THRESHOLD,
     NOT_ELSEWHERE,
     NOT_PACED,
     NOT_SUSTAINED,
@@ -62,6 +63,7 @@ __all__ = [
     "NOT_ELSEWHERE",
     "NOT_PACED",
     "NOT_SUSTAINED",
+    "NO_THRESHOLD",
     "OUTCOMES",
     "POWER_GRADES",
     "PRECISIONS",

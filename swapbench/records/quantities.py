@@ -145,6 +145,12 @@ NOT_SUSTAINED: Final = Absent(absent="no sustained run was made")
 NOT_PACED: Final = Absent(
     absent="times at a camera's frame rate were not asked for", remedy="Give the rate, e.g. --fps 15"
 )
+NO_THRESHOLD: Final = Absent(
+    absent="the data have no development split to freeze a threshold on, and none was given",
+    remedy="Add a development split, or give a threshold that was frozen elsewhere: --threshold",
+)
+"""Why accuracy without a threshold has neither APCER nor BPCER."""
+
 NOT_ELSEWHERE: Final = Absent(absent="the file ran on this computer itself")
 """What a record that was not made on a phone says of parity with the desktop."""
 
@@ -239,6 +245,10 @@ class FoldErrors(Frozen):
 class Accuracy(Frozen):
     """ISO/IEC 30107-3 errors of the file's own scores at a threshold frozen on the development split.
 
+    Without a development split the threshold is a given one, or there is none: then apcer, bpcer, acer, hter
+    and dev_eer are None and apcer_by_species is empty. eer, auc and bpcer_at_apcer need none: they choose
+    their thresholds on the test split itself, which flatters them.
+
     With several folds (OULU-NPU protocols 3 and 4) apcer, acer, hter, eer, auc and dev_eer are means over
     `folds`, acer_sd is the standard deviation over them (n - 1), threshold is None because each fold has its
     own, and the proportions count the errors of all folds together, each at its own threshold.
@@ -248,8 +258,9 @@ class Accuracy(Frozen):
         dataset_digest: of its samples.
         simulated: whether the data are simulated.
         protocol: of the dataset.
-        threshold: on the score; None with several folds.
-        threshold_rule: how it was chosen on the development split.
+        threshold: on the score; None with several folds, and without any.
+        threshold_rule: how it was chosen on the development split; "given" for one from elsewhere, empty
+            without any.
         apcer_by_species: attack presentations accepted, by attack instrument species.
         bpcer: bona fide presentations rejected.
         apcer: largest over the species.
@@ -292,14 +303,14 @@ class Accuracy(Frozen):
     threshold: float | None
     threshold_rule: str
     apcer_by_species: dict[str, Proportion]
-    bpcer: Proportion
-    apcer: float
-    acer: float
+    bpcer: Proportion | None
+    apcer: float | None
+    acer: float | None
     acer_interval: Interval | None
     acer_bias: float | None = None
     eer: float
     auc: float
-    dev_eer: float
+    dev_eer: float | None
     auc_interval: Interval | None = None
     bpcer_at_apcer: dict[str, Proportion | Absent] = Field(default_factory=dict)
     hter: float | None = None

@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
-from swapbench.records import PeakMemory
+from swapbench.records import NO_THRESHOLD, PeakMemory
 from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
 from swapbench.report.rows.row import worst_species
@@ -311,6 +311,8 @@ def _spread(accuracy: Accuracy) -> str:
 
 def _threshold(accuracy: Accuracy) -> str:
     threshold = accuracy.threshold
+    if accuracy.acer is None:
+        return f"none: {NO_THRESHOLD.absent}"
     return "" if threshold is None else f"{units.significant(threshold)} ({accuracy.threshold_rule})"
 
 
