@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from swapbench import bench, store
 from swapbench.bench import experiment
 from swapbench.bench.draft import Draft, set_aside_drafts
-from swapbench.data.dataset import COLUMNS, Dataset
+from swapbench.data.dataset import Dataset
+from swapbench.data.manifests import COLUMNS
 from swapbench.errors import DeviceFailed, NotValid, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation

@@ -369,7 +369,7 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
         (GOOD + ',test,"b,0,1,bona_fide,,0.5\n', "line 4: 3 fields, .*quotation mark left open"),
         (
             GOOD.encode() + b",test,b\xff,0,1,bona_fide,,0.5\n",
-            "cannot read the scores .* line 3 is not text in UTF-8",
+            "cannot read .* line 3 is not text in UTF-8",
         ),
         (
             GOOD + ",test,b\x00c,0,1,bona_fide,,0.5\n",

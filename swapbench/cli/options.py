@@ -226,14 +226,32 @@ DataPath = Annotated[
 ]
 
 
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Where relative paths of a manifest begin. By default in its own folder.",
+    ),
+]
+Boxes = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes", metavar="FILE", help="Table of face boxes: path, x, y, width and height in pixels."
+    ),
+]
+
+
 def _data(
     data: DataPath = None,
     data_root: DataRoot = None,
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
 ) -> DataOptions:
-    return DataOptions(data, data_root, protocol, frames, faces)  # type: ignore[arg-type]
+    return DataOptions(data, data_root, protocol, frames, faces, images, boxes)  # type: ignore[arg-type]
 
 
 def _judged_data(
@@ -242,9 +260,12 @@ def _judged_data(
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
     threshold: Threshold = None,
 ) -> DataOptions:
-    return replace(_data(data, data_root, protocol, frames, faces), threshold=threshold)
+    options = _data(data, data_root, protocol, frames, faces, images, boxes)
+    return replace(options, threshold=threshold)
 
 
 def _compared_data(
@@ -259,9 +280,11 @@ def _compared_data(
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
     threshold: Threshold = None,
 ) -> DataOptions | None:
-    options = _judged_data(data, data_root, protocol, frames, faces, threshold)
+    options = _judged_data(data, data_root, protocol, frames, faces, images, boxes, threshold)
     return options if options.named else None
 
 

@@ -66,6 +66,7 @@ def folds(
     folders: Folders, options: DataOptions, splits: Sequence[str], *, progress: Progress, say: Say
 ) -> tuple[Dataset, ...]:
     """The folds of the protocol on the data that were named; scoring alone does without a dev split."""
+    from swapbench.data.boxes import with_boxes
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
@@ -75,7 +76,10 @@ def folds(
         frames_per_video=options.frames,
         splits=splits,
         without_dev="test" in splits,
+        images=options.images,
     )
+    if options.boxes is not None:
+        datasets = with_boxes(datasets, options.boxes)
     if datasets[0].simulated:
         say(f"Data: {datasets[0].name} ({datasets[0].notice})")
     elif datasets[0].protocol:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swapbench.runtimes.benchmark_model import Delegate
 
 FRAMES_PER_VIDEO: Final = 8
-"""As in data.dataset, which is too much to import for --help; a test holds both equal."""
+"""As in data.manifests, which is too much to import for --help; a test holds both equal."""
 
 CORES: Final = ("big", "mid", "little", "all")
 SWEEP: Final = "sweep"
@@ -42,6 +42,8 @@ class DataOptions:
         protocol: For example "1" or "O+C+I:M"; None takes the dataset's own splits.
         frames: Frames of each video, spread evenly.
         faces: Where face boxes come from; None leaves it to the model card.
+        images: The folder in which relative paths of a manifest begin; None takes the manifest's.
+        boxes: A table of face boxes; None takes the dataset's own.
         threshold: One that was frozen elsewhere; None freezes it on the development split.
 
     Raises:
@@ -54,6 +56,8 @@ class DataOptions:
     protocol: str | None = None
     frames: int = FRAMES_PER_VIDEO
     faces: FaceBoxes | None = None
+    images: Path | None = None
+    boxes: Path | None = None
     threshold: float | None = None
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from swapbench.data.dataset import SPLITS, Dataset, raise_first, shared_subjects
+from swapbench.data.dataset import SPLITS, Dataset, RowFault, grouped, raise_first, shared_subjects
 from swapbench.data.layouts.corpus import BONA_FIDE, counted, kind, shortened
 from swapbench.data.samples import Sample
 from swapbench.errors import BadDataset
@@ -49,6 +49,7 @@ class Fold:
         fold: as in `Dataset`
         basis: as in `Dataset`
         faults: what was wrong with the lists or manifests that it comes from
+        rows_refused: True where a manifest has rows that are not among the samples
     """
 
     name: str
@@ -62,6 +63,7 @@ class Fold:
     fold: str = ""
     basis: tuple[str, ...] = ()
     faults: tuple[BadDataset, ...] = ()
+    rows_refused: bool = False
 
     @property
     def title(self) -> str:
@@ -98,13 +100,16 @@ class Fold:
         return self.basis if self.needs("dev") else (*self.basis, NO_DEV)
 
     def problems(self, splits: Sequence[str]) -> tuple[BadDataset, ...]:
-        """Every reason not to use the named splits. Shared people are looked for in all splits."""
+        """Every reason not to use the named splits. Shared people are looked for in all splits.
+
+        What may only follow from a fault, such as a class without samples where rows were refused, is none.
+        """
         faults = list(self.faults)
-        for split in splits:
+        for split in () if self.rows_refused else splits:
             faults += self._empty_classes(split)
         faults += shared_subjects(self.title, self.splits)
         faults += self._separated_frames()
-        return tuple(faults)
+        return grouped(faults)
 
     def gaps(self, split: str) -> Iterator[str]:
         """What a reader must know about missing files of a split."""
@@ -163,7 +168,7 @@ class Fold:
         if not (kinds | set(listed)) - {BONA_FIDE}:
             yield BadDataset(f"{split} of {self.title} has no attack samples", remedy=_BOTH_CLASSES)
 
-    def _separated_frames(self) -> Iterator[BadDataset]:
+    def _separated_frames(self) -> Iterator[RowFault]:
         """A fault for each presentation whose frames are in two splits."""
         seen: dict[str, str] = {}
         reported: set[str] = set()
@@ -172,9 +177,8 @@ class Fold:
                 first = seen.setdefault(sample.presentation, split)
                 if first != split and sample.presentation not in reported:
                     reported.add(sample.presentation)
-                    yield BadDataset(
-                        f"{self.title}: presentation {sample.presentation} is in {first} and in {split}"
-                    )
+                    complaint = f"presentation {sample.presentation!r} is in {first} and in {split}"
+                    yield RowFault(self.title, "", complaint)
 
 
 @dataclass(frozen=True)

@@ -23,19 +23,21 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from swapbench.data import layouts
-from swapbench.data.dataset import FRAMES_PER_VIDEO, SPLITS, has_manifests, read_manifests
+from swapbench.data.dataset import SPLITS
 from swapbench.data.folds import Fold, carved_basis, count_rows, development_people
 from swapbench.data.layouts import oulu
 from swapbench.data.layouts.corpus import counted, shortened
+from swapbench.data.manifests import FRAMES_PER_VIDEO, has_manifests, read_manifests
 from swapbench.errors import BadDataset, UnknownName, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.data.dataset import Dataset, Manifests
+    from swapbench.data.dataset import Dataset
     from swapbench.data.folds import CountRow
     from swapbench.data.layouts import Corpus
+    from swapbench.data.manifests import Manifests
     from swapbench.data.samples import Presentation, Sample
 
 _OWN = {"", "intra", "grandtest"}
@@ -51,6 +53,7 @@ def open_data(
     frames_per_video: int = FRAMES_PER_VIDEO,
     splits: Sequence[str] = SPLITS,
     without_dev: bool = False,
+    images: Path | None = None,
 ) -> tuple[Dataset, ...]:
     """The folds of a protocol, checked.
 
@@ -66,6 +69,7 @@ def open_data(
         splits: which are returned and checked for files and classes; that nobody is in two splits is checked
             over all three
         without_dev: as in `Fold.dataset`
+        images: the folder in which relative paths of manifests begin; None: that of the manifest
 
     Raises:
         BadDataset: the data cannot be read, or numbers from it would be meaningless
@@ -75,7 +79,7 @@ def open_data(
     unknown = [split for split in splits if split not in SPLITS]
     if unknown:
         raise UnknownName("split", unknown[0], SPLITS)
-    opened = _open(data, data_root, protocol, frames_per_video, splits)
+    opened = _open(data, data_root, protocol, frames_per_video, splits, images)
     return tuple(fold.dataset(splits, without_dev=without_dev) for fold in opened.folds)
 
 
@@ -196,7 +200,12 @@ class _Opened:
 
 
 def _open(
-    data: Path | None, data_root: Path | None, protocol: str | None, frames: int, splits: Sequence[str]
+    data: Path | None,
+    data_root: Path | None,
+    protocol: str | None,
+    frames: int,
+    splits: Sequence[str],
+    images: Path | None = None,
 ) -> _Opened:
     name = (protocol or "").strip()
     if (data is None) == (data_root is None):
@@ -216,10 +225,15 @@ def _open(
         raise UserError(f"there is no protocol {name!r}", remedy=_GRAMMAR)
     layout = layouts.recognise(data)
     if layout is not None and not (has_manifests(data) and not layout.title):
+        if images is not None:
+            raise UserError(
+                f"--images is for manifests, and {data} is not read by one",
+                remedy="Leave it out, or name the manifest with --data.",
+            )
         return _of_corpus(layout.read(data), name, frames)
     if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
         raise _unrecognised(data)
-    return _Opened((_of_manifests(read_manifests(data, frames), data, name, splits),))
+    return _Opened((_of_manifests(read_manifests(data, frames, images), data, name, splits),))
 
 
 def _unrecognised(data: Path) -> BadDataset:
@@ -401,7 +415,7 @@ def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Seque
     if "dev" not in by_split and "train" in by_split and "dev" in splits:
         looked_at.add("train")
     faults += [fault for split in SPLITS if split in looked_at for fault in manifests.row_faults(split)]
-    if "dev" not in by_split and by_split.get("train"):
+    if "dev" not in by_split and by_split.get("train") and not manifests.faults:
         try:
             people = development_people(by_split["train"])
         except BadDataset as fault:
@@ -422,6 +436,7 @@ def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Seque
         protocol=title,
         basis=tuple(basis),
         faults=tuple(faults),
+        rows_refused=bool(manifests.faults),
     )
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.data.tables import column_name
 from swapbench.data.words import NO_SPECIES, is_bona_fide, plain, split_named
 from swapbench.errors import BadDataset
-from swapbench.pad.score_text import column_name
 from swapbench.pad.scores import coded
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.score_text import ScoreText
+    from swapbench.data.tables import TextTable
     from swapbench.pad.scores import Scores, Text
 
 COLUMNS = ("fold", "split", "presentation", "frame", "subject", "label", "species", "score", "data")
@@ -93,7 +93,7 @@ def is_number(text: str) -> bool:
     return True
 
 
-def match_columns(text: ScoreText, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+def match_columns(text: TextTable, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Which column of a file is which of ours.
 
     Where several columns could be the labels or the scores, and differ, none is chosen. Of several others,
@@ -143,7 +143,7 @@ def match_columns(text: ScoreText, given: Mapping[str, str]) -> tuple[dict[str, 
     return matched, [f"columns were read as {', '.join(renamed)}"] if renamed else []
 
 
-def _headless(text: ScoreText) -> BadDataset:
+def _headless(text: TextTable) -> BadDataset:
     """What to say of a file whose first row is data."""
     row = [column[0] for column in text.columns]
     shown = ", ".join(f"{number} is {field!r}" for number, field in enumerate(row, 1))
@@ -157,7 +157,7 @@ def _headless(text: ScoreText) -> BadDataset:
     )
 
 
-def _only(text: ScoreText, ours: str, names: Sequence[str]) -> str:
+def _only(text: TextTable, ours: str, names: Sequence[str]) -> str:
     """The one of several columns that could be ours; BadDataset where the choice would change the result."""
     candidates = [name for name in names if ours != "score" or _has_numbers(text.column(name))] or names[:1]
     if ours not in {"label", "score"}:
@@ -198,7 +198,7 @@ def _contradiction(one: Text, other: Text) -> int | None:
     return next((row for row, (key, value) in pairs if beside.setdefault(key, value) != value), None)
 
 
-def numbers_of(text: ScoreText, column: Text, remarks: list[str]) -> Scores:
+def numbers_of(text: TextTable, column: Text, remarks: list[str]) -> Scores:
     """The scores as float64, with decimal points or commas, or in per cent, with a remark.
 
     Raises:
@@ -214,7 +214,7 @@ def numbers_of(text: ScoreText, column: Text, remarks: list[str]) -> Scores:
     return scores
 
 
-def _read_numbers(text: ScoreText, column: Text, remarks: list[str]) -> Scores:
+def _read_numbers(text: TextTable, column: Text, remarks: list[str]) -> Scores:
     """Scores that Python does not read as they stand."""
     texts = [field.strip() for field in column.tolist()]
     shares = [field.endswith("%") for field in texts]
@@ -242,7 +242,7 @@ def _read_numbers(text: ScoreText, column: Text, remarks: list[str]) -> Scores:
 
 
 def labels_of(
-    text: ScoreText, column: Text, header: str, bona_fide_label: str | None
+    text: TextTable, column: Text, header: str, bona_fide_label: str | None
 ) -> tuple[NDArray[np.bool_], Text]:
     """What the labels of a file mean.
 
@@ -277,7 +277,7 @@ def labels_of(
     return np.array(meaning, dtype=np.bool_)[code], np.array(kinds, dtype=np.object_)[code]
 
 
-def _meaning_of_labels(text: ScoreText, column: Text, labels: Sequence[str], header: str) -> list[bool]:
+def _meaning_of_labels(text: TextTable, column: Text, labels: Sequence[str], header: str) -> list[bool]:
     numbers = {label: float(label) for label in labels if is_number(label)}
     signed = any(value < 0 or label.strip() == "+1" for label, value in numbers.items())
     meaning = []
@@ -319,7 +319,7 @@ def _plain_truth(header: str) -> bool | None:
     return False if plain(header) in _SAYS_ATTACK else None
 
 
-def species_of(text: ScoreText, column: Text, real: NDArray[np.bool_], remarks: list[str]) -> Text:
+def species_of(text: TextTable, column: Text, real: NDArray[np.bool_], remarks: list[str]) -> Text:
     """The species of each row, empty for bona fide; attacks without one become `NO_SPECIES`, with a remark.
 
     Raises:
@@ -345,7 +345,7 @@ def species_of(text: ScoreText, column: Text, real: NDArray[np.bool_], remarks: 
     return species
 
 
-def splits_of(text: ScoreText, column: Text) -> Text:
+def splits_of(text: TextTable, column: Text) -> Text:
     """The split of each row as dev, test or train; BadDataset with the line of an unknown one."""
     code, names = coded(column)
     meaning = [split_named(name) for name in names]

@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.data.tables import read_table
 from swapbench.data.words import NO_SPECIES
 from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
@@ -46,7 +47,6 @@ from swapbench.pad.score_columns import (
     subjects_of,
     without_spaces,
 )
-from swapbench.pad.score_text import read_score_text
 from swapbench.pad.scores import LABEL_OF, Scored, coded, mean_by_presentation
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.score_text import ScoreText
+    from swapbench.data.tables import TextTable
     from swapbench.pad.scores import FoldFrames, Scores, Text
 
 _BOB_FIELDS = (4, 5)
@@ -177,7 +177,7 @@ def read_score_file(
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
     try:
-        text = read_score_text(path, KNOWN_NAMES, COLUMNS)
+        text = read_table(path, KNOWN_NAMES, COLUMNS)
     except (OSError, EOFError, zlib.error) as error:
         raise BadDataset(f"cannot read the scores {path}: {error}") from error
     if text.headless and text.separator == " " and len(text.header) in _BOB_FIELDS and not columns:
@@ -207,7 +207,7 @@ class _Table:
     remarks: list[str]
 
 
-def _bob_table(text: ScoreText) -> _Table:
+def _bob_table(text: TextTable) -> _Table:
     claimed, *_, real, names, numbers = text.columns
     remarks = [
         "bob's columns were read: bona fide where claimed_id is real_id, otherwise real_id is the species"
@@ -227,7 +227,7 @@ def _bob_table(text: ScoreText) -> _Table:
 
 
 def _csv_table(
-    text: ScoreText, given: Mapping[str, str], bona_fide_label: str | None, *, group_frames: bool
+    text: TextTable, given: Mapping[str, str], bona_fide_label: str | None, *, group_frames: bool
 ) -> _Table:
     matched, remarks = match_columns(text, given)
     column = {ours: text.column(theirs) for ours, theirs in matched.items()}
@@ -278,7 +278,7 @@ def _same(count: int, text: str) -> Text:
 # ---------------------------------------------------------------------------------------------- presentations
 
 
-def _score_file(text: ScoreText, table: _Table) -> ScoreFile:
+def _score_file(text: TextTable, table: _Table) -> ScoreFile:
     """Folds and splits separated and frames averaged, with the remarks that need all of it."""
     remarks = table.remarks
     trained = int(np.sum(table.split == "train"))
@@ -310,7 +310,7 @@ def _score_file(text: ScoreText, table: _Table) -> ScoreFile:
     return ScoreFile(tuple(folds), frames, unscored, tuple(remarks))
 
 
-def _presentations(text: ScoreText, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
     try:
         scored = Scored(
             table.presentation[rows],

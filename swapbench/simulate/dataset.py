@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.data.dataset import COLUMNS, SPLITS, Dataset, manifest_path
+from swapbench.data.dataset import SPLITS, Dataset
+from swapbench.data.manifests import COLUMNS, manifest_path
 from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.files import disk_failure, write_atomically
 from swapbench.simulate import simulator

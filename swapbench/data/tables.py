@@ -1,6 +1,6 @@
-"""The text of a score file as columns: its encoding, its separator, its header, and where each row stands.
+"""Tables in text files as columns: their encoding, separator and header, and where each row stands.
 
-What columns and labels mean is the matter of `score_columns`.
+They are read as spreadsheets and scripts write them. What columns mean is the matter of who asks.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
     from pathlib import Path
 
-    from swapbench.pad.scores import Text
+    from numpy.typing import NDArray
 
+    Text = NDArray[np.object_]
     Row = tuple[int, list[str]]
     """The line on which a row ends, and its fields."""
 
@@ -39,8 +40,8 @@ _NUMBER = re.compile(r"(?:[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?\s*%?|[+-]?n
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreText:
-    """The rows of a score file as they stand, without blank lines and comments.
+class TextTable:
+    """The rows of a file as they stand, without blank lines and comments.
 
     Attributes:
         path: the file
@@ -86,14 +87,48 @@ def decoded(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BadDataset(
-            f"cannot read the scores {path}: line {line} is not text in UTF-8",
+            f"cannot read {path}: line {line} is not text in UTF-8",
             remedy="Save the file as UTF-8.",
         ) from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_score_text(path: Path, known_names: Container[str], own_names: Container[str]) -> ScoreText:
-    """The rows of a score file separated by commas, semicolons, tabs or spaces.
+@dataclass(frozen=True)
+class TextLines:
+    """The lines of a table.
+
+    Attributes:
+        path: the file
+        all_lines: every line of the file, without its end
+        first: how many lines stand above the first row, comments and blank ones
+        separator: what stands between fields
+    """
+
+    path: Path
+    all_lines: tuple[str, ...]
+    first: int
+    separator: str
+
+    @classmethod
+    def of(cls, path: Path) -> TextLines:
+        """The lines of a file; BadDataset where there is no row, and as `decoded`."""
+        lines = decoded(path).split("\n")
+        of_rows = (place for place, line in enumerate(lines) if line.strip() and line[0] != "#")
+        first = next(of_rows, None)
+        named = None if first is None else _NAMED_SEPARATOR.fullmatch(lines[first].strip(" "))
+        if named:
+            first = next(of_rows, None)
+        if first is None:
+            raise BadDataset(f"{path} is empty", remedy="Name a file with a header and rows.")
+        return cls(path, tuple(lines), first, named[1] if named else separator_of(lines[first]))
+
+    def lines(self) -> Iterator[str]:
+        """The lines from the first row on, each with its end."""
+        return (f"{line}\n" for line in self.all_lines[self.first :])
+
+
+def read_table(path: Path, known_names: Container[str], own_names: Container[str]) -> TextTable:
+    """The rows of a file separated by commas, semicolons, tabs or spaces.
 
     A row whose number of fields is not the header's is refused with its line. Empty fields behind the last
     column, as spreadsheets write them, count for nothing.
@@ -107,30 +142,25 @@ def read_score_text(path: Path, known_names: Container[str], own_names: Containe
         BadDataset: the file is empty or is not text, or a row does not fit the header
         OSError: as `decoded`
     """
-    lines = decoded(path).split("\n")
-    first = next((place for place, line in enumerate(lines) if line.strip() and line[0] != "#"), len(lines))
-    named = _NAMED_SEPARATOR.fullmatch(lines[first].strip(" ")) if first < len(lines) else None
-    if named:
-        first += 1
-    separator = named[1] if named else separator_of(lines[first]) if first < len(lines) else ","
-    ours = first < len(lines) and all(name.strip('"') in own_names for name in lines[first].split(separator))
-    rows = list(_rows(path, lines[first:], first, separator, spaces=ours))
+    text = TextLines.of(path)
+    ours = all(name.strip('"') in own_names for name in next(text.lines()).strip().split(text.separator))
+    rows = list(_rows(text, spaces=ours))
     if not rows:
-        raise BadDataset(f"{path} is empty", remedy="Name a file of scores.")
+        raise BadDataset(f"{path} is empty", remedy="Name a file with a header and rows.")
     header = [name.strip() for name in rows[0][1]]
     headless = _is_data(header, known_names)
     if headless:
-        above = _commented_header(lines[:first], separator, len(header), known_names)
+        above = _commented_header(text, len(header), known_names)
         header, headless = above or [str(number + 1) for number in range(len(header))], above is None
         rows.insert(0, (rows[0][0], header))
     of_data = [row for row in rows[1:] if len(row[1]) == len(header) or not row[1][0].startswith("#")]
-    fitted = [_fitted(path, row, rows[0], separator) for row in of_data]
+    fitted = [_fitted(path, row, rows[0], text.separator) for row in of_data]
     columns = zip(*fitted, strict=True) if fitted else [()] * len(header)
-    return ScoreText(
+    return TextTable(
         path,
         tuple(header),
         headless,
-        separator,
+        text.separator,
         tuple(np.array(column, dtype=np.object_) for column in columns),
         tuple(line for line, _ in of_data),
     )
@@ -147,10 +177,10 @@ def separator_of(line: str) -> str:
     return separator if separator in line else " "
 
 
-def _rows(path: Path, lines: Sequence[str], before: int, separator: str, *, spaces: bool) -> Iterator[Row]:
+def _rows(text: TextLines, *, spaces: bool) -> Iterator[Row]:
     """Every row with a field that is not blank, without empty fields at its end that belong to no column."""
     reader = csv.reader(
-        (f"{line}\n" for line in lines), delimiter=separator, skipinitialspace=not spaces or separator == " "
+        text.lines(), delimiter=text.separator, skipinitialspace=not spaces or text.separator == " "
     )
     columns = 0
     try:
@@ -160,10 +190,10 @@ def _rows(path: Path, lines: Sequence[str], before: int, separator: str, *, spac
             while len(fields) > columns and not fields[-1].strip():
                 fields.pop()
             columns = columns or len(fields)
-            yield before + reader.line_num, fields
+            yield text.first + reader.line_num, fields
     except csv.Error as error:
         raise BadDataset(
-            f"{path} line {before + reader.line_num}: a field is too long",
+            f"{text.path} line {text.first + reader.line_num}: a field is too long",
             remedy="Is a quotation mark left open further up?",
         ) from error
 
@@ -178,12 +208,11 @@ def _is_data(first_row: Sequence[str], known_names: Container[str]) -> bool:
     return any(map(_NUMBER.fullmatch, first_row)) and not counts_columns and known < 2
 
 
-def _commented_header(
-    lines: Sequence[str], separator: str, columns: int, known_names: Container[str]
-) -> list[str] | None:
+def _commented_header(text: TextLines, columns: int, known_names: Container[str]) -> list[str] | None:
     """The names in the last comment above the rows, where NumPy writes them; None where there are none."""
-    comment = next((line.lstrip("# ") for line in reversed(lines) if line.startswith("#")), "")
-    names = [name.strip() for name in next(csv.reader([comment], delimiter=separator), [])]
+    above = reversed(text.all_lines[: text.first])
+    comment = next((line.lstrip("# ") for line in above if line.startswith("#")), "")
+    names = [name.strip() for name in next(csv.reader([comment], delimiter=text.separator), [])]
     return (
         names if len(names) == columns and any(column_name(name) in known_names for name in names) else None
     )
