@@ -42,10 +42,7 @@ def test_a_row_may_be_of_a_frame(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (
-            "path,x,y,width\na,1,2,3\n",
-            r"lacks the columns right, bottom\. It needs path, x, y, width and height",
-        ),
+        ("path,x,y,z\na,1,2,3\n", r"lacks the columns right, bottom\. It needs path, x, y, width and height"),
         ("path,x,y,w,h\na,1,2,0,4\n", "line 2: box 1, 2, 0, 4 is empty"),
         ("path,x1,y1,x2,y2\na,9,2,3,4\n", "line 2: box 9, 2, -6.0, 2.0 is empty"),
         ("path,x,y,w,h\na,1,2,left,4\n", "line 2: box 1, 2, left, 4 is not four numbers"),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -142,3 +144,56 @@ def test_a_folder_with_splits_freezes_its_threshold(
     assert {row["species"] for row in rows} == {"", "print"}
     assert cli.main(["data", "check", "faces"]) == 0
     assert "notes.txt" in capsys.readouterr().out
+
+
+# -------------------------------------------------------------------------------------- what is kept of faces
+
+
+def test_crops_are_announced_with_their_size_private_and_deleted_on_request(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces")
+    argv = ["score", "net.onnx", *MEASURE, "--data", "faces", "--out", "out.csv"]
+    assert cli.main(argv) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "of face crops were written to build/crops, which only you can open" in said
+    crops, scores = tmp_path / "build" / "crops", tmp_path / "build" / "scores"
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (crops, scores)] == [0o700, 0o700]
+    assert cli.main(argv) == 0
+    assert "of face crops were written" not in capsys.readouterr().err  # nothing new
+    assert cli.main(["clean"]) == 0
+    assert "build/crops" in capsys.readouterr().out
+    assert any(crops.iterdir())
+    (scores / "kept.json").write_text("{}")
+    assert cli.main(["clean", "--crops"]) == 0
+    assert not crops.exists()
+    assert (scores / "kept.json").exists()
+    assert cli.main(["clean", "--all"]) == 0
+    assert [*(tmp_path / "build").iterdir()] == []
+    capsys.readouterr()
+    assert cli.main(["clean", "--crops"]) == 0
+    assert "Nothing to delete." in capsys.readouterr().out
+
+
+def test_without_a_cache_nothing_of_a_face_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    data = [*MEASURE, "--data", "faces", "--no-cache"]
+    assert cli.main(["score", "net.onnx", *data, "--out", "out.csv"]) == 0
+    cli.main(["run", "net.onnx", *data, *QUICKLY])
+    assert "of face crops were written" not in capsys.readouterr().err
+    assert not [*tmp_path.rglob("*.npy")]
+    assert not [*temporary.iterdir()]
+    assert accuracy_of(tmp_path / "reports" / "one")["bona_fide"] == 3
+
+
+def test_nothing_is_deleted_behind_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "elsewhere" / "crops").mkdir(parents=True)
+    (tmp_path / "build").symlink_to(tmp_path / "elsewhere")
+    assert cli.main(["clean", "--all"]) == 2
+    assert "is a link" in capsys.readouterr().err
+    assert (tmp_path / "elsewhere" / "crops").is_dir()

@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from swapbench.cli import data, device, gate, latency, listing, profile, report, run, scores, terminal, train
+from swapbench.cli import (
+    clean,
+    data,
+    device,
+    gate,
+    latency,
+    listing,
+    profile,
+    report,
+    run,
+    scores,
+    terminal,
+    train,
+)
 from swapbench.cli.groups import ungrouped
 from swapbench.cli.panels import Command, CommandGroup
 
@@ -29,7 +42,7 @@ PANELS: Final[Mapping[str, Commands]] = {
     "Compare": (report.report, gate.gate, gate.compare),
     "Data and scores": (scores.score, scores.metrics, scores.parity),
     "Make models": (listing.models, train.export, train.train, latency.latency_table),
-    "Getting started": (listing.init, listing.version),
+    "Getting started": (listing.init, listing.version, clean.clean),
 }
 """Panel of --help -> the commands in it. A command is called like its function."""
 

@@ -14,6 +14,7 @@ from swapbench.commands.options import (
     FRAMES_PER_VIDEO,
     DataOptions,
     DeviceOptions,
+    JudgedData,
     ScoreReading,
     VariantOptions,
 )
@@ -242,6 +243,16 @@ Boxes = Annotated[
 ]
 
 
+KeepCrops = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        show_default=False,
+        help="Keep the crops of faces in build/ for the next time. This is the default.",
+    ),
+]
+
+
 def _data(
     data: DataPath = None,
     data_root: DataRoot = None,
@@ -254,6 +265,20 @@ def _data(
     return DataOptions(data, data_root, protocol, frames, faces, images, boxes)  # type: ignore[arg-type]
 
 
+def _scored_data(
+    data: DataPath = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
+    cache: KeepCrops = True,
+) -> JudgedData:
+    options = _data(data, data_root, protocol, frames, faces, images, boxes)
+    return JudgedData(**vars(options), keep_crops=cache)
+
+
 def _judged_data(
     data: DataPath = None,
     data_root: DataRoot = None,
@@ -263,8 +288,9 @@ def _judged_data(
     images: Images = None,
     boxes: Boxes = None,
     threshold: Threshold = None,
-) -> DataOptions:
-    options = _data(data, data_root, protocol, frames, faces, images, boxes)
+    cache: KeepCrops = True,
+) -> JudgedData:
+    options = _scored_data(data, data_root, protocol, frames, faces, images, boxes, cache)
     return replace(options, threshold=threshold)
 
 
@@ -283,15 +309,16 @@ def _compared_data(
     images: Images = None,
     boxes: Boxes = None,
     threshold: Threshold = None,
-) -> DataOptions | None:
-    options = _judged_data(data, data_root, protocol, frames, faces, images, boxes, threshold)
+    cache: KeepCrops = True,
+) -> JudgedData | None:
+    options = _judged_data(data, data_root, protocol, frames, faces, images, boxes, threshold, cache)
     return options if options.named else None
 
 
-Data = Annotated[DataOptions, Group(ACCURACY, _data)]
-JudgedData = Annotated[DataOptions, Group(ACCURACY, _judged_data)]
+Data = Annotated[JudgedData, Group(ACCURACY, _judged_data)]
+ScoredData = Annotated[JudgedData, Group(ACCURACY, _scored_data)]
 TrainingData = Annotated[DataOptions, Group("Data", _data)]
-ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
+ComparedData = Annotated[JudgedData | None, Group(ACCURACY, _compared_data)]
 
 # ---------------------------------------------------------------------------------------------- scores
 

@@ -10,9 +10,9 @@ from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import (
     Card,
+    Data,
     Device,
     Json,
-    JudgedData,
     RelativeTo,
     Runtimes,
     Seed,
@@ -109,7 +109,7 @@ def run(
     device: Device,
     timing: Annotated[TimingOptions, Group(TIME, _timing)],
     accuracy: Accuracy = True,
-    data: JudgedData,
+    data: Data,
     card: Card = None,
     output: Annotated[RunFolder, Group(OUTPUT, _output)],
     json_out: Json = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Card, Data, DeviceName, Json, Reading, Runtimes, Threads
+from swapbench.cli.options import Card, DeviceName, Json, Reading, Runtimes, ScoredData, Threads
 from swapbench.cli.panels import RARE
 from swapbench.commands.options import ScoringOptions
 
@@ -25,7 +25,7 @@ def score(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
     *,
-    data: Data,
+    data: ScoredData,
     card: Card = None,
     runtime: Runtimes = None,
     device: DeviceName = "local",
@@ -75,7 +75,7 @@ def parity(
     ],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Score file or model file.")],
     *,
-    data: Data,
+    data: ScoredData,
     card: Card = None,
     runtime: Runtimes = None,
     device: DeviceName = "local",

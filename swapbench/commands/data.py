@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
-    from swapbench.commands.options import DataOptions
+    from swapbench.commands.options import DataOptions, JudgedData
     from swapbench.data.dataset import Dataset
     from swapbench.data.protocol import DataCheck
     from swapbench.pad.evaluation import Evaluation
@@ -89,13 +89,13 @@ def folds(
     return datasets
 
 
-def evaluation(folders: Folders, data: tuple[Dataset, ...], options: DataOptions) -> Evaluation:
-    """What models are judged on, with the cache of the working folder."""
+def evaluation(folders: Folders, data: tuple[Dataset, ...], options: JudgedData) -> Evaluation:
+    """What models are judged on, with the cache of the working folder or a temporary one."""
     from swapbench.pad.evaluation import Evaluation
 
     return Evaluation(
         folds=data,
-        cache=folders.build,
+        cache=folders.cache,
         processes=os.cpu_count() or 1,
         faces=options.faces,
         threshold=options.threshold,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
 from swapbench.errors import BadCard
+from swapbench.files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +39,8 @@ def model_files(
             failures.append((model.card.name, _no_network(model)))
             continue
         progress("reading images", 0, 1)
-        crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, folders.build / "crops")
+        kept = private_folder(folders.cache / "crops")
+        crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, kept)
         progress("reading images", 1, 1)
         variants = catalog.variants(model.card, wanted.formats, wanted.precisions)
         if artifacts.missing(model.card, variants, cache, crops.digest()):

@@ -44,7 +44,6 @@ class DataOptions:
         faces: Where face boxes come from; None leaves it to the model card.
         images: The folder in which relative paths of a manifest begin; None takes the manifest's.
         boxes: A table of face boxes; None takes the dataset's own.
-        threshold: One that was frozen elsewhere; None freezes it on the development split.
 
     Raises:
         UserError: Both a dataset and a folder of datasets were named.
@@ -58,7 +57,6 @@ class DataOptions:
     faces: FaceBoxes | None = None
     images: Path | None = None
     boxes: Path | None = None
-    threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and self.data_root is not None:
@@ -78,6 +76,19 @@ class DataOptions:
     def named(self) -> bool:
         """Whether any data were named."""
         return self.data is not None or self.data_root is not None
+
+
+@dataclass(frozen=True)
+class JudgedData(DataOptions):
+    """The data that models are judged on.
+
+    Attributes:
+        threshold: One that was frozen elsewhere; None freezes it on the development split.
+        keep_crops: Whether crops of faces stay in the working folder for the next time.
+    """
+
+    threshold: float | None = None
+    keep_crops: bool = True
 
 
 @dataclass(frozen=True)
@@ -243,7 +254,7 @@ class ScoringOptions:
         runtimes: The first that runs a file is taken; all if empty.
     """
 
-    data: DataOptions
+    data: JudgedData
     card: str | None = None
     runtimes: tuple[str, ...] = ()
     device: str = "local"

@@ -17,6 +17,7 @@ import numpy as np
 
 from swapbench.data.preprocess import prepare_all
 from swapbench.errors import BadDataset, UserError
+from swapbench.files import private_folder
 from swapbench.pad import metrics
 from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_presentation
@@ -114,10 +115,11 @@ class Evaluation:
     ) -> dict[Preprocessing, Prepared]:
         """The crops of all samples for each card's preprocessing; every file is decoded once for all."""
         preprocessings = tuple(dict.fromkeys(cards))
+        private_folder(self.cache / "scores")
         prepared = prepare_all(
             self.samples,
             [self.preprocessing(card) for card in preprocessings],
-            self.cache / "crops",
+            private_folder(self.cache / "crops"),
             self.processes,
             progress=None if progress is None else partial(progress, "reading frames"),
         )
