@@ -23,7 +23,7 @@ def file_sha256(path: Path) -> str:
 
 
 def private_folder(path: Path) -> Path:
-    """The folder, created if missing, so that only its owner can open it; EnvironmentFailed if it cannot be."""
+    """The folder, created if missing, that only its owner can open; EnvironmentFailed if it cannot be."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.chmod(0o700)

@@ -49,7 +49,8 @@ class Fold:
         fold: as in `Dataset`
         basis: as in `Dataset`
         faults: what was wrong with the lists or manifests that it comes from
-        rows_refused: True where a manifest has rows that are not among the samples
+        rows_refused: True where what is missing from the samples may only follow from a fault: a manifest has
+            rows that were refused, or no file was recognised
     """
 
     name: str

@@ -312,13 +312,14 @@ def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, a
         fold="" if phone is None else str(phone),
         basis=tuple(basis),
         faults=(*corpus.faults, *(fault for listed in lists.values() for fault in listed.faults)),
+        rows_refused=not corpus.presentations,
     )
 
 
 def _own_splits(corpus: Corpus, frames: int) -> Fold:
     """The splits that a dataset comes with; a development split is carved where it has none."""
     division = _Division.of(corpus, lambda presentation: presentation.split)
-    carved = "dev" not in corpus.splits and "train" in corpus.splits
+    carved = "dev" not in corpus.splits and "train" in corpus.splits and bool(corpus.presentations)
     if carved:
         division = division.carved("train")
     return Fold(
@@ -332,6 +333,7 @@ def _own_splits(corpus: Corpus, frames: int) -> Fold:
         protocol=f"{corpus.title} {corpus.protocol}".strip(),
         basis=(*division.basis, *corpus.remarks),
         faults=(*corpus.faults, *division.faults),
+        rows_refused=not corpus.presentations,
     )
 
 

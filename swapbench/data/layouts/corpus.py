@@ -7,7 +7,7 @@ what is wrong becomes a value here, so that a check can list all of it and an ev
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,14 @@ class Layout:
             return root.is_dir() and self.recognised(root)
         return any((root / mark).is_dir() for mark in self.marks)
 
+    def _nothing(self, root: Path, contents: Contents) -> BadDataset:
+        """The fault of a root with the folders of the dataset and none of its files."""
+        found = "; ".join(contents.findings) or "its folders are empty"
+        return BadDataset(
+            f"no clip or image was recognised in {root}: {found}",
+            remedy="Keep the names in which the dataset is handed out.",
+        )
+
     def read(self, root: Path) -> Corpus:
         """List everything below `root`. A dataset.json there may say that the tree is simulated.
 
@@ -139,6 +147,9 @@ class Layout:
         about = read_about(root) if (root / "dataset.json").is_file() else None
         simulated = about is not None and about.simulated
         contents = self.contents(root, not simulated)
+        explained = contents.missing or contents.faults
+        if not contents.presentations and (contents.findings or not explained):
+            contents = replace(contents, faults=(self._nothing(root, contents), *contents.faults))
         found = {presentation.split for presentation in contents.presentations}
         published = dict.fromkeys(split for split, _ in self.official)
         return Corpus(
@@ -177,6 +188,12 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
     except OSError as error:
         raise BadDataset(f"cannot list {folder}: {error.strerror}") from error
     return sorted(files), sorted(folders)
+
+
+def usual(name: str) -> str:
+    """A file's name with its suffix in lower case, as datasets name their files: 1.AVI is 1.avi."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{suffix.lower()}" if dot else name
 
 
 def counted(count: int, noun: str) -> str:
