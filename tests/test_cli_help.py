@@ -101,6 +101,7 @@ WHOLE = train.TrainRequest(
         faces="frame",
         images=Path("pictures"),
         boxes=Path("b.csv"),
+        detector="yunet=y.onnx",
     ),
     recipe="metapruning",
     macs="40M",
@@ -157,7 +158,7 @@ def test_every_field_of_the_data_is_in_the_command_of_a_training(
 def test_a_whole_training_comes_back_from_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WHOLE.command() == (
         "swapbench train mobilefacenet --data 'some data' --protocol 1 --frames 4 --faces frame "
-        "--images pictures --boxes b.csv "
+        "--images pictures --boxes b.csv --detector yunet=y.onnx "
         "--recipe metapruning --macs 40M --channel-multiple 8 --schedule small --seed 7 "
         "--latency-table t.json --latency-ms 2.5 --teacher resnet18_map --teacher other.toml"
     )

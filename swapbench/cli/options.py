@@ -243,6 +243,14 @@ Boxes = Annotated[
 ]
 
 
+FaceDetector = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="What finds faces without a box: dlib, or yunet=FILE with the weights of YuNet for OpenCV.",
+    ),
+]
 KeepCrops = Annotated[
     bool,
     typer.Option(
@@ -261,8 +269,9 @@ def _data(
     faces: Faces = None,
     images: Images = None,
     boxes: Boxes = None,
+    detector: FaceDetector = None,
 ) -> DataOptions:
-    return DataOptions(data, data_root, protocol, frames, faces, images, boxes)  # type: ignore[arg-type]
+    return DataOptions(data, data_root, protocol, frames, faces, images, boxes, detector)  # type: ignore[arg-type]
 
 
 def _scored_data(
@@ -273,9 +282,10 @@ def _scored_data(
     faces: Faces = None,
     images: Images = None,
     boxes: Boxes = None,
+    detector: FaceDetector = None,
     cache: KeepCrops = True,
 ) -> JudgedData:
-    options = _data(data, data_root, protocol, frames, faces, images, boxes)
+    options = _data(data, data_root, protocol, frames, faces, images, boxes, detector)
     return JudgedData(**vars(options), keep_crops=cache)
 
 
@@ -287,10 +297,11 @@ def _judged_data(
     faces: Faces = None,
     images: Images = None,
     boxes: Boxes = None,
+    detector: FaceDetector = None,
     threshold: Threshold = None,
     cache: KeepCrops = True,
 ) -> JudgedData:
-    options = _scored_data(data, data_root, protocol, frames, faces, images, boxes, cache)
+    options = _scored_data(data, data_root, protocol, frames, faces, images, boxes, detector, cache)
     return replace(options, threshold=threshold)
 
 
@@ -308,10 +319,13 @@ def _compared_data(
     faces: Faces = None,
     images: Images = None,
     boxes: Boxes = None,
+    detector: FaceDetector = None,
     threshold: Threshold = None,
     cache: KeepCrops = True,
 ) -> JudgedData | None:
-    options = _judged_data(data, data_root, protocol, frames, faces, images, boxes, threshold, cache)
+    options = _judged_data(
+        data, data_root, protocol, frames, faces, images, boxes, detector, threshold, cache
+    )
     return options if options.named else None
 
 

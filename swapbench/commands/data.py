@@ -66,7 +66,8 @@ def folds(
     folders: Folders, options: DataOptions, splits: Sequence[str], *, progress: Progress, say: Say
 ) -> tuple[Dataset, ...]:
     """The folds of the protocol on the data that were named; scoring alone does without a dev split."""
-    from swapbench.data.boxes import with_boxes
+    from swapbench.data.boxes import with_boxes, with_detector
+    from swapbench.data.facebox import detector_of
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
@@ -80,6 +81,8 @@ def folds(
     )
     if options.boxes is not None:
         datasets = with_boxes(datasets, options.boxes)
+    if options.detector is not None:
+        datasets = with_detector(datasets, detector_of(options.detector))
     if datasets[0].simulated:
         say(f"Data: {datasets[0].name} ({datasets[0].notice})")
     elif datasets[0].protocol:

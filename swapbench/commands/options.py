@@ -44,6 +44,7 @@ class DataOptions:
         faces: Where face boxes come from; None leaves it to the model card.
         images: The folder in which relative paths of a manifest begin; None takes the manifest's.
         boxes: A table of face boxes; None takes the dataset's own.
+        detector: What finds faces otherwise, "dlib" or "yunet=FILE"; None for dlib.
 
     Raises:
         UserError: Both a dataset and a folder of datasets were named.
@@ -57,6 +58,7 @@ class DataOptions:
     faces: FaceBoxes | None = None
     images: Path | None = None
     boxes: Path | None = None
+    detector: str | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and self.data_root is not None:

@@ -1,4 +1,6 @@
-"""Face boxes from a table of their own: `--boxes boxes.csv`, a row a picture or a frame.
+"""Face boxes that do not come with the dataset: from a table of their own, or from another detector.
+
+A table has a row a picture or a frame, as in `--boxes boxes.csv`:
 
     path            of the file, or an end of it that no other file of the data has, such as its name
     frame           its number in a video, where boxes are of frames
@@ -14,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swapbench.data.dataset import RowFault, grouped, raise_first
+from swapbench.data.facebox import detector_name
 from swapbench.data.manifests import box_of
 from swapbench.data.tables import column_name, read_table
 from swapbench.errors import BadDataset
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.data.dataset import Dataset
-    from swapbench.data.samples import Box, Sample
+    from swapbench.data.samples import Box, Detector, Sample
     from swapbench.data.tables import TextTable
 
     Key = tuple[str, int]
@@ -135,6 +138,22 @@ def with_boxes(datasets: Sequence[Dataset], path: Path) -> tuple[Dataset, ...]:
                 remedy=f"Name files as the dataset does, such as {every[0].name if every else 'a.jpg'}.",
             )
         basis = (*dataset.basis, f"{path.name} gives the face boxes of {given} of {len(every)} frames")
+        changed.append(replace(dataset, splits=splits, basis=basis))
+    return tuple(changed)
+
+
+def with_detector(datasets: Sequence[Dataset], detector: Detector) -> tuple[Dataset, ...]:
+    """The same folds with another detector, which the basis names where a frame needs one."""
+    changed = []
+    for dataset in datasets:
+        splits = {
+            split: tuple(replace(sample, detector=detector) for sample in samples)
+            for split, samples in dataset.splits.items()
+        }
+        basis = (
+            *dataset.basis,
+            f"faces that the dataset gives no box for are found by {detector_name(detector)}",
+        )
         changed.append(replace(dataset, splits=splits, basis=basis))
     return tuple(changed)
 

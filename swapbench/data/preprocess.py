@@ -181,7 +181,12 @@ class Sources:
         """
         wanted = sorted(set(policies))
         searched = any(needs_detector(policy, self.samples) for policy in wanted)
-        about = [self._decoders, detector_name() if searched else "", wanted, settings]
+        about = [
+            self._decoders,
+            detector_name(self.samples[0].detector) if searched else "",
+            wanted,
+            settings,
+        ]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for sample in self.samples:
             row: list[object] = [sample.frame, sample.spread, sample.rotate_deg, sample.box]
@@ -209,7 +214,7 @@ class Sources:
         finder = FaceFinder()
         if any(needs_detector(policy, samples) for policy in policies):
             about = [self._contents[samples[0].path].hex(), str(samples[0].rotate_deg)]
-            about += [*decoders(samples), detector_name()]
+            about += [*decoders(samples), detector_name(samples[0].detector)]
             finder = FaceFinder(Detections.kept(self._folder, about))
         frames = read_frames(samples)
         while True:
