@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from swapbench.data import layouts
-from swapbench.data.protocol import check_data, open_data
+from swapbench.data.check import check_data
+from swapbench.data.protocol import open_data
 from swapbench.data.words import NO_SPECIES, is_bona_fide, split_named
 from swapbench.errors import BadDataset
 

@@ -21,9 +21,10 @@ from dataset_trees import (
 )
 
 from swapbench.data import layouts
+from swapbench.data.check import check_data
 from swapbench.data.facebox import read_annotation
 from swapbench.data.layouts import Corpus, oulu
-from swapbench.data.protocol import check_data, open_data
+from swapbench.data.protocol import open_data
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset, UnknownName
 

@@ -10,9 +10,10 @@ from dataset_trees import casia_tree, celeba_tree, describe, msu_tree, oulu_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
+from swapbench.data.check import check_data
 from swapbench.data.dataset import Dataset
 from swapbench.data.folds import Fold, development_people
-from swapbench.data.protocol import check_data, open_data
+from swapbench.data.protocol import open_data
 from swapbench.data.samples import Presentation
 from swapbench.errors import BadDataset, UnknownName, UserError
 

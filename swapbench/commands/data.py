@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     from swapbench.catalog import Folders
     from swapbench.commands.options import DataOptions, JudgedData
+    from swapbench.data.check import DataCheck
     from swapbench.data.dataset import Dataset
-    from swapbench.data.protocol import DataCheck
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Progress, Say
 
@@ -107,9 +107,9 @@ def evaluation(folders: Folders, data: tuple[Dataset, ...], options: JudgedData)
 
 def check(folders: Folders, options: DataOptions, *, progress: Progress) -> DataCheck:
     """Count a dataset against what its official protocol says, and list what is missing or odd."""
-    from swapbench.data.protocol import check_data
+    from swapbench.data.check import check_data
 
     data = options.data
     if not options.named:
         data = simulate(folders, splits=("dev", "test"), progress=progress)
-    return check_data(data, data_root=options.data_root, protocol=options.protocol)
+    return check_data(data, data_root=options.data_root, protocol=options.protocol, images=options.images)
