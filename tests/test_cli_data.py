@@ -110,7 +110,10 @@ def test_a_folder_of_live_and_spoof_is_scored_without_a_threshold(
 ) -> None:
     live_and_spoof(tmp_path / "faces")
     cli.main(["run", "net.onnx", *MEASURE, "--data", "faces", *QUICKLY])
-    said = " ".join(capsys.readouterr().err.split())
+    captured = capsys.readouterr()
+    said = " ".join(captured.err.split())
+    assert "AUC" in captured.out
+    assert "ACER" not in captured.out.split("In brackets")[0]
     assert "no development split: errors at a frozen threshold are absent" in said
     assert "each file counts as a person of its own" in said
     found = accuracy_of(tmp_path / "reports" / "one")
