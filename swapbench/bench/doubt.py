@@ -209,7 +209,8 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         yield Doubt(
             code="failures_to_acquire",
             quantity="accuracy",
-            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score",
+            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score"
+            + "".join(f"; {group.sentence}" for group in accuracy.failed_frames[:3]),
             remedy="Check the frames and the face boxes of the dataset.",
         )
 
