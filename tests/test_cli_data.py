@@ -200,3 +200,21 @@ def test_nothing_is_deleted_behind_a_link(tmp_path: Path, capsys: pytest.Capture
     assert cli.main(["clean", "--all"]) == 2
     assert "is a link" in capsys.readouterr().err
     assert (tmp_path / "elsewhere" / "crops").is_dir()
+
+
+def test_parity_without_a_development_split_decides_at_the_eer_of_the_test_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces")
+    assert cli.main(["parity", "net.onnx", "net.onnx", *MEASURE, "--data", "faces", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["flips"] == 0
+    assert "decisions are made at the EER of the test scores" in captured.err
+
+
+def test_networks_that_are_still_to_be_exported_need_a_development_split(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    live_and_spoof(tmp_path / "faces")
+    assert cli.main(["run", "--models", "minifasnet_v2", "--data", "faces"]) == 2
+    assert "faces has no development split, on which exported files are calibrated" in capsys.readouterr().err

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
-from swapbench.errors import BadCard
+from swapbench.errors import BadCard, BadDataset
 from swapbench.files import private_folder
 
 if TYPE_CHECKING:
@@ -27,10 +27,16 @@ def model_files(
     The development split of `data` calibrates the files and checks them against the network.
 
     Raises:
+        BadDataset: There is no development split.
         MissingPackage: A file must be exported and the exporters are not installed.
     """
     from swapbench.workshop import artifacts
 
+    if carded and not data.samples("dev"):
+        raise BadDataset(
+            f"{data.name} has no development split, on which exported files are calibrated and checked",
+            remedy="Export them first with swapbench export, then name the files: swapbench run FILE",
+        )
     files: list[Built] = []
     failures: list[tuple[str, SwapbenchError]] = []
     cache = folders.build / "artifacts"

@@ -277,14 +277,15 @@ def _border_notes(records: Sequence[Record]) -> list[str]:
 
 
 def _frame_notes(records: Sequence[Record]) -> list[str]:
-    """Which frames have no score and why, once for all files."""
-    groups = (
-        group
+    """Which frames have no score and why, once for all files, where no doubt says so."""
+    sentences = [
+        group.sentence
         for record in records
         if isinstance(record.accuracy, Accuracy)
         for group in record.accuracy.failed_frames
-    )
-    return list(dict.fromkeys(f"{group.sentence}." for group in groups))
+        if not any(group.sentence in doubt.message for doubt in record.doubts)
+    ]
+    return [f"{sentence}." for sentence in dict.fromkeys(sentences)]
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:

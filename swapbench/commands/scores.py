@@ -136,9 +136,11 @@ def parity(
             scores = read_scores(
                 score(folders, str(path), options, own, progress=progress, say=say), ScoreReading({})
             )
-        sides.append([_whole(fold) for fold in scores.folds])
         for remark in scores.remarks:
             say(f"note: {path.name}: {remark}")
+        if any(fold.dev is None for fold in scores.folds):
+            say(f"note: {path.name}: no development split: decisions are made at the EER of the test scores")
+        sides.append([replace(fold, dev=fold.dev or fold.test) for fold in scores.folds])
     return score_parity(sides[0], sides[1])
 
 
