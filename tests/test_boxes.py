@@ -48,7 +48,7 @@ def test_a_row_may_be_of_a_frame(tmp_path: Path) -> None:
         ("path,x,y,w,h\na,1,2,left,4\n", "line 2: box 1, 2, left, 4 is not four numbers"),
         ("path,x,y,w,h\na,1,2,3,4\na,1,2,3,5\n", "line 3: a has another box in an earlier line"),
         ("path,frame,x,y,w,h\na,-1,2,3,4,5\n", "line 2: frame '-1' is not a non-negative integer"),
-        ("a,1,2,3,4\n", "lacks the columns path, x, y"),
+        ("a,1,2,3,4\n", "has no header. Begin it with: path,x,y,width,height"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_line(tmp_path: Path, text: str, complaint: str) -> None:

@@ -477,6 +477,13 @@ def test_decimal_commas_and_per_cent_are_remarked(tmp_path: Path) -> None:
         ),
         (lines(TRIALS).replace("0.25", "N/A"), "line 3: the score 'N/A' is not a number. Use nan"),
         (lines(TRIALS).replace("video", "score"), "has 2 columns named 'score'"),
+        (
+            lines(TRIALS, header="video,label,score,prob")
+            .replace("0.9", "0.9,1")
+            .replace("0.25", ",2")
+            .replace("0.5", "0.5,3"),
+            "score and prob could both be the score",
+        ),
         (lines(TRIALS, header=""), "no header: its first row is data .*presentation=1,label=2,score=3"),
         (
             "0.5940 1\n0.1470 0\n",

@@ -86,6 +86,8 @@ def _columns(table: TextTable) -> dict[str, int]:
         place = next((header.index(name) for name in usual if name in header), None)
         if place is not None and place not in places.values():
             places[ours] = place
+    if table.headless:
+        raise BadDataset(f"{table.path} has no header", remedy="Begin it with: path,x,y,width,height")
     sides = ("width", "height") if "width" in places else ("right", "bottom")
     missing = [ours for ours in ("path", "x", "y", *sides) if ours not in places]
     if missing:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,12 +51,10 @@ def image_or_reason(path: Path, rotate_deg: int = 0) -> Image.Image | str:
         rotate_deg: how far it is turned clockwise; 0: as its EXIF orientation says
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's advice to programmers about metadata and palettes
-            with Image.open(path) as image:
-                deep_png = image.mode == "I" and image.format == "PNG"
-                upright = turned(image, rotate_deg) if rotate_deg else ImageOps.exif_transpose(image)
-                return _rgb(upright, sixteen_bits=deep_png or image.mode.startswith("I;16"))
+        with Image.open(path) as image:
+            deep_png = image.mode == "I" and image.format == "PNG"
+            upright = turned(image, rotate_deg) if rotate_deg else ImageOps.exif_transpose(image)
+            return _rgb(upright, sixteen_bits=deep_png or image.mode.startswith("I;16"))
     except _UNREADABLE as error:
         return _why(path, error)
 
@@ -88,6 +85,8 @@ def _rgb(image: Image.Image, *, sixteen_bits: bool) -> Image.Image | str:
         return Image.fromarray((pixels >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in {"I", "F"}:
         return f"32 bits a pixel ({image.mode}), so that its scale is not known: convert it to 8 bits"
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # which Pillow advises, with a warning
     return image.convert("RGB")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -144,25 +145,32 @@ def read_table(path: Path, known_names: Container[str], own_names: Container[str
     """
     text = TextLines.of(path)
     ours = all(name.strip('"') in own_names for name in next(text.lines()).strip().split(text.separator))
-    rows = list(_rows(text, spaces=ours))
-    if not rows:
+    rows = _rows(text, spaces=ours)
+    first = next(rows, None)
+    if first is None:
         raise BadDataset(f"{path} is empty", remedy="Name a file with a header and rows.")
-    header = [name.strip() for name in rows[0][1]]
+    header = [name.strip() for name in first[1]]
     headless = _is_data(header, known_names)
     if headless:
+        rows = itertools.chain([first], rows)
         above = _commented_header(text, len(header), known_names)
         header, headless = above or [str(number + 1) for number in range(len(header))], above is None
-        rows.insert(0, (rows[0][0], header))
-    of_data = [row for row in rows[1:] if len(row[1]) == len(header) or not row[1][0].startswith("#")]
-    fitted = [_fitted(path, row, rows[0], text.separator) for row in of_data]
-    columns = zip(*fitted, strict=True) if fitted else [()] * len(header)
+    fields: list[str] = []  # of all rows, one behind the other: millions of short lists would take minutes
+    lines: list[int] = []
+    for row in rows:
+        if len(row[1]) == len(header):
+            lines.append(row[0])
+            fields += row[1]
+        elif not row[1][0].startswith("#"):
+            _refuse_width(path, row, first, text.separator)
+    columns = (fields[place :: len(header)] for place in range(len(header)))
     return TextTable(
         path,
         tuple(header),
         headless,
         text.separator,
         tuple(np.array(column, dtype=np.object_) for column in columns),
-        tuple(line for line, _ in of_data),
+        tuple(lines),
     )
 
 
@@ -185,7 +193,7 @@ def _rows(text: TextLines, *, spaces: bool) -> Iterator[Row]:
     columns = 0
     try:
         for fields in reader:
-            if not any(field.strip() for field in fields):
+            if not fields or not (fields[-1].strip() or "".join(fields).strip()):
                 continue
             while len(fields) > columns and not fields[-1].strip():
                 fields.pop()
@@ -218,11 +226,9 @@ def _commented_header(text: TextLines, columns: int, known_names: Container[str]
     )
 
 
-def _fitted(path: Path, row: Row, first: Row, separator: str) -> list[str]:
-    """The fields of a row; BadDataset with the likely cause where the first row has more or fewer."""
+def _refuse_width(path: Path, row: Row, first: Row, separator: str) -> NoReturn:
+    """Raise BadDataset about a row with more or fewer fields than the first one, with the likely cause."""
     line, fields = row
-    if len(fields) == len(first[1]):
-        return fields
     complaint = f"{path} line {line}: {len(fields)} fields, where line {first[0]} has {len(first[1])}"
     if len(fields) < len(first[1]):
         raise BadDataset(complaint, remedy="Was the file cut short, or is a quotation mark left open?")

@@ -45,12 +45,13 @@ def frames_for_trials(names: Text, bona_fide: NDArray[np.bool_]) -> tuple[int, s
         names: of presentations, [rows]
         bona_fide: class of each, [rows]
     """
+    if len(set(names.tolist())) < names.size:
+        return None
     videos = videos_of(names)
     classes = set(zip(videos.tolist(), bona_fide.tolist(), strict=True))
     of_class = Counter(label for _, label in classes)
     if (
-        len(set(names.tolist())) < names.size
-        or len({video for video, _ in classes}) < len(classes)
+        len({video for video, _ in classes}) < len(classes)
         or min(of_class.values(), default=0) < 2
         or names.size < FRAMES_A_VIDEO * len(classes)
     ):

@@ -175,7 +175,7 @@ def _only(text: TextTable, ours: str, names: Sequence[str]) -> str:
 
 
 def _has_numbers(column: Text) -> bool:
-    return all(is_number(field) or _COMMA.fullmatch(field.strip().rstrip("% ")) for field in column.tolist())
+    return any(is_number(field) or _COMMA.fullmatch(field.strip().rstrip("% ")) for field in column.tolist())
 
 
 def _differing(one: Text, other: Text, *, numbers: bool) -> int | None:
