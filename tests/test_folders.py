@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -127,6 +128,16 @@ def test_a_link_to_a_folder_above_is_not_followed(tmp_path: Path) -> None:
     tree(tmp_path, "live/1.jpg", "spoof/2.jpg")
     (tmp_path / "spoof" / "loop").symlink_to(tmp_path / "spoof")
     assert [*opened(tmp_path)] == ["live/1.jpg", "spoof/2.jpg"]
+
+
+def test_what_is_no_ordinary_file_is_left_out(tmp_path: Path) -> None:
+    tree(tmp_path, "live/1.jpg", "spoof/2.jpg")
+    os.mkfifo(tmp_path / "spoof" / "pipe.jpg")
+    (tmp_path / "live" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+    (tmp_path / "live" / "zero.jpg").symlink_to("/dev/zero")
+    assert [*opened(tmp_path)] == ["live/1.jpg", "spoof/2.jpg"]
+    (finding,) = check_data(tmp_path).findings
+    assert "left out 3 names" in finding
 
 
 def test_words_that_could_mean_either_are_none() -> None:

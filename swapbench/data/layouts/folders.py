@@ -72,7 +72,7 @@ def _contents(root: Path, _published: bool) -> Contents:
     odd: list[str] = []
     for folder, split, bona_fide in _class_folders(root):
         for path in _files(folder):
-            if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES:
+            if path.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES and path.is_file():
                 found.append(_File(path, split or "test", bona_fide, path.relative_to(folder).parts[:-1]))
             else:
                 odd.append(path.relative_to(root).as_posix())
