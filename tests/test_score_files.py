@@ -357,7 +357,7 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
     [
         ("", "scores.csv is empty"),
         ("\n \n", "scores.csv is empty"),
-        (HEADER, "holds no scores of a dev or test split"),
+        (HEADER, "scores.csv has a header and no rows"),
         (HEADER + ",train,a,0,1,bona_fide,,0.5\n", "holds no scores of a dev or test split"),
         (GOOD + ",test,b,0,1,live-ish,,0.5\n", "scores.csv line 3: unknown label 'live-ish'"),
         (GOOD + "\n\n,test,b,0,1,bona_fide,,high\n", "scores.csv line 5: the score 'high' is not a number"),
@@ -492,7 +492,7 @@ def test_decimal_commas_and_per_cent_are_remarked(tmp_path: Path) -> None:
         (lines(COMMA, ";", header=""), "no header: its first row is data"),
         ("a b c d e 0.5\n", "no header"),
         ("0,1,2\nv0,live,0.5\n", "no column of .* is recognised as the presentation. Its columns: 0, 1, 2"),
-        ("video,label,score\n", "holds no scores"),
+        ("video,label,score\n", "has a header and no rows"),
         ("video\nv0\n", "is recognised as the label"),
     ],
 )
