@@ -117,7 +117,7 @@ def test_a_png_that_is_cut_short_or_a_folder_is_a_reason_too(tmp_path: Path) -> 
 
 def test_a_frame_that_cannot_be_loaded_is_named_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"")
-    with pytest.raises(BadDataset, match=r"a\.jpg: the file is empty"):
+    with pytest.raises(BadDataset, match=r"cannot read .*a\.jpg: the file is empty"):
         load_frame(tmp_path / "a.jpg")
 
 

@@ -63,7 +63,7 @@ def load_frame(path: Path, rotate_deg: int = 0) -> Image.Image:
     """The image of `image_or_reason`; BadDataset where there is none."""
     image = image_or_reason(path, rotate_deg)
     if isinstance(image, str):
-        raise BadDataset(f"{path}: {image}")
+        raise BadDataset(f"cannot read {path}: {image}")
     return image
 
 

@@ -331,7 +331,4 @@ def _tiles(samples: Sequence[Sample]) -> Iterator[tuple[Picture, str]]:
     from swapbench.data.images import load_frame
 
     for sample in samples:
-        try:
-            yield load_frame(sample.path), sample.instrument
-        except (OSError, ValueError) as error:
-            raise BadDataset(f"cannot read {sample.path}: {error}") from error
+        yield load_frame(sample.path), sample.instrument
