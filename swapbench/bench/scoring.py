@@ -118,8 +118,7 @@ class ScoringPass:
                 folds,
                 outputs,
                 card.preprocessing,
-                self.crops[card.preprocessing].failures,
-                at_border=self.crops[card.preprocessing].at_border,
+                self.crops[card.preprocessing],
                 confidence=plan.confidence,
                 seed=plan.seed,
             )

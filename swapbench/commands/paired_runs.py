@@ -213,8 +213,7 @@ def accuracies_of(
                 folds,
                 outputs,
                 card.preprocessing,
-                crops[card.preprocessing].failures,
-                at_border=crops[card.preprocessing].at_border,
+                crops[card.preprocessing],
                 confidence=plan.confidence,
                 seed=plan.seed,
             )

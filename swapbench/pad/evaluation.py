@@ -24,7 +24,7 @@ from swapbench.pad.scores import FoldFrames, Scored, bona_fide_scores, mean_by_p
 from swapbench.records import FailedFrames
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -192,9 +192,8 @@ class Evaluation:
         folds: Sequence[FoldFrames],
         outputs: Outputs,
         card: Preprocessing,
-        failures: Mapping[int, str],
+        prepared: Prepared,
         *,
-        at_border: Collection[int],
         confidence: float,
         seed: int,
     ) -> Accuracy:
@@ -204,8 +203,7 @@ class Evaluation:
             folds: scores of every frame of every fold, from `fold_frames`
             outputs: what they were computed from, for the time that it took
             card: the preprocessing of the model's card
-            failures: as in `fold_frames`
-            at_border: indexes of frames whose crop leaves the frame
+            prepared: its crops, for the frames that have none and those whose crop leaves the frame
             confidence: of all intervals, between 0 and 1
             seed: of the bootstrap
 
@@ -213,7 +211,7 @@ class Evaluation:
             BadDataset: the scores cannot be evaluated, see `metrics.evaluate_folds`
             UserError: a threshold is given for several folds
         """
-        failed = self.failed_frames(failures)
+        failed = self.failed_frames(prepared.failures)
         try:
             rates = self._rates(folds, confidence, seed)
         except BadDataset as error:
@@ -233,7 +231,9 @@ class Evaluation:
                 frames=sum(len(fold.test) for fold in folds),
                 frames_without_score=sum(fold.test.failures_to_acquire for fold in folds),
                 failed_frames=failed,
-                crops_at_border=sum(row in at_border for _, test in self._rows for row in test.tolist()),
+                crops_at_border=sum(
+                    row in prepared.at_border for _, test in self._rows for row in test.tolist()
+                ),
             )
         )
 

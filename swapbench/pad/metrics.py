@@ -225,6 +225,7 @@ class TargetRates:
             apcer=None if errors is None else errors.apcer,
             acer=None if errors is None else errors.acer,
             acer_interval=self.acer_interval,
+            acer_bias=self.acer_bias,
             hter=None if errors is None else errors.hter,
             hter_interval=self.hter_interval,
             eer=self.eer,

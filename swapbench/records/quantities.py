@@ -284,7 +284,7 @@ class Accuracy(Frozen):
         frames: test frames or images that were to be scored.
         frames_without_score: those of them that have none.
         failed_frames: why frames of either split have none, and which.
-        crops_at_border: those of them whose crop, at its full size, leaves the frame, so that the card's
+        crops_at_border: test frames whose crop, at its full size, leaves the frame, so that the card's
             border decides what the network sees there; None in records older than this.
         subjects: people in the test split.
         faces: where the face boxes came from.
