@@ -101,6 +101,10 @@ def test_videos_are_spread_and_other_files_are_left_out_with_a_finding(tmp_path:
     check = check_data(tmp_path)
     assert check.complete
     assert check.title == tmp_path.name
+    assert [(row.fold, row.split, row.kind, row.found) for row in check.rows] == [
+        ("", "test", "bona_fide", 1),
+        ("", "test", "print", 1),
+    ]
     assert any("left out 1 name" in text and "spoof/print/list.txt" in text for text in check.findings)
 
 

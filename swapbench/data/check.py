@@ -105,7 +105,10 @@ def check_data(
     folds, corpora = found.folds, found.corpora
     rows = [row for fold in folds for row in fold.counts()]
     if not any(fold.official for fold in folds):  # what was published is about the whole dataset then
-        rows = [*(row for corpus in corpora for row in _corpus_counts(corpus)), *rows]
+        whole = [row for corpus in corpora for row in _corpus_counts(corpus)]
+        counted_already = {(row.split, row.kind, row.found) for row in rows}
+        if any(row.official or (row.split, row.kind, row.found) not in counted_already for row in whole):
+            rows = [*whole, *rows]
     faults = [str(fault) for fold in folds for fault in fold.problems([s for s in SPLITS if fold.needs(s)])]
     missing = [presentation.name for corpus in corpora for presentation in corpus.missing]
     missing += [

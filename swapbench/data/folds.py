@@ -98,7 +98,7 @@ class Fold:
     @property
     def all_basis(self) -> tuple[str, ...]:
         """The basis, also of a fold without a development split."""
-        return self.basis if self.needs("dev") else (*self.basis, NO_DEV)
+        return self.basis if self.needs("dev") or self.rows_refused else (*self.basis, NO_DEV)
 
     def problems(self, splits: Sequence[str]) -> tuple[BadDataset, ...]:
         """Every reason not to use the named splits. Shared people are looked for in all splits.
@@ -143,7 +143,7 @@ class Fold:
                     f"{self.title}: {first} and {second} share {counted(len(shared), 'subject')}"
                     f" ({shortened(shared)})"
                 )
-        if disjoint:
+        if disjoint and people:
             counts = ", ".join(f"{len(subjects)} in {split}" for split, subjects in people.items())
             yield f"{self.title}: nobody is in two splits ({counts})"
 

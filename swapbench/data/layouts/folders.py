@@ -93,7 +93,7 @@ def _contents(root: Path, _published: bool) -> Contents:
         )
     if species == {NO_SPECIES}:
         remarks.append("no folders of species: all attacks count as one, so APCER is pooled")
-    findings = odd_names("a folder of images", root.name, odd)
+    findings = odd_names("a folder of images", root.resolve().name, odd)
     return Contents(presentations, findings=findings, remarks=tuple(remarks))
 
 
