@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -18,6 +18,9 @@ from swapbench.commands.options import (
     ScoreReading,
     VariantOptions,
 )
+
+if TYPE_CHECKING:
+    from swapbench.records import FaceBoxes
 
 Json = Annotated[
     bool,
@@ -271,7 +274,8 @@ def _data(
     boxes: Boxes = None,
     detector: FaceDetector = None,
 ) -> DataOptions:
-    return DataOptions(data, data_root, protocol, frames, faces, images, boxes, detector)  # type: ignore[arg-type]
+    known = cast("FaceBoxes | None", faces)  # DataOptions refuses any other
+    return DataOptions(data, data_root, protocol, frames, known, images, boxes, detector)
 
 
 def _scored_data(
