@@ -254,14 +254,14 @@ def measure(
     Raises:
         SwapbenchError: What went wrong with the first file, where none could be measured.
     """
-    from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions
+    from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions
     from swapbench.commands.run import RunRequest, run
 
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     request = RunRequest(
         files=tuple(str(path) for path in paths),
         device=DeviceOptions(device),
-        data=DataOptions(None if data is None else Path(data)),
+        data=JudgedData(None if data is None else Path(data)),
         card=card,
         accuracy=data is not None,
         timing=TimingOptions(budget_s=budget_s),
@@ -314,7 +314,7 @@ def compare(
     """
     from swapbench.commands.gate import GateRequest
     from swapbench.commands.gate import compare as compare_files
-    from swapbench.commands.options import GATE_BUDGET_S, DataOptions, PairOptions
+    from swapbench.commands.options import GATE_BUDGET_S, JudgedData, PairOptions
 
     request = GateRequest(
         (str(baseline),),
@@ -325,7 +325,7 @@ def compare(
             budget_s=GATE_BUDGET_S if budget_s is None else budget_s,
             shapes=_whole(shapes),
         ),
-        None if data is None else DataOptions(Path(data)),
+        None if data is None else JudgedData(Path(data)),
     )
     return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
 

@@ -42,9 +42,15 @@ METERS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Folders:
-    """Where things lie in a working folder."""
+    """Where things lie in a working folder.
+
+    Attributes:
+        root: the working folder
+        temporary: a folder elsewhere that keeps crops and scores until it is deleted; None for build/
+    """
 
     root: Path
+    temporary: Path | None = None
 
     @property
     def models(self) -> Path:
@@ -65,6 +71,11 @@ class Folders:
     def build(self) -> Path:
         """Everything that can be made again: exported files, preprocessed samples, scores."""
         return self.root / "build"
+
+    @property
+    def cache(self) -> Path:
+        """Crops of faces, and scores computed from them."""
+        return self.temporary or self.build
 
     @property
     def reports(self) -> Path:

@@ -82,6 +82,16 @@ def parsed_toml(text: str, path: Path, error: type[UserError] = UserError) -> di
         raise error(f"{path} is not TOML: {problem}") from problem
 
 
+def private_folder(path: Path) -> Path:
+    """The folder, created if missing, that only its owner can open; EnvironmentFailed if it cannot be."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.chmod(0o700)
+    except OSError as error:
+        raise disk_failure(error, path) from error
+    return path
+
+
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that replaces `path` when the block ends, and leaves no trace when the block raises.

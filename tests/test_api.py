@@ -206,7 +206,7 @@ def test_the_threshold_is_frozen_on_development_scores() -> None:
 
 
 def test_without_a_threshold_there_are_only_rates_that_need_none() -> None:
-    errors = sb.metrics([0.9, 0.1, 0.8, 0.3], ["bona_fide", "attack", "bona_fide", "attack"])
+    errors = sb.metrics([0.9, 0.1, 0.8, 0.3], ["bona_fide", "attack", "Live", "spoof"])
     assert (errors.threshold, errors.apcer, errors.bpcer, errors.acer) == (None, None, None, None)
     assert errors.apcer_by_species == {}
     assert (errors.eer, errors.auc) == (0.0, 1.0)

@@ -13,7 +13,7 @@ from swapbench.bench import FileUnderTest, Timed, doubts, slower_than_float
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Outputs
-from swapbench.records import Absent, Interval, Parity, Plan, Power, Speed
+from swapbench.records import Absent, FailedFrames, Interval, Parity, Plan, Power, Speed
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeClock, FakeMeter, FakeModel
 
@@ -694,3 +694,21 @@ def test_the_fake_device_reads_only_what_is_programmed(tmp_path: Path) -> None:
     with pytest.raises(DeviceFailed, match="cannot read /sys/y"):
         device.read("/sys/y")
     assert device.describe().emulated
+
+
+def test_presentations_without_a_score_are_doubted_with_their_reasons() -> None:
+    failed = FailedFrames(reason="the file is empty", frames=8, files=("a.jpg", "b.jpg", "c.jpg", "d.jpg"))
+    accuracy = made_records.accuracy(
+        {"print": (0, 100)}, 0, 50, failures_to_acquire=8, failed_frames=(failed,)
+    )
+    (doubt,) = doubts(quiet(accuracy=accuracy))
+    assert doubt.message == (
+        "8 of 158 presentations have no score; 8 frames have no score (a.jpg, b.jpg, c.jpg, ...):"
+        " the file is empty"
+    )
+
+
+def test_attacks_are_counted_as_a_whole_where_no_threshold_counts_their_errors() -> None:
+    few = {"threshold": None, "bpcer": None, "acer": None, "apcer": None, "apcer_by_species": {}}
+    assert codes(quiet(accuracy=made_records.accuracy({"print": (0, 19)}, 0, 50, **few))) == ["few_attacks"]
+    assert codes(quiet(accuracy=made_records.accuracy({"print": (0, 20)}, 0, 50, **few))) == []

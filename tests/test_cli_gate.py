@@ -20,7 +20,7 @@ from swapbench import catalog, cli, store
 from swapbench.cli import gate as gate_cli
 from swapbench.commands import baseline_folder, gate, sides
 from swapbench.commands.options import PairOptions
-from swapbench.data.dataset import COLUMNS
+from swapbench.data.manifests import COLUMNS
 from swapbench.errors import BadRecord, UserError
 from swapbench.gate.verdict import CONFIRMING_LOOKS, LOOKS
 from swapbench.records import Machine

@@ -96,7 +96,15 @@ def test_every_option_has_a_help_text_and_every_command_a_summary() -> None:
 
 WHOLE = train.TrainRequest(
     network="mobilefacenet",
-    data=DataOptions(data=Path("some data"), protocol="1", frames=4, faces="frame"),
+    data=DataOptions(
+        data=Path("some data"),
+        protocol="1",
+        frames=4,
+        faces="frame",
+        images=Path("pictures"),
+        boxes=Path("b.csv"),
+        detector="yunet=y.onnx",
+    ),
     recipe="metapruning",
     macs="40M",
     channel_multiple=8,
@@ -152,6 +160,7 @@ def test_every_field_of_the_data_is_in_the_command_of_a_training(
 def test_a_whole_training_comes_back_from_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
     assert WHOLE.command() == (
         "swapbench train mobilefacenet --data 'some data' --protocol 1 --frames 4 --faces frame "
+        "--images pictures --boxes b.csv --detector yunet=y.onnx "
         "--recipe metapruning --macs 40M --channel-multiple 8 --schedule small --seed 7 "
         "--latency-table t.json --latency-ms 2.5 --teacher resnet18_map --teacher other.toml"
     )

@@ -16,7 +16,7 @@ from PIL import Image
 
 from swapbench import cli
 from swapbench.cli.options import FRAMES_PER_VIDEO
-from swapbench.data import dataset
+from swapbench.data import manifests
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,7 +63,7 @@ def numbers(text: str) -> dict[str, float | None]:
 
 
 def test_the_default_number_of_frames_is_that_of_the_readers() -> None:
-    assert FRAMES_PER_VIDEO == dataset.FRAMES_PER_VIDEO
+    assert FRAMES_PER_VIDEO == manifests.FRAMES_PER_VIDEO
 
 
 def test_metrics_of_a_score_file_worked_out_by_hand(

@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from swapbench import bench, store
 from swapbench.bench import experiment
 from swapbench.bench.draft import Draft, set_aside_drafts
-from swapbench.data.dataset import COLUMNS, Dataset
+from swapbench.data.dataset import Dataset
+from swapbench.data.manifests import COLUMNS
+from swapbench.data.preprocess import Prepared
 from swapbench.errors import DeviceFailed, NotValid, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation
@@ -144,10 +146,9 @@ def run(
 def test_crops_that_leave_the_frame_are_counted_among_the_test_frames(evaluation: Evaluation) -> None:
     outputs = Outputs(ROWS, invoke_ns=1, pass_ns=1)
     folds = evaluation.fold_frames(outputs, CARD.output, {})
-    leaving = {3, 4, 15}  # the first four of 16 are of the development split
-    accuracy = evaluation.accuracy(
-        folds, outputs, CARD.preprocessing, at_border=leaving, confidence=0.95, seed=0
-    )
+    # the first four of 16 are of the development split
+    prepared = Prepared(Path("crops.npy"), {}, at_border=frozenset((3, 4, 15)))
+    accuracy = evaluation.accuracy(folds, outputs, CARD.preprocessing, prepared, confidence=0.95, seed=0)
     assert accuracy.crops_at_border == 2
 
 

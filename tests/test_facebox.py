@@ -21,7 +21,8 @@ from swapbench.data.facebox import (
     needs_detector,
     read_annotation,
 )
-from swapbench.data.frames import Frame, load_frame
+from swapbench.data.frames import Frame
+from swapbench.data.images import load_frame
 from swapbench.data.layouts.oulu import box_of_eyes
 from swapbench.data.samples import Annotation, Box
 from swapbench.errors import BadDataset, MissingPackage
@@ -201,7 +202,8 @@ def test_a_frame_in_which_nothing_is_found_is_a_reason_that_names_the_detector(
 ) -> None:
     finder = FaceFinder(Detections.kept(tmp_path, ["a"]))
     reason = f"no face found by {detector_name()} in frame 12"
-    assert finder.face("detector", frame_of(Path("a")), blank(20, 20, 12)) == reason
+    assert finder.face("detector", frame_of(Path("a.avi")), blank(20, 20, 12)) == reason
+    assert f"{finder.face('detector', frame_of(Path('a.png')), blank(20, 20, 12))} in frame 12" == reason
     assert reason.startswith("no face found by dlib ")
 
 

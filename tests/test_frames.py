@@ -14,7 +14,8 @@ from PIL import Image
 from tiny_videos import blank, cut, declare, frame_of, level, spread_over, turn, video
 
 from swapbench.data import frames
-from swapbench.data.frames import Frame, by_file, load_frame, read_frames, side_by_side
+from swapbench.data.frames import Frame, by_file, read_frames, side_by_side
+from swapbench.data.images import load_frame
 from swapbench.data.samples import Sample
 from swapbench.errors import MissingPackage
 
@@ -198,19 +199,13 @@ def test_an_image_is_one_frame_for_all_its_samples_and_number_0(tmp_path: Path) 
     assert first.image.getpixel((3, 3)) == (200, 100, 50)
 
 
-def test_a_file_that_is_no_image_is_a_reason_that_names_it_without_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"no image")
-    (reason,) = read([frame_of(tmp_path / "a.jpg")])
-    assert reason == "UnidentifiedImageError: cannot identify image file 'a.jpg'"
-
-
 def test_an_image_that_would_fill_the_memory_is_a_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.new("RGB", (90, 70)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     (reason,) = read([frame_of(tmp_path / "a.png")])
-    assert str(reason).startswith("DecompressionBombError: ")
+    assert reason == "it has more pixels than are read"
 
 
 def test_without_opencv_a_video_names_what_to_install_and_an_image_is_read(

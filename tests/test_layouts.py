@@ -1,6 +1,7 @@
 import json
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,10 @@ from dataset_trees import (
 )
 
 from swapbench.data import layouts
+from swapbench.data.check import check_data
 from swapbench.data.facebox import read_annotation
 from swapbench.data.layouts import Corpus, oulu
+from swapbench.data.protocol import open_data
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset, UnknownName
 
@@ -475,3 +478,35 @@ def test_a_further_dataset_is_one_layout(tmp_path: Path, monkeypatch: pytest.Mon
     assert (corpus.title, corpus.protocol, corpus.splits) == ("Mine", "own", ("train",))
     assert corpus.presentations[0].annotation is not None
     assert read_annotation(corpus.presentations[0].annotation).at(7, 64, 48) == (1, 2, 30, 30)
+
+
+def renamed(root: Path, suffix: Callable[[str], str]) -> Path:
+    """The same tree, in which every clip has another suffix."""
+    for path in [*root.rglob("*.avi"), *root.rglob("*.mov"), *root.rglob("*.mp4")]:
+        path.rename(path.with_suffix(suffix(path.suffix)))
+    return root
+
+
+OF_CLIPS = [name for name in TREES if name != "CelebA-Spoof"]
+
+
+@pytest.mark.parametrize("name", OF_CLIPS)
+def test_suffixes_in_capitals_are_the_datasets_own(tmp_path: Path, name: str) -> None:
+    usual = read(TREES[name](tmp_path / "usual", people=1))
+    capitals = read(renamed(TREES[name](tmp_path / "capitals", people=1), str.upper))
+    assert {one.name for one in capitals.presentations} == {one.name for one in usual.presentations}
+    assert all(one.path.is_file() and one.path.suffix.isupper() for one in capitals.presentations)
+    assert len(capitals.missing) == len(usual.missing)
+    assert (capitals.faults, capitals.findings) == ((), usual.findings)
+
+
+@pytest.mark.parametrize("name", OF_CLIPS)
+def test_where_no_clip_is_recognised_that_is_the_first_and_only_message(tmp_path: Path, name: str) -> None:
+    root = renamed(TREES[name](tmp_path / name, people=1), lambda _: ".mkv")
+    with pytest.raises(
+        BadDataset, match=rf"no clip or image was recognised in .*{name}: .*left out \d+ names"
+    ) as caught:
+        open_data(root)
+    assert "subjects" not in str(caught.value)
+    faults = check_data(root).faults
+    assert [text for text in faults if "no clip or image was recognised" in text] == list(faults)

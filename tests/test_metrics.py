@@ -901,3 +901,23 @@ def test_the_eer_is_where_scikit_learns_roc_curve_crosses() -> None:
     )
     crossing = np.interp(0, false_accepts - (1 - true_accepts), false_accepts)
     assert rates.eer_threshold(real, fake).eer == pytest.approx(crossing, abs=1 / 2000)
+
+
+def test_scores_without_a_development_split_make_a_record_without_frozen_errors() -> None:
+    test = Scored.of(
+        ["a", "b", "c", "d"],
+        ["1", "2", "3", "4"],
+        [True, True, False, False],
+        ["", "", "print", "print"],
+        [0.9, 0.4, 0.5, 0.1],
+    )
+    record = metrics.describe_without_dev(test).accuracy(TOY)
+    assert [record.threshold, record.acer, record.apcer, record.bpcer, record.hter, record.dev_eer] == [
+        None
+    ] * 6
+    assert (record.threshold_rule, record.apcer_by_species) == ("", {})
+    assert record.auc == pytest.approx(3 / 4)  # of four pairs only .4 and .5 stand the wrong way round
+    assert (record.bona_fide, record.attacks, record.subjects) == (2, 2, 4)
+    # from .5 on: .4 is rejected, .5 accepted
+    given = metrics.describe_without_dev(test, 0.5).accuracy(TOY)
+    assert (given.threshold, given.threshold_rule, given.acer, given.hter) == (0.5, "given", 0.5, 0.5)

@@ -195,10 +195,12 @@ def test_bobs_columns_without_a_header_are_read(tmp_path: Path, content: str) ->
 
 
 def test_a_line_of_bobs_that_is_none_is_named(tmp_path: Path) -> None:
-    for line in ("001 print path", "001 print path high", "001 print path inf"):
-        with pytest.raises(
-            BadDataset, match=r"scores-dev line 3 is not claimed_id \[model\] real_id label score"
-        ):
+    for line, complaint in (
+        ("001 print path", "3 fields, where line 1 has 4"),
+        ("001 print path high", "the score 'high' is not a number"),
+        ("001 print path inf", "the score is infinite"),
+    ):
+        with pytest.raises(BadDataset, match=f"scores-dev line 3: {complaint}"):
             read(tmp_path, f"001 001 path 0.9\n# comment\n{line}\n", "scores-dev")
 
 
@@ -355,17 +357,20 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
     [
         ("", "scores.csv is empty"),
         ("\n \n", "scores.csv is empty"),
-        (HEADER, "holds no scores of a dev or test split"),
+        (HEADER, "scores.csv has a header and no rows"),
         (HEADER + ",train,a,0,1,bona_fide,,0.5\n", "holds no scores of a dev or test split"),
         (GOOD + ",test,b,0,1,live-ish,,0.5\n", "scores.csv line 3: unknown label 'live-ish'"),
         (GOOD + "\n\n,test,b,0,1,bona_fide,,high\n", "scores.csv line 5: the score 'high' is not a number"),
         (GOOD + ",test,b,0,1,bona_fide,,\n", "scores.csv line 3: the score '' is not a number"),
-        (GOOD + ",test,b,0,1\n", "scores.csv line 3: the score '' is not a number"),
+        (GOOD + ",test,b,0,1\n", "scores.csv line 3: 5 fields, where line 1 has 8. Was the file cut short"),
         (GOOD + ",test,b,0,1,bona_fide,,-inf\n", "scores.csv line 3: the score is infinite"),
         (GOOD + ",probe,b,0,1,bona_fide,,0.5\n", "scores.csv line 3: unknown split 'probe'"),
-        (GOOD + ",test,b,0,1,bona_fide,,0.5,9\n", "(?s)cannot read .*line 3"),
-        (GOOD + ',test,"b,0,1,bona_fide,,0.5\n', "cannot read the scores"),
-        (GOOD.encode() + b",test,b\xff,0,1,bona_fide,,0.5\n", "cannot read the scores"),
+        (GOOD + ",test,b,0,1,bona_fide,,0.5,9\n", "line 3: 9 fields, .* the column of '9' a name"),
+        (GOOD + ',test,"b,0,1,bona_fide,,0.5\n', "line 4: 3 fields, .*quotation mark left open"),
+        (
+            GOOD.encode() + b",test,b\xff,0,1,bona_fide,,0.5\n",
+            "cannot read .* line 3 is not text in UTF-8",
+        ),
         (
             GOOD + ",test,b\x00c,0,1,bona_fide,,0.5\n",
             "scores.csv: the presentation 'b\\\\x00c' holds control",
@@ -382,7 +387,6 @@ GOOD = HEADER + ",test,a,0,1,bona_fide,,0.5\n"
             "is recognised as the label.*Its columns: path, score.*--column label=NAME",
         ),
         ("label,score\nlive,0.5\n", "is recognised as the presentation"),
-        ("path,label,score\n1,live,0.5,9\n", "cannot read the scores"),
     ],
 )
 def test_a_file_that_means_nothing_is_refused_with_its_place(
@@ -408,3 +412,184 @@ def test_what_was_asked_for_must_exist(tmp_path: Path) -> None:
         read(tmp_path, GOOD, columns={"score": "prob"})
     with pytest.raises(UnknownName, match="'spoof'"):
         read(tmp_path, GOOD, rising_with="spoof")
+
+
+# ---------------------------------------------------------------------------------- files as people have them
+
+WORDS = "live", "spoof"
+TRIALS = [("v0", "live", "0.9"), ("v1", "spoof", "0.25"), ("v2", "live", "0.5")]
+COMMA = [(name, label, score.replace(".", ",")) for name, label, score in TRIALS]
+
+
+def lines(rows: list[tuple[str, str, str]], mark: str = ",", header: str = "video,label,score") -> str:
+    head = [header.replace(",", mark)] if header else []
+    return "\n".join([*head, *(mark.join(row) for row in rows)]) + "\n"
+
+
+def scores_of(found: ScoreFile) -> dict[str, float]:
+    test = found.folds[0].test
+    return dict(zip(test.presentation.tolist(), test.score.tolist(), strict=True))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        lines(TRIALS).replace("\n", "\r"),
+        lines(TRIALS).replace("\n", "\r\n").encode("utf-16"),
+        "\ufeff" + lines(TRIALS, "\t"),
+        lines(TRIALS, "  "),
+        "sep=;\n" + lines(TRIALS, ";"),
+        '"sep=;"\r\n' + lines(COMMA, ";"),
+        lines(COMMA, "\t"),
+        "# scores of a network, \"it's\n# video label score\n" + lines(TRIALS, " ", header=""),
+        "# a comment\n\n" + lines(TRIALS).replace("v1", "# between, rows\n\n ,,\nv1"),
+        lines(TRIALS, '","').replace("\n", '"\n"').removesuffix('"').replace("video", '"video', 1),
+        lines(TRIALS).replace("\n", ",,\n"),
+        "," + lines(TRIALS).replace("\nv", "\n7,v"),
+        lines([(name, label, f"{float(score) * 100:g}%") for name, label, score in TRIALS]),
+        lines(
+            [(name, label, f"{float(score) * 100:g} %".replace(".", ",")) for name, label, score in TRIALS],
+            ";",
+        ),
+    ],
+)
+def test_tables_are_read_as_spreadsheets_and_scripts_write_them(tmp_path: Path, content: str | bytes) -> None:
+    found = read(tmp_path, content)
+    assert scores_of(found) == {"v0": 0.9, "v1": 0.25, "v2": 0.5}
+    assert found.folds[0].test.is_bona_fide.tolist() == [True, False, True]
+
+
+def test_decimal_commas_and_per_cent_are_remarked(tmp_path: Path) -> None:
+    assert "decimal commas of scores were read as points" in read(tmp_path, lines(COMMA, ";")).remarks
+    percent = lines([(name, label, f"{float(score) * 100:g}%") for name, label, score in TRIALS])
+    assert "scores in per cent were divided by 100" in read(tmp_path, percent).remarks
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (lines(COMMA, ";").replace("0,25", "0.25"), "line 2: the score '0,9' .* others have a decimal point"),
+        (lines(COMMA), "line 2: 4 fields, where line 1 has 3. 0,9 looks like a decimal comma"),
+        (lines(TRIALS).replace("0.25", "25%"), "line 3: only some scores are in per cent, not '25%'"),
+        (
+            lines(TRIALS).replace("0.25", "0.25,extra"),
+            "line 3: 4 fields, .* Give the column of 'extra' a name",
+        ),
+        (lines(TRIALS).replace("0.25", "N/A"), "line 3: the score 'N/A' is not a number. Use nan"),
+        (lines(TRIALS).replace("video", "score"), "has 2 columns named 'score'"),
+        (
+            lines(TRIALS, header="video,label,score,prob")
+            .replace("0.9", "0.9,1")
+            .replace("0.25", ",2")
+            .replace("0.5", "0.5,3"),
+            "score and prob could both be the score",
+        ),
+        (lines(TRIALS, header=""), "no header: its first row is data .*presentation=1,label=2,score=3"),
+        (
+            "0.5940 1\n0.1470 0\n",
+            r"no header: .*\(1 is '0.5940', 2 is '1'\).*presentation=row,label=2,score=1",
+        ),
+        (lines(COMMA, ";", header=""), "no header: its first row is data"),
+        ("a b c d e 0.5\n", "no header"),
+        ("0,1,2\nv0,live,0.5\n", "no column of .* is recognised as the presentation. Its columns: 0, 1, 2"),
+        ("video,label,score\n", "has a header and no rows"),
+        ("video\nv0\n", "is recognised as the label"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_said_with_its_line_and_its_cause(
+    tmp_path: Path, content: str, complaint: str
+) -> None:
+    with pytest.raises(BadDataset, match=complaint):
+        read(tmp_path, content)
+
+
+def test_columns_of_a_file_without_a_header_are_named_by_their_numbers(tmp_path: Path) -> None:
+    numbered = {"presentation": "1", "label": "2", "score": "3"}
+    content = lines([(name, str(int(label == "live")), score) for name, label, score in TRIALS], header="")
+    found = read(tmp_path, content, columns=numbered, bona_fide_label="1")
+    assert scores_of(found) == {"v0": 0.9, "v1": 0.25, "v2": 0.5}
+    each_row = {"presentation": "row", "label": "2", "score": "1"}
+    found = read(tmp_path, "0.5 live\n0.25 spoof\n", columns=each_row)
+    assert scores_of(found) == {"row 1": 0.5, "row 2": 0.25}
+    assert "each row counts as one presentation" in found.remarks
+    with pytest.raises(BadDataset, match="has no header, so its columns have numbers, and no column '4'"):
+        read(tmp_path, content, columns={"score": "4"})
+
+
+def test_two_columns_that_could_be_the_label_or_the_score_and_differ_are_not_chosen_from(
+    tmp_path: Path,
+) -> None:
+    content = "path,label,score,gt\na,real,0.9,live\nb,fake,0.1,spoof\nc,real,0.8,spoof\n"
+    with pytest.raises(
+        BadDataset, match=r"label and gt could both be the label, and differ in line 4\. Choose"
+    ):
+        read(tmp_path, content)
+    assert read(tmp_path, content, columns={"label": "gt"}).folds[0].test.is_bona_fide.tolist() == [
+        True,
+        False,
+        False,
+    ]
+    constant = content.replace("fake", "real").replace("live", "0").replace("spoof", "1")
+    with pytest.raises(BadDataset, match="label and gt could both be the label, and differ in line 3"):
+        read(tmp_path, constant)
+    with pytest.raises(BadDataset, match="score and prob could both be the score, and differ in line 2"):
+        read(tmp_path, "path,label,score,prob\na,live,0.9,0.8\nb,spoof,0.1,0.1\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label,score,is_live\na,live,0.9,1\nb,spoof,0.1,0\nc,live,0.8,1\n",
+        "path,label,score,class\na,live,0.9,live\nb,spoof,0.1,print\nc,live,0.8,live\n",
+        "path,label,score,gt\na,live,0.9,real\nb,spoof,0.1,attack\nc,live,0.8,genuine\n",
+        "path,label,score,pred\na,live,0.9,real\nb,spoof,0.1,fake\nc,live,0.8,fake\n",  # no numbers in pred
+        "path,is_attack,score,prob\na,0,0.9,0.9\nb,True,0.1,0.1\nc,no,0.8,0.8\n",
+    ],
+)
+def test_columns_that_agree_or_hold_no_scores_are_no_choice(tmp_path: Path, content: str) -> None:
+    found = read(tmp_path, content)
+    assert found.folds[0].test.is_bona_fide.tolist() == [True, False, True]
+    assert found.folds[0].test.score.tolist() == [0.9, 0.1, 0.8]
+
+
+@pytest.mark.parametrize("labels", [("True", "False"), ("yes", "no"), ("1.0", "0.0")])
+def test_true_and_false_of_a_column_called_label_are_unclear(tmp_path: Path, labels: tuple[str, str]) -> None:
+    with pytest.raises(BadDataset, match=r"it is unclear which of the labels .* is bona fide"):
+        read(tmp_path, f"path,label,score\na,{labels[0]},0.9\nb,{labels[1]},0.2\n")
+
+
+def frames_of_videos(videos: int, frames: int, name: str) -> str:
+    rows = [
+        (name.format(video=video, frame=frame), WORDS[video % 2], f"{0.1 * frame:g}")
+        for video in range(videos)
+        for frame in range(frames)
+    ]
+    return lines(rows, header="path,label,score")
+
+
+@pytest.mark.parametrize(
+    "name", ["t/{video}/HR_1/frame_{frame:04}.jpg", "v{video}_{frame}.png", "v{video}-{frame}"]
+)
+def test_frames_that_count_as_trials_are_remarked_and_can_be_grouped(tmp_path: Path, name: str) -> None:
+    content = frames_of_videos(4, 5, name)
+    found = read(tmp_path, content)
+    (remark,) = (text for text in found.remarks if "--group-frames" in text)
+    assert remark.startswith(
+        "20 rows count as 20 presentations, though their names look like frames of 4 videos"
+    )
+    grouped = read(tmp_path, content, group_frames=True)
+    assert grouped.folds[0].test.score.tolist() == pytest.approx([0.2] * 4)  # the mean of 0, .1, .2, .3, .4
+    assert "20 rows are frames of 4 presentations and were averaged" in grouped.remarks
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["img{video}{frame}.jpg", "v{video}_{frame}.avi", "{frame}{video}", "{video}-{frame}/clip"],
+)
+def test_names_that_are_only_numbered_are_no_frames(tmp_path: Path, name: str) -> None:
+    assert not any("--group-frames" in text for text in read(tmp_path, frames_of_videos(4, 5, name)).remarks)
+
+
+def test_numbered_pictures_in_a_folder_a_class_are_no_frames(tmp_path: Path) -> None:
+    content = frames_of_videos(2, 9, "{video}/{frame}.jpg")
+    assert not any("--group-frames" in text for text in read(tmp_path, content).remarks)

@@ -399,3 +399,40 @@ def test_quantiles_of_a_row_never_cross(fastest_ns: int, step_ns: int, runs: int
     known = [value for value in order if value is not None]
     assert known == sorted(known)
     assert all(math.isfinite(value) for value in known)
+
+
+# --- accuracy without a development split ---
+
+UNDECIDED = dict.fromkeys(("threshold", "bpcer", "apcer", "acer", "acer_interval", "dev_eer"))
+
+
+def undecided(name: str) -> Record:
+    """A record of scores without a threshold, of which the AUC is .9 and the EER .1."""
+    fields = {**UNDECIDED, "threshold_rule": "", "apcer_by_species": {}, "auc": 0.9, "eer": 0.1}
+    return record(name, accuracy=accuracy({"print": (1, 10)}, 1, 10, **fields))
+
+
+def test_without_a_threshold_errors_are_absent_with_the_reason_and_auc_is_there() -> None:
+    row = summary(undecided("a"))
+    assert COLUMNS["acer"].number(row) is None
+    assert COLUMNS["auc"].number(row) == 0.9
+    assert COLUMNS["hter"].number(row) is None
+    assert "no development split" in COLUMNS["acer"].absent(row)
+    (missing,) = (one for one in row.missing if one.quantity == "accuracy")
+    assert "--threshold" in missing.remedy
+
+
+def test_what_compares_errors_is_absent_without_a_threshold() -> None:
+    rows, _ = rows_of([undecided("a"), undecided("b")])
+    assert all(row.relative is None or row.relative.error_ratio is None for row in rows)
+    assert "AUC" in as_markdown(table_of([undecided("a")]))
+
+
+def test_auc_and_eer_stand_for_acer_only_where_no_row_has_one() -> None:
+    from swapbench.report.tables.view import without_threshold
+
+    names = ("latency_p50", "acer", "speed_up")
+    alone, with_other = [summary(undecided("a"))], [summary(undecided("a")), summary(record("b"))]
+    assert without_threshold(names, alone) == ("latency_p50", "auc", "hter_target_eer", "speed_up")
+    assert without_threshold(names, with_other) == names
+    assert without_threshold(names, []) == names

@@ -14,8 +14,9 @@ from tiny_videos import cut, frame_of, level, spread_over, video
 
 from swapbench.cards import read_card
 from swapbench.data import facebox
-from swapbench.data.dataset import COLUMNS, Dataset
+from swapbench.data.dataset import Dataset
 from swapbench.data.frames import Frame, read_frames
+from swapbench.data.manifests import COLUMNS
 from swapbench.data.preprocess import cropped, load_crop
 from swapbench.data.protocol import open_data
 from swapbench.data.samples import Annotation, Sample

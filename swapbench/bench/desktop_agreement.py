@@ -73,8 +73,8 @@ def device_parity(
     """How far a device's scores are from the reference's, frame by frame.
 
     Frames are those of the dev and test splits of the first fold. Decisions are made at the threshold frozen
-    on the reference's development scores. Frames without a crop have no score on either side and are left
-    out; Absent where none remains.
+    on the reference's development scores, or on its test scores where there are none. Frames without a crop
+    have no score on either side and are left out; Absent where none remains.
     """
     scores, reference_scores = (
         np.concatenate([folds[0].dev.score, folds[0].test.score]) for folds in (device, reference)
@@ -82,5 +82,5 @@ def device_parity(
     both = ~np.isnan(scores) & ~np.isnan(reference_scores)
     if not both.any():
         return Absent(absent="no frame was scored both on the device and on this computer")
-    dev = reference[0].dev.acquired
+    dev = (reference[0].dev if len(reference[0].dev) else reference[0].test).acquired
     return parity(reference_scores[both], scores[both], flip_threshold(dev.bona_fide, dev.attacks), precision)

@@ -200,21 +200,23 @@ def _speed_doubts(plan: Plan, speed: Speed) -> Iterable[Doubt]:
 
 def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
     species, fewest = min(
-        accuracy.apcer_by_species.items(), key=lambda item: item[1].trials, default=("", None)
+        ((f" of species {name}", errors.trials) for name, errors in accuracy.apcer_by_species.items()),
+        key=lambda item: item[1],
+        default=("", accuracy.attacks),
     )
-    if fewest is None or fewest.trials < FEW_PRESENTATIONS:
-        attacks = f"{fewest.trials} attacks of species {species}" if fewest else "no attacks"
+    if fewest < FEW_PRESENTATIONS:
+        attacks = f"{fewest or 'no'} attacks{species}"
         yield Doubt(
             code="few_attacks",
             quantity="accuracy",
             message=f"the protocol has {attacks}, fewer than {FEW_PRESENTATIONS}",
             remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
-    if accuracy.bpcer.trials < FEW_PRESENTATIONS:
+    if accuracy.bona_fide < FEW_PRESENTATIONS:
         yield Doubt(
             code="few_bona_fide",
             quantity="accuracy",
-            message=f"the protocol has {accuracy.bpcer.trials} bona fide presentations, "
+            message=f"the protocol has {accuracy.bona_fide} bona fide presentations, "
             f"fewer than {FEW_PRESENTATIONS}",
             remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )
@@ -223,7 +225,8 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         yield Doubt(
             code="failures_to_acquire",
             quantity="accuracy",
-            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score",
+            message=f"{accuracy.failures_to_acquire} of {presented} presentations have no score"
+            + "".join(f"; {group.sentence}" for group in accuracy.failed_frames[:3]),
             remedy="Check the frames and the face boxes of the dataset.",
         )
     yield from _separation_doubts(accuracy)

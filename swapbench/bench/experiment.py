@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from swapbench.data.preprocess import Prepared
     from swapbench.pad.evaluation import Evaluation
     from swapbench.pad.scores import FoldFrames
-    from swapbench.ports import Device, Progress
+    from swapbench.ports import Device, Progress, Say
     from swapbench.records import Doubt, Machine, Plan, Power, Preprocessing, Record
 
 __all__ = [
@@ -121,9 +121,11 @@ def run(
 
 
 def score(
-    model: ModelUnderTest, device: Device, plan: Plan, evaluation: Evaluation, *, progress: Progress
+    model: ModelUnderTest, device: Device, plan: Plan, evaluation: Evaluation, *, progress: Progress, say: Say
 ) -> tuple[FoldFrames, ...]:
     """Scores of every frame of every fold; nothing else is measured. The model must have a card.
+
+    Frames that have none are said, with their reasons.
 
     Raises:
         EnvironmentFailed: the worker failed.
@@ -131,6 +133,8 @@ def score(
     """
     assert model.card is not None
     crops = prepared_crops([model], evaluation, progress)
+    for group in evaluation.failed_frames(crops[model.card.preprocessing].failures):
+        say(group.sentence)
     file = file_under_test(model, device, crops)
     progress("scoring", 0, 1)
     _, outputs = next(iter(bench.measure_scores([file], device, plan)))

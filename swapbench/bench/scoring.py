@@ -121,7 +121,7 @@ class ScoringPass:
                 folds,
                 outputs,
                 card.preprocessing,
-                at_border=self.crops[card.preprocessing].at_border,
+                self.crops[card.preprocessing],
                 confidence=plan.confidence,
                 seed=plan.seed,
             )

@@ -14,6 +14,7 @@ import typer
 
 from swapbench.cli import (
     card,
+    clean,
     data,
     device,
     gate,
@@ -43,7 +44,7 @@ PANELS: Final[Mapping[str, Commands]] = {
     "Compare": (report.report, gate.gate, gate.compare),
     "Data and scores": (card.card, scores.score, scores.metrics, scores.parity),
     "Make models": (listing.models, train.export, train.train, latency.latency_table),
-    "Getting started": (listing.init, listing.version),
+    "Getting started": (listing.init, listing.version, clean.clean),
 }
 """Panel of --help -> the commands in it. A command is called like its function."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import DataRoot, Json, Protocol
+from swapbench.cli.options import DataRoot, Images, Json, Protocol
 
 
 def simulate(
@@ -64,13 +64,14 @@ def check(
     ] = None,
     data_root: DataRoot = None,
     protocol: Protocol = None,
+    images: Images = None,
     json_out: Json = False,
 ) -> int:
     """Check a dataset against its official counts and list what is missing."""
     from swapbench.commands import data as commands
     from swapbench.commands.options import DataOptions
 
-    options = DataOptions(data, data_root, protocol)
+    options = DataOptions(data, data_root, protocol, images=images)
     with terminal.progress() as progress:
         result = commands.check(terminal.folders(), options, progress=progress)
     if json_out:

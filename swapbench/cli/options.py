@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -13,9 +14,13 @@ from swapbench.commands.options import (
     FRAMES_PER_VIDEO,
     DataOptions,
     DeviceOptions,
+    JudgedData,
     ScoreReading,
     VariantOptions,
 )
+
+if TYPE_CHECKING:
+    from swapbench.records import FaceBoxes
 
 Json = Annotated[
     bool,
@@ -213,22 +218,105 @@ Faces = Annotated[
         "default as the model card says.",
     ),
 ]
+Threshold = Annotated[
+    float | None,
+    typer.Option(
+        "--threshold",
+        metavar="SCORE",
+        help="A threshold frozen elsewhere; a score equal to it is accepted. By default that of the "
+        "development split's EER.",
+    ),
+]
+
+
+DataPath = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="PATH",
+        help="Dataset folder in its official layout, a folder with live and spoof in it, or a manifest. "
+        "By default the simulated set.",
+    ),
+]
+
+
+Images = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        metavar="FOLDER",
+        help="Where relative paths of a manifest begin. By default in its own folder.",
+    ),
+]
+Boxes = Annotated[
+    Path | None,
+    typer.Option(
+        "--boxes", metavar="FILE", help="Table of face boxes: path, x, y, width and height in pixels."
+    ),
+]
+
+
+FaceDetector = Annotated[
+    str | None,
+    typer.Option(
+        "--detector",
+        metavar="NAME",
+        help="What finds faces without a box: dlib, or yunet=FILE with the weights of YuNet for OpenCV.",
+    ),
+]
+KeepCrops = Annotated[
+    bool,
+    typer.Option(
+        "--cache/--no-cache",
+        show_default=False,
+        help="Keep the crops of faces in build/ for the next time. This is the default.",
+    ),
+]
 
 
 def _data(
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PATH",
-            help="Dataset folder in its official layout, or a manifest. By default the simulated set.",
-        ),
-    ] = None,
+    data: DataPath = None,
     data_root: DataRoot = None,
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
+    detector: FaceDetector = None,
 ) -> DataOptions:
-    return DataOptions(data, data_root, protocol, frames, faces)  # type: ignore[arg-type]
+    known = cast("FaceBoxes | None", faces)  # DataOptions refuses any other
+    return DataOptions(data, data_root, protocol, frames, known, images, boxes, detector)
+
+
+def _scored_data(
+    data: DataPath = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
+    detector: FaceDetector = None,
+    cache: KeepCrops = True,
+) -> JudgedData:
+    options = _data(data, data_root, protocol, frames, faces, images, boxes, detector)
+    return JudgedData(**vars(options), keep_crops=cache)
+
+
+def _judged_data(
+    data: DataPath = None,
+    data_root: DataRoot = None,
+    protocol: Protocol = None,
+    frames: Frames = FRAMES_PER_VIDEO,
+    faces: Faces = None,
+    images: Images = None,
+    boxes: Boxes = None,
+    detector: FaceDetector = None,
+    threshold: Threshold = None,
+    cache: KeepCrops = True,
+) -> JudgedData:
+    options = _scored_data(data, data_root, protocol, frames, faces, images, boxes, detector, cache)
+    return replace(options, threshold=threshold)
 
 
 def _compared_data(
@@ -243,21 +331,29 @@ def _compared_data(
     protocol: Protocol = None,
     frames: Frames = FRAMES_PER_VIDEO,
     faces: Faces = None,
-) -> DataOptions | None:
-    options = _data(data, data_root, protocol, frames, faces)
+    images: Images = None,
+    boxes: Boxes = None,
+    detector: FaceDetector = None,
+    threshold: Threshold = None,
+    cache: KeepCrops = True,
+) -> JudgedData | None:
+    options = _judged_data(
+        data, data_root, protocol, frames, faces, images, boxes, detector, threshold, cache
+    )
     return options if options.named else None
 
 
-Data = Annotated[DataOptions, Group(ACCURACY, _data)]
+Data = Annotated[JudgedData, Group(ACCURACY, _judged_data)]
+ScoredData = Annotated[JudgedData, Group(ACCURACY, _scored_data)]
 TrainingData = Annotated[DataOptions, Group("Data", _data)]
-ComparedData = Annotated[DataOptions | None, Group(ACCURACY, _compared_data)]
+ComparedData = Annotated[JudgedData | None, Group(ACCURACY, _compared_data)]
 
 # ---------------------------------------------------------------------------------------------- scores
 
 ScoreColumns = Annotated[
     list[str] | None,
     typer.Option(
-        "--column", metavar="OURS=THEIRS", help="Name of a column in the file, as in score=prob. Repeatable."
+        "--column", metavar="OURS=THEIRS", help="Name or number of a column in the file, as in score=prob."
     ),
 ]
 BonaFideLabel = Annotated[
@@ -269,12 +365,22 @@ BonaFideLabel = Annotated[
 ScoresAre = Annotated[
     str, typer.Option("--scores-are", metavar="CLASS", help="What high scores mean: bona_fide or attack.")
 ]
+GroupFrames = Annotated[
+    bool,
+    typer.Option(
+        "--group-frames",
+        help="Rows whose names differ only in the number of a frame are one presentation: average them.",
+    ),
+]
 
 
 def _reading(
-    column: ScoreColumns = None, bona_fide_label: BonaFideLabel = None, scores_are: ScoresAre = "bona_fide"
+    column: ScoreColumns = None,
+    bona_fide_label: BonaFideLabel = None,
+    scores_are: ScoresAre = "bona_fide",
+    group_frames: GroupFrames = False,
 ) -> ScoreReading:
-    return ScoreReading.of(column or (), bona_fide_label, scores_are)
+    return ScoreReading.of(column or (), bona_fide_label, scores_are, group_frames=group_frames)
 
 
 Reading = Annotated[ScoreReading, Group("Columns of score files", _reading)]

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import terminal
-from swapbench.cli.options import Card, Data, DeviceName, Json, Reading, Runtimes, ShapeTexts, Threads
+from swapbench.cli.options import (
+    Card,
+    DeviceName,
+    Json,
+    Reading,
+    Runtimes,
+    ScoredData,
+    ShapeTexts,
+    Threads,
+)
 from swapbench.cli.panels import RARE
 from swapbench.commands.options import ScoringOptions, input_shapes
 
@@ -25,7 +34,7 @@ def score(
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
     *,
-    data: Data,
+    data: ScoredData,
     card: Card = None,
     runtime: Runtimes = None,
     device: DeviceName = "local",
@@ -77,7 +86,7 @@ def parity(
     ],
     other: Annotated[Path, typer.Argument(metavar="OTHER", help="Score file or model file.")],
     *,
-    data: Data,
+    data: ScoredData,
     card: Card = None,
     runtime: Runtimes = None,
     device: DeviceName = "local",

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
-    from swapbench.commands.options import DataOptions
+    from swapbench.commands.options import DataOptions, JudgedData
+    from swapbench.data.check import DataCheck
     from swapbench.data.dataset import Dataset
-    from swapbench.data.protocol import DataCheck
     from swapbench.pad.evaluation import Evaluation
     from swapbench.ports import Progress, Say
 
@@ -65,7 +65,9 @@ def simulate_oulu(out: Path, seed: int | None, sheet: Path | None, *, progress: 
 def folds(
     folders: Folders, options: DataOptions, splits: Sequence[str], *, progress: Progress, say: Say
 ) -> tuple[Dataset, ...]:
-    """The folds of the protocol on the data that were named."""
+    """The folds of the protocol on the data that were named; scoring alone does without a dev split."""
+    from swapbench.data.boxes import with_boxes, with_detector
+    from swapbench.data.facebox import detector_of
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
@@ -74,7 +76,13 @@ def folds(
         protocol=options.protocol,
         frames_per_video=options.frames,
         splits=splits,
+        without_dev="test" in splits,
+        images=options.images,
     )
+    if options.boxes is not None:
+        datasets = with_boxes(datasets, options.boxes)
+    if options.detector is not None:
+        datasets = with_detector(datasets, detector_of(options.detector))
     if datasets[0].simulated:
         say(f"Data: {datasets[0].name} ({datasets[0].notice})")
     elif datasets[0].protocol:
@@ -84,18 +92,24 @@ def folds(
     return datasets
 
 
-def evaluation(folders: Folders, data: tuple[Dataset, ...], options: DataOptions) -> Evaluation:
-    """What models are judged on, with the cache of the working folder."""
+def evaluation(folders: Folders, data: tuple[Dataset, ...], options: JudgedData) -> Evaluation:
+    """What models are judged on, with the cache of the working folder or a temporary one."""
     from swapbench.pad.evaluation import Evaluation
 
-    return Evaluation(folds=data, cache=folders.build, processes=usable_cores(), faces=options.faces)
+    return Evaluation(
+        folds=data,
+        cache=folders.cache,
+        processes=usable_cores(),
+        faces=options.faces,
+        threshold=options.threshold,
+    )
 
 
 def check(folders: Folders, options: DataOptions, *, progress: Progress) -> DataCheck:
     """Count a dataset against what its official protocol says, and list what is missing or odd."""
-    from swapbench.data.protocol import check_data
+    from swapbench.data.check import check_data
 
     data = options.data
     if not options.named:
         data = simulate(folders, splits=("dev", "test"), progress=progress)
-    return check_data(data, data_root=options.data_root, protocol=options.protocol)
+    return check_data(data, data_root=options.data_root, protocol=options.protocol, images=options.images)

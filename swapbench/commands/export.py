@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import catalog, units
 from swapbench.commands.data import folds
+from swapbench.commands.face_cache import face_cache
 from swapbench.commands.model_files import model_files
 from swapbench.commands.options import DataOptions
 from swapbench.files import write_atomically
@@ -61,7 +62,8 @@ def export(
     """
     carded, failures = catalog.networks(folders, wanted.models)
     dataset = folds(folders, DataOptions(data), ("dev",), progress=progress, say=say)[0]
-    files, failed = model_files(folders, carded, wanted, dataset, progress)
+    with face_cache(folders, say) as kept:
+        files, failed = model_files(kept, carded, wanted, dataset, progress)
     if out is not None:
         for file in files:
             write_atomically(out / file.variant.file_name, file.path.read_bytes())

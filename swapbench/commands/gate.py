@@ -19,6 +19,7 @@ from swapbench.bench.scoring import NO_CARD
 from swapbench.commands import models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.explanations import explain
+from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, NamedFile
 from swapbench.commands.options import DeviceOptions, PairOptions
 from swapbench.commands.place import open_place
@@ -34,11 +35,11 @@ if TYPE_CHECKING:
 
     from swapbench.bench.experiment import ModelUnderTest
     from swapbench.catalog import Folders
-    from swapbench.commands.options import DataOptions
+    from swapbench.commands.options import JudgedData
     from swapbench.commands.sides import Side
     from swapbench.gate.comparison import Check
     from swapbench.ports import Progress, Say
-    from swapbench.records import Machine, Plan
+    from swapbench.records import Accuracy, Machine, Plan
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class GateRequest:
     baseline: tuple[str, ...]
     candidate: tuple[str, ...]
     pairs: PairOptions = field(default_factory=PairOptions)
-    data: DataOptions | None = None
+    data: JudgedData | None = None
     plan: Plan | None = None
 
 
@@ -95,17 +96,20 @@ def gate(
         except BadModelFile as error:
             checks.append(comparison.did_not_run(candidate.name, str(error)))
     rules.require_matches([*(pair.model for pair in pairs), *(check.model for check in checks)])
-    judged_on = None
+    data = None
     if request.data is not None:
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
-        judged_on = evaluation(folders, data, request.data)
     session = paired_runs.Session(device, plan, rules, options.budget_s, progress, clock)
     with device.quiet(plan):
         notes += _disturbances(device.describe(), plan)
         judged = paired_runs.judge(pairs, session)
         explanations = explain(judged, session)
     completed = [result.pair for result in judged if result.times.failure is None]
-    accuracies = paired_runs.accuracies_of(completed, session, judged_on) if judged_on else {}
+    accuracies: dict[str, Accuracy | Absent] = {}
+    if data is not None and request.data is not None:
+        with face_cache(folders, say, keep=request.data.keep_crops) as kept:
+            judged_on = evaluation(kept, data, request.data)
+            accuracies = paired_runs.accuracies_of(completed, session, judged_on)
     checks += paired_runs.checks_of(judged, sides, accuracies, session)
     notes += comparison.elsewhere(rules, device.name, [pair.model for pair in pairs])
     return GateResult(tuple(checks), tuple(notes), explanations)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
-from swapbench.errors import BadCard
+from swapbench.errors import BadCard, BadDataset
+from swapbench.files import private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,10 +27,16 @@ def model_files(
     The development split of `data` calibrates the files and checks them against the network.
 
     Raises:
+        BadDataset: There is no development split.
         MissingPackage: A file must be exported and the exporters are not installed.
     """
     from swapbench.workshop import artifacts
 
+    if carded and not data.samples("dev"):
+        raise BadDataset(
+            f"{data.name} has no development split, on which exported files are calibrated and checked",
+            remedy="Export them first with swapbench export, then name the files: swapbench run FILE",
+        )
     files: list[Built] = []
     failures: list[tuple[str, SwapbenchError]] = []
     cache = folders.build / "artifacts"
@@ -38,7 +45,8 @@ def model_files(
             failures.append((model.card.name, _no_network(model)))
             continue
         progress("reading images", 0, 1)
-        crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, folders.build / "crops")
+        kept = private_folder(folders.cache / "crops")
+        crops = artifacts.DevCrops.of(data.samples("dev"), model.card.preprocessing, kept)
         progress("reading images", 1, 1)
         variants = catalog.variants(model.card, wanted.formats, wanted.precisions)
         if artifacts.missing(model.card, variants, cache, crops.digest()):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from swapbench.runtimes.benchmark_model import Delegate
 
 FRAMES_PER_VIDEO: Final = 8
-"""As in data.dataset, which is too much to import for --help; a test holds both equal."""
+"""As in data.manifests, which is too much to import for --help; a test holds both equal."""
 
 CORES: Final = ("big", "mid", "little", "all")
 SWEEP: Final = "sweep"
@@ -42,6 +42,9 @@ class DataOptions:
         protocol: For example "1" or "O+C+I:M"; None takes the dataset's own splits.
         frames: Frames of each video, spread evenly.
         faces: Where face boxes come from; None leaves it to the model card.
+        images: The folder in which relative paths of a manifest begin; None takes the manifest's.
+        boxes: A table of face boxes; None takes the dataset's own.
+        detector: What finds faces otherwise, "dlib" or "yunet=FILE"; None for dlib.
 
     Raises:
         UserError: Both a dataset and a folder of datasets were named.
@@ -53,6 +56,9 @@ class DataOptions:
     protocol: str | None = None
     frames: int = FRAMES_PER_VIDEO
     faces: FaceBoxes | None = None
+    images: Path | None = None
+    boxes: Path | None = None
+    detector: str | None = None
 
     def __post_init__(self) -> None:
         if self.data is not None and self.data_root is not None:
@@ -72,6 +78,19 @@ class DataOptions:
     def named(self) -> bool:
         """Whether any data were named."""
         return self.data is not None or self.data_root is not None
+
+
+@dataclass(frozen=True)
+class JudgedData(DataOptions):
+    """The data that models are judged on.
+
+    Attributes:
+        threshold: One that was frozen elsewhere; None freezes it on the development split.
+        keep_crops: Whether crops of faces stay in the working folder for the next time.
+    """
+
+    threshold: float | None = None
+    keep_crops: bool = True
 
 
 @dataclass(frozen=True)
@@ -260,7 +279,7 @@ class ScoringOptions:
         shapes: Of inputs whose lengths a file leaves free; see `input_shapes`.
     """
 
-    data: DataOptions
+    data: JudgedData
     card: str | None = None
     runtimes: tuple[str, ...] = ()
     device: str = "local"
@@ -276,14 +295,23 @@ class ScoreReading:
         columns: Our name of a column -> its name in the file.
         bona_fide_label: The label that means bona fide; None where it is plain.
         rising_with: What high scores mean, "bona_fide" or "attack".
+        group_frames: Whether names that differ only in the number of a frame are one presentation.
     """
 
     columns: Mapping[str, str]
     bona_fide_label: str | None = None
     rising_with: str = "bona_fide"
+    group_frames: bool = False
 
     @classmethod
-    def of(cls, columns: Sequence[str], bona_fide_label: str | None, scores_are: str) -> ScoreReading:
+    def of(
+        cls,
+        columns: Sequence[str],
+        bona_fide_label: str | None,
+        scores_are: str,
+        *,
+        group_frames: bool = False,
+    ) -> ScoreReading:
         """The same from options as they were typed: columns as in `score=probability`.
 
         Raises:
@@ -302,7 +330,7 @@ class ScoreReading:
                 )
             mapping[ours] = theirs
         checked_names("meaning of a score", (scores_are,), ("bona_fide", "attack"))
-        return cls(mapping, bona_fide_label, scores_are)
+        return cls(mapping, bona_fide_label, scores_are, group_frames)
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,7 @@ def accuracies_of(
                 folds,
                 outputs,
                 card.preprocessing,
-                at_border=crops[card.preprocessing].at_border,
+                crops[card.preprocessing],
                 confidence=plan.confidence,
                 seed=plan.seed,
             )

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from swapbench import bench, catalog, stats, store, units
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
+from swapbench.commands.face_cache import face_cache
 from swapbench.commands.model_files import model_files
 from swapbench.commands.named_files import CardFinder, named_files
-from swapbench.commands.options import DataOptions, DeviceOptions, RunFolder, TimingOptions, VariantOptions
+from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
@@ -49,7 +50,7 @@ class RunRequest:
     variants: VariantOptions = field(default_factory=VariantOptions)
     runtimes: tuple[str, ...] = ()
     device: DeviceOptions = field(default_factory=DeviceOptions)
-    data: DataOptions = field(default_factory=DataOptions)
+    data: JudgedData = field(default_factory=JudgedData)
     card: str | None = None
     accuracy: bool = True
     timing: TimingOptions = field(default_factory=TimingOptions)
@@ -74,6 +75,11 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
         UnknownName: A name is in no catalogue.
         UserError: Nothing is left to run with these options, or the run's name is taken.
     """
+    with face_cache(folders, say, keep=request.data.keep_crops) as kept:
+        return _run(kept, request, progress, say)
+
+
+def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
     from swapbench.bench import experiment
 
     place = open_place(folders, request.device, request.runtimes)
@@ -106,6 +112,7 @@ def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) 
     outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [
         *_remarks(outcome.records),
+        *_frame_notes(outcome.records),
         *_border_notes(outcome.records),
         *_paced_notes(outcome.records),
         *_parity_notes(outcome.records),
@@ -277,6 +284,18 @@ def _border_notes(records: Sequence[Record]) -> list[str]:
             and record.accuracy.crops_at_border
         )
     )
+
+
+def _frame_notes(records: Sequence[Record]) -> list[str]:
+    """Which frames have no score and why, once for all files, where no doubt says so."""
+    sentences = [
+        group.sentence
+        for record in records
+        if isinstance(record.accuracy, Accuracy)
+        for group in record.accuracy.failed_frames
+        if not any(group.sentence in doubt.message for doubt in record.doubts)
+    ]
+    return [f"{sentence}." for sentence in dict.fromkeys(sentences)]
 
 
 def _paced_notes(records: Sequence[Record]) -> list[str]:

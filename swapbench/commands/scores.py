@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
+from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_file
 from swapbench.commands.options import DeviceOptions, ScoreReading
 from swapbench.commands.place import open_place
@@ -48,9 +49,10 @@ def score(
     if model.unscored is not None:
         raise UserError(f"{model.title}: {model.unscored.absent}", remedy=model.unscored.remedy)
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)
-    judged_on = evaluation(folders, data, options.data)
     plan = Plan(threads=options.threads)
-    scores = experiment.score(model, place.device, plan, judged_on, progress=progress)
+    with face_cache(folders, say, keep=options.data.keep_crops) as kept:
+        judged_on = evaluation(kept, data, options.data)
+        scores = experiment.score(model, place.device, plan, judged_on, progress=progress, say=say)
     write_score_file(out, scores, judged_on.data)
     return out
 
@@ -64,6 +66,7 @@ def read_scores(path: Path, reading: ScoreReading) -> ScoreFile:
         columns=reading.columns,
         bona_fide_label=reading.bona_fide_label,
         rising_with=reading.rising_with,
+        group_frames=reading.group_frames,
     )
 
 
@@ -133,9 +136,11 @@ def parity(
             scores = read_scores(
                 score(folders, str(path), options, own, progress=progress, say=say), ScoreReading({})
             )
-        sides.append([_whole(fold) for fold in scores.folds])
         for remark in scores.remarks:
             say(f"note: {path.name}: {remark}")
+        if any(fold.dev is None for fold in scores.folds):
+            say(f"note: {path.name}: no development split: decisions are made at the EER of the test scores")
+        sides.append([replace(fold, dev=fold.dev or fold.test) for fold in scores.folds])
     return score_parity(sides[0], sides[1])
 
 

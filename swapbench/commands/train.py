@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
 from swapbench.commands.data import folds
+from swapbench.commands.face_cache import face_cache
 from swapbench.commands.options import DataOptions, command_line
 from swapbench.cores import usable_cores
 from swapbench.errors import UserError
+from swapbench.files import private_folder
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def train(
         setup = TrainingSetup(
             seed=request.seed,
             command=command,
-            work=folders.build / "training",
+            work=private_folder(folders.build / "training"),
             threads=threads or max(usable_cores() // processes.count, 1),
             teachers=teachers,
             missing=missing,
@@ -114,7 +116,8 @@ def train(
             say=say,
             progress=progress,
         )
-        card = make(recipe, data[0], target, setup)
+        with face_cache(folders, say):
+            card = make(recipe, data[0], target, setup)
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 
 

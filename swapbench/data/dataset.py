@@ -1,71 +1,31 @@
-"""Samples that passed every check, and the generic way to describe them: manifests in CSV.
-
-A folder holds `dataset.json` and one `manifest-<split>.csv` per split, or one `manifest.csv` for all splits;
-a single CSV file of any name works too. `dataset.json` is `{"name": text, "simulated": true or false,
-"notice": text}`; beside a single CSV it may be left out, which means real data. A row is one image, one frame
-of a video, or a whole video:
-
-    path        relative to the folder of the manifest; an image is turned upright by its EXIF orientation
-    subject     who is shown, or whose face was copied; never in two splits
-    label       bona_fide | attack
-    species     attack instrument species ("print", "replay"), empty for bona fide
-    split       train | dev | test
-
-and, where they are known:
-
-    frame       number in the video or presentation; if empty, frames spread evenly over a video are taken
-    presentation    equal for all images that are frames of one trial; the path if empty
-    domain      the conditions that differ between domains: camera, printer, display, light
-    session device instrument            further conditions, free text
-    box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty if unknown
-
-What would silently make a result wrong is refused here, with its file and line.
-"""
+"""Samples that passed every check, and how what is wrong with others is said."""
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, cast
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from swapbench.data.samples import VIDEO_SUFFIXES, Sample
 from swapbench.errors import BadDataset
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
-    from swapbench.data.samples import Box, Label
+    from swapbench.data.samples import Sample
 
 SPLITS = ("train", "dev", "test")
-FRAMES_PER_VIDEO = 8
-BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
-NEEDED = ("path", "subject", "label", "species", "split")
-COLUMNS = (
-    "path",
-    "frame",
-    "subject",
-    "label",
-    "species",
-    "domain",
-    "session",
-    "device",
-    "split",
-    "instrument",
-    *BOX_COLUMNS,
-)
-"""The columns of a manifest of still images, as `swapbench data simulate` writes it."""
-
 READ_WHOLE_BYTES = 1 << 20
 BLOCKS, BLOCK_BYTES = 16, 1 << 16
 
-_LIKELY = {
-    **dict.fromkeys(("live", "real", "genuine", "bonafide", "bona fide", "bona-fide"), "bona_fide"),
-    **dict.fromkeys(("spoof", "fake", "attacks"), "attack"),
-}
+EXAMPLES = 3
+"""So many of equal faults are shown, with how many more there are."""
+
+_PARTICULARS = re.compile(r"'[^']*'|\S*[/.]\S+|\d+")
+"""What differs between faults of one kind: quoted values, names of files, numbers."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +53,7 @@ class Dataset:
     basis: tuple[str, ...] = ()
 
     @classmethod
-    def load(
-        cls, data: Path, splits: Sequence[str] = SPLITS, frames_per_video: int = FRAMES_PER_VIDEO
-    ) -> Dataset:
+    def load(cls, data: Path, splits: Sequence[str] = SPLITS, frames_per_video: int | None = None) -> Dataset:
         """Read the manifests of a folder, or a single CSV, and check them.
 
         Every manifest that is there is read, so that a subject shared with a split that was not requested is
@@ -104,12 +62,14 @@ class Dataset:
         Args:
             data: the folder or the CSV
             splits: the requested splits
-            frames_per_video: how many frames of each whole video are scored
+            frames_per_video: how many frames of each whole video are scored; None: the usual number
 
         Raises:
             BadDataset: a manifest is missing or wrong
         """
-        manifests = read_manifests(data, frames_per_video)
+        from swapbench.data.manifests import FRAMES_PER_VIDEO, read_manifests
+
+        manifests = read_manifests(data, frames_per_video or FRAMES_PER_VIDEO)
         raise_first(manifests.faults)
         for split in splits:
             manifests.need(split)
@@ -195,6 +155,48 @@ def content_sha256(path: Path) -> bytes:
         return digest.digest()
 
 
+class RowFault(BadDataset):
+    """A fault of one row of a file.
+
+    Attributes:
+        file: the file, or what else the fault is of
+        row: where in it, as "line 3"; empty where that is not known
+        complaint: what is wrong there
+    """
+
+    def __init__(self, file: object, row: str, complaint: str, remedy: str = "") -> None:
+        super().__init__(f"{file} {row}".rstrip() + f": {complaint}", remedy=remedy)
+        self.file, self.row, self.complaint = str(file), row, complaint
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What faults that are said together have in common: the file, and the complaint without values."""
+        return self.file, _PARTICULARS.sub("", self.complaint)
+
+
+def grouped(faults: Iterable[BadDataset]) -> tuple[BadDataset, ...]:
+    """The same faults, of which more than `EXAMPLES` of one kind are one with their number and examples."""
+    groups: dict[object, list[BadDataset]] = {}
+    for number, fault in enumerate(faults):
+        groups.setdefault(fault.kind if isinstance(fault, RowFault) else number, []).append(fault)
+    said: list[BadDataset] = []
+    for members in groups.values():
+        rows = [fault for fault in members if isinstance(fault, RowFault)]
+        said += members if len(rows) <= EXAMPLES else [_together(rows)]
+    return tuple(said)
+
+
+def _together(faults: Sequence[RowFault]) -> BadDataset:
+    shown = faults[:EXAMPLES]
+    more = f"and {len(faults) - EXAMPLES} more"
+    if len({fault.complaint for fault in faults}) == 1:
+        examples = f"{shown[0].complaint} ({', '.join(fault.row for fault in shown)} {more})"
+    else:
+        of_rows = (f"{fault.row} {fault.complaint}".lstrip() for fault in shown)
+        examples = f"{'; '.join(of_rows)}; {more} of this kind"
+    return BadDataset(f"{shown[0].file}, {len(faults)} times: {examples}", remedy=shown[0].remedy)
+
+
 def raise_first(faults: Sequence[BadDataset]) -> None:
     """Raise the first fault, if any, and say how many more there are."""
     if len(faults) == 1:
@@ -233,235 +235,7 @@ def read_about(folder: Path) -> About:
     return About(about["name"], about["simulated"], str(about.get("notice", "")))
 
 
-def manifest_path(folder: Path, split: str) -> Path:
-    """Where the manifest of a split is."""
-    return folder / f"manifest-{split}.csv"
-
-
-@dataclass(frozen=True)
-class Manifests:
-    """What the manifests of a folder, or a single CSV, say.
-
-    Attributes:
-        about: what `dataset.json` says
-        root: the folder
-        rows: split -> its lines, each as "manifest row n" with the samples it became; a split without a
-            manifest or without lines is left out
-        files: split -> its manifest
-        faults: everything that is wrong with any line, in the order in which it was found
-    """
-
-    about: About
-    root: Path
-    rows: Mapping[str, tuple[tuple[str, tuple[Sample, ...]], ...]]
-    files: Mapping[str, Path]
-    faults: tuple[BadDataset, ...]
-
-    @property
-    def splits(self) -> dict[str, tuple[Sample, ...]]:
-        """Split -> all its samples."""
-        return {
-            split: tuple(sample for _, samples in rows for sample in samples)
-            for split, rows in self.rows.items()
-        }
-
-    def need(self, split: str) -> None:
-        """Raise BadDataset for a split that has no manifest or no row."""
-        if split not in self.files:
-            single = next(iter(self.files.values()), None)
-            raise BadDataset(
-                f"{single} has no rows of split {split!r}"
-                if single is not None and single not in {manifest_path(self.root, name) for name in SPLITS}
-                else f"{self.root} has no {manifest_path(self.root, split).name}",
-                remedy=f"Available splits: {', '.join(self.files) or 'none'}.",
-            )
-
-    def class_faults(self, split: str) -> Iterator[BadDataset]:
-        """A fault for each class of which a split has no sample."""
-        labels = {sample.label for _, samples in self.rows[split] for sample in samples}
-        for label in ("bona_fide", "attack"):
-            if label not in labels:
-                separate = self.files[split] == manifest_path(self.root, split)
-                yield BadDataset(
-                    f"{self.files[split]} has no {label} samples{'' if separate else f' in split {split!r}'}",
-                    remedy="Every split needs bona fide samples and attacks.",
-                )
-
-    def row_faults(self, split: str) -> Iterator[BadDataset]:
-        """A fault for each row that repeats another one or whose file does not exist."""
-        seen: set[tuple[str, int, int]] = set()
-        for where, samples in self.rows[split]:
-            first = samples[0]
-            key = (first.name, first.frame, first.spread)
-            if key in seen:
-                frame = "" if first.spread else f" frame {first.frame}"
-                yield BadDataset(f"{where}: {first.name}{frame} is listed twice")
-            seen.add(key)
-            if not first.path.is_file():
-                yield BadDataset(f"{where}: {first.path} does not exist")
-
-
-def has_manifests(data: Path) -> bool:
-    """True for a CSV file and for a folder that holds a manifest."""
-    if data.is_file():
-        return data.suffix.lower() == ".csv"
-    return any(path.is_file() for path in (data / "manifest.csv", *(manifest_path(data, s) for s in SPLITS)))
-
-
-def read_manifests(data: Path, frames_per_video: int = FRAMES_PER_VIDEO) -> Manifests:
-    """Read all manifests of a folder, `manifest-<split>.csv` before `manifest.csv`, or a single CSV file.
-
-    What is wrong with a line is returned in `faults`.
-
-    Args:
-        data: the folder or the CSV
-        frames_per_video: how many frames of each whole video are scored
-
-    Raises:
-        BadDataset: there is nothing to read at all
-    """
-    if not data.exists():
-        raise BadDataset(
-            f"there is no dataset {data}",
-            remedy="Create a simulated one with: swapbench data simulate",
-        )
-    if data.is_file() and data.suffix.lower() != ".csv":
-        raise BadDataset(
-            f"{data} is not a dataset", remedy="Name a dataset folder or a manifest whose name ends in .csv."
-        )
-    root = data.parent if data.is_file() else data
-    files = {split: manifest_path(root, split) for split in SPLITS if manifest_path(root, split).is_file()}
-    single = data if data.is_file() else root / "manifest.csv"
-    if data.is_file() or (not files and single.is_file()):
-        name = data.stem if data.is_file() else root.resolve().name
-        about = read_about(root) if (root / "dataset.json").is_file() else About(name)
-        files = {}
-        sources: list[tuple[str, Path]] = [("", single)]
-    else:
-        about = read_about(root)
-        sources = list(files.items())
-    faults: list[BadDataset] = []
-    rows: dict[str, list[tuple[str, tuple[Sample, ...]]]] = {split: [] for split in files}
-    for split, path in sources:
-        for split_of_row, where, samples in _read_manifest(path, split, frames_per_video, faults):
-            rows.setdefault(split_of_row, []).append((where, samples))
-    faults += _mixed_presentations(
-        (where, sample) for split in SPLITS for where, samples in rows.get(split, ()) for sample in samples
-    )
-    ordered = {split: tuple(rows[split]) for split in SPLITS if split in rows}
-    return Manifests(about, root, ordered, files or dict.fromkeys(ordered, single), tuple(faults))
-
-
-def _read_manifest(
-    path: Path, split: str, frames_per_video: int, faults: list[BadDataset]
-) -> Iterator[tuple[str, str, tuple[Sample, ...]]]:
-    """Split, "manifest row n" and samples of every valid line; what is wrong with others goes to `faults`."""
-    number = 1
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            missing = [column for column in NEEDED if column not in (lines.fieldnames or ())]
-            if missing:
-                faults.append(BadDataset(f"{path} lacks the columns {', '.join(missing)}"))
-                return
-            for number, line in enumerate(lines, start=2):
-                try:
-                    first = _first_sample(
-                        f"{path} line {lines.line_num}", path.parent, split, line, frames_per_video
-                    )
-                except BadDataset as fault:
-                    faults.append(fault)
-                    continue
-                samples = tuple(replace(first, frame=frame) for frame in range(first.spread)) or (first,)
-                yield first.split, f"{path} row {number}", samples
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        faults.append(BadDataset(f"cannot read {path}: {error}"))
-        return
-    if number == 1:
-        faults.append(BadDataset(f"{path} has no rows"))
-
-
-def _first_sample(
-    where: str, folder: Path, split: str, row: Mapping[str, str | None], frames_per_video: int
-) -> Sample:
-    """The sample of a line, the first of several where the line is a whole video.
-
-    Args:
-        where: file and line, for messages
-        folder: that paths are relative to
-        split: that the manifest is of; empty in a single CSV
-        row: column -> text; None where the line has another number of fields
-        frames_per_video: how many frames of a whole video are scored
-
-    Raises:
-        BadDataset: a field is wrong
-    """
-    if None in row or None in row.values():
-        raise BadDataset(f"{where}: the number of fields differs from the header's")
-    text = {column: (row.get(column) or "").strip() for column in (*COLUMNS, "presentation")}
-    relative = PurePosixPath(text["path"])
-    if not text["path"] or relative.is_absolute() or ".." in relative.parts:
-        raise BadDataset(f"{where}: path {text['path']!r} must be relative and stay inside the folder")
-    if text["label"] not in {"bona_fide", "attack"}:
-        raise BadDataset(f"{where}: unknown label {text['label']!r}", remedy=_label_remedy(text["label"]))
-    if text["label"] == "attack" and not text["species"]:
-        raise BadDataset(
-            f"{where}: the attack has no species", remedy="Name the species: APCER is counted by species."
-        )
-    if text["label"] == "bona_fide" and text["species"]:
-        raise BadDataset(f"{where}: the bona fide sample has the species {text['species']!r}")
-    if not text["subject"]:
-        raise BadDataset(f"{where}: the sample has no subject")
-    if split and text["split"] != split:
-        raise BadDataset(f"{where}: the split is {text['split']!r} in the manifest of {split!r}")
-    if text["split"] not in SPLITS:
-        raise BadDataset(f"{where}: unknown split {text['split']!r}", remedy="Use train, dev or test.")
-    video = relative.suffix.lower() in VIDEO_SUFFIXES
-    if text["frame"] and not text["frame"].isdecimal():
-        raise BadDataset(f"{where}: frame {text['frame']!r} is not a non-negative integer")
-    return Sample(
-        name=text["path"],
-        path=folder.joinpath(*relative.parts),
-        frame=int(text["frame"] or 0),
-        subject=text["subject"],
-        label=cast("Label", text["label"]),
-        species=text["species"],
-        domain=text["domain"],
-        session=text["session"],
-        device=text["device"],
-        split=text["split"],
-        instrument=text["instrument"],
-        box=_box(where, [text[column] for column in BOX_COLUMNS]),
-        presentation=text["presentation"] or text["path"],
-        spread=frames_per_video if video and not text["frame"] else 0,
-    )
-
-
-def _label_remedy(label: str) -> str:
-    likely = _LIKELY.get(label.lower())
-    if likely is not None:
-        return f"Use bona_fide or attack; {label} is {likely}."
-    if label in {"0", "1"}:
-        return "Use bona_fide or attack; 1 is bona_fide in most files, and attack in some."
-    return "Use bona_fide or attack."
-
-
-def _box(where: str, fields: Sequence[str]) -> Box | None:
-    if not any(fields):
-        return None
-    try:
-        x, y, width, height = (float(field) for field in fields)
-    except ValueError:
-        raise BadDataset(f"{where}: box {', '.join(fields)} is not four numbers") from None
-    if not (width > 0 and height > 0 and abs(x) < 1e6 and abs(y) < 1e6 and width < 1e6 and height < 1e6):
-        raise BadDataset(
-            f"{where}: box {', '.join(fields)} is empty",
-            remedy="Leave all four fields empty if the face is not known.",
-        )
-    return x, y, width, height
-
-
-def shared_subjects(place: str, splits: Mapping[str, Iterable[Sample]]) -> Iterator[BadDataset]:
+def shared_subjects(place: str, splits: Mapping[str, Iterable[Sample]]) -> Iterator[RowFault]:
     """A fault for every subject that is in two of the splits; `place` is what the splits are of, in words."""
     seen: dict[str, tuple[str, str]] = {}
     reported: set[str] = set()
@@ -470,31 +244,9 @@ def shared_subjects(place: str, splits: Mapping[str, Iterable[Sample]]) -> Itera
             first, name = seen.setdefault(sample.subject, (split, sample.name))
             if first != split and sample.subject not in reported:
                 reported.add(sample.subject)
-                yield BadDataset(
-                    f"{place}: subject {sample.subject!r} is in {first} ({name})"
-                    f" and in {split} ({sample.name})",
+                yield RowFault(
+                    place,
+                    "",
+                    f"subject {sample.subject!r} is in {first} ({name}) and in {split} ({sample.name})",
                     remedy="Split by subject: test a network on people that it was not trained with.",
                 )
-
-
-def _mixed_presentations(rows: Iterable[tuple[str, Sample]]) -> Iterator[BadDataset]:
-    """A fault for every row that contradicts an earlier row of its presentation, or is in two of them."""
-    seen: dict[str, Sample] = {}
-    files: dict[str, str] = {}
-    reported: set[str] = set()
-    for where, sample in rows:
-        first = seen.setdefault(sample.presentation, sample)
-        for name in ("subject", "label", "species", "split"):
-            if getattr(first, name) != getattr(sample, name) and where not in reported:
-                reported.add(where)
-                yield BadDataset(
-                    f"{where}: presentation {sample.presentation!r} has {name} {getattr(first, name)!r}"
-                    f" in {first.name} and {getattr(sample, name)!r} in {sample.name}",
-                    remedy="All frames of a presentation need the same subject, label, species and split.",
-                )
-        if (
-            files.setdefault(sample.name, sample.presentation) != sample.presentation
-            and where not in reported
-        ):
-            reported.add(where)
-            yield BadDataset(f"{where}: {sample.name} is in two presentations")

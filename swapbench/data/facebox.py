@@ -10,22 +10,25 @@ Boxes of different origin enclose different parts of a face (dlib: brow to chin;
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from swapbench.data.frames import is_video
 from swapbench.data.layouts import face_format
-from swapbench.errors import BadDataset, MissingPackage
-from swapbench.files import write_atomically
+from swapbench.data.samples import DLIB, Detector
+from swapbench.errors import BadDataset, MissingPackage, UserError
+from swapbench.files import file_sha256, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from swapbench.data.frames import Frame
     from swapbench.data.layouts import FaceFormat
@@ -119,18 +122,106 @@ def _frame_and_box(where: str, fields: Sequence[str], form: FaceFormat) -> tuple
     return int(frame), form.box(rest)
 
 
-# ---------------------------------------------------------------------------------------------- the detector
+# --------------------------------------------------------------------------------------------- the detectors
 
 _thread = threading.local()
 
 
-def detector_name() -> str:
-    """Name and version of the detector, on which its boxes depend.
+def detector_of(text: str) -> Detector:
+    """The detector of an option: `dlib`, or `yunet=FILE`.
 
     Raises:
-        MissingPackage: dlib is not installed.
+        UserError: it is written otherwise, or the file is no YuNet that OpenCV reads
+        MissingPackage: the package that runs it is not installed
     """
-    return f"dlib {_dlib().__version__}"
+    kind, _, file = text.partition("=")
+    if kind == "dlib" and not file:
+        return DLIB
+    if kind != "yunet" or not file:
+        raise UserError(
+            f"--detector {text!r} is not a detector",
+            remedy="Use dlib, or yunet=FILE.onnx with the face_detection_yunet of OpenCV's model zoo.",
+        )
+    detector = Detector("yunet", Path(file))
+    yunet(Image.new("RGB", (64, 64)), detector)
+    return detector
+
+
+def detector_name(detector: Detector = DLIB) -> str:
+    """Name, version and weights of a detector, on which its boxes depend.
+
+    Raises:
+        MissingPackage: its package is not installed.
+    """
+    if detector.weights is None:
+        return f"dlib {_dlib().__version__}"
+    return f"YuNet of OpenCV {_cv2().__version__}, {detector.weights.name} {_digest(detector.weights)[:12]}"
+
+
+def found_by(detector: Detector, image: Image.Image) -> Box | None:
+    """The largest face that a detector finds, or None; MissingPackage where its package is not installed.
+
+    The largest one is taken because the face that is presented is the one in front.
+    """
+    return detect(image) if detector.weights is None else yunet(image, detector)
+
+
+def yunet(image: Image.Image, detector: Detector) -> Box | None:
+    """The largest face that YuNet finds at OpenCV's own thresholds, or None.
+
+    YuNet (Wu, Peng and Yu, YuNet: a tiny millisecond-level face detector, Machine Intelligence Research 2023)
+    is a network of 75,000 parameters. The frame is reduced to `SEARCHED_SIDE_PX` first, as for dlib.
+
+    Raises:
+        MissingPackage: OpenCV is not installed
+        UserError: OpenCV does not read the weights
+    """
+    cv2, key = _cv2(), str(detector.weights)
+    small, across, down = _reduced(image)
+    networks = _thread.__dict__.setdefault("networks", {})  # each thread has networks of its own, as for dlib
+    try:
+        if key not in networks:
+            networks[key] = cv2.FaceDetectorYN.create(key, "", small.size)
+        networks[key].setInputSize(small.size)
+        _, faces = networks[key].detect(np.ascontiguousarray(np.asarray(small)[:, :, ::-1]))
+    except cv2.error as error:
+        raise UserError(
+            f"OpenCV {cv2.__version__} does not read {key} as a YuNet: {' '.join(str(error).split())[:200]}",
+            remedy="Take the face_detection_yunet of OpenCV's model zoo that belongs to this version.",
+        ) from error
+    if faces is None or not len(faces):
+        return None
+    x, y, width, height = max((face[:4].tolist() for face in faces), key=lambda box: box[2] * box[3])
+    return x * across, y * down, width * across, height * down
+
+
+def _reduced(image: Image.Image) -> tuple[Image.Image, float, float]:
+    """The frame at a longer side of `SEARCHED_SIDE_PX` at most, and what its pixels are across and down."""
+    factor = max(*image.size, SEARCHED_SIDE_PX) / SEARCHED_SIDE_PX
+    if factor == 1:
+        return image, 1.0, 1.0
+    size = (max(round(image.width / factor), 1), max(round(image.height / factor), 1))
+    small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return small, image.width / small.width, image.height / small.height
+
+
+@functools.cache
+def _digest(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror}",
+            remedy="Name the weights of YuNet: --detector yunet=FILE.",
+        ) from error
+
+
+def _cv2() -> Any:
+    try:
+        import cv2
+    except ImportError:
+        raise MissingPackage("opencv-python-headless", "finding faces with YuNet", "datasets") from None
+    return cv2
 
 
 def detect(image: Image.Image) -> Box | None:
@@ -138,8 +229,7 @@ def detect(image: Image.Image) -> Box | None:
 
     Histograms of oriented gradients with a linear classifier (King, Max-Margin Object Detection, arXiv
     1502.00046), made for faces from 80 px. The frame is reduced to `SEARCHED_SIDE_PX` first; where nothing is
-    found it is searched once more at twice that size, for faces from 40 px. The largest face is taken because
-    the one that is presented is the one in front.
+    found it is searched once more at twice that size, for faces from 40 px.
 
     Raises:
         MissingPackage: dlib is not installed
@@ -147,14 +237,8 @@ def detect(image: Image.Image) -> Box | None:
     # A detector keeps what it computed of its last image, so each thread has one of its own.
     if not hasattr(_thread, "detector"):
         _thread.detector = _dlib().get_frontal_face_detector()
-    factor = max(*image.size, SEARCHED_SIDE_PX) / SEARCHED_SIDE_PX
-    if factor > 1:
-        size = (max(round(image.width / factor), 1), max(round(image.height / factor), 1))
-        small = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    else:
-        small = image
+    small, across, down = _reduced(image)
     pixels = np.asarray(small)
-    across, down = image.width / small.width, image.height / small.height
     for upsample in (0, 1):
         faces = _thread.detector(pixels, upsample)
         if faces:
@@ -168,7 +252,7 @@ def _dlib() -> Any:
         import dlib
     except ImportError:
         missing = MissingPackage("dlib-bin", "finding faces where the dataset gives no box", "datasets")
-        missing.remedy += ", or use whole frames: --faces frame"
+        missing.remedy += ", or use another detector: --detector yunet=FILE, or whole frames: --faces frame"
         raise missing from None
     return dlib
 
@@ -211,10 +295,10 @@ class Detections:
             boxes = {}
         return cls(path, boxes, len(boxes))
 
-    def at(self, frame: Frame) -> Box | None:
+    def at(self, frame: Frame, detector: Detector = DLIB) -> Box | None:
         """The box in a frame, or None where no face is found."""
         if frame.number not in self.boxes:
-            self.boxes[frame.number] = detect(frame.image)
+            self.boxes[frame.number] = found_by(detector, frame.image)
         return self.boxes[frame.number]
 
     def save(self) -> None:
@@ -245,7 +329,7 @@ class FaceFinder:
         elif policy == "given" and sample.annotation is not None:
             box = self._annotated(sample.annotation, frame)
         else:
-            box = self._detected(frame)
+            box = self._detected(sample, frame)
         return box if isinstance(box, str) else _inside(box, *frame.image.size)
 
     def save(self) -> None:
@@ -253,9 +337,11 @@ class FaceFinder:
         if self.detections is not None:
             self.detections.save()
 
-    def _detected(self, frame: Frame) -> Box | str:
+    def _detected(self, sample: Sample, frame: Frame) -> Box | str:
         assert self.detections is not None
-        return self.detections.at(frame) or f"no face found by {detector_name()} in frame {frame.number}"
+        where = f" in frame {frame.number}" if is_video(sample) else ""
+        found = self.detections.at(frame, sample.detector)
+        return found or f"no face found by {detector_name(sample.detector)}{where}"
 
     def _annotated(self, annotation: Annotation, frame: Frame) -> Box | str:
         if annotation not in self.annotated:

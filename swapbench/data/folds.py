@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from swapbench.data.dataset import SPLITS, Dataset, raise_first, shared_subjects
+from swapbench.data.dataset import SPLITS, Dataset, RowFault, grouped, raise_first, shared_subjects
 from swapbench.data.layouts.corpus import BONA_FIDE, counted, kind, shortened
 from swapbench.data.samples import Sample
 from swapbench.errors import BadDataset
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 DEVELOPMENT_SHARE = 5
 """One in this many training people develops where a dataset has no development split."""
+
+NO_DEV = (
+    "no development split: errors at a frozen threshold are absent unless one is given; EER and BPCER at"
+    " APCER choose theirs on the test scores, which flatters them"
+)
 
 _BOTH_CLASSES = "Every split needs bona fide samples and attacks."
 
@@ -44,6 +49,8 @@ class Fold:
         fold: as in `Dataset`
         basis: as in `Dataset`
         faults: what was wrong with the lists or manifests that it comes from
+        rows_refused: True where what is missing from the samples may only follow from a fault: a manifest has
+            rows that were refused, or no file was recognised
     """
 
     name: str
@@ -57,34 +64,53 @@ class Fold:
     fold: str = ""
     basis: tuple[str, ...] = ()
     faults: tuple[BadDataset, ...] = ()
+    rows_refused: bool = False
 
     @property
     def title(self) -> str:
         """The fold in words."""
         return (self.protocol or self.name) + (f" fold {self.fold}" if self.fold else "")
 
-    def dataset(self, splits: Sequence[str]) -> Dataset:
-        """The fold as it is trained on and scored; BadDataset where its numbers would be meaningless."""
-        raise_first(self.problems(splits))
+    def dataset(self, splits: Sequence[str], *, without_dev: bool = False) -> Dataset:
+        """The fold as it is trained on and scored; BadDataset where its numbers would be meaningless.
+
+        Args:
+            splits: which are wanted
+            without_dev: a development split that does not exist is empty, and the basis says so
+        """
+        raise_first(
+            self.problems(
+                [split for split in splits if self.needs(split) or split != "dev" or not without_dev]
+            )
+        )
+        basis = self.all_basis if without_dev and "dev" in splits else self.basis
         return Dataset(
             name=self.name,
             simulated=self.simulated,
             notice=self.notice,
             root=self.root,
-            splits={split: self.splits[split] for split in splits},
+            splits={split: self.splits.get(split, ()) for split in splits},
             protocol=self.protocol,
             fold=self.fold,
-            basis=(*self.basis, *(line for split in splits for line in self.gaps(split))),
+            basis=(*basis, *(line for split in splits for line in self.gaps(split))),
         )
 
+    @property
+    def all_basis(self) -> tuple[str, ...]:
+        """The basis, also of a fold without a development split."""
+        return self.basis if self.needs("dev") or self.rows_refused else (*self.basis, NO_DEV)
+
     def problems(self, splits: Sequence[str]) -> tuple[BadDataset, ...]:
-        """Every reason not to use the named splits. Shared people are looked for in all splits."""
+        """Every reason not to use the named splits. Shared people are looked for in all splits.
+
+        What may only follow from a fault, such as a class without samples where rows were refused, is none.
+        """
         faults = list(self.faults)
-        for split in splits:
+        for split in () if self.rows_refused else splits:
             faults += self._empty_classes(split)
         faults += shared_subjects(self.title, self.splits)
         faults += self._separated_frames()
-        return tuple(faults)
+        return grouped(faults)
 
     def gaps(self, split: str) -> Iterator[str]:
         """What a reader must know about missing files of a split."""
@@ -99,7 +125,7 @@ class Fold:
 
     def needs(self, split: str) -> bool:
         """True for a split that exists or that no error rate can do without."""
-        return split != "train" or bool(self.splits.get(split) or self.missing.get(split))
+        return split == "test" or bool(self.splits.get(split) or self.missing.get(split))
 
     def counts(self) -> list[CountRow]:
         """Presentations of each class and species of each split, beside the published number."""
@@ -117,7 +143,7 @@ class Fold:
                     f"{self.title}: {first} and {second} share {counted(len(shared), 'subject')}"
                     f" ({shortened(shared)})"
                 )
-        if disjoint:
+        if disjoint and people:
             counts = ", ".join(f"{len(subjects)} in {split}" for split, subjects in people.items())
             yield f"{self.title}: nobody is in two splits ({counts})"
 
@@ -143,7 +169,7 @@ class Fold:
         if not (kinds | set(listed)) - {BONA_FIDE}:
             yield BadDataset(f"{split} of {self.title} has no attack samples", remedy=_BOTH_CLASSES)
 
-    def _separated_frames(self) -> Iterator[BadDataset]:
+    def _separated_frames(self) -> Iterator[RowFault]:
         """A fault for each presentation whose frames are in two splits."""
         seen: dict[str, str] = {}
         reported: set[str] = set()
@@ -152,9 +178,8 @@ class Fold:
                 first = seen.setdefault(sample.presentation, split)
                 if first != split and sample.presentation not in reported:
                     reported.add(sample.presentation)
-                    yield BadDataset(
-                        f"{self.title}: presentation {sample.presentation} is in {first} and in {split}"
-                    )
+                    complaint = f"presentation {sample.presentation!r} is in {first} and in {split}"
+                    yield RowFault(self.title, "", complaint)
 
 
 @dataclass(frozen=True)

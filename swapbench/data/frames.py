@@ -1,7 +1,7 @@
 """Frames of image and video files: upright and RGB, or in words why there is none.
 
-Images are read by Pillow, videos by FFmpeg through OpenCV, which is imported when the first video is opened.
-This module knows nothing about faces or networks.
+Images are read by Pillow (`images`), videos by FFmpeg through OpenCV, which is imported when the first video
+is opened. This module knows nothing about faces or networks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import PIL
-from PIL import Image, ImageOps
+from PIL import Image
 
+from swapbench.data.images import image_or_reason, turned
 from swapbench.data.samples import VIDEO_SUFFIXES
 from swapbench.errors import MissingPackage
 
@@ -31,15 +32,6 @@ if TYPE_CHECKING:
 
 UNITS_AHEAD = 2
 """Units in flight per thread: one that it works on and one that waits, so that no thread is ever idle."""
-
-_UNREADABLE = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for files that are not a readable image; SyntaxError for some broken ones."""
-
-_CLOCKWISE = {
-    90: Image.Transpose.ROTATE_270,  # Pillow turns anticlockwise
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_90,
-}
 
 
 class Frame(NamedTuple):
@@ -70,27 +62,6 @@ def by_file(samples: Sequence[Sample]) -> list[list[int]]:
     return list(files.values())
 
 
-def load_frame(path: Path, rotate_deg: int = 0) -> Image.Image:
-    """The upright RGB frame of an image file.
-
-    Args:
-        path: the image
-        rotate_deg: how far it is turned clockwise; 0: as its EXIF orientation says
-
-    Raises:
-        OSError: like ValueError, SyntaxError or PIL.Image.DecompressionBombError, the file is not a readable
-            image
-    """
-    with Image.open(path) as image:
-        upright = image if rotate_deg else ImageOps.exif_transpose(image)
-        return turned(upright.convert("RGB"), rotate_deg)
-
-
-def turned(image: Image.Image, clockwise_deg: int) -> Image.Image:
-    """The image turned by 0, 90, 180 or 270 degrees."""
-    return image.transpose(_CLOCKWISE[clockwise_deg]) if clockwise_deg else image
-
-
 def read_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
     """The frames that samples of one file ask for, in the file's order.
 
@@ -117,10 +88,8 @@ def read_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
     if is_video(samples[0]):
         yield from _video_frames(samples)
         return
-    try:
-        frame: Frame | str = Frame(0, load_frame(samples[0].path, samples[0].rotate_deg))
-    except _UNREADABLE as error:
-        frame = f"{type(error).__name__}: {error}".replace(str(samples[0].path), samples[0].path.name)
+    image = image_or_reason(samples[0].path, samples[0].rotate_deg)
+    frame = image if isinstance(image, str) else Frame(0, image)
     for index in range(len(samples)):
         yield index, frame
 

@@ -21,8 +21,9 @@ from PIL import Image
 
 from swapbench.data.dataset import content_sha256
 from swapbench.data.facebox import Detections, FaceFinder, detector_name, needs_detector
-from swapbench.data.frames import by_file, decoders, load_frame, read_frames, side_by_side
+from swapbench.data.frames import by_file, decoders, read_frames, side_by_side
 from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
+from swapbench.data.images import load_frame
 from swapbench.data.resizing import resize
 from swapbench.errors import BadDataset
 from swapbench.files import disk_failure, whole_file, write_atomically
@@ -93,7 +94,7 @@ def cropped(frame: Image.Image, box: Box | None, preprocessing: Preprocessing) -
 
 
 def load_crop(path: Path, box: Box | None, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """`cropped` of an image file; OSError or ValueError where it cannot be read, NoCrop where it has none."""
+    """`cropped` of an image file; BadDataset where it cannot be read, NoCrop where it has none."""
     return cropped(load_frame(path), box, preprocessing)
 
 
@@ -180,7 +181,12 @@ class Sources:
         """
         wanted = sorted(set(policies))
         searched = any(needs_detector(policy, self.samples) for policy in wanted)
-        about = [self._decoders, detector_name() if searched else "", wanted, settings]
+        about = [
+            self._decoders,
+            detector_name(self.samples[0].detector) if searched else "",
+            wanted,
+            settings,
+        ]
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for sample in self.samples:
             row: list[object] = [sample.frame, sample.spread, sample.rotate_deg, sample.box]
@@ -208,7 +214,7 @@ class Sources:
         finder = FaceFinder()
         if any(needs_detector(policy, samples) for policy in policies):
             about = [self._contents[samples[0].path].hex(), str(samples[0].rotate_deg)]
-            about += [*decoders(samples), detector_name()]
+            about += [*decoders(samples), detector_name(samples[0].detector)]
             finder = FaceFinder(Detections.kept(self._folder, about))
         frames = read_frames(samples)
         while True:

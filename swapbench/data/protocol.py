@@ -19,23 +19,24 @@ everything of the other two, as in the literature, so that numbers compare.
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from swapbench.data import layouts
-from swapbench.data.dataset import FRAMES_PER_VIDEO, SPLITS, has_manifests, read_manifests
-from swapbench.data.folds import Fold, carved_basis, count_rows, development_people
+from swapbench.data.dataset import SPLITS
+from swapbench.data.folds import Fold, carved_basis, development_people
 from swapbench.data.layouts import oulu
-from swapbench.data.layouts.corpus import counted, shortened
+from swapbench.data.layouts.corpus import shortened
+from swapbench.data.manifests import FRAMES_PER_VIDEO, has_manifests, read_manifests
 from swapbench.errors import BadDataset, UnknownName, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.data.dataset import Dataset, Manifests
-    from swapbench.data.folds import CountRow
+    from swapbench.data.dataset import Dataset
     from swapbench.data.layouts import Corpus
+    from swapbench.data.manifests import Manifests
     from swapbench.data.samples import Presentation, Sample
 
 _OWN = {"", "intra", "grandtest"}
@@ -50,10 +51,13 @@ def open_data(
     protocol: str | None = None,
     frames_per_video: int = FRAMES_PER_VIDEO,
     splits: Sequence[str] = SPLITS,
+    without_dev: bool = False,
+    images: Path | None = None,
 ) -> tuple[Dataset, ...]:
     """The folds of a protocol, checked.
 
-    A folder in an official layout is read as that dataset, whether or not it holds manifests too.
+    A folder in an official layout is read as that dataset, whether or not it holds manifests too; a folder
+    with folders live and spoof only where it holds none.
     `Dataset.basis` says what the numbers rest on.
 
     Args:
@@ -63,6 +67,8 @@ def open_data(
         frames_per_video: how many frames of each video are scored
         splits: which are returned and checked for files and classes; that nobody is in two splits is checked
             over all three
+        without_dev: as in `Fold.dataset`
+        images: the folder in which relative paths of manifests begin; None: that of the manifest
 
     Raises:
         BadDataset: the data cannot be read, or numbers from it would be meaningless
@@ -72,129 +78,27 @@ def open_data(
     unknown = [split for split in splits if split not in SPLITS]
     if unknown:
         raise UnknownName("split", unknown[0], SPLITS)
-    opened = _open(data, data_root, protocol, frames_per_video, splits)
-    return tuple(fold.dataset(splits) for fold in opened.folds)
+    folds = opened(data, data_root, protocol, frames_per_video, splits, images).folds
+    return tuple(fold.dataset(splits, without_dev=without_dev) for fold in folds)
 
 
 @dataclass(frozen=True)
-class DataCheck:
-    """What there is of a dataset under a protocol. No fault hides another.
-
-    Attributes:
-        title: of the dataset or protocol
-        rows: counts by fold, split and class
-        faults: why numbers from it would be meaningless
-        missing: names that are listed or published and have no file
-        findings: what else is odd
-        people: who is in two splits, or that nobody is
-        basis: what numbers would rest on
-    """
-
-    title: str
-    rows: tuple[CountRow, ...]
-    faults: tuple[str, ...]
-    missing: tuple[str, ...]
-    findings: tuple[str, ...]
-    people: tuple[str, ...]
-    basis: tuple[str, ...]
-
-    @property
-    def complete(self) -> bool:
-        """True where nothing is wrong or missing and every count is the published one."""
-        as_published = all(row.official in {None, row.found} for row in self.rows)
-        return as_published and not self.faults and not self.missing
-
-    def table(self) -> list[dict[str, Any]]:
-        """The counts with the column names of a table."""
-        return [
-            {
-                "fold": row.fold,
-                "split": row.split,
-                "class": row.kind,
-                "found": row.found,
-                "official": "" if row.official is None else row.official,
-                "subjects": row.people,
-            }
-            for row in self.rows
-        ]
-
-    def lines(self) -> list[str]:
-        """Everything but the counts, one sentence each, the worst first."""
-        missing = (
-            [f"missing: {counted(len(self.missing), 'file')}, first: {shortened(self.missing)}"]
-            if self.missing
-            else []
-        )
-        return [
-            *(f"wrong: {text}" for text in self.faults),
-            *missing,
-            *(f"odd: {text}" for text in self.findings),
-            *(f"people: {text}" for text in self.people),
-            *(f"note: {text}" for text in self.basis),
-            "complete" if self.complete else "not complete",
-        ]
-
-    def as_json(self) -> dict[str, Any]:
-        """The same for a program."""
-        return {**asdict(self), "complete": self.complete}
-
-
-def check_data(data: Path | None, *, data_root: Path | None = None, protocol: str | None = None) -> DataCheck:
-    """Compare what `open_data` would use with what was published, and list all that is wrong, missing or odd.
-
-    No video and no image is opened.
-
-    Args:
-        data: as in `open_data`
-        data_root: as in `open_data`
-        protocol: as in `open_data`
-
-    Raises:
-        UserError: the protocol does not exist or does not fit the data
-        BadDataset: there is nothing to count
-    """
-    opened = _open(data, data_root, protocol, 1, SPLITS)
-    folds, corpora = opened.folds, opened.corpora
-    rows = [row for fold in folds for row in fold.counts()]
-    if not any(fold.official for fold in folds):  # what was published is about the whole dataset then
-        rows = [*(row for corpus in corpora for row in _corpus_counts(corpus)), *rows]
-    faults = [str(fault) for fold in folds for fault in fold.problems([s for s in SPLITS if fold.needs(s)])]
-    missing = [presentation.name for corpus in corpora for presentation in corpus.missing]
-    missing += [
-        presentation.name
-        for fold in folds
-        for split in SPLITS
-        for presentation in fold.missing.get(split, ())
-    ]
-    return DataCheck(
-        title=folds[0].protocol or folds[0].name,
-        rows=tuple(rows),
-        faults=tuple(dict.fromkeys(faults)),
-        missing=tuple(dict.fromkeys(missing)),
-        findings=tuple(text for corpus in corpora for text in corpus.findings),
-        people=tuple(dict.fromkeys(text for fold in folds for text in fold.people())),
-        basis=tuple(dict.fromkeys(text for fold in folds for text in fold.basis)),
-    )
-
-
-def _corpus_counts(corpus: Corpus) -> list[CountRow]:
-    division = _Division.of(corpus, lambda presentation: presentation.split).present
-    return count_rows(
-        f"all of {corpus.title}", {split: division[split] for split in corpus.splits}, corpus.official
-    )
-
-
-@dataclass(frozen=True)
-class _Opened:
+class Opened:
     """The folds of a protocol, with what they come from."""
 
     folds: tuple[Fold, ...]
     corpora: tuple[Corpus, ...] = ()
 
 
-def _open(
-    data: Path | None, data_root: Path | None, protocol: str | None, frames: int, splits: Sequence[str]
-) -> _Opened:
+def opened(
+    data: Path | None,
+    data_root: Path | None,
+    protocol: str | None,
+    frames: int,
+    splits: Sequence[str],
+    images: Path | None = None,
+) -> Opened:
+    """The folds of a protocol, not yet checked; arguments and errors as those of `open_data`."""
     name = (protocol or "").strip()
     if (data is None) == (data_root is None):
         raise UserError(
@@ -212,18 +116,23 @@ def _open(
     if ":" not in name and name not in _OWN and not _OULU.fullmatch(name):
         raise UserError(f"there is no protocol {name!r}", remedy=_GRAMMAR)
     layout = layouts.recognise(data)
-    if layout is not None:
+    if layout is not None and not (has_manifests(data) and not layout.title):
+        if images is not None:
+            raise UserError(
+                f"--images is for manifests, and {data} is not read by one",
+                remedy="Leave it out, or name the manifest with --data.",
+            )
         return _of_corpus(layout.read(data), name, frames)
     if data.is_dir() and not has_manifests(data) and not (data / "dataset.json").is_file():
         raise _unrecognised(data)
-    return _Opened((_of_manifests(read_manifests(data, frames), data, name, splits),))
+    return Opened((_of_manifests(read_manifests(data, frames, images), data, name, splits),))
 
 
 def _unrecognised(data: Path) -> BadDataset:
     inner = {letter: root.name for letter, root in layouts.find(data).items()}
-    titles = ", ".join(layout.title for layout in layouts.LAYOUTS)
+    titles = ", ".join(layout.title for layout in layouts.LAYOUTS if layout.title)
     return BadDataset(
-        f"{data} holds no manifest and does not have the layout of {titles}",
+        f"{data} holds no manifest, no folders live and spoof, and does not have the layout of {titles}",
         remedy=f"It holds {shortened(sorted(inner.values()))}: name one of them, or use --data-root."
         if inner
         else "Name the folder that holds the dataset's top-level folders.",
@@ -249,7 +158,7 @@ def _sources_and_target(protocol: str) -> tuple[tuple[str, ...], str]:
     return sources, target
 
 
-def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> _Opened:
+def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> Opened:
     """The folds of a protocol on one dataset in its official layout."""
     if ":" in protocol:
         sources, target = _sources_and_target(protocol)
@@ -264,13 +173,13 @@ def _of_corpus(corpus: Corpus, protocol: str, frames: int) -> _Opened:
         alone = int(match[3]) if match and match[3] else None
         phones = oulu.folds(corpus, number) if alone is None else (alone,)
         folds = tuple(_oulu_fold(corpus, number, phone, frames, alone=alone is not None) for phone in phones)
-        return _Opened(folds, (corpus,))
+        return Opened(folds, (corpus,))
     if match:
         raise UserError(
             f"protocol {protocol} belongs to OULU-NPU; {corpus.root} is {corpus.title}",
             remedy="Leave out the protocol to use the dataset's own splits.",
         )
-    return _Opened((_own_splits(corpus, frames),), (corpus,))
+    return Opened((_own_splits(corpus, frames),), (corpus,))
 
 
 def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, alone: bool) -> Fold:
@@ -295,13 +204,14 @@ def _oulu_fold(corpus: Corpus, number: int, phone: int | None, frames: int, *, a
         fold="" if phone is None else str(phone),
         basis=tuple(basis),
         faults=(*corpus.faults, *(fault for listed in lists.values() for fault in listed.faults)),
+        rows_refused=not corpus.presentations,
     )
 
 
 def _own_splits(corpus: Corpus, frames: int) -> Fold:
     """The splits that a dataset comes with; a development split is carved where it has none."""
     division = _Division.of(corpus, lambda presentation: presentation.split)
-    carved = "dev" not in corpus.splits
+    carved = "dev" not in corpus.splits and "train" in corpus.splits and bool(corpus.presentations)
     if carved:
         division = division.carved("train")
     return Fold(
@@ -315,10 +225,11 @@ def _own_splits(corpus: Corpus, frames: int) -> Fold:
         protocol=f"{corpus.title} {corpus.protocol}".strip(),
         basis=(*division.basis, *corpus.remarks),
         faults=(*corpus.faults, *division.faults),
+        rows_refused=not corpus.presentations,
     )
 
 
-def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frames: int) -> _Opened:
+def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frames: int) -> Opened:
     """Train and develop on some datasets, test on another one."""
     roots = layouts.find(data_root, (*sources, target))
     corpora = tuple(_read_named(roots[letter]) for letter in (*sources, target))
@@ -358,7 +269,7 @@ def _across_datasets(data_root: Path, sources: Sequence[str], target: str, frame
         basis=tuple(basis),
         faults=tuple(faults),
     )
-    return _Opened((fold,), corpora)
+    return Opened((fold,), corpora)
 
 
 def _read_named(root: Path) -> Corpus:
@@ -398,7 +309,7 @@ def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Seque
     if "dev" not in by_split and "train" in by_split and "dev" in splits:
         looked_at.add("train")
     faults += [fault for split in SPLITS if split in looked_at for fault in manifests.row_faults(split)]
-    if "dev" not in by_split and by_split.get("train"):
+    if "dev" not in by_split and by_split.get("train") and not manifests.faults:
         try:
             people = development_people(by_split["train"])
         except BadDataset as fault:
@@ -419,6 +330,7 @@ def _of_manifests(manifests: Manifests, data: Path, protocol: str, splits: Seque
         protocol=title,
         basis=tuple(basis),
         faults=tuple(faults),
+        rows_refused=bool(manifests.faults),
     )
 
 

@@ -34,6 +34,22 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
+class Detector:
+    """What finds faces in frames of which the dataset does not say where they are.
+
+    Attributes:
+        kind: dlib's frontal face detector, or YuNet, which OpenCV runs
+        weights: the file of a YuNet; None for dlib, whose weights are part of it
+    """
+
+    kind: Literal["dlib", "yunet"] = "dlib"
+    weights: Path | None = None
+
+
+DLIB = Detector()
+
+
+@dataclass(frozen=True, slots=True)
 class Presentation:
     """A video or an image and what is known about it.
 
@@ -107,6 +123,7 @@ class Sample:
         presentation: equal for all frames of one trial; the file's name unless a manifest says otherwise
         spread: n > 0 for a video: this is frame number `frame` of n that are spread evenly over its N frames,
             floor((frame + 1/2) N / n); N is known once the video is open
+        detector: what finds the face where nothing says where it is
     """
 
     name: str
@@ -125,6 +142,7 @@ class Sample:
     spread: int = 0
     annotation: Annotation | None = None
     rotate_deg: int = 0
+    detector: Detector = DLIB
 
     @property
     def bona_fide(self) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from swapbench import stats
 from swapbench.gate.policy import METRICS
 from swapbench.gate.verdict import changed
-from swapbench.records import Absent, Accuracy, Parity, Speed, Weight
+from swapbench.records import NO_THRESHOLD, Absent, Accuracy, Parity, Speed, Weight
 from swapbench.report.rows import comparable
 from swapbench.report.rows.comparable import fields_differing
 
@@ -413,7 +413,9 @@ def _weight(weight: Weight, metric: str) -> Mapping[str, float] | Absent:
     return {"": float(getattr(weight, metric))}
 
 
-def _errors(accuracy: Accuracy, metric: str) -> Mapping[str, float]:
+def _errors(accuracy: Accuracy, metric: str) -> Mapping[str, float] | Absent:
+    if accuracy.acer is None:
+        return NO_THRESHOLD
     if metric == "acer":
         return {"": accuracy.acer}
     return {species: errors.rate for species, errors in accuracy.apcer_by_species.items()}

@@ -139,7 +139,7 @@ def metrics(
     Args:
         scores: [n] numbers that rise with bona fide; NaN or masked is a failure to acquire. Arrays belong
             together by position, also those of pandas.
-        labels: [n], True or 1 for bona fide, False or 0 for an attack; or the words "bona_fide" and "attack".
+        labels: [n], True or 1 for bona fide, False or 0 for an attack; or words such as "live" and "spoof".
         species: [n], the attack instrument species of every attack (ignored for bona fide): APCER is that of
             the worst. None counts all attacks as one species.
         subjects: [n], who is shown: intervals come from a bootstrap over subjects. None counts every
@@ -245,13 +245,15 @@ def _bona_fide(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Labels as booleans: True for bona fide."""
     import numpy as np
 
-    words = {"True": True, "1": True, "1.0": True, "bona_fide": True}
-    words |= {"False": False, "0": False, "0.0": False, "attack": False}
+    from swapbench.data.words import is_bona_fide
+
+    truth = {"True": True, "1": True, "1.0": True, "False": False, "0": False, "0.0": False}
     texts = labels.astype(str).ravel()
-    unknown = sorted(set(texts.tolist()) - set(words))
+    meaning = {text: truth.get(text, is_bona_fide(text)) for text in set(texts.tolist())}
+    unknown = sorted(text for text, real in meaning.items() if real is None)
     if unknown:
         raise UserError(
             f"{unknown[0]!r} is not a label",
             remedy='Label bona fide presentations 1 or "bona_fide" and attacks 0 or "attack"',
         )
-    return np.array([words[text] for text in texts.tolist()], dtype=np.bool_).reshape(labels.shape)
+    return np.array([meaning[text] for text in texts.tolist()], dtype=np.bool_).reshape(labels.shape)

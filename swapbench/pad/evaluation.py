@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.data.preprocess import prepare_all
+from swapbench.errors import BadDataset, UserError
+from swapbench.files import private_folder
 from swapbench.pad import metrics
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.pad.score_files import data_label
 from swapbench.pad.scores import FoldFrames, Scored, mean_by_presentation
+from swapbench.records import FailedFrames
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,6 +40,9 @@ if TYPE_CHECKING:
     FrameKey = tuple[Path, int, int]
 
 
+_NUMBER = re.compile(r"\d[\d.]*")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The data that accuracy is measured on.
@@ -45,12 +52,14 @@ class Evaluation:
         cache: the folder that keeps crops and scores
         processes: how many threads prepare crops
         faces: where face boxes come from, for all models alike; None: from where each card says
+        threshold: one that was frozen elsewhere; None: frozen on the development split, where there is one
     """
 
     folds: tuple[Dataset, ...]
     cache: Path
     processes: int
     faces: FaceBoxes | None = None
+    threshold: float | None = None
 
     @cached_property
     def samples(self) -> tuple[Sample, ...]:
@@ -88,13 +97,15 @@ class Evaluation:
 
     @property
     def development(self) -> Rows:
-        """The development frames of the first fold, as indexes into `samples`."""
-        return self._rows[0][0]
+        """The development frames of the first fold, else its test frames, as indexes into `samples`."""
+        dev, test = self._rows[0]
+        return dev if dev.size else test
 
     @property
     def protocol(self) -> str:
         """The protocol in words."""
-        return self.folds[0].protocol or "dev and test of the dataset folder"
+        first = self.folds[0]
+        return first.protocol or f"{'dev and ' if first.samples('dev') else ''}test of the dataset folder"
 
     def preprocessing(self, card: Preprocessing) -> Preprocessing:
         """The card's preprocessing with this evaluation's source of face boxes."""
@@ -105,10 +116,11 @@ class Evaluation:
     ) -> dict[Preprocessing, Prepared]:
         """The crops of all samples for each card's preprocessing; every file is decoded once for all."""
         preprocessings = tuple(dict.fromkeys(cards))
+        private_folder(self.cache / "scores")
         prepared = prepare_all(
             self.samples,
             [self.preprocessing(card) for card in preprocessings],
-            self.cache / "crops",
+            private_folder(self.cache / "crops"),
             self.processes,
             progress=None if progress is None else partial(progress, "reading frames"),
         )
@@ -118,7 +130,7 @@ class Evaluation:
         """The crops of some samples, by their indexes, for several cards' preprocessings."""
         chosen = [self.samples[row] for row in rows]
         wanted = [self.preprocessing(card) for card in cards]
-        return prepare_all(chosen, wanted, self.cache / "crops", self.processes)
+        return prepare_all(chosen, wanted, private_folder(self.cache / "crops"), self.processes)
 
     @cached_property
     def _unscored(self) -> Scored:
@@ -160,13 +172,35 @@ class Evaluation:
             for fold, (dev, test) in zip(self.folds, self._rows, strict=True)
         )
 
+    def failed_frames(self, failures: Mapping[int, str]) -> tuple[FailedFrames, ...]:
+        """Frames without a crop by their reason, the most frequent first.
+
+        Reasons that differ only in numbers, such as that of a frame, are one.
+
+        Args:
+            failures: as in `fold_frames`
+        """
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for index, failure in sorted(failures.items()):
+            name = self.samples[index].name
+            reason = failure.removeprefix(f"{name}: ")
+            groups.setdefault(_NUMBER.sub("0", reason), []).append((name, reason))
+        return tuple(
+            FailedFrames(
+                reason=members[0][1],
+                frames=len(members),
+                files=tuple(dict.fromkeys(name for name, _ in members))[: FailedFrames.FILES_NAMED],
+            )
+            for members in sorted(groups.values(), key=len, reverse=True)
+        )
+
     def accuracy(
         self,
         folds: Sequence[FoldFrames],
         outputs: Outputs,
         card: Preprocessing,
+        prepared: Prepared,
         *,
-        at_border: Collection[int],
         confidence: float,
         seed: int,
     ) -> Accuracy:
@@ -176,23 +210,20 @@ class Evaluation:
             folds: scores of every frame of every fold, from `fold_frames`
             outputs: what they were computed from, for the time that it took
             card: the preprocessing of the model's card
-            at_border: indexes of frames whose crop leaves the frame
+            prepared: its crops, for the frames that have none and those whose crop leaves the frame
             confidence: of all intervals, between 0 and 1
             seed: of the bootstrap
 
         Raises:
             BadDataset: the scores cannot be evaluated, see `metrics.evaluate_folds`
+            UserError: a threshold is given for several folds
         """
-        rates = metrics.evaluate_folds(
-            [
-                metrics.FoldScores(
-                    fold.name, mean_by_presentation(fold.dev)[0], mean_by_presentation(fold.test)[0]
-                )
-                for fold in folds
-            ],
-            confidence=confidence,
-            seed=seed,
-        )
+        failed = self.failed_frames(prepared.failures)
+        try:
+            rates = self._rates(folds, confidence, seed)
+        except BadDataset as error:
+            reasons = "".join(f"; {group.sentence}" for group in failed)
+            raise BadDataset(f"{error.args[0]}{reasons}", remedy=error.remedy) from error
         first = self.folds[0]
         return rates.accuracy(
             metrics.ScoringPass(
@@ -206,8 +237,34 @@ class Evaluation:
                 basis=tuple(dict.fromkeys(text for fold in self.folds for text in fold.basis)),
                 frames=sum(len(fold.test) for fold in folds),
                 frames_without_score=sum(fold.test.failures_to_acquire for fold in folds),
-                crops_at_border=sum(row in at_border for _, test in self._rows for row in test.tolist()),
+                failed_frames=failed,
+                crops_at_border=sum(
+                    row in prepared.at_border for _, test in self._rows for row in test.tolist()
+                ),
             )
+        )
+
+    def _rates(
+        self, folds: Sequence[FoldFrames], confidence: float, seed: int
+    ) -> metrics.ErrorRates | metrics.TargetRates:
+        """Errors at the frozen or the given threshold; without any, what the test scores alone say."""
+        if self.threshold is not None and len(folds) > 1:
+            raise UserError(
+                f"a threshold is given for {len(folds)} folds, of which each freezes its own",
+                remedy="Leave out --threshold, or choose one fold with --protocol.",
+            )
+        presentations = [
+            metrics.FoldScores(
+                fold.name,
+                mean_by_presentation(fold.dev)[0] if len(fold.dev) else None,
+                mean_by_presentation(fold.test)[0],
+            )
+            for fold in folds
+        ]
+        if self.threshold is None and (len(folds) > 1 or presentations[0].dev is not None):
+            return metrics.evaluate_folds(presentations, confidence=confidence, seed=seed)
+        return metrics.describe_without_dev(
+            presentations[0].test, self.threshold, confidence=confidence, seed=seed
         )
 
 

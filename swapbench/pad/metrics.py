@@ -27,7 +27,7 @@ from swapbench.pad.rates import (
     threshold_at_apcer,
 )
 from swapbench.pad.scores import scores_sha256
-from swapbench.records import Absent, Accuracy, FoldErrors, Interval, Proportion
+from swapbench.records import Absent, Accuracy, FailedFrames, FoldErrors, Interval, Proportion
 from swapbench.stats import DRAWS, clustered_proportion
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 THRESHOLD_RULE = "eer@dev"
 """Name of the rule of `evaluate`: the EER threshold of the development split, then frozen."""
+
+GIVEN_RULE = "given"
+"""Name of the rule where a threshold was frozen elsewhere."""
 
 BPCER_TARGETS: Mapping[str, float] = {"bpcer10": 0.10, "bpcer20": 0.05, "bpcer100": 0.01}
 """BPCER10, 20 and 100: the BPCER at the lowest threshold with an APCER of at most 10, 5 and 1 %."""
@@ -74,6 +77,7 @@ class ScoringPass:
     basis: tuple[str, ...] = ()
     frames: int | None = None
     frames_without_score: int | None = None
+    failed_frames: tuple[FailedFrames, ...] = ()
     crops_at_border: int | None = None
 
 
@@ -209,6 +213,35 @@ class TargetRates:
     failures_by_class: Mapping[str, int]
     subjects: int
     scores_sha256: str
+
+    def accuracy(self, scoring: ScoringPass) -> Accuracy:
+        """The record of these rates; what needs a threshold is None where there is none."""
+        errors = self.at_threshold
+        return Accuracy(
+            threshold=None if errors is None else errors.threshold,
+            threshold_rule="" if errors is None else GIVEN_RULE,
+            apcer_by_species={} if errors is None else dict(errors.apcer_by_species),
+            bpcer=None if errors is None else errors.bpcer,
+            apcer=None if errors is None else errors.apcer,
+            acer=None if errors is None else errors.acer,
+            acer_interval=self.acer_interval,
+            acer_bias=self.acer_bias,
+            hter=None if errors is None else errors.hter,
+            hter_interval=self.hter_interval,
+            eer=self.eer,
+            eer_interval=self.eer_interval,
+            auc=self.auc,
+            auc_interval=self.auc_interval,
+            dev_eer=None,
+            bpcer_at_apcer=dict(self.bpcer_at_apcer),
+            failures_to_acquire=sum(self.failures_by_class.values()),
+            failures_by_class=dict(self.failures_by_class),
+            subjects=self.subjects,
+            bona_fide=self.bona_fide,
+            attacks=self.attacks,
+            scores_sha256=self.scores_sha256,
+            **vars(scoring),
+        )
 
 
 def evaluate(
@@ -388,7 +421,7 @@ def _check_split(split: str, scored: Scored, of_fold: str = "") -> None:
     if lost:
         raise BadDataset(
             f"no attack of species {', '.join(sorted(lost))} in {split}{of_fold} has a score",
-            remedy="Its APCER would be missing from the maximum: find out why no face was found.",
+            remedy="Its APCER would be missing from the maximum.",
         )
 
 

@@ -6,21 +6,22 @@ class is refused, never guessed; whatever had to be assumed is added to the rema
 
 from __future__ import annotations
 
-import csv
-import gzip
-from typing import IO, TYPE_CHECKING, NoReturn
+import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from swapbench.data.tables import column_name
+from swapbench.data.words import NO_SPECIES, is_bona_fide, plain, split_named
 from swapbench.errors import BadDataset
 from swapbench.pad.scores import coded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from swapbench.data.tables import TextTable
     from swapbench.pad.scores import Scores, Text
 
 COLUMNS = ("fold", "split", "presentation", "frame", "subject", "label", "species", "score", "data")
@@ -41,7 +42,10 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
     ),
     "frame": ("frame_id", "frame_number", "frame_index"),
     "subject": ("subject_id", "client", "client_id", "claimed_id", "person", "person_id", "identity"),
-    "label": ("is_bonafide", "is_bona_fide", "is_live", "is_real", "class", "target", "gt", "ground_truth"),
+    "label": (
+        *("is_bonafide", "is_bona_fide", "is_live", "is_real", "is_genuine", "is_attack", "is_spoof"),
+        *("is_fake", "labels", "class", "target", "gt", "ground_truth", "truth", "y_true"),
+    ),
     "species": ("attack_type", "pai", "pai_species", "spoof_type", "attack"),
     "score": (
         "scores",
@@ -52,6 +56,7 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         "live_score",
         "prediction",
         "pred",
+        "y_score",
     ),
     "data": (),
 }
@@ -60,26 +65,23 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
 bob.pad.base writes claimed_id, test_label, is_bonafide, attack_type, score.
 """
 
-SPLIT_WORDS: Mapping[str, str] = {
-    **dict.fromkeys(("dev", "devel", "development", "val", "valid", "validation"), "dev"),
-    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
-    **dict.fromkeys(("train", "training"), "train"),
+
+_SAYS_BONA_FIDE = ("isbonafide", "islive", "isreal", "isgenuine")
+_SAYS_ATTACK = ("isattack", "isspoof", "isfake")
+_TRUTH: Mapping[str, bool] = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1", "1.0"), True),
+    **dict.fromkeys(("false", "f", "no", "n", "0", "0.0"), False),
 }
-LABEL_WORDS: Mapping[str, bool] = {
-    **dict.fromkeys(("bonafide", "live", "real", "genuine"), True),
-    **dict.fromkeys(("attack", "spoof", "fake", "imposter", "impostor"), False),
-}
-NO_SPECIES = "attack (species not given)"
 
-_SAYS_BONA_FIDE = ("isbonafide", "islive", "isreal")
-_TRUTH: Mapping[str, bool] = {"true": True, "1": True, "false": False, "0": False}
+KNOWN_NAMES = frozenset(COLUMNS).union(*SYNONYMS.values()) - {"attack"}
+"""Names that tell a header from data, where "attack" is a label."""
 
+EACH_ROW = "row"
+"""What is given as the column of presentations where each row is one."""
 
-def open_text(path: Path) -> IO[str]:
-    """Open a score file as text, unpacked where its name ends in .gz."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
+_POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_COMMA = re.compile(r"[+-]?(\d+,?\d*|,\d+)(e[+-]?\d+)?", re.IGNORECASE)
+_NAN = re.compile(r"[+-]?nan", re.IGNORECASE)
 
 
 def is_number(text: str) -> bool:
@@ -91,65 +93,161 @@ def is_number(text: str) -> bool:
     return True
 
 
-def match_columns(
-    path: Path, header: Sequence[str], given: Mapping[str, str]
-) -> tuple[dict[str, str], list[str]]:
+def match_columns(text: TextTable, given: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     """Which column of a file is which of ours.
 
+    Where several columns could be the labels or the scores, and differ, none is chosen. Of several others,
+    one with our own name is taken, else the first in the order of `SYNONYMS`.
+
     Args:
-        path: the file, for messages
-        header: its column names
+        text: the file
         given: our name -> the file's, before any usual name
 
     Returns:
         Our name -> the file's for every column that is there, and remarks on what was assumed.
 
     Raises:
-        BadDataset: a given column does not exist, or none holds presentations, labels or scores
+        BadDataset: a given column does not exist, none holds presentations, labels or scores, or several
+            differing ones could
     """
-    usual = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in reversed(header)}
+    usual = {column_name(name): name for name in reversed(text.header)}
     matched = {}
     for ours in COLUMNS:
         if ours in given:
-            if given[ours] not in header:
+            if given[ours] in text.header:
+                matched[ours] = given[ours]
+            elif (ours, given[ours]) != ("presentation", EACH_ROW):
+                has = "no header, so its columns have numbers, and" if text.headless else ""
                 raise BadDataset(
-                    f"{path} has no column {given[ours]!r}", remedy=f"Its columns: {', '.join(header)}."
+                    f"{text.path} has {has} no column {given[ours]!r}",
+                    remedy=f"Its columns: {', '.join(text.header)}.",
                 )
-            matched[ours] = given[ours]
         else:
             names = [usual[name] for name in (ours, *SYNONYMS[ours]) if name in usual]
             if names:
-                matched[ours] = names[0]
-    for ours in ("presentation", "label", "score"):
-        if ours not in matched:
-            raise BadDataset(
-                f"no column of {path} is recognised as the {ours}",
-                remedy=f"Its columns: {', '.join(header)}. Name the right one: --column {ours}=NAME.",
-            )
+                matched[ours] = _only(text, ours, names)
+    needed = (
+        ("label", "score") if given.get("presentation") == EACH_ROW else ("presentation", "label", "score")
+    )
+    missing = [ours for ours in needed if ours not in matched]
+    if missing and text.headless and not given:
+        raise _headless(text)
+    for ours in missing:
+        trials = f", or --column {ours}={EACH_ROW} where each row is a presentation of its own"
+        raise BadDataset(
+            f"no column of {text.path} is recognised as the {ours}",
+            remedy=f"Its columns: {', '.join(text.header)}. Name the right one: --column {ours}=NAME"
+            f"{trials if ours == 'presentation' else ''}.",
+        )
     renamed = [f"{ours} = {theirs}" for ours, theirs in matched.items() if ours != theirs]
     return matched, [f"columns were read as {', '.join(renamed)}"] if renamed else []
 
 
-def numbers_of(path: Path, column: Text) -> Scores:
-    """The scores as float64; BadDataset with the line of the first that is not a finite number or NaN."""
+def _headless(text: TextTable) -> BadDataset:
+    """What to say of a file whose first row is data."""
+    row = [column[0] for column in text.columns]
+    shown = ", ".join(f"{number} is {field!r}" for number, field in enumerate(row, 1))
+    trial, *others = range(1, len(row) + 1) if len(row) > 2 else (EACH_ROW, *range(1, len(row) + 1))
+    score = next((number for number in reversed(others) if re.search("[.,]", row[number - 1])), others[-1])
+    label = next((number for number in others if number != score), score)
+    return BadDataset(
+        f"{text.path} has no header: its first row is data ({shown})",
+        remedy="Add a line with names, or name the columns by their numbers, as in"
+        f" --column presentation={trial},label={label},score={score}.",
+    )
+
+
+def _only(text: TextTable, ours: str, names: Sequence[str]) -> str:
+    """The one of several columns that could be ours; BadDataset where the choice would change the result."""
+    candidates = [name for name in names if ours != "score" or _has_numbers(text.column(name))] or names[:1]
+    if ours not in {"label", "score"}:
+        return candidates[0]
+    first = candidates[0]
+    for other in candidates[1:]:
+        differing = _differing(text.column(first), text.column(other), numbers=ours == "score")
+        if differing is not None:
+            raise BadDataset(
+                f"{text.path}: {first} and {other} could both be the {ours}, and differ in line"
+                f" {text.lines[differing]}",
+                remedy=f"Choose one: --column {ours}={first} or --column {ours}={other}.",
+            )
+    return first
+
+
+def _has_numbers(column: Text) -> bool:
+    return any(is_number(field) or _COMMA.fullmatch(field.strip().rstrip("% ")) for field in column.tolist())
+
+
+def _differing(one: Text, other: Text, *, numbers: bool) -> int | None:
+    """The first row in which two columns of scores or of labels say different things; None for nowhere."""
+    meanings = [[is_bona_fide(label) for label in column.tolist()] for column in (one, other)]
+    if numbers or not any(None in column for column in meanings):
+        pairs = zip(one, other, strict=True) if numbers else zip(*meanings, strict=True)
+        return next((row for row, (first, second) in enumerate(pairs) if first != second), None)
+    # labels that are not all known words agree where one column names the classes of the other more finely
+    contradictions = [_contradiction(one, other), _contradiction(other, one)]
+    found = [row for row in contradictions if row is not None]
+    finer = len(found) == 1 and min(len(set(column.tolist())) for column in (one, other)) > 1
+    return found[0] if found and not finer else None
+
+
+def _contradiction(one: Text, other: Text) -> int | None:
+    """The first row whose value in `one` went with another value in `other` before; None for nowhere."""
+    beside: dict[str, str] = {}
+    pairs = enumerate(zip(one.tolist(), other.tolist(), strict=True))
+    return next((row for row, (key, value) in pairs if beside.setdefault(key, value) != value), None)
+
+
+def numbers_of(text: TextTable, column: Text, remarks: list[str]) -> Scores:
+    """The scores as float64, with decimal points or commas, or in per cent, with a remark.
+
+    Raises:
+        BadDataset: one is no finite number or NaN, with its line, or points and commas are mixed
+    """
     try:
         scores: Scores = column.astype(np.float64)
     except ValueError:
-        row = next(row for row, text in enumerate(column.tolist()) if not is_number(text))
-        refuse_row(path, row, f"the score {column[row]!r} is not a number", "Use nan where there is none.")
+        scores = _read_numbers(text, column, remarks)
     infinite = np.flatnonzero(np.isinf(scores))
     if infinite.size:
-        refuse_row(path, int(infinite[0]), "the score is infinite", "A score is a finite number, or nan.")
+        text.refuse(int(infinite[0]), "the score is infinite", "A score is a finite number, or nan.")
     return scores
 
 
+def _read_numbers(text: TextTable, column: Text, remarks: list[str]) -> Scores:
+    """Scores that Python does not read as they stand."""
+    texts = [field.strip() for field in column.tolist()]
+    shares = [field.endswith("%") for field in texts]
+    texts = [field.rstrip("% ") for field in texts]
+    plain_numbers = [field for field in texts if not _NAN.fullmatch(field)]
+    commas = not all(map(_POINT.fullmatch, plain_numbers)) and all(map(_COMMA.fullmatch, plain_numbers))
+    if commas:
+        remarks.append("decimal commas of scores were read as points")
+        texts = [field.replace(",", ".") for field in texts]
+    for row, field in enumerate(texts):
+        if not is_number(field):
+            mixed = any(map(_COMMA.fullmatch, plain_numbers)) and any("." in one for one in plain_numbers)
+            comma = _COMMA.fullmatch(field) is not None and mixed
+            text.refuse(
+                row,
+                f"the score {column[row]!r} is not a number" + (", and others have a decimal point" * comma),
+                "Write all with a decimal point." if comma else "Use nan where there is none.",
+            )
+    if any(shares):
+        if not all(share or _NAN.fullmatch(field) for share, field in zip(shares, texts, strict=True)):
+            row = shares.index(not shares[0])
+            text.refuse(row, f"only some scores are in per cent, not {column[row]!r}", "Write all alike.")
+        remarks.append("scores in per cent were divided by 100")
+    return np.array([float(field) for field in texts]) / (100 if any(shares) else 1)
+
+
 def labels_of(
-    path: Path, column: Text, header: str, bona_fide_label: str | None
+    text: TextTable, column: Text, header: str, bona_fide_label: str | None
 ) -> tuple[NDArray[np.bool_], Text]:
     """What the labels of a file mean.
 
     Args:
-        path: the file, for messages
+        text: the file, for messages
         column: the labels, [rows]
         header: name of the column
         bona_fide_label: the label that means bona fide, all others being attacks; None: by their usual
@@ -163,14 +261,15 @@ def labels_of(
     """
     code, labels = coded(column)
     if bona_fide_label is None:
-        meaning = _meaning_of_labels(path, column, labels, header)
+        meaning = _meaning_of_labels(text, column, labels, header)
     else:
         meaning = [_same_label(label, bona_fide_label) for label in labels]
         if not any(meaning):
             raise BadDataset(
-                f"{path}: no row has the label {bona_fide_label!r}", remedy=f"Labels: {', '.join(labels)}."
+                f"{text.path}: no row has the label {bona_fide_label!r}",
+                remedy=f"Labels: {', '.join(labels)}.",
             )
-    attacks = {_plain(label) for label, real in zip(labels, meaning, strict=True) if not real}
+    attacks = {plain(label) for label, real in zip(labels, meaning, strict=True) if not real}
     kinds = [
         "" if real else f"label {label.strip()}" if len(attacks) > 1 else NO_SPECIES
         for label, real in zip(labels, meaning, strict=True)
@@ -178,30 +277,29 @@ def labels_of(
     return np.array(meaning, dtype=np.bool_)[code], np.array(kinds, dtype=np.object_)[code]
 
 
-def _meaning_of_labels(path: Path, column: Text, labels: Sequence[str], header: str) -> list[bool]:
+def _meaning_of_labels(text: TextTable, column: Text, labels: Sequence[str], header: str) -> list[bool]:
     numbers = {label: float(label) for label in labels if is_number(label)}
     signed = any(value < 0 or label.strip() == "+1" for label, value in numbers.items())
     meaning = []
+    of_truth = _plain_truth(header)
     for label in labels:
-        word = _plain(label)
-        truth = label.strip().lower()
-        if _plain(header) in _SAYS_BONA_FIDE and truth in _TRUTH:
-            meaning.append(_TRUTH[truth])
-        elif word in LABEL_WORDS:
-            meaning.append(LABEL_WORDS[word])
+        truth = _TRUTH.get(label.strip().lower())
+        real = is_bona_fide(label)
+        if of_truth is not None and truth is not None:
+            meaning.append(truth == of_truth)
+        elif real is not None:
+            meaning.append(real)
         elif label in numbers and signed and numbers[label] in {1.0, -1.0, -2.0}:
             meaning.append(numbers[label] > 0)
-        elif label in numbers:
+        elif label in numbers or truth is not None:
             raise BadDataset(
-                f"{path}: it is unclear which of the labels {', '.join(labels)} is bona fide"
+                f"{text.path}: it is unclear which of the labels {', '.join(labels)} is bona fide"
                 " (1 is spoof in CelebA-Spoof, and live in many others)",
                 remedy="Name it: --bona-fide-label 1, or whichever it is.",
             )
         else:
-            row = int(np.flatnonzero(column == label)[0])
-            refuse_row(
-                path,
-                row,
+            text.refuse(
+                int(np.flatnonzero(column == label)[0]),
                 f"unknown label {label!r}",
                 "Name the one that is bona fide: --bona-fide-label LABEL.",
             )
@@ -211,14 +309,17 @@ def _meaning_of_labels(path: Path, column: Text, labels: Sequence[str], header: 
 def _same_label(label: str, other: str) -> bool:
     if is_number(label) and is_number(other):
         return float(label) == float(other)
-    return _plain(label) == _plain(other)
+    return plain(label) == plain(other)
 
 
-def _plain(text: str) -> str:
-    return text.strip().lower().replace(" ", "").replace("_", "").replace("-", "")
+def _plain_truth(header: str) -> bool | None:
+    """What true means in a column of this name: True for bona fide, None where it is not known."""
+    if plain(header) in _SAYS_BONA_FIDE:
+        return True
+    return False if plain(header) in _SAYS_ATTACK else None
 
 
-def species_of(path: Path, column: Text, real: NDArray[np.bool_], remarks: list[str]) -> Text:
+def species_of(text: TextTable, column: Text, real: NDArray[np.bool_], remarks: list[str]) -> Text:
     """The species of each row, empty for bona fide; attacks without one become `NO_SPECIES`, with a remark.
 
     Raises:
@@ -231,8 +332,7 @@ def species_of(path: Path, column: Text, real: NDArray[np.bool_], remarks: list[
     contradictory = np.flatnonzero(real & of_attacks[code])
     if contradictory.size:
         row = int(contradictory[0])
-        refuse_row(
-            path,
+        text.refuse(
             row,
             f"a bona fide presentation has the attack species {column[row]!r}",
             "Are the labels inverted? Name the one that is bona fide: --bona-fide-label LABEL.",
@@ -245,15 +345,13 @@ def species_of(path: Path, column: Text, real: NDArray[np.bool_], remarks: list[
     return species
 
 
-def splits_of(path: Path, column: Text) -> Text:
+def splits_of(text: TextTable, column: Text) -> Text:
     """The split of each row as dev, test or train; BadDataset with the line of an unknown one."""
     code, names = coded(column)
-    meaning = [SPLIT_WORDS.get(name.strip().lower(), "") for name in names]
-    if "" in meaning:
-        name = names[meaning.index("")]
-        refuse_row(
-            path, int(np.flatnonzero(column == name)[0]), f"unknown split {name!r}", "Use dev or test."
-        )
+    meaning = [split_named(name) for name in names]
+    if None in meaning:
+        name = names[meaning.index(None)]
+        text.refuse(int(np.flatnonzero(column == name)[0]), f"unknown split {name!r}", "Use dev or test.")
     splits: Text = np.array(meaning, dtype=np.object_)[code]
     return splits
 
@@ -281,16 +379,3 @@ def without_spaces(column: Text) -> Text:
     code, names = coded(column)
     trimmed: Text = np.array([name.strip() for name in names], dtype=np.object_)[code]
     return trimmed
-
-
-def refuse_row(path: Path, row: int, complaint: str, remedy: str) -> NoReturn:
-    """Raise BadDataset with the line of the row-th row of data, which is only looked up now."""
-    with open_text(path) as text:
-        reader = csv.reader(text)
-        line, seen = 0, -2  # the header is no data
-        for fields in reader:
-            seen += any(field.strip() for field in fields) or len(fields) > 1
-            if seen == row:
-                line = reader.line_num
-                break
-    raise BadDataset(f"{path} line {line}: {complaint}", remedy=remedy)

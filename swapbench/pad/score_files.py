@@ -22,8 +22,6 @@ from __future__ import annotations
 import csv
 import gzip
 import io
-import math
-import warnings
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,19 +29,19 @@ from typing import IO, TYPE_CHECKING
 
 import numpy as np
 
-from swapbench.errors import BadDataset, UnknownName, UserError
+from swapbench.data.tables import read_table
+from swapbench.data.words import NO_SPECIES
+from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
+from swapbench.pad.frame_names import frames_for_trials, videos_of
 from swapbench.pad.metrics import FoldScores
 from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
-    NO_SPECIES,
-    is_number,
+    KNOWN_NAMES,
     labels_of,
     match_columns,
     numbers_of,
-    open_text,
-    refuse_row,
     species_of,
     splits_of,
     subjects_of,
@@ -57,6 +55,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from swapbench.data.tables import TextTable
     from swapbench.pad.scores import FoldFrames, Scores, Text
 
 _BOB_FIELDS = (4, 5)
@@ -152,18 +151,21 @@ def read_score_file(
     columns: Mapping[str, str] | None = None,
     bona_fide_label: str | None = None,
     rising_with: str = "bona_fide",
+    group_frames: bool = False,
 ) -> ScoreFile:
-    """Scores from our own file, any CSV (comma, semicolon or tab), or bob's 4 or 5 columns without a header.
+    """Scores from our own file, any other table with a header, or bob's 4 or 5 columns without one.
 
     Without a split column all rows are test scores. bob's columns are `claimed_id [model] real_id label
     score`: bona fide where both identities are equal, otherwise real_id is the species.
 
     Args:
         path: the file, plain or .gz
-        columns: our name of a column -> the file's, before any usual name
+        columns: our name of a column -> the file's, before any usual name; its number from 1 in a file
+            without a header; `EACH_ROW` for presentations where each row is one
         bona_fide_label: the label that means bona fide, all others being attacks; None: by their usual
             meaning
         rising_with: "bona_fide", or "attack", which turns the sign of every score
+        group_frames: presentations whose names differ only in the number of a frame are one
 
     Raises:
         BadDataset: the file cannot be read or means nothing, with its line
@@ -175,25 +177,21 @@ def read_score_file(
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
     try:
-        first = _first_line(path)
-        fields = first.split()
-        headless = len(fields) in _BOB_FIELDS and is_number(fields[-1])
-        if headless and not any(mark in first for mark in ",;\t"):
-            if columns:
-                raise UserError(
-                    f"{path} has no header, so its columns cannot be named", remedy="Leave out --column."
-                )
-            table = _bob_table(path)
-        else:
-            table = _csv_table(path, first, columns or {}, bona_fide_label)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
+        text = read_table(path, KNOWN_NAMES, COLUMNS)
+    except (OSError, EOFError, zlib.error) as error:
         raise BadDataset(f"cannot read the scores {path}: {error}") from error
+    if not text.lines:
+        raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
+    if text.headless and text.separator == " " and len(text.header) in _BOB_FIELDS and not columns:
+        table = _bob_table(text)
+    else:
+        table = _csv_table(text, columns or {}, bona_fide_label, group_frames=group_frames)
     if rising_with == "attack":
         table.scores = -table.scores
         table.remarks.append(
             "scores were negated because they rise with attack, so thresholds are negated too"
         )
-    return _score_file(path, table)
+    return _score_file(text, table)
 
 
 @dataclass
@@ -211,77 +209,35 @@ class _Table:
     remarks: list[str]
 
 
-def _first_line(path: Path) -> str:
-    """The first line with text; comments as bob writes them are skipped."""
-    with open_text(path) as text:
-        for line in text:
-            if line.strip() and not line.startswith("#"):
-                return line.rstrip("\r\n")
-    raise BadDataset(f"{path} is empty", remedy="Name a file of scores.")
-
-
-def _bob_table(path: Path) -> _Table:
-    claimed, real, names, scores = [], [], [], []
-    with open_text(path) as text:
-        for number, line in enumerate(text, 1):
-            fields = line.split()
-            if not fields or fields[0].startswith("#"):
-                continue
-            if len(fields) not in _BOB_FIELDS or not is_number(fields[-1]) or math.isinf(float(fields[-1])):
-                raise BadDataset(
-                    f"{path} line {number} is not claimed_id [model] real_id label score",
-                    remedy="bob's files have 4 or 5 columns, the last a finite number or nan.",
-                )
-            claimed.append(fields[0])
-            real.append(fields[-3])
-            names.append(fields[-2])
-            scores.append(float(fields[-1]))
-    count = len(names)
-    subject, other = np.array(claimed, dtype=np.object_), np.array(real, dtype=np.object_)
-    bona_fide = subject == other
+def _bob_table(text: TextTable) -> _Table:
+    claimed, *_, real, names, numbers = text.columns
+    remarks = [
+        "bob's columns were read: bona fide where claimed_id is real_id, otherwise real_id is the species"
+    ]
+    bona_fide = claimed == real
     return _Table(
-        fold=_same(count, ""),
-        split=_same(count, "test"),
-        presentation=np.array(names, dtype=np.object_),
+        fold=_same(names.size, ""),
+        split=_same(names.size, "test"),
+        presentation=names,
         frame=None,
-        subject=subject,
+        subject=claimed,
         real=bona_fide,
-        species=np.where(bona_fide, "", other),
-        scores=np.array(scores, dtype=np.float64),
-        remarks=[
-            "bob's columns were read: bona fide where claimed_id is real_id, otherwise real_id is the species"
-        ],
+        species=np.where(bona_fide, "", real),
+        scores=numbers_of(text, numbers, remarks),
+        remarks=remarks,
     )
 
 
-def _csv_table(path: Path, first: str, given: Mapping[str, str], bona_fide_label: str | None) -> _Table:
-    import pandas as pd
-
-    delimiter = max(",;\t", key=first.count)
-    ours = {name.strip('"') for name in first.split(delimiter)} <= set(COLUMNS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-        try:
-            frame = pd.read_csv(
-                path,
-                sep=delimiter,
-                dtype=np.object_,  # text as it stands: 001 is not 1
-                keep_default_na=False,
-                na_filter=False,
-                index_col=False,
-                encoding="utf-8-sig",
-                skipinitialspace=not ours,  # bob aligns its columns
-            )
-        except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-            raise BadDataset(f"cannot read the scores {path}: {error}") from error
-    matched, remarks = match_columns(path, [str(name) for name in frame.columns], given)
-    column = {ours: frame[theirs].to_numpy(dtype=np.object_) for ours, theirs in matched.items()}
-    del frame
-    rows = column["score"].size
-    scores = numbers_of(path, column["score"])
-    real, kinds = labels_of(path, column["label"], matched["label"], bona_fide_label)
+def _csv_table(
+    text: TextTable, given: Mapping[str, str], bona_fide_label: str | None, *, group_frames: bool
+) -> _Table:
+    matched, remarks = match_columns(text, given)
+    column = {ours: text.column(theirs) for ours, theirs in matched.items()}
+    rows = len(text.lines)
+    scores = numbers_of(text, column["score"], remarks)
+    real, kinds = labels_of(text, column["label"], matched["label"], bona_fide_label)
     if "species" in column:
-        species = species_of(path, column["species"], real, remarks)
+        species = species_of(text, column["species"], real, remarks)
     else:
         species = np.where(real, "", kinds)
         pooled = bool(np.any(kinds == NO_SPECIES))
@@ -290,11 +246,23 @@ def _csv_table(path: Path, first: str, given: Mapping[str, str], bona_fide_label
             if pooled
             else "no column of species: the labels of attacks were taken as species"
         )
-    if "data" in column and any(text.endswith(SIMULATED_MARK) for text in set(column["data"].tolist())):
+    if "data" in column and any(said.endswith(SIMULATED_MARK) for said in set(column["data"].tolist())):
         remarks.append("simulated data: not PAD performance")
+    if "presentation" not in column:
+        remarks.append("each row counts as one presentation")
+        column["presentation"] = np.array(
+            [f"row {number}" for number in range(1, rows + 1)], dtype=np.object_
+        )
+    elif group_frames:
+        column["presentation"] = videos_of(column["presentation"])
+    elif (found := frames_for_trials(column["presentation"], real)) is not None:
+        remarks.append(
+            f"{rows} rows count as {rows} presentations, though their names look like frames of {found[0]}"
+            f" videos ({found[1]}, ...): --group-frames averages those of each"
+        )
     return _Table(
         fold=without_spaces(column["fold"]) if "fold" in column else _same(rows, ""),
-        split=splits_of(path, column["split"]) if "split" in column else _same(rows, "test"),
+        split=splits_of(text, column["split"]) if "split" in column else _same(rows, "test"),
         presentation=column["presentation"],
         frame=column.get("frame"),
         subject=subjects_of(column.get("subject"), column["presentation"], remarks),
@@ -312,7 +280,7 @@ def _same(count: int, text: str) -> Text:
 # ---------------------------------------------------------------------------------------------- presentations
 
 
-def _score_file(path: Path, table: _Table) -> ScoreFile:
+def _score_file(text: TextTable, table: _Table) -> ScoreFile:
     """Folds and splits separated and frames averaged, with the remarks that need all of it."""
     remarks = table.remarks
     trained = int(np.sum(table.split == "train"))
@@ -325,7 +293,7 @@ def _score_file(path: Path, table: _Table) -> ScoreFile:
         splits = {}
         for split in ("dev", "test"):
             rows = np.flatnonzero((fold_code == number) & (table.split == split))
-            splits[split], frames_without_score = _presentations(path, table, rows)
+            splits[split], frames_without_score = _presentations(text, table, rows)
             frames += rows.size
             unscored += frames_without_score
             presentations += len(splits[split])
@@ -334,7 +302,7 @@ def _score_file(path: Path, table: _Table) -> ScoreFile:
             folds.append(FoldScores(name, splits["dev"] if len(splits["dev"]) else None, splits["test"]))
     if not frames:
         raise BadDataset(
-            f"{path} holds no scores of a dev or test split", remedy="Check its column of splits."
+            f"{text.path} holds no scores of a dev or test split", remedy="Check its column of splits."
         )
     if presentations < frames:
         remarks.append(f"{frames} rows are frames of {presentations} presentations and were averaged")
@@ -344,7 +312,7 @@ def _score_file(path: Path, table: _Table) -> ScoreFile:
     return ScoreFile(tuple(folds), frames, unscored, tuple(remarks))
 
 
-def _presentations(path: Path, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
     try:
         scored = Scored(
             table.presentation[rows],
@@ -355,15 +323,13 @@ def _presentations(path: Path, table: _Table, rows: NDArray[np.intp]) -> tuple[S
         )
         presentations, unscored = mean_by_presentation(scored)
     except BadDataset as error:
-        raise BadDataset(f"{path}: {error.args[0]}", remedy=error.remedy) from error
+        raise BadDataset(f"{text.path}: {error.args[0]}", remedy=error.remedy) from error
     if table.frame is not None and len(presentations) < rows.size:
         seen = set()
         for row in rows.tolist():
             key = (table.presentation[row], table.frame[row])
             if key in seen:
-                refuse_row(
-                    path, row, f"frame {key[1]} of {key[0]} is there a second time", "Remove the repeat."
-                )
+                text.refuse(row, f"frame {key[1]} of {key[0]} is there a second time", "Remove the repeat.")
             seen.add(key)
     return presentations, unscored
 

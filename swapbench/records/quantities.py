@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -145,6 +145,12 @@ NOT_SUSTAINED: Final = Absent(absent="no sustained run was made")
 NOT_PACED: Final = Absent(
     absent="times at a camera's frame rate were not asked for", remedy="Give the rate, e.g. --fps 15"
 )
+NO_THRESHOLD: Final = Absent(
+    absent="the data have no development split to freeze a threshold on, and none was given",
+    remedy="Add a development split, or give a threshold that was frozen elsewhere: --threshold",
+)
+"""Why accuracy without a threshold has neither APCER nor BPCER."""
+
 NOT_ELSEWHERE: Final = Absent(absent="the file ran on this computer itself")
 """What a record that was not made on a phone says of parity with the desktop."""
 
@@ -193,6 +199,31 @@ class Parity(Frozen):
     tolerance: dict[str, float]
 
 
+class FailedFrames(Frozen):
+    """Frames that have no score for one and the same reason.
+
+    Attributes:
+        reason: why, in words.
+        frames: how many.
+        files: the first of their files, at most `FILES_NAMED`.
+    """
+
+    FILES_NAMED: ClassVar[int] = 20
+    FILES_SHOWN: ClassVar[int] = 3
+
+    reason: str
+    frames: int
+    files: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The same in a line, with the first of the files."""
+        shown = ", ".join(self.files[: self.FILES_SHOWN])
+        more = ", ..." if len(self.files) > self.FILES_SHOWN else ""
+        frames = "1 frame has" if self.frames == 1 else f"{self.frames} frames have"
+        return f"{frames} no score ({shown}{more}): {self.reason}"
+
+
 class FoldErrors(Frozen):
     """One fold of a protocol: its own threshold, frozen on its own development split, and its errors."""
 
@@ -214,6 +245,10 @@ class FoldErrors(Frozen):
 class Accuracy(Frozen):
     """ISO/IEC 30107-3 errors of the file's own scores at a threshold frozen on the development split.
 
+    Without a development split the threshold is a given one, or there is none: then apcer, bpcer, acer, hter
+    and dev_eer are None and apcer_by_species is empty. eer, auc and bpcer_at_apcer need none: they choose
+    their thresholds on the test split itself, which flatters them.
+
     With several folds (OULU-NPU protocols 3 and 4) apcer, acer, hter, eer, auc and dev_eer are means over
     `folds`, acer_sd is the standard deviation over them (n - 1), threshold is None because each fold has its
     own, and the proportions count the errors of all folds together, each at its own threshold.
@@ -223,8 +258,9 @@ class Accuracy(Frozen):
         dataset_digest: of its samples.
         simulated: whether the data are simulated.
         protocol: of the dataset.
-        threshold: on the score; None with several folds.
-        threshold_rule: how it was chosen on the development split.
+        threshold: on the score; None with several folds, and without any.
+        threshold_rule: how it was chosen on the development split; "given" for one from elsewhere, empty
+            without any.
         apcer_by_species: attack presentations accepted, by attack instrument species.
         bpcer: bona fide presentations rejected.
         apcer: largest over the species.
@@ -247,7 +283,8 @@ class Accuracy(Frozen):
         failures_by_class: the same by class: bona_fide, attack.
         frames: test frames or images that were to be scored.
         frames_without_score: those of them that have none.
-        crops_at_border: those of them whose crop, at its full size, leaves the frame, so that the card's
+        failed_frames: why frames of either split have none, and which.
+        crops_at_border: test frames whose crop, at its full size, leaves the frame, so that the card's
             border decides what the network sees there; None in records older than this.
         subjects: people in the test split.
         faces: where the face boxes came from.
@@ -266,14 +303,14 @@ class Accuracy(Frozen):
     threshold: float | None
     threshold_rule: str
     apcer_by_species: dict[str, Proportion]
-    bpcer: Proportion
-    apcer: float
-    acer: float
+    bpcer: Proportion | None
+    apcer: float | None
+    acer: float | None
     acer_interval: Interval | None
     acer_bias: float | None = None
     eer: float
     auc: float
-    dev_eer: float
+    dev_eer: float | None
     auc_interval: Interval | None = None
     bpcer_at_apcer: dict[str, Proportion | Absent] = Field(default_factory=dict)
     hter: float | None = None
@@ -285,6 +322,7 @@ class Accuracy(Frozen):
     failures_by_class: dict[str, int] = Field(default_factory=dict)
     frames: int | None = None
     frames_without_score: int | None = None
+    failed_frames: tuple[FailedFrames, ...] = ()
     crops_at_border: int | None = None
     subjects: int | None = None
     faces: str = ""

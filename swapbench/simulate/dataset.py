@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.data.dataset import COLUMNS, SPLITS, Dataset, manifest_path
+from swapbench.data.dataset import SPLITS, Dataset
+from swapbench.data.manifests import COLUMNS, manifest_path
 from swapbench.errors import BadDataset, UnknownName, UserError
 from swapbench.files import disk_failure, write_atomically
 from swapbench.simulate import simulator
@@ -327,10 +328,7 @@ def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 
 
 
 def _tiles(samples: Sequence[Sample]) -> Iterator[tuple[Picture, str]]:
-    from swapbench.data.frames import load_frame
+    from swapbench.data.images import load_frame
 
     for sample in samples:
-        try:
-            yield load_frame(sample.path), sample.instrument
-        except (OSError, ValueError) as error:
-            raise BadDataset(f"cannot read {sample.path}: {error}") from error
+        yield load_frame(sample.path), sample.instrument

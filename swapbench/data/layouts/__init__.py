@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts import casia, celeba, msu, oulu, replay
+from swapbench.data.layouts import casia, celeba, folders, msu, oulu, replay
 from swapbench.data.layouts.corpus import Contents, Corpus, FaceFormat, Layout, entries
 from swapbench.errors import BadDataset, UnknownName
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["LAYOUTS", "Contents", "Corpus", "FaceFormat", "Layout", "face_format", "find", "recognise"]
 
-LAYOUTS: tuple[Layout, ...] = (oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT)
+LAYOUTS: tuple[Layout, ...] = (
+    *(oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT),
+    folders.LAYOUT,
+)
+"""In the order in which they are tried: published datasets before folders that anybody names so."""
 
 
 def face_format(name: str) -> FaceFormat:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts.corpus import Contents, Layout, entries, kind, not_there, odd_names
+from swapbench.data.layouts.corpus import Contents, Layout, entries, kind, not_there, odd_names, usual
 from swapbench.data.samples import Presentation
 
 if TYPE_CHECKING:
@@ -44,17 +44,19 @@ def _contents(root: Path, published: bool) -> Contents:
             if name.isdecimal() and name == str(int(name)) and (not published or int(name) in people)
         ]
         odd = [*files, *(name for name in folders if name not in person_folders)]
-        clips: set[tuple[int, str]] = set()
+        clips: dict[tuple[int, str], str] = {}
         for person in sorted(map(int, person_folders)):
             names, inner = entries(root / folder / str(person))
-            files_of_clips = [name for name in names if name.endswith(".avi") and name[:-4] in SPECIES]
-            odd += [f"{person}/{name}" for name in (*names, *inner) if name not in files_of_clips]
-            clips.update((person, name[:-4]) for name in files_of_clips)
-        presentations += [_presentation(root, split, person, clip) for person, clip in sorted(clips)]
+            of_clips = {name: clip for name in names if (clip := _clip(name)) is not None}
+            odd += [f"{person}/{name}" for name in (*names, *inner) if name not in of_clips]
+            clips.update({(person, clip): name for name, clip in of_clips.items()})
+        presentations += [
+            _presentation(root, split, person, clip, file) for (person, clip), file in sorted(clips.items())
+        ]
         findings += odd_names(LAYOUT.title, folder, odd)
         if published:
             missing += [
-                _presentation(root, split, person, clip)
+                _presentation(root, split, person, clip, f"{clip}.avi")
                 for person in people
                 for clip in SPECIES
                 if (person, clip) not in clips
@@ -62,12 +64,18 @@ def _contents(root: Path, published: bool) -> Contents:
     return Contents(tuple(presentations), tuple(missing), tuple(faults), tuple(findings))
 
 
-def _presentation(root: Path, split: str, person: int, clip: str) -> Presentation:
+def _clip(file: str) -> str | None:
+    """The clip that a file is; None for a name that the dataset does not use."""
+    clip, _, suffix = usual(file).rpartition(".")
+    return clip if suffix == "avi" and clip in SPECIES else None
+
+
+def _presentation(root: Path, split: str, person: int, clip: str, file: str) -> Presentation:
     folder = f"{split}_release"
     species = SPECIES[clip]
     return Presentation(
         name=f"{folder}/{person}/{clip}.avi",
-        path=root / folder / str(person) / f"{clip}.avi",
+        path=root / folder / str(person) / file,
         video=True,
         subject=f"casia:{split}_{person}",
         label="attack" if species else "bona_fide",

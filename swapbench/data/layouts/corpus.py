@@ -7,11 +7,11 @@ what is wrong becomes a value here, so that a check can list all of it and an ev
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.data.dataset import read_about
+from swapbench.data.dataset import SPLITS, read_about
 from swapbench.errors import BadDataset
 
 if TYPE_CHECKING:
@@ -104,13 +104,14 @@ class Layout:
     Attributes:
         letter: as in `Corpus`
         key: as in `Corpus`
-        title: as in `Corpus`
+        title: as in `Corpus`; empty where each folder has a name of its own
         marks: folders below the root of which any one identifies the dataset
         contents: the reader: root -> contents; its second argument is True where the published set is
             expected, False for a simulated tree with people and counts of its own
-        official: as in `Corpus`
+        official: as in `Corpus`; empty where nothing was published, and the splits are those that are there
         protocol: what the literature calls the dataset's own splits; empty where it has no name for them
         faces: format of the dataset's annotation files; None where it has none
+        recognised: identifies a root where no name of a folder is given; None: by `marks`
     """
 
     letter: str
@@ -121,10 +122,21 @@ class Layout:
     official: Mapping[tuple[str, str], int]
     protocol: str = ""
     faces: FaceFormat | None = None
+    recognised: Callable[[Path], bool] | None = None
 
     def recognises(self, root: Path) -> bool:
-        """True where `root` holds one of the marks."""
+        """True where `root` holds one of the marks, or is recognised otherwise."""
+        if self.recognised is not None:
+            return root.is_dir() and self.recognised(root)
         return any((root / mark).is_dir() for mark in self.marks)
+
+    def _nothing(self, root: Path, contents: Contents) -> BadDataset:
+        """The fault of a root with the folders of the dataset and none of its files."""
+        found = "; ".join(contents.findings) or "its folders are empty"
+        return BadDataset(
+            f"no clip or image was recognised in {root}: {found}",
+            remedy="Keep the names in which the dataset is handed out.",
+        )
 
     def read(self, root: Path) -> Corpus:
         """List everything below `root`. A dataset.json there may say that the tree is simulated.
@@ -134,13 +146,21 @@ class Layout:
         """
         about = read_about(root) if (root / "dataset.json").is_file() else None
         simulated = about is not None and about.simulated
+        contents = self.contents(root, not simulated)
+        explained = contents.missing or contents.faults
+        if not contents.presentations and (contents.findings or not explained):
+            contents = replace(contents, faults=(self._nothing(root, contents), *contents.faults))
+        found = {presentation.split for presentation in contents.presentations}
+        published = dict.fromkeys(split for split, _ in self.official)
         return Corpus(
-            **vars(self.contents(root, not simulated)),
+            **vars(contents),
             letter=self.letter,
             key=self.key,
-            title=about.name if about is not None and simulated else self.title,
+            title=about.name
+            if about and (simulated or not self.title)
+            else self.title or root.resolve().name,
             root=root,
-            splits=tuple(dict.fromkeys(split for split, _ in self.official)),
+            splits=tuple(published) or tuple(split for split in SPLITS if split in found),
             protocol=self.protocol,
             official={} if simulated else self.official,
             simulated=simulated,
@@ -168,6 +188,12 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
     except OSError as error:
         raise BadDataset(f"cannot list {folder}: {error.strerror}") from error
     return sorted(files), sorted(folders)
+
+
+def usual(name: str) -> str:
+    """A file's name with its suffix in lower case, as datasets name their files: 1.AVI is 1.avi."""
+    stem, dot, suffix = name.rpartition(".")
+    return f"{stem}.{suffix.lower()}" if dot else name
 
 
 def counted(count: int, noun: str) -> str:

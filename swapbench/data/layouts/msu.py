@@ -14,7 +14,16 @@ import re
 from itertools import product
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts.corpus import Contents, FaceFormat, Layout, entries, kind, not_there, odd_names
+from swapbench.data.layouts.corpus import (
+    Contents,
+    FaceFormat,
+    Layout,
+    entries,
+    kind,
+    not_there,
+    odd_names,
+    usual,
+)
 from swapbench.data.samples import Annotation, Presentation
 
 if TYPE_CHECKING:
@@ -47,7 +56,9 @@ def _contents(root: Path, published: bool) -> Contents:
             clip = _presentation(root, folder, name, f"{name[:-4]}.face" in files)
             if clip is not None and (not published or int(clip.subject[-3:]) in TRAIN | TEST):
                 clips[clip.name] = clip
-            elif not (name.endswith(".face") and {f"{name[:-5]}.mp4", f"{name[:-5]}.mov"} & files):
+            elif not (
+                name.endswith(".face") and {f"{name[:-5]}.mp4", f"{name[:-5]}.mov"} & set(map(usual, files))
+            ):
                 odd.append(name)
         findings += odd_names(LAYOUT.title, folder, odd)
     expected = [_presentation(root, *clip, False) for clip in _clips()] if published else []
@@ -69,7 +80,7 @@ def _clips() -> list[tuple[str, str]]:
 
 def _presentation(root: Path, folder: str, name: str, face: bool) -> Presentation | None:
     """What a file's name says; None for a name that is not of this dataset or lies in the wrong folder."""
-    match = _NAME.fullmatch(name)
+    match = _NAME.fullmatch(usual(name))
     if match is None:
         return None
     label, client, android, species = match.groups()
@@ -77,7 +88,7 @@ def _presentation(root: Path, folder: str, name: str, face: bool) -> Presentatio
         return None
     path = root / folder / name
     return Presentation(
-        name=f"{folder}/{name}",
+        name=f"{folder}/{usual(name)}",
         path=path,
         video=True,
         subject=f"msu:{client}",

@@ -34,6 +34,7 @@ from swapbench.data.layouts.corpus import (
     not_there,
     odd_names,
     shortened,
+    usual,
 )
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset
@@ -201,8 +202,11 @@ def _contents(root: Path, published: bool) -> Contents:
             faults.append(not_there(root, folder, "OULU-NPU has Train_files, Dev_files and Test_files."))
         files, _ = entries(root / folder)
         folder_files = set(files)
-        names = [file[:-4] for file in files if file.endswith(".avi") and _NAME.fullmatch(file[:-4])]
-        expected = {f"{name}{suffix}" for name in names for suffix in (".avi", ".txt")}
+        file_of = {
+            file[:-4]: file for file in files if usual(file).endswith(".avi") and _NAME.fullmatch(file[:-4])
+        }
+        names = list(file_of)
+        expected = {*file_of.values(), *(f"{name}.txt" for name in names)}
         findings += odd_names(LAYOUT.title, folder, [file for file in files if file not in expected])
         if published:
             strangers = [name for name in names if int(name.split("_")[2]) not in USERS[split]]
@@ -212,13 +216,10 @@ def _contents(root: Path, published: bool) -> Contents:
                     f" ({shortened(strangers)})"
                 )
                 names = sorted(set(names).difference(strangers))
-            missing += [
-                _presentation(root, split, name)
-                for name in _names(split)
-                if f"{name}.avi" not in folder_files
-            ]
+            missing += [_presentation(root, split, name) for name in _names(split) if name not in file_of]
         presentations += [
-            _presentation(root, split, name, eyes=f"{name}.txt" in folder_files) for name in names
+            _presentation(root, split, name, file=file_of[name], eyes=f"{name}.txt" in folder_files)
+            for name in names
         ]
     return Contents(tuple(presentations), tuple(missing), tuple(faults), tuple(findings))
 
@@ -232,9 +233,11 @@ def _clip_name(split: str, name: str) -> str:
     return f"{SPLIT_FOLDERS[split]}_files/{name}.avi"
 
 
-def _presentation(root: Path, split: str, name: str, *, eyes: bool = False) -> Presentation:
+def _presentation(
+    root: Path, split: str, name: str, *, file: str | None = None, eyes: bool = False
+) -> Presentation:
     phone, session, user, clip = name.split("_")
-    path = root / f"{SPLIT_FOLDERS[split]}_files" / f"{name}.avi"
+    path = root / f"{SPLIT_FOLDERS[split]}_files" / (file or f"{name}.avi")
     species = SPECIES[clip]
     return Presentation(
         name=_clip_name(split, name),

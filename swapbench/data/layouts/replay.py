@@ -25,6 +25,7 @@ from swapbench.data.layouts.corpus import (
     entries,
     not_there,
     odd_names,
+    usual,
 )
 from swapbench.data.samples import Annotation, Presentation
 
@@ -108,19 +109,19 @@ def _clips(prefix: str, client: str) -> list[tuple[str, str]]:
 def _presentation(root: Path, split: str, folder: str, name: str, faces: set[str]) -> Presentation | None:
     """What a file's name says; None for a name that is not of this dataset or lies in the wrong folder."""
     if folder.endswith("/real"):
-        match = _REAL.fullmatch(name)
+        match = _REAL.fullmatch(usual(name))
         if match is None:
             return None
         (client, light, _), species, instrument, session = match.groups(), "", "", match[2]
     else:
-        match = _ATTACK.fullmatch(name)
+        match = _ATTACK.fullmatch(usual(name))
         if match is None:
             return None
         species, client, shown_from, shown, light = match.groups()
         instrument, session = f"{shown_from}_{shown}", f"{light} {folder.rsplit('/', 1)[1]}"
     face = f"{name[:-4]}.face"
     return Presentation(
-        name=f"{folder}/{name}",
+        name=f"{folder}/{usual(name)}",
         path=root / folder / name,
         video=True,
         subject=f"replay:{client}",

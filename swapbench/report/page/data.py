@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
-from swapbench.records import PeakMemory
+from swapbench.records import NO_THRESHOLD, PeakMemory
 from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
 from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
 from swapbench.report.rows.row import worst_species
@@ -294,7 +294,10 @@ def _presentations(accuracy: Accuracy) -> str:
 
 def _frames(accuracy: Accuracy) -> str:
     frames = accuracy.frames
-    return "" if frames is None else f"{frames}, {accuracy.frames_without_score} of them without a score"
+    if frames is None:
+        return ""
+    counted = f"{frames}, {accuracy.frames_without_score} of them without a score"
+    return "; ".join([counted, *(group.sentence for group in accuracy.failed_frames)])
 
 
 def _crops_at_border(accuracy: Accuracy) -> str:
@@ -308,6 +311,8 @@ def _spread(accuracy: Accuracy) -> str:
 
 def _threshold(accuracy: Accuracy) -> str:
     threshold = accuracy.threshold
+    if accuracy.acer is None:
+        return f"none: {NO_THRESHOLD.absent}"
     return "" if threshold is None else f"{units.significant(threshold)} ({accuracy.threshold_rule})"
 
 

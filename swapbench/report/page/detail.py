@@ -225,7 +225,7 @@ def _accuracy_intervals(record: Record) -> str:
     accuracy = record.accuracy
     intervals = {
         "ACER": accuracy.acer_interval,
-        "BPCER": accuracy.bpcer.interval,
+        "BPCER": accuracy.bpcer.interval if accuracy.bpcer is not None else None,
         "AUC": accuracy.auc_interval,
     }
     return "; ".join(

@@ -105,9 +105,10 @@ def relative(row: Row, reference: Row) -> Relative:
         else:
             low = _over(reference.speed.p50_low_ns, row.speed.p50_high_ns)
             high = _over(reference.speed.p50_high_ns, row.speed.p50_low_ns)
-    if row.accuracy and reference.accuracy and not differ & SAME_DATA:
-        accuracy_kept = _over(1 - row.accuracy.acer, 1 - reference.accuracy.acer)
-        error_ratio = _over(row.accuracy.acer, reference.accuracy.acer)
+    acer, reference_acer = (at("accuracy.acer")(one) for one in (row, reference))
+    if acer is not None and reference_acer is not None and not differ & SAME_DATA:
+        accuracy_kept = _over(1 - acer, 1 - reference_acer)
+        error_ratio = _over(acer, reference_acer)
     if row.energy and reference.energy and not differ & SAME_METER:
         ours, theirs = row.energy[0], reference.energy[0]
         if ours.resolved and theirs.resolved:

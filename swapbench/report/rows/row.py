@@ -265,13 +265,13 @@ def distinction_among(rows: Sequence[Row]) -> Callable[[Row], list[str]]:
     return distinction
 
 
-def hter(accuracy: Accuracy) -> float:
-    """(pooled FAR + FRR) / 2 at the threshold frozen on the development split.
+def hter(accuracy: Accuracy) -> float | None:
+    """(pooled FAR + FRR) / 2 at the threshold frozen on the development split; None without a threshold.
 
     Records of schema version 1 do not hold it, but its parts: one fold, errors by species, rejected bona
     fide.
     """
-    if accuracy.hter is not None:
+    if accuracy.hter is not None or accuracy.bpcer is None:
         return accuracy.hter
     attacks = accuracy.apcer_by_species.values()
     far = sum(species.errors for species in attacks) / sum(species.trials for species in attacks)

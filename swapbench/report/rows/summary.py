@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from swapbench import stats
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Speed
+from swapbench.records import NO_THRESHOLD, NOT_ELSEWHERE, NOT_PACED, Absent, Speed
 from swapbench.report.rows.comparable import conditions_of
 from swapbench.report.rows.row import Energy, Latency, Missing, PacedLatency, Row
 
@@ -148,6 +148,8 @@ def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Abse
     if isinstance(record.accuracy, Absent):
         yield Missing("accuracy", record.accuracy.absent, record.accuracy.remedy)
     else:
+        if record.accuracy.acer is None:
+            yield Missing("accuracy", NO_THRESHOLD.absent, NO_THRESHOLD.remedy)
         for point, errors in sorted(record.accuracy.bpcer_at_apcer.items()):
             if isinstance(errors, Absent):
                 yield Missing("accuracy", f"{point}: {errors.absent}", errors.remedy)

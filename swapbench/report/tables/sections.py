@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench import units
+from swapbench.records import NO_THRESHOLD
 from swapbench.report.tables.column import DAGGER, Column
 from swapbench.report.tables.columns import COLUMNS, column, fold_column
 from swapbench.report.tables.fields import FIELDS
@@ -237,7 +238,7 @@ def _weight_caption(rows: Iterable[Row]) -> str:
 def _accuracy_caption(rows: Sequence[Row]) -> str:
     scored = [row.accuracy for row in rows if row.accuracy]
     data = dict.fromkeys(f"{accuracy.dataset} ({_counted(accuracy)})" for accuracy in scored)
-    rules = dict.fromkeys(accuracy.threshold_rule for accuracy in scored)
+    rules = dict.fromkeys(accuracy.threshold_rule or f"none, {NO_THRESHOLD.absent}" for accuracy in scored)
     parts = [
         f"After ISO/IEC 30107-3, of the exported file's own scores. Data: {escaped('; '.join(data))}.",
         (
@@ -265,6 +266,7 @@ def _counted(accuracy: Accuracy) -> str:
         parts.append(f"{accuracy.subjects} people")
     if accuracy.frames is not None:
         parts.append(f"{accuracy.frames} frames, {accuracy.frames_without_score} of them without a score")
+        parts += [group.sentence for group in accuracy.failed_frames]
     if accuracy.crops_at_border is not None:
         parts.append(f"{accuracy.crops_at_border} crops leave the frame")
     if accuracy.faces:

@@ -18,7 +18,7 @@ from swapbench.report.tables import table as table_skins
 from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.markdown import footnotes, plain_line
 from swapbench.report.tables.table import csv_text, table_of
-from swapbench.report.tables.view import Group, Query, selection_of, view_of
+from swapbench.report.tables.view import Group, Query, selection_of, view_of, without_threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -196,9 +196,10 @@ def terminal_table(records: Sequence[Record], relative_to: str | None = None) ->
 
 def usual_table(table: Table) -> RichTable:
     """What a person looks at first, for a terminal; the files of a report hold the rest."""
+    names = without_threshold(_TERMINAL, table.rows)
     measured = (
         name for name in _WHERE_MEASURED if any(COLUMNS[name].value(row) is not None for row in table.rows)
     )
     return as_rich(
-        view_of(replace(table, reference_was_asked=False), Query((*_TERMINAL, *measured))), narrow=True
+        view_of(replace(table, reference_was_asked=False), Query((*names, *measured))), narrow=True
     )

@@ -55,6 +55,15 @@ _DEFAULT = (
 _NAMING = frozenset({"file", "model", "net"})
 
 
+def without_threshold(names: Sequence[str], rows: Sequence[Row]) -> tuple[str, ...]:
+    """Names of columns, of which AUC and the EER stand for ACER where no row has one but some were scored."""
+    scored = [row.accuracy for row in rows if row.accuracy is not None]
+    if not scored or any(accuracy.acer is not None for accuracy in scored):
+        return tuple(names)
+    place = names.index("acer")
+    return (*names[:place], "auc", "hter_target_eer", *names[place + 1 :])
+
+
 @dataclass(frozen=True)
 class Query:
     """What a person asked for, as typed. Empty: the default.
@@ -201,7 +210,7 @@ def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], c
 
 def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tuple[Column, ...]:
     if not names:
-        usual = [COLUMNS[name] for name in _DEFAULT]
+        usual = [COLUMNS[name] for name in without_threshold(_DEFAULT, rows)]
         return (
             COLUMNS["file"],
             *(column for column in usual if any(column.value(row) is not None for row in rows)),
