@@ -247,7 +247,19 @@ def test_a_file_and_its_checkpoint_share_the_card_that_says_more(
     assert not zoo.get(folders, "one", Path("net.pth")).new
 
 
-@pytest.mark.parametrize("present", ["name = ", CARD.format(name="mine", building="")])
+THEIRS = CARD.replace('read_from = ["code.py"]', "")
+OTHERS_CHECKPOINT = 'checkpoint = "net.pth"\ncheckpoint_sha256 = "00"'
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        "name = ",
+        THEIRS.format(name="mine", building=""),
+        THEIRS.format(name="one", building=BUILDING + OTHERS_CHECKPOINT),
+        THEIRS.format(name="one", building="").replace("1.5", "2.7"),
+    ],
+)
 def test_a_card_that_says_something_else_is_never_overwritten(folders: Folders, present: str) -> None:
     path = fetch("net.onnx", ONNX)
     Path("net.toml").write_text(present)

@@ -157,14 +157,15 @@ def _write(public: PublicNetwork, card: ModelCard, target: Path) -> bool:
             present = read_card(target)
         except BadCard:
             present = None
-        plain = card_of(public, public.files[0].replace(format="onnx"), "")
-        if present == card or (present is not None and present.checkpoint and card == plain):
-            return False  # the card of the checkpoint beside it says the same and more
-        if present != plain:
+        if present is None or present not in (
+            card_of(public, file, present.checkpoint) for file in public.files
+        ):
             raise UserError(
                 f"{target} is there already and says something else",
-                remedy="Move it away, or compare it with: swapbench zoo show " + public.card.name,
+                remedy=f"Move it away, or compare it with: swapbench zoo show {public.card.name}",
             )
+        if present == card or (present.checkpoint and not card.checkpoint):
+            return False
     write_atomically(target, card_text(card, brief=True))
     return True
 

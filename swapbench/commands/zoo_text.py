@@ -65,7 +65,7 @@ def whole(network: PublicNetwork) -> str:
     lines += [line for text in network.read_from for line in _wrapped(text, "  ")]
     if network.uncertain:
         lines += ["", "Not verified, or not said by the card:"]
-        lines += [line for text in network.uncertain for line in _wrapped(f"- {text}", "  ")]
+        lines += [line for text in network.uncertain for line in _wrapped(f"- {text}", "  ", "    ")]
     lines += ["", "The card of its files:", "", _card_lines(network)]
     lines += ["", f"Next: fetch a file, then type swapbench zoo get {card.name} FILE"]
     return "\n".join(lines)
@@ -121,12 +121,13 @@ def _file_lines(file: PublicFile) -> Iterator[str]:
         yield from _wrapped(file.note, "    ")
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
+def _wrapped(text: str, indent: str, later: str | None = None) -> list[str]:
+    """The lines of a text, indented; those after the first by `later`."""
     return textwrap.wrap(
         text,
         WIDTH,
         initial_indent=indent,
-        subsequent_indent=indent,
+        subsequent_indent=indent if later is None else later,
         break_long_words=False,
         break_on_hyphens=False,
     )
