@@ -6,17 +6,19 @@ same bytes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from swapbench.errors import BadCard, nearest
 from swapbench.files import toml_table, write_atomically
-from swapbench.records import ModelCard
+from swapbench.records import ModelCard, PublicNetwork
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Value = TypeVar("Value", bound=BaseModel)
 
 
 def read_card(path: Path) -> ModelCard:
@@ -25,11 +27,29 @@ def read_card(path: Path) -> ModelCard:
     Raises:
         BadCard: the file cannot be read, or a field is wrong; the message names it.
     """
+    return _validated(ModelCard, toml_table(path, "card", BadCard), path)
+
+
+def read_network(path: Path) -> PublicNetwork:
+    """A network of the zoo: a card in a TOML file, with what is known of its files.
+
+    Raises:
+        BadCard: the file cannot be read, a field is wrong, or the network is not called like the file.
+    """
+    raw = toml_table(path, "card", BadCard)
+    beside = {name: raw.pop(name) for name in PublicNetwork.model_fields if name != "card" and name in raw}
+    card = _validated(ModelCard, raw, path)
+    if card.name != path.stem:
+        raise BadCard(f"{path} is the card of {card.name}", remedy=f"Call it {card.name}.toml")
+    return _validated(PublicNetwork, {"card": card, **beside}, path)
+
+
+def _validated(kind: type[Value], raw: dict[str, Any], path: Path) -> Value:
     try:
-        return ModelCard.model_validate(toml_table(path, "card", BadCard))
+        return kind.model_validate(raw)
     except ValidationError as error:
         raise BadCard(
-            f"{path}: {first_problem(error, ModelCard)}",
+            f"{path}: {first_problem(error, kind)}",
             remedy="docs/cards.md describes every field; swapbench init writes a card to begin with.",
         ) from error
 
@@ -94,14 +114,26 @@ def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseMod
     return found
 
 
-def write_card(card: ModelCard, path: Path) -> None:
-    """Write a card as TOML, completely or not at all. None is left out: TOML has no null.
+def card_text(card: ModelCard, *, brief: bool = False) -> str:
+    """A card as TOML. None is left out: TOML has no null.
+
+    Args:
+        card: the card
+        brief: leave out what nobody said and therefore stands at its default
 
     Raises:
         BadCard: the architecture holds something that TOML cannot express.
     """
     try:
-        text = tomli_w.dumps(card.model_dump(exclude_none=True))
+        return tomli_w.dumps(card.model_dump(exclude_none=True, exclude_unset=brief))
     except TypeError as error:
         raise BadCard(f"the card of {card.name} cannot be written: {error}") from error
-    write_atomically(path, text)
+
+
+def write_card(card: ModelCard, path: Path) -> None:
+    """Write a card as TOML, completely or not at all.
+
+    Raises:
+        BadCard: the architecture holds something that TOML cannot express.
+    """
+    write_atomically(path, card_text(card))

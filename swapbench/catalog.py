@@ -108,6 +108,11 @@ def card_files(folders: Folders) -> dict[str, Path]:
     return _toml_files(builtin_folder("models"), folders.models)
 
 
+def zoo_files(folders: Folders) -> dict[str, Path]:
+    """Name -> file of the public networks, for the built-in ones and the user's own, which win."""
+    return _toml_files(*(place / "zoo" for place in (builtin_folder("models"), folders.models)))
+
+
 def recipe_files(folders: Folders, kind: str = "") -> dict[str, Path]:
     """Name -> file of the training recipes, or of their `methods` or `schedules`; the user's own win."""
     return _toml_files(*(place / "recipes" / kind for place in (builtin_folder("models"), folders.models)))

@@ -27,6 +27,7 @@ from swapbench.cli import (
     scores,
     terminal,
     train,
+    zoo,
 )
 from swapbench.cli.groups import ungrouped
 from swapbench.cli.panels import Command, CommandGroup
@@ -52,13 +53,14 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
     "data": ("Data and scores", "Simulate or check a dataset.", (data.simulate, data.check)),
+    "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
 """Command with commands of its own -> its panel, its help and these commands."""
 
 
-def _typer(text: str, *, completion: bool = False) -> typer.Typer:
+def _typer(text: str, *, kind: type[CommandGroup] = CommandGroup, completion: bool = False) -> typer.Typer:
     return typer.Typer(
-        cls=CommandGroup,
+        cls=kind,
         help=text,
         add_completion=completion,
         pretty_exceptions_enable=False,
@@ -98,7 +100,7 @@ def _app() -> typer.Typer:
         _add(app, commands, panel)
         for name, (family_panel, text, members) in FAMILIES.items():
             if family_panel == panel:
-                family = _typer(text)
+                family = _typer(text, kind=zoo.ZooGroup if name == "zoo" else CommandGroup)
                 _add(family, members)
                 app.add_typer(family, name=name, rich_help_panel=panel)
     return app

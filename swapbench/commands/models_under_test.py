@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.bench.experiment import ModelUnderTest
-    from swapbench.catalog import Carded
+    from swapbench.catalog import Carded, Folders
     from swapbench.commands.named_files import CardFinder, NamedFile
     from swapbench.modelfile import Shapes
     from swapbench.ports import Runtime
@@ -61,6 +61,8 @@ def of_file(
         )
     unscored = several_inputs(graph) or (reason if card is None else misfit(card, graph))
     sha256 = files_sha256(graph.files)
+    if unscored == NO_CARD:
+        unscored = _without_card(cards.folders, file, sha256)
     net, recipe = (card.name, card.recipe) if card is not None else (_net_name(file.path), None)
     variant = Variant(net=net, recipe=recipe, precision=graph.precision, format=graph.format)
     return [
@@ -91,14 +93,31 @@ def of_files(
             continue
         models += under_test
         unscored = under_test[0].unscored
+        if unscored is None or unscored.absent.startswith(NO_CARD.absent):
+            continue
         # several inputs cannot be scored whatever the card says: nothing that a person could correct
-        if unscored not in (None, NO_CARD) and len(under_test[0].graph.inputs) == 1:
+        if len(under_test[0].graph.inputs) == 1:
             failures.append((file.title, BadCard(unscored.absent, remedy=unscored.remedy)))
     if not failures:
         known = {tensor.name for model in models for tensor in model.graph.inputs}
         for name in (shapes or {}).keys() - known - {""}:
             raise UnknownName("input in these files", name, known)
     return models, failures
+
+
+def _without_card(folders: Folders, file: NamedFile, sha256: str) -> Absent:
+    """Why a file without a card cannot be scored; a network of the zoo is recognised by its digest."""
+    from swapbench.bench.experiment import NO_CARD
+    from swapbench.commands import zoo
+
+    network = zoo.owner(folders, sha256)
+    if network is None:
+        return NO_CARD
+    name = network.card.name
+    return Absent(
+        absent=f"{NO_CARD.absent}; it is {name} of the zoo",
+        remedy=f"Write its card: swapbench zoo get {name} {file.path}",
+    )
 
 
 def of_networks(

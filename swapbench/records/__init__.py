@@ -58,11 +58,13 @@ from swapbench.records.quantities import (
 )
 from swapbench.records.record import SCHEMA_VERSION, Record
 from swapbench.records.values import Absent, Doubt, Frozen, Interval, Proportion
+from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
 __all__ = [
     "ALL_PRECISIONS",
     "FACE_BOXES",
     "FORMATS",
+    "LICENCE_UNKNOWN",
     "NOT_ELSEWHERE",
     "NOT_PACED",
     "NOT_SUSTAINED",
@@ -98,6 +100,9 @@ __all__ = [
     "Precision",
     "Preprocessing",
     "Proportion",
+    "PublicFile",
+    "PublicNetwork",
+    "PublishedNumber",
     "Record",
     "Resize",
     "RuntimeUsed",
