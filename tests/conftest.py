@@ -28,6 +28,16 @@ def skip_without(package: str) -> None:
         pytest.skip(f"needs the package {package}", allow_module_level=True)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one more than the CPUs, since the tests of phones and browsers wait most of their time.
+
+    xdist itself counts cores, of which two CPUs of a virtual machine are often only one.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpus + 1
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Files with slow tests first, so that no core idles at the end; hardware tests only when asked for."""
     slow_files = {item.path for item in items if "slow" in item.keywords}
