@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("swapbench")
 REPOSITORY = Path(__file__).parents[1]
 PRETRAINED = REPOSITORY.parent / "shared" / "pretrained" / "minivision"
 LONGEST = "test_nets_export.py"
-"""A quarter of the whole time. A file is one process's: begun last, it keeps the others waiting."""
+"""An eighth of the whole time. A file is one process's: begun last, it keeps the others waiting."""
 
 
 def skip_without(package: str) -> None:
