@@ -33,7 +33,7 @@ phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where ther
 	$(BIN)/python tests/phone/fetch.py
 	$(BIN)/python tests/phone/demo.py
 
-test: $(VENV)/.dev    ## the whole suite, a process per core; files that export and train come first
+test: $(VENV)/.dev    ## the whole suite, a process more than cores; files that export and train come first
 	-$(BIN)/python tests/phone/fetch.py  # without the programs of emulated phones their tests are skipped
 	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware"
 

@@ -19,13 +19,46 @@ hypothesis.settings.load_profile("swapbench")
 REPOSITORY = Path(__file__).parents[1]
 PRETRAINED = REPOSITORY.parent / "shared" / "pretrained" / "minivision"
 LONGEST = "test_nets_export.py"
-"""A quarter of the whole time. A file is one process's: begun last, it keeps the others waiting."""
+"""An eighth of the whole time. A file is one process's: begun last, it keeps the others waiting."""
 
 
 def skip_without(package: str) -> None:
     """Skip where a package is not installed, without importing it: litert_torch takes seconds."""
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"needs the package {package}", allow_module_level=True)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The simulated set that `make demo` measures on, its splits dev and test; to be read only.
+
+    It is made once for all processes, where a run in a checkout looks for it, and kept. One that the present
+    code would draw otherwise stays as it is, and another is made.
+    """
+    pytest.importorskip("cv2")
+    from filelock import FileLock
+
+    from swapbench.simulate.dataset import Recipe, simulate
+
+    folder = tmp_path_factory.mktemp("one-person")
+    one = simulate(folder, Recipe(dev_identities=1), ("dev",), processes=1)
+    (REPOSITORY / "build").mkdir(exist_ok=True)
+    with FileLock(REPOSITORY / "build" / "simulated.lock"):
+        made = simulate(REPOSITORY / "data", splits=("dev", "test"))
+    images = [path.relative_to(one) for path in one.rglob("*.jpg")]
+    if all((made / path).read_bytes() == (one / path).read_bytes() for path in images):
+        return made
+    return simulate(folder, splits=("dev", "test"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """For `-n auto`: one more than the CPUs, since the tests of phones and browsers wait most of their time.
+
+    xdist itself counts cores, of which two CPUs of a virtual machine are often only one.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cpus + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

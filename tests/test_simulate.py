@@ -309,10 +309,8 @@ def _cues(folder, split):
 
 
 @pytest.fixture(scope="module")
-def cues(tmp_path_factory):
-    recipe = Recipe(train_identities=60, test_identities=32)
-    folder = simulate(tmp_path_factory.mktemp("cues"), recipe, ("train", "test"))
-    return _cues(folder, "train"), _cues(folder, "test")
+def cues(simulated):
+    return _cues(simulated, "dev"), _cues(simulated, "test")
 
 
 @pytest.mark.slow
@@ -329,10 +327,10 @@ def cues(tmp_path_factory):
 def test_no_trivial_cue_solves_the_simulation(cues, name, columns):
     linear_model = pytest.importorskip("sklearn.linear_model")
     metrics = pytest.importorskip("sklearn.metrics")
-    (train, known), (test, true) = cues
-    mean, spread = train.mean(axis=0), train.std(axis=0)
-    train, test = (train - mean) / spread, (test - mean) / spread
-    model = linear_model.LogisticRegression().fit(train[:, columns], known)
+    (dev, known), (test, true) = cues
+    mean, spread = dev.mean(axis=0), dev.std(axis=0)
+    dev, test = (dev - mean) / spread, (test - mean) / spread
+    model = linear_model.LogisticRegression().fit(dev[:, columns], known)
     area = metrics.roc_auc_score(true, model.decision_function(test[:, columns]))
     sys.stdout.write(f"simulated data; not PAD performance: AUC of {name}: {area:.3f}\n")
     # A coin is 0.5; one trivial number must not be worth a detector.

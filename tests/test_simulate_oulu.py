@@ -459,9 +459,9 @@ def test_a_contact_sheet_of_nothing_or_of_a_broken_video_is_refused(copy, tmp_pa
 # ------------------------------------------------------------ trivial cues
 
 
-def _cues(root, split):
+def _cues(root, *splits):
     found, labels = [], []
-    for path in sorted((root / f"{split}_files").glob("*.avi")):
+    for path in sorted(path for split in splits for path in (root / f"{split}_files").glob("*.avi")):
         image = frames_of(path)[0].astype(np.float32)
         grey = image.mean(axis=2)
         fine = np.log(np.mean((grey - cv2.GaussianBlur(grey, (0, 0), 1.0)) ** 2) + 0.1)
@@ -473,8 +473,9 @@ def _cues(root, split):
 
 @pytest.fixture(scope="module")
 def cues(tmp_path_factory):
-    root = simulate_oulu(tmp_path_factory.mktemp("cues") / "tree", OuluRecipe(frames=1, dev_users=1))
-    return _cues(root, "Train"), _cues(root, "Test")
+    recipe = OuluRecipe(frames=1, train_users=3, dev_users=1)
+    root = simulate_oulu(tmp_path_factory.mktemp("cues") / "tree", recipe)
+    return _cues(root, "Train", "Dev"), _cues(root, "Test")
 
 
 @pytest.mark.slow
@@ -491,10 +492,10 @@ def cues(tmp_path_factory):
 def test_no_trivial_cue_solves_the_simulation(cues, name, columns):
     linear_model = pytest.importorskip("sklearn.linear_model")
     metrics = pytest.importorskip("sklearn.metrics")
-    (train, known), (test, true) = cues
-    mean, spread = train.mean(axis=0), train.std(axis=0)
-    train, test = (train - mean) / spread, (test - mean) / spread
-    model = linear_model.LogisticRegression().fit(train[:, columns], known)
+    (fitted, known), (test, true) = cues
+    mean, spread = fitted.mean(axis=0), fitted.std(axis=0)
+    fitted, test = (fitted - mean) / spread, (test - mean) / spread
+    model = linear_model.LogisticRegression().fit(fitted[:, columns], known)
     area = metrics.roc_auc_score(true, model.decision_function(test[:, columns]))
     sys.stdout.write(f"simulated data; not PAD performance: AUC of {name}: {area:.3f}\n")
     # A coin is 0.5; one trivial number must not be worth a detector.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from swapbench.simulate.camera import decode
+from swapbench.simulate.camera import decode, mean_of_channels
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Printer:
         """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces grey."""
         area = np.clip(1 - np.power(_LIGHT_OF_BYTES, self.tone), 0, 1).astype(np.float32)
         cmy = np.asarray(area[photo])
-        black = cmy.min(axis=2, keepdims=True)
+        black = np.minimum(np.minimum(cmy[..., 0], cmy[..., 1]), cmy[..., 2])[..., None]
         black = np.float32(self.black) * black * black
         cmy = 1 - (1 - cmy) / np.maximum(1 - black, 0.02)
         return np.clip(np.concatenate([cmy, black], axis=2) * 255 + 0.5, 0, 255).astype(np.uint8)
@@ -214,7 +214,7 @@ class Display:
         tone = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(self.gamma))
         tone = np.float32(self.black) + np.float32(1 - self.black) * tone
         light = tone[photo]
-        mean = light.mean(axis=2, keepdims=True)
+        mean = mean_of_channels(light)
         light = mean + (light - mean) * np.float32(1 - self.gamut)
         return np.asarray(light * np.asarray(self.white, np.float32), np.float32)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from swapbench.errors import SwapbenchError
     from swapbench.records import Format
 
-EXPORTER_VERSION = 2
+EXPORTER_VERSION = 3
 """Part of every key: raise it when a change here or in `export` changes the bytes or the parity of a file."""
 
 PACKAGES: dict[Format, tuple[str, ...]] = {

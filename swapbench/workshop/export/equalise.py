@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch import Tensor, fx, nn
 
+from swapbench.workshop.export.rewrite import traced
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -54,12 +56,11 @@ def equalised(network: nn.Module, batches: Sequence[Tensor]) -> nn.Module:
         batches: Normalised images [n, 3, height, width] on which ranges are observed.
     """
     result = copy.deepcopy(network).eval()
-    try:
-        traced = fx.symbolic_trace(result)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, AttributeError):
+    graph = traced(result)
+    if graph is None:
         return result
-    pairs = list(_pairs(result, traced.graph))
-    ranges = _ranges(traced, pairs, batches)
+    pairs = list(_pairs(result, graph.graph))
+    ranges = _ranges(graph, pairs, batches)
     with torch.no_grad():
         for pair, widest in zip(pairs, ranges, strict=True):
             _move(pair, _factors(widest))

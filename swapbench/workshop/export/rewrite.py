@@ -8,12 +8,11 @@ form of it.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+
+from torch import fx, nn
+from torch.fx.experimental import optimization
 
 from swapbench.workshop.nets import Foldable, exportable
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 def shipped(network: nn.Module) -> nn.Module:
@@ -28,3 +27,28 @@ def folded(module: nn.Module) -> nn.Module:
     for name, child in list(module.named_children()):
         setattr(module, name, folded(child))
     return module
+
+
+def traced(network: nn.Module) -> fx.GraphModule | None:
+    """The graph of a network, which shares its modules; None where it cannot be traced symbolically."""
+    try:
+        return fx.symbolic_trace(network)
+    except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, AttributeError):
+        return None
+
+
+def batch_norms_folded(network: nn.Module) -> nn.Module:
+    """A copy of a network in eval mode whose convolutions hold the batch norms behind them, for a converter.
+
+    Converters fold them too, but only in the end: they trace a network several times, and each trace has
+    several operations for a batch norm. A network that cannot be traced, or that calls a convolution twice,
+    is returned as it is.
+    """
+    graph = traced(network)
+    if graph is None:
+        return network
+    called = [str(node.target) for node in graph.graph.nodes if node.op == "call_module"]
+    convolutions = [name for name in called if isinstance(graph.get_submodule(name), nn.Conv2d)]
+    if len(set(convolutions)) < len(convolutions):
+        return network
+    return optimization.fuse(graph, no_trace=True)

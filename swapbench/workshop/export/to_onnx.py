@@ -55,11 +55,13 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     import onnxslim
     import torch
 
+    from swapbench.workshop.export.rewrite import batch_norms_folded
+
     example = torch.zeros(1, 3, height_px, width_px)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            module.eval(),
+            batch_norms_folded(module.eval()),
             (example,),
             dynamo=True,
             input_names=[INPUT],

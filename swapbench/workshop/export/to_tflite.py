@@ -46,12 +46,14 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     """
     import torch
 
+    from swapbench.workshop.export.rewrite import batch_norms_folded
+
     example = torch.zeros(1, height_px, width_px, 3)
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         import litert_torch
 
-        channel_last = litert_torch.to_channel_last_io(module.eval(), args=[0]).eval()
+        channel_last = litert_torch.to_channel_last_io(batch_norms_folded(module.eval()), args=[0]).eval()
         path = Path(folder) / "base.tflite"
         litert_torch.convert(channel_last, (example,)).export(str(path))
         content = path.read_bytes()
