@@ -10,7 +10,7 @@ from onnx import helper
 from PIL import Image
 from tiny_files import onnx_bytes
 
-from swapbench.data.dataset import BOX_COLUMNS, COLUMNS
+from swapbench.data.manifests import BOX_COLUMNS, COLUMNS
 
 if TYPE_CHECKING:
     from pathlib import Path
