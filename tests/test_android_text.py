@@ -342,3 +342,18 @@ def test_busy_cores_are_counted_between_two_readings() -> None:
     assert linux_text.busy_cores(before, after) == 1.0
     assert linux_text.busy_cores(before, before) is None
     assert linux_text.busy_cores("", after) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "saturates"),
+    [
+        ("flags : fpu sse4_1 avx avx2 avx512f", True),
+        ("flags\t\t: avx2 avx512_vnni", False),
+        ("flags : avx2 avx_vnni", False),
+        ("flags : sse2", False),
+        ("Features : fp asimd asimddp", None),  # an ARM processor
+        ("", None),
+    ],
+)
+def test_products_of_int8_saturate_with_avx2_and_without_vnni(flags: str, saturates: bool | None) -> None:
+    assert linux_text.int8_saturates(f"model name : x\n{flags}\nbugs : none\n") is saturates

@@ -12,8 +12,18 @@ from swapbench import bench, stats
 from swapbench.bench import FileUnderTest, Timed, doubts, slower_than_float
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
+from swapbench.pad.agreement import TOLERANCES
 from swapbench.ports import Outputs
-from swapbench.records import Absent, FailedFrames, Interval, Parity, Plan, Power, Speed
+from swapbench.records import (
+    NOTHING_TO_COMPARE,
+    Absent,
+    FailedFrames,
+    Interval,
+    Parity,
+    Plan,
+    Power,
+    Speed,
+)
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeClock, FakeMeter, FakeModel
 
@@ -524,6 +534,76 @@ def test_the_times_are_doubted(measured: Speed, expected: list[str]) -> None:
 def test_a_worker_with_several_threads_may_use_less_cpu_than_time() -> None:
     record = quiet(plan=Plan(threads=2)).model_copy(update={"speed": speed(*(STEADY,) * 6, cpu_share=0.8)})
     assert codes(record) == []
+
+
+def quantised(**figures: Any) -> Parity:
+    return Parity(
+        **{
+            "samples": 128,
+            "max_abs_difference": 0.4,
+            "mean_abs_difference": 0.02,
+            "correlation": 0.97,
+            "rank_correlation": 0.993,
+            "logit_correlation": 0.99,
+            "logit_error": 0.14,
+            "decision_flips": 2,
+            "threshold": 0.5,
+            "tolerance": dict(TOLERANCES["int8"]),
+            **figures,
+        }
+    )
+
+
+def test_a_quantised_file_within_its_limits_is_not_doubted_for_a_few_saturated_scores() -> None:
+    assert codes(quiet(parity=quantised())) == []
+
+
+def test_a_quantised_file_that_differs_is_measured_with_a_doubt_that_says_how() -> None:
+    record = quiet(parity=quantised(decision_flips=20, rank_correlation=0.91, logit_error=0.314))
+    (doubt,) = doubts(record)
+    assert doubt.code == "differs_from_network"
+    assert (
+        "20 of 128 decisions flip, rank correlation 0.910, logit error 31.4 % of the logits' spread"
+        in doubt.message
+    )
+    assert "the rank correlation 0.9100 is below 0.95" in doubt.message
+    assert doubt.remedy
+
+
+@pytest.mark.parametrize(
+    ("parity", "words"),
+    [
+        (NOTHING_TO_COMPARE, "the development split has no frame that could be read"),
+        (quantised(samples=19, decision_flips=0), "there are only 19 samples to compare, fewer than 20"),
+        (
+            quantised(logit_error=None, logit_correlation=None, rank_correlation=None, decision_flips=0),
+            "the reference gives all 128 samples the same score",
+        ),
+    ],
+)
+def test_a_file_whose_parity_could_not_be_judged_is_doubted(parity: Parity | Absent, words: str) -> None:
+    (doubt,) = doubts(quiet(parity=parity))
+    assert doubt.code == "parity_unjudged"
+    assert words in doubt.message
+    assert doubt.remedy
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "saturates", "expected"),
+    [
+        ("int8", "onnx", True, ["int8_saturates"]),
+        ("int8", "onnx", False, []),
+        ("int8", "onnx", None, []),
+        ("int8", "tflite", True, []),
+        ("fp32", "onnx", True, []),
+    ],
+)
+def test_an_int8_file_is_doubted_where_the_processor_s_products_saturate(
+    precision: str, kind: str, saturates: bool | None, expected: list[str]
+) -> None:
+    record = made_records.record("net", precision, kind)
+    record = record.replace(machine=record.machine.replace(int8_saturates=saturates), speed=quiet().speed)
+    assert codes(record) == expected
 
 
 @pytest.mark.parametrize(("flips", "expected"), [(0, []), (2, []), (3, ["decisions_flipped"])])

@@ -73,7 +73,7 @@ def test_help_answers_without_importing_anything_heavy(tmp_path: Path) -> None:
         (["run", "--models", "minifasnet_v3"], "Did you mean minifasnet_v2"),
         (["run", "--device", "lokal"], "Did you mean local?"),
         (["run", "--runtime", "onnxruntim"], "Did you mean onnxruntime or"),
-        (["run", "--precision", "int4"], "Did you mean int8?"),
+        (["run", "--precision", "int4"], "Did you mean int8 or int16x8?"),
         (["run", "--format", "onxx"], "Did you mean onnx?"),
         (["export", "resnet18"], "Did you mean resnet18_map?"),
         (["train", "minifasnet"], "Did you mean minifasnet_v2"),

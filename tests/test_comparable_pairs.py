@@ -90,6 +90,8 @@ RATES |= {
     "acer_sd",
     "threshold",
     "parity_difference",
+    "parity_ranks",
+    "parity_logits",
     "parity_flips",
     "parity_samples",
     "device_samples",

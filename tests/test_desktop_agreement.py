@@ -16,7 +16,7 @@ from swapbench.bench.model_under_test import ModelUnderTest
 from swapbench.errors import WorkerFailed
 from swapbench.modelfile import read_graph
 from swapbench.pad.scores import FoldFrames, Scored
-from swapbench.records import Absent, Parity, Plan, Variant
+from swapbench.records import Absent, OutputMeaning, Parity, Plan, Variant
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.testing import Fake, FakeModel
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEV = [0.9, 0.8, 0.1, 0.2]
+LOGITS = OutputMeaning(kind="logits")
 TEST = [0.9, 0.6, 0.4, 0.3]
 
 
@@ -40,7 +41,7 @@ def folds(dev: list[float], test: list[float]) -> tuple[FoldFrames, ...]:
 
 
 def test_the_same_scores_are_no_difference() -> None:
-    found = bench.device_parity(folds(DEV, TEST), folds(DEV, TEST), "fp32")
+    found = bench.device_parity(folds(DEV, TEST), folds(DEV, TEST), "fp32", LOGITS)
     assert isinstance(found, Parity)
     assert (found.samples, found.max_abs_difference, found.decision_flips) == (8, 0, 0)
     # the EER threshold .8 of dev, moved half way down to the next score
@@ -49,7 +50,7 @@ def test_the_same_scores_are_no_difference() -> None:
 
 def test_decisions_flip_at_the_threshold_of_this_computers_development_scores() -> None:
     phone = folds(DEV, [0.9, 0.45, 0.55, 0.3])
-    found = bench.device_parity(folds(DEV, TEST), phone, "fp32")
+    found = bench.device_parity(folds(DEV, TEST), phone, "fp32", LOGITS)
     assert isinstance(found, Parity)
     assert found.max_abs_difference == pytest.approx(0.15)
     assert found.decision_flips == 2
@@ -57,11 +58,11 @@ def test_decisions_flip_at_the_threshold_of_this_computers_development_scores() 
 
 def test_frames_without_a_crop_count_on_neither_side() -> None:
     phone = folds(DEV, [0.9, 0.6, math.nan, 0.3])
-    found = bench.device_parity(folds(DEV, [math.nan, 0.6, math.nan, 0.3]), phone, "fp32")
+    found = bench.device_parity(folds(DEV, [math.nan, 0.6, math.nan, 0.3]), phone, "fp32", LOGITS)
     assert isinstance(found, Parity)
     assert found.samples == 6
     nothing = folds([math.nan] * 4, [math.nan] * 4)
-    assert isinstance(bench.device_parity(folds(DEV, TEST), nothing, "fp32"), Absent)
+    assert isinstance(bench.device_parity(folds(DEV, TEST), nothing, "fp32", LOGITS), Absent)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Device, Outputs, Runtime
-    from swapbench.records import Parity, Plan, Precision
+    from swapbench.records import OutputMeaning, Parity, Plan, Precision
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,10 @@ class Desktop:
 
 
 def device_parity(
-    reference: Sequence[FoldFrames], device: Sequence[FoldFrames], precision: Precision
+    reference: Sequence[FoldFrames],
+    device: Sequence[FoldFrames],
+    precision: Precision,
+    meaning: OutputMeaning,
 ) -> Parity | Absent:
     """How far a device's scores are from the reference's, frame by frame.
 
@@ -83,4 +86,5 @@ def device_parity(
     if not both.any():
         return Absent(absent="no frame was scored both on the device and on this computer")
     dev = (reference[0].dev if len(reference[0].dev) else reference[0].test).acquired
-    return parity(reference_scores[both], scores[both], flip_threshold(dev.bona_fide, dev.attacks), precision)
+    threshold = flip_threshold(dev.bona_fide, dev.attacks)
+    return parity(reference_scores[both], scores[both], threshold, precision, meaning)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from swapbench import stats, units
 from swapbench.bench.steadiness import phone_doubts
-from swapbench.pad.agreement import broken_limits
-from swapbench.records import Absent, Doubt, Speed
+from swapbench.pad.agreement import broken_limits, unjudged
+from swapbench.records import NOTHING_TO_COMPARE, Absent, Doubt, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from swapbench.bench.draft import Draft
-    from swapbench.records import Accuracy, Machine, Parity, Plan, Power, Record, RuntimeUsed
+    from swapbench.records import Accuracy, Machine, Parity, Plan, Power, Record, RuntimeUsed, Variant
 
 LOAD_A_CORE = 0.5
 BUSY_A_CORE = 0.25
@@ -50,8 +50,8 @@ def doubts(record: Record | Draft) -> tuple[Doubt, ...]:
         )
     if not isinstance(record.accuracy, Absent):
         reasons += _accuracy_doubts(record.accuracy)
-    if not isinstance(record.parity, Absent):
-        reasons += _parity_doubts(record.parity)
+        reasons += _saturation_doubts(record.variant, record.runtime, record.machine)
+    reasons += parity_doubts(record.parity)
     if not isinstance(record.device_parity, Absent):
         reasons += _device_parity_doubts(record.device_parity)
     if not isinstance(record.power, Absent):
@@ -60,9 +60,37 @@ def doubts(record: Record | Draft) -> tuple[Doubt, ...]:
     return tuple(reasons)
 
 
-def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
+def _saturation_doubts(variant: Variant, used: RuntimeUsed, machine: Machine) -> Iterable[Doubt]:
+    if machine.int8_saturates and variant.precision == "int8" and used.runtime == "onnxruntime":
+        yield Doubt(
+            code="int8_saturates",
+            quantity="accuracy",
+            message="this processor has no VNNI: its products of uint8 and int8 saturate in onnxruntime, "
+            "so the scores may differ from those on other processors",
+            remedy="Score on the processor that the file is meant for, or quantise it with reduce_range.",
+        )
+
+
+def parity_doubts(parity: Parity | Absent) -> Iterable[Doubt]:
+    """The reasons to distrust that a file computes what its network computes, its errors being its own."""
+    if isinstance(parity, Absent):
+        if parity == NOTHING_TO_COMPARE:
+            yield _unjudged(parity.absent, parity.remedy)
+        return
+    reason = unjudged(parity)
+    if reason:
+        yield _unjudged(reason, "Take a development split with more frames of both classes.")
+    broken = broken_limits(parity)
     share = parity.decision_flips / parity.samples
-    if share > FLIPPED_SHARE:
+    if broken:
+        yield Doubt(
+            code="differs_from_network",
+            quantity="accuracy",
+            message=f"the file differs from its PyTorch network: {_differences(parity)}; {'; '.join(broken)}",
+            remedy="Freeze the threshold on this file's own scores, as was done here, compare its error "
+            "rates with those of fp32, and prefer fp16 where it does not keep them.",
+        )
+    elif share > FLIPPED_SHARE:
         yield Doubt(
             code="decisions_flipped",
             quantity="accuracy",
@@ -71,6 +99,25 @@ def _parity_doubts(parity: Parity) -> Iterable[Doubt]:
             remedy="Freeze the threshold on this file's own scores, as was done here, "
             "and compare its error rates with those of fp32.",
         )
+
+
+def _unjudged(reason: str, remedy: str) -> Doubt:
+    return Doubt(
+        code="parity_unjudged",
+        quantity="accuracy",
+        message=f"whether the file computes what its PyTorch network computes could not be judged: {reason}",
+        remedy=remedy,
+    )
+
+
+def _differences(parity: Parity) -> str:
+    """How far the scores of a quantised file are from its network's: decisions, ranks, logits."""
+    parts = [f"{parity.decision_flips} of {parity.samples} decisions flip"]
+    if parity.rank_correlation is not None:
+        parts.append(f"rank correlation {parity.rank_correlation:.3f}")
+    if parity.logit_error is not None:
+        parts.append(f"logit error {units.percent(parity.logit_error)} of the logits' spread")
+    return ", ".join(parts)
 
 
 def _device_parity_doubts(parity: Parity) -> Iterable[Doubt]:

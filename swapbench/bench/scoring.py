@@ -156,7 +156,7 @@ class ScoringPass:
                 outputs = desktop.outputs(model, runtime, samples, told, self.setup.plan)
                 keep_outputs(path, outputs)
             reference = scored_folds(draft.artifact, card, outputs, evaluation, self.crops)
-            return device_parity(reference, folds, draft.variant.precision)
+            return device_parity(reference, folds, draft.variant.precision, card.output)
         except SwapbenchError as error:
             return Absent(absent=f"this computer cannot score the file: {error.args[0]}", remedy=error.remedy)
 

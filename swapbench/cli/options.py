@@ -181,7 +181,12 @@ Formats = Annotated[
     list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
 ]
 Precisions = Annotated[
-    list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16 or int8. By default all.")
+    list[str] | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="fp32, fp16, int8, int8-dynamic or int16x8. By default the first three.",
+    ),
 ]
 
 

@@ -160,10 +160,14 @@ def export(
 
     with terminal.progress() as progress:
         exported = commands.export(terminal.folders(), wanted, data, out, progress=progress, say=terminal.say)
-    terminal.print_result(
-        exported.rows(),
-        ("file", "size", "largest diff", "correlation", "flips", "path"),
-        "Nothing was exported.",
-        json_out=json_out,
-    )
-    return terminal.report_failures(exported.failures)
+    columns = ("file", "size", "largest diff", "logit error", "rank corr.", "flips", "path")
+    terminal.print_result(exported.rows(), columns, "Nothing was exported.", json_out=json_out)
+    curves = exported.curves()
+    if curves and not json_out:
+        terminal.say("Layers left in float, tried on the calibration samples (times are rough):")
+        terminal.print_rows(curves, tuple(curves[0]), "")
+    for name, doubts in exported.doubts.items():
+        for doubt in doubts:
+            terminal.say(f"doubt: {doubt.code} ({name}): {doubt.message}. {doubt.remedy}")
+    status = terminal.report_failures(exported.failures)
+    return status or (3 if exported.doubts else 0)

@@ -11,6 +11,19 @@ def memory_bytes(text: str, key: str = "MemTotal") -> int | None:
     return int(line[1]) * 1024 if line else None
 
 
+def int8_saturates(cpuinfo: str) -> bool | None:
+    """Whether products of uint8 and int8 saturate, from /proc/cpuinfo; None where it does not say.
+
+    x86 processors with AVX2 and without VNNI add such products in pairs within 16 bits (vpmaddubsw), so that
+    two large ones lose their excess (onnxruntime, "Quantize ONNX models", on reduce_range).
+    """
+    flags = re.search(r"^flags\s*:(.*)$", cpuinfo, re.MULTILINE)
+    if flags is None:
+        return None
+    words = flags[1].split()
+    return "avx2" in words and not any(word.endswith("_vnni") for word in words)
+
+
 def busy_cores(before: str, after: str) -> float | None:
     """The mean number of busy cores between two readings of /proc/stat (proc(5)); None if unknown."""
     early, late = _ticks(before), _ticks(after)

@@ -79,6 +79,7 @@ class Local:
             system=f"{platform.system()} {platform.release()}",
             abi=platform.machine(),
             soc=self._soc(),
+            int8_saturates=linux_text.int8_saturates(self._text("proc/cpuinfo")),
             logical_cores=usable_cores(self._root),
             memory_bytes=self._memory_bytes(),
             governor=self._text("sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or None,

@@ -82,6 +82,7 @@ class Machine(Frozen):
         system: operating system and its version.
         abi: instruction set.
         soc: processor or system on a chip.
+        int8_saturates: whether its products of uint8 and int8 saturate; None where it is not known.
         logical_cores: that programs may use there.
         memory_bytes: in all.
         governor: of the processor's frequency.
@@ -106,6 +107,7 @@ class Machine(Frozen):
     memory_bytes: int
     governor: str | None = None
     packages: dict[str, str] = Field(default_factory=dict)
+    int8_saturates: bool | None = None
     emulated: bool = False
     load_1min: float | None = None
     busy_cores: float | None = None

@@ -151,6 +151,10 @@ NO_THRESHOLD: Final = Absent(
 )
 """Why accuracy without a threshold has neither APCER nor BPCER."""
 
+NOTHING_TO_COMPARE: Final = Absent(
+    absent="the development split has no frame that could be read", remedy="Name a dataset with --data"
+)
+"""What a record says of parity with its network where that is known and there were no samples."""
 NOT_ELSEWHERE: Final = Absent(absent="the file ran on this computer itself")
 """What a record that was not made on a phone says of parity with the desktop."""
 
@@ -187,13 +191,29 @@ class Weight(Frozen):
 class Parity(Frozen):
     """How far the scores of a file are from a reference's on the same real samples.
 
-    The reference is the PyTorch network, or the same file on another device.
+    The reference is the PyTorch network, or the same file on another device. Correlations are None where a
+    side is constant, and where an older record does not know them.
+
+    Attributes:
+        samples: that were compared.
+        max_abs_difference: of the scores.
+        mean_abs_difference: of the scores.
+        correlation: of the scores, Pearson's.
+        rank_correlation: Spearman's.
+        logit_correlation: of the logits, Pearson's; see `swapbench.pad.agreement.logits`.
+        logit_error: root mean square error of the logits over the standard deviation of the reference's.
+        decision_flips: samples that the two decide differently.
+        threshold: where they are decided.
+        tolerance: the limits of the file's precision, see `swapbench.pad.agreement.TOLERANCES`.
     """
 
     samples: int
     max_abs_difference: float
     mean_abs_difference: float
     correlation: float | None
+    rank_correlation: float | None = None
+    logit_correlation: float | None = None
+    logit_error: float | None = None
     decision_flips: int
     threshold: float
     tolerance: dict[str, float]

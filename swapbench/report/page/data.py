@@ -358,8 +358,13 @@ def _reference(row: Row) -> str:
 def _parity_text(parity: Parity | None) -> str:
     if parity is None:
         return ""
-    largest = units.significant(parity.max_abs_difference)
-    return f"largest score difference {largest}, {parity.decision_flips} of {parity.samples} decisions flip"
+    parts = [f"largest score difference {units.significant(parity.max_abs_difference)}"]
+    if parity.rank_correlation is not None:
+        parts.append(f"rank correlation {parity.rank_correlation:.4f}")
+    if parity.logit_error is not None:
+        parts.append(f"logit error {units.percent(parity.logit_error)} of their spread")
+    parts.append(f"{parity.decision_flips} of {parity.samples} decisions flip")
+    return ", ".join(parts)
 
 
 def _at_frame_rate(row: Row) -> str:

@@ -367,6 +367,18 @@ _DETAILS = (
         "parity_max_abs_difference",
         "parity_samples",
     ),
+    _number(
+        "parity_ranks",
+        "Rank correlation with PyTorch",
+        _PLAIN,
+        _PARITY,
+        "parity_rank_correlation",
+        "parity_samples",
+        better="higher",
+    ),
+    _number(
+        "parity_logits", "Logit error from PyTorch", _PLAIN, _PARITY, "parity_logit_error", "parity_samples"
+    ),
     _number("parity_flips", "Flips from PyTorch", _WHOLE, _PARITY, "parity_decision_flips", "parity_samples"),
     _number("parity_samples", "Samples compared with PyTorch", _WHOLE, _PARITY, "parity_samples", better=""),
     _number(

@@ -134,6 +134,8 @@ FIELDS: Mapping[str, Callable[[Row], Any]] = {
     "basis": lambda row: row.accuracy.basis if row.accuracy else (),
     "folds": lambda row: tuple(fold.fold for fold in row.accuracy.folds) if row.accuracy else (),
     "parity_max_abs_difference": at("parity.max_abs_difference"),
+    "parity_rank_correlation": at("parity.rank_correlation"),
+    "parity_logit_error": at("parity.logit_error"),
     "parity_decision_flips": at("parity.decision_flips"),
     "parity_samples": at("parity.samples"),
     "device_max_abs_difference": at("device_parity.max_abs_difference"),

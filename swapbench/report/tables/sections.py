@@ -45,6 +45,8 @@ _WHERE_KNOWN = frozenset(
         "bpcer20",
         "bpcer100",
         "parity_difference",
+        "parity_ranks",
+        "parity_logits",
         "parity_flips",
         "parity_samples",
     )
@@ -133,7 +135,7 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         "Accuracy",
         _named(
             "file apcer worst_species bpcer acer hter hter_target_eer auc bpcer10 bpcer20 bpcer100 threshold "
-            "parity_difference parity_flips parity_samples"
+            "parity_difference parity_ranks parity_logits parity_flips parity_samples"
         ),
         scored,
         _accuracy_caption(scored),

@@ -5,7 +5,15 @@
 
 from swapbench.workshop.artifacts.dev_crops import DevCrops
 from swapbench.workshop.artifacts.exporting import build, start_child
-from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES, Built, Failed, missing
+from swapbench.workshop.artifacts.files import (
+    EXPORTER_VERSION,
+    PACKAGES,
+    Built,
+    Failed,
+    curve_csv,
+    curve_name,
+    missing,
+)
 
 __all__ = [
     "EXPORTER_VERSION",
@@ -14,6 +22,8 @@ __all__ = [
     "DevCrops",
     "Failed",
     "build",
+    "curve_csv",
+    "curve_name",
     "missing",
     "start_child",
 ]

@@ -128,7 +128,8 @@ def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> b
     base = exporter.export_base(shipped(network), wanted.size_px, wanted.size_px)
     if precision == "int8":
         images = torch.randn(CALIBRATION_IMAGES, wanted.size_px, wanted.size_px, 3).numpy()
-        return cast("bytes", exporter.int8(base, nchw(images) if file_format == "onnx" else images))
+        samples = nchw(images) if file_format == "onnx" else images
+        return cast("bytes", exporter.Quantiser(base, precision, samples).file())
     convert: Callable[[bytes], bytes] = exporter.fp16 if precision == "fp16" else exporter.fp32
     return convert(base)
 

@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from swapbench.data.samples import Sample
     from swapbench.records import Preprocessing
 
-DEV_FRAMES = 512
-"""Frames that calibration and parity choose from: more than they take, far fewer than a video dataset has."""
+DEV_FRAMES = 1024
+"""Frames for calibration and parity: far fewer than a video dataset has."""
 
 CALIBRATION_SAMPLES = 128
-PARITY_SAMPLES = 128
+LEAST_UNSEEN = 32
+LEAST_COMPARED = 128
+PARITY_MACS = 2e11
+"""Multiplications spent on the scores of one file, less than a minute on one core: it bounds the samples.
+
+A bound of time would make the parity of a file depend on how busy the machine was.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,22 +70,33 @@ class DevCrops:
         return total.hexdigest()
 
 
-def chosen_rows(bona_fide: NDArray[np.bool_]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Rows for calibration and rows for parity: half of each class, spread evenly, the same on every call.
-
-    Parity is checked on rows that calibration has not seen, unless that would leave less than a quarter of
-    what it wants.
+def rows_for_calibration(bona_fide: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Rows for calibration: half of each class, spread evenly, the same on every call.
 
     Args:
         bona_fide: bool [n].
     """
     import numpy as np
 
+    return _spread(np.arange(len(bona_fide), dtype=np.intp), bona_fide, CALIBRATION_SAMPLES)
+
+
+def rows_for_parity(bona_fide: NDArray[np.bool_], macs: int) -> NDArray[np.intp]:
+    """Rows for parity: all that calibration has not seen, or where they are less than LEAST_UNSEEN, all.
+
+    Of a large network they are fewer, half of each class.
+
+    Args:
+        bona_fide: bool [n].
+        macs: multiply-accumulates of a run.
+    """
+    import numpy as np
+
     rows = np.arange(len(bona_fide), dtype=np.intp)
-    calibration = _spread(rows, bona_fide, CALIBRATION_SAMPLES)
-    unseen = np.setdiff1d(rows, calibration)
-    candidates = unseen if len(unseen) >= PARITY_SAMPLES // 4 else rows
-    return calibration, _spread(candidates, bona_fide[candidates], PARITY_SAMPLES)
+    unseen = np.setdiff1d(rows, rows_for_calibration(bona_fide))
+    candidates = unseen if len(unseen) >= LEAST_UNSEEN else rows
+    most = max(LEAST_COMPARED, int(PARITY_MACS / max(1, macs)))
+    return candidates if len(candidates) <= most else _spread(candidates, bona_fide[candidates], most)
 
 
 def _spread(rows: NDArray[np.intp], bona_fide: NDArray[np.bool_], most: int) -> NDArray[np.intp]:

@@ -4,13 +4,16 @@ A file lies at `<cache>/<first 8 of its key>/<variant.file_name>`, and beside it
 The key is a digest of everything that the bytes and the parity depend on: checkpoint, architecture,
 preprocessing, meaning of the output, precision, format, the versions of the exporters, and the crops used.
 The sidecar is written last, so a file without one does not count; a file that no longer has its sha256 is
-made again.
+made again. Beside a quantised file in which layers stay in float lies the curve of what was tried,
+`<file>.curve.csv`.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import importlib.metadata
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -20,7 +23,8 @@ from pydantic import ValidationError
 
 from swapbench import errors
 from swapbench.files import write_atomically
-from swapbench.records import Frozen, ModelCard, Parity, Variant
+from swapbench.records import Absent, Frozen, ModelCard, Parity, Variant
+from swapbench.workshop.export.mixed import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,14 +43,30 @@ PACKAGES: dict[Format, tuple[str, ...]] = {
 """Packages whose version the bytes of a file of that format depend on."""
 
 
+QUANTISED = frozenset({"int8", "int8-dynamic", "int16x8"})
+"""Precisions with integer weights: they approximate their network, so what differs from it is measured.
+
+What should compute the same, fp32 and fp16, and does not, is wrong and is not used.
+"""
+
+
 @dataclass(frozen=True)
 class Built:
-    """A file that agrees with its network and can be measured."""
+    """A file that can be measured.
+
+    Attributes:
+        variant: Which network in which file.
+        path: The file.
+        sha256: Its digest.
+        parity: With its network; a quantised file may break its limits.
+        trials: The curve of a quantised file: how agreement grows with what stays in float.
+    """
 
     variant: Variant
     path: Path
     sha256: str
-    parity: Parity
+    parity: Parity | Absent
+    trials: tuple[Trial, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,15 +88,34 @@ class Sidecar(Frozen):
         sha256: Of the file.
         parity: None beside a base, the fp32 graph that the precisions are made from.
         export_s: Wall time of making and checking this file alone; the base has its own.
-        float_layers: Number of weighted layers from the input on that an int8 file keeps in float.
+        trials: Of a quantised file, see `Built`.
     """
 
     key: str
     parts: dict[str, Any]
     sha256: str
-    parity: Parity | None
+    parity: Parity | Absent | None
     export_s: float
-    float_layers: int = 0
+    trials: tuple[Trial, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        parts: dict[str, Any],
+        parity: Parity | Absent | None,
+        started: float,
+        trials: tuple[Trial, ...] = (),
+    ) -> Sidecar:
+        """The sidecar of a file that is about to be saved, without its digest.
+
+        Args:
+            parts: Everything that the file depends on.
+            parity: None for a base.
+            started: `time.monotonic()` when the export began.
+            trials: Of a quantised file.
+        """
+        took_s = round(time.monotonic() - started, 3)
+        return cls(key=digest(parts), parts=parts, sha256="", parity=parity, export_s=took_s, trials=trials)
 
 
 def description(card: ModelCard, variant: Variant) -> str:
@@ -110,18 +149,19 @@ def artifact_path(card: ModelCard, variant: Variant, cache_dir: Path, data_diges
 
 
 def cached(card: ModelCard, variant: Variant, cache_dir: Path, data_digest: str) -> Built | Failed | None:
-    """What the cache holds for a variant: a good file, one that failed parity, or None for neither."""
+    """What the cache holds for a variant: a file to measure, one that failed parity, or None for neither."""
     path = artifact_path(card, variant, cache_dir, data_digest)
     sidecar = valid_sidecar(path, digest(key_parts(card, variant, data_digest)))
     if sidecar is None or sidecar.parity is None:
         return None
     from swapbench.pad.agreement import check
 
-    try:
-        check(sidecar.parity, reference=f"the PyTorch network of card {card.name}", artifact=path.name)
-    except errors.ParityFailed as error:
-        return Failed(variant, error, path, sidecar.parity)
-    return Built(variant, path, sidecar.sha256, sidecar.parity)
+    if variant.precision not in QUANTISED and isinstance(sidecar.parity, Parity):
+        try:
+            check(sidecar.parity, reference=f"the PyTorch network of card {card.name}", artifact=path.name)
+        except errors.ParityFailed as error:
+            return Failed(variant, error, path, sidecar.parity)
+    return Built(variant, path, sidecar.sha256, sidecar.parity, sidecar.trials)
 
 
 def missing(card: ModelCard, variants: Sequence[Variant], cache_dir: Path, data_digest: str) -> list[Variant]:
@@ -166,37 +206,35 @@ def valid_sidecar(path: Path, key: str) -> Sidecar | None:
     return sidecar if sidecar.key == key and sidecar.sha256 == sha256 else None
 
 
-def save(
-    path: Path,
-    content: bytes,
-    key: str,
-    parts: dict[str, Any],
-    parity: Parity | None,
-    started: float,
-    float_layers: int = 0,
-) -> None:
+def save(path: Path, content: bytes, sidecar: Sidecar) -> None:
     """Write a file into the cache. An old sidecar is removed first and the new one written last.
 
     Args:
         path: The file.
         content: Its bytes.
-        key: Digest of `parts`.
-        parts: Everything that the file depends on.
-        parity: None for a base.
-        started: `time.monotonic()` when the export began.
-        float_layers: See `Sidecar`.
+        sidecar: What is known of it, without its digest.
     """
     _beside(path).unlink(missing_ok=True)
     write_atomically(path, content)
-    sidecar = Sidecar(
-        key=key,
-        parts=parts,
-        sha256=hashlib.sha256(content).hexdigest(),
-        parity=parity,
-        export_s=round(time.monotonic() - started, 3),
-        float_layers=float_layers,
-    )
+    if len(sidecar.trials) > 1:
+        write_atomically(path.with_name(curve_name(path)), curve_csv(sidecar.trials))
+    sidecar = sidecar.replace(sha256=hashlib.sha256(content).hexdigest())
     write_atomically(_beside(path), sidecar.model_dump_json(indent=1) + "\n")
+
+
+def curve_name(path: Path) -> str:
+    """The name of the curve beside a quantised file."""
+    return f"{path.name}.curve.csv"
+
+
+def curve_csv(trials: Sequence[Trial]) -> str:
+    """Agreement against size and speed, a row a trial; the layers in float are separated by spaces."""
+    text = io.StringIO()
+    rows = csv.DictWriter(text, tuple(Trial.model_fields), lineterminator="\n")
+    rows.writeheader()
+    for trial in trials:
+        rows.writerow(trial.model_dump() | {"float_layers": " ".join(trial.float_layers)})
+    return text.getvalue()
 
 
 def _beside(path: Path) -> Path:

@@ -6,12 +6,15 @@ ai-edge-litert is needed.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import flatbuffers  # type: ignore[import-untyped]
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
+
+from swapbench.workshop.export.mixed import Operator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,28 +63,15 @@ def described(content: bytes, metadata: str) -> bytes:
     return _written(model)
 
 
-def last_weighted(content: bytes) -> tuple[str, float]:
-    """Name of the output tensor of the last weighted operator, and its share of all multiplications."""
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
-    graph = _Graph(model)
-    work = [(_text(graph.tensor(op.outputs[0]).name), graph.multiplications(op)) for op in graph.operators]
-    work = [(name, count) for name, count in work if count]
-    if not work:
-        return "", 1.0
-    return work[-1][0], work[-1][1] / sum(count for _, count in work)
-
-
-def leading(content: bytes, layers: int) -> list[str]:
-    """Names of the outputs of all operators up to and including the weighted one with the number `layers`."""
+def operators(content: bytes) -> list[Operator]:
+    """The operators of a file in order, each under the name of its first output."""
     graph = _Graph(flatbuffer_utils.read_model_from_bytearray(bytearray(content)))
-    names: list[str] = []
-    weighted = 0
+    found = []
     for op in graph.operators:
-        if weighted == layers:
-            break
-        names.append(_text(graph.tensor(op.outputs[0]).name))
-        weighted += graph.multiplications(op) > 0
-    return names
+        macs = graph.multiplications(op)
+        weights = math.prod(graph.shape(op.inputs[1])) if macs else 0
+        found.append(Operator(_text(graph.tensor(op.outputs[0]).name), weights, macs))
+    return found
 
 
 class _Graph:

@@ -1,11 +1,13 @@
-"""PyTorch to ONNX: fp32, fp16 and int8 files of a network; "input" is NCHW float32, "logits" float32.
+"""PyTorch to ONNX: fp32, fp16 and integer files of a network; "input" is NCHW float32, "logits" float32.
 
-The base is exported once, with PRelu as one node; the three precisions are made from it without PyTorch.
-Every function returns the same bytes for the same arguments.
+The base is exported once, with PRelu as one node; the precisions are made from it without PyTorch. Every
+function returns the same bytes for the same arguments.
 """
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import logging
 import math
 import tempfile
@@ -17,19 +19,20 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from swapbench.workshop.export.mixed import Operator, body_and_head
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator
 
     from numpy.typing import NDArray
     from torch import nn
+
+    from swapbench.records import Precision
 
 INPUT = "input"
 OUTPUT = "logits"
 OPSET = 18
 METADATA_KEY = "swapbench"
-
-FLOAT_HEAD_SHARE = 0.02
-"""The output layer stays in float where it has at most this share of all multiplications, see `int8`."""
 
 QUANTISED = (
     *("Conv", "Gemm", "MatMul", "Add", "MaxPool", "AveragePool", "GlobalAveragePool", "Relu", "Clip"),
@@ -97,49 +100,95 @@ def fp16(base: bytes) -> bytes:
     return _serialised(half)
 
 
-def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
-    """Static quantisation (QDQ): weights int8 per channel, activations uint8 over their whole range.
+class Quantiser:
+    """Quantisation of a base, calibrated once: all layers, or some of them.
+
+    Weights are int8 per channel; activations are uint8 or (int16x8) uint16 over their whole range, between
+    nodes that quantise and dequantise (QDQ). Dynamic files quantise activations to uint8 anew in each run and
+    have uint8 weights per tensor, the only ones that onnxruntime's convolution of integers takes.
 
     Input and output stay float32, as in the other precisions: applications need no change, and a score is not
-    one of 256 values. For the same reason the output layer stays in float where it is small
-    (`FLOAT_HEAD_SHARE`). PRelu becomes max(x, a*x), in float between quantised convolutions: the fastest form
-    in int8 (where a slope exceeds 1: a*x + (1-a)*relu(x)). Even so, a small network with PReLU is no faster
-    in int8 than in fp32 with onnxruntime on x86.
+    one of 256 values. For the same reason the output layer stays in float where it is small. PRelu becomes
+    max(x, a*x), in float between quantised convolutions: the fastest form in int8 (where a slope exceeds 1:
+    a*x + (1-a)*relu(x)). Even so, a small network with PReLU is no faster in int8 than in fp32 with
+    onnxruntime on x86, and slower in int16x8 and dynamic int8, for which it has few kernels.
 
-    Args:
-        base: From `export_base`.
-        samples: Normalised images [n, 3, height, width] for calibration.
-        float_layers: Number of weighted layers from the input on that stay in float.
+    Attributes:
+        layers: Those that can be quantised, in order.
     """
-    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
-    model = onnx.load_from_string(base)
-    rewrite_prelu(model, "max")
-    exclude = [node.name for node in model.graph.node if node.name.startswith("prelu_")]
-    exclude += [*leading(model, float_layers), *float_head(model)]
-    log = logging.getLogger()
-    level = log.level
-    log.setLevel(
-        logging.ERROR
-    )  # it recommends a pre-processing that splits HardSwish and slows down the result
-    try:
+    def __init__(self, base: bytes, precision: Precision, samples: NDArray[np.float32] | None) -> None:
+        """Calibrate.
+
+        Args:
+            base: From `export_base`.
+            precision: One with integer weights.
+            samples: Normalised images [n, 3, height, width] for calibration; not needed for dynamic.
+        """
+        self._precision = precision
+        self._model = onnx.load_from_string(base)
+        rewrite_prelu(self._model, "sum" if precision == "int8-dynamic" else "max")
+        self.layers, self._head = body_and_head(operators(self._model))
+        self._ranges = None if precision == "int8-dynamic" else self._calibrated(samples)
+
+    def file(self, in_float: Collection[int] = ()) -> bytes:
+        """The file with the layers of these numbers in float."""
+        exclude = [*self._head, *(name for number in in_float for name in self.layers[number].operators)]
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "int8.onnx"
+            made = Path(folder) / "quantised.onnx"
+            if self._ranges is None:
+                self._quantise_dynamically(made, exclude)
+            else:
+                ranges = Path(folder) / "ranges.json"
+                ranges.write_text(self._ranges, encoding="utf-8")
+                self._quantise_statically(made, exclude, ranges, None)
+            return _serialised(_bare(onnx.load(made)))
+
+    def _calibrated(self, samples: NDArray[np.float32] | None) -> str:
+        """The ranges of all tensors, as onnxruntime writes them."""
+        assert samples is not None
+        with tempfile.TemporaryDirectory() as folder:
+            ranges = Path(folder) / "ranges.json"
+            self._quantise_statically(Path(folder) / "quantised.onnx", [], ranges, _reader(samples))
+            return ranges.read_text(encoding="utf-8")
+
+    def _quantise_statically(self, made: Path, exclude: list[str], ranges: Path, reader: Any) -> None:
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+        prelu = [node.name for node in self._model.graph.node if node.name.startswith("prelu_")]
+        with _quiet():
             quantize_static(
-                model,
-                path,
-                _reader(samples),
+                copy.deepcopy(self._model),  # which it changes
+                made,
+                reader,
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
-                activation_type=QuantType.QUInt8,
+                activation_type=QuantType.QUInt16 if self._precision == "int16x8" else QuantType.QUInt8,
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=list(QUANTISED),
-                nodes_to_exclude=exclude,
+                nodes_to_exclude=[*prelu, *exclude],
+                calibration_cache_path=ranges,
             )
-            quantised = onnx.load(path)
+
+    def _quantise_dynamically(self, made: Path, exclude: list[str]) -> None:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        with _quiet():
+            quantize_dynamic(
+                copy.deepcopy(self._model), made, weight_type=QuantType.QUInt8, nodes_to_exclude=exclude
+            )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the advice to pre-process, which splits HardSwish and slows down the result."""
+    log = logging.getLogger()
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
     finally:
         log.setLevel(level)
-    return _serialised(_bare(quantised))
 
 
 def described(model: bytes, metadata: str) -> bytes:
@@ -235,39 +284,22 @@ def _arithmetic_prelu(
     ]
 
 
-def float_head(model: onnx.ModelProto) -> list[str]:
-    """Names of the last nodes that stay in float: the last weighted layer, if small, and all after it."""
+def operators(model: onnx.ModelProto) -> list[Operator]:
+    """The nodes of a graph in order, with the weights and multiplications of those that have any."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     sizes = {
         value.name: math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in (*inferred.value_info, *inferred.output)
     }
-    weights = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
-    nodes = list(model.graph.node)
-    weighted = [n for n, node in enumerate(nodes) if node.op_type in _WEIGHTED and node.input[1] in weights]
-    if not weighted:
-        return []
-
-    def multiplications(node: onnx.NodeProto) -> int:
-        kernel: Sequence[int] = weights[node.input[1]]
-        if node.op_type in {"Conv", "ConvTranspose"}:
-            return int(sizes[node.output[0]]) * math.prod(kernel[1:])
-        return math.prod(kernel)
-
-    total = sum(multiplications(nodes[n]) for n in weighted)
-    last = weighted[-1]
-    if multiplications(nodes[last]) > FLOAT_HEAD_SHARE * total:
-        return []
-    return [node.name for node in nodes[last:]]
-
-
-def leading(model: onnx.ModelProto, layers: int) -> list[str]:
-    """Names of all nodes up to and including the weighted layer with the number `layers`, counted from 1."""
-    names: list[str] = []
-    weighted = 0
+    kernels = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    found = []
     for node in model.graph.node:
-        if weighted == layers:
-            break
-        names.append(node.name)
-        weighted += node.op_type in _WEIGHTED
-    return names
+        if node.op_type not in _WEIGHTED or node.input[1] not in kernels:
+            found.append(Operator(node.name))
+            continue
+        kernel = kernels[node.input[1]]
+        products = math.prod(kernel)
+        if node.op_type in {"Conv", "ConvTranspose"}:
+            products = int(sizes[node.output[0]]) * math.prod(kernel[1:])
+        found.append(Operator(node.name, math.prod(kernel), products))
+    return found

@@ -1,7 +1,7 @@
-"""PyTorch to TFLite: fp32, fp16 and int8 files of a network; "input" is NHWC float32, "logits" float32.
+"""PyTorch to TFLite: fp32, fp16 and integer files of a network; "input" is NHWC float32, "logits" float32.
 
-The base is converted once with litert-torch; the three precisions are made from it without PyTorch. Every
-function returns the same bytes for the same arguments.
+The base is converted once with litert-torch; the precisions are made from it without PyTorch. Every function
+returns the same bytes for the same arguments.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from swapbench.workshop.export import flatbuffer
+from swapbench.workshop.export.mixed import body_and_head
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ai_edge_quantizer.recipe_manager import RecipeManager
     from numpy.typing import NDArray
     from torch import nn
 
-FLOAT_HEAD_SHARE = 0.02
-"""The output layer stays in float where it has at most this share of all multiplications, see `int8`."""
+    from swapbench.records import Precision
 
 LEFT_IN_FLOAT = ("HARD_SWISH", "RELU")
 """Operators that XNNPACK supports in float and not in int8.
@@ -75,34 +77,52 @@ def fp16(base: bytes) -> bytes:
     return _quantised(base, manager, None)
 
 
-def int8(base: bytes, samples: NDArray[np.float32], float_layers: int = 0) -> bytes:
-    """Static quantisation: weights int8 per channel, activations int8 over their whole range.
+class Quantiser:
+    """Quantisation of a base, calibrated once: all layers, or some of them.
 
-    Input and output stay float32, as in the other precisions: applications need no change, and a score is not
-    one of 256 values. For the same reason the output layer stays in float where it is small
-    (`FLOAT_HEAD_SHARE`). Operators in `LEFT_IN_FLOAT` are faster in float.
+    Weights are int8 per channel; activations are int8 or (int16x8) int16 over their whole range, or (dynamic)
+    quantised anew in each run. Input and output stay float32, as in the other precisions: applications need
+    no change, and a score is not one of 256 values. For the same reason the output layer stays in float where
+    it is small. Operators in `LEFT_IN_FLOAT` are faster in float.
 
-    Args:
-        base: From `export_base`.
-        samples: Normalised images [n, height, width, 3] for calibration.
-        float_layers: Number of weighted layers from the input on that stay in float.
+    Attributes:
+        layers: Those that can be quantised, in order.
     """
-    manager = static_int8(base, float_layers)
-    return _quantised(base, manager, true_range(base, manager, samples))
 
+    def __init__(self, base: bytes, precision: Precision, samples: NDArray[np.float32] | None) -> None:
+        """Calibrate.
 
-def static_int8(base: bytes, float_layers: int = 0) -> RecipeManager:
-    """The quantiser's recipe for `int8`: what is quantised and what stays in float."""
-    from ai_edge_quantizer import recipe_manager
+        Args:
+            base: From `export_base`.
+            precision: One with integer weights.
+            samples: Normalised images [n, height, width, 3] for calibration; not needed for dynamic.
+        """
+        self.layers, self._head = body_and_head(flatbuffer.operators(base))
+        self._base = base
+        self._precision = precision
+        self._ranges: dict[str, Any] | None = None
+        if precision != "int8-dynamic":
+            assert samples is not None
+            self._ranges = true_range(base, self._recipe(), samples)
 
-    manager = recipe_manager.RecipeManager()
-    manager.add_static_config(".*", "*", 8, 8)
-    for operation in ("INPUT", "OUTPUT", *LEFT_IN_FLOAT):
-        manager.add_quantization_config(".*", operation, algorithm_key="no_quantize")
-    last, share = flatbuffer.last_weighted(base)
-    for name in (*flatbuffer.leading(base, float_layers), *([last] if share <= FLOAT_HEAD_SHARE else [])):
-        manager.add_quantization_config(f"^{re.escape(name)};?$", "*", algorithm_key="no_quantize")
-    return manager
+    def file(self, in_float: Collection[int] = ()) -> bytes:
+        """The file with the layers of these numbers in float."""
+        return _quantised(self._base, self._recipe(in_float), self._ranges)
+
+    def _recipe(self, in_float: Collection[int] = ()) -> RecipeManager:
+        """The quantiser's recipe: what is quantised and what stays in float."""
+        from ai_edge_quantizer import recipe_manager
+
+        manager = recipe_manager.RecipeManager()
+        if self._precision == "int8-dynamic":
+            manager.add_dynamic_config(".*", "*", 8)
+        else:
+            manager.add_static_config(".*", "*", 16 if self._precision == "int16x8" else 8, 8)
+        for operation in ("INPUT", "OUTPUT", *LEFT_IN_FLOAT):
+            manager.add_quantization_config(".*", operation, algorithm_key="no_quantize")
+        for name in (*(name for number in in_float for name in self.layers[number].operators), *self._head):
+            manager.add_quantization_config(f"^{re.escape(name)};?$", "*", algorithm_key="no_quantize")
+        return manager
 
 
 def true_range(base: bytes, manager: RecipeManager, samples: NDArray[np.float32]) -> dict[str, Any]:
