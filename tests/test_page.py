@@ -103,7 +103,8 @@ def test_every_number_and_interval_of_the_page_is_the_tables_own():
     for shown in data["columns"]:
         known = column(shown["name"], table.rows)
         for place, row in enumerate(table.rows):
-            assert shown["values"][place] == known.value(row)
+            number = known.number(row)
+            assert shown["values"][place] == (known.value(row) if number is None else number)
             if known.numeric:
                 assert shown["texts"][place] == known.text(row)
             if shown["low"] is not None:

@@ -185,6 +185,17 @@ def test_the_same_rows_give_the_same_shares() -> None:
     assert compared(demo()) == compared(demo())
 
 
+def test_rates_that_are_equal_but_for_their_last_bit_are_equal() -> None:
+    # (.27 + .17) / 2 and (.265 + .175) / 2 are two doubles
+    slow = record("slow", speed=speed(2_000_000, 10), accuracy=accuracy({"print": (27, 100)}, 17, 100))
+    fast = record("fast", accuracy=accuracy({"print": (53, 200)}, 35, 200))
+    rates = [one.accuracy.acer for one in (slow, fast)]  # type: ignore[union-attr]
+    assert rates[0] != rates[1]
+    assert rates[0] == pytest.approx(rates[1], abs=1e-15)
+    found = compared([slow, fast])
+    assert [standing(found, f"{name}.fp32.onnx")[0] for name in ("slow", "fast")] == [False, True]
+
+
 def test_a_row_alone_has_no_share() -> None:
     assert standing(compared([record()]), "net.fp32.onnx") == (True, None)
 

@@ -173,7 +173,7 @@ def _facts(rows: Sequence[Row], details: Sequence[Detail]) -> list[dict[str, Any
 
 
 def _column(column: Column, rows: Sequence[Row], pool: _Pool) -> dict[str, Any]:
-    values = [_finite(column.value(row)) for row in rows]
+    values = [column.value(row) if (n := column.number(row)) is None else _finite(n) for row in rows]
     bounds = [column.interval(row) for row in rows] if column.low is not None else []
     has_bounds = any(pair is not None for pair in bounds)
     absent = [

@@ -163,9 +163,15 @@ class Column:
         return "reference" in self.conditions
 
     def number(self, row: Row) -> float | None:
-        """Its number in the row's own unit, None where there is none."""
+        """Its number in the row's own unit, None where there is none.
+
+        Shares are rounded to twelve decimals: means of the same errors may differ in their last bits, which
+        must not decide what is better.
+        """
         value = self.value(row)
-        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            return None
+        return round(float(value), 12) if self.quantity == "share" else float(value)
 
     def interval(self, row: Row) -> tuple[float, float] | None:
         """Its interval in the row's own unit, None where there is none."""
