@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from tiny_files import small_onnx
 
 from swapbench import catalog, cli, store
 from swapbench.cli import terminal
@@ -198,6 +199,30 @@ def test_files_from_anywhere_run_without_a_card_and_the_broken_ones_do_not_stop_
     for file in ("table.md", "table.csv", "table.json"):
         assert (tmp_path / "reports" / "mixed" / file).stat().st_size > 0
     assert "a good one" in (tmp_path / "reports" / "mixed" / "table.md").read_text()
+
+
+def test_data_that_cannot_be_scored_cost_the_accuracy_only_and_are_told_of_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("faces/live/a.png", "faces/spoof/b.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"no picture")
+    (tmp_path / "card.toml").write_text(
+        'name = "net"\n[preprocessing]\nface_box = "frame"\nwidth_px = 8\nheight_px = 8\ncrop_scale = 1.0\n'
+        '[output]\nkind = "logits"\nbona_fide_index = 1\n'
+    )
+    for name in ("a.onnx", "b.onnx"):
+        (tmp_path / name).write_bytes(small_onnx(metadata={"told": name}))
+    run = ["run", "a.onnx", "b.onnx", "--card", "card.toml", "--data", "faces", "--budget", "1"]
+    assert cli.main([*run, "--json"]) == 2
+    out, err = capsys.readouterr()
+    rows = json.loads(out)["rows"]
+    assert [row["speed"]["runs"] > 0 for row in rows] == [True, True]
+    assert [row["accuracy"] for row in rows] == [None, None]
+    assert err.count("failed: ") == 1
+    assert "failed: a.onnx, b.onnx: " in err
 
 
 def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

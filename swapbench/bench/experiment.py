@@ -330,6 +330,8 @@ class _Passes:
                 if result is not None:
                     draft.accuracy, draft.device_parity = result.accuracy, result.device_parity
                     about_card = [*result.doubts, *models[name].card_doubts]
+                    if result.failure is not None:
+                        self._fail(draft.title, result.failure)
                 if check is not None:
                     about_card += check.doubts
                 draft.time = datetime.now(UTC)

@@ -14,7 +14,7 @@ from swapbench.bench.desktop_agreement import device_parity
 from swapbench.bench.output_cache import cache_key, keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
-from swapbench.errors import BadCard, BadModelFile, NotValid, SwapbenchError
+from swapbench.errors import BadModelFile, EnvironmentFailed, SwapbenchError, UserError
 from swapbench.pad.raw_outputs import output_doubts
 from swapbench.records import NOT_ELSEWHERE, Absent
 
@@ -52,11 +52,13 @@ class ScoringResult:
         accuracy: its error rates, or why it has none.
         device_parity: how far its scores are from this computer's, where they were compared.
         doubts: what the outputs say against the card.
+        failure: what a person can correct where there is no accuracy for it; None otherwise.
     """
 
     accuracy: Accuracy | Absent
     device_parity: Parity | Absent = NOT_ELSEWHERE
     doubts: tuple[Doubt, ...] = ()
+    failure: UserError | None = None
 
 
 @dataclass(frozen=True)
@@ -126,10 +128,11 @@ class ScoringPass:
                 seed=plan.seed,
             )
             write_score_file(store.scores_path(self.folder, draft.id), folds, evaluation.data)
-        except (NotValid, BadCard) as error:  # its speed and weight are still worth a record
-            return ScoringResult(Absent(absent=error.args[0], remedy=error.remedy))
-        except SwapbenchError as error:
+        except EnvironmentFailed as error:  # another attempt may succeed
             return error
+        except SwapbenchError as error:  # its speed and weight are still worth a record
+            absent = Absent(absent=error.args[0], remedy=error.remedy)
+            return ScoringResult(absent, failure=error if isinstance(error, UserError) else None)
         doubts = output_doubts(outputs.rows, card.output)
         if self.setup.desktop is None:
             return ScoringResult(accuracy, doubts=doubts)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
+from swapbench import units
 from swapbench.files import disk_failure
 
 if TYPE_CHECKING:
@@ -224,7 +225,10 @@ def say_doubts(records: Sequence[Record]) -> None:
 
 
 def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:
-    """Say what failed; the exit status is the worst of them, 0 for none."""
+    """Say what failed, equal reasons once; the exit status is the worst of them, 0 for none."""
+    subjects: dict[str, list[str]] = {}
     for subject, error in failures:
-        say(f"failed: {subject}: {error}")
+        subjects.setdefault(str(error), []).append(subject)
+    for message, names in subjects.items():
+        say(f"failed: {units.some(names)}: {message}")
     return max((error.exit_status for _, error in failures), default=0)
