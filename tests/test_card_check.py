@@ -138,7 +138,7 @@ def test_a_variation_that_separates_where_the_card_s_way_does_not_makes_the_card
     (doubt,) = found.doubts
     # 210 of 400 pairs are in order; the p is that of 2000 draws and three comparisons: 3 / 2001
     assert doubt.message == (
-        '40 development crops separate better with channel_order = "bgr" (AUC 1.00) than with the card\'s'
+        '40 crops separate better with channel_order = "bgr" (AUC 1.00) than with the card\'s'
         ' channel_order = "rgb" (AUC 0.53), p = 0.001'
     )
     assert doubt.remedy == 'Correct the card if the network was trained with channel_order = "bgr".'
@@ -186,7 +186,7 @@ def test_a_card_that_leaves_a_field_that_matters_to_its_default_is_told_to_state
     assert codes(found) == ["preprocessing_not_stated"]
     (doubt,) = found.doubts
     assert "the card does not state scale, and it matters" in doubt.message
-    assert "on 40 development crops is 0.0 % with the default scale = 0.0039" in doubt.message
+    assert "on 40 crops is 0.0 % with the default scale = 0.0039" in doubt.message
     assert doubt.message.endswith(
         (" 50.0 % at the same threshold with scale = 1.0", " 100.0 % at the same threshold with scale = 1.0")
     )
@@ -270,7 +270,7 @@ def test_the_wrong_one_of_two_classes_is_named_with_the_right_one_and_its_auc() 
     (doubt,) = reading(classes(bona_fide_index=0), rows).doubts
     assert doubt.code == "output_suspect"
     assert doubt.message == (
-        "40 development crops separate better with bona_fide_index = 1 (AUC 1.00) than with the card's"
+        "40 crops separate better with bona_fide_index = 1 (AUC 1.00) than with the card's"
         " bona_fide_index = 0 (AUC 0.00), p = 0.0005"
     )
     assert doubt.remedy == "Correct the card if the network was trained with bona_fide_index = 1."
@@ -574,7 +574,7 @@ def test_a_real_file_that_looks_at_red_less_blue_is_found_out(
     # a network that looks at red less blue is turned round by the other order: nothing tells the two apart
     assert wrong.code == "output_suspect"
     assert wrong.message.startswith(
-        '40 development crops separate better with higher_is = "attack" (AUC 1.00) than with the default'
+        '40 crops separate better with higher_is = "attack" (AUC 1.00) than with the default'
         ' higher_is = "bona_fide" (AUC 0.00)'
     )
     assert wrong.message.endswith('; so they do with channel_order = "rgb" (AUC 1.00)')

@@ -301,7 +301,7 @@ def judge(card: ModelCard, scored: Sequence[Scored], bona_fide: Labels) -> CardC
         return CardCheck((_suspect(card, own, *best, alike, bona_fide.size),))
     if abs(own.auc - 0.5) <= chance:
         return CardCheck(
-            remark=f"The card could not be checked: the scores of {bona_fide.size} development crops do not"
+            remark=f"The card could not be checked: the scores of {bona_fide.size} crops do not"
             f" separate the classes (AUC {own.auc:.2f}, chance alone gives up to {0.5 + chance:.2f}), and no"
             " other way to feed the file or to read its outputs does better."
         )
@@ -353,7 +353,7 @@ def _suspect(
     return Doubt(
         code="output_suspect" if best.way.rank in {0, 4} else "preprocessing_suspect",
         quantity="accuracy",
-        message=f"{crops} development crops separate better with {instead} (AUC {best.auc:.2f}) than with"
+        message=f"{crops} crops separate better with {instead} (AUC {best.auc:.2f}) than with"
         f" {whose} {said} (AUC {own.auc:.2f}), p = {units.significant(p, 1)}"
         + "".join(
             f"; so they do with {_toml(one.way, one.way.changed)} (AUC {one.auc:.2f})" for one in alike
@@ -377,7 +377,7 @@ def _not_stated(card: ModelCard, own: Scored, others: Sequence[Scored], bona_fid
             code="preprocessing_not_stated",
             quantity="accuracy",
             message=f"the card does not state {name}, and it matters: (FAR + FRR) / 2 on {bona_fide.size}"
-            f" development crops is {units.percent(own_error)} with the default"
+            f" crops is {units.percent(own_error)} with the default"
             f" {_toml(own.way, (name,))},"
             f" and {units.percent(errors[name])} at the same threshold"
             f" with {_toml(other.way, (name,))}",
