@@ -9,7 +9,7 @@ import pytest
 from made_records import accuracy, power, record, speed, weight
 
 from swapbench.errors import UserError
-from swapbench.gate import comparison
+from swapbench.gate.amounts import amounts
 from swapbench.gate.comparison import (
     Check,
     GateResult,
@@ -414,10 +414,10 @@ def test_a_ceiling_for_another_device_is_noted_and_not_checked(tmp_path: Path) -
 
 def test_every_metric_can_be_read_from_a_record() -> None:
     for metric in METRICS:
-        found = comparison.amounts(record(), metric)
+        found = amounts(record(), metric)
         assert isinstance(found, Absent) or found
     with pytest.raises(ValueError, match="no metric 'speed'"):
-        comparison.amounts(record(), "speed")
+        amounts(record(), "speed")
 
 
 # ---- the result ----

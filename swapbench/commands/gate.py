@@ -27,6 +27,7 @@ from swapbench.commands.sides import FilesGone, side
 from swapbench.errors import BadModelFile, UserError
 from swapbench.gate import comparison, verdict
 from swapbench.gate.comparison import GateResult
+from swapbench.gate.amounts import amounts
 from swapbench.gate.policy import METRICS, read_policy
 from swapbench.records import Absent, Record
 
@@ -159,7 +160,7 @@ def _alike(old: Sequence[Record], new: Sequence[Record]) -> list[tuple[Record, R
 def _timing_notes(model: str, old: Record, new: Record) -> list[str]:
     notes = []
     for metric in paired_runs.STATISTICS:
-        before, after = comparison.amounts(old, metric), comparison.amounts(new, metric)
+        before, after = amounts(old, metric), amounts(new, metric)
         if not isinstance(before, Absent) and not isinstance(after, Absent):
             text, change = METRICS[metric].text, after[""] / before[""] - 1
             notes.append(

@@ -1,7 +1,8 @@
 """From verdicts and records to checks, and from checks to the result of a gate and its exit status.
 
-Timings are judged over paired rounds (gate.verdict) and only wrapped here; everything else that a record
-holds is compared as it is. Records that cannot be compared are refused with what differs between them.
+Timings are judged over paired rounds (gate.verdict), error rates over presentations and people
+(gate.error_rates), and both are only wrapped here; everything else that a record holds is compared as it is.
+Records that cannot be compared are refused with what differs between them.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 from swapbench import stats
-from swapbench.gate.policy import METRICS
+from swapbench.gate import error_rates
+from swapbench.gate.amounts import amounts, power_of
+from swapbench.gate.policy import ERROR_RATES, METRICS
 from swapbench.gate.verdict import changed
-from swapbench.records import NO_THRESHOLD, Absent, Accuracy, Parity, Speed, Weight
+from swapbench.records import Absent
 from swapbench.report.rows import comparable
 from swapbench.report.rows.comparable import fields_differing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from swapbench.gate.error_rates import ErrorVerdict, RateEvidence
     from swapbench.gate.policy import Budget, Policy
     from swapbench.gate.verdict import Outcome, Verdict
     from swapbench.operators import Change, Difference, Moved, Spread
-    from swapbench.records import Power, Record
+    from swapbench.records import Record
 
 _COMPARABLE_PLAN = (
     "threads",
@@ -60,6 +64,7 @@ class Check:
         budget: the allowed change, in the same way; of a ceiling its limit.
         absolute: whether `change` and `budget` are in the metric's base unit.
         verdict: over paired rounds, for timings.
+        error_verdict: over presentations and people, for error rates.
     """
 
     metric: str
@@ -74,6 +79,7 @@ class Check:
     budget: float | None = None
     absolute: bool = False
     verdict: Verdict | None = None
+    error_verdict: ErrorVerdict | None = None
 
     @property
     def measured(self) -> bool:
@@ -197,12 +203,23 @@ def must_not_compare(model: str, reasons: Iterable[str]) -> Check:
     return Check(RUNS, model, "INVALID", hard=True, text=text, rule="runs")
 
 
-def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[Check, ...]:
+def record_checks(
+    baseline: Record,
+    candidate: Record,
+    policy: Policy,
+    errors: Mapping[str, ErrorVerdict] | None = None,
+) -> tuple[Check, ...]:
     """Everything in two records that needs no paired rounds, compared with its budget.
 
-    Sizes, counts, errors and shares are compared as they are, energy with its uncertainty. Where
-    `differences` finds something, one INVALID check stands for all. A quantity is INVALID where one side
-    lacks it, or where both do and the policy asks for it.
+    Sizes, counts and shares are compared as they are, energy with its uncertainty, error rates by their
+    verdicts. Where `differences` finds something, one INVALID check stands for all. A quantity is INVALID
+    where one side lacks it, or where both do and the policy asks for it.
+
+    Args:
+        baseline: What it was.
+        candidate: What it is.
+        policy: What is allowed.
+        errors: The verdicts on the error rates by name of the check; None: judged by these records alone.
     """
     model = candidate.artifact
     differ = differences(baseline, candidate)
@@ -210,9 +227,9 @@ def record_checks(baseline: Record, candidate: Record, policy: Policy) -> tuple[
         return (must_not_compare(model, differ),)
     checks: list[Check] = []
     for metric, properties in METRICS.items():
-        if not properties.paired:
+        if not properties.paired and metric not in ERROR_RATES:
             checks += _compared(metric, model, baseline, candidate, policy)
-    return tuple(checks)
+    return (*checks, *_error_checks(baseline, candidate, policy, errors))
 
 
 def _compared(
@@ -223,11 +240,6 @@ def _compared(
     if isinstance(before, Absent) or isinstance(after, Absent):
         yield _not_measured(metric, model, before, after, policy)
         return
-    if metric in {"acer", "apcer"}:
-        differ = _accuracy_differences(baseline, candidate)
-        if differ:
-            yield Check(metric, model, "INVALID", budget.hard, f"cannot be compared: {'; '.join(differ)}")
-            return
     for part in dict.fromkeys((*before, *after)):
         name = f"{metric}/{part}" if part else metric
         if part not in before or part not in after:
@@ -237,6 +249,84 @@ def _compared(
             yield _energy_check(name, model, budget, baseline, candidate)
         else:
             yield _exact_check(name, metric, model, budget, before[part], after[part])
+
+
+def _error_checks(
+    baseline: Record, candidate: Record, policy: Policy, errors: Mapping[str, ErrorVerdict] | None
+) -> Iterable[Check]:
+    model = candidate.artifact
+    if errors is None:
+        errors = error_rates.judge([(model, evidence_of(baseline, candidate))], policy)[0]
+    differ = _accuracy_differences(baseline, candidate)
+    for metric in ERROR_RATES:
+        budget = policy.budget(metric, model)
+        before, after = amounts(baseline, metric), amounts(candidate, metric)
+        if isinstance(before, Absent) or isinstance(after, Absent):
+            yield _not_measured(metric, model, before, after, policy)
+        elif differ:
+            yield Check(metric, model, "INVALID", budget.hard, f"cannot be compared: {'; '.join(differ)}")
+        else:
+            for part in dict.fromkeys((*before, *after)):
+                name = f"{metric}/{part}" if part else metric
+                if name in errors:
+                    yield _error_check(name, model, budget, errors[name])
+                    continue
+                side = "baseline has" if part not in before else "candidate has"
+                text = f"the {side} no {part}"
+                if part in before and part in after:
+                    text = f"no presentation of {part} has a score on both sides"
+                yield Check(name, model, "INVALID", budget.hard, text)
+
+
+def evidence_of(baseline: Record, candidate: Record) -> Mapping[str, RateEvidence]:
+    """What two records say of the error rates of both; nothing where their data differ or were not scored."""
+    before, after = baseline.accuracy, candidate.accuracy
+    if isinstance(before, Absent) or isinstance(after, Absent) or _accuracy_differences(baseline, candidate):
+        return {}
+    return error_rates.of_records(before, after)
+
+
+def _error_check(name: str, model: str, budget: Budget, verdict: ErrorVerdict) -> Check:
+    before, after = verdict.rates
+    absolute = budget.absolute is not None
+    relative = after / before - 1 if before else None if after else 0.0
+    return Check(
+        name,
+        model,
+        verdict.outcome,
+        budget.hard,
+        verdict.reason,
+        baseline=before,
+        candidate=after,
+        change=verdict.rise if absolute else relative,
+        budget=budget.absolute if absolute else budget.relative,
+        absolute=absolute,
+        error_verdict=verdict,
+    )
+
+
+def flips_check(model: str, flips: int, presentations: int, policy: Policy) -> Check:
+    """How many presentations baseline and candidate decide differently, each at its own threshold.
+
+    An equally good candidate may decide many differently, so it only warns where the policy does not ask.
+    """
+    metric = "parity_flips"
+    budget = policy.budget(metric, model)
+    allowed, share = budget.absolute or 0.0, flips / presentations  # a baseline differs from itself in none
+    text = METRICS[metric].text
+    limit = f"at most {text(allowed)} allowed" if allowed else "none allowed"
+    return Check(
+        metric,
+        model,
+        "PASS" if share <= allowed else "FAIL",
+        budget.hard and policy.asks_for(metric, model),
+        f"{flips} of {presentations} presentations are decided differently ({text(share)}, {limit})",
+        baseline=0.0,
+        candidate=share,
+        change=share,
+        budget=allowed,
+        absolute=True,
+    )
 
 
 def _not_measured(
@@ -294,7 +384,7 @@ def _exact_check(name: str, metric: str, model: str, budget: Budget, before: flo
 def _energy_check(name: str, model: str, budget: Budget, baseline: Record, candidate: Record) -> Check:
     """Energy above idle with its worst-case uncertainty: decided where the whole interval is on one side."""
     meter = name.partition("/")[2]
-    before, after = (stats.energy_per_run(_power_of(record, meter)) for record in (baseline, candidate))
+    before, after = (stats.energy_per_run(power_of(record, meter)) for record in (baseline, candidate))
     least = (after.above_idle_uj - after.uncertainty_uj) - (before.above_idle_uj + before.uncertainty_uj)
     most = (after.above_idle_uj + after.uncertainty_uj) - (before.above_idle_uj - before.uncertainty_uj)
     allowed = (budget.relative or 0.0) * before.above_idle_uj if budget.absolute is None else budget.absolute
@@ -369,71 +459,3 @@ def elsewhere(policy: Policy, device: str, models: Iterable[str]) -> tuple[str, 
         if any(fnmatchcase(model, ceiling.models) for model in names)
         and not fnmatchcase(device, ceiling.device)
     )
-
-
-# ---------------------------------------------------------------------------------------------- from a record
-
-
-def amounts(record: Record, metric: str) -> Mapping[str, float] | Absent:
-    """A metric of a record in its base unit, by part: apcer by species, energy by meter, otherwise ""."""
-    if metric.startswith("latency_"):
-        return record.speed if isinstance(record.speed, Absent) else _latency(record.speed, metric)
-    if metric == "load":
-        if isinstance(record.speed, Absent):
-            return record.speed
-        return {"": stats.median([worker.load_ns for worker in record.speed.workers])}
-    if metric in {"file_bytes", "params", "macs", "peak_memory"}:
-        return record.weight if isinstance(record.weight, Absent) else _weight(record.weight, metric)
-    if metric in {"acer", "apcer"}:
-        return record.accuracy if isinstance(record.accuracy, Absent) else _errors(record.accuracy, metric)
-    if metric == "energy":
-        return record.power if isinstance(record.power, Absent) else _energies(record.power)
-    if metric == "parity_flips":
-        return record.parity if isinstance(record.parity, Absent) else _flips(record.parity)
-    if metric == "delegate_coverage":
-        taken, nodes = record.runtime.delegated_nodes, record.runtime.nodes
-        if taken is None or not nodes:
-            return Absent(absent=f"{record.runtime.runtime} does not report how many nodes its delegate took")
-        return {"": taken / nodes}
-    raise ValueError(f"there is no metric {metric!r}")
-
-
-def _latency(speed: Speed, metric: str) -> Mapping[str, float] | Absent:
-    if metric == "latency_p90":
-        bound_ns = stats.tail_bound_ns(speed.workers, 0.9)
-        return Absent(absent=stats.why_no_tail(speed.workers, 0.9)) if bound_ns is None else {"": bound_ns}
-    estimate = stats.typical(speed.workers, {"latency_p05": 0.05, "latency_p50": 0.5}[metric])
-    return Absent(absent="no process finished a timed run") if estimate is None else {"": estimate.value_ns}
-
-
-def _weight(weight: Weight, metric: str) -> Mapping[str, float] | Absent:
-    if metric == "peak_memory":
-        memory = weight.peak_memory
-        return memory if isinstance(memory, Absent) else {"": float(memory.peak_bytes)}
-    return {"": float(getattr(weight, metric))}
-
-
-def _errors(accuracy: Accuracy, metric: str) -> Mapping[str, float] | Absent:
-    if accuracy.acer is None:
-        return NO_THRESHOLD
-    if metric == "acer":
-        return {"": accuracy.acer}
-    return {species: errors.rate for species, errors in accuracy.apcer_by_species.items()}
-
-
-def _flips(parity: Parity) -> Mapping[str, float] | Absent:
-    if parity.samples == 0:
-        return Absent(absent="no sample was compared")
-    return {"": parity.decision_flips / parity.samples}
-
-
-def _energies(powers: tuple[Power, ...]) -> Mapping[str, float] | Absent:
-    """Energy above idle by meter, of the meters that can resolve it."""
-    energies = {power.meter: stats.energy_per_run(power) for power in powers}
-    resolved = {meter: energy.above_idle_uj for meter, energy in energies.items() if energy.resolved}
-    return resolved or Absent(absent="the energy above idle is smaller than its uncertainty")
-
-
-def _power_of(record: Record, meter: str) -> Power:
-    assert not isinstance(record.power, Absent)
-    return next(power for power in record.power if power.meter == meter)

@@ -37,7 +37,8 @@ class Metric:
 
     Attributes:
         kind: of its unit.
-        paired: judged over paired rounds by gate.verdict; the others are compared as they are.
+        paired: judged over paired rounds by gate.verdict; error rates are judged by gate.error_rates, and
+            the others are compared as they are.
         more_is_better: less is worse.
     """
 
@@ -71,10 +72,14 @@ METRICS: Final[Mapping[str, Metric]] = {
     "energy": Metric("energy"),
     "acer": Metric("share"),
     "apcer": Metric("share"),
+    "bpcer": Metric("share"),
     "parity_flips": Metric("share"),
     "delegate_coverage": Metric("share", more_is_better=True),
 }
 """apcer is judged by species; parity_flips and delegate_coverage are shares of samples and of graph nodes."""
+
+ERROR_RATES: Final = ("acer", "apcer", "bpcer")
+"""Metrics that are judged over presentations and people by gate.error_rates."""
 
 
 class Budget(Frozen):
@@ -127,6 +132,7 @@ DEFAULTS: Final[Mapping[str, Budget]] = {
         Budget(metric="energy", relative=0.10, hard=False),
         Budget(metric="acer", absolute=0.005),
         Budget(metric="apcer", absolute=0.01),
+        Budget(metric="bpcer", absolute=0.01),
         Budget(metric="parity_flips", absolute=0.01),
         Budget(metric="delegate_coverage", absolute=0.0),
     )

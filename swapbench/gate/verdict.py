@@ -27,7 +27,10 @@ CONFIRMING_LOOKS = (5, *LOOKS)
 """Rounds after which a second batch is judged; it only has to confirm, so five are enough."""
 
 FALSE_ALARM = 0.005
-"""The probability, at most, that a whole gate reports a FAIL although every change is within its margin."""
+"""The probability, at most, that a whole gate reports a FAIL although every change is within its margin.
+
+Where error rates are judged beside timings, either kind has half of it.
+"""
 
 HIDEABLE = 3.0
 """A PASS rules out a change of this many budgets, however noisy the machine is."""
@@ -236,28 +239,37 @@ def confirmed(first: Verdict, second: Verdict) -> Verdict:
     )
 
 
-def sure_p(comparisons: int) -> tuple[float, float]:
+def sure_p(comparisons: int, false_alarm: float = FALSE_ALARM) -> tuple[float, float]:
     """The p of a first and a second batch that a FAIL needs among so many comparisons; see `family`."""
-    first = math.sqrt(FALSE_ALARM / (2 * max(comparisons, 1)))
+    first = math.sqrt(false_alarm / (2 * max(comparisons, 1)))
     return first, 2 * first
 
 
 def family(verdicts: Sequence[Verdict], *, false_alarm: float = FALSE_ALARM) -> tuple[Verdict, ...]:
     """The verdicts of one gate, in their order, with a family-wise error rate of `false_alarm`.
 
-    Holm's step-down method (1979) over all verdicts that rest on a measurement: a FAIL whose adjusted p is
-    above `false_alarm` becomes INCONCLUSIVE. Every FAIL must have been confirmed before.
+    A FAIL that `doubts_among` doubts becomes INCONCLUSIVE. Every FAIL must have been confirmed before.
     """
     measured = [place for place, verdict in enumerate(verdicts) if verdict.outcome != "INVALID"]
-    adjusted = dict(zip(measured, stats.holm([verdicts[place].p_value for place in measured]), strict=True))
+    doubts = doubts_among([verdicts[place].p_value for place in measured], false_alarm)
+    doubt_of = dict(zip(measured, doubts, strict=True))
     return tuple(
-        replace(
-            verdict,
-            outcome="INCONCLUSIVE",
-            reason=f"{verdict.reason}; not significant among {len(measured)} comparisons "
-            f"(adjusted p {adjusted[place]:.2g}, at most {false_alarm:g} is needed)",
-        )
-        if verdict.outcome == "FAIL" and adjusted[place] > false_alarm
+        replace(verdict, outcome="INCONCLUSIVE", reason=f"{verdict.reason}; {doubt_of[place]}")
+        if verdict.outcome == "FAIL" and doubt_of[place]
         else verdict
         for place, verdict in enumerate(verdicts)
+    )
+
+
+def doubts_among(p_values: Sequence[float], false_alarm: float) -> tuple[str, ...]:
+    """Why each p of a family is not significant, "" where it is.
+
+    Holm's step-down method (1979) with a family-wise error rate of `false_alarm`.
+    """
+    return tuple(
+        f"not significant among {len(p_values)} comparisons"
+        f" (adjusted p {adjusted:.2g}, at most {false_alarm:g} is needed)"
+        if adjusted > false_alarm
+        else ""
+        for adjusted in stats.holm(p_values)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.stats.beta import t_quantile
+from swapbench.stats.beta import beta_probability, t_quantile
 from swapbench.stats.bootstrap import (
     DRAWS,
     bootstrap_interval,
@@ -12,7 +12,7 @@ from swapbench.stats.bootstrap import (
     percentile_interval,
     relative_half_width,
 )
-from swapbench.stats.clustered import clustered_proportion, likely_rates
+from swapbench.stats.clustered import clustered_proportion, effective_trials, likely_rates
 from swapbench.stats.energy import EnergyPerRun, energy_per_run, energy_per_run_uj, idle_drift, integral
 from swapbench.stats.exact import clopper_pearson, holm, mcnemar, proportion, spearman
 from swapbench.stats.latency import (
@@ -27,6 +27,7 @@ from swapbench.stats.latency import (
 )
 from swapbench.stats.medians import binomial_tails, bound_place, median_bound, median_interval
 from swapbench.stats.quantiles import MEDIAN, median, quantile
+from swapbench.stats.sign_flips import change_p, exchanges, least_rise, rise_p
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,17 +42,22 @@ __all__ = [
     "MEDIAN",
     "EnergyPerRun",
     "Estimate",
+    "beta_probability",
     "binomial_tails",
     "bootstrap_interval",
     "bound_place",
+    "change_p",
     "clopper_pearson",
     "clustered_proportion",
     "clustered_totals",
+    "effective_trials",
     "energy_per_run",
     "energy_per_run_uj",
+    "exchanges",
     "holm",
     "idle_drift",
     "integral",
+    "least_rise",
     "likely_rates",
     "mcnemar",
     "median",
@@ -63,6 +69,7 @@ __all__ = [
     "proportion",
     "quantile",
     "relative_half_width",
+    "rise_p",
     "runs_for",
     "spearman",
     "t_quantile",
