@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 from swapbench import bench, catalog, store, units
 from swapbench.bench.doubt import BUSY_A_CORE, crowding
 from swapbench.bench.scoring import NO_CARD
-from swapbench.commands import models_under_test, paired_runs
+from swapbench.commands import error_evidence, models_under_test, paired_runs
 from swapbench.commands.data import evaluation, folds
+from swapbench.commands.error_evidence import ScoredFile, kept_folds, kept_scores
 from swapbench.commands.explanations import explain
 from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, NamedFile
@@ -25,9 +26,9 @@ from swapbench.commands.options import DeviceOptions, PairOptions
 from swapbench.commands.place import open_place
 from swapbench.commands.sides import FilesGone, side
 from swapbench.errors import BadModelFile, UserError
-from swapbench.gate import comparison, verdict
-from swapbench.gate.comparison import GateResult
+from swapbench.gate import comparison, error_rates, verdict
 from swapbench.gate.amounts import amounts
+from swapbench.gate.comparison import GateResult
 from swapbench.gate.policy import METRICS, read_policy
 from swapbench.records import Absent, Record
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from swapbench.commands.sides import Side
     from swapbench.gate.comparison import Check
     from swapbench.ports import Progress, Say
-    from swapbench.records import Accuracy, Machine, Plan
+    from swapbench.records import Machine, Plan
 
 
 @dataclass(frozen=True)
@@ -100,18 +101,21 @@ def gate(
     data = None
     if request.data is not None:
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
-    session = paired_runs.Session(device, plan, rules, options.budget_s, progress, clock)
+    errors_judged = data is not None or all(side.scored for side in sides)
+    session = paired_runs.Session(device, plan, rules, options.budget_s, progress, clock, errors_judged)
     with device.quiet(plan):
         notes += _disturbances(device.describe(), plan)
         judged = paired_runs.judge(pairs, session)
         explanations = explain(judged, session)
     completed = [result.pair for result in judged if result.times.failure is None]
-    accuracies: dict[str, Accuracy | Absent] = {}
+    scored: dict[str, ScoredFile] = {}
     if data is not None and request.data is not None:
         with face_cache(folders, say, keep=request.data.keep_crops) as kept:
             judged_on = evaluation(kept, data, request.data)
-            accuracies = paired_runs.accuracies_of(completed, session, judged_on)
-    checks += paired_runs.checks_of(judged, sides, accuracies, session)
+            scored = paired_runs.scored_files(completed, session, judged_on)
+    measured, remarks = paired_runs.checks_of(judged, sides, scored, session)
+    checks += measured
+    notes += remarks
     notes += comparison.elsewhere(rules, device.name, [pair.model for pair in pairs])
     return GateResult(tuple(checks), tuple(notes), explanations)
 
@@ -125,15 +129,26 @@ def compare(folders: Folders, request: GateRequest, *, progress: Progress, say: 
         if not all((run / "records").is_dir() for side_runs in runs for run in side_runs):
             raise
         reason = gone.args[0]
-    pairs = _alike(*([record for run in side_runs for record in store.load_run(run)] for side_runs in runs))
+    loaded = [[(run, store.load_run(run)) for run in side_runs] for side_runs in runs]
+    pairs = _alike(*([record for _, records in of_side for record in records] for of_side in loaded))
     if not pairs:
         raise UserError("the two runs have no file in common", remedy="Files are matched by name")
-    rules = read_policy(request.pairs.policy)
-    checks = [check for old, new in pairs for check in comparison.record_checks(old, new, rules)]
+    options = request.pairs
+    rules = read_policy(options.policy)
+    kept = [dict(kept for run in of_side for kept in kept_scores(*run).items()) for of_side in loaded]
+    evidence = [
+        error_evidence.evidence(old, new, (kept_folds(kept[0], old), kept_folds(kept[1], new)), options.seed)
+        for old, new in pairs
+    ]
+    errors = error_rates.judge(
+        [(new.artifact, known.rates) for (_, new), known in zip(pairs, evidence, strict=True)], rules
+    )
+    checks: list[Check] = []
     notes = [f"only records were compared: {reason}"]
-    for old, new in pairs:
+    for (old, new), known, verdicts in zip(pairs, evidence, errors, strict=True):
+        checks += comparison.record_checks(old, new, rules, verdicts)
         if not comparison.differences(old, new):
-            notes += _timing_notes(old.artifact, old, new)
+            notes += [*_timing_notes(old.artifact, old, new), *known.notes(new.artifact)]
     return GateResult(tuple(checks), tuple(notes))
 
 

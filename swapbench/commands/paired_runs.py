@@ -7,8 +7,10 @@ from itertools import product
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from swapbench import bench, stats
+from swapbench.commands import error_evidence
+from swapbench.commands.error_evidence import ScoredFile
 from swapbench.errors import SwapbenchError, WorkerFailed
-from swapbench.gate import comparison, verdict
+from swapbench.gate import comparison, error_rates, verdict
 from swapbench.records import Absent, Speed
 from swapbench.report.rows import comparable
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from swapbench.gate.policy import Policy
     from swapbench.gate.verdict import Verdict
     from swapbench.pad.evaluation import Evaluation
+    from swapbench.pad.metrics import FoldScores
     from swapbench.ports import Device, Progress
-    from swapbench.records import Accuracy, Machine, PeakMemory, Plan, Record, RuntimeUsed
+    from swapbench.records import Machine, PeakMemory, Plan, Record, RuntimeUsed
 
 STATISTICS: Mapping[str, Statistic] = {
     "latency_p05": "p05",
@@ -74,7 +77,17 @@ class Judged:
 
 @dataclass(frozen=True)
 class Session:
-    """What every pair of a gate is measured with; budget_s is the time for the rounds of one pair."""
+    """What every pair of a gate is measured with.
+
+    Attributes:
+        device: Where.
+        plan: How each round is timed.
+        rules: What is allowed.
+        budget_s: The time for the rounds of one pair.
+        progress: Who is told.
+        clock: Seconds.
+        errors_judged: Whether error rates are judged too, which takes half of the false alarms.
+    """
 
     device: Device
     plan: Plan
@@ -82,6 +95,12 @@ class Session:
     budget_s: float
     progress: Progress
     clock: Callable[[], float]
+    errors_judged: bool = False
+
+    @property
+    def false_alarm(self) -> float:
+        """The probability of a false alarm of all timings, and likewise of all error rates."""
+        return verdict.FALSE_ALARM / 2 if self.errors_judged else verdict.FALSE_ALARM
 
     def hard(self, metric: str, model: str) -> bool:
         """Whether a FAIL in this metric of this model fails the gate."""
@@ -171,7 +190,8 @@ class _PairTrial:
     def _settled(self, result: Verdict, *, confirming: bool) -> Literal["PASS", "FAIL", ""]:
         """PASS, or FAIL where it is sure enough among all comparisons; else "" and more rounds may tell."""
         if result.outcome == "FAIL":
-            return "FAIL" if result.p_value <= verdict.sure_p(self._comparisons)[confirming] else ""
+            sure = verdict.sure_p(self._comparisons, self._session.false_alarm)
+            return "FAIL" if result.p_value <= sure[confirming] else ""
         return "PASS" if result.outcome == "PASS" else ""
 
     def _memory_of(self, file: bench.FileUnderTest) -> PeakMemory | Absent:
@@ -181,11 +201,10 @@ class _PairTrial:
             return Absent(absent=f"the memory pass failed: {error.args[0]}", remedy=error.remedy)
 
 
-def accuracies_of(
-    pairs: Sequence[Pair], session: Session, judged_on: Evaluation
-) -> dict[str, Accuracy | Absent]:
+def scored_files(pairs: Sequence[Pair], session: Session, judged_on: Evaluation) -> dict[str, ScoredFile]:
     """The error rates of every file, by its digest; absent where it has no card or cannot be scored."""
     from swapbench.bench import experiment
+    from swapbench.pad.metrics import FoldScores
 
     device, plan, progress = session.device, session.plan, session.progress
     models = {model.sha256: model for pair in pairs for model in (pair.baseline, pair.candidate)}
@@ -195,9 +214,7 @@ def accuracies_of(
         if model.card is not None and model.unscored is None
     }
     crops = judged_on.prepared([card.preprocessing for card in cards.values()], progress)
-    accuracies: dict[str, Accuracy | Absent] = {
-        digest: model.unscored or experiment.NO_CARD for digest, model in models.items()
-    }
+    found = {digest: ScoredFile(model.unscored or experiment.NO_CARD) for digest, model in models.items()}
     files = [
         replace(experiment.file_under_test(models[digest], device, crops), name=digest) for digest in cards
     ]
@@ -209,7 +226,7 @@ def accuracies_of(
                 raise outputs
             name = models[file.name].path.name
             folds = experiment.scored_folds(name, card, outputs, judged_on, crops)
-            accuracies[file.name] = judged_on.accuracy(
+            accuracy = judged_on.accuracy(
                 folds,
                 outputs,
                 card.preprocessing,
@@ -217,10 +234,11 @@ def accuracies_of(
                 confidence=plan.confidence,
                 seed=plan.seed,
             )
+            found[file.name] = ScoredFile(accuracy, tuple(map(FoldScores.of_frames, folds)))
         except SwapbenchError as error:
-            accuracies[file.name] = Absent(absent=error.args[0], remedy=error.remedy)
+            found[file.name] = ScoredFile(Absent(absent=error.args[0], remedy=error.remedy))
         progress("scoring", number, len(files))
-    return accuracies
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- checks
@@ -235,7 +253,9 @@ def _family(judged: Sequence[Judged], session: Session) -> list[Judged]:
         for metric in result.verdicts
         if session.hard(metric, result.pair.model)
     ]
-    adjusted = verdict.family([judged[number].verdicts[metric] for number, metric in places])
+    adjusted = verdict.family(
+        [judged[number].verdicts[metric] for number, metric in places], false_alarm=session.false_alarm
+    )
     verdicts = [dict(result.verdicts) for result in judged]
     for (number, metric), decision in zip(places, adjusted, strict=True):
         verdicts[number][metric] = decision
@@ -245,21 +265,62 @@ def _family(judged: Sequence[Judged], session: Session) -> list[Judged]:
 def checks_of(
     judged: Sequence[Judged],
     sides: tuple[Side, Side],
-    accuracies: Mapping[str, Accuracy | Absent],
+    scored: Mapping[str, ScoredFile],
     session: Session,
-) -> list[Check]:
-    """What was measured of every pair, judged by the policy; accuracies are by digest of the file."""
-    checks: list[Check] = []
-    for result in judged:
-        if result.times.failure is not None:
-            checks.append(comparison.did_not_run(result.pair.model, result.times.failure.args[0]))
-            continue
-        old, new = _records(result, sides, accuracies, session.plan)
-        other_checks = comparison.record_checks(old, new, session.rules)
+) -> tuple[list[Check], list[str]]:
+    """What was measured of every pair, judged by the policy, and remarks for the reader.
+
+    Args:
+        judged: The pairs.
+        sides: What they were named by.
+        scored: Files that were scored now, by digest.
+        session: What they were measured with.
+    """
+    ran = [result for result in judged if result.times.failure is None]
+    records = [_records(result, sides, scored, session.plan) for result in ran]
+    evidence = [
+        error_evidence.evidence(*pair, _folds(result, sides, scored), session.plan.seed)
+        for result, pair in zip(ran, records, strict=True)
+    ]
+    errors = error_rates.judge(
+        [(result.pair.model, known.rates) for result, known in zip(ran, evidence, strict=True)],
+        session.rules,
+        false_alarm=session.false_alarm,
+    )
+    checks = [
+        comparison.did_not_run(result.pair.model, result.times.failure.args[0])
+        for result in judged
+        if result.times.failure is not None
+    ]
+    notes = []
+    for result, (old, new), known, verdicts in zip(ran, records, evidence, errors, strict=True):
+        model = result.pair.model
         if not comparison.differences(old, new):
             checks += [_timing_check(result, metric, session.rules) for metric in result.verdicts]
-        checks += [*other_checks, *comparison.ceiling_checks(new, session.rules)]
-    return checks
+        others = comparison.record_checks(old, new, session.rules, verdicts)
+        if scored and known.counts is not None:
+            flips = comparison.flips_check(
+                model, known.counts.flips, known.counts.presentations, session.rules
+            )
+            others = tuple(flips if check.metric == flips.metric else check for check in others)
+        checks += [*others, *comparison.ceiling_checks(new, session.rules)]
+        notes += known.notes(model)
+    return checks, notes
+
+
+def _folds(
+    result: Judged, sides: tuple[Side, Side], scored: Mapping[str, ScoredFile]
+) -> tuple[tuple[FoldScores, ...], tuple[FoldScores, ...]]:
+    """The scores of both files: those of now, or those that their earlier records rest on."""
+    if scored:
+        return scored[result.pair.baseline.sha256].folds, scored[result.pair.candidate.sha256].folds
+    earlier = _earlier(sides, result)
+    if earlier is None:
+        return (), ()
+    return (
+        error_evidence.kept_folds(sides[0].scores, earlier[0]),
+        error_evidence.kept_folds(sides[1].scores, earlier[1]),
+    )
 
 
 def _timing_check(result: Judged, metric: str, rules: Policy) -> Check:
@@ -280,7 +341,7 @@ def _timing_check(result: Judged, metric: str, rules: Policy) -> Check:
 
 
 def _records(
-    result: Judged, sides: tuple[Side, Side], accuracies: Mapping[str, Accuracy | Absent], plan: Plan
+    result: Judged, sides: tuple[Side, Side], scored: Mapping[str, ScoredFile], plan: Plan
 ) -> tuple[Record, Record]:
     """Both sides as records of this session.
 
@@ -291,7 +352,7 @@ def _records(
 
     def record(file: ModelUnderTest, role: str, place: int) -> Record:
         draft = file.draft(_speed(times, role), times.used[role], times.machine, plan, "gate")
-        quantities = carried_over[place] | ({"accuracy": accuracies[file.sha256]} if accuracies else {})
+        quantities = carried_over[place] | ({"accuracy": scored[file.sha256].accuracy} if scored else {})
         return replace(draft, weight=file.weight(result.memory[place]), **quantities).record()
 
     return record(result.pair.baseline, bench.BASELINE, 0), record(result.pair.candidate, bench.CANDIDATE, 1)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import glob
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, store
 from swapbench.commands.baseline_folder import INDEX, load_baseline
+from swapbench.commands.error_evidence import kept_scores
 from swapbench.commands.named_files import models_below
 from swapbench.errors import BadModelFile, BadRecord, UserError
 from swapbench.modelfile.external import model_sha256
+from swapbench.records import Absent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from swapbench.catalog import Folders
     from swapbench.records import Record
@@ -26,10 +28,22 @@ class FilesGone(BadRecord):
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison: model files, and records that were measured from some of them."""
+    """One side of a comparison: model files, and records that were measured from some of them.
+
+    Attributes:
+        files: Model files.
+        records: Of some of them.
+        scores: Run and id of a record -> where the scores that it rests on were kept.
+    """
 
     files: tuple[Path, ...]
     records: tuple[Record, ...] = ()
+    scores: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> bool:
+        """Whether a record says how often a file errs."""
+        return any(not isinstance(record.accuracy, Absent) for record in self.records)
 
     def named(self, name: str) -> Path:
         """The file of that name; raises UserError where several with different content have it."""
@@ -57,6 +71,7 @@ def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
     """
     files: list[Path] = []
     records: list[Record] = []
+    scores: dict[tuple[str, str], Path] = {}
     for source in _separated(sources):
         for path in _expanded(source, role):
             if path.is_file():
@@ -68,11 +83,12 @@ def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
                 run = store.load_run(path)
                 files += [_artifact(folders, record, path) for record in run]
                 records += run
+                scores |= kept_scores(path, run)
             else:
                 files += _models_below(path, role)
     if not files:
         raise UserError(f"no {role} was given", remedy=f"Give files or a folder with --{role}")
-    return Side(tuple(dict.fromkeys(files)), tuple(records))
+    return Side(tuple(dict.fromkeys(files)), tuple(records), scores)
 
 
 def _separated(sources: Sequence[str]) -> Iterator[str]:

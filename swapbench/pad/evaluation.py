@@ -21,7 +21,7 @@ from swapbench.files import private_folder
 from swapbench.pad import metrics
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.pad.score_files import data_label
-from swapbench.pad.scores import FoldFrames, Scored, mean_by_presentation
+from swapbench.pad.scores import FoldFrames, Scored
 from swapbench.records import FailedFrames
 
 if TYPE_CHECKING:
@@ -253,14 +253,7 @@ class Evaluation:
                 f"a threshold is given for {len(folds)} folds, of which each freezes its own",
                 remedy="Leave out --threshold, or choose one fold with --protocol.",
             )
-        presentations = [
-            metrics.FoldScores(
-                fold.name,
-                mean_by_presentation(fold.dev)[0] if len(fold.dev) else None,
-                mean_by_presentation(fold.test)[0],
-            )
-            for fold in folds
-        ]
+        presentations = [metrics.FoldScores.of_frames(fold) for fold in folds]
         if self.threshold is None and (len(folds) > 1 or presentations[0].dev is not None):
             return metrics.evaluate_folds(presentations, confidence=confidence, seed=seed)
         return metrics.describe_without_dev(

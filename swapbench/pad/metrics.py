@@ -26,7 +26,7 @@ from swapbench.pad.rates import (
     pooled_rate,
     threshold_at_apcer,
 )
-from swapbench.pad.scores import scores_sha256
+from swapbench.pad.scores import mean_by_presentation, scores_sha256
 from swapbench.records import Absent, Accuracy, FailedFrames, FoldErrors, Interval, Proportion
 from swapbench.stats import DRAWS, clustered_proportion
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swapbench.pad.rates import ThresholdErrors
-    from swapbench.pad.scores import Scored, Text
+    from swapbench.pad.scores import FoldFrames, Scored, Text
 
 THRESHOLD_RULE = "eer@dev"
 """Name of the rule of `evaluate`: the EER threshold of the development split, then frozen."""
@@ -61,6 +61,12 @@ class FoldScores:
     name: str
     dev: Scored | None
     test: Scored
+
+    @classmethod
+    def of_frames(cls, fold: FoldFrames) -> FoldScores:
+        """The mean score of the frames of every presentation."""
+        dev = mean_by_presentation(fold.dev)[0] if len(fold.dev) else None
+        return cls(fold.name, dev, mean_by_presentation(fold.test)[0])
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class PairedCounts:
         classes: "" for bona fide, then the species in alphabetical order
         errors: of baseline and candidate, [2, people, folds, classes]
         trials: [people, folds, classes]
-        flips: presentations that the two decide differently, [people]
+        flips: presentations that the two decide differently
         unmatched: presentations of the test splits that lack a score on either side
         unpaired_species: species of either side without a presentation that both scored
     """
@@ -46,9 +46,14 @@ class PairedCounts:
     classes: tuple[str, ...]
     errors: Ints
     trials: Ints
-    flips: Ints
+    flips: int
     unmatched: int
     unpaired_species: tuple[str, ...]
+
+    @property
+    def presentations(self) -> int:
+        """How many both sides scored, counted once a fold."""
+        return int(self.trials.sum())
 
     def bpcer(self) -> ErrorCounts:
         """The bona fide presentations that were rejected."""
@@ -238,7 +243,7 @@ def paired_counts(baseline: Sequence[FoldScores], candidate: Sequence[FoldScores
         classes=classes,
         errors=np.stack([counted(wrong), counted(wrong_there)]),
         trials=counted(np.ones(len(cell), dtype=np.bool_)),
-        flips=np.bincount(person[wrong != wrong_there], minlength=len(people)).astype(np.intp),
+        flips=int(np.sum(wrong != wrong_there)),
         unmatched=sum(
             len(fold.only_in_reference)
             + len(fold.only_in_other)
