@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from swapbench import store
 from swapbench.errors import BadDataset
 from swapbench.gate import comparison, error_rates
+from swapbench.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from swapbench.gate.error_rates import RateEvidence
     from swapbench.pad.metrics import FoldScores
     from swapbench.pad.paired_errors import PairedCounts
-    from swapbench.records import Absent, Accuracy, Record
+    from swapbench.records import Accuracy, Record
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,24 @@ def evidence(
         return Evidence(of_records, unpaired="the scores of their presentations were not kept")
     from swapbench.pad.paired_errors import paired_counts
 
+    thresholds = (_thresholds(old, folds[0]), _thresholds(new, folds[1]))
+    if any(set(of_side) != {fold.name for fold in folds[0]} for of_side in thresholds):
+        return Evidence(of_records, unpaired="the scores that were kept are of other folds")
     try:
-        counts = paired_counts(*folds)
+        counts = paired_counts(*folds, thresholds)
     except BadDataset as error:
         return Evidence(of_records, unpaired=error.args[0])
     return Evidence(error_rates.of_counts(counts, seed), counts)
+
+
+def _thresholds(record: Record, folds: Sequence[FoldScores]) -> dict[str, float]:
+    """The frozen threshold of each fold, by its name; empty where the record has none."""
+    accuracy = record.accuracy
+    if isinstance(accuracy, Absent):
+        return {}
+    if accuracy.threshold is not None:
+        return {fold.name: accuracy.threshold for fold in folds}
+    return {fold.fold: fold.threshold for fold in accuracy.folds}
 
 
 def kept_scores(run: Path, records: Sequence[Record]) -> dict[tuple[str, str], Path]:

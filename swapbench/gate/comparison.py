@@ -257,13 +257,12 @@ def _error_checks(
     model = candidate.artifact
     if errors is None:
         errors = error_rates.judge([(model, evidence_of(baseline, candidate))], policy)[0]
-    differ = _accuracy_differences(baseline, candidate)
     for metric in ERROR_RATES:
         budget = policy.budget(metric, model)
         before, after = amounts(baseline, metric), amounts(candidate, metric)
         if isinstance(before, Absent) or isinstance(after, Absent):
             yield _not_measured(metric, model, before, after, policy)
-        elif differ:
+        elif differ := _accuracy_differences(baseline, candidate):
             yield Check(metric, model, "INVALID", budget.hard, f"cannot be compared: {'; '.join(differ)}")
         else:
             for part in dict.fromkeys((*before, *after)):

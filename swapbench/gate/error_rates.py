@@ -196,19 +196,19 @@ def of_counts(counts: PairedCounts, seed: int) -> dict[str, RateEvidence]:
 
 
 def of_records(baseline: Accuracy, candidate: Accuracy) -> dict[str, RateEvidence]:
-    """The evidence of two records of the same data; species that only one of them has are left out."""
+    """The evidence of two records of the same data; a rate that only one of them has is left out."""
     people = baseline.subjects
-    acers = (baseline.acer, candidate.acer)
-    evidence: dict[str, RateEvidence] = {
-        "acer": Unpaired(
-            acers,
+    evidence: dict[str, RateEvidence] = {}
+    if baseline.acer is not None and candidate.acer is not None:
+        evidence["acer"] = Unpaired(
+            (baseline.acer, candidate.acer),
             (baseline.acer_interval, candidate.acer_interval),
             None,
             baseline.bona_fide + baseline.attacks,
             people,
-        ),
-        "bpcer": _of_proportions(baseline.bpcer, candidate.bpcer, people),
-    }
+        )
+    if baseline.bpcer is not None and candidate.bpcer is not None:
+        evidence["bpcer"] = _of_proportions(baseline.bpcer, candidate.bpcer, people)
     for species, errors in baseline.apcer_by_species.items():
         if species in candidate.apcer_by_species:
             there = candidate.apcer_by_species[species]

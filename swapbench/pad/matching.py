@@ -11,7 +11,7 @@ from swapbench.errors import BadDataset
 from swapbench.pad.rates import accepted, eer_threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +41,18 @@ class MatchedFold:
         return correct
 
 
-def matched_folds(reference: Sequence[FoldScores], other: Sequence[FoldScores]) -> list[MatchedFold]:
+def matched_folds(
+    reference: Sequence[FoldScores],
+    other: Sequence[FoldScores],
+    thresholds: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+) -> list[MatchedFold]:
     """The folds of both, in the order of the reference, matched by name and by presentation.
+
+    Args:
+        reference: one row per presentation in each split
+        other: the same
+        thresholds: of both by name of the fold, where they were frozen before; None: the EER thresholds of
+            the development scores
 
     Raises:
         BadDataset: folds, labels or species differ, a fold has no development scores, or a presentation has
@@ -56,11 +66,19 @@ def matched_folds(reference: Sequence[FoldScores], other: Sequence[FoldScores]) 
             remedy="Score both on the same protocol.",
         )
     others = {fold.name: fold for fold in other}
-    return [_matched(fold, others[fold.name]) for fold in reference]
+    return [
+        _matched(
+            fold,
+            others[fold.name],
+            (_threshold(fold), _threshold(others[fold.name]))
+            if thresholds is None
+            else (thresholds[0][fold.name], thresholds[1][fold.name]),
+        )
+        for fold in reference
+    ]
 
 
-def _matched(first: FoldScores, second: FoldScores) -> MatchedFold:
-    thresholds = _threshold(first), _threshold(second)
+def _matched(first: FoldScores, second: FoldScores, thresholds: tuple[float, float]) -> MatchedFold:
     row_there = {name: row for row, name in enumerate(second.test.presentation.tolist())}
     names = first.test.presentation.tolist()
     if len(set(names)) < len(names) or len(row_there) < len(second.test):

@@ -1,8 +1,8 @@
 """Whether a candidate errs more often than its baseline on the same presentations, as far as they can tell.
 
-Both sides decide the same test presentations, each at the threshold that was frozen on its own development
-scores, as a shipped file would. What is exchanged between the sides in a test is a person, with all his or
-her presentations in all folds (`stats.sign_flips`).
+Both sides decide the same test presentations, each at its own frozen threshold, as a shipped file would.
+What is exchanged between the sides in a test is a person, with all presentations in all folds
+(`stats.sign_flips`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from swapbench.pad.matching import matched_folds
 from swapbench.pad.scores import coded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -209,18 +209,23 @@ class AcerChange:
         return rates
 
 
-def paired_counts(baseline: Sequence[FoldScores], candidate: Sequence[FoldScores]) -> PairedCounts:
+def paired_counts(
+    baseline: Sequence[FoldScores],
+    candidate: Sequence[FoldScores],
+    thresholds: tuple[Mapping[str, float], Mapping[str, float]] | None = None,
+) -> PairedCounts:
     """Match the test presentations of both sides and count their errors.
 
     Args:
         baseline: one row per presentation in each split
         candidate: the same
+        thresholds: as in `matching.matched_folds`
 
     Raises:
         BadDataset: as in `matching.matched_folds`, and where a fold has no bona fide presentation or no
             attack with a score on both sides
     """
-    folds = matched_folds(baseline, candidate)
+    folds = matched_folds(baseline, candidate, thresholds)
     for fold in folds:
         if not fold.reference.is_bona_fide.any() or fold.reference.is_bona_fide.all():
             raise BadDataset(
