@@ -1,6 +1,6 @@
 """How often does a gate raise a false alarm or miss a slowdown? Several rules on the same samples.
 
-    python benchmarks/gate_simulation.py [--trials N] [--seed N]
+    python benchmarks/gate_simulation.py [--trials N] [--seed N] [--only timings|errors]
 
 One *slot* is one slice of one worker. Log latency of a run = job + drift of the slot + the worker process +
 contamination of the slot + burst + the run itself. Two kinds of noise, seeded:
@@ -17,7 +17,7 @@ cores: p05
 Each round has three fresh workers (baseline, candidate, control) in alternating slots, as the gate measures
 them. The other rules get the same samples of baseline and candidate; "stored baseline" takes its baseline
 from another job. A slowdown only shifts the candidate's log latencies, so every trial is judged at every
-slowdown with the same noise.
+slowdown with the same noise. Error rates have worlds of their own (gate_errors.py).
 """
 
 from __future__ import annotations
@@ -379,23 +379,34 @@ def spread(noise: Noise, gates: int, seed: int) -> dict[str, float]:
     }
 
 
+def print_timings(trials: int, seed: int) -> None:
+    """The tables of slowdowns, and how often the interval of the median holds."""
+    for name, noise in KINDS.items():
+        spreads = ", ".join(f"{key} {value:.2%}" for key, value in spread(noise, 1000, seed).items())
+        print(f"\nNoise: {name}. The median of six A/A rounds spreads (sd): {spreads}. {trials} trials.\n")
+        print(markdown(simulate(noise, trials, seed)))
+    print("\nHow often a 95 % interval holds the true median of skewed rounds:\n")
+    print("| rounds | this gate's, % | percentile bootstrap, % |\n| --: | --: | --: |")
+    rng, true_median = np.random.default_rng(seed), true_median_of_rounds()
+    for rounds in (5, 6, 9, 12, 16, 24, 30):
+        ours, bootstrap = coverage(rounds, 5 * trials, true_median, rng)
+        print(f"| {rounds} | {100 * ours:.1f} | {100 * bootstrap:.1f} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=6)
+    parser.add_argument("--only", choices=("timings", "errors"))
     given = parser.parse_args()
-    for name, noise in KINDS.items():
-        spreads = ", ".join(f"{key} {value:.2%}" for key, value in spread(noise, 1000, given.seed).items())
-        print(
-            f"\nNoise: {name}. The median of six A/A rounds spreads (sd): {spreads}. {given.trials} trials.\n"
-        )
-        print(markdown(simulate(noise, given.trials, given.seed)))
-    print("\nHow often a 95 % interval holds the true median of skewed rounds:\n")
-    print("| rounds | this gate's, % | percentile bootstrap, % |\n| --: | --: | --: |")
-    rng, true_median = np.random.default_rng(given.seed), true_median_of_rounds()
-    for rounds in (5, 6, 9, 12, 16, 24, 30):
-        ours, bootstrap = coverage(rounds, 5 * given.trials, true_median, rng)
-        print(f"| {rounds} | {100 * ours:.1f} | {100 * bootstrap:.1f} |")
+    if given.only != "errors":
+        print_timings(given.trials, given.seed)
+    if given.only != "timings":
+        print(f"\nError rates, {given.trials} trials; a fifth of them where the candidate is worse:\n")
+        from gate_errors import markdown as error_lines  # beside this file, wherever that is imported from
+
+        for line in error_lines(given.trials, given.seed):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

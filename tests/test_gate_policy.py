@@ -262,6 +262,7 @@ def test_a_record_against_itself_passes_everything_that_was_measured() -> None:
         "macs",
         "peak_memory",
         "acer",
+        "bpcer",
         "apcer/print",
         "apcer/replay",
         "parity_flips",
@@ -286,17 +287,28 @@ def test_exactly_on_the_budget_passes_and_one_byte_more_fails() -> None:
 
 
 def test_the_apcer_of_one_species_fails_although_the_acer_holds() -> None:
-    base = record(accuracy=accuracy({"print": (2, 100), "replay": (4, 100)}, 1, 50))
-    worse = record(accuracy=accuracy({"print": (4, 100), "replay": (4, 100)}, 1, 50))
+    base = record(accuracy=accuracy({"print": (2, 100), "replay": (40, 100)}, 1, 50))
+    worse = record(accuracy=accuracy({"print": (12, 100), "replay": (40, 100)}, 1, 50))
     found = checked(base, worse)
     assert [found[name].outcome for name in ("acer", "apcer/print", "apcer/replay")] == [
         "PASS",
         "FAIL",
         "PASS",
     ]
-    assert found["apcer/print"].text == "2.00 % to 4.00 % (+2.00 %, +1.00 % allowed)"
-    assert found["apcer/print"].change == pytest.approx(0.02)
+    assert found["apcer/print"].text.startswith("2 of 100 to 12 of 100 (+10.00 points, +1.00 allowed), p = ")
+    assert found["apcer/print"].change == pytest.approx(0.1)
     assert found["apcer/print"].absolute
+
+
+def test_a_rise_that_two_records_cannot_tell_from_chance_is_inconclusive() -> None:
+    base = record(accuracy=accuracy({"print": (2, 100), "replay": (4, 100)}, 1, 50))
+    worse = record(accuracy=accuracy({"print": (4, 100), "replay": (4, 100)}, 1, 50))
+    found = checked(base, worse)["apcer/print"]
+    assert (found.outcome, found.baseline, found.candidate) == ("INCONCLUSIVE", 0.02, 0.04)
+    # 2 of a deviation of sqrt(2) / 1.96 points are 2.772 deviations
+    assert found.text.startswith(
+        "2 of 100 to 4 of 100 (+2.00 points, +1.00 allowed), p = 0.0056; 100 attacks"
+    )
 
 
 def test_errors_on_other_data_or_with_other_species_are_not_compared() -> None:

@@ -70,6 +70,7 @@ class ErrorVerdict:
         change_p: Two-sided p of the hypothesis that nothing changed.
         p_value: One-sided p of the hypothesis that the rate rose by at most `allowed`.
         detectable: The smallest rise that could have been a FAIL, a share; None where none could.
+        resolution: The same if the budget were 0.
         reason: In words.
     """
 
@@ -82,6 +83,7 @@ class ErrorVerdict:
     change_p: float
     p_value: float
     detectable: float | None
+    resolution: float | None
     reason: str
 
     @property
@@ -119,8 +121,8 @@ def judge(
     for (number, name), doubt in zip(hard, doubts, strict=True):
         found = verdicts[number][name]
         if found.outcome == "FAIL" and doubt:
-            reason = f"{found.reason}; {doubt}"
-            verdicts[number][name] = replace(found, outcome="INCONCLUSIVE", reason=reason)
+            unsure = replace(found, outcome="INCONCLUSIVE")
+            verdicts[number][name] = replace(unsure, reason=f"{_reason(name, unsure)}; {doubt}")
     return verdicts
 
 
@@ -148,13 +150,14 @@ def _decide(
         change_p=rate.change_p(),
         p_value=p_value,
         detectable=detectable,
+        resolution=rate.least_rise(needed, 0.0),
         reason="",
     )
-    return replace(verdict, reason=_reason(name, verdict, rate.least_rise(needed, 0.0)))
+    return replace(verdict, reason=_reason(name, verdict))
 
 
-def _reason(name: str, verdict: ErrorVerdict, resolution: float | None) -> str:
-    """The verdict in words; `resolution` is the smallest rise that could be told from none."""
+def _reason(name: str, verdict: ErrorVerdict) -> str:
+    """The verdict in words."""
     before, after = (
         [f"{100 * rate:.2f} %" for rate in verdict.rates]
         if verdict.errors is None
@@ -166,10 +169,10 @@ def _reason(name: str, verdict: ErrorVerdict, resolution: float | None) -> str:
         return f"{rose}; a rise within the budget has p = {verdict.p_value:.2g}"
     people = "" if verdict.people is None else f" of {verdict.people} {_people(verdict.people)}"
     shown_on = f"{verdict.trials} {_presentations(name)}{people}"
-    if verdict.detectable is None or resolution is None:
+    if verdict.detectable is None or verdict.resolution is None:
         return f"{rose}; {shown_on} are too few to show any rise"
     could = f"{shown_on} could show {_points(verdict.detectable)} points"
-    if verdict.allowed < resolution:
+    if verdict.allowed < verdict.resolution:
         could += ", so the budget is below what this set resolves"
     return f"{rose}; {could}"
 

@@ -29,7 +29,7 @@ SUITE: Final = "swapbench gate"
 _SENTENCES: Final = {
     "PASS": "nothing got worse than its budget allows",
     "FAIL": "something got worse than its budget allows",
-    "INCONCLUSIVE": "the rounds that were measured do not decide it",
+    "INCONCLUSIVE": "what was measured does not decide it",
     "INVALID": "the measurement cannot be used, or there is none",
 }
 _LISTED: Final = 4

@@ -27,7 +27,8 @@ SIGN_FLIPS = 100_000
 
 _ALL_UP_TO = 14
 _MOST_SIGNS = 2**28
-_SIGNS_AT_ONCE = 2**22
+_SIGNS_AT_ONCE = 2**20
+_WAYS_AT_ONCE = 4096
 _NOTHING = 1e-9
 
 
@@ -122,7 +123,12 @@ def exchanges(groups: int, seed: int) -> Iterator[NDArray[np.bool_]]:
     left = min(SIGN_FLIPS, _MOST_SIGNS // groups)
     first = True
     while left:
-        block = rng.integers(0, 2, (min(left, max(1, _SIGNS_AT_ONCE // groups)), groups), dtype=np.int8) > 0
+        block = (
+            rng.integers(
+                0, 2, (min(left, _WAYS_AT_ONCE, max(1, _SIGNS_AT_ONCE // groups)), groups), dtype=np.int8
+            )
+            > 0
+        )
         if first:
             block[0] = first = False
         left -= len(block)
