@@ -97,7 +97,6 @@ CROWDS = (
     Crowd(20, 40, own=2.0),
     Crowd(50, 4),
     Crowd(100, 2),
-    Crowd(500, 2),
     Crowd(20, 4, records=True),
     Crowd(100, 2, records=True),
 )

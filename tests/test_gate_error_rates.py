@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import REPOSITORY
 from made_records import accuracy
 from test_paired_errors import counted, split
 
@@ -13,6 +16,8 @@ from swapbench.gate.policy import Budget, Policy
 from swapbench.records import Interval
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from swapbench.gate.error_rates import ErrorVerdict
     from swapbench.pad.scores import Scored
 
@@ -135,3 +140,33 @@ def test_a_record_without_an_interval_can_show_nothing() -> None:
 def test_species_of_one_record_are_left_to_the_caller() -> None:
     both = accuracy({"print": (2, 100), "mask": (1, 50)}, 1, 50)
     assert "apcer/mask" not in error_rates.of_records(both, accuracy({"print": (2, 100)}, 1, 50))
+
+
+# ------------------------------------------------------------------------------------ how often it is wrong
+
+
+@pytest.fixture(scope="module")
+def simulation() -> ModuleType:
+    """benchmarks/gate_errors.py"""
+    path = REPOSITORY / "benchmarks" / "gate_errors.py"
+    spec = importlib.util.spec_from_file_location("gate_errors", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["gate_errors"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_equally_good_candidates_do_not_fail_and_much_worse_ones_do(
+    simulation: ModuleType, records: bool
+) -> None:
+    crowd = simulation.Crowd(20, 4, records=records)
+    unchanged, _, again, *_, far_worse = simulation.CANDIDATES
+    found = [simulation.shares(crowd, candidate, 40, seed=3) for candidate in (unchanged, again, far_worse)]
+    assert [one.failed for one in found[:2]] == [0, 0]
+    assert (found[0].passed, found[0].without_test) == (1, 0)
+    assert found[1].without_test > 0.5  # a budget without a test fails most of them
+    assert found[2].failed > 0.5
+    assert found[2].passed == 0

@@ -78,7 +78,7 @@ def test_the_acer_is_that_of_the_worst_species_of_either_side() -> None:
     for side, scored in zip(acer.rates, (before, after), strict=True):
         assert side == pytest.approx(rates.acer(0.5, scored.bona_fide, scored.attacks_by_species))
     assert acer.rates == (pytest.approx(5 / 160), pytest.approx(7 / 160))
-    # 3 people are better on print, 6 worse on replay; with a of the former and b of the latter exchanged it is
+    # 3 people are better on print, 6 worse on replay; with a of those and b of these exchanged the rise is
     # max(1 + a, 6 - b) - max(4 - a, b) errors, at least 2 in 110 of 512 ways
     assert acer.change_p() == pytest.approx(2 * 110 / 512)
 
