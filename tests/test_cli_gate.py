@@ -25,7 +25,7 @@ from swapbench.data.manifests import COLUMNS
 from swapbench.errors import BadRecord, UserError
 from swapbench.gate.verdict import CONFIRMING_LOOKS, LOOKS
 from swapbench.pad.score_files import write_score_file
-from swapbench.pad.scores import FoldFrames, Scored
+from swapbench.pad.scores import FoldFrames, Scored, scores_sha256
 from swapbench.records import Machine
 from swapbench.testing import Fake, FakeModel
 
@@ -569,29 +569,44 @@ def test_accuracy_of_runs_that_must_not_be_compared_is_refused_with_what_differs
     assert "machine.soc: Example CPU and Another CPU" in text
 
 
-def keep_scores(run: str, accepted: int) -> None:
-    """The scores of the one record of a run: 20 people, of whose prints so many are accepted at 0.5."""
+def kept_fold(accepted: int) -> FoldFrames:
+    """Scores of 20 people, of whose prints so many are accepted at 0.5."""
     names = [f"{kind}/{number}" for kind in ("live", "print") for number in range(20)]
     scores = [0.9] * (20 + accepted) + [0.1] * (20 - accepted)
     people = [f"person {number}" for number in (*range(20), *range(20))]
     test = Scored.of(names, people, [True] * 20 + [False] * 20, [""] * 20 + ["print"] * 20, scores)
     dev = Scored.of(["a", "b"], ["x", "y"], [True, False], ["", "print"], [0.9, 0.1])
     frame = np.zeros(40, dtype=np.int64)
+    return FoldFrames("", dev, test, frame[:2], frame)
+
+
+def keep_scores(run: str, fold: FoldFrames) -> None:
+    """Put the scores beside the one record of a run."""
     (record,) = store.load_run(Path(run))
     path = store.scores_path(Path(run), record.id)
-    path.parent.mkdir(parents=True)
-    write_score_file(path, [FoldFrames("", dev, test, frame[:2], frame)])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_score_file(path, [fold])
 
 
 def test_runs_that_kept_their_scores_are_compared_person_by_person(
     runs: Callable[..., tuple[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    worse = made_records.accuracy({"print": (15, 20), "replay": (4, 100)}, 1, 50)
-    first, second = runs(accuracy=worse)
-    cli.main(["gate", "--baseline", first, "--candidate", second, "--json"])
-    assert "the scores of their presentations were not kept" in capsys.readouterr().out
-    keep_scores(first, 0)
-    keep_scores(second, 15)
+    kept = {accepted: kept_fold(accepted) for accepted in (0, 15)}
+    digests = {accepted: scores_sha256(fold.test) for accepted, fold in kept.items()}
+    counts = {accepted: {"print": (accepted, 20), "replay": (4, 100)} for accepted in kept}
+    made = {
+        accepted: made_records.accuracy(counts[accepted], 1, 50, scores_sha256=digests[accepted])
+        for accepted in kept
+    }
+    _, second = runs(accuracy=made[15])
+    first = str(run_folder("third", "old", accuracy=made[0]))
+    keep_scores(second, kept[15])
+    for foreign in (None, kept[15]):
+        if foreign is not None:
+            keep_scores(first, foreign)  # not the scores that the record rests on
+        cli.main(["gate", "--baseline", first, "--candidate", second, "--json"])
+        assert "the scores of their presentations were not kept" in capsys.readouterr().out
+    keep_scores(first, kept[0])
     for command in (["gate", "--baseline", first, "--candidate", second], ["compare", first, second]):
         cli.main([*command, "--json"])
         said = json.loads(capsys.readouterr().out)

@@ -97,13 +97,15 @@ def kept_scores(run: Path, records: Sequence[Record]) -> dict[tuple[str, str], P
 
 
 def kept_folds(kept: Mapping[tuple[str, str], Path], record: Record) -> tuple[FoldScores, ...]:
-    """The scores that a record rests on; empty where they were not kept or are damaged."""
+    """The scores that a record rests on; empty where they were not kept or are not those of the record."""
+    path = kept.get((record.run, record.id))
+    if path is None or isinstance(record.accuracy, Absent):
+        return ()
+    from swapbench.pad.metrics import folds_sha256
     from swapbench.pad.score_files import read_score_file
 
-    path = kept.get((record.run, record.id))
-    if path is None:
-        return ()
     try:
-        return read_score_file(path).folds
+        folds = read_score_file(path).folds
     except BadDataset:
         return ()
+    return folds if folds_sha256(folds) == record.accuracy.scores_sha256 else ()

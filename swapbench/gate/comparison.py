@@ -270,10 +270,10 @@ def _error_checks(
                 if name in errors:
                     yield _error_check(name, model, budget, errors[name])
                     continue
-                side = "baseline has" if part not in before else "candidate has"
-                text = f"the {side} no {part}"
                 if part in before and part in after:
                     text = f"no presentation of {part} has a score on both sides"
+                else:
+                    text = f"the {'baseline' if part not in before else 'candidate'} has no {part}"
                 yield Check(name, model, "INVALID", budget.hard, text)
 
 

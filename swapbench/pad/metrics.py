@@ -315,7 +315,7 @@ def evaluate_folds(
         dev_failures_to_acquire=sum(fold.dev.failures_to_acquire for fold in folds if fold.dev is not None),
         failures_by_class=_failures_by_class([fold.test for fold in folds]),
         subjects=len({subject for fold in folds for subject in fold.test.subject.tolist()}),
-        scores_sha256=_digest(folds),
+        scores_sha256=folds_sha256(folds),
     )
 
 
@@ -465,7 +465,7 @@ def _failures_by_class(tests: Sequence[Scored]) -> dict[str, int]:
     }
 
 
-def _digest(folds: Sequence[FoldScores]) -> str:
+def folds_sha256(folds: Sequence[FoldScores]) -> str:
     """The digest of the test scores; over several folds that of the sorted lines `digest name`."""
     digests = {fold.name: scores_sha256(fold.test) for fold in folds}
     if len(digests) == 1:
