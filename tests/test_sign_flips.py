@@ -85,3 +85,15 @@ def test_few_people_are_exchanged_in_every_way_and_many_in_random_ones() -> None
     assert not many[0].any()
     assert many.mean() == pytest.approx(0.5, abs=0.01)
     assert sum(len(block) for block in stats.exchanges(10_000, 0)) == 2**28 // 10_000
+
+
+def test_people_with_very_many_presentations_are_tested_exactly_too() -> None:
+    # no two exchanges of 16 powers of two give the same sum, so one in 2**16 is as far as all of them
+    powers = [2**power for power in range(16)]
+    assert stats.rise_p(powers) == pytest.approx(1 / 2**16)
+    # one error less on each: to exchange the smallest of them costs 2, and 2 are allowed
+    assert stats.rise_p(powers, 2) == pytest.approx(2 / 2**16)
+    # 10,000 are allowed: 18 people with 1251 errors more each may have three exchanged, with 1250 each four
+    assert stats.least_rise([50_000] * 20, 0.005, 10_000) == 18 * 1251
+    assert stats.rise_p([1251] * 18, 10_000) == pytest.approx(988 / 2**18)
+    assert stats.rise_p([1250] * 18, 10_000) == pytest.approx(4048 / 2**18)

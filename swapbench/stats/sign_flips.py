@@ -50,9 +50,10 @@ def rise_p(differences: ArrayLike, allowed: float = 0.0) -> float:
     most = math.floor(-float(values[values < 0].sum()) + allowed / 2 + _NOTHING)
     reached = np.ones(1)  # the probability that the differences that changed sign add up to the index
     for magnitude, count in zip(magnitudes.tolist(), groups.tolist(), strict=True):
-        changed = np.zeros(min(magnitude * count, most) + 1)
-        changed[::magnitude] = _half_binomial(count)[: changed[::magnitude].size]
-        reached = np.convolve(reached, changed)[: most + 1]
+        before, reached = reached, np.zeros(min(reached.size + magnitude * count, most + 1))
+        for heads, probability in enumerate(_half_binomial(count)[: most // magnitude + 1].tolist()):
+            after = reached[heads * magnitude : heads * magnitude + before.size]
+            after += probability * before[: after.size]
     return min(1.0, float(reached.sum()))
 
 
@@ -85,12 +86,18 @@ def least_rise(trials: ArrayLike, p_value: float, allowed: float = 0.0) -> int |
         None where not even a rise in every trial reaches it: the groups are too few.
     """
     sizes = np.asarray(trials, dtype=np.intp)
-    rises = []
-    for each in range(1, int(sizes.max(initial=0)) + 1):
-        fewest = _fewest_groups(int(np.sum(sizes >= each)), p_value, allowed / each)
-        if fewest is not None:
-            rises.append(fewest * each)
-    return min(rises, default=None)
+    fewest = _fewest_groups(int(np.sum(sizes >= 1)), p_value, 0.0)
+    least: int | None = None
+    each = 1
+    while fewest is not None and (least is None or fewest * each < least):
+        groups = int(np.sum(sizes >= each))
+        if groups < fewest:
+            break
+        needed = _fewest_groups(groups, p_value, allowed / each)
+        if needed is not None and (least is None or needed * each < least):
+            least = needed * each
+        each += 1
+    return least
 
 
 def _fewest_groups(groups: int, p_value: float, allowed: float) -> int | None:
