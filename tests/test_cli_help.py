@@ -37,6 +37,16 @@ def _eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERMINAL_WIDTH", "80")
 
 
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_no_two_options_of_a_command_have_one_name(path: tuple[str, ...]) -> None:
+    names = [
+        name for parameter in COMMANDS[path].params for name in (*parameter.opts, *parameter.secondary_opts)
+    ]
+    fields = [parameter.name for parameter in COMMANDS[path].params]
+    assert len(names) == len(set(names))
+    assert len(fields) == len(set(fields))
+
+
 def help_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
     assert cli.main([*words, "--help"]) == 0
     captured = capsys.readouterr()

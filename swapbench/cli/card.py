@@ -37,7 +37,7 @@ def card(
         bool,
         typer.Option("--replace", rich_help_panel=OUTPUT, help="Overwrite a card that is there already."),
     ] = False,
-    images: Annotated[int, typer.Option(min=16, metavar="N", help="How many images to try at most.")] = 200,
+    at_most: Annotated[int, typer.Option(min=16, metavar="N", help="How many images to try at most.")] = 200,
     runtime: Runtimes = None,
     device: DeviceName = "local",
     threads: Threads = 1,
@@ -49,7 +49,7 @@ def card(
 
     shapes = input_shapes(shape or ())
     options = ScoringOptions(data, None, tuple(runtime or ()), device, threads, shapes)
-    request = commands.CardRequest(file, out, replace, images)
+    request = commands.CardRequest(file, out, replace, at_most)
     with terminal.progress() as progress:
         found = commands.find_card(terminal.folders(), request, options, progress=progress, say=terminal.say)
     if json_out:
