@@ -29,8 +29,9 @@ from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.sections import markdown_text
-from swapbench.report.tables.skins import terminal_table, text_of
+from swapbench.report.tables.skins import text_of
 from swapbench.report.tables.table import table_of
+from swapbench.report.tables.terminal import terminal_table
 from swapbench.report.tables.view import Query, flip_sentence, view_of
 
 TENSOR = (
@@ -254,9 +255,9 @@ def test_paced_columns_stand_in_every_table_that_has_them_and_in_no_other() -> N
         assert "Median at frame rate" in text_of(table_of(asked), Query(), skin)
         assert "Median at frame rate" not in text_of(table_of(other), Query(), skin)
     assert "Frame rate: 15 frames a second." in text_of(table_of(asked), Query(), "html")
-    headings = [str(column.header).replace("\n", " ") for column in terminal_table(asked).columns]
+    headings = [str(column.header).replace("\n", " ") for column in terminal_table(asked).table(140).columns]
     assert "Median at frame rate ms" in headings
-    assert not any("frame" in str(column.header) for column in terminal_table(other).columns)
+    assert not any("frame" in str(column.header) for column in terminal_table(other).table(140).columns)
 
 
 # ---- Beside the desktop ----
@@ -287,7 +288,7 @@ def test_a_phone_whose_decisions_flip_is_named_in_every_view() -> None:
         assert SENTENCE in text_of(flipped, Query(), skin).replace(r"\_", "_"), skin
         # also where no such column was asked for
         assert SENTENCE in text_of(flipped, Query(columns=("params",)), skin), skin
-    assert SENTENCE in str(terminal_table([on_phone(device_parity=beside(3))]).caption)
+    assert SENTENCE in terminal_table([on_phone(device_parity=beside(3))]).caption(140)
     assert COLUMNS["device_flips"].text(flipped.rows[0]) == "3"
     assert COLUMNS["device_difference"].text(flipped.rows[0]) == "0.125"
 
@@ -299,14 +300,14 @@ def test_a_phone_that_decides_alike_has_its_numbers_and_no_sentence() -> None:
     assert "## On the device and on the desktop" in text
     section = text[text.index("## On the device") :].splitlines()
     assert [cell.strip() for cell in section[4].split("|")[2:-1]] == ["0.125", "0", "400"]
-    assert any("desktop" in str(column.header) for column in terminal_table(same).columns)
+    assert any("desktop" in str(column.header) for column in terminal_table(same).table(140).columns)
 
 
 def test_a_file_that_ran_here_has_no_parity_with_itself() -> None:
     here = [record()]
     assert "desktop" not in markdown_text(here)
     assert COLUMNS["device_flips"].absent(summary(here[0])) == NOT_ELSEWHERE.absent
-    assert not any("desktop" in str(column.header) for column in terminal_table(here).columns)
+    assert not any("desktop" in str(column.header) for column in terminal_table(here).table(140).columns)
 
 
 # ------------------------------------------------------------------------------------------ the page

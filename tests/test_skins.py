@@ -21,7 +21,7 @@ from test_table import hand_made
 
 from swapbench import files
 from swapbench.errors import UnknownName
-from swapbench.report.tables import html, latex, markdown, skins
+from swapbench.report.tables import html, latex, markdown, skins, terminal
 from swapbench.report.tables.table import SIMULATED, Table, as_csv, as_json, table_of
 from swapbench.report.tables.view import Query, view_of
 
@@ -80,7 +80,7 @@ def test_the_skin_is_exactly_the_golden_one(name: str) -> None:
     table, query = (asked(), ASKED) if stem == "asked" else (table_of(hand_made()), Query())
     by_suffix = {suffix: skin for skin, suffix in skins.SUFFIXES.items()}
     if suffix == "txt":
-        made = on_terminal(skins.as_rich(view_of(table, query)))
+        made = on_terminal(terminal.TerminalTable(view_of(table, query)))
     else:
         made = skins.text_of(table, query, by_suffix[suffix])
     path = GOLDEN / name
@@ -285,27 +285,60 @@ def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, main: str) -
 # ---- terminal ----
 
 
-@pytest.mark.parametrize("width", [100, 140])
-def test_a_view_fits_the_terminal_and_loses_no_column(width: int) -> None:
-    text = on_terminal(skins.as_rich(view_of(asked(), ASKED)), width)
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 140, 200])
+def test_at_any_width_no_number_is_cut_and_columns_without_room_are_named(width: int) -> None:
+    view = view_of(asked(), ASKED)
+    text = on_terminal(terminal.TerminalTable(view), width)
     assert max(map(len, text.splitlines())) <= width
-    heading = text[: text.index("─")]
-    assert {"Median", "p99", "ACER", "kept", "Error", "mJ"} <= set(heading.split())
+    table, _, caption = text.partition(SIMULATED.split()[0])
+    dropped = re.findall(r"No room at \d+ columns: (.*?)\.", " ".join((table + caption).split()))
+    names = dropped[0].split(", ") if dropped else []
+    shown = view.columns[: len(view.columns) - len(names)]
+    assert [column.name for column in view.columns[len(shown) :]] == names
+    pieces = set(table.replace("[", " [").split())
+    for line in (line for group in view.groups for line in group.lines):
+        for cell in line.cells[: len(shown)]:
+            if cell.digits:
+                assert {f"{cell.digits}", f"{cell.digits}×"} & pieces, cell
+                assert cell.aside in table
+
+
+def test_the_widest_terminal_has_every_column_and_intervals_beside_their_numbers() -> None:
+    text = on_terminal(terminal.TerminalTable(view_of(asked(), ASKED)), 220)
+    assert "No room" not in text
+    assert "1.71 [1.67, 1.76]" in text
+
+
+def test_doubts_are_counted_by_kind_and_said_in_full_where_that_is_asked() -> None:
+    found = table_of(
+        [
+            *(record(f"n{number}", doubts=(doubt(message=f"{number} % wide"),)) for number in range(9)),
+            record("sound"),
+        ]
+    )
+    view = view_of(found, Query(("acer",)))
+    counted = str(terminal.TerminalTable(view).caption(100))
+    assert "\n† wide_interval (speed): 9 of 10 rows\n† What each says and what helps: --doubts" in counted
+    assert "Measure longer" not in counted
+    full = str(terminal.TerminalTable(view, every_doubt=True).caption(100))
+    assert all(f"\n    n{number}.fp32.onnx: {number} % wide." in full for number in range(9))
+    assert full.count("    What helps: Measure longer") == 1
+    assert "--doubts" not in full
 
 
 def test_markup_in_names_is_text_on_a_terminal() -> None:
-    text = on_terminal(skins.as_rich(view_of(named("[red]x[/red]"), Query(("model", "acer")))))
+    text = on_terminal(terminal.TerminalTable(view_of(named("[red]x[/red]"), Query(("model", "acer")))))
     assert "[red]x[/red] †" in text
 
 
 def test_a_terminal_shows_so_many_rows_and_says_how_many_more_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(skins, "ROWS_AT_MOST", 3)
+    monkeypatch.setattr(terminal, "ROWS_AT_MOST", 3)
     found = table_of([record(run=name) for name in "abcde"])
-    usual = on_terminal(skins.usual_table(found))
+    usual = on_terminal(terminal.TerminalTable(terminal.usual_view(found)))
     assert usual.count("net.fp32.onnx") == 3
     assert "2 more rows are in every other format." in " ".join(usual.split())
-    text = on_terminal(skins.as_rich(view_of(found, Query(("acer",), group=("run",)))))
+    text = on_terminal(terminal.TerminalTable(view_of(found, Query(("acer",), group=("run",)))))
     assert text.count("net.fp32.onnx") == 3
     assert "2 more rows are in every other format." in " ".join(text.split())

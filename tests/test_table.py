@@ -29,8 +29,8 @@ from swapbench.report.rows.fp32_parity import parities_of
 from swapbench.report.rows.row import worst_species
 from swapbench.report.tables.markdown import escaped, grid
 from swapbench.report.tables.sections import as_markdown, markdown_text
-from swapbench.report.tables.skins import terminal_table
 from swapbench.report.tables.table import SIMULATED, as_csv, json_text, table_of
+from swapbench.report.tables.terminal import terminal_table
 
 GOLDEN = Path(__file__).parent / "golden"
 # The single way to change the golden tables: SWAPBENCH_UPDATE_GOLDEN=1 pytest tests/test_table.py
@@ -360,9 +360,9 @@ def test_the_terminal_shows_names_that_look_like_markup_as_they_are() -> None:
 
 
 def test_the_terminal_shows_energy_only_when_something_was_metered() -> None:
-    headings = [str(column.header) for column in terminal_table(hand_made()).columns]
+    headings = [str(column.header) for column in terminal_table(hand_made()).table(140).columns]
     assert "Energy\nabove\nidle\nmJ" in headings
-    assert not any("Energy" in str(column.header) for column in terminal_table(demo()).columns)
+    assert not any("Energy" in str(column.header) for column in terminal_table(demo()).table(140).columns)
 
 
 def test_the_example_report_is_what_its_records_say() -> None:

@@ -26,6 +26,14 @@ Json = Annotated[
     bool,
     typer.Option("--json", rich_help_panel=OUTPUT, help="Print JSON for programs, not a table for people."),
 ]
+Doubts = Annotated[
+    bool,
+    typer.Option(
+        "--doubts",
+        rich_help_panel=OUTPUT,
+        help="Show every doubt in full, with what helps. By default their kinds are counted.",
+    ),
+]
 RelativeTo = Annotated[
     str | None,
     typer.Option(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +12,12 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Json, RelativeTo
+from swapbench.cli.options import Doubts, Json, RelativeTo
 from swapbench.cli.panels import OUTPUT
 from swapbench.commands.options import FigureOptions, RunSelection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from rich.table import Table as RichTable
 
 FIGURE = "Figure"
 TABLE = "Table"
@@ -144,6 +141,7 @@ def report(
             help="Add published numbers, marked as such and kept apart.",
         ),
     ] = False,
+    doubts: Doubts = False,
     json_out: Json = False,
 ) -> None:
     """Write tables, figures and a page from a run's records.
@@ -175,7 +173,7 @@ def report(
             if skin or json_out:
                 print(text_of(drawn, query, skin or "json"), end="")
             else:
-                _print(job.terminal_table(drawn, query))
+                terminal.print_table(job.terminal_table(drawn, query, every_doubt=doubts))
         if literature:
             print(f"\n{job.published()}", end="")
         if selection.out:
@@ -185,7 +183,7 @@ def report(
         if json_out:
             print(text_of(whole.table, query, "json"), end="")
         else:
-            _print(job.terminal_table(whole.table, query))
+            terminal.print_table(job.terminal_table(whole.table, query, every_doubt=doubts))
         if literature:
             print(f"\n{job.published()}", end="")
         _say_written(whole.files.all)
@@ -211,9 +209,3 @@ def _uncollected() -> Iterator[None]:
     finally:
         if was_on:
             gc.enable()
-
-
-def _print(table: RichTable) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 140).print(table)

@@ -12,6 +12,7 @@ from swapbench.cli.options import (
     Card,
     Data,
     Device,
+    Doubts,
     Json,
     RelativeTo,
     Runtimes,
@@ -114,6 +115,7 @@ def run(
     data: Data,
     card: Card = None,
     output: Annotated[RunFolder, Group(OUTPUT, _output)],
+    doubts: Doubts = False,
     json_out: Json = False,
 ) -> int:
     """Measure speed, weight, accuracy and power of model files.
@@ -139,10 +141,9 @@ def run(
     with terminal.progress() as progress:
         result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
     if not json_out:
-        terminal.print_records(result.records, output.relative_to)
+        terminal.print_records(result.records, output.relative_to, every_doubt=doubts)
     elif result.records:  # where all failed, the failures below are what there is to say
         print(table.json_text(result.records, relative_to=output.relative_to))
-    terminal.say_doubts(result.records)
     for note in result.notes:
         terminal.say(note)
     status = terminal.report_failures(result.failures)

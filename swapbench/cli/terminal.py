@@ -17,9 +17,11 @@ from swapbench.files import disk_failure
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rich.console import RenderableType
+
     from swapbench.catalog import Folders
     from swapbench.errors import SwapbenchError
-    from swapbench.records import Doubt, Record
+    from swapbench.records import Record
 
 
 class _Output(io.FileIO):
@@ -175,7 +177,6 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
     if not rows:
         print(empty)
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -183,7 +184,7 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(plain(str(row.get(column, ""))) for column in columns))
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    print_table(table)
 
 
 def print_result(
@@ -196,32 +197,19 @@ def print_result(
         print_rows(rows, columns, empty)
 
 
-def print_records(records: Sequence[Record], relative_to: str | None) -> None:
-    """The compact table of a run."""
+def print_table(table: RenderableType) -> None:
+    """A table on standard output, as wide as the terminal; wide enough for most where there is none."""
     from rich.console import Console
 
-    from swapbench.report.tables import skins
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def print_records(records: Sequence[Record], relative_to: str | None, *, every_doubt: bool) -> None:
+    """The compact table of a run, with its doubts."""
+    from swapbench.report.tables.terminal import terminal_table
 
     if records:
-        Console(width=None if sys.stdout.isatty() else 140).print(
-            skins.terminal_table(records, relative_to=relative_to)
-        )
-
-
-def say_doubts(records: Sequence[Record]) -> None:
-    """One line a kind of doubt, with an example; the report lists all."""
-    by_code: dict[str, list[tuple[Record, Doubt]]] = {}
-    for record in records:
-        for doubt in record.doubts:
-            by_code.setdefault(doubt.code, []).append((record, doubt))
-    for code, cases in by_code.items():
-        record, doubt = cases[0]
-        files = len({record.id for record, _ in cases})
-        whose = "all files" if files == len(records) else f"{files} of {len(records)} files"
-        example = doubt.message
-        if len({doubt.message for _, doubt in cases}) > 1:
-            example = f"for example, {record.title}: {example}"
-        say(f"doubt: {code} ({whose}): {example}. {doubt.remedy}")
+        print_table(terminal_table(records, relative_to, every_doubt=every_doubt))
 
 
 def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:

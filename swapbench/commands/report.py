@@ -13,13 +13,12 @@ from swapbench.errors import BadRecord, UserError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.table import Table as RichTable
-
     from swapbench.catalog import Folders
     from swapbench.commands.options import FigureOptions, RunSelection
     from swapbench.ports import Say
     from swapbench.records import Record
     from swapbench.report.tables.table import Table
+    from swapbench.report.tables.terminal import TerminalTable
     from swapbench.report.tables.view import Query
     from swapbench.report.writer import ReportFiles
 
@@ -87,12 +86,12 @@ def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> 
     return tuple(advice.text for advice in recommend(rows, wanted))
 
 
-def terminal_table(drawn: Table, query: Query) -> RichTable:
+def terminal_table(drawn: Table, query: Query, *, every_doubt: bool) -> TerminalTable:
     """The table that was asked for, for a terminal; the usual one where nothing was."""
-    from swapbench.report.tables import skins
+    from swapbench.report.tables.terminal import TerminalTable, usual_view
     from swapbench.report.tables.view import view_of
 
-    return skins.as_rich(view_of(drawn, query)) if query else skins.usual_table(drawn)
+    return TerminalTable(view_of(drawn, query) if query else usual_view(drawn), every_doubt)
 
 
 def published() -> str:

@@ -57,8 +57,13 @@ def footnotes(view: View) -> list[str]:
     """What the marks of plain text mean: '† ...' and 'n/a¹ ...'."""
     return [
         *(f"{DAGGER} {text}" for text in view.doubts),
-        *(f"{NOT_MEASURED}{superscript(number)} {text}" for number, text in enumerate(view.notes, 1)),
+        *absences(view),
     ]
+
+
+def absences(view: View) -> list[str]:
+    """Why numbers are missing: 'n/a¹ ...'."""
+    return [f"{NOT_MEASURED}{superscript(number)} {text}" for number, text in enumerate(view.notes, 1)]
 
 
 def _bold(text: str) -> str:

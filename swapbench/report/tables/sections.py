@@ -13,6 +13,7 @@ from swapbench import units
 from swapbench.records import NO_THRESHOLD
 from swapbench.report.tables.column import DAGGER, Column
 from swapbench.report.tables.columns import COLUMNS, column, fold_column
+from swapbench.report.tables.doubts import doubt_kinds, sentence
 from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables.markdown import escaped, grids
 from swapbench.report.tables.table import SIMULATED, table_of
@@ -22,7 +23,6 @@ from swapbench.report.tables.view import (
     flip_sentence,
     other_references,
     plain_view,
-    sentence,
 )
 
 if TYPE_CHECKING:
@@ -364,7 +364,7 @@ def _head(table: Table) -> str:
     parts = ["# swapbench report"]
     if table.data_simulated:
         real = any(row.data_simulated is False for row in table.rows)
-        named = _rows_named([row for row in table.rows if row.data_simulated], table)
+        named = _rows_named([row.label for row in table.rows if row.data_simulated], table)
         parts.append(f"> **{SIMULATED}**" + (f" Rows: {named}." if real else ""))
     parts.append(f"{count} record{'s' * (count != 1)} of run {runs}, {when.strip()}.")
     if len(table.machines) > 1:
@@ -380,13 +380,13 @@ def _head(table: Table) -> str:
 
 
 def _notes(table: Table) -> str:
-    groups: dict[tuple[str, str, str], list[Row]] = {}
+    groups: dict[tuple[str, str, str], list[str]] = {}
     for row in table.rows:
         for missing in row.missing:
-            groups.setdefault((missing.quantity, missing.reason, missing.remedy), []).append(row)
+            groups.setdefault((missing.quantity, missing.reason, missing.remedy), []).append(row.label)
     lines = [
-        f"- {quantity}, {_rows_named(rows, table)}: {escaped(sentence(reason))}{_helps(remedy)}"
-        for (quantity, reason, remedy), rows in groups.items()
+        f"- {quantity}, {_rows_named(labels, table)}: {escaped(sentence(reason))}{_helps(remedy)}"
+        for (quantity, reason, remedy), labels in groups.items()
     ]
     return (
         "\n\n".join([f"## Notes\n\nWhy a number is missing ({units.NOT_MEASURED}):", "\n".join(lines)])
@@ -396,22 +396,18 @@ def _notes(table: Table) -> str:
 
 
 def _doubts(table: Table) -> str:
-    groups: dict[tuple[str, str, str], dict[str, list[Row]]] = {}
-    for row in table.rows:
-        for doubt in row.doubts:
-            messages = groups.setdefault((doubt.code, doubt.quantity, doubt.remedy), {})
-            messages.setdefault(doubt.message, []).append(row)
     lines = []
-    for (code, quantity, remedy), messages in groups.items():
-        head = f"- **{escaped(code)}** ({quantity})"
-        if len(messages) == 1:
-            [(message, rows)] = messages.items()
-            lines.append(f"{head}, {_rows_named(rows, table)}: {escaped(sentence(message))}{_helps(remedy)}")
+    for kind in doubt_kinds(table.rows):
+        head = f"- **{escaped(kind.code)}** ({kind.quantity})"
+        helps = _helps(" Or: ".join(kind.remedies))
+        if len(kind.messages) == 1:
+            [(message, labels)] = kind.messages.items()
+            lines.append(f"{head}, {_rows_named(labels, table)}: {escaped(message)}{helps}")
         else:
-            lines.append(f"{head}:{_helps(remedy)}")
+            lines.append(f"{head}:{helps}")
             lines += [
-                f"  - {_rows_named(rows, table)}: {escaped(sentence(message))}"
-                for message, rows in messages.items()
+                f"  - {_rows_named(labels, table)}: {escaped(message)}"
+                for message, labels in kind.messages.items()
             ]
     if not lines:
         return ""
@@ -434,7 +430,7 @@ def _helps(remedy: str) -> str:
     return f" What helps: {escaped(' '.join(remedy.split()))}" if remedy.strip() else ""
 
 
-def _rows_named(rows: Sequence[Row], table: Table) -> str:
-    if len(rows) == len(table.rows):
+def _rows_named(labels: Sequence[str], table: Table) -> str:
+    if len(labels) == len(table.rows):
         return "all rows"
-    return ", ".join(escaped(row.label) for row in rows)
+    return ", ".join(map(escaped, labels))

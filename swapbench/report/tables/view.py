@@ -20,21 +20,20 @@ from swapbench import units
 from swapbench.errors import UserError
 from swapbench.report.rows.comparable import names_of, rivals
 from swapbench.report.tables.columns import COLUMNS, column, columns, constraint
+from swapbench.report.tables.doubts import NAMES_AT_MOST, doubt_kinds, few
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from swapbench.records import Doubt
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.column import Cell, Column
+    from swapbench.report.tables.doubts import DoubtKind
     from swapbench.report.tables.table import Table
 
 NOT_MEASURED = "n/a"
 TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies cannot be compared."
-NAMES_AT_MOST = 5
 TAILS = ("latency_p90", "latency_p95", "latency_p99", "paced_p95")
-"""So many rows are named in a footnote; the others are counted."""
 
 _DEFAULT = (
     "latency_p50",
@@ -132,15 +131,20 @@ class View(Selection):
         groups: the members with their cells.
         caption: whose numbers these are.
         notes: why numbers are missing, numbered from 1 by place.
-        doubts: one sentence a kind of doubt, for the dagger.
+        doubt_kinds: what the dagger means.
         remarks: how to read it.
     """
 
     groups: tuple[Group, ...]
     caption: str = ""
     notes: tuple[str, ...] = ()
-    doubts: tuple[str, ...] = ()
+    doubt_kinds: tuple[DoubtKind, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """One sentence a kind of doubt, for the dagger."""
+        return tuple(kind.text() for kind in self.doubt_kinds)
 
     @property
     def naming(self) -> int:
@@ -182,7 +186,7 @@ def view_of(table: Table, query: Query | None = None) -> View:
         groups,
         _caption(rows),
         tuple(reasons),
-        _doubts(rows),
+        doubt_kinds(rows),
         _remarks(table, rows, chosen.columns, groups),
     )
 
@@ -358,7 +362,7 @@ def _caption(rows: Sequence[Row]) -> str:
     times = sorted({f"{row.time:%Y-%m-%d}" for row in rows})
     when = times[0] if len(times) == 1 else f"{times[0]} to {times[-1]}"
     count = f"{len(rows)} record{'s' * (len(rows) != 1)}"
-    return f"{count} of run{'s' * (len(runs) != 1)} {_few(runs)} on {_few(machines)}, {when}."
+    return f"{count} of run{'s' * (len(runs) != 1)} {few(runs)} on {few(machines)}, {when}."
 
 
 def flip_sentence(row: Row) -> str:
@@ -376,39 +380,6 @@ def flip_sentence(row: Row) -> str:
     )
 
 
-def _few(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_AT_MOST
-    if more <= 1:  # "and 1 more" is no shorter than the name
-        return ", ".join(names)
-    return f"{', '.join(names[:NAMES_AT_MOST])} and {more} more"
-
-
-def _doubts(rows: Sequence[Row]) -> tuple[str, ...]:
-    """One sentence a kind of doubt: its rows, its message or one of them, what helps."""
-    by_kind: dict[tuple[str, str], list[tuple[Row, Doubt]]] = {}
-    for row in rows:
-        for doubt in row.doubts:
-            by_kind.setdefault((doubt.code, doubt.quantity), []).append((row, doubt))
-    sentences = []
-    for (code, quantity), members in by_kind.items():
-        labels = list(dict.fromkeys(row.label for row, _ in members))
-        whose = "all rows" if len(labels) == len(rows) else _few(labels)
-        messages = dict.fromkeys(sentence(doubt.message) for _, doubt in members)
-        message = next(iter(messages))
-        if len(messages) > 1:
-            message = f"for one, {members[0][0].label}: {message}"
-        remedies = dict.fromkeys(" ".join(doubt.remedy.split()) for _, doubt in members if doubt.remedy)
-        helps = f" What helps: {next(iter(remedies))}" if remedies else ""
-        sentences.append(f"{code} ({quantity}), {whose}: {message}{helps}")
-    return tuple(sentences)
-
-
-def sentence(text: str) -> str:
-    """A text on one line that ends as a sentence does."""
-    text = " ".join(text.split())
-    return text + ("" if not text or text[-1] in ".!?" else ".")
-
-
 def _remarks(
     table: Table, rows: Sequence[Row], chosen: Sequence[Column], groups: Iterable[Group]
 ) -> tuple[str, ...]:
@@ -416,7 +387,7 @@ def _remarks(
     remarks = [SIMULATED] if any(row.data_simulated for row in rows) else []
     flips = [text for text in map(flip_sentence, rows) if text]
     if remarks and any(row.data_simulated is False for row in rows):
-        remarks[0] += f" Rows: {_few([row.label for row in rows if row.data_simulated])}."
+        remarks[0] += f" Rows: {few([row.label for row in rows if row.data_simulated])}."
     remarks += flips[:NAMES_AT_MOST]
     if len(flips) > NAMES_AT_MOST:
         remarks.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
