@@ -64,8 +64,16 @@ def _query(
             metavar="CONDITION", help='Keep only rows that meet it: runtime=litert, "acer<=0.05". Repeatable.'
         ),
     ] = None,
+    notes: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Below a LaTeX table: none, short, or full for every reason and doubt.",
+        ),
+    ] = "short",
 ) -> object:
     from swapbench.catalog import split_commas
+    from swapbench.report.tables.latex import notes_of
     from swapbench.report.tables.view import Query
 
     return Query(
@@ -73,6 +81,7 @@ def _query(
         sort=split_commas(sort or ()),
         group=split_commas(group or ()),
         where=tuple(where or ()),
+        notes=notes_of(notes),
     )
 
 
@@ -80,7 +89,9 @@ def _figure(
     x: Annotated[str, typer.Option(metavar="NAME", help="Column on the x-axis of pareto.")] = "latency_p50",
     y: Annotated[str, typer.Option(metavar="NAME", help="Column on the y-axis of pareto.")] = "acer",
     style: Annotated[str, typer.Option(metavar="NAME", help="paper or screen.")] = "paper",
-    width: Annotated[str, typer.Option(metavar="NAME", help="column or page.")] = "column",
+    width: Annotated[
+        str, typer.Option(metavar="NAME", help="column, page, or inches, as in 5.2.")
+    ] = "column",
     history: Annotated[
         Path | None, typer.Option(metavar="FILE", help="CSV of a pruning search, for the figure search.")
     ] = None,
@@ -141,6 +152,14 @@ def report(
             help="Add published numbers, marked as such and kept apart.",
         ),
     ] = False,
+    paper: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=OUTPUT,
+            help="Write an example paper of two columns with every table and figure, to copy from.",
+        ),
+    ] = None,
     doubts: Doubts = False,
     json_out: Json = False,
 ) -> None:
@@ -155,7 +174,7 @@ def report(
 
     folders = terminal.folders()
     skin = format_ and catalog.checked_names("format", [format_], tuple(SUFFIXES))[0]
-    single = skin or query or require or figure
+    single = skin or query or require or figure or paper
     if literature and (single or json_out) and skin != "markdown":
         raise UserError(
             "--literature works with a whole report or a Markdown table only",
@@ -163,11 +182,13 @@ def report(
         )
     if figure:
         _say_written(job.write_figure(folders, selection, query, figure, figure_options, terminal.say))
+    if paper:
+        _say_written(job.write_paper(folders, selection, query, paper, figure_options, terminal.say))
     if require:
         drawn, _ = job.table(folders, selection, terminal.say)
         advice = job.recommendations(drawn, query, require)
         print(json.dumps(advice, indent=1, ensure_ascii=False) if json_out else "\n\n".join(advice))
-    elif skin or (query and not figure):
+    elif skin or (query and not figure and not paper):
         with _uncollected():
             drawn, _ = job.table(folders, selection, terminal.say)
             if skin or json_out:

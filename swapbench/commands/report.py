@@ -151,6 +151,18 @@ def write_figure(
     return writer.write_figure(kind, drawn, records, folder_of, _folder_for(chosen, selection.out), drawn_as)
 
 
+def write_paper(
+    folders: Folders, selection: RunSelection, query: Query, folder: Path, options: FigureOptions, say: Say
+) -> tuple[Path, ...]:
+    """Write an example paper with every table and figure of the chosen rows."""
+    from swapbench.report import figures, writer
+
+    drawn, chosen = table(folders, selection, say)
+    records, folder_of = records_of(chosen)
+    drawn_as = figures.Options(**asdict(options))
+    return writer.write_paper(drawn, query, records, folder_of, folder, drawn_as)
+
+
 def records_of(chosen: Sequence[Path]) -> tuple[tuple[Record, ...], dict[tuple[str, str], Path]]:
     """All records of some runs, and the folder of the run that each lies in."""
     runs = {folder: store.load_run(folder) for folder in chosen}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench import store
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.files import write_atomically
-from swapbench.report import figures
+from swapbench.report import figures, paper
 from swapbench.report.choose.resampling import Evidence
 from swapbench.report.literature import as_markdown as literature_markdown
 from swapbench.report.page.detail import detail_of
@@ -17,7 +17,7 @@ from swapbench.report.rows.fp32_parity import parities_of
 from swapbench.report.tables import html, latex
 from swapbench.report.tables.sections import as_markdown
 from swapbench.report.tables.table import as_csv, as_json, table_of
-from swapbench.report.tables.view import view_of
+from swapbench.report.tables.view import Query, view_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +98,6 @@ def write_report(
         EnvironmentFailed: the folder cannot be written.
     """
     table = table or table_of(records, relative_to)
-    view = view_of(table)
     folder_of = {(record.run, record.id): folder for record in records} | dict(run_folders or {})
     evidence = evidence_of(records, folder_of)
     drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
@@ -107,8 +106,8 @@ def write_report(
         "table.md": as_markdown(table, parities),
         "table.csv": as_csv(table),
         "table.json": as_json(table) + "\n",
-        "table.tex": latex.as_latex(view),
-        "table.html": html.as_html(view),
+        "table.tex": latex.latex_of(table, Query()),
+        "table.html": html.as_html(view_of(table)),
     }
     if literature:
         texts["literature.md"] = literature_markdown(literature)
@@ -172,6 +171,33 @@ def write_figure(
     return write_drawing(drawing, kind, folder)
 
 
+def write_paper(
+    table: Table,
+    query: Query,
+    records: Sequence[Record],
+    run_folders: Mapping[tuple[str, str], Path],
+    folder: Path,
+    options: figures.Options,
+) -> tuple[Path, ...]:
+    """Write an example paper with every table and figure of the rows that were asked for; see report.paper.
+
+    Args:
+        table: of all rows.
+        query: which of them, and the columns of the first table.
+        records: of these rows.
+        run_folders: (run, record id) -> its run's folder.
+        folder: where the files go.
+        options: how the figures are drawn.
+    """
+    chosen = replace(table, rows=view_of(table, query).rows)
+    evidence = evidence_of(records, run_folders)
+    drawings = {kind: figures.draw(kind, chosen, evidence, options) for kind in EVERY_FIGURE}
+    shown = {(row.run, row.record_id) for row in chosen.rows}
+    parities = _parities([record for record in records if (record.run, record.id) in shown], run_folders)
+    wide = figures.page_of(options.style, options.width).wide
+    return paper.write_paper(paper.Contents(chosen, query, parities, drawings, wide), folder)
+
+
 def evidence_of(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
     """What figures and fronts are drawn from; folder_of: (run, record id) -> its run's folder."""
     return Evidence.of(records, lambda record: store.scores_path(folder_of[record.run, record.id], record.id))
@@ -179,12 +205,14 @@ def evidence_of(records: Sequence[Record], folder_of: Mapping[tuple[str, str], P
 
 def write_drawing(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]:
     """Write the files of a drawing as `<kind>.<suffix>`, and remove earlier ones that it does not have."""
+    written = tuple(folder / f"{kind}.{suffix}" for suffix in drawing.files)
     for suffix in figures.SUFFIXES:
-        if suffix in drawing.files:
-            write_atomically(folder / f"{kind}.{suffix}", drawing.files[suffix])
-        else:
-            (folder / f"{kind}.{suffix}").unlink(missing_ok=True)
-    return tuple(folder / f"{kind}.{suffix}" for suffix in figures.SUFFIXES if suffix in drawing.files)
+        for old in (folder / f"{kind}.{suffix}", *folder.glob(f"{kind}.[0-9]*.{suffix}")):
+            if old not in written:
+                old.unlink(missing_ok=True)
+    for path, content in zip(written, drawing.files.values(), strict=True):
+        write_atomically(path, content)
+    return written
 
 
 def _parities(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> tuple[RowParity, ...]:

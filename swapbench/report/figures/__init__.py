@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from swapbench.errors import UnknownName
 from swapbench.report.choose.resampling import NOTHING
 from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
+from swapbench.report.figures.captions import captioned
 from swapbench.report.figures.style import Drawing, StyleName, WidthName, page_of
 from swapbench.report.tables.columns import numeric_column
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from swapbench.report.figures.style import Page
     from swapbench.report.tables.table import Table
 
-__all__ = ["KINDS", "SUFFIXES", "Drawing", "Options", "StyleName", "WidthName", "draw"]
+__all__ = ["KINDS", "SUFFIXES", "Drawing", "Options", "StyleName", "WidthName", "draw", "page_of"]
 
 _DRAW: Final[dict[str, Callable[[Table, Evidence, Page], Drawing]]] = {
     "swap": swap.draw,
@@ -35,8 +36,8 @@ _DRAW: Final[dict[str, Callable[[Table, Evidence, Page], Drawing]]] = {
 """Figures of a table; a further one is a module beside these and a line here."""
 
 KINDS = ("pareto", *_DRAW, "search")
-SUFFIXES = ("png", "svg", "pdf", "csv")
-"""The files of every figure; the last is its data."""
+SUFFIXES = ("png", "svg", "pdf", "csv", "txt", "tex")
+"""The files of every figure; `csv` is its data, the last two are its caption."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Options:
         x: the column of the horizontal axis, for pareto.
         y: the column of the vertical axis, for pareto.
         style: "paper" or "screen".
-        width: "column" or "page".
+        width: "column", "page", or inches as text.
         history: the CSV of a pruning search, for search.
         labels: what names the files on the front of pareto: "names" beside their points, "keys" (numbers,
             with the names in a legend), or "auto": names where there are few.
@@ -78,18 +79,20 @@ def draw(kind: str, table: Table | None, evidence: Evidence = NOTHING, options: 
 
     Raises:
         UnknownName: there is no such kind, style, width or column.
-        UserError: a column is text, or the history cannot be read.
+        UserError: a column is text, the history cannot be read, or the width has no room.
         BadDataset: kept scores are damaged.
     """
     page = page_of(options.style, options.width)
     if kind not in KINDS:
         raise UnknownName("figure", kind, KINDS)
     if kind == "search":
-        return search.draw(options.history, page)
+        return captioned(search.draw(options.history, page), kind, ())
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
     if kind == "pareto":
         x, y = (numeric_column(name, table.rows) for name in (options.x, options.y))
         labels = pareto.Labels.of(options.labels, shares=options.shares)
-        return pareto.draw(table, evidence, page, x, y, labels)
-    return _DRAW[kind](table, evidence, page)
+        drawn = pareto.draw(table, evidence, page, x, y, labels)
+    else:
+        drawn = _DRAW[kind](table, evidence, page)
+    return captioned(drawn, kind, table.rows)

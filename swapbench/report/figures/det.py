@@ -31,6 +31,7 @@ from swapbench.report.figures.style import (
     drawing,
     mark,
     not_drawn,
+    on_pages,
     sheet,
 )
 from swapbench.report.rows.row import distinction_among
@@ -178,7 +179,23 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     if not points:
         reason = "no run kept the scores of its frames (scores/*.csv.gz), so there is nothing to draw"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
+    shows = (
+        "DET curves: BPCER against APCER of the worst attack species at every threshold, on normal-deviate "
+        "axes, with the frozen threshold of the development split and the EER threshold of the test split."
+    )
+    return drawing(
+        lambda: _pages(points, page, left_out), as_csv(points), page, left_out, shows, ["accuracy"]
+    )
+
+
+def _pages(points: Sequence[DetPoint], page: Page, left_out: Sequence[str]) -> list[Figure]:
+    panels = list(dict.fromkeys(point.panel for point in points))
+    pages = on_pages(panels, lambda _: _height_in(page) + 0.6, 2 if page.wide else 1)
+    return [figure_of([point for point in points if point.panel in names], page, left_out) for names in pages]
+
+
+def _height_in(page: Page) -> float:
+    return 3.4 if page.wide else 2.4
 
 
 def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
@@ -209,7 +226,7 @@ def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = 
     notes += not_drawn("no kept scores, or too many curves", left_out)
     figure, axes = sheet(
         page,
-        [Panel(3.4 if page.wide else 2.4, name if len(panels) > 1 else "") for name in panels],
+        [Panel(_height_in(page), name if len(panels) > 1 else "") for name in panels],
         keys,
         a_row=2 if page.wide and len(panels) > 1 else 1,
         notes=notes,

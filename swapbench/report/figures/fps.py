@@ -107,7 +107,12 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     if all(point.asked_fps is None for point in points):
         reason = "every energy was measured back to back, so there is no frame rate to draw it against"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
+    shows = (
+        "Energy of one decision, above idle and with idle included, against the decisions made per second."
+    )
+    return drawing(
+        lambda: figure_of(points, page, left_out), as_csv(points), page, left_out, shows, ["power"]
+    )
 
 
 def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ()) -> Figure:

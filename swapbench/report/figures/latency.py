@@ -14,11 +14,13 @@ import numpy as np
 
 from swapbench.records import Speed
 from swapbench.report.figures.style import (
+    PAGE_IN,
     Drawing,
     Key,
     Looks,
     Page,
     Panel,
+    distinct,
     drawing,
     left_for,
     lighter,
@@ -26,7 +28,6 @@ from swapbench.report.figures.style import (
     mark,
     not_drawn,
     sheet,
-    shortened,
     table_csv,
 )
 from swapbench.report.tables.column import DAGGER
@@ -121,18 +122,26 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     distributions, left_out = distributions_of(table.rows, evidence)
     if not distributions:
         return Drawing({}, "no record holds timed runs, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(distributions, page, left_out), data_csv(distributions), page, left_out)
+    return drawing(
+        lambda: figure_of(distributions, page, left_out),
+        data_csv(distributions),
+        page,
+        left_out,
+        "Latency of single runs: the distribution of all timed runs of each file, its median with its "
+        "interval, and the bound of its p90.",
+        ["speed", "intervals"],
+    )
 
 
 def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `distributions`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(distribution.model for distribution in distributions)
     machines = list(dict.fromkeys(distribution.machine for distribution in distributions))
-    names = {
-        id(distribution): distribution.label + (f" {DAGGER}" if distribution.doubtful else "")
-        for distribution in distributions
-    }
-    left_in, longest = left_for(names.values(), page)
+    names = [
+        distribution.label + (f" {DAGGER}" if distribution.doubtful else "") for distribution in distributions
+    ]
+    left_in, longest = left_for(names, page)
+    shown = dict(zip(map(id, distributions), map(distinct(names, longest).get, names), strict=True))
     keys = [
         models.key("Network", lambda name, label: mark(page, label, marker="s", color=models.colour(name))),
         Key(
@@ -160,9 +169,10 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
         machine: [distribution for distribution in distributions if distribution.machine == machine]
         for machine in machines
     }
+    row_in = min(0.19, (PAGE_IN - 0.7 * len(machines)) / len(distributions))
     figure, axes = sheet(
         page,
-        [Panel(0.1 + 0.19 * len(members[name]), name if len(machines) > 1 else "") for name in machines],
+        [Panel(0.1 + row_in * len(members[name]), name if len(machines) > 1 else "") for name in machines],
         keys,
         left_in=left_in,
         notes=notes,
@@ -171,7 +181,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
         _panel(
             panel,
             members[machine],
-            [shortened(names[id(member)], longest) for member in members[machine]],
+            [shown[id(member)] or "" for member in members[machine]],
             models,
             page,
         )

@@ -105,8 +105,14 @@ def draw(
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
         return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
+    bars = ", with their intervals" if any(column.low is not None for column in (x, y)) else ""
     return drawing(
-        lambda: figure_of(points, page, (x, y), labels, left_out), points_csv(points, x, y), page, left_out
+        lambda: figure_of(points, page, (x, y), labels, left_out),
+        points_csv(points, x, y),
+        page,
+        left_out,
+        f"{y.title} against {_small(x)} of each file{bars}; the line is the Pareto front.",
+        {x.about, y.about, "intervals"},
     )
 
 

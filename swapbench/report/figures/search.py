@@ -151,7 +151,10 @@ def draw(path: Path | None, page: Page) -> Drawing:
     )
     if len(failed) == len(candidates):
         return Drawing({}, "no candidate of the search has a fitness, so there is nothing to draw", failed)
-    return drawing(lambda: figure_of(candidates, page), as_csv(candidates), page, failed)
+    shows = (
+        f"A pruning search: fitness and cost of {len(candidates)} candidates by generation, lower is better."
+    )
+    return drawing(lambda: figure_of(candidates, page), as_csv(candidates), page, failed, shows)
 
 
 def figure_of(candidates: Sequence[Candidate], page: Page) -> Figure:

@@ -1,7 +1,8 @@
 """APCER of every attack species before and after quantisation, each with its interval.
 
-A block for each network, format and runtime (and data, where they differ); in it a line for each species with
-a point for each precision, so that a species that the smaller file accepts more often is seen at once.
+A panel for each network, format and runtime (and data, where they differ); in it a line for each species with
+a point for each precision that was measured, so that a species that the smaller file accepts more often is
+seen at once. What does not fit a page stands on the next.
 """
 
 from __future__ import annotations
@@ -17,28 +18,35 @@ from swapbench.report.figures.style import (
     Page,
     Panel,
     as_csv,
-    characters,
+    distinct,
     drawing,
     left_for,
     mark,
     not_drawn,
+    on_pages,
     plain_axis,
     sheet,
-    shortened,
 )
 from swapbench.report.rows.row import distinction_among
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
 
-LINES_AT_MOST = 60
-"""Lines (species and headings) in one figure: more do not fit on a page."""
+LINES_AT_MOST = 300
+"""Lines (species and headings) in one figure, on all of its pages."""
+SPECIES_AT_MOST = 16
+"""Species in one panel."""
+SLOT_IN = 0.075
+"""Height of a point."""
+BETWEEN_IN = 0.26
+"""From the last line of a panel to the first of the next: its title."""
 COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[place] for place in (2, 0, 3, 5, 1, 4)), strict=True))
 """Precision -> its colour."""
 
@@ -61,7 +69,7 @@ class SpeciesPoint:
 
 
 def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str, ...]]:
-    """The points of the figure, and the labels of rows without APCER or beyond what a page can show."""
+    """The points of the figure, and the labels of rows without APCER or beyond what its pages can show."""
     scored = [row for row in rows if row.accuracy and row.accuracy.apcer_by_species]
     distinction = distinction_among(scored)
     points: list[SpeciesPoint] = []
@@ -100,81 +108,124 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     points, left_out = points_of(table.rows)
     if not points:
         return Drawing({}, "no record has an APCER by attack species, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(points, page, left_out), as_csv(points), page, left_out)
+    shows = "APCER of every attack species, by network, format and runtime, with intervals; lower is better."
+    return drawing(
+        lambda: _pages(points, page, left_out),
+        as_csv(points),
+        page,
+        left_out,
+        shows,
+        ["species", "intervals"],
+    )
+
+
+def _pages(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str]) -> list[Figure]:
+    panels = _panels(points)
+    pages = on_pages(list(panels), lambda name: _height_in(panels[name]) + BETWEEN_IN, _a_row(page))
+    return [figure_of([point for name in names for point in panels[name]], page, left_out) for names in pages]
+
+
+def _panels(points: Sequence[SpeciesPoint]) -> dict[str, list[SpeciesPoint]]:
+    """The points by the title of their panel: a block, or so much of one as fits a page."""
+    blocks: dict[str, list[SpeciesPoint]] = {}
+    for point in points:
+        blocks.setdefault(point.block, []).append(point)
+    panels = {}
+    for block, members in blocks.items():
+        species = _species(members)
+        parts = [
+            species[start : start + SPECIES_AT_MOST] for start in range(0, len(species), SPECIES_AT_MOST)
+        ]
+        for number, part in enumerate(parts, 1):
+            title = f"{block}, part {number} of {len(parts)}" if len(parts) > 1 else block
+            panels[title] = [point for point in members if point.species in part]
+    return panels
+
+
+def _species(points: Sequence[SpeciesPoint]) -> list[str]:
+    return sorted({point.species for point in points})
+
+
+def _precisions(points: Sequence[SpeciesPoint]) -> list[str]:
+    return [name for name in PRECISION_MARKERS if any(point.precision == name for point in points)]
+
+
+def _height_in(points: Sequence[SpeciesPoint]) -> float:
+    """Room for each precision that there is, and a little between two species."""
+    return 0.04 + len(_species(points)) * (0.05 + SLOT_IN * len(_precisions(points)))
+
+
+def _a_row(page: Page) -> int:
+    return 2 if page.wide else 1
 
 
 def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
-    precisions = [name for name in PRECISION_MARKERS if any(point.precision == name for point in points)]
-    left_in, longest = left_for((point.species for point in points), page)
-    places: dict[tuple[str, str], int] = {}
-    for block in dict.fromkeys(point.block for point in points):
-        places[block, ""] = len(places)
-        for species in sorted({point.species for point in points if point.block == block}):
-            places[block, species] = len(places)
-    keys = [
-        Key(
-            "",
-            tuple(
-                mark(page, name, marker=PRECISION_MARKERS[name], markersize=page.pt(4), **_look(name, page))
-                for name in precisions
-            ),
-        )
-    ]
-    notes = not_drawn("no APCER, or too many lines", left_out, ", see the table")
-    figure, (axes,) = sheet(
+    panels = _panels(points)
+    a_row = _a_row(page) if len(panels) > 1 else 1
+    left_in, longest = left_for((point.species for point in points), page, a_row=a_row)
+    last = len(panels) - a_row
+    figure, axes = sheet(
         page,
-        [Panel(0.05 + 0.19 * len(places))],
-        keys,
+        [
+            Panel(_height_in(own), name, below_in=0.4 if number >= last else BETWEEN_IN - 0.16)
+            for number, (name, own) in enumerate(panels.items())
+        ],
+        [
+            Key(
+                "",
+                tuple(
+                    mark(
+                        page, name, marker=PRECISION_MARKERS[name], markersize=page.pt(4), **_look(name, page)
+                    )
+                    for name in _precisions(points)
+                ),
+            )
+        ],
         left_in=left_in,
-        notes=notes,
+        a_row=a_row,
+        notes=not_drawn("no APCER, or too many lines", left_out, ", see the table"),
         simulated=any(point.data_simulated for point in points),
     )
-    axes.set_ylim(len(places) - 0.4, -0.6)
-    axes.set_yticks(
-        [place for (_, species), place in places.items() if species],
-        [shortened(species, longest) for _, species in places if species],
-    )
+    high = max(1.0, *(100 * point.apcer_high for point in points))
+    shown = distinct((point.species for point in points), longest)
+    for number, (panel, own) in enumerate(zip(axes, panels.values(), strict=True)):
+        panel.set_xlim(-0.02 * high, 1.05 * high)
+        _panel(panel, own, shown, page)
+        panel.tick_params(axis="x", labelbottom=number >= last)
+        if number >= last:
+            panel.set_xlabel("APCER, % (lower is better)", labelpad=page.pt(2))
+    return figure
+
+
+def _panel(axes: Axes, points: Sequence[SpeciesPoint], shown: Mapping[str, str], page: Page) -> None:
+    species, precisions = _species(points), _precisions(points)
+    axes.set_ylim(len(species) - 0.5, -0.5)
+    axes.set_yticks(range(len(species)), [shown[name] for name in species])
     axes.tick_params(axis="y", length=0)
-    high = max(100 * point.apcer_high for point in points)
-    axes.set_xlim(-0.02 * max(high, 1), 1.05 * max(high, 1))
     plain_axis(axes.xaxis, most=6)
     axes.grid(visible=True, axis="x", which="major")
-    axes.set_xlabel("APCER, % (lower is better)", labelpad=page.pt(2))
-    for (block, species), place in places.items():
-        if not species:
-            axes.text(
-                0.012,
-                place + 0.1,
-                shortened(block, characters(page.width_in - page.inch(left_in + 0.1), page, 7.6)),
-                fontsize=page.pt(6.5),
-                fontweight="bold",
-                ha="left",
-                va="center",
-                transform=axes.get_yaxis_transform(),
-            )
+    slot = SLOT_IN / (0.05 + SLOT_IN * len(precisions))  # in units of the axis, where a species has 1
     for point in points:
-        order = precisions.index(point.precision)
-        y = places[point.block, point.species] + (order - (len(precisions) - 1) / 2) * 0.24
+        order = precisions.index(point.precision) - (len(precisions) - 1) / 2
         axes.errorbar(
             100 * point.apcer,
-            y,
+            species.index(point.species) + order * slot,
             xerr=[
                 [100 * max(point.apcer - point.apcer_low, 0.0)],
                 [100 * max(point.apcer_high - point.apcer, 0.0)],
             ],
-            fmt=PRECISION_MARKERS.get(point.precision, "D"),
+            fmt=PRECISION_MARKERS[point.precision],
             markersize=page.pt(3.2),
-            ecolor=COLOUR_OF.get(point.precision, COLOURS[4]),
+            ecolor=COLOUR_OF[point.precision],
             elinewidth=page.pt(0.7),
             clip_on=False,
             **_look(point.precision, page),
         )
-    return figure
 
 
 def _look(precision: str, page: Page) -> dict[str, Any]:
-    colour = COLOUR_OF.get(precision, COLOURS[4])
+    colour = COLOUR_OF[precision]
     return {
         "color": colour,
         "markerfacecolor": colour if precision == "fp32" else "white",

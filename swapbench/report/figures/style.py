@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import textwrap
-from dataclasses import dataclass, fields
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from swapbench.errors import UnknownName
+from swapbench.errors import UnknownName, UserError
 from swapbench.report.tables.table import SIMULATED
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 StyleName = Literal["paper", "screen"]
 WidthName = Literal["column", "page"]
+NARROWEST_IN, WIDEST_IN = 2.5, 20.0
+PAGE_IN = 7.8
+"""So high are the panels of one page at most; a paper's page has an inch more, for legends and a caption."""
 
 # Okabe and Ito's palette, safe for colour-blind readers, in an order whose neighbours also differ in grey; in
 # place of its black and yellow Paul Tol's wine, because black and grey have meanings and yellow is faint.
@@ -123,16 +128,27 @@ PAGES: Mapping[str, Mapping[str, Page]] = {
 
 
 def page_of(style: str, width: str) -> Page:
-    """The page of a style and a width.
+    """The page of a style and a width: "column", "page", or inches, such as "5.2".
 
     Raises:
         UnknownName: There is no such style or width.
+        UserError: The width leaves no room, or is wider than any page.
     """
     if style not in PAGES:
         raise UnknownName("figure style", style, PAGES)
-    if width not in PAGES[style]:
+    if width in PAGES[style]:
+        return PAGES[style][width]
+    inches = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+) *(?:in)?", width)
+    if inches is None:
         raise UnknownName("figure width", width, PAGES[style])
-    return PAGES[style][width]
+    page = replace(PAGES[style]["column"], width_in=float(inches[1]))
+    least = page.inch(NARROWEST_IN)
+    if not least <= page.width_in <= WIDEST_IN:
+        raise UserError(
+            f"a figure cannot be {inches[1]} inches wide",
+            remedy=f"Choose a width from {least:g} to {WIDEST_IN:g} inches, or column or page",
+        )
+    return page
 
 
 # ---- The sheet ----
@@ -176,7 +192,7 @@ def sheet(
 
     Args:
         page: Lengths below are in inches of its paper style.
-        panels: Those of one row are equally high.
+        panels: Those of one row stand side by side, aligned at their heads.
         keys: The legends, below the panels.
         left_in: Room left of each pair of axes.
         right_in: Room right of it.
@@ -196,7 +212,7 @@ def sheet(
     notes_in = page.inch(0.1 * len(lines) + 0.05 * bool(lines))
     top_in = page.inch(0.08 + 0.15 * simulated)
     rows = [panels[start : start + a_row] for start in range(0, len(panels), a_row)]
-    panels_in = sum(page.inch(row[0].height_in + row[0].below_in + _title_in(row[0])) for row in rows)
+    panels_in = sum(page.inch(_highest_in(row) + row[0].below_in + _title_in(row[0])) for row in rows)
     height_in = top_in + panels_in + legends_in + notes_in
     figure.set_size_inches(page.width_in, height_in)
     _flow(figure, page, legends, legends_in + notes_in)
@@ -223,11 +239,11 @@ def sheet(
     cell_in = page.width_in / a_row
     edge_in = height_in - top_in
     for row in rows:
-        edge_in -= page.inch(_title_in(row[0]) + row[0].height_in)
+        edge_in -= page.inch(_title_in(row[0]) + _highest_in(row))
         for place, panel in enumerate(row):
             box = (
                 (place * cell_in + left) / page.width_in,
-                edge_in / height_in,
+                (edge_in + page.inch(_highest_in(row) - panel.height_in)) / height_in,
                 (cell_in - left - right) / page.width_in,
                 page.inch(panel.height_in) / height_in,
             )
@@ -239,6 +255,31 @@ def sheet(
             axes[-1].set_axisbelow(True)
         edge_in -= page.inch(row[0].below_in)
     return figure, tuple(axes)
+
+
+def _highest_in(row: Sequence[Panel]) -> float:
+    return max(panel.height_in for panel in row)
+
+
+def on_pages(panels: Sequence[str], height_in: Callable[[str], float], a_row: int = 1) -> list[list[str]]:
+    """The names of panels by page, none of which is higher than `PAGE_IN` unless one row is.
+
+    Args:
+        panels: names, in their order.
+        height_in: of a panel with its title and what stands below it.
+        a_row: how many stand side by side.
+    """
+    pages: list[list[str]] = [[]]
+    used_in = 0.0
+    for start in range(0, len(panels), a_row):
+        row = list(panels[start : start + a_row])
+        row_in = max(map(height_in, row))
+        if pages[-1] and used_in + row_in > PAGE_IN:
+            pages.append([])
+            used_in = 0.0
+        pages[-1] += row
+        used_in += row_in
+    return pages
 
 
 def _title_in(panel: Panel) -> float:
@@ -255,25 +296,42 @@ def _wrapped(note: str, page: Page) -> list[str]:
 
 
 def shortened(text: str, longest: int) -> str:
-    """The text, or its two ends with an ellipsis between; data files keep all of it."""
+    """The text, or its head and more of its end, which tells files apart; data files keep all of it."""
     if len(text) <= longest:
         return text
-    head = max((longest - 1) // 2, 1)
+    head = max((longest - 1) // 3, 1)
     return f"{text[:head]}…{text[len(text) - max(longest - 1 - head, 1) :]}"
 
 
+def distinct(names: Iterable[str], longest: int) -> dict[str, str]:
+    """Each name as `shortened` makes it; names that would look alike keep their ends, then get a number.
+
+    The end of a file's name tells it apart more often than its head does.
+    """
+    every = list(dict.fromkeys(names))
+    shown = {name: shortened(name, longest) for name in every}
+    for again in (lambda name: f"…{name[len(name) - longest + 1 :]}", None):
+        counts = Counter(shown.values())
+        for number, name in enumerate(every, 1):
+            if counts[shown[name]] > 1:
+                shown[name] = (
+                    again(name) if again else shortened(name, longest - len(f" ({number})")) + f" ({number})"
+                )
+    return shown
+
+
 def left_for(
-    names: Iterable[str], page: Page, size_pt: float = 6.5, least_in: float = 0.5
+    names: Iterable[str], page: Page, size_pt: float = 6.5, least_in: float = 0.5, a_row: int = 1
 ) -> tuple[float, int]:
     """Room at the left for names beside an axis, and how many letters of a name fit in it.
 
     The room is in inches of the paper style.
 
-    At most half of the width.
+    At most half of the width, of which each of `a_row` panels side by side has its part.
     """
     longest = max((len(name) for name in names), default=0)
     letter_in = 0.6 * size_pt / 72  # room for the widest names, which have no letter to spare at the edge
-    most = int((0.5 * page.width_in / page.scale - 0.15) / letter_in)
+    most = int((0.5 * page.width_in / page.scale / a_row - 0.15) / letter_in)
     return max(least_in, min(longest, most) * letter_in + 0.15), most
 
 
@@ -351,7 +409,7 @@ class Looks:
 
     def key(self, title: str, draw: Callable[[str, str], Artist]) -> Key:
         """The legend: draw(name, label) for each name and once for all others."""
-        entries = [draw(name, shortened(name, 36)) for name in self.names]
+        entries = [draw(name, label) for name, label in distinct(self.names, 36).items()]
         if self.others:
             entries.append(draw(self.others[0], f"{len(self.others)} others"))
         return Key(title, tuple(entries))
@@ -440,30 +498,61 @@ class Drawing:
     """The files of a figure by suffix (png, svg, pdf, csv); empty with a reason when nothing can be drawn.
 
     Attributes:
-        files: Suffix -> content.
+        files: Suffix -> content; a further page of the figure has its number before the suffix, "2.png".
         reason: Why there are none.
         left_out: Labels of the rows that are not in the figure.
+        shows: What it shows, for its caption.
+        about: What its caption tells: how speed, accuracy, species (APCER by species) or power was measured,
+            and, with intervals, which intervals these are.
     """
 
     files: Mapping[str, bytes]
     reason: str = ""
     left_out: tuple[str, ...] = ()
+    shows: str = ""
+    about: frozenset[str] = frozenset()
+
+    def pages(self, suffix: str) -> dict[str, bytes]:
+        """The pages of one suffix by what their names end in: "" for the first, ".2" for the second."""
+        return {
+            f".{name}".removesuffix(f".{suffix}"): content
+            for name, content in self.files.items()
+            if f".{name}".endswith(f".{suffix}")
+        }
 
 
-def drawing(build: Callable[[], Figure], data: str, page: Page, left_out: Sequence[str] = ()) -> Drawing:
-    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV; `build` draws it."""
+def drawing(
+    build: Callable[[], Figure | Sequence[Figure]],
+    data: str,
+    page: Page,
+    left_out: Sequence[str] = (),
+    shows: str = "",
+    about: Iterable[str] = (),
+) -> Drawing:
+    """A figure as PNG, SVG (real text), PDF (TrueType fonts), and its data as CSV.
+
+    Args:
+        build: draws it, on one page or several; it is called inside `rc_context(page.rc)`.
+        data: the text of its data file.
+        page: how it looks.
+        left_out: see Drawing.
+        shows: see Drawing.
+        about: see Drawing.
+    """
     from matplotlib import rc_context
+    from matplotlib.figure import Figure
 
     files = {"csv": data.encode()}
     # Without these, matplotlib writes the time and its version into the files.
     silent = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with rc_context(page.rc):
-        figure = build()
-        for suffix, metadata in silent.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=page.dots_per_inch, metadata=metadata)
-            files[suffix] = buffer.getvalue()
-    return Drawing(files, "", tuple(left_out))
+        built = build()
+        for number, figure in enumerate([built] if isinstance(built, Figure) else built, 1):
+            for suffix, metadata in silent.items():
+                buffer = io.BytesIO()
+                figure.savefig(buffer, format=suffix, dpi=page.dots_per_inch, metadata=metadata)
+                files[suffix if number == 1 else f"{number}.{suffix}"] = buffer.getvalue()
+    return Drawing(files, "", tuple(left_out), shows, frozenset(about))
 
 
 def as_csv(points: Sequence[Any]) -> str:

@@ -76,7 +76,9 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
     moments, left_out = moments_of(table.rows, evidence)
     if not moments:
         return Drawing({}, "no record holds a sustained run, so there is nothing to draw", left_out)
-    return drawing(lambda: figure_of(moments, page, left_out), as_csv(moments), page, left_out)
+    shows = "Latency over the minutes of a sustained run: median and p90 of each stretch"
+    shows += ", and temperature." if any(moment.temperature_c is not None for moment in moments) else "."
+    return drawing(lambda: figure_of(moments, page, left_out), as_csv(moments), page, left_out, shows)
 
 
 def rises(moments: Sequence[Moment]) -> list[tuple[Moment, int]]:

@@ -2,7 +2,7 @@
 
 Every axis says how many times better than the reference a file is, on one logarithmic scale: up is better, 1
 is the reference itself. A quantity that a file lacks breaks its line, and the foot of the axis says how many
-lack it.
+lack it; one that no file has takes no room, and the caption names it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from swapbench.report.figures.style import (
     log_axis,
     mark,
     not_drawn,
+    on_pages,
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
@@ -46,6 +47,7 @@ TITLES = {
     "accuracy": "Accuracy\n(1 / ACER)",
     "power": "Power\n(1 / energy)",
 }
+HEIGHT_IN = 1.6
 LINES_AT_MOST = 24
 """Lines in one panel; more of them cannot be followed."""
 
@@ -102,7 +104,26 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     if not any(getattr(line, name) is not None for line in lines for name in QUANTITIES):
         reason = "no record has a reference to be compared with, so there is nothing to draw"
         return Drawing({}, reason, left_out)
-    return drawing(lambda: figure_of(lines, page, left_out), as_csv(lines), page, left_out)
+    names = _measured(lines)
+    shows = (
+        f"{', '.join(names).capitalize()} of each file relative to its reference, on one logarithmic scale: "
+        "1 is the reference, more is better."
+    )
+    unknown = [name for name in QUANTITIES if name not in names]
+    if unknown:
+        shows += f" Not measured, so not shown: {', '.join(unknown)}."
+    return drawing(lambda: _pages(lines, page, left_out), as_csv(lines), page, left_out, shows, names)
+
+
+def _measured(lines: Sequence[Line]) -> tuple[str, ...]:
+    """The quantities that at least one file has."""
+    return tuple(name for name in QUANTITIES if any(getattr(line, name) is not None for line in lines))
+
+
+def _pages(lines: Sequence[Line], page: Page, left_out: Sequence[str]) -> list[Figure]:
+    panels = list(dict.fromkeys(line.panel for line in lines))
+    pages = on_pages(panels, lambda _: HEIGHT_IN + 0.5, 2 if page.wide else 1)
+    return [figure_of([line for line in lines if line.panel in names], page, left_out) for names in pages]
 
 
 def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -> Figure:
@@ -141,7 +162,7 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
     ends = (min([*values, 0.8]) / 1.15, max([*values, 1.25]) * 1.15)
     figure, axes = sheet(
         page,
-        [Panel(1.7 if page.wide else 1.5, name, below_in=0.36) for name in panels],
+        [Panel(HEIGHT_IN, name, below_in=0.36) for name in panels],
         keys,
         left_in=0.42 if ends[0] > 0.01 else 0.6,
         right_in=0.12,
@@ -150,23 +171,31 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
         simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
     )
     for panel, name in zip(axes, panels, strict=True):
-        _panel(panel, [line for line in lines if line.panel == name], models, ends, page)
+        own = [line for line in lines if line.panel == name]
+        _panel(panel, own, _measured(lines), models, ends, page)
     return figure
 
 
-def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, float], page: Page) -> None:
+def _panel(
+    axes: Axes,
+    lines: Sequence[Line],
+    names: Sequence[str],
+    models: Looks,
+    ends: tuple[float, float],
+    page: Page,
+) -> None:
     from matplotlib.ticker import FuncFormatter
 
-    places = range(len(QUANTITIES))
-    axes.set_xlim(-0.3, len(QUANTITIES) - 0.7)
+    places = range(len(names))
+    axes.set_xlim(-0.3, len(names) - 0.7)
     axes.set_yscale("log")
     axes.set_ylim(*ends)
     log_axis(axes.yaxis, *ends)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}×"))
     axes.spines["bottom"].set_visible(False)
     axes.axhline(1, color=GREY, linewidth=page.pt(0.6), zorder=1)
-    lacking = {name: sum(getattr(line, name) is None for line in lines) for name in QUANTITIES}
-    for place, name in zip(places, QUANTITIES, strict=True):
+    lacking = {name: sum(getattr(line, name) is None for line in lines) for name in names}
+    for place, name in zip(places, names, strict=True):
         nothing = lacking[name] == len(lines)
         axes.axvline(
             place, color="0.75", linewidth=page.pt(0.6), linestyle=(0, (2, 2)) if nothing else "-", zorder=0.5
@@ -185,14 +214,14 @@ def _panel(axes: Axes, lines: Sequence[Line], models: Looks, ends: tuple[float, 
             )
     titles = [
         TITLES[name] + (f"\nn/a: {lacking[name]} of {len(lines)}" if 0 < lacking[name] < len(lines) else "")
-        for name in QUANTITIES
+        for name in names
     ]
     axes.set_xticks(list(places), titles, fontsize=page.pt(6))
     axes.tick_params(axis="x", length=0)
     # Lines that lie on each other are set side by side at the axes, by less than the width of a marker.
     for number, line in enumerate(lines):
         shift = (number - (len(lines) - 1) / 2) * min(0.03, 0.2 / len(lines))
-        values = [getattr(line, name) for name in QUANTITIES]
+        values = [getattr(line, name) for name in names]
         axes.plot(
             [place + shift for place in places],
             [math.nan if value is None else value for value in values],

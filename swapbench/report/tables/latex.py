@@ -1,147 +1,263 @@
-r"""The LaTeX skin of a view: one file that compiles as it is and that a paper can \input as it is.
+r"""The LaTeX skin of a view: it compiles as it is, a paper can \input it, and it fits a page of two columns.
 
-Numbers stand alone in siunitx `S` columns, so that they align and a paper's own number style applies;
-intervals follow in a column of their own. Every text is escaped into plain ASCII: nothing in a name can
-become a command, whatever the paper's encoding.
+Numbers stand alone in siunitx `S` columns, so that they align and a paper's own number style applies. Room is
+found by short heads, by units in which numbers are short, and then in this order: intervals below their
+numbers instead of beside them, a `table*` across the page instead of a `table` in a column, several tables of
+fewer columns each. Many rows become a `longtable`, for which a page of two columns is left for a while.
 """
 
 from __future__ import annotations
 
-import functools
-import re
-import unicodedata
-from typing import TYPE_CHECKING
+import itertools
+import math
+import textwrap
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, get_args
+
+from swapbench import units
+from swapbench.errors import UnknownName
+from swapbench.report.tables.columns import COLUMNS
+from swapbench.report.tables.latex_text import breakable, escaped, flowing, width_pt
+from swapbench.report.tables.view import Notes, dressed, selection_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from swapbench.report.tables.column import Cell, Column
-    from swapbench.report.tables.view import Line, View
+    from swapbench.report.rows.row import Row
+    from swapbench.report.tables.column import Amount, Cell, Column
+    from swapbench.report.tables.table import Table
+    from swapbench.report.tables.view import Line, Query, Selection, View
+
+# The narrowest of the usual pages of two columns, article on letter paper; IEEE's are a tenth wider.
+COLUMN_PT, PAGE_PT = 229.0, 469.0
+LINES_AT_MOST = 48
+"""Lines that a page has room for beside a caption and notes; more are a longtable."""
+_BETWEEN_PT = 6.0
+_TEXT_SHARE = 0.34
+"""Text that takes more of the width than this is broken over several lines."""
+PACKAGES = "booktabs,longtable,siunitx"
+"""What a paper with such a table must load."""
+PAGE = "letterpaper,textwidth=7.16in,textheight=9.3in,columnsep=0.16in"
+"""A page of two columns as IEEE's, for the package geometry."""
 
 # \@nodocument becomes \relax at \begin{document}: inside a paper the preamble is skipped.
-_HEAD = r"""% Made by swapbench. It compiles as it is; in a paper: \input it, and load booktabs and siunitx.
+_HEAD = rf"""% Made by swapbench. It compiles as it is; in a paper: \input it, and load {PACKAGES}.
 \expandafter\ifx\csname @nodocument\endcsname\relax\else
-\documentclass{article}
-\usepackage[a3paper,landscape,margin=15mm]{geometry}
-\usepackage{booktabs,siunitx}
-\pagestyle{empty}
-\def\swapbenchend{\end{document}}
-\begin{document}
+\documentclass[10pt,twocolumn]{{article}}
+\usepackage[{PAGE}]{{geometry}}
+\usepackage{{{PACKAGES}}}
+\pagestyle{{empty}}
+\def\swapbenchend{{\end{{document}}}}
+\begin{{document}}
 \fi
 """
 _TAIL = "\\csname swapbenchend\\endcsname\n"
-
-_CHARACTERS = {
-    "\\": r"\textbackslash{}",
-    "{": r"\{",
-    "}": r"\}",
-    "$": r"\$",
-    "&": r"\&",
-    "#": r"\#",
-    "%": r"\%",
-    "_": r"\_",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': r"\textquotedblright{}",  # a bare one is a command in some languages
-    "'": "{'}",
-    "`": r"\textasciigrave{}",
-    # At the start of a line of a table these two would belong to the line break before.
-    "[": "{[}",
-    "*": "{*}",
-    "–": r"\textendash{}",
-    "—": r"\textemdash{}",
-    "×": r"\ensuremath{\times}",
-    "±": r"\ensuremath{\pm}",
-    "µ": r"\ensuremath{\mu}",
-    "μ": r"\ensuremath{\mu}",
-    "·": r"\ensuremath{\cdot}",
-    "≤": r"\ensuremath{\le}",
-    "≥": r"\ensuremath{\ge}",
-    "†": r"\ensuremath{\dagger}",
-    "…": r"\dots{}",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-}
-_ACCENTS = dict(
-    zip(
-        (0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307, 0x308, 0x30A, 0x30B, 0x30C, 0x327),
-        ("`", "'", "^", "~", "=", "u", ".", '"', "r", "H", "v", "c"),
-        strict=True,
-    )
+_SETUP = (
+    r"\footnotesize\sloppy\setlength{\tabcolsep}{3pt}",
+    r"\sisetup{detect-weight,mode=text}% so that bold digits are bold",
 )
-"""Combining characters that every font can set."""
+_BRIEF = {
+    "latency_p50": "Median",
+    "latency_p05": "p05",
+    "latency_p90": "p90",
+    "latency_p95": "p95",
+    "latency_p99": "p99",
+    "paced_p50": "Median paced",
+    "paced_p95": "p95 paced",
+    "paced_missed": "Missed",
+    "file_bytes": "Size",
+    "params": "Params",
+    "peak_memory": "Memory",
+    "hter": "HTER src-dev",
+    "hter_target_eer": "HTER tgt-EER",
+    "device_difference": "Device diff.",
+    "device_flips": "Device flips",
+    "energy": "Energy",
+    "energy_gross": "Energy gross",
+    "params_reduction": "Fewer params",
+    "accuracy_kept": "Acc. kept",
+    "parity_difference": "Torch diff.",
+    "parity_flips": "Torch flips",
+    "parity_samples": "Torch samples",
+}
+"""Column -> its head in a paper, where that is shorter than its title."""
 
 
-@functools.lru_cache(maxsize=2**16)
-def escaped(text: str) -> str:
-    """`text` so that LaTeX sets it as it is, in ASCII; what its fonts do not have is named: 'U+7DB2'."""
-    text = "".join(map(_character, unicodedata.normalize("NFC", text)))
-    return re.sub(r"([-,])(?=\1)", r"\1{}", text)  # two would become one other character
+def notes_of(name: str) -> Notes:
+    """The same from what was typed; UnknownName where there is no such kind of notes."""
+    for known in get_args(Notes):
+        if known == name:
+            return known
+    raise UnknownName("kind of notes", name, get_args(Notes))
 
 
-def _character(char: str) -> str:
-    if char in _CHARACTERS:
-        return _CHARACTERS[char]
-    if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Zs"}:
-        return " "
-    if char.isascii():
-        return char
-    parts = unicodedata.normalize("NFD", char)
-    if len(parts) == 2 and parts[0].isascii() and parts[0].isalpha() and ord(parts[1]) in _ACCENTS:
-        return f"\\{_ACCENTS[ord(parts[1])]}{{{parts[0]}}}"
-    return f"U+{ord(char):04X}"
+def latex_of(table: Table, query: Query) -> str:
+    """What was asked of a table, with the columns that were named and no others but a name of each row."""
+    return as_latex(selection_of(replace(table, reference_was_asked=False), query), query.notes)
 
 
-def as_latex(view: View) -> str:
-    """The view as a `table` with booktabs rules, siunitx columns, best in bold, and its notes below."""
-    asides = _asides(view)
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        r"\sisetup{detect-weight,mode=text}% so that bold digits are bold",
-        rf"\caption{{{' '.join(map(escaped, (view.caption, *_urgent(view))))}}}",
-        rf"\begin{{tabular}}{{{' '.join(_specifications(view, asides))}}}",
-        r"\toprule",
-        " & ".join(map(_heading, view.columns, asides)) + r" \\",
-    ]
-    for group in view.groups:
-        lines.append(r"\midrule")
-        if group.title:
-            width = len(asides) + sum(asides)
-            lines.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{escaped(group.title)}}}}} \\")
-        lines += [_line(line, view, asides) for line in group.lines]
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip\raggedright\footnotesize"]
-    lines += _notes(view)
-    return _HEAD + "\n".join([*lines, r"\end{table}"]) + "\n" + _TAIL
+def as_latex(selection: Selection, notes: Notes = "short", title: str = "") -> str:
+    """One file with as many tables as the columns need; title: what stands first in the caption."""
+    view = dressed(
+        replace(selection, columns=tuple(_printed(each, selection.rows) for each in selection.columns))
+    )
+    layouts = _layouts(view)
+    tables = []
+    for number, layout in enumerate(layouts, 1):
+        part = f" Part {number} of {len(layouts)}." if len(layouts) > 1 else ""
+        caption = " ".join(filter(None, (title, view.caption + part, *_urgent(view))))
+        below = list(_notes(view, notes)) if number == len(layouts) else []
+        draw = _longtable if layout.lines > LINES_AT_MOST else _float
+        tables.append(draw(layout, flowing(caption), notes, below))
+    return _HEAD + "\n".join(tables) + "\n" + _TAIL
 
 
-def _urgent(view: View) -> Sequence[str]:
-    """What must not be cut off with the notes."""
-    return view.remarks[:1] if view.data_simulated else ()
+# ---- Columns that are short ----
 
 
-def _asides(view: View) -> list[bool]:
-    """Whether each column needs one more for what stands beside its numbers."""
-    return [
-        any(line.cells[place].aside for group in view.groups for line in group.lines)
-        for place in range(len(view.columns))
-    ]
+def _printed(column: Column, rows: Sequence[Row]) -> Column:
+    """A column with a short head, in the unit in which its numbers are shortest."""
+    brief = replace(column, title=_BRIEF.get(column.name, column.title))
+    if column.amount is None or column.amount.unit in {"", "%", "1/s"}:
+        return brief
+    amounts = [column.amount, *_other_units(column.amount)]
+
+    def longest(amount: Amount) -> int:
+        cells = [replace(column, amount=amount).cell(row) for row in rows]
+        return max((len(cell.digits) + len(cell.aside) for cell in cells), default=0)
+
+    return replace(brief, amount=min(amounts, key=longest))
 
 
-def _specifications(view: View, asides: Sequence[bool]) -> list[str]:
-    formats = []
-    for place, (column, aside) in enumerate(zip(view.columns, asides, strict=True)):
-        digits = [line.cells[place].digits for group in view.groups for line in group.lines]
-        formats.append((_number_format(digits) if column.numeric else "l") + (r"@{\,}l" if aside else ""))
-    return formats
+def _other_units(amount: Amount) -> Iterator[Amount]:
+    for unit, per_unit in units.UNITS[amount.quantity].items():
+        near = per_unit in {amount.per_unit / 1e3, amount.per_unit * 1e3}
+        if near and unit not in {"", "us", "uJ"}:
+            yield replace(
+                amount,
+                unit=unit,
+                per_unit=per_unit,
+                show=lambda value, per=per_unit: units.significant(value / per),  # type: ignore[misc]
+            )
+
+
+# ---- Room ----
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Some columns of a view and how they are set.
+
+    Attributes:
+        places: of the columns in the view.
+        wide: whether it stands across the page.
+        below: whether intervals stand below their numbers.
+        crowded: whether long text is broken over several lines.
+    """
+
+    view: View
+    places: tuple[int, ...]
+    wide: bool
+    below: bool
+    crowded: bool = False
+
+    @property
+    def room_pt(self) -> float:
+        """The width that it may take."""
+        return PAGE_PT if self.wide else COLUMN_PT
+
+    @property
+    def asides(self) -> tuple[int, ...]:
+        """The places whose intervals need a column of their own."""
+        return () if self.below else tuple(place for place in self.places if _has_aside(self.view, place))
+
+    @property
+    def width_pt(self) -> float:
+        """The width that it takes."""
+        return sum(map(self.column_pt, self.places)) + _BETWEEN_PT * len(self.places)
+
+    @property
+    def fits(self) -> bool:
+        """Whether there is room for it."""
+        return self.width_pt <= self.room_pt
+
+    @property
+    def lines(self) -> int:
+        """How many lines its rows take."""
+        titles = sum(bool(group.title) for group in self.view.groups)
+        return titles + sum(map(self._lines_of, _lines(self.view)))
+
+    def _lines_of(self, line: Line) -> int:
+        texts = [line.cells[place].text for place in self.places if not self.view.columns[place].numeric]
+        wide = [width_pt(text) for text in texts]
+        broken = max(math.ceil(1.1 * width / self.text_pt) if width > self.text_pt else 1 for width in wide)
+        return broken + (self.below and any(line.cells[place].aside for place in self.places))
+
+    def column_pt(self, place: int) -> float:
+        """The width of a column, its interval beside it included."""
+        column = self.view.columns[place]
+        cells = [line.cells[place] for line in _lines(self.view)]
+        heads = [width_pt(word) for word in _heading(column, 0)]
+        if not column.numeric:
+            dagger = 8.0 if place == self.view.naming else 0.0
+            return max([*heads, *(min(width_pt(cell.text), self.text_pt) for cell in cells)]) + dagger
+        numbers = max((width_pt(cell.digits or cell.text + "00") for cell in cells), default=0.0)
+        asides = max((width_pt(cell.aside) for cell in cells), default=0.0)
+        beside = 4 + asides if place in self.asides else 0.0
+        return max([numbers + beside, 0.0 if beside else asides, *heads])
+
+    @property
+    def text_pt(self) -> float:
+        """The width at which text is broken."""
+        return _TEXT_SHARE * self.room_pt if self.crowded else math.inf
+
+    @property
+    def specification(self) -> str:
+        """The columns as LaTeX wants them."""
+        return " ".join(map(self._specification, self.places))
+
+    def _specification(self, place: int) -> str:
+        cells = [line.cells[place] for line in _lines(self.view)]
+        if self.view.columns[place].numeric:
+            return _number_format([cell.digits for cell in cells]) + (
+                r"@{\,}l" if place in self.asides else ""
+            )
+        return f"p{{{self.column_pt(place):.0f}pt}}" if self.broken(place) else "l"
+
+    def broken(self, place: int) -> bool:
+        """Whether the text of a column is broken over several lines."""
+        cells = (line.cells[place] for line in _lines(self.view))
+        return not self.view.columns[place].numeric and any(
+            width_pt(cell.text) > self.text_pt for cell in cells
+        )
+
+
+def _layouts(view: View) -> list[_Layout]:
+    """The first way to set all columns that fits a page, or its width; where none does, several tables."""
+    every = tuple(range(len(view.columns)))
+    ways = [_Layout(view, every, *way) for way in itertools.product((False, True), repeat=3)]
+    fitting = [layout for layout in ways if layout.fits]
+    if fitting:
+        return [next((layout for layout in fitting if layout.lines <= LINES_AT_MOST), fitting[-1])]
+    layouts: list[_Layout] = []
+    for place in every:
+        if place == view.naming:
+            continue
+        longer = replace(layouts[-1], places=(*layouts[-1].places, place)) if layouts else None
+        if longer is not None and longer.fits:
+            layouts[-1] = longer
+        else:
+            layouts.append(_Layout(view, (view.naming, place), wide=True, below=True, crowded=True))
+    narrower = ((replace(layout, wide=False), layout) for layout in layouts)
+    return [narrow if narrow.fits and narrow.lines <= LINES_AT_MOST else wide for narrow, wide in narrower]
+
+
+def _lines(view: View) -> Iterator[Line]:
+    return (line for group in view.groups for line in group.lines)
+
+
+def _has_aside(view: View, place: int) -> bool:
+    return any(line.cells[place].aside for line in _lines(view))
 
 
 def _number_format(digits: Sequence[str]) -> str:
@@ -154,32 +270,144 @@ def _number_format(digits: Sequence[str]) -> str:
     return f"S[table-format={sign}{whole}.{fraction}]"
 
 
-def _heading(column: Column, wide: bool) -> str:
-    text = escaped(f"{column.title} ({column.unit})" if column.unit else column.title)
-    return rf"\multicolumn{{2}}{{c}}{{{text}}}" if wide else f"{{{text}}}"
+# ---- Tables ----
 
 
-def _line(line: Line, view: View, asides: Sequence[bool]) -> str:
-    cells = []
-    for place, (cell, column, aside) in enumerate(zip(line.cells, view.columns, asides, strict=True)):
-        dagger = r"\,\ensuremath{\dagger}" if line.doubtful and place == view.naming else ""
-        cells.append(_cell(cell, column) + dagger)
-        if aside:
-            cells.append(rf"\footnotesize {escaped(cell.aside)}" if cell.aside else "")
-    return " & ".join(cells) + r" \\"
+def _float(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]) -> str:
+    kind = "table*" if layout.wide else "table"
+    return "\n".join(
+        [
+            rf"\begin{{{kind}}}[!t]",
+            r"\centering",
+            *_SETUP,
+            rf"\caption{{{caption}}}",
+            rf"\begin{{tabular}}{{{layout.specification}}}",
+            r"\toprule",
+            _head(layout),
+            *_body(layout, notes),
+            r"\bottomrule",
+            r"\end{tabular}",
+            *([r"\par\smallskip\raggedright\scriptsize", *below] if below else []),
+            rf"\end{{{kind}}}",
+        ]
+    )
 
 
-def _cell(cell: Cell, column: Column) -> str:
+def _longtable(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]) -> str:
+    """A table over several pages, which LaTeX sets in one column only."""
+    head = _head(layout)
+    return "\n".join(
+        [
+            r"\makeatletter\if@twocolumn\onecolumn\let\swapbenchback\twocolumn",
+            r"\else\let\swapbenchback\relax\fi\makeatother",
+            r"\begingroup",
+            *_SETUP,
+            rf"\begin{{longtable}}{{{layout.specification}}}",
+            rf"\caption{{{caption}}}\\",
+            rf"\toprule {head} \midrule \endfirsthead",
+            rf"\toprule {head} \midrule \endhead",
+            r"\bottomrule \endfoot",
+            *list(_body(layout, notes))[1:],
+            r"\end{longtable}",
+            *([r"\par\raggedright\scriptsize", *below] if below else []),
+            r"\endgroup\swapbenchback\relax",
+        ]
+    )
+
+
+def _heading(column: Column, width: int) -> list[str]:
+    """The lines of a head, hardly wider than so many letters."""
+    lines = textwrap.wrap(column.title, max(8, width), break_long_words=False)
+    return [*lines, f"({column.unit})"] if column.unit else lines
+
+
+def _head(layout: _Layout) -> str:
+    heads = []
+    for place in layout.places:
+        column = layout.view.columns[place]
+        letters = int(layout.column_pt(place) / width_pt("n"))
+        lines = r" \\ ".join(map(escaped, _heading(column, letters)))
+        align = "c" if column.numeric else "l"
+        stacked = rf"\begin{{tabular}}[b]{{@{{}}{align}@{{}}}}{lines}\end{{tabular}}"
+        heads.append(rf"\multicolumn{{2}}{{c}}{{{stacked}}}" if place in layout.asides else f"{{{stacked}}}")
+    return " & ".join(heads) + r" \\"
+
+
+def _body(layout: _Layout, notes: Notes) -> Iterator[str]:
+    for group in layout.view.groups:
+        yield r"\midrule"
+        if group.title:
+            count, wide = len(layout.places) + len(layout.asides), min(layout.width_pt, layout.room_pt) - 6
+            title = rf"\parbox[t]{{{wide:.0f}pt}}{{\raggedright\itshape {flowing(group.title)}}}"
+            yield rf"\multicolumn{{{count}}}{{l}}{{{title}}} \\"
+        for line in group.lines:
+            yield " & ".join(_cells(line, layout, notes)) + r" \\"
+            if layout.below and any(line.cells[place].aside for place in layout.places):
+                asides = (line.cells[place].aside for place in layout.places)
+                cells = (rf"{{\scriptsize {escaped(aside)}}}" if aside else "" for aside in asides)
+                yield " & ".join(cells) + r" \\[1.5pt]"
+
+
+def _cells(line: Line, layout: _Layout, notes: Notes) -> Iterator[str]:
+    for place in layout.places:
+        cell, column = line.cells[place], layout.view.columns[place]
+        marked = line.doubtful and place == layout.view.naming and notes != "none"
+        dagger = r"\,\ensuremath{\dagger}" if marked else ""
+        if layout.broken(place):
+            yield rf"{{\raggedright\hspace{{0pt}}{breakable(cell.text)}{dagger}\par}}"
+        else:
+            yield _cell(cell, column, notes) + dagger
+        if place in layout.asides:
+            yield rf"\scriptsize {escaped(cell.aside)}" if cell.aside else ""
+
+
+def _cell(cell: Cell, column: Column, notes: Notes) -> str:
     if cell.digits:
         return rf"\bfseries {cell.digits}" if cell.best else cell.digits
-    mark = rf"\textsuperscript{{{cell.note}}}" if cell.note else ""
+    mark = rf"\textsuperscript{{{cell.note}}}" if cell.note and notes == "full" else ""
     text = escaped(cell.text) + mark
     return f"{{{text}}}" if column.numeric else text
 
 
-def _notes(view: View) -> list[str]:
-    remarks = view.remarks[len(_urgent(view)) :]
-    lines = [" ".join(map(escaped, remarks))] if remarks else []
-    lines += [rf"\ensuremath{{\dagger}} {escaped(text)}" for text in view.doubts]
-    lines += [rf"\textsuperscript{{{number}}} {escaped(text)}" for number, text in enumerate(view.notes, 1)]
-    return [rf"{line}\par" for line in lines]
+# ---- Notes ----
+
+
+def _urgent(view: View) -> Sequence[str]:
+    """What must not be left out with the notes."""
+    return view.remarks[:1] if view.data_simulated else ()
+
+
+def _notes(view: View, notes: Notes) -> Iterator[str]:
+    """The notes below the tables; those that are not wanted stay in the file, as comments."""
+    for kind, mark, text in _said(view):
+        wanted = notes != "none" and kind in {"both", notes}
+        yield rf"{mark}{flowing(text)}\par" if wanted else f"% {mark}{escaped(text)}"
+
+
+def _heads(view: View) -> str:
+    """What the heads stand for that are shorter than the title of their column."""
+    meant = {column.title: COLUMNS[column.name].title for column in view.columns if column.name in _BRIEF}
+    return "; ".join(f"{brief}: {title}" for brief, title in meant.items()) + "." if meant else ""
+
+
+def _said(view: View) -> Iterator[tuple[str, str, str]]:
+    """Every note: which kind of notes it belongs to, its mark as LaTeX, its text.
+
+    What helps against a doubt is for who measures, not for who reads.
+    """
+    remarks = " ".join(filter(None, (_heads(view), *view.remarks[len(_urgent(view)) :])))
+    if remarks:
+        yield "both", "", remarks
+    dagger = r"\ensuremath{\dagger} "
+    if view.doubt_kinds:
+        about: dict[str, list[str]] = {}
+        for kind in view.doubt_kinds:
+            about.setdefault(kind.quantity, []).append(kind.phrase)
+        texts = (f"{', '.join(phrases)} ({quantity})" for quantity, phrases in about.items())
+        yield "short", dagger, f"Doubts of the measurement: {'; '.join(texts)}."
+    if view.notes:
+        yield "short", "", "n/a: not measured."
+    for kind in view.doubt_kinds:
+        yield "full", dagger, kind.text(remedy=False)
+    for number, text in enumerate(view.notes, 1):
+        yield "full", rf"\textsuperscript{{{number}}} ", text

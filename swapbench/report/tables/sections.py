@@ -19,6 +19,7 @@ from swapbench.report.tables.markdown import escaped, grids
 from swapbench.report.tables.table import SIMULATED, table_of
 from swapbench.report.tables.view import (
     TOO_DIFFERENT,
+    by_place,
     confidences,
     flip_sentence,
     other_references,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from swapbench.report.rows.fp32_parity import RowParity
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
+    from swapbench.report.tables.view import Selection
 
 _WHERE_KNOWN = frozenset(
     (
@@ -67,14 +69,14 @@ def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
         parities: how far each file's scores are from its network's fp32 file; see report.rows.fp32_parity.
     """
     parts = [_head(table)]
-    parts += [_text(section, table) for section in _sections(table, parities)]
+    parts += [_text(section, table) for section in sections_of(table, parities)]
     parts += [_notes(table), _doubts(table), _machines(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 @dataclass(frozen=True)
-class _Section:
-    """One view of the report. lead: what stands above the table."""
+class Section:
+    """One view of the report; caption and lead, which stands above the table, are Markdown."""
 
     title: str
     columns: tuple[Column, ...]
@@ -82,11 +84,22 @@ class _Section:
     caption: str
     lead: str = ""
 
+    def selection(self, table: Table) -> Selection:
+        """Its rows, with the columns that have something to say of them."""
+        columns = tuple(
+            column
+            for column in self.columns
+            if column.name not in _WHERE_KNOWN
+            or any(column.text(row) != units.NOT_MEASURED for row in self.rows)
+        )
+        return by_place(table, columns, self.rows)
 
-def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]:
+
+def sections_of(table: Table, parities: Sequence[RowParity] = ()) -> Iterator[Section]:
+    """The sections of the whole report, those without rows included."""
     rows = table.rows
     file = COLUMNS["file"]
-    yield _Section(
+    yield Section(
         "Speed, weight, accuracy, power",
         _named(
             "model precision format runtime latency_p50 latency_p90 file_bytes macs peak_memory apcer "
@@ -95,8 +108,8 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         rows,
         _main_caption(table),
     )
-    yield _Section(
-        f"Relative to {escaped(table.reference or '')}",
+    yield Section(
+        f"Relative to {table.reference or ''}",
         _named(
             "file reference speed_up speed_up_p05 size_reduction params_reduction macs_reduction "
             "memory_reduction energy_reduction accuracy_kept error_ratio"
@@ -104,7 +117,7 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         tuple(row for row in rows if row.relative),
         _relative_caption(table),
     )
-    yield _Section(
+    yield Section(
         "Speed",
         (
             *_named(
@@ -116,7 +129,7 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         tuple(row for row in rows if row.speed),
         _speed_caption(rows),
     )
-    yield _Section(
+    yield Section(
         "At a camera's frame rate",
         _named("file paced_fps paced_p50 paced_p95 latency_p50 paced_missed paced_frames"),
         tuple(row for row in rows if row.paced),
@@ -124,14 +137,14 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         "order of two files may be another than back to back (median latency). Missed: frames that came "
         "while one was still computed, of all frames.",
     )
-    yield _Section(
+    yield Section(
         "Weight",
         _named("file file_bytes params macs peak_memory memory_before_load"),
         tuple(row for row in rows if row.weight),
         _weight_caption(rows),
     )
     scored = tuple(row for row in rows if row.accuracy)
-    yield _Section(
+    yield Section(
         "Accuracy",
         _named(
             "file apcer worst_species bpcer acer hter hter_target_eer auc bpcer10 bpcer20 bpcer100 threshold "
@@ -140,14 +153,14 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
         scored,
         _accuracy_caption(scored),
     )
-    yield _Section(
+    yield Section(
         "APCER by attack species",
         (file, *(replace(column(f"apcer.{name}", rows), title=name) for name in table.species)),
         tuple(row for row in scored if row.accuracy and row.accuracy.apcer_by_species),
         "APCER in per cent with its interval.",
     )
     folds = dict.fromkeys(fold.fold for row in scored if row.accuracy for fold in row.accuracy.folds)
-    yield _Section(
+    yield Section(
         "Folds",
         (*_named("file acer acer_sd"), *map(fold_column, folds)),
         tuple(row for row in scored if row.accuracy and row.accuracy.folds),
@@ -156,13 +169,13 @@ def _sections(table: Table, parities: Sequence[RowParity]) -> Iterator[_Section]
     )
     yield _score_parity(table, parities)
     beside = tuple(row for row in rows if row.device_parity)
-    yield _Section(
+    yield Section(
         "On the device and on the desktop",
         _named("file device_difference device_flips device_samples"),
         beside,
         _elsewhere_caption(beside),
     )
-    yield _Section(
+    yield Section(
         "Energy",
         _named("file meter scope energy energy_gross energy_runs"),
         tuple(replace(row, energy=(energy,)) for row in rows for energy in row.energy),
@@ -176,18 +189,13 @@ def _named(names: str) -> tuple[Column, ...]:
     return tuple(COLUMNS[name] for name in names.split())
 
 
-def _text(section: _Section, table: Table) -> str:
+def _text(section: Section, table: Table) -> str:
     """A heading, one grid for each machine, a caption; nothing when no row belongs."""
     if not section.rows:
         return ""
-    columns = tuple(
-        column
-        for column in section.columns
-        if column.name not in _WHERE_KNOWN
-        or any(column.text(row) != units.NOT_MEASURED for row in section.rows)
-    )
-    view = plain_view(table, columns, section.rows, section.caption)
-    return "\n\n".join(filter(None, [f"## {section.title}", section.lead, *grids(view), view.caption]))
+    view = plain_view(section.selection(table), section.caption)
+    head = f"## {escaped(section.title)}"
+    return "\n\n".join(filter(None, [head, section.lead, *grids(view), view.caption]))
 
 
 # ---- Captions ----
@@ -287,7 +295,7 @@ def _elsewhere_caption(rows: Iterable[Row]) -> str:
 # ---- Score parity: not of a row alone ----
 
 
-def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
+def _score_parity(table: Table, parities: Sequence[RowParity]) -> Section:
     """Whether a cheaper file decides as its fp32 file does, and which attacks pay where it does not."""
     by_record = {(parity.run, parity.record_id): parity for parity in parities}
     by_label = {row.label: by_record.get((row.run, row.record_id)) for row in table.rows}
@@ -339,7 +347,7 @@ def _score_parity(table: Table, parities: Sequence[RowParity]) -> _Section:
         "threshold. FAILS ON: an attack species is accepted clearly more often (at either threshold; "
         "McNemar's test, Holm over the species)."
     )
-    return _Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
+    return Section("Score parity", columns, rows, caption, lead="\n".join(sentences))
 
 
 def _rank_correlation(parity: ScoreParity) -> str | None:

@@ -42,7 +42,7 @@ SKINS: Mapping[str, Skin] = {
     "markdown": Skin(
         "md", lambda table, query: markdown.as_markdown(view_of(table, query)), sections.as_markdown
     ),
-    "latex": Skin("tex", lambda table, query: latex.as_latex(view_of(table, query))),
+    "latex": Skin("tex", latex.latex_of),
     "csv": Skin(
         "csv",
         lambda table, query: as_csv(selection_of(table, query), chosen=bool(query.columns)),

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from swapbench import units
 from swapbench.errors import UserError
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "n/a"
 TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies cannot be compared."
+Notes = Literal["none", "short", "full"]
 TAILS = ("latency_p90", "latency_p95", "latency_p99", "paced_p95")
 
 _DEFAULT = (
@@ -72,12 +73,14 @@ class Query:
         sort: names, with "-" before them for descending.
         group: names of text columns, the outermost first.
         where: 'runtime=litert' (text, exactly), 'acer<=0.05' (numbers).
+        notes: what stands below a LaTeX table: nothing, what fits a paper, or every reason and every doubt.
     """
 
     columns: tuple[str, ...] = ()
     sort: tuple[str, ...] = ()
     group: tuple[str, ...] = ()
     where: tuple[str, ...] = ()
+    notes: Notes = "short"
 
     def __bool__(self) -> bool:
         return bool(self.columns or self.sort or self.group or self.where)
@@ -173,40 +176,47 @@ def selection_of(table: Table, query: Query | None = None) -> Selection:
 
 def view_of(table: Table, query: Query | None = None) -> View:
     """The view of what a query asks for; raises what selection_of raises."""
-    chosen = selection_of(table, query)
+    return dressed(selection_of(table, query))
+
+
+def dressed(chosen: Selection) -> View:
+    """The view of what was chosen."""
     reasons: dict[str, int] = {}
     groups = tuple(
         Group(title, tuple(_lines(rows, chosen.columns, reasons))) for title, rows in chosen.members
     )
     rows = chosen.rows
     return View(
-        table,
+        chosen.table,
         chosen.columns,
         chosen.members,
         groups,
-        _caption(rows),
+        caption_of(rows),
         tuple(reasons),
         doubt_kinds(rows),
-        _remarks(table, rows, chosen.columns, groups),
+        _remarks(chosen.table, rows, chosen.columns, groups),
     )
 
 
-def plain_view(table: Table, columns: tuple[Column, ...], rows: Sequence[Row], caption: str) -> View:
-    """Some columns of some rows, by machine where there are several.
-
-    A section of a report, which has its notes elsewhere.
-    """
+def by_place(table: Table, columns: tuple[Column, ...], rows: Sequence[Row]) -> Selection:
+    """Some columns of some rows, by machine where there are several."""
     places = {row.place: "" for row in rows}
     if len(table.machines) > 1:
         places = {place: place for place in places}
     members = tuple(
         (title, tuple(row for row in rows if row.place == place)) for place, title in places.items()
     )
+    return Selection(table, columns, members)
+
+
+def plain_view(chosen: Selection, caption: str) -> View:
+    """A section of a report, which has its notes elsewhere and nothing in bold."""
+    columns = chosen.columns
     groups = tuple(
         Group(title, tuple(Line(row, tuple(column.cell(row) for column in columns)) for row in rows))
-        for title, rows in members
+        for title, rows in chosen.members
     )
-    return View(table, columns, members, groups, caption)
+    return View(chosen.table, columns, chosen.members, groups, caption)
 
 
 # ---- Choosing ----
@@ -356,7 +366,8 @@ def _best(of: Column, rows: Sequence[Row], digits: Sequence[str]) -> frozenset[i
 # ---- Words ----
 
 
-def _caption(rows: Sequence[Row]) -> str:
+def caption_of(rows: Sequence[Row]) -> str:
+    """How many records of which runs these are, from which machines, and from when."""
     runs = list(dict.fromkeys(row.run for row in rows))
     machines = list(dict.fromkeys(row.machine for row in rows))
     times = sorted({f"{row.time:%Y-%m-%d}" for row in rows})
