@@ -50,14 +50,15 @@ class Figure:
 
     Attributes:
         kind: "pareto", "latency", ...
-        files: Suffix -> bytes: png, svg, pdf, and csv with the data behind it.
+        files: Suffix -> bytes: png, svg, pdf, csv with the data behind it, and the caption as txt and tex; a
+            further page has its number before the suffix, as in "2.png".
     """
 
     kind: str
     files: dict[str, bytes] = field(repr=False)
 
     def save(self, folder: AnyPath) -> tuple[Path, ...]:
-        """Write `<kind>.png`, `.svg`, `.pdf` and `.csv` into a folder, which is created if need be."""
+        """Write `<kind>.png` and its kin into a folder, which is created if need be."""
         from swapbench.report.figures import Drawing
         from swapbench.report.writer import write_drawing
 
@@ -174,7 +175,7 @@ class Run:
             x: The horizontal axis of a Pareto figure: a column of the report.
             y: Its vertical axis.
             style: "screen" or "paper".
-            width: "column" or "page".
+            width: "column", "page", or inches as text.
 
         Raises:
             UnknownName: There is no such figure, column, style or width.

@@ -163,7 +163,7 @@ def test_one_figure_is_drawn_of_the_chosen_rows(run: Path, tmp_path: Path, capsy
     ]
     assert report(*argv) == 0
     assert sorted(path.name for path in (tmp_path / "fig").iterdir()) == [
-        f"pareto.{suffix}" for suffix in ("csv", "pdf", "png", "svg")
+        f"pareto.{suffix}" for suffix in ("csv", "pdf", "png", "svg", "tex", "txt")
     ]
     assert "teacher" not in (tmp_path / "fig" / "pareto.csv").read_text()
     assert not (run / "pareto.pdf").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
@@ -36,7 +37,7 @@ from swapbench.report.figures import (
     swap,
 )
 from swapbench.report.figures.style import page_of
-from swapbench.report.tables.table import table_of
+from swapbench.report.tables.table import SIMULATED, table_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,7 +137,7 @@ def every_kind(folder: Path) -> dict[str, Drawing]:
     }
 
 
-def test_every_kind_is_four_files_with_real_text(tmp_path: Path) -> None:
+def test_every_kind_has_its_files_with_real_text(tmp_path: Path) -> None:
     first = every_kind(tmp_path)
     assert set(first) == set(KINDS)
     for kind, found in first.items():
@@ -195,9 +196,13 @@ def test_what_a_file_lacks_breaks_its_line_and_is_counted_at_the_foot() -> None:
     assert "n/a: 1 of 3" in " ".join(text.get_text() for text in figure.axes[0].get_xticklabels())
 
 
-def test_a_quantity_that_no_file_has_is_said_to_be_unknown() -> None:
-    svg = drawn("swap", demo()[:3]).files["svg"].decode()
-    assert "not known" in svg
+def test_a_quantity_that_no_file_has_takes_no_room_and_is_named_in_the_caption() -> None:
+    found = drawn("swap", demo()[:3])
+    assert "Power" not in found.files["svg"].decode()
+    assert "Not measured, so not shown: power." in found.files["txt"].decode()
+    whole = drawn("swap", with_energy(demo()[:3]))
+    assert "Power" in whole.files["svg"].decode()
+    assert "Not measured" not in whole.files["txt"].decode()
 
 
 def test_rows_without_a_reference_are_left_out_of_swap() -> None:
@@ -234,6 +239,70 @@ def test_more_files_than_a_page_holds_are_left_out_by_name() -> None:
     assert (len(found), left_out) == (40, tuple(f"n{i}.fp32.onnx" for i in range(40, 45)))
 
 
+def test_names_of_files_are_told_apart_by_their_ends() -> None:
+    stem = "a_network_with_a_very_long_name_that_fills_the_column"
+    names = [f"{stem}.fp32.onnx", f"{stem}.int8.onnx"]
+    assert list(style.distinct(names, 20).values()) == ["a_net…lumn.fp32.onnx", "a_net…lumn.int8.onnx"]
+
+
+def test_names_that_differ_only_where_nothing_is_shown_get_numbers() -> None:
+    names = [f"{'a' * 30}{middle}{'b' * 30}" for middle in "xy"]
+    shown = style.distinct([*names, "short"], 12)
+    assert list(shown.values()) == ["a…bbbbbb (1)", "a…bbbbbb (2)", "short"]
+
+
+def test_the_latency_figure_shows_two_long_names_as_two() -> None:
+    long = "a_network_with_a_very_long_name_that_fills_the_column"
+    svg = drawn("latency", [record(long), record(long, "int8")]).files["svg"].decode()
+    labels = set(re.findall(r">([^<>]*…[^<>]*\.onnx)<", svg))
+    assert {label[-10:] for label in labels} == {".fp32.onnx", ".int8.onnx"}
+
+
+# ---- sizes and captions ----
+
+
+@pytest.mark.parametrize(
+    ("width", "inches"), [("column", 3.5), ("page", 7.16), ("5.2", 5.2), ("5.2in", 5.2), ("6 in", 6.0)]
+)
+def test_a_figure_is_as_wide_as_was_asked(width: str, inches: float) -> None:
+    found = draw("swap", table_of(demo()[:3]), options=Options(width=width))
+    assert f'width="{72 * inches:.4g}' in found.files["svg"].decode()
+
+
+@pytest.mark.parametrize("width", ["1", "0", "99", ".5in"])
+def test_a_width_without_room_is_refused_with_what_there_is(width: str) -> None:
+    with pytest.raises(UserError, match=r"from 2\.5 to 20 inches"):
+        draw("swap", table_of(demo()[:3]), options=Options(width=width))
+
+
+@pytest.mark.parametrize("width", ["wide", "-3", "", "5 cm", "nan", "1e1"])
+def test_a_width_that_is_none_is_an_unknown_name(width: str) -> None:
+    with pytest.raises(UnknownName, match="column, page"):
+        draw("swap", table_of(demo()[:3]), options=Options(width=width))
+
+
+def test_a_caption_says_what_is_shown_of_how_many_runs_and_people_and_which_intervals() -> None:
+    scores = accuracy({"print": (2, 100)}, 1, 50).replace(subjects=35)
+    records = [record("a", accuracy=scores), record("b", accuracy=scores)]
+    found = drawn("pareto", records).files
+    text = found["txt"].decode()
+    first = text.partition(" 2 records of run demo on ")[0]
+    assert (
+        first
+        == "ACER against median latency of each file, with their intervals; the line is the Pareto front."
+    )
+    speed = table_of(records).rows[0].speed
+    assert speed is not None
+    assert f"A file was timed in {speed.runs} runs of {speed.workers} fresh processes." in text
+    assert "Intervals of medians: 95 %, order statistics over processes." in text
+    assert "50 bona fide and 100 attack presentations of 35 people." in text
+    assert text.endswith(f"{SIMULATED}\n")
+    tex = found["tex"].decode()
+    assert tex.startswith(r"\caption{ACER against median latency")
+    assert tex.endswith("\\label{fig:pareto}\n")
+    assert r"95 \%" in tex
+
+
 # ---- precisions ----
 
 
@@ -244,6 +313,41 @@ def test_every_precision_is_drawn_in_its_own_way() -> None:
 
 
 # ---- species ----
+
+
+def many_species(networks: int) -> list[Record]:
+    return [
+        record(f"n{number:02d}", precision, accuracy=accuracy({"mask": (1, 100), "print": (2, 100)}, 1, 50))
+        for number in range(networks)
+        for precision in ("fp32", "int8")
+    ]
+
+
+def test_species_stand_on_as_many_pages_as_they_need_none_higher_than_a_page_of_paper() -> None:
+    found = drawn("species", many_species(30))
+    assert found.left_out == ()
+    pages = found.pages("svg")
+    assert list(pages) == ["", ".2", ".3"]
+    svgs = [page.decode() for page in pages.values()]
+    assert all(float(re.search(r'height="([\d.]+)pt"', svg)[1]) / 72 < 9.3 for svg in svgs)  # type: ignore[index]
+    for number in range(30):
+        assert sum(f"n{number:02d}, onnx" in svg for svg in svgs) == 1
+
+
+def test_a_network_with_more_species_than_a_panel_holds_has_several() -> None:
+    kinds = {f"mask {number:02d}": (1, 100) for number in range(40)}
+    svg = drawn("species", [record("a", accuracy=accuracy(kinds, 1, 50))]).files["svg"].decode()
+    assert all(f">{name}<" in svg for name in kinds)
+    assert [f"part {number} of 3" in svg for number in (1, 2, 3)] == [True] * 3
+
+
+def test_a_precision_that_is_not_there_takes_no_room() -> None:
+    one, two = (species.points_of(table_of(many_species(1)[:count]).rows)[0] for count in (1, 2))
+    with rc_context(PAPER.rc):
+        heights = [
+            species.figure_of(points, PAPER).axes[0].get_window_extent().height / 300 for points in (one, two)
+        ]
+    assert heights == pytest.approx([0.04 + 2 * (0.05 + 0.075), 0.04 + 2 * (0.05 + 2 * 0.075)])
 
 
 def test_species_are_compared_before_and_after_quantisation_with_their_intervals() -> None:

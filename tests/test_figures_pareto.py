@@ -218,7 +218,7 @@ def test_the_figure_has_real_text_truetype_fonts_and_print_resolution() -> None:
     from PIL import Image
 
     files = demo_files()
-    assert set(files) == {"png", "svg", "pdf", "csv"}
+    assert set(files) == {"png", "svg", "pdf", "csv", "txt", "tex"}
     svg = files["svg"].decode()
     assert "ACER, % (lower is better)" in svg
     assert "minifasnet_v2.int8.onnx" in svg
@@ -370,7 +370,7 @@ def test_neighbouring_colours_differ_in_grey() -> None:
 def test_a_report_has_the_figure_and_its_data(tmp_path: Path) -> None:
     written = write_report([record()], tmp_path / "report")
     names = sorted(path.name for path in written.figure)
-    assert names == ["pareto.csv", "pareto.pdf", "pareto.png", "pareto.svg"]
+    assert names == [f"pareto.{suffix}" for suffix in ("csv", "pdf", "png", "svg", "tex", "txt")]
     assert all(path.is_file() for path in written.figure)
     assert written.no_figure == ""
 

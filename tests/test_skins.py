@@ -8,20 +8,21 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_records import MACHINE, accuracy, doubt, record
+from latex_checks import assert_no_overfull_box
+from made_records import MACHINE, NOT_SCORED, accuracy, doubt, record, speed, weight
 from rich.console import Console
 from test_table import hand_made
 
 from swapbench import files
 from swapbench.errors import UnknownName
 from swapbench.report.tables import html, latex, markdown, skins, terminal
+from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.table import SIMULATED, Table, as_csv, as_json, table_of
 from swapbench.report.tables.view import Query, view_of
 
@@ -249,17 +250,74 @@ def test_latex_sets_text_as_it_is(text: str, found: str) -> None:
     assert latex.escaped(text) == found
 
 
+def heads_of(text: str) -> list[str]:
+    """The heads of the first table, their lines joined."""
+    line = next(
+        line for line in text.splitlines() if line.startswith(("{\\begin{tabular}[b]", r"\toprule {"))
+    )
+    return [" ".join(head.split(r" \\ ")) for head in re.findall(r"@\{\}}(.*?)\\end\{tabular\}", line)]
+
+
 def test_numbers_stand_in_columns_that_siunitx_aligns() -> None:
-    text = latex.as_latex(view_of(table_of(hand_made()), Query(("latency_p50", "params"))))
+    text = skins.text_of(table_of(hand_made()), Query(("latency_p50", "params")), "latex")
     assert r"\begin{tabular}{l S[table-format=1.3]@{\,}l S[table-format=1.3]}" in text
-    assert r"\multicolumn{2}{c}{Median latency (ms)} & {Parameters (M)} \\" in text
-    assert r"student.kd.fp32.tflite & \bfseries 1.71 & \footnotesize {[}1.67, 1.76]" in text
+    assert heads_of(text) == ["File", "Median (ms)", "Params (M)"]
+    assert r"student.kd.fp32.tflite & \bfseries 1.71 & \scriptsize {[}1.67, 1.76] & " in text
     assert r"student.kd.int8.onnx\,\ensuremath{\dagger} & 0.720 &" in text
 
 
+def test_a_latex_table_has_the_columns_that_were_asked_for_and_no_ratio_beside() -> None:
+    query = Query(("file", "precision", "latency_p50", "acer", "file_bytes", "params"))
+    assert heads_of(skins.text_of(asked(), query, "latex")) == [
+        "File",
+        "Precision",
+        "Median (ms)",
+        "ACER (\\%)",
+        "Size (MB)",
+        "Params (M)",
+    ]
+
+
+def test_a_latex_table_has_the_unit_in_which_its_numbers_are_short() -> None:
+    light = record(weight=weight(640_000, 250_000, 40_000_000), speed=speed(250_000, 0, runs=20))
+    text = skins.text_of(table_of([light]), Query(("latency_p50", "file_bytes", "params", "macs")), "latex")
+    assert heads_of(text) == ["File", r"Median (\ensuremath{\mu}s)", "Size (kB)", "Params (k)", "MACs (M)"]
+    assert re.search(r"^net\.fp32\.onnx & 250 &.* 640 & 250 & 40\.0 ", text, re.MULTILINE)
+
+
+def test_notes_of_a_latex_table_are_none_short_or_full_and_never_say_what_helps() -> None:
+    rows = table_of([record("a", doubts=(doubt(),), accuracy=NOT_SCORED), record("b")])
+    texts = {
+        kind: skins.text_of(rows, Query(("acer",), notes=kind), "latex") for kind in ("none", "short", "full")
+    }
+    printed = {
+        kind: [line for line in text[text.index("\\bottomrule") :].splitlines() if not line.startswith("%")]
+        for kind, text in texts.items()
+    }
+    assert printed["none"] == [
+        "\\bottomrule",
+        "\\end{tabular}",
+        "\\end{table}",
+        "\\csname swapbenchend\\endcsname",
+    ]
+    assert "dagger" not in "".join(line for line in texts["none"].splitlines() if not line.startswith("%"))
+    assert r"\ensuremath{\dagger} Doubts of the measurement: wide interval (speed).\par" in printed["short"]
+    assert "n/a: not measured.\\par" in printed["short"]
+    assert (
+        r"\ensuremath{\dagger} wide\_interval (speed), a.fp32.onnx: the interval is wide.\par"
+        in printed["full"]
+    )
+    assert any(line.startswith(r"\textsuperscript{1} ") for line in printed["full"])
+    assert all("Measure longer" not in text for text in texts.values())
+
+
+def test_an_unknown_kind_of_notes_names_those_there_are() -> None:
+    with pytest.raises(UnknownName, match="Did you mean full"):
+        latex.notes_of("fuul")
+
+
 PAPER = r"""\documentclass[twocolumn]{article}
-\usepackage[T1]{fontenc}
-\usepackage{booktabs,siunitx}
+\usepackage{booktabs,longtable,siunitx}
 \begin{document}
 Before. \input{table} After.
 \end{document}
@@ -274,12 +332,30 @@ def test_latex_compiles_as_it_is_and_inside_a_paper(tmp_path: Path, main: str) -
     table = table_of([*hand_made(), *other], "teacher")
     (tmp_path / "table.tex").write_text(skins.text_of(table, ASKED, "latex"), encoding="ascii")
     (tmp_path / "paper.tex").write_text(PAPER, encoding="ascii")
-    argv = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", main]
-    done = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
-    if "not found" in done.stdout and "siunitx" in done.stdout:
-        pytest.skip("pdflatex has no siunitx")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / main).with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    assert_no_overfull_box(tmp_path / main)
+
+
+QUERIES = {
+    "six": Query(("file", "precision", "latency_p50", "acer", "file_bytes", "params"), notes="full"),
+    "all": Query(tuple(name for name, column in COLUMNS.items() if column.listed), notes="full"),
+    "one": Query(("acer",), notes="none"),
+    "groups": Query(("model", "device", "runtime", "run", "latency_p50"), group=("device", "run")),
+}
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex with booktabs and siunitx")
+@pytest.mark.parametrize("rows", [3, 70])
+@pytest.mark.parametrize("query", list(QUERIES))
+def test_no_table_is_wider_than_its_page(tmp_path: Path, query: str, rows: int) -> None:
+    long = "a_network-with_a_name.that_nobody_would_give-to_a_file_but_a_script"
+    made = [
+        record(f"{long}{number}", run="a_run_of_a_long_name", doubts=(doubt(),)) for number in range(rows)
+    ]
+    made.append(record("x" * 90))
+    text = skins.text_of(table_of(made), QUERIES[query], "latex")
+    assert (r"\begin{longtable}" in text) == (rows == 70)
+    (tmp_path / "table.tex").write_text(text, encoding="ascii")
+    assert_no_overfull_box(tmp_path / "table.tex")
 
 
 # ---- terminal ----

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _PAPER = rf"""% Made by swapbench: pdflatex paper.tex, twice.
 \documentclass[10pt,twocolumn]{{article}}
-\usepackage[T1]{{fontenc}}
 \usepackage[{PAGE}]{{geometry}}
 \usepackage{{graphicx,{PACKAGES}}}
 \title{{Tables and figures}}

@@ -295,28 +295,28 @@ def _wrapped(note: str, page: Page) -> list[str]:
     return textwrap.wrap(note, characters(page.width_in - page.inch(0.16), page, 5.5), break_on_hyphens=False)
 
 
-def shortened(text: str, longest: int) -> str:
-    """The text, or its head and more of its end, which tells files apart; data files keep all of it."""
+def shortened(text: str, longest: int, head: float = 0.5) -> str:
+    """The text, or its two ends with an ellipsis between, `head` of it before; data files keep all of it."""
     if len(text) <= longest:
         return text
-    head = max((longest - 1) // 3, 1)
-    return f"{text[:head]}…{text[len(text) - max(longest - 1 - head, 1) :]}"
+    first = max(int((longest - 1) * head), 1)
+    return f"{text[:first]}…{text[len(text) - max(longest - 1 - first, 1) :]}"
 
 
 def distinct(names: Iterable[str], longest: int) -> dict[str, str]:
-    """Each name as `shortened` makes it; names that would look alike keep their ends, then get a number.
+    """Each name in at most so many letters, mostly its end, which tells files apart.
 
-    The end of a file's name tells it apart more often than its head does.
+    Names that would look alike all the same get numbers.
     """
     every = list(dict.fromkeys(names))
-    shown = {name: shortened(name, longest) for name in every}
-    for again in (lambda name: f"…{name[len(name) - longest + 1 :]}", None):
+    for head in (0.3, 0.0):
+        shown = {name: shortened(name, longest, head) for name in every}
         counts = Counter(shown.values())
-        for number, name in enumerate(every, 1):
-            if counts[shown[name]] > 1:
-                shown[name] = (
-                    again(name) if again else shortened(name, longest - len(f" ({number})")) + f" ({number})"
-                )
+        if max(counts.values(), default=0) <= 1:
+            return shown
+    for number, name in enumerate(every, 1):
+        if counts[shown[name]] > 1:
+            shown[name] = f"{shortened(name, longest - len(f' ({number})'), 0.0)} ({number})"
     return shown
 
 

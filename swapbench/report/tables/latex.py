@@ -33,6 +33,9 @@ COLUMN_PT, PAGE_PT = 229.0, 469.0
 LINES_AT_MOST = 48
 """Lines that a page has room for beside a caption and notes; more are a longtable."""
 _BETWEEN_PT = 6.0
+_SCRIPT = (
+    0.95  # of the width in footnote size is that of script size, whose letters are wider for their height
+)
 _TEXT_SHARE = 0.34
 """Text that takes more of the width than this is broken over several lines."""
 PACKAGES = "booktabs,longtable,siunitx"
@@ -56,6 +59,7 @@ _SETUP = (
     r"\footnotesize\sloppy\setlength{\tabcolsep}{3pt}",
     r"\sisetup{detect-weight,mode=text}% so that bold digits are bold",
 )
+_SCALED = frozenset({"ms", "MB", "M", "mJ"})
 _BRIEF = {
     "latency_p50": "Median",
     "latency_p05": "p05",
@@ -116,29 +120,26 @@ def as_latex(selection: Selection, notes: Notes = "short", title: str = "") -> s
 
 
 def _printed(column: Column, rows: Sequence[Row]) -> Column:
-    """A column with a short head, in the unit in which its numbers are shortest."""
+    """A column with a short head, in a smaller unit if all its numbers are below 1, a larger one above 1000."""
     brief = replace(column, title=_BRIEF.get(column.name, column.title))
-    if column.amount is None or column.amount.unit in {"", "%", "1/s"}:
+    shown = [column.shown(number) for row in rows if (number := column.number(row))]
+    if column.amount is None or column.amount.unit not in _SCALED or not shown:
         return brief
-    amounts = [column.amount, *_other_units(column.amount)]
-
-    def longest(amount: Amount) -> int:
-        cells = [replace(column, amount=amount).cell(row) for row in rows]
-        return max((len(cell.digits) + len(cell.aside) for cell in cells), default=0)
-
-    return replace(brief, amount=min(amounts, key=longest))
+    step = 1e-3 if max(shown) < 1 else 1e3 if min(shown) >= 1000 else 1.0
+    return replace(brief, amount=_in_unit(column.amount, column.per_unit * step))
 
 
-def _other_units(amount: Amount) -> Iterator[Amount]:
-    for unit, per_unit in units.UNITS[amount.quantity].items():
-        near = per_unit in {amount.per_unit / 1e3, amount.per_unit * 1e3}
-        if near and unit not in {"", "us", "uJ"}:
-            yield replace(
-                amount,
-                unit=unit,
-                per_unit=per_unit,
-                show=lambda value, per=per_unit: units.significant(value / per),  # type: ignore[misc]
-            )
+def _in_unit(amount: Amount, per_unit: float) -> Amount:
+    """The same amount in the unit of that size, as it is where there is no such unit."""
+    sizes = units.UNITS[amount.quantity]
+    unit = next(
+        (unit for unit, size in sizes.items() if size == per_unit and unit not in {"", "us", "uJ"}), None
+    )
+    if unit in {None, amount.unit}:
+        return amount
+    return replace(
+        amount, unit=unit, per_unit=per_unit, show=lambda value: units.significant(value / per_unit)
+    )
 
 
 # ---- Room ----
@@ -202,7 +203,7 @@ class _Layout:
             dagger = 8.0 if place == self.view.naming else 0.0
             return max([*heads, *(min(width_pt(cell.text), self.text_pt) for cell in cells)]) + dagger
         numbers = max((width_pt(cell.digits or cell.text + "00") for cell in cells), default=0.0)
-        asides = max((width_pt(cell.aside) for cell in cells), default=0.0)
+        asides = max((_SCRIPT * width_pt(cell.aside) for cell in cells), default=0.0)
         beside = 4 + asides if place in self.asides else 0.0
         return max([numbers + beside, 0.0 if beside else asides, *heads])
 
@@ -287,7 +288,7 @@ def _float(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]) ->
             *_body(layout, notes),
             r"\bottomrule",
             r"\end{tabular}",
-            *([r"\par\smallskip\raggedright\scriptsize", *below] if below else []),
+            *_below(below, r"\par\smallskip\raggedright\scriptsize"),
             rf"\end{{{kind}}}",
         ]
     )
@@ -309,10 +310,15 @@ def _longtable(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]
             r"\bottomrule \endfoot",
             *list(_body(layout, notes))[1:],
             r"\end{longtable}",
-            *([r"\par\raggedright\scriptsize", *below] if below else []),
+            *_below(below, r"\par\raggedright\scriptsize"),
             r"\endgroup\swapbenchback\relax",
         ]
     )
+
+
+def _below(notes: Sequence[str], setup: str) -> list[str]:
+    """Notes with what they need before them, where one of them is more than a comment."""
+    return [*([] if all(line.startswith("%") for line in notes) else [setup]), *notes]
 
 
 def _heading(column: Column, width: int) -> list[str]:

@@ -93,7 +93,14 @@ def breakable(text: str) -> str:
     return r"\allowbreak{}".join(map(escaped, parts))
 
 
-_EM = (("ijl.,:;!|'[]()", 0.33), ("frst-", 0.45), ("mwMW%@", 1.0), ("0123456789", 0.54))
+_EM = (
+    ("ijlI.,:;!|'[]() ", 0.34),
+    ("frst-_", 0.43),
+    ("acegoz", 0.53),
+    ("0123456789", 0.535),
+    ("mwMW%@", 1.0),
+)
+"""Letters and how wide the widest of them is."""
 
 
 @functools.lru_cache(maxsize=2**16)
@@ -106,4 +113,4 @@ def width_pt(text: str) -> float:
 
 
 def _em(char: str) -> float:
-    return 0.8 if char.isupper() or not char.isascii() else 0.57
+    return 0.8 if char.isupper() or not char.isascii() else 0.6
