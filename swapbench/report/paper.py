@@ -69,9 +69,9 @@ def write_paper(contents: Contents, folder: Path) -> tuple[Path, ...]:
     body.append(r"\clearpage")
     environment = "figure*" if contents.wide else "figure"
     for kind, drawing in contents.drawings.items():
-        for page, content in drawing.pages("pdf").items():
+        for page, picture in drawing.pages("pdf").items():
             name = f"{kind}{page}"
-            files[f"figures/{name}.pdf"] = content
+            files[f"figures/{name}.pdf"] = picture
             caption = rf"\input{{figures/{kind}.tex}}" if not page else r"\par\footnotesize(continued)"
             body += [
                 rf"\begin{{{environment}}}[!t]",
@@ -82,10 +82,11 @@ def write_paper(contents: Contents, folder: Path) -> tuple[Path, ...]:
             ]
         if drawing.files:
             files[f"figures/{kind}.tex"] = drawing.files["tex"]
-    files = {"paper.tex": "\n".join([*body, r"\end{document}", ""])} | files
+    paper = "\n".join([*body, r"\end{document}", ""])
     for name, content in files.items():
         write_atomically(folder / name, content)
-    return tuple(folder / name for name in files)
+    write_atomically(folder / "paper.tex", paper)
+    return (folder / "paper.tex", *(folder / name for name in files))
 
 
 def _tables(contents: Contents) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,8 @@ from swapbench.errors import UnknownName
 from swapbench.report.choose.resampling import NOTHING
 from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
 from swapbench.report.figures.captions import captioned
-from swapbench.report.figures.style import Drawing, StyleName, WidthName, page_of
+from swapbench.report.figures.drawing import Drawing
+from swapbench.report.figures.style import StyleName, WidthName, page_of
 from swapbench.report.tables.columns import numeric_column
 
 if TYPE_CHECKING:

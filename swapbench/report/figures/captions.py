@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from swapbench.records import Accuracy, Interval
-    from swapbench.report.figures.style import Drawing
+    from swapbench.report.figures.drawing import Drawing
     from swapbench.report.rows.row import Row
 
 

@@ -18,17 +18,15 @@ import numpy as np
 
 from swapbench.pad.rates import eer_threshold
 from swapbench.records import Accuracy
+from swapbench.report.figures.drawing import Drawing, as_csv, drawing
 from swapbench.report.figures.style import (
     GREY,
     PRECISION_LINES,
     PRECISION_MARKERS,
-    Drawing,
     Key,
     Looks,
     Page,
     Panel,
-    as_csv,
-    drawing,
     mark,
     not_drawn,
     on_pages,

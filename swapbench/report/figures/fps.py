@@ -12,16 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.records import Absent
+from swapbench.report.figures.drawing import Drawing, as_csv, drawing
 from swapbench.report.figures.style import (
     GREY,
     LINES,
-    Drawing,
     Key,
     Looks,
     Page,
     Panel,
-    as_csv,
-    drawing,
     log_axis,
     mark,
     not_drawn,

@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.records import Speed
+from swapbench.report.figures.drawing import Drawing, drawing, table_csv
 from swapbench.report.figures.style import (
     PAGE_IN,
-    Drawing,
     Key,
     Looks,
     Page,
     Panel,
     distinct,
-    drawing,
     left_for,
     lighter,
     log_axis,
     mark,
     not_drawn,
     sheet,
-    table_csv,
 )
 from swapbench.report.tables.column import DAGGER
 

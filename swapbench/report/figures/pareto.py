@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from swapbench import units
 from swapbench.errors import UnknownName
+from swapbench.report.figures.drawing import Drawing, drawing
 from swapbench.report.figures.labels import label_boxes
 from swapbench.report.figures.pareto_points import ends_of, is_log, points_csv, points_of
 from swapbench.report.figures.style import (
     GREY,
     PRECISIONS,
-    Drawing,
     Key,
     Looks,
     Page,
     Panel,
     characters,
-    drawing,
     face,
     keep_on_page,
     lighter,

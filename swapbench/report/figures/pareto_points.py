@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench.report.choose.fronts import comparisons
-from swapbench.report.figures.style import table_csv
+from swapbench.report.figures.drawing import table_csv
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

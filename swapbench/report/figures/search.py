@@ -23,19 +23,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UserError
-from swapbench.report.figures.style import (
-    COLOURS,
-    Drawing,
-    Key,
-    Page,
-    Panel,
-    as_csv,
-    drawing,
-    log_axis,
-    mark,
-    plain_axis,
-    sheet,
-)
+from swapbench.report.figures.drawing import Drawing, as_csv, drawing
+from swapbench.report.figures.style import COLOURS, Key, Page, Panel, log_axis, mark, plain_axis, sheet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -10,16 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from swapbench.report.figures.drawing import Drawing, as_csv, drawing
 from swapbench.report.figures.style import (
     COLOURS,
     PRECISION_MARKERS,
-    Drawing,
     Key,
     Page,
     Panel,
-    as_csv,
     distinct,
-    drawing,
     left_for,
     mark,
     not_drawn,

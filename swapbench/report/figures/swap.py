@@ -11,17 +11,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from swapbench.report.figures.drawing import Drawing, as_csv, drawing
 from swapbench.report.figures.style import (
     GREY,
     PRECISION_LINES,
     PRECISION_MARKERS,
-    Drawing,
     Key,
     Looks,
     Page,
     Panel,
-    as_csv,
-    drawing,
     log_axis,
     mark,
     not_drawn,

@@ -12,7 +12,7 @@ import itertools
 import math
 import textwrap
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 from swapbench import units
 from swapbench.errors import UnknownName
@@ -89,10 +89,9 @@ _BRIEF = {
 
 def notes_of(name: str) -> Notes:
     """The same from what was typed; UnknownName where there is no such kind of notes."""
-    for known in get_args(Notes):
-        if known == name:
-            return known
-    raise UnknownName("kind of notes", name, get_args(Notes))
+    if name not in get_args(Notes):
+        raise UnknownName("kind of notes", name, get_args(Notes))
+    return cast("Notes", name)
 
 
 def latex_of(table: Table, query: Query) -> str:
@@ -120,7 +119,7 @@ def as_latex(selection: Selection, notes: Notes = "short", title: str = "") -> s
 
 
 def _printed(column: Column, rows: Sequence[Row]) -> Column:
-    """A column with a short head, in a smaller unit if all its numbers are below 1, a larger one above 1000."""
+    """A column with a short head; in a smaller unit if all numbers are below 1, a larger one above 1000."""
     brief = replace(column, title=_BRIEF.get(column.name, column.title))
     shown = [column.shown(number) for row in rows if (number := column.number(row))]
     if column.amount is None or column.amount.unit not in _SCALED or not shown:
