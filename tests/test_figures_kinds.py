@@ -269,9 +269,9 @@ def test_a_figure_is_as_wide_as_was_asked(width: str, inches: float) -> None:
     assert f'width="{72 * inches:.4g}' in found.files["svg"].decode()
 
 
-@pytest.mark.parametrize("width", ["1", "0", "99", ".5in"])
+@pytest.mark.parametrize("width", ["1", "0", "99", ".5in", "3.2"])
 def test_a_width_without_room_is_refused_with_what_there_is(width: str) -> None:
-    with pytest.raises(UserError, match=r"from 2\.5 to 20 inches"):
+    with pytest.raises(UserError, match=r"from 3\.3 to 20 inches"):
         draw("swap", table_of(demo()[:3]), options=Options(width=width))
 
 
@@ -612,7 +612,10 @@ def test_the_same_records_give_the_same_bytes_of_every_kind(tmp_path: Path) -> N
             assert bytes_of(figure) == bytes_of(again[kind]), kind
 
 
-@pytest.mark.parametrize("on", [PAPER, SLIDE], ids=["paper", "slide"])
+NARROWEST = page_of("paper", "3.3")
+
+
+@pytest.mark.parametrize("on", [PAPER, SLIDE, NARROWEST], ids=["paper", "slide", "narrowest"])
 def test_no_text_of_any_kind_is_cut_off_or_covered(on: Any, tmp_path: Path) -> None:
     with rc_context(on.rc):
         for figure in figures(on, tmp_path).values():

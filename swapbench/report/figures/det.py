@@ -19,6 +19,7 @@ import numpy as np
 from swapbench.pad.rates import eer_threshold
 from swapbench.records import Accuracy
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
+from swapbench.report.figures.panels import by_panel, on_pages, precision_lines
 from swapbench.report.figures.style import (
     GREY,
     PRECISION_LINES,
@@ -29,7 +30,6 @@ from swapbench.report.figures.style import (
     Panel,
     mark,
     not_drawn,
-    on_pages,
     sheet,
 )
 from swapbench.report.rows.row import distinction_among
@@ -181,15 +181,16 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
         "DET curves: BPCER against APCER of the worst attack species at every threshold, on normal-deviate "
         "axes, with the frozen threshold of the development split and the EER threshold of the test split."
     )
+    height_in = _height_in(page) + 0.6
+    pages = on_pages(by_panel(points), lambda _: height_in, page.a_row(2))
     return drawing(
-        lambda: _pages(points, page, left_out), as_csv(points), page, left_out, shows, ["accuracy"]
+        lambda: [figure_of(part, page, left_out) for part in pages],
+        as_csv(points),
+        page,
+        left_out,
+        shows,
+        ["accuracy"],
     )
-
-
-def _pages(points: Sequence[DetPoint], page: Page, left_out: Sequence[str]) -> list[Figure]:
-    panels = list(dict.fromkeys(point.panel for point in points))
-    pages = on_pages(panels, lambda _: _height_in(page) + 0.6, 2 if page.wide else 1)
-    return [figure_of([point for point in points if point.panel in names], page, left_out) for names in pages]
 
 
 def _height_in(page: Page) -> float:
@@ -199,17 +200,10 @@ def _height_in(page: Page) -> float:
 def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(point.model for point in points)
-    panels = list(dict.fromkeys(point.panel for point in points))
-    precisions = [name for name in PRECISION_LINES if any(point.precision == name for point in points)]
+    panels = by_panel(points)
     keys = [
         models.line_key("Network", page, 1.2),
-        Key(
-            "Precision",
-            tuple(
-                mark(page, name, linestyle=PRECISION_LINES[name], color=GREY, linewidth=page.pt(1.0))
-                for name in precisions
-            ),
-        ),
+        precision_lines((point.precision for point in points), page, markers=False),
         Key(
             "Threshold",
             (
@@ -226,12 +220,12 @@ def figure_of(points: Sequence[DetPoint], page: Page, left_out: Sequence[str] = 
         page,
         [Panel(_height_in(page), name if len(panels) > 1 else "") for name in panels],
         keys,
-        a_row=2 if page.wide and len(panels) > 1 else 1,
+        a_row=page.a_row(len(panels)),
         notes=notes,
         simulated=any(point.data_simulated for point in points),
     )
-    for panel, name in zip(axes, panels, strict=True):
-        _panel(panel, [point for point in points if point.panel == name], models, page)
+    for panel, own in zip(axes, panels.values(), strict=True):
+        _panel(panel, own, models, page)
     return figure
 
 

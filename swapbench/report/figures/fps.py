@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from swapbench.records import Absent
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
+from swapbench.report.figures.panels import by_panel
 from swapbench.report.figures.style import (
     GREY,
     LINES,
@@ -116,7 +117,7 @@ def draw(table: Table, evidence: Evidence, page: Page) -> Drawing:
 def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     files = Looks.of(point.file for point in points)
-    panels = list(dict.fromkeys(point.panel for point in points))
+    panels = by_panel(points)
     keys = [
         files.line_key("File, runtime", page, 1.1, 3.4),
         Key(
@@ -138,12 +139,12 @@ def figure_of(points: Sequence[Paced], page: Page, left_out: Sequence[str] = ())
     if any(point.above_idle_uj is None for point in points):
         notes.append("An arrow points down from a bound: the meter could not resolve the energy above idle.")
     notes += not_drawn("no energy, or too many files", left_out)
-    titles = panels if len(panels) > 1 else [""]
+    titles = list(panels) if len(panels) > 1 else [""]
     figure, axes = sheet(
         page, [Panel(2.6 if page.wide else 2.0, title) for title in titles], keys, left_in=0.68, notes=notes
     )
-    for panel, name in zip(axes, panels, strict=True):
-        _panel(panel, [point for point in points if point.panel == name], files, page)
+    for panel, own in zip(axes, panels.values(), strict=True):
+        _panel(panel, own, files, page)
     return figure
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from swapbench.records import Speed
 from swapbench.report.figures.drawing import Drawing, drawing, table_csv
+from swapbench.report.figures.panels import PAGE_IN
 from swapbench.report.figures.style import (
-    PAGE_IN,
     Key,
     Looks,
     Page,

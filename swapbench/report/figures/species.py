@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
+from swapbench.report.figures.panels import on_pages
 from swapbench.report.figures.style import (
     COLOURS,
     PRECISION_MARKERS,
@@ -21,7 +22,6 @@ from swapbench.report.figures.style import (
     left_for,
     mark,
     not_drawn,
-    on_pages,
     plain_axis,
     sheet,
 )
@@ -107,20 +107,15 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     if not points:
         return Drawing({}, "no record has an APCER by attack species, so there is nothing to draw", left_out)
     shows = "APCER of every attack species, by network, format and runtime, with intervals; lower is better."
+    pages = on_pages(_panels(points), lambda own: _height_in(own) + BETWEEN_IN, page.a_row(2))
     return drawing(
-        lambda: _pages(points, page, left_out),
+        lambda: [figure_of(part, page, left_out) for part in pages],
         as_csv(points),
         page,
         left_out,
         shows,
         ["species", "intervals"],
     )
-
-
-def _pages(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str]) -> list[Figure]:
-    panels = _panels(points)
-    pages = on_pages(list(panels), lambda name: _height_in(panels[name]) + BETWEEN_IN, _a_row(page))
-    return [figure_of([point for name in names for point in panels[name]], page, left_out) for names in pages]
 
 
 def _panels(points: Sequence[SpeciesPoint]) -> dict[str, list[SpeciesPoint]]:
@@ -153,14 +148,10 @@ def _height_in(points: Sequence[SpeciesPoint]) -> float:
     return 0.04 + len(_species(points)) * (0.05 + SLOT_IN * len(_precisions(points)))
 
 
-def _a_row(page: Page) -> int:
-    return 2 if page.wide else 1
-
-
 def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     panels = _panels(points)
-    a_row = _a_row(page) if len(panels) > 1 else 1
+    a_row = page.a_row(len(panels))
     left_in, longest = left_for((point.species for point in points), page, a_row=a_row)
     last = len(panels) - a_row
     figure, axes = sheet(

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
 StyleName = Literal["paper", "screen"]
 WidthName = Literal["column", "page"]
-NARROWEST_IN, WIDEST_IN = 2.5, 20.0
-PAGE_IN = 7.8
-"""So high are the panels of one page at most; a paper's page has an inch more, for legends and a caption."""
+NARROWEST_IN, WIDEST_IN = 3.3, 20.0
 
 # Okabe and Ito's palette, safe for colour-blind readers, in an order whose neighbours also differ in grey; in
 # place of its black and yellow Paul Tol's wine, because black and grey have meanings and yellow is faint.
@@ -84,6 +82,10 @@ class Page:
     def wide(self) -> bool:
         """Whether there is room for more than one column of text."""
         return self.width_in / self.scale > 5
+
+    def a_row(self, panels: int) -> int:
+        """How many of so many panels stand side by side."""
+        return 2 if self.wide and panels > 1 else 1
 
     @property
     def rc(self) -> dict[Any, Any]:
@@ -256,27 +258,6 @@ def sheet(
 
 def _highest_in(row: Sequence[Panel]) -> float:
     return max(panel.height_in for panel in row)
-
-
-def on_pages(panels: Sequence[str], height_in: Callable[[str], float], a_row: int = 1) -> list[list[str]]:
-    """The names of panels by page, none of which is higher than `PAGE_IN` unless one row is.
-
-    Args:
-        panels: names, in their order.
-        height_in: of a panel with its title and what stands below it.
-        a_row: how many stand side by side.
-    """
-    pages: list[list[str]] = [[]]
-    used_in = 0.0
-    for start in range(0, len(panels), a_row):
-        row = list(panels[start : start + a_row])
-        row_in = max(map(height_in, row))
-        if pages[-1] and used_in + row_in > PAGE_IN:
-            pages.append([])
-            used_in = 0.0
-        pages[-1] += row
-        used_in += row_in
-    return pages
 
 
 def _title_in(panel: Panel) -> float:

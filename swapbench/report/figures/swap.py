@@ -12,18 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
+from swapbench.report.figures.panels import by_panel, on_pages, precision_lines
 from swapbench.report.figures.style import (
     GREY,
     PRECISION_LINES,
     PRECISION_MARKERS,
-    Key,
     Looks,
     Page,
     Panel,
     log_axis,
-    mark,
     not_drawn,
-    on_pages,
     sheet,
 )
 from swapbench.report.rows.comparable import names_of
@@ -110,7 +108,15 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     unknown = [name for name in QUANTITIES if name not in names]
     if unknown:
         shows += f" Not measured, so not shown: {', '.join(unknown)}."
-    return drawing(lambda: _pages(lines, page, left_out), as_csv(lines), page, left_out, shows, names)
+    pages = on_pages(by_panel(lines), lambda _: HEIGHT_IN + 0.5, page.a_row(2))
+    return drawing(
+        lambda: [figure_of(part, page, left_out) for part in pages],
+        as_csv(lines),
+        page,
+        left_out,
+        shows,
+        names,
+    )
 
 
 def _measured(lines: Sequence[Line]) -> tuple[str, ...]:
@@ -118,35 +124,13 @@ def _measured(lines: Sequence[Line]) -> tuple[str, ...]:
     return tuple(name for name in QUANTITIES if any(getattr(line, name) is not None for line in lines))
 
 
-def _pages(lines: Sequence[Line], page: Page, left_out: Sequence[str]) -> list[Figure]:
-    panels = list(dict.fromkeys(line.panel for line in lines))
-    pages = on_pages(panels, lambda _: HEIGHT_IN + 0.5, 2 if page.wide else 1)
-    return [figure_of([line for line in lines if line.panel in names], page, left_out) for names in pages]
-
-
 def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `lines`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(line.model for line in lines)
-    panels = list(dict.fromkeys(line.panel for line in lines))
-    precisions = [name for name in PRECISION_LINES if any(line.precision == name for line in lines)]
+    panels = by_panel(lines)
     keys = [
         models.line_key("Network", page, 1.2),
-        Key(
-            "Precision",
-            tuple(
-                mark(
-                    page,
-                    name,
-                    linestyle=PRECISION_LINES[name],
-                    marker=PRECISION_MARKERS[name],
-                    color=GREY,
-                    linewidth=page.pt(1.0),
-                    markersize=page.pt(3.5),
-                    markerfacecolor=GREY if name == "fp32" else "white",
-                )
-                for name in precisions
-            ),
-        ),
+        precision_lines((line.precision for line in lines), page, markers=True),
     ]
     references = list(dict.fromkeys(line.reference for line in lines))
     notes = [f"1× is {', '.join(references[:3])}{', …' if len(references) > 3 else ''}; up is better."]
@@ -164,12 +148,11 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
         keys,
         left_in=0.42 if ends[0] > 0.01 else 0.6,
         right_in=0.12,
-        a_row=2 if page.wide and len(panels) > 1 else 1,
+        a_row=page.a_row(len(panels)),
         notes=notes,
         simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
     )
-    for panel, name in zip(axes, panels, strict=True):
-        own = [line for line in lines if line.panel == name]
+    for panel, own in zip(axes, panels.values(), strict=True):
         _panel(panel, own, _measured(lines), models, ends, page)
     return figure
 
