@@ -148,6 +148,24 @@ def test_a_requirement_gives_a_recommendation_in_words(run: Path, capsys: Captur
     assert report("--require", "acer<=5") == 2
 
 
+def test_doubts_are_counted_or_with_an_option_said_in_full(run: Path, capsys: Capture) -> None:
+    assert report("--columns", "acer") == 0
+    counted = capsys.readouterr().out
+    assert "wide_interval (speed): 1 of 4 rows" in " ".join(counted.split())
+    assert "What helps: Measure longer" not in counted
+    assert report("--columns", "acer", "--doubts") == 0
+    assert "What helps: Measure longer" in capsys.readouterr().out
+
+
+def test_notes_of_latex_are_as_long_as_was_asked(run: Path, capsys: Capture) -> None:
+    assert report("--format", "latex", "--columns", "acer", "--notes", "full") == 0
+    assert r"\par" in capsys.readouterr().out
+    assert report("--format", "latex", "--columns", "acer", "--notes", "none") == 0
+    assert r"\par" not in capsys.readouterr().out
+    assert report("--format", "latex", "--notes", "long") == 2
+    assert "no kind of notes named 'long'" in capsys.readouterr().err
+
+
 def test_one_figure_is_drawn_of_the_chosen_rows(run: Path, tmp_path: Path, capsys: Capture) -> None:
     argv = [
         "--figure",

@@ -205,6 +205,17 @@ def test_a_quantity_that_no_file_has_takes_no_room_and_is_named_in_the_caption()
     assert "Not measured" not in whole.files["txt"].decode()
 
 
+def test_a_quantity_that_one_panel_lacks_is_said_to_be_unknown_there() -> None:
+    records = [
+        *with_energy([record("a"), record("b")]),
+        record("a", form="tflite"),
+        record("b", form="tflite"),
+    ]
+    svg = drawn("swap", records).files["svg"].decode()
+    assert svg.count("not known") == 1
+    assert svg.count("Power") == 2
+
+
 def test_rows_without_a_reference_are_left_out_of_swap() -> None:
     found = drawn("swap", [record("a", "int8"), record("b", "int8")])
     assert found.left_out == ("a.int8.onnx", "b.int8.onnx")

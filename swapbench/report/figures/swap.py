@@ -127,7 +127,7 @@ def _measured(lines: Sequence[Line]) -> tuple[str, ...]:
 def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `lines`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(line.model for line in lines)
-    panels = by_panel(lines)
+    panels, names = by_panel(lines), _measured(lines)
     keys = [
         models.line_key("Network", page, 1.2),
         precision_lines((line.precision for line in lines), page, markers=True),
@@ -153,7 +153,7 @@ def figure_of(lines: Sequence[Line], page: Page, left_out: Sequence[str] = ()) -
         simulated=any(line.data_simulated and line.accuracy is not None for line in lines),
     )
     for panel, own in zip(axes, panels.values(), strict=True):
-        _panel(panel, own, _measured(lines), models, ends, page)
+        _panel(panel, own, names, models, ends, page)
     return figure
 
 

@@ -12,6 +12,7 @@ import itertools
 import math
 import textwrap
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, cast, get_args
 
 from swapbench import units
@@ -166,7 +167,7 @@ class _Layout:
         """The width that it may take."""
         return PAGE_PT if self.wide else COLUMN_PT
 
-    @property
+    @cached_property
     def asides(self) -> tuple[int, ...]:
         """The places whose intervals need a column of their own."""
         return () if self.below else tuple(place for place in self.places if _has_aside(self.view, place))
@@ -174,7 +175,7 @@ class _Layout:
     @property
     def width_pt(self) -> float:
         """The width that it takes."""
-        return sum(map(self.column_pt, self.places)) + _BETWEEN_PT * len(self.places)
+        return sum(self.column_pt.values()) + _BETWEEN_PT * len(self.places)
 
     @property
     def fits(self) -> bool:
@@ -193,8 +194,12 @@ class _Layout:
         broken = max(math.ceil(1.1 * width / self.text_pt) if width > self.text_pt else 1 for width in wide)
         return broken + (self.below and any(line.cells[place].aside for place in self.places))
 
-    def column_pt(self, place: int) -> float:
-        """The width of a column, its interval beside it included."""
+    @cached_property
+    def column_pt(self) -> dict[int, float]:
+        """The width of each column by its place, an interval beside it included."""
+        return {place: self._column_pt(place) for place in self.places}
+
+    def _column_pt(self, place: int) -> float:
         column = self.view.columns[place]
         cells = [line.cells[place] for line in _lines(self.view)]
         heads = [width_pt(word) for word in _heading(column, 0)]
@@ -222,13 +227,16 @@ class _Layout:
             return _number_format([cell.digits for cell in cells]) + (
                 r"@{\,}l" if place in self.asides else ""
             )
-        return f"p{{{self.column_pt(place):.0f}pt}}" if self.broken(place) else "l"
+        return f"p{{{self.column_pt[place]:.0f}pt}}" if place in self.broken else "l"
 
-    def broken(self, place: int) -> bool:
-        """Whether the text of a column is broken over several lines."""
-        cells = (line.cells[place] for line in _lines(self.view))
-        return not self.view.columns[place].numeric and any(
-            width_pt(cell.text) > self.text_pt for cell in cells
+    @cached_property
+    def broken(self) -> frozenset[int]:
+        """The places of text that is broken over several lines."""
+        texts = [place for place in self.places if not self.view.columns[place].numeric]
+        return frozenset(
+            place
+            for place in texts
+            if any(width_pt(line.cells[place].text) > self.text_pt for line in _lines(self.view))
         )
 
 
@@ -330,7 +338,7 @@ def _head(layout: _Layout) -> str:
     heads = []
     for place in layout.places:
         column = layout.view.columns[place]
-        letters = int(layout.column_pt(place) / width_pt("n"))
+        letters = int(layout.column_pt[place] / width_pt("n"))
         lines = r" \\ ".join(map(escaped, _heading(column, letters)))
         align = "c" if column.numeric else "l"
         stacked = rf"\begin{{tabular}}[b]{{@{{}}{align}@{{}}}}{lines}\end{{tabular}}"
@@ -358,7 +366,7 @@ def _cells(line: Line, layout: _Layout, notes: Notes) -> Iterator[str]:
         cell, column = line.cells[place], layout.view.columns[place]
         marked = line.doubtful and place == layout.view.naming and notes != "none"
         dagger = r"\,\ensuremath{\dagger}" if marked else ""
-        if layout.broken(place):
+        if place in layout.broken:
             yield rf"{{\raggedright\hspace{{0pt}}{breakable(cell.text)}{dagger}\par}}"
         else:
             yield _cell(cell, column, notes) + dagger
