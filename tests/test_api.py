@@ -114,7 +114,8 @@ def test_a_figure_is_shown_and_saved(run: sb.Run, tmp_path: Path) -> None:
     assert figure._repr_png_().startswith(b"\x89PNG")
     assert "<svg" in figure._repr_svg_()
     paths = figure.save(tmp_path / "paper")
-    assert {path.name for path in paths} == {"swap.png", "swap.svg", "swap.pdf", "swap.csv"}
+    suffixes = ("png", "svg", "pdf", "csv", "txt", "tex")
+    assert {path.name for path in paths} == {f"swap.{suffix}" for suffix in suffixes}
     assert all(path.read_bytes() == figure.files[path.suffix[1:]] for path in paths)
 
 

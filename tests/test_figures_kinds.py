@@ -347,9 +347,12 @@ def test_species_stand_on_as_many_pages_as_they_need_none_higher_than_a_page_of_
 
 def test_a_network_with_more_species_than_a_panel_holds_has_several() -> None:
     kinds = {f"mask {number:02d}": (1, 100) for number in range(40)}
-    svg = drawn("species", [record("a", accuracy=accuracy(kinds, 1, 50))]).files["svg"].decode()
-    assert all(f">{name}<" in svg for name in kinds)
-    assert [f"part {number} of 3" in svg for number in (1, 2, 3)] == [True] * 3
+    precisions = ("fp32", "fp16", "int8")
+    records = [record("a", precision, accuracy=accuracy(kinds, 1, 50)) for precision in precisions]
+    first, second = (page.decode() for page in drawn("species", records).pages("svg").values())
+    assert [f">mask {number:02d}<" in first for number in (0, 15, 16, 39)] == [True, True, False, False]
+    assert [f">mask {number:02d}<" in second for number in (0, 15, 16, 39)] == [False, False, True, True]
+    assert ["part 1 of 3" in first, "part 2 of 3" in second, "part 3 of 3" in second] == [True] * 3
 
 
 def test_a_precision_that_is_not_there_takes_no_room() -> None:

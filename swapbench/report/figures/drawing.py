@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Drawing:
-    """The files of a figure by suffix (png, svg, pdf, csv); empty with a reason when nothing can be drawn.
+    """The files of a figure by suffix; empty with a reason when nothing can be drawn.
 
     Attributes:
-        files: Suffix -> content; a further page of the figure has its number before the suffix, "2.png".
+        files: Suffix -> content: png, svg, pdf, the data as csv, the caption as txt and tex. A further page
+            has its number before the suffix, "2.png".
         reason: Why there are none.
         left_out: Labels of the rows that are not in the figure.
         shows: What it shows, for its caption.

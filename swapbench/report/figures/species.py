@@ -7,11 +7,11 @@ seen at once. What does not fit a page stands on the next.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
-from swapbench.report.figures.panels import on_pages
+from swapbench.report.figures.panels import by_panel, on_pages
 from swapbench.report.figures.style import (
     COLOURS,
     PRECISION_MARKERS,
@@ -51,10 +51,11 @@ COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[place] for place in (2, 0, 3, 5
 
 @dataclass(frozen=True)
 class SpeciesPoint:
-    """APCER of one file on one attack species, a share of 1."""
+    """APCER of one file on one attack species, a share of 1; a block with many species has several panels."""
 
     label: str
     block: str
+    panel: str
     model: str
     precision: str
     species: str
@@ -86,6 +87,7 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
             SpeciesPoint(
                 label=row.label,
                 block=block,
+                panel=block,
                 model=row.model,
                 precision=row.precision,
                 species=name,
@@ -98,7 +100,21 @@ def points_of(rows: Sequence[Row]) -> tuple[tuple[SpeciesPoint, ...], tuple[str,
             )
             for name, errors in sorted(species.items())
         ]
-    return tuple(points), tuple(left_out)
+    return _in_panels(points), tuple(left_out)
+
+
+def _in_panels(points: Sequence[SpeciesPoint]) -> tuple[SpeciesPoint, ...]:
+    """The points of a block with more species than a panel holds, each in its part of the block."""
+    species_of = {block: _species(members) for block, members in by_panel(points).items()}
+
+    def panel(point: SpeciesPoint) -> str:
+        species = species_of[point.block]
+        if len(species) <= SPECIES_AT_MOST:
+            return point.block
+        part, parts = species.index(point.species) // SPECIES_AT_MOST, -(-len(species) // SPECIES_AT_MOST)
+        return f"{point.block}, part {part + 1} of {parts}"
+
+    return tuple(replace(point, panel=panel(point)) for point in points)
 
 
 def draw(table: Table, _: Evidence, page: Page) -> Drawing:
@@ -107,7 +123,7 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
     if not points:
         return Drawing({}, "no record has an APCER by attack species, so there is nothing to draw", left_out)
     shows = "APCER of every attack species, by network, format and runtime, with intervals; lower is better."
-    pages = on_pages(_panels(points), lambda own: _height_in(own) + BETWEEN_IN, page.a_row(2))
+    pages = on_pages(by_panel(points), lambda own: _height_in(own) + BETWEEN_IN, page.a_row(2))
     return drawing(
         lambda: [figure_of(part, page, left_out) for part in pages],
         as_csv(points),
@@ -116,23 +132,6 @@ def draw(table: Table, _: Evidence, page: Page) -> Drawing:
         shows,
         ["species", "intervals"],
     )
-
-
-def _panels(points: Sequence[SpeciesPoint]) -> dict[str, list[SpeciesPoint]]:
-    """The points by the title of their panel: a block, or so much of one as fits a page."""
-    blocks: dict[str, list[SpeciesPoint]] = {}
-    for point in points:
-        blocks.setdefault(point.block, []).append(point)
-    panels = {}
-    for block, members in blocks.items():
-        species = _species(members)
-        parts = [
-            species[start : start + SPECIES_AT_MOST] for start in range(0, len(species), SPECIES_AT_MOST)
-        ]
-        for number, part in enumerate(parts, 1):
-            title = f"{block}, part {number} of {len(parts)}" if len(parts) > 1 else block
-            panels[title] = [point for point in members if point.species in part]
-    return panels
 
 
 def _species(points: Sequence[SpeciesPoint]) -> list[str]:
@@ -150,7 +149,7 @@ def _height_in(points: Sequence[SpeciesPoint]) -> float:
 
 def figure_of(points: Sequence[SpeciesPoint], page: Page, left_out: Sequence[str] = ()) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
-    panels = _panels(points)
+    panels = by_panel(points)
     a_row = page.a_row(len(panels))
     left_in, longest = left_for((point.species for point in points), page, a_row=a_row)
     last = len(panels) - a_row
