@@ -9,10 +9,11 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from made_records import MACHINE, NOT_SCORED, record, speed
+from made_records import MACHINE, NOT_SCORED, doubt, record, speed
 from test_table import hand_made
 
 from swapbench import cli, store
+from swapbench.cli import terminal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -155,6 +156,11 @@ def test_doubts_are_counted_or_with_an_option_said_in_full(run: Path, capsys: Ca
     assert "What helps: Measure longer" not in counted
     assert report("--columns", "acer", "--doubts") == 0
     assert "What helps: Measure longer" in capsys.readouterr().out
+
+
+def test_where_json_is_printed_doubts_are_counted_beside_it(capsys: Capture) -> None:
+    terminal.say_doubts([record("a", doubts=(doubt(),)), record("b", doubts=(doubt(),)), record("c")])
+    assert capsys.readouterr().err == "doubt: wide_interval (speed): 2 of 3 rows\n"
 
 
 def test_notes_of_latex_are_as_long_as_was_asked(run: Path, capsys: Capture) -> None:

@@ -212,6 +212,15 @@ def print_records(records: Sequence[Record], relative_to: str | None, *, every_d
         print_table(terminal_table(records, relative_to, every_doubt=every_doubt))
 
 
+def say_doubts(records: Sequence[Record]) -> None:
+    """One line a kind of doubt, with how many files have it, where no table says so."""
+    from swapbench.report.tables.doubts import doubt_kinds
+    from swapbench.report.tables.table import table_of
+
+    for kind in doubt_kinds(table_of(records).rows):
+        say(f"doubt: {kind.count}")
+
+
 def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:
     """Say what failed, equal reasons once; the exit status is the worst of them, 0 for none."""
     subjects: dict[str, list[str]] = {}

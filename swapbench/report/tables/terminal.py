@@ -199,7 +199,7 @@ def _caption(view: View, layout: _Layout, width: int, *, every_doubt: bool) -> I
         if every_doubt:
             yield from _in_full(kind)
     if view.doubt_kinds and not every_doubt:
-        yield f"{DAGGER} What each says and what helps: --doubts"
+        yield f"{DAGGER} What each says and what helps: swapbench report --doubts"
     yield from absences(view)
 
 
