@@ -135,11 +135,12 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
     """Draw `distributions`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     models = Looks.of(distribution.model for distribution in distributions)
     machines = list(dict.fromkeys(distribution.machine for distribution in distributions))
-    names = [
-        distribution.label + (f" {DAGGER}" if distribution.doubtful else "") for distribution in distributions
-    ]
-    left_in, longest = left_for(names, page)
-    shown = dict(zip(map(id, distributions), map(distinct(names, longest).get, names), strict=True))
+    names = {
+        id(distribution): distribution.label + (f" {DAGGER}" if distribution.doubtful else "")
+        for distribution in distributions
+    }
+    left_in, longest = left_for(names.values(), page)
+    short = distinct(names.values(), longest)
     keys = [
         models.key("Network", lambda name, label: mark(page, label, marker="s", color=models.colour(name))),
         Key(
@@ -167,7 +168,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
         machine: [distribution for distribution in distributions if distribution.machine == machine]
         for machine in machines
     }
-    row_in = min(0.19, (PAGE_IN - 0.7 * len(machines)) / len(distributions))
+    row_in = max(0.12, min(0.19, (PAGE_IN - 0.7 * len(machines)) / len(distributions)))
     figure, axes = sheet(
         page,
         [Panel(0.1 + row_in * len(members[name]), name if len(machines) > 1 else "") for name in machines],
@@ -179,7 +180,7 @@ def figure_of(distributions: Sequence[Distribution], page: Page, left_out: Seque
         _panel(
             panel,
             members[machine],
-            [shown[id(member)] or "" for member in members[machine]],
+            [short[names[id(member)]] for member in members[machine]],
             models,
             page,
         )
