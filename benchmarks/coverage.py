@@ -1,4 +1,4 @@
-"""How often the intervals and bounds that a report prints hold the truth: latency here, then error rates.
+"""How often the intervals and bounds that a report prints hold the truth: latency, error rates, energy.
 
     python benchmarks/coverage.py [--trials 1000] [--seed 0]
 
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import coverage_energy
 import coverage_errors
 import numpy as np
 
@@ -196,6 +197,7 @@ def main() -> int:
     text = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
     print(f"\nSix of the processes of each record in {EXAMPLE.name}/ cover the estimate of all: {text}.")
     print(f"\n{coverage_errors.table(options.trials, options.seed)}")
+    print(f"\n{coverage_energy.table(options.trials, options.seed)}")
     return 0
 
 
