@@ -32,7 +32,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import DeviceFailed, WorkerFailed
-from swapbench.ports import CounterValue, Finished
+from swapbench.ports import CounterValue, Finished, unseen
 from swapbench.records import Machine
 
 if TYPE_CHECKING:
@@ -198,9 +198,9 @@ class Fake:
         return FakeConversation(self, artifact, process, argv)
 
     @contextlib.contextmanager
-    def quiet(self, plan: Plan) -> Iterator[None]:
+    def quiet(self, plan: Plan, progress: Progress = unseen) -> Iterator[None]:
         """Nothing to do."""
-        del plan
+        del plan, progress
         yield
 
 

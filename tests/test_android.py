@@ -254,7 +254,7 @@ def test_a_cool_phone_begins_at_once_and_its_state_is_kept(pixel: Pixel) -> None
         machine = device.describe()
     assert machine.start_gate is not None
     assert machine.start_gate.model_dump() == {
-        "limit_c": 35.0,
+        "limit_c": 37.0,
         "surface_c": 31.5,
         "waited_s": 0.0,
         "passed": True,
@@ -274,6 +274,45 @@ def test_a_hot_phone_is_waited_for(pixel: Pixel) -> None:
         gate = device.describe().start_gate
     assert gate is not None
     assert (gate.passed, gate.waited_s, gate.surface_c) == (True, 10.0, 31.5)
+
+
+def test_waiting_is_told_with_the_limit_of_the_profile(pixel: Pixel) -> None:
+    pixel.write("thermalservice", HEAT)
+    pixel.at_sleep = [lambda: None, lambda: pixel.write("thermalservice", COOL)]
+    heard: list[tuple[str, float, float]] = []
+    with pixel.device().quiet(Plan(), lambda *told: heard.append(told)):
+        pass
+    stage = (
+        "waiting for the phone to cool down (surface 39.2 °C, thermal status light, "
+        "starting at 37.0 °C, up to 1 min)"
+    )
+    assert heard == [(stage, 0.0, 60.0), (stage, 5.0, 60.0), (stage, 60.0, 60.0)]
+
+
+def test_a_cool_phone_is_not_told_about(pixel: Pixel) -> None:
+    heard: list[tuple[str, float, float]] = []
+    with pixel.device().quiet(Plan(), lambda *told: heard.append(told)):
+        pass
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("battery", "gate"),
+    [
+        (BATTERY, (37.0, 0.0, True)),
+        (BATTERY.replace("USB powered: true", "USB powered: false"), (35.0, 60.0, False)),
+    ],
+)
+def test_a_phone_on_a_cable_may_begin_warmer_than_one_on_its_battery(
+    pixel: Pixel, battery: str, gate: tuple[float, float, bool]
+) -> None:
+    pixel.write("battery", battery)
+    pixel.write("thermalservice", COOL.replace("31.5", "36.0"))
+    device = pixel.device()
+    with device.quiet(Plan()):
+        begun = device.describe().start_gate
+    assert begun is not None
+    assert (begun.limit_c, begun.waited_s, begun.passed) == gate
 
 
 def test_a_cool_surface_is_not_enough_while_the_phone_throttles(pixel: Pixel) -> None:
@@ -416,6 +455,43 @@ def test_attached_phones_are_asked_for_their_properties(pixel: Pixel) -> None:
     ready, waiting = attached(pixel.adb.program)
     assert (ready.serial, ready.state, ready.properties["ro.product.device"]) == (SERIAL, "device", "panther")
     assert (waiting.serial, waiting.state, waiting.properties) == ("B", "unauthorized", {})
+
+
+WIRELESS = "adb-0A1B2C3D4E-AbCdEf (2)._adb-tls-connect._tcp"
+
+
+@pytest.mark.parametrize(
+    ("listed", "serial", "others"),
+    [
+        ((WIRELESS, SERIAL), SERIAL, (WIRELESS,)),
+        (("192.168.1.7:5555", SERIAL, WIRELESS), SERIAL, ("192.168.1.7:5555", WIRELESS)),
+        ((WIRELESS, "192.168.1.7:5555"), WIRELESS, ("192.168.1.7:5555",)),
+    ],
+)
+def test_one_phone_over_several_connections_is_one_phone_at_its_cable(
+    pixel: Pixel, listed: tuple[str, ...], serial: str, others: tuple[str, ...]
+) -> None:
+    lines = "".join(f"{one}\tdevice\n" for one in listed)
+    (pixel.adb.home / "devices").write_text(f"List of devices attached\n{lines}")
+    (phone,) = attached(pixel.adb.program)
+    assert (phone.serial, phone.others) == (serial, others)
+    assert phone_for(PROFILE, [phone]).serial == serial
+    # who names a connection gets that one
+    assert [phone_for(PROFILE, [phone], one).serial for one in listed] == list(listed)
+
+
+def test_phones_that_do_not_tell_their_boot_are_not_taken_for_one(pixel: Pixel) -> None:
+    (pixel.adb.home / "devices").write_text("List of devices attached\nA\tdevice\nB\tdevice\n")
+    pixel.write("proc/sys/kernel/random/boot_id", "\n")
+    assert [phone.serial for phone in attached(pixel.adb.program)] == ["A", "B"]
+
+
+def test_a_serial_with_spaces_is_passed_to_adb_whole(pixel: Pixel) -> None:
+    (pixel.adb.home / "devices").write_text(f"List of devices attached\n{WIRELESS}\tdevice\n")
+    (phone,) = attached(pixel.adb.program)
+    adb = Adb(phone.serial, pixel.adb.program, folder=pixel.adb.folder)
+    assert adb.query("echo here").stdout == "here\n"
+    assert {call[1] for call in pixel.adb.calls if call[0] == "-s"} == {WIRELESS}
 
 
 def test_a_phone_that_goes_away_while_it_is_asked_does_not_hide_the_others(pixel: Pixel) -> None:

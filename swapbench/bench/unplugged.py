@@ -149,7 +149,7 @@ class UnpluggedEnergy:
             return []
         device = self._device()
         try:
-            with self.device.quiet(self.plan):
+            with self.device.quiet(self.plan, self.progress):
                 note = self._leave(device, [files[name] for name in drafts])
                 minutes = math.ceil((note.expected_s + 30) / 60)
                 self.unplugged.say(
