@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.ports import Conversation, Device, Meter, Node
+    from swapbench.ports import Conversation, Device, Meter, Node, Progress
     from swapbench.records import Plan
 
 

@@ -664,6 +664,39 @@ def test_delegates_are_timed_by_benchmark_model_beside_the_runtimes(
     assert [one.runtime.runtime for one in store.load_run(Path("reports/whole"))] == ["litert"]
 
 
+COMPILED_MODEL = """#!/system/bin/sh
+# litert/tools/benchmark_litert_model.cc
+name=TfLiteXNNPackDelegate taken=3
+case " $* " in *" --use_gpu=true --use_cpu=false "*) name=LITERT_CL taken=4 ;; esac
+cat <<END
+INFO: Num threads: [1]
+VERBOSE: Replacing $taken out of 4 node(s) with delegate ($name) node, yielding 1 partitions for subgraph 0 (main).
+INFO: Initialized session in 4.2ms.
+INFO: count=40 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
+INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
+END
+"""
+"""The same of the program that drives the CompiledModel API: its GPU takes the graph if the CPU may not."""
+
+
+def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model("net.tflite")
+    Path("benchmark_model").write_text(COMPILED_MODEL)
+    assert cli.main(["device", "prepare", "emulated-x86", "--benchmark-model", "benchmark_model"]) == 0
+    assert run("net.tflite", "--delegate", "gpu", "--require-full-delegation", name="whole") in {0, 3}
+    by_runtime = {one.runtime.runtime: one for one in store.load_run(Path("reports/whole"))}
+    record = by_runtime["benchmark_model-gpu"]
+    assert (record.runtime.providers, record.runtime.delegated_nodes) == (("gpu",), 4)
+    assert record.runtime.settings["api"] == "CompiledModel"
+    error(capsys)
+    assert run("net.tflite", "--delegate", "gpu", name="fallback") == 4
+    assert "does not say what the gpu delegate took" in error(capsys)
+    assert run("net.tflite", "--delegate", "nnapi", name="nnapi") == 2
+    assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
+
+
 def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
     phone: Phone, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -10,7 +11,7 @@ from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import PACKAGES
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
-from swapbench.runtimes.benchmark_model import BenchmarkModel
+from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
 from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from swapbench.devices.android_text import Cores
     from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
     from swapbench.records import PhoneState
+    from swapbench.runtimes.benchmark_model import Api
 
 
 @dataclass(frozen=True)
@@ -135,16 +137,24 @@ def _programs(
             remedy=f"Run: swapbench device prepare {options.name} --benchmark-model FILE "
             "(TFLite's own program for Android)",
         )
+    api = _tool_api(phone, f"{folder}/{tool}") if options.delegates else "delegates"
     tools = tuple(
         BenchmarkModel(
             f"{folder}/{tool}",
             delegate,
             name=f"benchmark_model-{delegate}",
             require_full=options.require_full_delegation,
+            api=api,
         )
         for delegate in options.delegates
     )
     return tuple(worker for worker in workers if not names or worker.name in names), tools
+
+
+def _tool_api(phone: Android, program: str) -> Api:
+    """Which benchmark_model this is: the two have the same name and do not tell a version."""
+    search = phone.adb.query(f"grep -q {COMPILED_MODEL_BANNER} {shlex.quote(program)}")
+    return "CompiledModel" if search.exit_code == 0 else "delegates"
 
 
 def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str:

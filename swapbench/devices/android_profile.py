@@ -146,7 +146,7 @@ def attached(program: str | None = None) -> tuple[Phone, ...]:
 
 
 def _each_once(phones: Sequence[Phone]) -> tuple[Phone, ...]:
-    """Phones whose systems were started at the same time are one, under the serial of its cable if it has one.
+    """Phones of one boot are one phone, under the serial of its cable if it has one.
 
     Serials cannot tell: over the network they are addresses or names that adb makes.
     """
