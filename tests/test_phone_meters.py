@@ -19,7 +19,13 @@ from swapbench.meters.battery import (
     find_battery_current,
     refuse_unless_discharging,
 )
-from swapbench.meters.battery_units import CurrentMeaning, charge_unit_uah, current_meaning, volt_unit_uv
+from swapbench.meters.battery_units import (
+    CurrentMeaning,
+    charge_step,
+    charge_unit_uah,
+    current_meaning,
+    volt_unit_uv,
+)
 from swapbench.meters.power_rails import DUMP, REFRESH_NS, PowerRails, find_power_rails
 from swapbench.meters.power_stats_text import RailEnergy, rail_energies
 from swapbench.ports import Finished, SampledMeter, Samples
@@ -549,7 +555,8 @@ def test_the_energy_of_a_charge_counter_is_counted_from_step_to_step(unit_uah: i
     assert abs(energy.above_idle_uj - 180_000) < energy.uncertainty_uj
     unit = "uAh" if unit_uah == 1 else "mAh"
     # 96 J, 276 J and 96 J hold 6, 19 and 7 steps of 14.4 J, as they fall
-    assert power.basis == (f"charge in {unit}, 6, 19, 7 steps in the three windows",)
+    step = 1000 // unit_uah
+    assert power.basis == (f"charge in {unit}, 6, 19, 7 steps of {step} {unit} in the three windows",)
     assert power.grade == "charge"
 
 
@@ -577,6 +584,49 @@ def test_windows_without_two_steps_are_refused(missing: int) -> None:
 
     with pytest.raises(DeviceFailed, match=f"made {missing} steps in the first idle window of 10 s"):
         charge_power(row, 10.0)
+
+
+def test_the_step_of_a_galaxy_s23_is_learnt_and_the_window_that_it_needs_is_told() -> None:
+    def row(t: float) -> tuple[float, float]:
+        """One step of 11 115 uAh, in the last idle window of 60 s (from 122 s on)."""
+        return (1_344_915 - 11_115 * (t >= 150.0), 3_734_000)
+
+    # 11.115 mAh are 40.014 C, at 3.734 V 149.4 J; two steps at 1 W take 299 s
+    with pytest.raises(DeviceFailed, match="made 0 steps in the first idle window of 60 s") as failed:
+        charge_power(row, 60.0)
+    assert failed.value.remedy == (
+        "Its steps are 11.1 mAh, 149 s at 1 W each: use windows of 300 s (--window 300), "
+        "and longer ones where the phone uses less than 1 W."
+    )
+
+
+def test_the_step_of_a_counter_in_milliampere_hours_is_learnt_too() -> None:
+    def row(t: float) -> tuple[float, float]:
+        return (4274 - (t >= 4.0), 4228)
+
+    # 1 mAh at 4.228 V is 15.2 J, twice 30.4 J
+    with pytest.raises(DeviceFailed) as failed:
+        charge_power(row, 10.0, unit_uah=1000)
+    assert "steps are 1 mAh, 15 s at 1 W each: use windows of 40 s (--window 40)" in failed.value.remedy
+
+
+def test_a_counter_that_never_changed_has_an_unknown_step() -> None:
+    with pytest.raises(DeviceFailed, match="made 0 steps") as failed:
+        charge_power(lambda t: (1_344_915, 3_734_000), 60.0)
+    assert "its step is unknown; others have steps of 1 to 11 mAh" in failed.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("readings", "step"),
+    [
+        ([1_344_915, 1_344_915, 1_333_800, 1_244_880], 11_115),  # 1, then 8 steps
+        ([5, 5, 5], None),
+        ([], None),
+        ([2914, 2912, 2911], 1),
+    ],
+)
+def test_a_step_is_the_least_change(readings: list[float], step: float | None) -> None:
+    assert charge_step(readings) == step
 
 
 def test_a_charge_that_rises_is_refused() -> None:

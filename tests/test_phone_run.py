@@ -670,7 +670,8 @@ name=TfLiteXNNPackDelegate taken=3
 case " $* " in *" --use_gpu=true --use_cpu=false "*) name=LITERT_CL taken=4 ;; esac
 cat <<END
 INFO: Num threads: [1]
-VERBOSE: Replacing $taken out of 4 node(s) with delegate ($name) node, yielding 1 partitions for subgraph 0 (main).
+VERBOSE: Replacing $taken out of 4 node(s) with delegate ($name) node, \
+yielding 1 partitions for subgraph 0 (main).
 INFO: Initialized session in 4.2ms.
 INFO: count=40 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
 INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217

@@ -11,7 +11,8 @@ node, or for an accelerator none that is told, is a failure; fewer than all are 
 failure.
 
 Formats: those of tools/benchmark of LiteRT and TensorFlow from 2.x to today, with and without percentiles,
-as logcat shows them and as terminals get them. Numbers have six significant digits ("3.1407e+06"); times are microseconds.
+as logcat shows them and as terminals get them. Numbers have six significant digits ("3.1407e+06"); times are
+microseconds.
 """
 
 from __future__ import annotations
@@ -300,7 +301,7 @@ class BenchmarkModel:
         if why_not:
             raise WorkerFailed(
                 f"it is not the {self.delegate} delegate that benchmark_model timed: {why_not}",
-                remedy="Use a benchmark_model that has the delegate, with the delegate's libraries beside it.",
+                remedy="Use a benchmark_model that has the delegate, with its libraries beside the program.",
             )
         if _DISALLOWED in text or (self.require_full and took.taken in {"part", "none"}):
             raise WorkerFailed(
