@@ -511,6 +511,8 @@ def test_charge_times_voltage_is_the_truth(phone: Phone) -> None:
 
 
 def test_the_rails_sum_up_to_the_truth(phone: Phone) -> None:
+    phone.set(power_stats_refused=False)
+
     def meter_mws() -> float:
         dump = phone.shell(f"dumpsys {POWER_STATS}").stdout.partition("energy meter")[2]
         return sum(float(value) for value in re.findall(r"([\d.]+) mWs$", dump, re.MULTILINE))
@@ -738,7 +740,7 @@ def test_units_and_signs_of_the_current_follow_the_dialect() -> None:
 
 
 def test_the_hal_dump_has_the_published_form() -> None:
-    text = answer("dumpsys", [POWER_STATS], view(State())).text
+    text = answer("dumpsys", [POWER_STATS], view(State(power_stats_refused=False))).text
     assert "\n============= PowerStats HAL 2.0 energy meter ==============\n" in text
     assert "\n         [S2M_VDD_CPUCL2]:CPU(BIG)      20000000.00 mWs\n" in text
     assert text.endswith("========== End of PowerStats HAL 2.0 energy meter ==========\n")

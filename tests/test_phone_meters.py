@@ -235,6 +235,13 @@ def test_steps_and_the_time_that_asking_takes_are_the_uncertainty_of_rails() -> 
     assert {one.time_ns for one in meter.read()} == {before_ns + 20_000_000}
 
 
+def test_a_dump_that_the_system_refuses_says_so_and_where_the_rails_are() -> None:
+    refusal = f"Error with service '{DUMP.partition(' ')[2]}' while dumping: FAILED_TRANSACTION"
+    found = absent(Phone("", stderr=f"{refusal}\n").find("CPU"))
+    assert found.absent == f"this phone's system does not let adb dump its power stats ({refusal})"
+    assert "through Perfetto" in found.remedy
+
+
 def test_rails_as_a_record_idle_busy_idle() -> None:
     clock = FakeClock()
 

@@ -194,9 +194,11 @@ def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> 
 def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:
     """Meter name -> a function that finds it on this phone, or says why it is not there; the best first."""
     from swapbench.meters.battery import find_battery_charge, find_battery_current
+    from swapbench.meters.perfetto import find_perfetto_rails
     from swapbench.meters.power_rails import find_power_rails
 
     return {
+        "perfetto-rails": lambda: find_perfetto_rails(phone.adb.query, phone.profile.rails.summed),
         "power-rails": lambda: find_power_rails(phone.adb.query, phone.profile.rails.summed),
         "battery-charge": lambda: find_battery_charge(phone.read, phone.state),
         "battery-current": lambda: find_battery_current(phone.read, phone.state),

@@ -294,7 +294,7 @@ class Daemon:
         self._plans.clear()
         self._resets += 1
         await _end_everything()
-        for folder in (Path("/data/local/tmp"), Path("/sdcard")):
+        for folder in (Path("/data/local/tmp"), Path("/data/misc/perfetto-traces"), Path("/sdcard")):
             for entry in folder.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)

@@ -6,11 +6,15 @@ refused in the words of the real program.
 
 from __future__ import annotations
 
+import base64
+import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .nodes import temperature_c
+from .perfetto import power_packet
 from .state import SKIN_THRESHOLDS_C
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ POWER_STATS = "android.hardware.power.stats.IPowerStats/default"
 SCREEN_OFF_KEYS = {"KEYCODE_SLEEP", "223"}
 SCREEN_ON_KEYS = {"KEYCODE_WAKEUP", "224"}
 POWER_KEYS = {"KEYCODE_POWER", "26"}
-NAMES = ("getprop", "setprop", "dumpsys", "settings", "cmd", "svc", "input", "am", "pm")
+NAMES = ("getprop", "setprop", "dumpsys", "settings", "cmd", "svc", "input", "am", "pm", "traced_probes")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def answer(name: str, words: Sequence[str], view: View) -> Answer:
         "input": _input,
         "am": _am,
         "pm": _pm,
+        "traced_probes": _traced_probes,
     }
     return programs[name](list(words), view)
 
@@ -212,6 +217,8 @@ def _dumpsys(words: list[str], view: View) -> Answer:
     name, *rest = words or [""]
     if name not in services:
         return _refusal(f"Can't find service: {name}", 0)
+    if name == POWER_STATS and view.state.power_stats_refused:
+        return _refusal(f"Error with service '{name}' while dumping: FAILED_TRANSACTION", 0)
     return services[name](rest, view)
 
 
@@ -323,7 +330,10 @@ def _dump_thermal(words: list[str], view: View) -> Answer:
 
 
 def _dump_rails(words: list[str], view: View) -> Answer:
-    """The dump of the power stats HAL, three sections; a delta (against the last caller's) is not offered."""
+    """The dump of the power stats HAL, three sections; a delta (against the last caller's) is not offered.
+
+    Energies are rounded to 32-bit floats, as the HAL does.
+    """
 
     def section(title: str, body: str) -> str:
         return (
@@ -331,7 +341,7 @@ def _dump_rails(words: list[str], view: View) -> Answer:
             f"{body}========== End of PowerStats HAL 2.0 {title} ==========\n"
         )
 
-    rails = view.reading.rail_uws
+    rails = {name: _float32(uws) for name, uws in view.reading.rail_uws.items()}
     meter = f"  {'Channel':>32}   {'Cumulative Energy':>18}\n" + "".join(
         f"  {f'[{rail.name}]:{rail.subsystem}':>32}   {rails[rail.name] / 1000:14.2f} mWs\n"
         for rail in view.dialect.rails
@@ -343,6 +353,27 @@ def _dump_rails(words: list[str], view: View) -> Answer:
         + section("energy consumers", consumers)
         + section("energy meter", meter)
     )
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def _traced_probes(words: list[str], view: View) -> Answer:
+    """A poll of the data source android.power, in base64: `first` or `next`, and the configuration.
+
+    The shell script that stands for the client `perfetto` asks it, since only the daemon knows the phone.
+    """
+    poll, config = words[0], " ".join(words[1:])
+    if not view.state.traced:
+        return _refusal("Could not connect to the traced socket /dev/socket/traced_consumer", 1)
+    wanted = ("buffers {", 'name: "android.power"', "collect_power_rails: true", "duration_ms:")
+    if not all(text in config for text in wanted) or config.count("{") != config.count("}"):
+        return _refusal("The trace configuration is invalid", 1)
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rails = view.dialect.rails
+    packet = power_packet(rails, view.reading.rail_uws, boot_ns, named=poll == "first") if rails else b""
+    return Answer(base64.b64encode(packet).decode() + "\n")
 
 
 def _dump_powerstats(words: list[str], view: View) -> Answer:

@@ -20,7 +20,8 @@ class State:
     The disk: `disk_free_bytes` (None: plenty), `noexec` (nothing below /data may run).
 
     What can be read: `missing` and `unreadable` (shell patterns of paths under /sys), `missing_services`
-    (dumpsys).
+    (dumpsys), `power_stats_refused` (by the system's policy, to adb's shell, as on stock builds), `traced`
+    (Perfetto's service runs).
 
     Power: `charging`, `suspend_input_works`, `input_suspended`, `battery_faked` (field: value),
     `battery_saver`, `level_percent`, `charge_quantum_uah`.
@@ -43,6 +44,8 @@ class State:
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     missing_services: list[str] = field(default_factory=list)
+    power_stats_refused: bool = True
+    traced: bool = True
     charging: bool = False
     suspend_input_works: bool = True
     input_suspended: bool = False
