@@ -345,9 +345,9 @@ class Android:
 def _waiting(state: PhoneState, limit_c: float, at_most_s: float) -> str:
     """What a measurement waits for, in words."""
     surface = "unknown" if state.surface_c is None else f"{state.surface_c:.1f} °C"
-    throttles = f", thermal status {THERMAL_STATUSES[min(state.thermal_status, 6)]}" * bool(
-        state.thermal_status
-    )
+    throttles = ""
+    if state.thermal_status:
+        throttles = f", thermal status {THERMAL_STATUSES[min(state.thermal_status, 6)]}"
     return (
         f"waiting for the phone to cool down (surface {surface}{throttles}, starting at {limit_c:.1f} °C, "
         f"up to {math.ceil(at_most_s / 60)} min)"

@@ -10,12 +10,11 @@ second in which the model does not run, which the gross energy holds.
 from __future__ import annotations
 
 import base64
-import binascii
 import shlex
 from typing import TYPE_CHECKING, Final
 
 from swapbench.errors import DeviceFailed
-from swapbench.meters.perfetto_trace import traced_rails
+from swapbench.meters.perfetto_trace import damaged, traced_rails
 from swapbench.meters.power_rails import NO_RAILS, PowerRails, RailReading, found_rails, last_line
 
 if TYPE_CHECKING:
@@ -40,11 +39,16 @@ COMMAND: Final = (
     'status=$?; rm -f "$trace"; exit $status'
 )
 LARGEST_TRACE: Final = 4_000_000
-"""Characters of base64; a trace of some packets has a few thousand."""
+"""Characters of base64 that are looked at; a trace of some packets has a few thousand."""
 
 
 def find_perfetto_rails(ask: Callable[[str], Finished], summed: Sequence[str] = ()) -> PowerRails | Absent:
-    """The rails to add up on this phone, or why there are none; arguments as in power_rails.find_power_rails."""
+    """The rails to add up on this phone, or why there are none.
+
+    Args:
+        ask: Runs a shell command on the phone; DeviceFailed where it cannot be reached.
+        summed: The rails that the phone's profile names; without them, only the whole battery's rail is used.
+    """
     return found_rails(NAME, lambda: _rails(ask(COMMAND)), summed)
 
 
@@ -57,13 +61,9 @@ def _rails(done: Finished) -> RailReading:
     if done.exit_code != 0:
         raise DeviceFailed(f"Perfetto does not trace on this phone ({last_line(done)})", remedy=NO_RAILS)
     try:
-        if len(done.stdout) > LARGEST_TRACE:
-            raise ValueError
-        trace = base64.b64decode("".join(done.stdout.split()), validate=True)
-    except (ValueError, binascii.Error):
-        raise DeviceFailed(
-            "the trace of this phone's power rails is damaged", remedy="Check the cable and measure again."
-        ) from None
+        trace = base64.b64decode("".join(done.stdout[:LARGEST_TRACE].split()), validate=True)
+    except ValueError:
+        raise damaged() from None
     readings = traced_rails(trace)
     if not readings:
         raise DeviceFailed("Perfetto traces no power rails on this phone", remedy=NO_RAILS)

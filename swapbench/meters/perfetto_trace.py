@@ -113,10 +113,10 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif wire_type in {_FIXED64, _FIXED32}:
             length = 8 if wire_type == _FIXED64 else 4
         else:
-            raise _damaged()
+            raise damaged()
         end = place + length
         if end > len(message):
-            raise _damaged()
+            raise damaged()
         if wire_type == _LENGTH:
             yield number, message[place:end]
         place = end
@@ -133,22 +133,23 @@ def _varint(message: bytes, place: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             return value, place
-    raise _damaged()
+    raise damaged()
 
 
 def _whole(value: int | bytes) -> int:
     if isinstance(value, bytes):
-        raise _damaged()
+        raise damaged()
     return value
 
 
 def _text(value: int | bytes) -> str:
     if isinstance(value, int):
-        raise _damaged()
+        raise damaged()
     return value.decode("utf-8", "replace")
 
 
-def _damaged() -> DeviceFailed:
+def damaged() -> DeviceFailed:
+    """What the phone sent is no trace, or not all of it."""
     return DeviceFailed(
         "the trace of this phone's power rails is damaged", remedy="Check the cable and measure again."
     )

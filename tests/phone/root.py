@@ -55,7 +55,7 @@ trace=
 while [ $# -gt 0 ]; do
   case $1 in
   --txt) ;;
-  -c) [ "$2" = - ] || { echo 'this phone takes a configuration on standard input only' >&2; exit 1; }; shift ;;
+  -c) [ "$2" = - ] || { echo "this phone reads no configuration of a file" >&2; exit 1; }; shift ;;
   -o) trace=$2; shift ;;
   *) echo "perfetto: unknown option $1" >&2; exit 1 ;;
   esac
