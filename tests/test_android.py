@@ -366,11 +366,39 @@ def test_a_timeout_that_was_never_set_is_unset_again(pixel: Pixel) -> None:
     assert pixel.setting("system.screen_off_timeout") is None
 
 
+def test_a_phone_that_lets_adb_change_no_setting_is_measured_and_says_so(pixel: Pixel) -> None:
+    pixel.adb.tool(
+        "settings",
+        "#!/bin/sh\n"
+        "[ $1 = get ] && echo 30000 && exit\n"
+        "echo 'java.lang.SecurityException: Permission denial: writing to settings requires:'\n"
+        "echo 'android.permission.WRITE_SECURE_SETTINGS'\nexit 255\n",
+    )
+    device = pixel.device()
+    for _ in range(2):  # what was not changed need not be put back
+        with device.quiet(Plan()):
+            before = device.describe().state_before
+        assert before is not None
+        assert before.screen_kept_on is False
+    found = findings(device)["screen"]
+    assert found.state == "limited"
+    assert "WRITE_SECURE_SETTINGS" in found.detail
+    assert "by hand" in found.remedy
+
+
 def test_a_dark_screen_is_left_alone(pixel: Pixel) -> None:
     pixel.write("power", "  mWakefulness=Asleep\n")
     with pixel.device().quiet(Plan()):
         pass
     assert not [line for line in pixel.asked if line.startswith(("settings put", "settings delete"))]
+
+
+def test_the_doctor_leaves_settings_as_they_are(pixel: Pixel) -> None:
+    assert findings(pixel.device())["screen"].detail == "on; it is kept on while measuring"
+    assert pixel.setting("system.screen_off_timeout") is None
+    pixel.write("system.screen_off_timeout", "30000\n")
+    findings(pixel.device())
+    assert pixel.setting("system.screen_off_timeout") == "30000"
 
 
 def test_what_a_pulled_cable_left_changed_is_put_back_by_the_next_run(pixel: Pixel) -> None:

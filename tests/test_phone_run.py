@@ -14,7 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ from phone.lifecycle import adb_server
 from PIL import Image
 from tiny_files import TinyTflite, heavy, small_tflite
 
-from swapbench import cli, stats, store
+from swapbench import catalog, cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import options, place
 from swapbench.commands import run as main_job
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from phone.lifecycle import Phone
 
+    from swapbench.devices.android import Android
     from swapbench.ports import Slice
     from swapbench.records import Record
 
@@ -714,6 +715,21 @@ def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
 
 
 # -------------------------------------------------------------------------------- prepare, doctor, devices
+
+
+def test_one_phone_over_two_connections_is_one_phone(phone: Phone) -> None:
+    address = f"localhost:{phone.serial.partition(':')[2]}"
+    phone.adb_server("connect", address)
+    try:
+        listed = phone.adb_server("devices").stdout.decode()
+        assert f"{phone.serial}\tdevice" in listed
+        assert f"{address}\tdevice" in listed
+        folders = catalog.Folders(Path())
+        for serial in (None, phone.serial, address):
+            device = cast("Android", catalog.device(folders, "emulated-x86", serial))
+            assert device.adb.serial in ({phone.serial, address} if serial is None else {serial})
+    finally:
+        phone.adb_server("disconnect", address)
 
 
 def test_preparing_tries_every_runtime_on_the_phone(phone: Phone, capsys: pytest.CaptureFixture[str]) -> None:

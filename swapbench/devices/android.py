@@ -10,7 +10,7 @@ import contextlib
 import math
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -76,7 +76,10 @@ keep={{keep}}
 mkdir -p "$(dirname "$keep")"
 old=$(settings get system screen_off_timeout) || exit 1
 case $old in null|[0-9]*) ;; *) exit 1 ;; esac
-echo "$old" > "$keep" && settings put system screen_off_timeout {SCREEN_TIMEOUT_MS}
+echo "$old" > "$keep" || exit 1
+settings put system screen_off_timeout {SCREEN_TIMEOUT_MS} && exit
+rm -f "$keep"
+exit 1
 """
 _RESTORE_SCREEN: Final = """
 keep={keep}
@@ -291,7 +294,8 @@ class Android:
         self._before = _Before(state, gate, self._busy_cores())
         try:
             if state.screen_on:
-                self._keep_screen()
+                state = state.replace(screen_kept_on=self._keep_screen())
+                self._before = replace(self._before, state=state)
             yield
         finally:
             self._before = outer
@@ -330,9 +334,9 @@ class Android:
         )
         return linux_text.busy_cores(outputs["before"].stdout, outputs["after"].stdout)
 
-    def _keep_screen(self) -> None:
-        """Keep the screen on: going dark in the middle changes heat, power and the governor."""
-        self.adb.query(_KEEP_SCREEN.format(keep=self._kept_timeout()))
+    def _keep_screen(self) -> bool:
+        """Keep the screen on, if the phone allows it: going dark changes heat, power and the governor."""
+        return self.adb.query(_KEEP_SCREEN.format(keep=self._kept_timeout())).exit_code == 0
 
     def _restore_screen(self) -> None:
         self.adb.query(_RESTORE_SCREEN.format(keep=self._kept_timeout()))

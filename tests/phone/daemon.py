@@ -152,7 +152,8 @@ class Daemon:
 
     def _view(self) -> View:
         reading = self._gauge.reading(
-            charges=self.state.charges, charge_quantum_uah=self.state.charge_quantum_uah
+            charges=self.state.charges,
+            charge_quantum_uah=self.state.charge_quantum_uah or self._dialect.charge_quantum_uah,
         )
         return View(self.state, self._dialect, reading, self._abi)
 

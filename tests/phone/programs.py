@@ -103,6 +103,11 @@ def _setprop(words: list[str], view: View) -> Answer:
 def _settings(words: list[str], view: View) -> Answer:
     """`get|put|delete|list NAMESPACE [NAME [VALUE]]`; the battery saver and staying awake are settings."""
     state = view.state
+    if state.settings_denied and words[:1] in (["put"], ["delete"]):
+        return _refusal(
+            f"\nException occurred while executing '{words[0]}':\njava.lang.SecurityException: "
+            "Permission denial: writing to settings requires:android.permission.WRITE_SECURE_SETTINGS"
+        )
     match words:
         case ["list", namespace]:
             kept = {
@@ -172,6 +177,11 @@ def _svc(words: list[str], view: View) -> Answer:
 def _input(words: list[str], view: View) -> Answer:
     if len(words) != 2 or words[0] != "keyevent":
         return _refusal("usage: input keyevent KEYCODE", 1)
+    if view.state.settings_denied:
+        return _refusal(
+            "java.lang.SecurityException: Injecting input events requires the caller (or the source of the "
+            "instrumentation, if any) to have the INJECT_EVENTS permission."
+        )
     key, state = words[1], view.state
     if key in POWER_KEYS:
         state.screen_on = not state.screen_on
@@ -244,12 +254,18 @@ def _dump_battery(words: list[str], view: View) -> Answer:
     if words and words[0] not in {"-a", "--proto"}:
         return _change_battery(words, state)
     faked = state.battery_faked
-    samsung = view.dialect.name == "samsung"
+    samsung, xiaomi = (view.dialect.name == name for name in ("samsung", "xiaomi"))
 
     def powered(kind: str, *, really: bool) -> str:
         return str(faked[kind] != "0" if kind in faked else really).lower()
 
+    def sent(what: str) -> list[str]:
+        """A line of newer Samsung and Xiaomi systems, between those of Android."""
+        told = f" Time when the latest updated value of the {what} was sent via battery changed broadcast: 0"
+        return [told] if samsung or xiaomi else []
+
     voltage_mv = faked.get("voltage", str(round(reading.voltage_uv / 1000)))
+    charge = reading.charge_uah // 1000 if xiaomi else reading.charge_uah  # HyperOS 3 tells mAh here
     level = faked.get("level", str(reading.level_percent))
     lines = ["Current Battery Service state:"]
     if faked:
@@ -258,28 +274,33 @@ def _dump_battery(words: list[str], view: View) -> Answer:
         f"  AC powered: {powered('ac', really=False)}",
         f"  USB powered: {powered('usb', really=state.charges)}",
         f"  Wireless powered: {powered('wireless', really=False)}",
-        *([] if samsung else ["  Dock powered: false"]),
+        "  Dock powered: false",
         f"  Max charging current: {900000 if state.charges else 0}",
+        *sent("Max charging current"),
         f"  Max charging voltage: {5000000 if state.charges else 0}",
-        f"  {'charge' if samsung else 'Charge'} counter: {faked.get('counter', reading.charge_uah)}",
+        f"  Charge counter: {faked.get('counter', charge)}",
         f"  status: {faked.get('status', 2 if state.charges else 3)}",
         "  health: 2",
         "  present: true",
         f"  level: {level}",
         "  scale: 100",
         f"  voltage: {voltage_mv}",
+        *sent("voltage"),
         f"  temperature: {faked.get('temp', round(state.battery_c * 10))}",
         "  technology: Li-ion",
     ]
     if samsung:
         lines += [
             f"  current now: {round(reading.current_ua / 1000)}",
+            f"  charge counter: {reading.charge_uah}",
             "  mSavedBatteryAsoc: 97",
             "  mSavedBatteryMaxTemp: 391",
             "",
             "[EventLogBuffer]",
             "  level:70, voltage:4011, temperature:288",
         ]
+    if xiaomi:
+        lines += ["MiuiBatteryService first usage time:", "  mSetBatteryUsageTimeCount=56"]
     return Answer("\n".join(lines) + "\n")
 
 

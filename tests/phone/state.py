@@ -24,13 +24,13 @@ class State:
     (Perfetto's service runs).
 
     Power: `charging`, `suspend_input_works`, `input_suspended`, `battery_faked` (field: value),
-    `battery_saver`, `level_percent`, `charge_quantum_uah`.
+    `battery_saver`, `level_percent`, `charge_quantum_uah` (None: the dialect's).
 
     Heat: `thermal_status` (0 to 6; frequency caps and the skin sensor follow), `thermal_override` (faked),
     `cpu_c`, `battery_c`, `skin_c` (None: what the status means).
 
     The rest: `screen_on`, `stay_on`, `governor` (None: the dialect's), `properties` and `settings` that
-    were set.
+    were set, `settings_denied` (adb may change no setting and press no key, as on Xiaomi's phones).
     """
 
     authorised: bool = True
@@ -52,7 +52,7 @@ class State:
     battery_faked: dict[str, str] = field(default_factory=dict)
     battery_saver: bool = False
     level_percent: float = 72.0
-    charge_quantum_uah: int = 1000
+    charge_quantum_uah: int | None = None
     thermal_status: int = 0
     thermal_override: int | None = None
     cpu_c: float = 41.0
@@ -63,6 +63,7 @@ class State:
     governor: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
+    settings_denied: bool = False
 
     def change(self, switches: dict[str, object]) -> None:
         """Turns switches; raises ValueError, and turns none, if a name or a type is wrong."""
