@@ -178,6 +178,8 @@ class Daemon:
                 limit_data(wanted.disk_free_bytes)
             if wanted.noexec != before.noexec:
                 forbid_programs_on_data(forbidden=wanted.noexec)
+            if wanted.adbd_restarts_on_unplug and before.cable > wanted.cable:
+                await _end_everything()  # before a program can see that the cable is out
             self._refresh()
             if before.answering > wanted.answering or before.authorised > wanted.authorised:
                 self._cut_all()

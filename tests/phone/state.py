@@ -14,8 +14,8 @@ class State:
 
     The link: `authorised` (the person allowed this computer), `answering` (else adb calls the phone
     offline), `cable` (else nothing can connect; an attached charger goes with it),
-    `pull_cable_after_push_bytes` (once), `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there,
-    once).
+    `adbd_restarts_on_unplug` (what it started ends with it), `pull_cable_after_push_bytes` (once),
+    `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there, once).
 
     The disk: `disk_free_bytes` (None: plenty), `noexec` (nothing below /data may run).
 
@@ -36,6 +36,7 @@ class State:
     authorised: bool = True
     answering: bool = True
     cable: bool = True
+    adbd_restarts_on_unplug: bool = False
     pull_cable_after_push_bytes: int | None = None
     shell_delay_s: float = 0.0
     cut_shell_after_bytes: int | None = None
