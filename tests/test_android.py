@@ -478,6 +478,25 @@ def test_a_phone_that_cannot_be_taken_is_said_with_what_is_attached(
     assert failed.value.exit_status == 4
 
 
+@pytest.mark.parametrize(
+    ("abi", "emulated", "way"),
+    [
+        ("arm64-v8a", "0", "--device generic-arm64"),
+        ("x86_64", "1", "--device emulated-x86"),
+        ("x86_64", "0", r"a profile of your own in devices/ that matches A1 .* \(x86_64\)"),
+        ("armeabi-v7a", "0", r"a profile of your own .* \(armeabi-v7a\)"),
+    ],
+)
+@pytest.mark.parametrize("serial", [None, "A1"])
+def test_the_profile_that_is_named_instead_takes_the_phone(
+    abi: str, emulated: str, way: str, serial: str | None
+) -> None:
+    other = phone("A1", **{"ro.product.device": "x", "ro.product.cpu.abi": abi, "ro.boot.qemu": emulated})
+    with pytest.raises(DeviceFailed) as failed:
+        phone_for(PROFILE, [other], serial)
+    assert re.search(way, failed.value.remedy)
+
+
 def test_attached_phones_are_asked_for_their_properties(pixel: Pixel) -> None:
     (pixel.adb.home / "devices").write_text(f"List of devices attached\n{SERIAL}\tdevice\nB\tunauthorized\n")
     ready, waiting = attached(pixel.adb.program)

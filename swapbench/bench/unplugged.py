@@ -434,8 +434,8 @@ def _unfinished(detached: Detached, device: str) -> DeviceFailed:
         return DeviceFailed(f"{device} was restarted during the measurement", remedy=_AGAIN)
     if not detached.begun:
         return DeviceFailed(
-            f"{device} ended what it was to measure by itself before it began, most likely as its cable went: "
-            "some phones restart adb's daemon then, and end what it had started",
+            f"{device} ended what it was to measure by itself before it began, most likely as its cable "
+            "went: some phones restart adb's daemon then, and end what it had started",
             remedy="Measure without --detached: pull the cable and use adb over Wi-Fi "
             "(adb tcpip 5555, then adb connect ADDRESS:5555).",
         )

@@ -135,7 +135,7 @@ def _programs(
         raise EnvironmentFailed(
             f"phone {phone.adb.serial} has no benchmark_model, which times delegates",
             remedy=f"Run: swapbench device prepare {options.name} --benchmark-model FILE "
-            "(TFLite's own program for Android)",
+            "(Google's own program for Android; LiteRT's documentation links builds)",
         )
     api = _tool_api(phone, f"{folder}/{tool}") if options.delegates else "delegates"
     tools = tuple(

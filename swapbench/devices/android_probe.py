@@ -129,7 +129,8 @@ def _profile(device: Android, outputs: Mapping[str, Finished]) -> Finding:
             "profile",
             "limited",
             f"the phone differs from {profile.name}: {', '.join(differ)}",
-            "Cores may be switched off by heat or battery saver; otherwise use --device generic-arm64",
+            "Cores may be switched off by heat or battery saver; otherwise correct [cores] in a profile of "
+            "your own, or use --device generic-arm64 for a phone of that ABI.",
         )
     return Finding("profile", "ok", profile.summary or profile.name)
 

@@ -191,9 +191,21 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
     if len(waiting) == 1 and len(phones) == 1:
         raise adb_text.explained(waiting[0].serial, f"device {waiting[0].state}", "looking for phones")
     remedy = f"Connect it and allow USB debugging. {TRY_EMULATED}"
-    if any(phone.state == READY for phone in phones):
-        remedy = f"Use the profile of an attached phone, or --device generic-arm64 for any. {TRY_EMULATED}"
+    ready = [phone for phone in phones if phone.state == READY]
+    if ready:
+        ways = dict.fromkeys(_usable_profile(phone) for phone in ready)
+        remedy = f"Use the profile of an attached phone: {'; '.join(ways)}. {TRY_EMULATED}"
     raise DeviceFailed(f"no attached phone fits the profile {profile.name}. {here}", remedy=remedy)
+
+
+def _usable_profile(phone: Phone) -> str:
+    """Which profile takes a phone, whatever its model."""
+    abi = phone.properties.get("ro.product.cpu.abi", "")
+    if abi == "arm64-v8a":
+        return "--device generic-arm64"
+    if abi == "x86_64" and phone.properties.get("ro.boot.qemu") == "1":
+        return "--device emulated-x86"
+    return f"a profile of your own in devices/ that matches {phone.text} ({abi or 'of unknown ABI'})"
 
 
 def _with_serial(profile: Profile, phones: Sequence[Phone], serial: str, here: str) -> Phone:
@@ -212,6 +224,6 @@ def _with_serial(profile: Profile, phones: Sequence[Phone], serial: str, here: s
         )
         raise DeviceFailed(
             f"phone {phone.text} is not a {profile.name}: {mismatch}",
-            remedy="Use the profile that fits it, or --device generic-arm64",
+            remedy=f"Use the profile that fits it, or {_usable_profile(phone)}",
         )
     return replace(phone, serial=serial)  # over the connection that was asked for
