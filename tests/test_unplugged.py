@@ -361,7 +361,7 @@ def test_a_line_that_breaks_while_answers_are_fetched_throws_nothing_away(
         ),
         (
             replace(WAITS, alive=False),
-            "fake ended what it was to measure by itself before it began",
+            "fake ended what it was to measure by itself before it began, probably as its cable went",
         ),
         (
             replace(WAITS, alive=False, begun=True),

@@ -434,10 +434,9 @@ def _unfinished(detached: Detached, device: str) -> DeviceFailed:
         return DeviceFailed(f"{device} was restarted during the measurement", remedy=_AGAIN)
     if not detached.begun:
         return DeviceFailed(
-            f"{device} ended what it was to measure by itself before it began, most likely as its cable "
-            "went: some phones restart adb's daemon then, and end what it had started",
-            remedy="Measure without --detached: pull the cable and use adb over Wi-Fi "
-            "(adb tcpip 5555, then adb connect ADDRESS:5555).",
+            f"{device} ended what it was to measure by itself before it began, probably as its cable went",
+            remedy="Some phones restart adb's daemon then, which ends what it started: measure without "
+            "--detached, with the cable out and adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555).",
         )
     return DeviceFailed(
         f"the measurement that {device} made by itself was killed before it was done",
