@@ -436,7 +436,7 @@ def _unfinished(detached: Detached, device: str) -> DeviceFailed:
         return DeviceFailed(
             f"{device} ended what it was to measure by itself before it began, probably as its cable went",
             remedy="Some phones restart adb's daemon then, which ends what it started: measure without "
-            "--detached, with the cable out and adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555).",
+            "--detached, the cable out, with adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555).",
         )
     return DeviceFailed(
         f"the measurement that {device} made by itself was killed before it was done",
