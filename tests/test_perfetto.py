@@ -23,7 +23,7 @@ from swapbench.meters.perfetto_trace import TracedRails, traced_rails
 from swapbench.meters.power_rails import REFRESH_NS, PowerRails
 from swapbench.meters.power_stats_text import RailEnergy
 from swapbench.ports import Finished
-from swapbench.records import Absent
+from swapbench.records import Absent, PhoneState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -143,7 +143,7 @@ class Tracing:
         return Finished(base64.encodebytes(content).decode(), self.stderr, self.exit_code)
 
     def find(self, *summed: str) -> PowerRails | Absent:
-        return find_perfetto_rails(self.ask, summed)
+        return find_perfetto_rails(self.ask, PhoneState, summed)
 
 
 def absent(found: object) -> Absent:
@@ -187,7 +187,7 @@ def test_a_phone_that_traces_no_rails_says_why(tracing: Tracing, says: str) -> N
 
 @pytest.mark.parametrize("printed", ["not base64!", "Zm9v=Zm9v", "é"])
 def test_what_is_no_trace_at_all_is_damaged(printed: str) -> None:
-    found = absent(find_perfetto_rails(lambda _: Finished(printed, "", 0), ("CPU",)))
+    found = absent(find_perfetto_rails(lambda _: Finished(printed, "", 0), PhoneState, ("CPU",)))
     assert "is damaged" in found.absent
 
 

@@ -134,6 +134,7 @@ class Phone:
     def __init__(self, *texts: str, exit_code: int = 0, stderr: str = "", takes_ns: int = 0) -> None:
         self.texts, self.exit_code, self.stderr = list(texts), exit_code, stderr
         self.now_ns, self.takes_ns = 0, takes_ns
+        self.state = PhoneState(plugged=("usb",))
 
     def ask(self, command: str) -> Finished:
         assert command == DUMP
@@ -145,7 +146,7 @@ class Phone:
         return self.now_ns
 
     def find(self, *summed: str) -> PowerRails | Absent:
-        return find_power_rails(self.ask, summed, self.clock_ns)
+        return find_power_rails(self.ask, lambda: self.state, summed, self.clock_ns)
 
     def meter(self, *summed: str) -> PowerRails:
         found = self.find(*summed)
@@ -169,8 +170,13 @@ def test_the_rails_of_the_profile_add_up_and_all_others_stand_beside() -> None:
     assert meter.basis == ("sum of CPU (SOC), DDR (SOC)",)
 
 
-def test_without_a_profile_only_the_whole_battery_is_a_total() -> None:
-    meter = Phone(dump(CPU=100.0, VSYS_PWR_VBATT=950.0)).meter()
+def test_without_a_profile_only_the_whole_battery_is_a_total_while_the_phone_runs_on_it() -> None:
+    phone = Phone(dump(CPU=100.0, VSYS_PWR_VBATT=950.0))
+    found = absent(phone.find())
+    assert found.absent == "the phone is powered by usb, and VSYS_PWR_VBATT counts what its battery gives"
+    assert "Pull the cable" in found.remedy
+    phone.state = FINE
+    meter = phone.meter()
     assert [one.counter for one in meter.read()] == ["VSYS_PWR_VBATT/CPU", "VSYS_PWR_VBATT"]
     assert meter.scope == "whole phone (VSYS_PWR_VBATT (SOC))"
 
@@ -183,6 +189,7 @@ def test_a_rail_of_the_whole_battery_is_never_added_to_those_that_it_holds() -> 
         == "VSYS_PWR_VBATT is the rail of the whole battery and includes the other rails of the sum"
     )
     assert 'summed = ["VSYS_PWR_VBATT"]' in found.remedy
+    phone.state = FINE
     assert phone.meter("VSYS_PWR_VBATT").scope == "whole phone (VSYS_PWR_VBATT (SOC))"
 
 
@@ -217,7 +224,9 @@ def test_a_phone_that_cannot_be_reached_is_a_reason_too() -> None:
     def ask(command: str) -> Finished:
         raise DeviceFailed("phone X is gone", remedy="Check the cable.")
 
-    assert absent(find_power_rails(ask)) == Absent(absent="phone X is gone", remedy="Check the cable.")
+    assert absent(find_power_rails(ask, lambda: FINE)) == Absent(
+        absent="phone X is gone", remedy="Check the cable."
+    )
 
 
 def test_a_rail_that_goes_away_while_measuring_is_an_error() -> None:
@@ -250,7 +259,7 @@ def test_rails_as_a_record_idle_busy_idle() -> None:
         used_mws = 400 * clock.seconds() + 1500 * clock.busy_ns / 1e9
         return dump(CPU=5000 + used_mws, VSYS_PWR_DISPLAY=1 + 300 * clock.seconds())
 
-    found = find_power_rails(lambda _: Finished(text(), "", 0), ["CPU"], lambda: clock.now_ns)
+    found = find_power_rails(lambda _: Finished(text(), "", 0), lambda: FINE, ["CPU"], lambda: clock.now_ns)
     assert isinstance(found, PowerRails)
     device = Fake({"m": FakeModel(run_ns=10_000_000)}, clock)
     subject = bench.FileUnderTest("m", "m", contract.PythonWorker("fake", ("onnx",), "x"))

@@ -197,9 +197,10 @@ def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMet
     from swapbench.meters.perfetto import find_perfetto_rails
     from swapbench.meters.power_rails import find_power_rails
 
+    rails = phone.profile.rails.summed
     return {
-        "perfetto-rails": lambda: find_perfetto_rails(phone.adb.query, phone.profile.rails.summed),
-        "power-rails": lambda: find_power_rails(phone.adb.query, phone.profile.rails.summed),
+        "perfetto-rails": lambda: find_perfetto_rails(phone.adb.query, phone.state, rails),
+        "power-rails": lambda: find_power_rails(phone.adb.query, phone.state, rails),
         "battery-charge": lambda: find_battery_charge(phone.read, phone.state),
         "battery-current": lambda: find_battery_current(phone.read, phone.state),
     }

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from swapbench.ports import Finished
-    from swapbench.records import Absent
+    from swapbench.records import Absent, PhoneState
 
 NAME: Final = "perfetto-rails"
 FOLDER: Final = "/data/misc/perfetto-traces"
@@ -42,14 +42,17 @@ LARGEST_TRACE: Final = 4_000_000
 """Characters of base64 that are looked at; a trace of some packets has a few thousand."""
 
 
-def find_perfetto_rails(ask: Callable[[str], Finished], summed: Sequence[str] = ()) -> PowerRails | Absent:
+def find_perfetto_rails(
+    ask: Callable[[str], Finished], state: Callable[[], PhoneState], summed: Sequence[str] = ()
+) -> PowerRails | Absent:
     """The rails to add up on this phone, or why there are none.
 
     Args:
         ask: Runs a shell command on the phone; DeviceFailed where it cannot be reached.
+        state: The phone's state.
         summed: The rails that the phone's profile names; without them, only the whole battery's rail is used.
     """
-    return found_rails(NAME, lambda: _rails(ask(COMMAND)), summed)
+    return found_rails(NAME, lambda: _rails(ask(COMMAND)), state, summed)
 
 
 def _rails(done: Finished) -> RailReading:

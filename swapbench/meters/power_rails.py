@@ -1,9 +1,9 @@
-"""The power rails of a phone, as counted by its power stats HAL: no root, no sampling, plugged in or not.
+"""The power rails of a phone, as counted by its power stats HAL: no root, no sampling.
 
 Tensor phones (Pixel 6 and newer) measure the current of many supply rails in their power management chips.
 Rails are not disjoint: the external ones (VSYS_*) include the loss of the converters and may feed internal
-ones. So only rails that a device profile names are added up, or the one that is the whole battery's; all
-others are recorded beside them.
+ones. So only rails that a device profile names are added up, or the one that is the whole battery's, while
+the phone runs on it; all others are recorded beside them. Those inside count with a cable in, too.
 
 This module knows what a dump means; it asks the phone through a function that is passed in.
 """
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from swapbench.ports import Finished, GradedMeter
+    from swapbench.records import PhoneState
 
 NAME: Final = "power-rails"
 DUMP: Final = "dumpsys android.hardware.power.stats.IPowerStats/default"
@@ -31,7 +32,10 @@ DUMP: Final = "dumpsys android.hardware.power.stats.IPowerStats/default"
 _CALL_REFUSED: Final = "FAILED_TRANSACTION"
 """What dumpsys prints where the system's policy forbids the call to a service that exists."""
 WHOLE_BATTERY: Final = ("VSYS_PWR_VBATT",)
-"""Rails that feed the whole phone."""
+"""Rails that feed the whole phone from its battery.
+
+With a cable in they count next to nothing (12 mW on a Pixel 10 Pro that used 1.4 W: the project Gymnotus).
+"""
 REFRESH_NS: Final = 160_000_000
 """The ODPM drivers of Pixel kernels read a chip at most every 50 ms, and after 20 conversions at 125 Hz."""
 
@@ -113,6 +117,7 @@ class PowerRails:
 
 def find_power_rails(
     ask: Callable[[str], Finished],
+    state: Callable[[], PhoneState],
     summed: Sequence[str] = (),
     clock_ns: Callable[[], int] = time.monotonic_ns,
 ) -> PowerRails | Absent:
@@ -120,6 +125,7 @@ def find_power_rails(
 
     Args:
         ask: Runs a shell command on the phone; DeviceFailed where it cannot be reached.
+        state: The phone's state.
         summed: The rails that the phone's profile names; without them, only the whole battery's rail is used.
         clock_ns: Stamps the readings.
     """
@@ -140,17 +146,21 @@ def find_power_rails(
             raise DeviceFailed(f"this phone reports no power rails ({reason})", remedy=NO_RAILS)
         return RailReading(rails, (before_ns + after_ns) // 2, unsure_ns=after_ns - before_ns)
 
-    return found_rails(NAME, read_rails, summed)
+    return found_rails(NAME, read_rails, state, summed)
 
 
 def found_rails(
-    name: str, read_rails: Callable[[], RailReading], summed: Sequence[str]
+    name: str,
+    read_rails: Callable[[], RailReading],
+    state: Callable[[], PhoneState],
+    summed: Sequence[str],
 ) -> PowerRails | Absent:
     """The meter of the rails to add up, or why there is none and what would help.
 
     Args:
         name: Of the meter.
         read_rails: Every rail now; DeviceFailed where they cannot be read.
+        state: The phone's state.
         summed: The rails that the phone's profile names; without them, only the whole battery's rail is used.
     """
     try:
@@ -172,6 +182,13 @@ def found_rails(
             return Absent(
                 absent=f"the power rails of this phone all read 0 ({', '.join(chosen)})",
                 remedy="Its power stats service is a stand-in, as on an emulator: use a real phone.",
+            )
+        if whole and (supplies := state().plugged):
+            return Absent(
+                absent=f"the phone is powered by {' and '.join(supplies)}, and {whole[0]} counts what its "
+                "battery gives",
+                remedy="Pull the cable and use adb over Wi-Fi (adb tcpip 5555, then adb connect "
+                "ADDRESS:5555), or name other rails in the profile.",
             )
         return PowerRails(name, read_rails, chosen)
     except DeviceFailed as failure:
