@@ -527,6 +527,12 @@ def test_one_phone_over_several_connections_is_one_phone_at_its_cable(
     assert [phone_for(PROFILE, [phone], one).serial for one in listed] == list(listed)
 
 
+def test_a_serial_with_spaces_can_be_typed_as_it_is_told() -> None:
+    with pytest.raises(DeviceFailed) as failed:
+        phone_for(PROFILE, [phone(WIRELESS), phone("A1")])
+    assert failed.value.remedy == f"Choose one, e.g. --serial '{WIRELESS}'"
+
+
 def test_phones_that_do_not_tell_their_boot_are_not_taken_for_one(pixel: Pixel) -> None:
     (pixel.adb.home / "devices").write_text("List of devices attached\nA\tdevice\nB\tdevice\n")
     pixel.write("proc/sys/kernel/random/boot_id", "\n")

@@ -19,8 +19,8 @@ from swapbench.devices.android import Android
 from swapbench.devices.android_profile import Profile
 from swapbench.errors import DeviceFailed
 from swapbench.meters.perfetto import COMMAND, LARGEST_TRACE, find_perfetto_rails
-from swapbench.meters.perfetto_trace import TracedRails, traced_rails
-from swapbench.meters.power_rails import REFRESH_NS, PowerRails
+from swapbench.meters.perfetto_trace import traced_rails
+from swapbench.meters.power_rails import REFRESH_NS, PowerRails, RailReading
 from swapbench.meters.power_stats_text import RailEnergy
 from swapbench.ports import Finished
 from swapbench.records import Absent, PhoneState
@@ -61,7 +61,9 @@ def trace(*energies_uws: tuple[int, int], boot_ns: int = 5_000_000_000) -> bytes
 
 
 def test_a_trace_of_one_rail_worked_out_by_hand() -> None:
-    assert traced_rails(BY_HAND) == (TracedRails((RailEnergy("CPU", "big", 70_000),), 300_000_000),)
+    assert traced_rails(BY_HAND) == (
+        RailReading((RailEnergy("CPU", "big", 70_000),), 300_000_000, exact=True),
+    )
 
 
 def test_the_traces_of_the_emulated_phone_are_those_worked_out_by_hand() -> None:
@@ -91,7 +93,7 @@ def test_names_that_come_alone_or_not_at_all() -> None:
     packet = message([(1, message([(8, 12), (40, counted)]))])
     # without the time of the chips the time of the packet counts
     assert traced_rails(named + packet) == (
-        TracedRails((RailEnergy("TPU", "", 9), RailEnergy("rail 5", "", 8)), 12),
+        RailReading((RailEnergy("TPU", "", 9), RailEnergy("rail 5", "", 8)), 12, exact=True),
     )
 
 

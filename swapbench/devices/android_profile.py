@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
@@ -183,7 +184,7 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
         raise DeviceFailed(
             f"{len(fitting)} attached phones fit the profile {profile.name}: "
             f"{', '.join(phone.text for phone in fitting)}",
-            remedy=f"Choose one, e.g. --serial {fitting[0].serial}",
+            remedy=f"Choose one, e.g. --serial {shlex.quote(fitting[0].serial)}",
         )
     if fitting:
         return fitting[0]

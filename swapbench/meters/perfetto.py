@@ -70,4 +70,4 @@ def _rails(done: Finished) -> RailReading:
     readings = traced_rails(trace)
     if not readings:
         raise DeviceFailed("Perfetto traces no power rails on this phone", remedy=NO_RAILS)
-    return RailReading(readings[0].rails, readings[0].time_ns, unsure_ns=0, exact=True)
+    return readings[0]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import stats
 from swapbench.errors import DeviceFailed
+from swapbench.meters.power_rails import RailReading
 from swapbench.meters.power_stats_text import RailEnergy
 
 if TYPE_CHECKING:
@@ -26,19 +27,6 @@ _TRACE_PACKET, _TIMESTAMP, _POWER_RAILS = 1, 8, 40
 _DESCRIPTOR, _ENERGY = 1, 2
 
 
-@dataclass(frozen=True)
-class TracedRails:
-    """Every rail at one moment.
-
-    Attributes:
-        rails: With the energies since boot, in the order of the trace.
-        time_ns: When the chips were read, since boot; the median over the rails.
-    """
-
-    rails: tuple[RailEnergy, ...]
-    time_ns: int
-
-
 @dataclass
 class _Packet:
     """One message PowerRails: index -> (name, subsystem), and index -> (time, energy)."""
@@ -47,10 +35,12 @@ class _Packet:
     energies: dict[int, tuple[int, int]] = field(default_factory=dict)
 
 
-def traced_rails(trace: bytes) -> tuple[TracedRails, ...]:
+def traced_rails(trace: bytes) -> tuple[RailReading, ...]:
     """Every reading of the power rails in a trace, in its order; nothing where there are none.
 
-    A rail that the trace does not name is called by its number.
+    The moment of a reading is when the chips were read, in ns since boot: the median over the rails, which
+    differ by a few milliseconds; where the trace does not tell, when the packet was written. A rail that the
+    trace does not name is called by its number.
 
     Raises:
         DeviceFailed: The trace is damaged, or has a rail twice.
@@ -85,7 +75,7 @@ def _packet(message: bytes) -> _Packet:
     return packet
 
 
-def _reading(packet: _Packet, names: dict[int, tuple[str, str]], written_ns: int | bytes) -> TracedRails:
+def _reading(packet: _Packet, names: dict[int, tuple[str, str]], written_ns: int | bytes) -> RailReading:
     rails: dict[str, RailEnergy] = {}
     for index, (_, energy_uj) in packet.energies.items():
         name, subsystem = names.get(index, (f"rail {index}", ""))
@@ -93,9 +83,8 @@ def _reading(packet: _Packet, names: dict[int, tuple[str, str]], written_ns: int
             raise DeviceFailed(f"the trace of this phone lists the power rail {name} twice")
         rails[name] = RailEnergy(name, subsystem, energy_uj)
     times_ns = [time_ns for time_ns, _ in packet.energies.values() if time_ns]
-    return TracedRails(
-        tuple(rails.values()), round(stats.median(times_ns)) if times_ns else _whole(written_ns)
-    )
+    read_ns = round(stats.median(times_ns)) if times_ns else _whole(written_ns)
+    return RailReading(tuple(rails.values()), read_ns, exact=True)
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:

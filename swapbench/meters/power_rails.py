@@ -57,7 +57,7 @@ class RailReading:
 
     rails: tuple[RailEnergy, ...]
     time_ns: int
-    unsure_ns: int
+    unsure_ns: int = 0
     exact: bool = False
 
 
