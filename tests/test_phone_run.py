@@ -772,6 +772,23 @@ def test_what_another_computer_pushed_is_used(phone: Phone, monkeypatch: pytest.
     assert records()["net.onnx"].runtime.settings["flavour"] == "bundle"
 
 
+def test_the_doctor_tells_files_that_are_not_built_for_the_pages_of_the_phone(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pages() -> dict[str, str]:
+        cli.main(["doctor", "--device", "emulated-x86", "--json"])
+        rows: list[dict[str, str]] = json.loads(capsys.readouterr().out)
+        return next(row for row in rows if row["name"] == "pages")
+
+    assert (pages()["state"], pages()["detail"]) == ("ok", "4 kB")
+    assert cli.main(["device", "prepare", "emulated-x86"]) == 0
+    capsys.readouterr()
+    assert pages()["state"] == "ok"
+    phone.set(properties={"ro.boot.hardware.cpu.pagesize": str(1 << 30)})
+    assert pages()["state"] == "missing"
+    assert "kB, for which" in pages()["detail"]
+
+
 def test_the_doctor_probes_the_phone(
     phone: Phone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
