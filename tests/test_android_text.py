@@ -297,6 +297,19 @@ def test_battery_saver_was_never_touched_or_is_on_or_off(text: str, on: bool | N
 
 
 @pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("/\n", "/"),
+        ("/top-app\n", "/top-app"),
+        ("", None),
+        ("cat: /proc/self/cpuset: No such file or directory\n", None),
+    ],
+)
+def test_the_group_of_a_shell_is_read(text: str, group: str | None) -> None:
+    assert android_text.cpuset(text) == group
+
+
+@pytest.mark.parametrize(
     ("text", "cores"), [("0-3,7\n", (0, 1, 2, 3, 7)), ("5", (5,)), ("", ()), ("nonsense", ())]
 )
 def test_a_kernel_list_of_processors_is_read(text: str, cores: tuple[int, ...]) -> None:

@@ -61,6 +61,7 @@ STATE: Final[Mapping[str, str]] = {
     "heat": "dumpsys thermalservice",
     "power": "dumpsys power | grep -E 'mWakefulness=|Display Power: state='",
     "saver": "settings get global low_power",
+    "cpuset": "cat /proc/self/cpuset",
     "cpu": CPU_FILES,
 }
 """The commands that tell a phone's state, by name; run in one call."""
@@ -379,6 +380,7 @@ def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
         plugged=battery.plugged,
         battery_saver=android_text.battery_saver(_stdout(outputs["saver"])),
         screen_on=android_text.screen_on(outputs["power"].stdout),
+        cpuset=android_text.cpuset(_stdout(outputs["cpuset"])),
         clusters=android_text.clusters(outputs["cpu"].stdout),
     )
 

@@ -227,6 +227,12 @@ def cpu_list(text: str) -> tuple[int, ...]:
     return tuple(cores)
 
 
+def cpuset(text: str) -> str | None:
+    """The group of a process, from its /proc/PID/cpuset (cpuset(7))."""
+    name = text.strip()
+    return name if re.fullmatch(r"/[\w./-]{0,99}", name) else None
+
+
 def clusters(text: str) -> tuple[CpuCluster, ...]:
     """Cores grouped by kind, slowest first, from lines `FILE:VALUE` of /sys/devices/system/cpu/cpuN.
 
