@@ -61,6 +61,30 @@ class Conversation(Protocol):
         """End the program (close its input, then terminate it if it does not end). Safe to call twice."""
 
 
+class Progress(Protocol):
+    """Hears how far a stage is; `total` may be a number of things or of seconds."""
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """Stage `stage` has done `done` of `total`."""
+
+
+class Say(Protocol):
+    """Hears a line for the person in front of the screen."""
+
+    def __call__(self, line: str, /) -> None:
+        """Say it."""
+
+
+def unheard(line: str, /) -> None:
+    """A `Say` that discards the line."""
+    del line
+
+
+def unseen(stage: str, done: float, total: float) -> None:
+    """A `Progress` that discards what it hears."""
+    del stage, done, total
+
+
 class Device(Protocol):
     """A place where a program runs and a file is read."""
 
@@ -92,8 +116,8 @@ class Device(Protocol):
             DeviceFailed: it cannot be read.
         """
 
-    def quiet(self, plan: Plan) -> AbstractContextManager[None]:
-        """A steady state around a measurement; restores what it changed."""
+    def quiet(self, plan: Plan, progress: Progress = unseen) -> AbstractContextManager[None]:
+        """A steady state around a measurement; restores what it changed. Tells what it waits for."""
 
 
 @dataclass(frozen=True)
@@ -474,27 +498,3 @@ class DetachableDevice(Protocol):
 
     def end_detached(self) -> bool:
         """End what waits or runs there and throw away what is kept; returns whether there was anything."""
-
-
-class Progress(Protocol):
-    """Hears how far a stage is; `total` may be a number of things or of seconds."""
-
-    def __call__(self, stage: str, done: float, total: float) -> None:
-        """Stage `stage` has done `done` of `total`."""
-
-
-class Say(Protocol):
-    """Hears a line for the person in front of the screen."""
-
-    def __call__(self, line: str, /) -> None:
-        """Say it."""
-
-
-def unheard(line: str, /) -> None:
-    """A `Say` that discards the line."""
-    del line
-
-
-def unseen(stage: str, done: float, total: float) -> None:
-    """A `Progress` that discards what it hears."""
-    del stage, done, total

@@ -32,14 +32,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import DeviceFailed, WorkerFailed
-from swapbench.ports import CounterValue, Finished
+from swapbench.ports import CounterValue, Finished, unseen
 from swapbench.records import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.ports import Conversation, Device, Meter, Node
+    from swapbench.ports import Conversation, Device, Meter, Node, Progress
     from swapbench.records import Plan
 
 
@@ -198,9 +198,9 @@ class Fake:
         return FakeConversation(self, artifact, process, argv)
 
     @contextlib.contextmanager
-    def quiet(self, plan: Plan) -> Iterator[None]:
+    def quiet(self, plan: Plan, progress: Progress = unseen) -> Iterator[None]:
         """Nothing to do."""
-        del plan
+        del plan, progress
         yield
 
 

@@ -87,6 +87,7 @@ class Pixel:
         self.write("sys/devices/system/cpu/online", "0-7\n")
         self.write("proc/meminfo", "MemTotal: 7782400 kB\nMemAvailable: 4000000 kB\n")
         self.write("proc/self/status", "VmHWM:\t  1000 kB\nCpus_allowed_list:\t0-7\n")
+        self.write("proc/self/cpuset", "/system-background\n")
         self.write("proc/stat", "cpu  1 0 1 10 0 0 0 0 0 0\ncpu0 1\n")
 
     def write(self, name: str, text: str) -> None:
@@ -135,7 +136,7 @@ def test_a_phone_tells_what_may_be_compared(pixel: Pixel) -> None:
     assert state is not None
     assert (state.thermal_status, state.surface_c, state.temperatures_c["BATT"]) == (0, 31.5, 31.7)
     assert (state.battery_percent, state.charging, state.plugged) == (71, True, ("usb",))
-    assert (state.battery_saver, state.screen_on) == (False, True)
+    assert (state.battery_saver, state.screen_on, state.cpuset) == (False, True, "/system-background")
     assert [(one.cores, one.allowed_khz) for one in state.clusters] == [
         ((0, 1, 2, 3), 1803000),
         ((4, 5), 2348000),
@@ -168,6 +169,7 @@ def test_what_a_phone_does_not_tell_is_absent(pixel: Pixel) -> None:
     for name in ("battery", "thermalservice", "power"):
         (pixel.state / name).unlink()
     pixel.write("cpu", "")
+    pixel.write("proc/self/cpuset", "")
     pixel.adb.tool("settings", "#!/bin/sh\necho 'settings: inaccessible or not found' >&2\nexit 127\n")
     machine = pixel.device().describe()
     assert (machine.temperature_c, machine.on_battery, machine.governor) == (None, None, None)
@@ -254,7 +256,7 @@ def test_a_cool_phone_begins_at_once_and_its_state_is_kept(pixel: Pixel) -> None
         machine = device.describe()
     assert machine.start_gate is not None
     assert machine.start_gate.model_dump() == {
-        "limit_c": 35.0,
+        "limit_c": 37.0,
         "surface_c": 31.5,
         "waited_s": 0.0,
         "passed": True,
@@ -274,6 +276,45 @@ def test_a_hot_phone_is_waited_for(pixel: Pixel) -> None:
         gate = device.describe().start_gate
     assert gate is not None
     assert (gate.passed, gate.waited_s, gate.surface_c) == (True, 10.0, 31.5)
+
+
+def test_waiting_is_told_with_the_limit_of_the_profile(pixel: Pixel) -> None:
+    pixel.write("thermalservice", HEAT)
+    pixel.at_sleep = [lambda: None, lambda: pixel.write("thermalservice", COOL)]
+    heard: list[tuple[str, float, float]] = []
+    with pixel.device().quiet(Plan(), lambda *told: heard.append(told)):
+        pass
+    stage = (
+        "waiting for the phone to cool down (surface 39.2 °C, thermal status light, "
+        "starting at 37.0 °C, up to 1 min)"
+    )
+    assert heard == [(stage, 0.0, 60.0), (stage, 5.0, 60.0), (stage, 60.0, 60.0)]
+
+
+def test_a_cool_phone_is_not_told_about(pixel: Pixel) -> None:
+    heard: list[tuple[str, float, float]] = []
+    with pixel.device().quiet(Plan(), lambda *told: heard.append(told)):
+        pass
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("battery", "gate"),
+    [
+        (BATTERY, (37.0, 0.0, True)),
+        (BATTERY.replace("USB powered: true", "USB powered: false"), (35.0, 60.0, False)),
+    ],
+)
+def test_a_phone_on_a_cable_may_begin_warmer_than_one_on_its_battery(
+    pixel: Pixel, battery: str, gate: tuple[float, float, bool]
+) -> None:
+    pixel.write("battery", battery)
+    pixel.write("thermalservice", COOL.replace("31.5", "36.0"))
+    device = pixel.device()
+    with device.quiet(Plan()):
+        begun = device.describe().start_gate
+    assert begun is not None
+    assert (begun.limit_c, begun.waited_s, begun.passed) == gate
 
 
 def test_a_cool_surface_is_not_enough_while_the_phone_throttles(pixel: Pixel) -> None:
@@ -327,11 +368,39 @@ def test_a_timeout_that_was_never_set_is_unset_again(pixel: Pixel) -> None:
     assert pixel.setting("system.screen_off_timeout") is None
 
 
+def test_a_phone_that_lets_adb_change_no_setting_is_measured_and_says_so(pixel: Pixel) -> None:
+    pixel.adb.tool(
+        "settings",
+        "#!/bin/sh\n"
+        "[ $1 = get ] && echo 30000 && exit\n"
+        "echo 'java.lang.SecurityException: Permission denial: writing to settings requires:'\n"
+        "echo 'android.permission.WRITE_SECURE_SETTINGS'\nexit 255\n",
+    )
+    device = pixel.device()
+    for _ in range(2):  # what was not changed need not be put back
+        with device.quiet(Plan()):
+            before = device.describe().state_before
+        assert before is not None
+        assert before.screen_kept_on is False
+    found = findings(device)["screen"]
+    assert found.state == "limited"
+    assert "WRITE_SECURE_SETTINGS" in found.detail
+    assert "by hand" in found.remedy
+
+
 def test_a_dark_screen_is_left_alone(pixel: Pixel) -> None:
     pixel.write("power", "  mWakefulness=Asleep\n")
     with pixel.device().quiet(Plan()):
         pass
     assert not [line for line in pixel.asked if line.startswith(("settings put", "settings delete"))]
+
+
+def test_the_doctor_leaves_settings_as_they_are(pixel: Pixel) -> None:
+    assert findings(pixel.device())["screen"].detail == "on; it is kept on while measuring"
+    assert pixel.setting("system.screen_off_timeout") is None
+    pixel.write("system.screen_off_timeout", "30000\n")
+    findings(pixel.device())
+    assert pixel.setting("system.screen_off_timeout") == "30000"
 
 
 def test_what_a_pulled_cable_left_changed_is_put_back_by_the_next_run(pixel: Pixel) -> None:
@@ -411,11 +480,73 @@ def test_a_phone_that_cannot_be_taken_is_said_with_what_is_attached(
     assert failed.value.exit_status == 4
 
 
+@pytest.mark.parametrize(
+    ("abi", "emulated", "way"),
+    [
+        ("arm64-v8a", "0", "--device generic-arm64"),
+        ("x86_64", "1", "--device emulated-x86"),
+        ("x86_64", "0", r"a profile of your own in devices/ that matches A1 .* \(x86_64\)"),
+        ("armeabi-v7a", "0", r"a profile of your own .* \(armeabi-v7a\)"),
+    ],
+)
+@pytest.mark.parametrize("serial", [None, "A1"])
+def test_the_profile_that_is_named_instead_takes_the_phone(
+    abi: str, emulated: str, way: str, serial: str | None
+) -> None:
+    other = phone("A1", **{"ro.product.device": "x", "ro.product.cpu.abi": abi, "ro.boot.qemu": emulated})
+    with pytest.raises(DeviceFailed) as failed:
+        phone_for(PROFILE, [other], serial)
+    assert re.search(way, failed.value.remedy)
+
+
 def test_attached_phones_are_asked_for_their_properties(pixel: Pixel) -> None:
     (pixel.adb.home / "devices").write_text(f"List of devices attached\n{SERIAL}\tdevice\nB\tunauthorized\n")
     ready, waiting = attached(pixel.adb.program)
     assert (ready.serial, ready.state, ready.properties["ro.product.device"]) == (SERIAL, "device", "panther")
     assert (waiting.serial, waiting.state, waiting.properties) == ("B", "unauthorized", {})
+
+
+WIRELESS = "adb-0A1B2C3D4E-AbCdEf (2)._adb-tls-connect._tcp"
+
+
+@pytest.mark.parametrize(
+    ("listed", "serial", "others"),
+    [
+        ((WIRELESS, SERIAL), SERIAL, (WIRELESS,)),
+        (("192.168.1.7:5555", SERIAL, WIRELESS), SERIAL, ("192.168.1.7:5555", WIRELESS)),
+        ((WIRELESS, "192.168.1.7:5555"), WIRELESS, ("192.168.1.7:5555",)),
+    ],
+)
+def test_one_phone_over_several_connections_is_one_phone_at_its_cable(
+    pixel: Pixel, listed: tuple[str, ...], serial: str, others: tuple[str, ...]
+) -> None:
+    lines = "".join(f"{one}\tdevice\n" for one in listed)
+    (pixel.adb.home / "devices").write_text(f"List of devices attached\n{lines}")
+    (phone,) = attached(pixel.adb.program)
+    assert (phone.serial, phone.others) == (serial, others)
+    assert phone_for(PROFILE, [phone]).serial == serial
+    # who names a connection gets that one
+    assert [phone_for(PROFILE, [phone], one).serial for one in listed] == list(listed)
+
+
+def test_a_serial_with_spaces_can_be_typed_as_it_is_told() -> None:
+    with pytest.raises(DeviceFailed) as failed:
+        phone_for(PROFILE, [phone(WIRELESS), phone("A1")])
+    assert failed.value.remedy == f"Choose one, e.g. --serial '{WIRELESS}'"
+
+
+def test_phones_that_do_not_tell_their_boot_are_not_taken_for_one(pixel: Pixel) -> None:
+    (pixel.adb.home / "devices").write_text("List of devices attached\nA\tdevice\nB\tdevice\n")
+    pixel.write("proc/sys/kernel/random/boot_id", "\n")
+    assert [phone.serial for phone in attached(pixel.adb.program)] == ["A", "B"]
+
+
+def test_a_serial_with_spaces_is_passed_to_adb_whole(pixel: Pixel) -> None:
+    (pixel.adb.home / "devices").write_text(f"List of devices attached\n{WIRELESS}\tdevice\n")
+    (phone,) = attached(pixel.adb.program)
+    adb = Adb(phone.serial, pixel.adb.program, folder=pixel.adb.folder)
+    assert adb.query("echo here").stdout == "here\n"
+    assert {call[1] for call in pixel.adb.calls if call[0] == "-s"} == {WIRELESS}
 
 
 def test_a_phone_that_goes_away_while_it_is_asked_does_not_hide_the_others(pixel: Pixel) -> None:

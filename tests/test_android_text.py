@@ -118,6 +118,24 @@ def test_phones_are_listed_with_their_states() -> None:
     )
 
 
+def test_the_serials_of_wireless_debugging_may_hold_spaces() -> None:
+    text = (
+        "List of devices attached\n"
+        "adb-0A1B2C3D4E-AbCdEf (2)._adb-tls-connect._tcp\tdevice\n"
+        "adb-0A1B2C3D4E-AbCdEf (3)._adb-tls-connect._tcp\toffline\n\n"
+    )
+    assert android_text.listed_phones(text) == (
+        ("adb-0A1B2C3D4E-AbCdEf (2)._adb-tls-connect._tcp", "device"),
+        ("adb-0A1B2C3D4E-AbCdEf (3)._adb-tls-connect._tcp", "offline"),
+    )
+
+
+def test_a_serial_may_hold_the_word_for_a_state_up_to_its_tab() -> None:
+    assert android_text.listed_phones("unknown device one\tunauthorized\n") == (
+        ("unknown device one", "unauthorized"),
+    )
+
+
 def test_properties_may_hold_brackets_and_several_lines() -> None:
     text = "[ro.a]: [x [y]]\r\n[ro.b]: []\r\n[ro.c]: [one\r\ntwo]\r\n[ro.d]: [Pixel 7]\r\n"
     assert android_text.properties(text) == {
@@ -222,6 +240,34 @@ def test_a_faked_thermal_status_is_refused() -> None:
         android_text.heat(HEAT.replace("IsStatusOverride: false", "IsStatusOverride: true"))
 
 
+def test_sensors_that_are_not_ready_or_not_fitted_have_no_temperature() -> None:
+    readings = {
+        "unknown": "-5700.0",
+        "not a number": "NaN",
+        "not fitted": "0.0",
+        "minus zero": "-0.0",
+        "too hot": "150.1",
+        "too cold": "-40.1",
+        "hottest": "150.0",
+        "coldest": "-40.0",
+        "millidegrees": "31700.0",
+        "just above zero": "0.1",
+    }
+    lines = "".join(
+        f"\tTemperature{{mValue={value}, mType=3, mName={name}, mStatus=0}}\n"
+        for name, value in readings.items()
+    )
+    heat = android_text.heat(f"Thermal Status: 0\nCurrent temperatures from HAL:\n{lines}")
+    assert heat.temperatures_c == {"hottest": 150.0, "coldest": -40.0, "just above zero": 0.1}
+    assert heat.skin_c == 150.0
+
+
+@pytest.mark.parametrize("printed", ["0", "-5700", "2000"])
+def test_a_battery_without_a_thermometer_has_no_temperature(printed: str) -> None:
+    text = BATTERY.replace("temperature: 312", f"temperature: {printed}")
+    assert android_text.battery(text).temperature_c is None
+
+
 # ------------------------------------------------------------------------------------------ screen and saver
 
 
@@ -248,6 +294,19 @@ def test_battery_saver_was_never_touched_or_is_on_or_off(text: str, on: bool | N
 
 
 # ------------------------------------------------------------------------------------------ processor
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("/\n", "/"),
+        ("/top-app\n", "/top-app"),
+        ("", None),
+        ("cat: /proc/self/cpuset: No such file or directory\n", None),
+    ],
+)
+def test_the_group_of_a_shell_is_read(text: str, group: str | None) -> None:
+    assert android_text.cpuset(text) == group
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from swapbench.bench.speed import Timed, ToolUnderTest, measure_tool_speed
-from swapbench.errors import WorkerFailed
+from swapbench.errors import UserError, WorkerFailed
 from swapbench.ports import Finished
 from swapbench.records import Plan, ToolSummary
 from swapbench.runtimes.benchmark_model import BenchmarkModel, Coverage, coverage, report
@@ -183,6 +183,126 @@ GPU_NONE = (
 )
 def test_what_a_delegate_took_is_read(text: str, delegate: Any, expected: Coverage) -> None:
     assert coverage(text, delegate) == expected
+
+
+COMPILED = """\
+INFO: Num threads: [1]
+INFO: [litert/tools/benchmark_litert_model.cc:102] Loading model from: /data/local/tmp/swapbench/net.tflite
+INFO: [cpu_registry.cc:42] CPU accelerator registered.
+VERBOSE: Replacing {} out of 476 node(s) with delegate ({}) node, yielding 1 partitions for subgraph 0{}.
+INFO: Initialized session in 10.2ms.
+INFO: Running benchmark for at least 1 iterations and at least 0.05 seconds but terminate if exceeding 150 seconds.
+INFO: count=40 first=3294 curr=1259 min=1134 max=3294 avg=1258.19 std=333 p5=1140 median=1250 p95=1400
+INFO: Running benchmark for at least 10 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+INFO: count=750 first=1284 curr=1185 min=1178 max=1364 avg=1216.76 std=32 p5=1180 median=1210 p95=1300
+INFO: [benchmark_litert_model.h:100] Inference (avg):      1.22 ms (750 runs)
+"""  # noqa: E501 - as the tool prints it
+ON_CPU = COMPILED.format(470, "TfLiteXNNPackDelegate", "")
+ON_GPU = COMPILED.format(476, "LITERT_CL", "")
+NO_GPU = (
+    "INFO: [litert/runtime/accelerators/auto_registration.cc:59] GPU accelerator could not be dynamically "
+    "loaded and registered: ERROR: [litert/runtime/accelerators/auto_registration.cc:92]\n"
+)
+UNKNOWN_FLAGS = "WARN: Unconsumed cmdline flags: --use_nnapi=true --disable_nnapi_cpu=true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "delegate", "expected"),
+    [
+        (ON_GPU, "gpu", Coverage("all", 476, 476)),
+        (COMPILED.format(476, "LITERT_WEBGPU", " (main)"), "gpu", Coverage("all", 476, 476)),
+        (COMPILED.format(2, "DispatchDelegate", " (serving_default)"), "npu", Coverage("part", 2, 476)),
+        (ON_CPU, "gpu", Coverage()),
+        (ON_GPU, "npu", Coverage()),
+        (COMPILED.format(470, "TfLiteXNNPackDelegate", " (main)"), "xnnpack", Coverage("part", 470, 476)),
+    ],
+)
+def test_what_an_accelerator_of_compiled_model_took_is_read(
+    text: str, delegate: Any, expected: Coverage
+) -> None:
+    assert coverage(text, delegate) == expected
+
+
+@pytest.mark.parametrize("delegate", ["gpu", "npu", "nnapi"])
+@pytest.mark.parametrize("require_full", [False, True])
+def test_times_of_nobody_knows_what_are_not_taken_for_those_of_an_accelerator(
+    delegate: Any, require_full: bool
+) -> None:
+    api: Any = "delegates" if delegate == "nnapi" else "CompiledModel"
+    tool = BenchmarkModel("b", delegate, require_full=require_full, api=api)
+    with pytest.raises(WorkerFailed, match=f"does not say what the {delegate} delegate took"):
+        tool.parse_run(Finished(ON_CPU, "", 0))
+
+
+@pytest.mark.parametrize(
+    ("delegate", "text", "says"),
+    [
+        ("gpu", NO_GPU + ON_CPU, "could not be dynamically loaded and registered"),
+        ("gpu", "WARN: GPU delegate could not be loaded: libOpenCL.so\n" + TODAY, "libOpenCL.so"),
+        ("nnapi", UNKNOWN_FLAGS + ON_CPU, "does not know --use_nnapi=true --disable_nnapi_cpu=true"),
+        ("xnnpack", "WARN: Unconsumed cmdline flags: --use_xnnpack=true\n" + ON_CPU, "--use_xnnpack=true"),
+        ("gpu", "03-14 09:26:53.118 I/tflite  ( 7412): " + UNKNOWN_FLAGS + GPU_WHOLE + TODAY, "nnapi"),
+    ],
+)
+def test_a_tool_that_cannot_do_what_it_was_told_is_a_failure(delegate: Any, text: str, says: str) -> None:
+    with pytest.raises(WorkerFailed, match=f"not the {delegate} delegate that .* timed: .*{says}"):
+        BenchmarkModel("b", delegate).parse_run(Finished(text, "", 0))
+
+
+def test_an_accelerator_that_is_not_there_does_not_matter_to_the_processor() -> None:
+    run = BenchmarkModel("b", "xnnpack", api="CompiledModel").parse_run(Finished(NO_GPU + ON_CPU, "", 0))
+    assert (run.used.providers, run.used.delegated_nodes) == (("xnnpack", "builtin"), 470)
+    assert run.used.settings["api"] == "CompiledModel"
+
+
+def test_a_whole_graph_on_the_gpu_of_compiled_model() -> None:
+    tool = BenchmarkModel("b", "gpu", require_full=True, api="CompiledModel")
+    run = tool.parse_run(Finished(ON_GPU, "", 0))
+    assert (run.used.providers, run.used.nodes) == (("gpu",), 476)
+    assert (run.summary.median_ns, run.load_ns, run.first_ns) == (1_210_000, 10_200_000, 3_294_000)
+    # that API computes as its own options say, not as the delegate's
+    assert "gpu_precision_loss_allowed" not in run.used.settings
+
+
+@pytest.mark.parametrize(
+    ("delegate", "require_full", "flags"),
+    [
+        ("xnnpack", False, ["--use_cpu=true"]),
+        ("xnnpack", True, ["--use_cpu=true"]),
+        ("gpu", False, ["--use_gpu=true"]),
+        ("gpu", True, ["--use_gpu=true", "--use_cpu=false", "--require_full_delegation=true"]),
+        ("npu", True, ["--use_npu=true", "--use_cpu=false", "--require_full_delegation=true"]),
+    ],
+)
+def test_the_program_of_compiled_model_is_told_what_it_understands(
+    delegate: Any, require_full: bool, flags: Sequence[str]
+) -> None:
+    tool = BenchmarkModel("./bm", delegate, require_full=require_full, api="CompiledModel")
+    argv = tool.command("a.tflite", threads=2, options={})
+    assert argv[-len(flags) :] == flags
+    assert [word for word in argv if word.startswith(("--use_", "--require"))] == flags
+
+
+@pytest.mark.parametrize(
+    ("api", "delegate", "has"),
+    [
+        ("CompiledModel", "nnapi", "xnnpack, gpu, npu"),
+        ("CompiledModel", "cpu", "xnnpack, gpu, npu"),
+        ("delegates", "npu", "cpu, xnnpack, gpu, nnapi"),
+    ],
+)
+def test_a_delegate_that_a_program_does_not_have_is_refused_before_it_runs(
+    api: Any, delegate: Any, has: str
+) -> None:
+    with pytest.raises(UserError, match=f"has no delegate {delegate}. Choose {has}"):
+        BenchmarkModel("b", delegate, api=api)
+
+
+@pytest.mark.parametrize("escape", ["\x1b[A", "\x1b[0;32m", "\x1b]0;title\x07", "\x1bM", "\x1b[2K\x1b[1G"])
+def test_control_sequences_of_a_terminal_do_not_disturb(escape: str) -> None:
+    marked = "".join(f"{escape}{line}\x1b[0m\n" for line in TODAY.splitlines())
+    assert report(marked) == report(TODAY)
+    assert coverage(f"{escape}{GPU_WHOLE}", "gpu") == Coverage("all")
 
 
 def test_the_nodes_of_several_subgraphs_are_added_up() -> None:

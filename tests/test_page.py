@@ -17,7 +17,7 @@ import made_records as made
 import pytest
 
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import Absent, Record
+from swapbench.records import Absent, PhoneState, Record
 from swapbench.report.literature import PUBLISHED, literature
 from swapbench.report.page import data as page_data
 from swapbench.report.page import document as page
@@ -155,6 +155,16 @@ def test_only_rows_of_one_machine_and_one_data_set_have_the_conditions_of_a_fron
     assert data["columns"][2]["name"] == "net"
     assert groups["a"] == groups["b"]
     assert len({groups["a"], groups["c"], groups["d"]}) == 3
+
+
+def test_a_record_of_a_phone_says_that_a_shell_is_not_an_app():
+    for state, told in (
+        (PhoneState(cpuset="/top-app"), "a program of adb's shell (cpuset /top-app), which"),
+        (PhoneState(), "a program of adb's shell, which"),  # an older record
+    ):
+        phone = made.MACHINE.model_copy(update={"state": state})
+        assert dict(detail_of(made.record("a", machine=phone)).machine)["Scheduled as"].startswith(told)
+    assert "Scheduled as" not in dict(detail_of(made.record("a")).machine)
 
 
 def test_machines_of_one_name_are_told_apart_in_the_filter():

@@ -436,6 +436,15 @@ def test_settings_with_blanks_and_quotes_are_kept(phone: Phone) -> None:
     assert phone.shell("settings delete system swap").stdout == "Deleted 1 rows\n"
 
 
+def test_a_vendor_may_forbid_adb_to_change_settings_and_press_keys(phone: Phone) -> None:
+    phone.set(settings_denied=True)
+    for command in ("settings put system a 1", "settings delete system a", "input keyevent 224"):
+        done = phone.shell(command)
+        assert done.status == 255
+        assert "SecurityException" in done.stderr
+    assert phone.shell("settings get system a").stdout == "null\n"
+
+
 def test_the_screen_goes_off_and_on(phone: Phone) -> None:
     assert "mWakefulness=Awake" in phone.shell("dumpsys power").stdout
     phone.shell("input keyevent KEYCODE_SLEEP")
@@ -511,6 +520,8 @@ def test_charge_times_voltage_is_the_truth(phone: Phone) -> None:
 
 
 def test_the_rails_sum_up_to_the_truth(phone: Phone) -> None:
+    phone.set(power_stats_refused=False)
+
     def meter_mws() -> float:
         dump = phone.shell(f"dumpsys {POWER_STATS}").stdout.partition("energy meter")[2]
         return sum(float(value) for value in re.findall(r"([\d.]+) mWs$", dump, re.MULTILINE))
@@ -549,6 +560,7 @@ def test_dialects_differ_in_unit_sign_and_place_of_the_current(start_phone: Call
     assert int(xiaomi.shell("cat /sys/class/power_supply/bms/current_now").stdout) > 2000
     assert "No such file" in xiaomi.shell(f"cat {BATTERY}/current_now").stderr
     dump = samsung.shell("dumpsys battery").stdout
+    assert "  Charge counter: " in dump
     assert "  charge counter: " in dump
     assert "[EventLogBuffer]" in dump
     assert samsung.shell(f"dumpsys '{POWER_STATS}'").stderr == f"Can't find service: {POWER_STATS}\n"
@@ -655,7 +667,8 @@ def test_an_arm64_phone_runs_arm64_programs(start_phone: Callable[..., Phone], t
 def view(state: State, dialect_name: str = "pixel", *, level: float = 50.0) -> View:
     dialect = DIALECTS[dialect_name]
     gauge = Gauge(dialect.rails, level, cpu_s=lambda: 0.0, clock_s=lambda: 0.0)
-    reading = gauge.reading(charges=state.charges, charge_quantum_uah=state.charge_quantum_uah)
+    quantum_uah = state.charge_quantum_uah or dialect.charge_quantum_uah
+    reading = gauge.reading(charges=state.charges, charge_quantum_uah=quantum_uah)
     return View(state, dialect, reading, "arm64-v8a")
 
 
@@ -737,8 +750,18 @@ def test_units_and_signs_of_the_current_follow_the_dialect() -> None:
         assert files[dialect.current_node] == f"{expected}\n"
 
 
+def test_a_counter_counts_in_the_steps_of_its_phone_and_its_dump_may_be_in_other_units() -> None:
+    # half of 4000 mAh: 179 whole steps of 11115 uAh
+    samsung = answer("dumpsys", ["battery"], view(State(), "samsung")).text
+    assert samsung.count(f"ounter: {179 * 11_115}\n") == 2
+    xiaomi = answer("dumpsys", ["battery"], view(State(), "xiaomi")).text
+    assert "  Charge counter: 2000\n" in xiaomi
+    for text in (samsung, xiaomi):
+        assert "\n Time when the latest updated value of the voltage was sent" in text
+
+
 def test_the_hal_dump_has_the_published_form() -> None:
-    text = answer("dumpsys", [POWER_STATS], view(State())).text
+    text = answer("dumpsys", [POWER_STATS], view(State(power_stats_refused=False))).text
     assert "\n============= PowerStats HAL 2.0 energy meter ==============\n" in text
     assert "\n         [S2M_VDD_CPUCL2]:CPU(BIG)      20000000.00 mWs\n" in text
     assert text.endswith("========== End of PowerStats HAL 2.0 energy meter ==========\n")

@@ -19,7 +19,13 @@ from swapbench.meters.battery import (
     find_battery_current,
     refuse_unless_discharging,
 )
-from swapbench.meters.battery_units import CurrentMeaning, charge_unit_uah, current_meaning, volt_unit_uv
+from swapbench.meters.battery_units import (
+    CurrentMeaning,
+    charge_step,
+    charge_unit_uah,
+    current_meaning,
+    volt_unit_uv,
+)
 from swapbench.meters.power_rails import DUMP, REFRESH_NS, PowerRails, find_power_rails
 from swapbench.meters.power_stats_text import RailEnergy, rail_energies
 from swapbench.ports import Finished, SampledMeter, Samples
@@ -128,6 +134,7 @@ class Phone:
     def __init__(self, *texts: str, exit_code: int = 0, stderr: str = "", takes_ns: int = 0) -> None:
         self.texts, self.exit_code, self.stderr = list(texts), exit_code, stderr
         self.now_ns, self.takes_ns = 0, takes_ns
+        self.state = PhoneState(plugged=("usb",))
 
     def ask(self, command: str) -> Finished:
         assert command == DUMP
@@ -139,7 +146,7 @@ class Phone:
         return self.now_ns
 
     def find(self, *summed: str) -> PowerRails | Absent:
-        return find_power_rails(self.ask, summed, self.clock_ns)
+        return find_power_rails(self.ask, lambda: self.state, summed, self.clock_ns)
 
     def meter(self, *summed: str) -> PowerRails:
         found = self.find(*summed)
@@ -163,8 +170,13 @@ def test_the_rails_of_the_profile_add_up_and_all_others_stand_beside() -> None:
     assert meter.basis == ("sum of CPU (SOC), DDR (SOC)",)
 
 
-def test_without_a_profile_only_the_whole_battery_is_a_total() -> None:
-    meter = Phone(dump(CPU=100.0, VSYS_PWR_VBATT=950.0)).meter()
+def test_without_a_profile_only_the_whole_battery_is_a_total_while_the_phone_runs_on_it() -> None:
+    phone = Phone(dump(CPU=100.0, VSYS_PWR_VBATT=950.0))
+    found = absent(phone.find())
+    assert found.absent == "the phone is powered by usb, and VSYS_PWR_VBATT counts what its battery gives"
+    assert "Pull the cable" in found.remedy
+    phone.state = FINE
+    meter = phone.meter()
     assert [one.counter for one in meter.read()] == ["VSYS_PWR_VBATT/CPU", "VSYS_PWR_VBATT"]
     assert meter.scope == "whole phone (VSYS_PWR_VBATT (SOC))"
 
@@ -177,6 +189,7 @@ def test_a_rail_of_the_whole_battery_is_never_added_to_those_that_it_holds() -> 
         == "VSYS_PWR_VBATT is the rail of the whole battery and includes the other rails of the sum"
     )
     assert 'summed = ["VSYS_PWR_VBATT"]' in found.remedy
+    phone.state = FINE
     assert phone.meter("VSYS_PWR_VBATT").scope == "whole phone (VSYS_PWR_VBATT (SOC))"
 
 
@@ -211,7 +224,9 @@ def test_a_phone_that_cannot_be_reached_is_a_reason_too() -> None:
     def ask(command: str) -> Finished:
         raise DeviceFailed("phone X is gone", remedy="Check the cable.")
 
-    assert absent(find_power_rails(ask)) == Absent(absent="phone X is gone", remedy="Check the cable.")
+    assert absent(find_power_rails(ask, lambda: FINE)) == Absent(
+        absent="phone X is gone", remedy="Check the cable."
+    )
 
 
 def test_a_rail_that_goes_away_while_measuring_is_an_error() -> None:
@@ -229,6 +244,13 @@ def test_steps_and_the_time_that_asking_takes_are_the_uncertainty_of_rails() -> 
     assert {one.time_ns for one in meter.read()} == {before_ns + 20_000_000}
 
 
+def test_a_dump_that_the_system_refuses_says_so_and_where_the_rails_are() -> None:
+    refusal = f"Error with service '{DUMP.partition(' ')[2]}' while dumping: FAILED_TRANSACTION"
+    found = absent(Phone("", stderr=f"{refusal}\n").find("CPU"))
+    assert found.absent == f"this phone's system does not let adb dump its power stats ({refusal})"
+    assert "through Perfetto" in found.remedy
+
+
 def test_rails_as_a_record_idle_busy_idle() -> None:
     clock = FakeClock()
 
@@ -237,7 +259,7 @@ def test_rails_as_a_record_idle_busy_idle() -> None:
         used_mws = 400 * clock.seconds() + 1500 * clock.busy_ns / 1e9
         return dump(CPU=5000 + used_mws, VSYS_PWR_DISPLAY=1 + 300 * clock.seconds())
 
-    found = find_power_rails(lambda _: Finished(text(), "", 0), ["CPU"], lambda: clock.now_ns)
+    found = find_power_rails(lambda _: Finished(text(), "", 0), lambda: FINE, ["CPU"], lambda: clock.now_ns)
     assert isinstance(found, PowerRails)
     device = Fake({"m": FakeModel(run_ns=10_000_000)}, clock)
     subject = bench.FileUnderTest("m", "m", contract.PythonWorker("fake", ("onnx",), "x"))
@@ -549,7 +571,8 @@ def test_the_energy_of_a_charge_counter_is_counted_from_step_to_step(unit_uah: i
     assert abs(energy.above_idle_uj - 180_000) < energy.uncertainty_uj
     unit = "uAh" if unit_uah == 1 else "mAh"
     # 96 J, 276 J and 96 J hold 6, 19 and 7 steps of 14.4 J, as they fall
-    assert power.basis == (f"charge in {unit}, 6, 19, 7 steps in the three windows",)
+    step = 1000 // unit_uah
+    assert power.basis == (f"charge in {unit}, 6, 19, 7 steps of {step} {unit} in the three windows",)
     assert power.grade == "charge"
 
 
@@ -577,6 +600,49 @@ def test_windows_without_two_steps_are_refused(missing: int) -> None:
 
     with pytest.raises(DeviceFailed, match=f"made {missing} steps in the first idle window of 10 s"):
         charge_power(row, 10.0)
+
+
+def test_the_step_of_a_galaxy_s23_is_learnt_and_the_window_that_it_needs_is_told() -> None:
+    def row(t: float) -> tuple[float, float]:
+        """One step of 11 115 uAh, in the last idle window of 60 s (from 122 s on)."""
+        return (1_344_915 - 11_115 * (t >= 150.0), 3_734_000)
+
+    # 11.115 mAh are 40.014 C, at 3.734 V 149.4 J; two steps at 1 W take 299 s
+    with pytest.raises(DeviceFailed, match="made 0 steps in the first idle window of 60 s") as failed:
+        charge_power(row, 60.0)
+    assert failed.value.remedy == (
+        "Its steps are 11.1 mAh, 149 s at 1 W each: use windows of 300 s (--window 300), "
+        "and longer ones where the phone uses less than 1 W."
+    )
+
+
+def test_the_step_of_a_counter_in_milliampere_hours_is_learnt_too() -> None:
+    def row(t: float) -> tuple[float, float]:
+        return (4274 - (t >= 4.0), 4228)
+
+    # 1 mAh at 4.228 V is 15.2 J, twice 30.4 J
+    with pytest.raises(DeviceFailed) as failed:
+        charge_power(row, 10.0, unit_uah=1000)
+    assert "steps are 1 mAh, 15 s at 1 W each: use windows of 40 s (--window 40)" in failed.value.remedy
+
+
+def test_a_counter_that_never_changed_has_an_unknown_step() -> None:
+    with pytest.raises(DeviceFailed, match="made 0 steps") as failed:
+        charge_power(lambda t: (1_344_915, 3_734_000), 60.0)
+    assert "its step is unknown; others have steps of 1 to 11 mAh" in failed.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("readings", "step"),
+    [
+        ([1_344_915, 1_344_915, 1_333_800, 1_244_880], 11_115),  # 1, then 8 steps
+        ([5, 5, 5], None),
+        ([], None),
+        ([2914, 2912, 2911], 1),
+    ],
+)
+def test_a_step_is_the_least_change(readings: list[float], step: float | None) -> None:
+    assert charge_step(readings) == step
 
 
 def test_a_charge_that_rises_is_refused() -> None:

@@ -14,7 +14,7 @@ import time
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import onnx
@@ -26,7 +26,7 @@ from phone.lifecycle import adb_server
 from PIL import Image
 from tiny_files import TinyTflite, heavy, small_tflite
 
-from swapbench import cli, stats, store
+from swapbench import catalog, cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import options, place
 from swapbench.commands import run as main_job
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from phone.lifecycle import Phone
 
+    from swapbench.devices.android import Android
     from swapbench.ports import Slice
     from swapbench.records import Record
 
@@ -337,7 +338,8 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
     ((before, after),) = truths
     used_uj = after["energy_uj"] - before["energy_uj"]
     above_idle_uj = used_uj - 800_000 * (after["seconds"] - before["seconds"])
-    assert {"power-rails", "battery-current"} <= set(power)
+    assert {"perfetto-rails", "battery-current"} <= set(power)
+    assert "power-rails" not in power  # the dump is refused, as on stock builds
     for one in power.values():
         energy = stats.energy_per_run(one)
         assert energy.gross_uj * one.runs == pytest.approx(used_uj, rel=0.05), one.meter
@@ -664,6 +666,40 @@ def test_delegates_are_timed_by_benchmark_model_beside_the_runtimes(
     assert [one.runtime.runtime for one in store.load_run(Path("reports/whole"))] == ["litert"]
 
 
+COMPILED_MODEL = """#!/system/bin/sh
+# litert/tools/benchmark_litert_model.cc
+name=TfLiteXNNPackDelegate taken=3
+case " $* " in *" --use_gpu=true --use_cpu=false "*) name=LITERT_CL taken=4 ;; esac
+cat <<END
+INFO: Num threads: [1]
+VERBOSE: Replacing $taken out of 4 node(s) with delegate ($name) node, \
+yielding 1 partitions for subgraph 0 (main).
+INFO: Initialized session in 4.2ms.
+INFO: count=40 first=3302 curr=3049 min=2987 max=9120 avg=3101.44 std=611 p5=2999 median=3051 p95=3390
+INFO: count=324 first=3055 curr=3031 min=2980 max=8744 avg=3077.2 std=402 p5=2995 median=3040 p95=3217
+END
+"""
+"""The same of the program that drives the CompiledModel API: its GPU takes the graph if the CPU may not."""
+
+
+def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model("net.tflite")
+    Path("benchmark_model").write_text(COMPILED_MODEL)
+    assert cli.main(["device", "prepare", "emulated-x86", "--benchmark-model", "benchmark_model"]) == 0
+    assert run("net.tflite", "--delegate", "gpu", "--require-full-delegation", name="whole") in {0, 3}
+    by_runtime = {one.runtime.runtime: one for one in store.load_run(Path("reports/whole"))}
+    record = by_runtime["benchmark_model-gpu"]
+    assert (record.runtime.providers, record.runtime.delegated_nodes) == (("gpu",), 4)
+    assert record.runtime.settings["api"] == "CompiledModel"
+    error(capsys)
+    assert run("net.tflite", "--delegate", "gpu", name="fallback") == 4
+    assert "does not say what the gpu delegate took" in error(capsys)
+    assert run("net.tflite", "--delegate", "nnapi", name="nnapi") == 2
+    assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
+
+
 def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
     phone: Phone, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -679,6 +715,21 @@ def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(
 
 
 # -------------------------------------------------------------------------------- prepare, doctor, devices
+
+
+def test_one_phone_over_two_connections_is_one_phone(phone: Phone) -> None:
+    address = f"localhost:{phone.serial.partition(':')[2]}"
+    phone.adb_server("connect", address)
+    try:
+        listed = phone.adb_server("devices").stdout.decode()
+        assert f"{phone.serial}\tdevice" in listed
+        assert f"{address}\tdevice" in listed
+        folders = catalog.Folders(Path())
+        for serial in (None, phone.serial, address):
+            device = cast("Android", catalog.device(folders, "emulated-x86", serial))
+            assert device.adb.serial in ({phone.serial, address} if serial is None else {serial})
+    finally:
+        phone.adb_server("disconnect", address)
 
 
 def test_preparing_tries_every_runtime_on_the_phone(phone: Phone, capsys: pytest.CaptureFixture[str]) -> None:
@@ -719,6 +770,23 @@ def test_what_another_computer_pushed_is_used(phone: Phone, monkeypatch: pytest.
     monkeypatch.setattr(kit, "is_like_this_computer", lambda abi: False)
     assert run(model("net.onnx")) == 3
     assert records()["net.onnx"].runtime.settings["flavour"] == "bundle"
+
+
+def test_the_doctor_tells_files_that_are_not_built_for_the_pages_of_the_phone(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pages() -> dict[str, str]:
+        cli.main(["doctor", "--device", "emulated-x86", "--json"])
+        rows: list[dict[str, str]] = json.loads(capsys.readouterr().out)
+        return next(row for row in rows if row["name"] == "pages")
+
+    assert (pages()["state"], pages()["detail"]) == ("ok", "4 kB")
+    assert cli.main(["device", "prepare", "emulated-x86"]) == 0
+    capsys.readouterr()
+    assert pages()["state"] == "ok"
+    phone.set(properties={"ro.boot.hardware.cpu.pagesize": str(1 << 30)})
+    assert pages()["state"] == "missing"
+    assert "kB, for which" in pages()["detail"]
 
 
 def test_the_doctor_probes_the_phone(

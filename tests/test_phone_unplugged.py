@@ -310,6 +310,24 @@ def test_a_measurement_that_somebody_ends_on_the_phone_is_told(
 
 
 @pytest.mark.slow
+def test_a_phone_that_ends_what_adb_started_when_its_cable_goes_says_what_helps(
+    plugged: Phone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plugged.set(adbd_restarts_on_unplug=True)
+    heavy("net.onnx")
+    comes_back = (lambda commands: not queued(commands), lambda: plug(plugged))
+    with somebody(plugged, pulls(plugged), comes_back):
+        assert run("net.onnx", window_s=30) == 4
+    record = records()["net.onnx"]
+    assert isinstance(record.power, Absent)
+    assert "before it began, probably as its cable went" in record.power.absent
+    assert "Some phones restart adb's daemon then" in record.power.remedy
+    assert isinstance(record.speed, Speed)
+    assert left_running(plugged) == []
+    capsys.readouterr()
+
+
+@pytest.mark.slow
 def test_nobody_pulls_the_cable(
     plugged: Phone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

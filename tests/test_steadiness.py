@@ -88,6 +88,13 @@ def test_a_change_while_measuring_is_a_doubt_whichever_way_it_goes(
         assert codes(machine(state_before=after)) == [code]
 
 
+def test_a_screen_that_could_not_be_kept_on_is_a_doubt() -> None:
+    (doubt,) = phone_doubts(machine(state_before=state(screen_kept_on=False)))
+    assert doubt.code == "screen_not_kept_on"
+    assert "USB debugging (Security settings)" in doubt.remedy
+    assert codes(machine(state_before=state(screen_kept_on=True))) == []
+
+
 @pytest.mark.parametrize(
     ("gate", "code", "message"),
     [

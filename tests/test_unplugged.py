@@ -360,6 +360,10 @@ def test_a_line_that_breaks_while_answers_are_fetched_throws_nothing_away(
             "fake was restarted during the measurement",
         ),
         (
+            replace(WAITS, alive=False),
+            "fake ended what it was to measure by itself before it began, probably as its cable went",
+        ),
+        (
             replace(WAITS, alive=False, begun=True),
             "the measurement that fake made by itself was killed before it was done",
         ),

@@ -103,7 +103,7 @@ def run(
     todo = [model for model in models if model.record_id not in measured]
     failures: list[tuple[str, SwapbenchError]] = []
     if todo:
-        with setup.device.quiet(setup.plan):
+        with setup.device.quiet(setup.plan, progress):
             failures = _Passes(todo, setup, folder, progress, sleep, energy).measure()
     if energy is not None:
         drafts = energy.drafts()
@@ -291,7 +291,7 @@ class _Passes:
             stage = f"sustained run of {draft.artifact}"
             self.progress(stage, 0, duration_s)
             try:
-                with self.setup.device.quiet(self.setup.plan):
+                with self.setup.device.quiet(self.setup.plan, self.progress):
                     draft.sustained = bench.measure_sustained(
                         self.files[name],
                         self.setup.device,

@@ -45,6 +45,13 @@ def phone_doubts(machine: Machine) -> Iterator[Doubt]:
             f"charging changed during the measurement: {_supply(before)} before, {_supply(after)} after",
             "Leave the cable as it is, and start below 95 % so that the battery does not fill up.",
         )
+    if before.screen_kept_on is False:
+        yield _doubt(
+            "screen_not_kept_on",
+            "the phone does not let adb keep its screen on, and may have gone dark in between",
+            "Set its screen timeout to the longest by hand, or allow "
+            "'USB debugging (Security settings)' in its developer options.",
+        )
     if _changed(before.screen_on, after.screen_on):
         yield _doubt(
             "screen_changed",

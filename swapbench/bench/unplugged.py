@@ -149,7 +149,7 @@ class UnpluggedEnergy:
             return []
         device = self._device()
         try:
-            with self.device.quiet(self.plan):
+            with self.device.quiet(self.plan, self.progress):
                 note = self._leave(device, [files[name] for name in drafts])
                 minutes = math.ceil((note.expected_s + 30) / 60)
                 self.unplugged.say(
@@ -432,6 +432,12 @@ def _unfinished(detached: Detached, device: str) -> DeviceFailed:
         return DeviceFailed(f"the cable of {device} was plugged in again too early", remedy=_AGAIN)
     if detached.restarted:
         return DeviceFailed(f"{device} was restarted during the measurement", remedy=_AGAIN)
+    if not detached.begun:
+        return DeviceFailed(
+            f"{device} ended what it was to measure by itself before it began, probably as its cable went",
+            remedy="Some phones restart adb's daemon then, which ends what it started: measure without "
+            "--detached, the cable out, with adb over Wi-Fi (adb tcpip 5555, then adb connect ADDRESS:5555).",
+        )
     return DeviceFailed(
         f"the measurement that {device} made by itself was killed before it was done",
         remedy="Phones kill background work when memory is short: close the apps on it, and measure again.",

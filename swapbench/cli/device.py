@@ -19,13 +19,27 @@ DeviceArgument = Annotated[
 def prepare(
     name: DeviceArgument,
     onnxruntime_aar: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Official Android archive of ONNX Runtime (.aar).")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Official Android archive of ONNX Runtime (.aar), in Maven repositories "
+            "com.microsoft.onnxruntime:onnxruntime-android.",
+        ),
     ] = None,
     litert_aar: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Official Android archive of LiteRT (.aar).")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Official Android archive of LiteRT (.aar), in Google's Maven repository "
+            "com.google.ai.edge.litert:litert.",
+        ),
     ] = None,
     benchmark_model: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TFLite's benchmark_model for Android, for delegates.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Google's benchmark_model for Android, for delegates; LiteRT's documentation links builds.",
+        ),
     ] = None,
     serial: Serial = None,
     json_out: Json = False,

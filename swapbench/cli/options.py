@@ -143,8 +143,8 @@ def _device(
         typer.Option(
             metavar="NAME",
             rich_help_panel=RARE,
-            help="Also time .tflite files with TFLite's benchmark_model on a phone: cpu, xnnpack, gpu or "
-            "nnapi. Repeatable.",
+            help="Also time .tflite files with Google's benchmark_model on a phone: cpu, xnnpack, gpu, npu "
+            "or nnapi, as far as the program has them. Repeatable.",
         ),
     ] = None,
     require_full_delegation: Annotated[

@@ -8,6 +8,7 @@ from swapbench import catalog
 from swapbench.commands import place
 from swapbench.commands.place import abi_of, prepare_command
 from swapbench.commands.provision import kit
+from swapbench.commands.provision.elf import least_alignment
 from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
 from swapbench.ports import DetachableDevice
@@ -45,7 +46,12 @@ def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, .
     if any(finding.name == "adb" and finding.state == "missing" for finding in findings):
         return findings
     runtimes = _runtimes_finding(folders, phone, options.name)
-    return (*findings, runtimes, *doctor.energy(place.phone_meters(phone)))
+    return (
+        *findings,
+        runtimes,
+        _pages_finding(folders, phone, options.name),
+        *doctor.energy(place.phone_meters(phone)),
+    )
 
 
 def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
@@ -62,6 +68,30 @@ def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
         return Finding("runtimes", "ok", detail)
     remedy = f"Run: {prepare_command(name, absent)}"
     return Finding("runtimes", "limited" if labels else "missing", detail, remedy)
+
+
+def _pages_finding(folders: Folders, phone: Android, name: str) -> Finding:
+    """Whether the files for a phone can be loaded into pages of its size: 4 kB, or 16 kB since Android 15."""
+    said = phone.adb.query("getconf PAGE_SIZE || getprop ro.boot.hardware.cpu.pagesize").stdout.split()
+    if not said or not said[-1].isdigit():
+        return Finding("pages", "limited", "the phone does not tell the size of its memory pages")
+    page_bytes = int(said[-1])
+    detail = f"{page_bytes // 1024} kB"
+    try:
+        sources, _ = kit.at_hand(folders, name, abi_of(phone))
+    except SwapbenchError:
+        sources = {}
+    files = {file for source in sources.values() for file in (source.runner, source.library, *source.support)}
+    alignments = {file.name: least_alignment(file) for file in files}
+    unfit = sorted(file for file, alignment in alignments.items() if alignment and alignment < page_bytes)
+    if unfit:
+        return Finding(
+            "pages",
+            "missing",
+            f"{detail}, for which {' and '.join(unfit)} {'is' if len(unfit) == 1 else 'are'} not built",
+            "Use newer Android archives: Google Play has asked for 16 kB since November 2025.",
+        )
+    return Finding("pages", "ok", detail)
 
 
 def prepare(

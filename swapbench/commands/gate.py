@@ -103,7 +103,7 @@ def gate(
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     errors_judged = data is not None or all(side.scored for side in sides)
     session = paired_runs.Session(device, plan, rules, options.budget_s, progress, clock, errors_judged)
-    with device.quiet(plan):
+    with device.quiet(plan, progress):
         notes += _disturbances(device.describe(), plan)
         judged = paired_runs.judge(pairs, session)
         explanations = explain(judged, session)

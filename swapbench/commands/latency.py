@@ -103,7 +103,7 @@ def latency_table(
     chains = [empty, *(chain for grid, inputs in rows_of for cell in grid.row(inputs) for chain in cell[:2])]
     whole = _networks(task.space, task.shape, request.checked)
     files = _make_files(task, chains, whole, progress)
-    with task.device.quiet(request.plan):
+    with task.device.quiet(request.plan, progress):
         rows = []
         for number, (grid, inputs) in enumerate(rows_of):
             progress("measuring layers", number, len(rows_of))

@@ -21,7 +21,7 @@ FRAMES_PER_VIDEO: Final = 8
 
 CORES: Final = ("big", "mid", "little", "all")
 SWEEP: Final = "sweep"
-DELEGATES: Final = ("cpu", "xnnpack", "gpu", "nnapi")
+DELEGATES: Final = ("cpu", "xnnpack", "gpu", "npu", "nnapi")
 
 GATE_BUDGET_S: Final = 20.0
 """Default time for the rounds of one model in a gate."""

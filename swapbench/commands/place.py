@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -10,7 +11,7 @@ from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import PACKAGES
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
-from swapbench.runtimes.benchmark_model import BenchmarkModel
+from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
 from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from swapbench.devices.android_text import Cores
     from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
     from swapbench.records import PhoneState
+    from swapbench.runtimes.benchmark_model import Api
 
 
 @dataclass(frozen=True)
@@ -133,18 +135,26 @@ def _programs(
         raise EnvironmentFailed(
             f"phone {phone.adb.serial} has no benchmark_model, which times delegates",
             remedy=f"Run: swapbench device prepare {options.name} --benchmark-model FILE "
-            "(TFLite's own program for Android)",
+            "(Google's own program for Android; LiteRT's documentation links builds)",
         )
+    api = _tool_api(phone, f"{folder}/{tool}") if options.delegates else "delegates"
     tools = tuple(
         BenchmarkModel(
             f"{folder}/{tool}",
             delegate,
             name=f"benchmark_model-{delegate}",
             require_full=options.require_full_delegation,
+            api=api,
         )
         for delegate in options.delegates
     )
     return tuple(worker for worker in workers if not names or worker.name in names), tools
+
+
+def _tool_api(phone: Android, program: str) -> Api:
+    """Which benchmark_model this is: the two have the same name and do not tell a version."""
+    search = phone.adb.query(f"grep -q {COMPILED_MODEL_BANNER} {shlex.quote(program)}")
+    return "CompiledModel" if search.exit_code == 0 else "delegates"
 
 
 def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str:
@@ -184,10 +194,13 @@ def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> 
 def phone_meters(phone: Android) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:
     """Meter name -> a function that finds it on this phone, or says why it is not there; the best first."""
     from swapbench.meters.battery import find_battery_charge, find_battery_current
+    from swapbench.meters.perfetto import find_perfetto_rails
     from swapbench.meters.power_rails import find_power_rails
 
+    rails = phone.profile.rails.summed
     return {
-        "power-rails": lambda: find_power_rails(phone.adb.query, phone.profile.rails.summed),
+        "perfetto-rails": lambda: find_perfetto_rails(phone.adb.query, phone.state, rails),
+        "power-rails": lambda: find_power_rails(phone.adb.query, phone.state, rails),
         "battery-charge": lambda: find_battery_charge(phone.read, phone.state),
         "battery-current": lambda: find_battery_current(phone.read, phone.state),
     }

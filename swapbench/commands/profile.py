@@ -92,7 +92,7 @@ def profile(folders: Folders, request: ProfileRequest, *, progress: Progress) ->
     if not request.timed:
         return ProfileResult(contents, counted)
     files = [model.pushed(device) for model in models]
-    with device.quiet(request.plan):
+    with device.quiet(request.plan, progress):
         profiles = bench.measure_operators(files, device, request.plan, request.processes, progress=progress)
         breakdowns = tuple(operators.breakdown(profile) for profile in profiles)
         if len(files) == 1:

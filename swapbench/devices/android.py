@@ -7,9 +7,10 @@ begins when its surface is cool, and everything that can change its speed is rec
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +26,8 @@ from swapbench.devices.android_detached import (
 )
 from swapbench.devices.android_profile import Profile, attached, phone_for
 from swapbench.errors import DeviceFailed
-from swapbench.records import Machine, PhoneState, StartGate
+from swapbench.ports import unseen
+from swapbench.records import THERMAL_STATUSES, Machine, PhoneState, StartGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
         DetachedJob,
         Device,
         Finished,
+        Progress,
     )
     from swapbench.records import Plan
 
@@ -58,6 +61,7 @@ STATE: Final[Mapping[str, str]] = {
     "heat": "dumpsys thermalservice",
     "power": "dumpsys power | grep -E 'mWakefulness=|Display Power: state='",
     "saver": "settings get global low_power",
+    "cpuset": "cat /proc/self/cpuset",
     "cpu": CPU_FILES,
 }
 """The commands that tell a phone's state, by name; run in one call."""
@@ -73,7 +77,10 @@ keep={{keep}}
 mkdir -p "$(dirname "$keep")"
 old=$(settings get system screen_off_timeout) || exit 1
 case $old in null|[0-9]*) ;; *) exit 1 ;; esac
-echo "$old" > "$keep" && settings put system screen_off_timeout {SCREEN_TIMEOUT_MS}
+echo "$old" > "$keep" || exit 1
+settings put system screen_off_timeout {SCREEN_TIMEOUT_MS} && exit
+rm -f "$keep"
+exit 1
 """
 _RESTORE_SCREEN: Final = """
 keep={keep}
@@ -263,7 +270,7 @@ class Android:
     # -------------------------------------------------------------------------------------- holding still
 
     @contextlib.contextmanager
-    def quiet(self, plan: Plan) -> Iterator[None]:
+    def quiet(self, plan: Plan, progress: Progress = unseen) -> Iterator[None]:
         """A steady state: no programs of earlier runs, cool, the screen kept on if it is; changes are undone.
 
         A phone that does not cool down in time is measured all the same, and its start gate says so. Jobs
@@ -284,11 +291,12 @@ class Android:
             )
         self.adb.end_orphans()
         self._restore_screen()
-        gate, state = self._cooled()
+        gate, state = self._cooled(progress)
         self._before = _Before(state, gate, self._busy_cores())
         try:
             if state.screen_on:
-                self._keep_screen()
+                state = state.replace(screen_kept_on=self._keep_screen())
+                self._before = replace(self._before, state=state)
             yield
         finally:
             self._before = outer
@@ -298,24 +306,27 @@ class Android:
                 if jobs is None or not jobs.alive:
                     self._restore_screen()
 
-    def _cooled(self) -> tuple[StartGate, PhoneState]:
+    def _cooled(self, progress: Progress) -> tuple[StartGate, PhoneState]:
         """Wait until the surface is cool and nothing throttles, at most as long as the profile says."""
         rules, began = self.profile.steady, self._clock()
+        stage = ""
         while True:
             state = self.state()
+            limit_c = rules.start_below_plugged_c if state.plugged else rules.start_below_c
             surface_c, waited_s = state.surface_c, self._clock() - began
-            passed = surface_c is not None and surface_c <= rules.start_below_c and not state.thermal_status
+            passed = surface_c is not None and surface_c <= limit_c and not state.thermal_status
             # without a thermometer there is nothing to wait for
             hopeless = surface_c is None and not state.thermal_status
-            if passed or hopeless or waited_s >= rules.cool_down_s:
-                gate = StartGate(
-                    limit_c=rules.start_below_c,
-                    surface_c=surface_c,
-                    waited_s=round(waited_s, 1),
-                    passed=passed,
-                )
-                return gate, state
-            self._sleep(min(POLL_S, rules.cool_down_s - waited_s))
+            over = passed or hopeless or waited_s >= rules.cool_down_s
+            if not over:
+                stage = stage or _waiting(state, limit_c, rules.cool_down_s)
+                progress(stage, waited_s, rules.cool_down_s)
+                self._sleep(min(POLL_S, rules.cool_down_s - waited_s))
+                continue
+            if stage:
+                progress(stage, rules.cool_down_s, rules.cool_down_s)
+            gate = StartGate(limit_c=limit_c, surface_c=surface_c, waited_s=round(waited_s, 1), passed=passed)
+            return gate, state
 
     def _busy_cores(self) -> float | None:
         """Cores that other work keeps busy, over one second on the phone itself."""
@@ -324,9 +335,9 @@ class Android:
         )
         return linux_text.busy_cores(outputs["before"].stdout, outputs["after"].stdout)
 
-    def _keep_screen(self) -> None:
-        """Keep the screen on: going dark in the middle changes heat, power and the governor."""
-        self.adb.query(_KEEP_SCREEN.format(keep=self._kept_timeout()))
+    def _keep_screen(self) -> bool:
+        """Keep the screen on, if the phone allows it: going dark changes heat, power and the governor."""
+        return self.adb.query(_KEEP_SCREEN.format(keep=self._kept_timeout())).exit_code == 0
 
     def _restore_screen(self) -> None:
         self.adb.query(_RESTORE_SCREEN.format(keep=self._kept_timeout()))
@@ -334,6 +345,18 @@ class Android:
     def _kept_timeout(self) -> str:
         """The file on the phone that keeps the old timeout of the screen."""
         return shlex.quote(f"{self.adb.folder}/.run/screen_off_timeout")
+
+
+def _waiting(state: PhoneState, limit_c: float, at_most_s: float) -> str:
+    """What a measurement waits for, in words."""
+    surface = "unknown" if state.surface_c is None else f"{state.surface_c:.1f} °C"
+    throttles = ""
+    if state.thermal_status:
+        throttles = f", thermal status {THERMAL_STATUSES[min(state.thermal_status, 6)]}"
+    return (
+        f"waiting for the phone to cool down (surface {surface}{throttles}, starting at {limit_c:.1f} °C, "
+        f"up to {math.ceil(at_most_s / 60)} min)"
+    )
 
 
 def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
@@ -357,6 +380,7 @@ def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
         plugged=battery.plugged,
         battery_saver=android_text.battery_saver(_stdout(outputs["saver"])),
         screen_on=android_text.screen_on(outputs["power"].stdout),
+        cpuset=android_text.cpuset(_stdout(outputs["cpuset"])),
         clusters=android_text.clusters(outputs["cpu"].stdout),
     )
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 from swapbench.devices import adb_text
 from swapbench.devices.adb import TRANSFER_S
+from swapbench.devices.linux_text import BOOT_ID
 from swapbench.devices.process_notes import NOTE, for_noted
 from swapbench.errors import DeviceFailed
 from swapbench.ports import Detached, Ending
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 SUPPLIES: Final = "/sys/class/power_supply"
 CABLE_FILES: Final = f"grep -sH '' {SUPPLIES}/*/type {SUPPLIES}/*/online {SUPPLIES}/*/status"
-BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
-"""A different value after every boot (random(4))."""
 
 _SIGN = re.compile(rf"^({SUPPLIES}/([^/]+)/(type|online|status)):(.*)$")
 _OWN_SUPPLIES: Final = ("battery", "bms")

@@ -27,6 +27,14 @@ ABIS: Final = ("arm64-v8a", "x86_64")
 LITTLE_DISK_BYTES: Final = 500_000_000
 LITTLE_MEMORY_BYTES: Final = 500_000_000
 BUSY_TEMPERATURE_C: Final = 40.0
+_SAME_TIMEOUT: Final = """
+old=$(settings get system screen_off_timeout) || exit 1
+case $old in
+null) settings delete system screen_off_timeout ;;
+*) settings put system screen_off_timeout "$old" ;;
+esac
+"""
+"""Writes the setting that it has: some vendors forbid adb to change any."""
 
 
 def probe(device: Android) -> tuple[Finding, ...]:
@@ -73,6 +81,7 @@ def _commands(folder: str) -> Mapping[str, str]:
         "status": "cat /proc/self/status",
         "online": "cat /sys/devices/system/cpu/online",
         "stat": "cat /proc/stat",
+        "settings": _SAME_TIMEOUT,
     }
 
 
@@ -120,7 +129,8 @@ def _profile(device: Android, outputs: Mapping[str, Finished]) -> Finding:
             "profile",
             "limited",
             f"the phone differs from {profile.name}: {', '.join(differ)}",
-            "Cores may be switched off by heat or battery saver; otherwise use --device generic-arm64",
+            "Cores may be switched off by heat or battery saver; otherwise correct [cores] in a profile of "
+            "your own, or use --device generic-arm64 for a phone of that ABI.",
         )
     return Finding("profile", "ok", profile.summary or profile.name)
 
@@ -257,19 +267,28 @@ def _state(outputs: Mapping[str, Finished]) -> Iterator[Finding]:
             "battery saver",
             "limited",
             "on: the phone is slower than it could be",
-            "Turn it off: adb shell settings put global low_power 0",
+            "Turn it off, by hand or with: adb shell settings put global low_power 0",
         ),
         False: Finding("battery saver", "ok", "off"),
         None: Finding("battery saver", "limited", "the phone does not say whether it is on"),
     }[saver]
     screen = android_text.screen_on(outputs["power"].stdout)
+    lit = Finding("screen", "ok", "on; it is kept on while measuring")
+    if outputs["settings"].exit_code != 0:
+        lit = Finding(
+            "screen",
+            "limited",
+            f"on, but adb may not keep it on: {adb_text.tail(outputs['settings'].stdout)}",
+            "Set the phone's screen timeout to the longest by hand, or allow "
+            "'USB debugging (Security settings)' in its developer options.",
+        )
     yield {
-        True: Finding("screen", "ok", "on; it is kept on while measuring"),
+        True: lit,
         False: Finding(
             "screen",
             "limited",
             "off: some phones slow down or sleep then",
-            "Wake it: adb shell input keyevent KEYCODE_WAKEUP",
+            "Wake it, by hand or with: adb shell input keyevent KEYCODE_WAKEUP",
         ),
         None: Finding("screen", "limited", "the phone does not say whether it is on"),
     }[screen]

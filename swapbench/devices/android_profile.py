@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+import shlex
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
@@ -12,6 +14,7 @@ from swapbench.cards import first_problem
 from swapbench.devices import adb_text, android_text
 from swapbench.devices.adb import Adb
 from swapbench.devices.adb_client import find_adb, list_phones
+from swapbench.devices.linux_text import BOOT_ID
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.files import toml_table
 from swapbench.records import Frozen
@@ -21,13 +24,23 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READY = "device"
+_OVER_NETWORK = re.compile(r":\d+$|\._adb(-tls-connect)?\._tcp\.?$")
+"""Serials of phones that are reached over TCP: an address, or the mDNS name of wireless debugging."""
 TRY_EMULATED = "Without a phone, try the emulated one: make phone"
 
 
 class SteadyRules(Frozen):
-    """When a phone is cool enough to begin: its surface at `start_below_c` or less, or `cool_down_s` over."""
+    """When a phone is cool enough to begin: its surface at the limit or less, or `cool_down_s` over.
+
+    Attributes:
+        start_below_c: The limit on battery.
+        start_below_plugged_c: The limit with a cable in, whose current warms the phone: with its screen lit
+            it stays at some 36 degrees, however long one waits.
+        cool_down_s: How long to wait.
+    """
 
     start_below_c: float = Field(default=35.0, ge=15.0, le=60.0)
+    start_below_plugged_c: float = Field(default=37.0, ge=15.0, le=60.0)
     cool_down_s: float = Field(default=600.0, ge=0.0)
 
 
@@ -77,11 +90,15 @@ class Phone:
         serial: As adb prints it.
         state: As adb prints it; "device" means ready.
         properties: Of Android; empty where the phone is not ready.
+        boot_id: Of the system that runs on it, the same over every connection; empty where it is unknown.
+        others: Serials of the same phone over further connections.
     """
 
     serial: str
     state: str
     properties: Mapping[str, str] = field(default_factory=dict)
+    boot_id: str = ""
+    others: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -108,6 +125,8 @@ def read_profile(path: Path) -> Profile:
 def attached(program: str | None = None) -> tuple[Phone, ...]:
     """Every phone that adb lists, with the properties of those that answer.
 
+    A phone that is reached over several connections is one phone: a cable before the network.
+
     Raises:
         DeviceFailed: adb itself does not work.
     """
@@ -115,13 +134,31 @@ def attached(program: str | None = None) -> tuple[Phone, ...]:
     phones = []
     for serial, state in list_phones(program):
         properties: Mapping[str, str] = {}
+        boot_id = ""
         if state == READY:
             try:
-                properties = android_text.properties(Adb(serial, program).query("getprop").stdout)
+                outputs = Adb(serial, program).ask({"properties": "getprop", "boot": f"cat {BOOT_ID}"})
+                properties = android_text.properties(outputs["properties"].stdout)
+                boot_id = outputs["boot"].stdout.strip() if outputs["boot"].exit_code == 0 else ""
             except DeviceFailed:
                 state = "does not answer"  # noqa: PLW2901 - one that goes away must not hide the others
-        phones.append(Phone(serial, state, properties))
-    return tuple(phones)
+        phones.append(Phone(serial, state, properties, boot_id))
+    return _each_once(phones)
+
+
+def _each_once(phones: Sequence[Phone]) -> tuple[Phone, ...]:
+    """Phones of one boot are one phone, under the serial of its cable if it has one.
+
+    Serials cannot tell: over the network they are addresses or names that adb makes.
+    """
+    connections: dict[str, list[Phone]] = {}
+    for phone in phones:
+        connections.setdefault(phone.boot_id or phone.serial, []).append(phone)
+    once = []
+    for same in connections.values():
+        best, *rest = sorted(same, key=lambda phone: _OVER_NETWORK.search(phone.serial) is not None)
+        once.append(replace(best, others=tuple(phone.serial for phone in rest)))
+    return tuple(once)
 
 
 def fits(profile: Profile, phone: Phone) -> bool:
@@ -147,7 +184,7 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
         raise DeviceFailed(
             f"{len(fitting)} attached phones fit the profile {profile.name}: "
             f"{', '.join(phone.text for phone in fitting)}",
-            remedy=f"Choose one, e.g. --serial {fitting[0].serial}",
+            remedy=f"Choose one, e.g. --serial {shlex.quote(fitting[0].serial)}",
         )
     if fitting:
         return fitting[0]
@@ -155,13 +192,25 @@ def phone_for(profile: Profile, phones: Sequence[Phone], serial: str | None = No
     if len(waiting) == 1 and len(phones) == 1:
         raise adb_text.explained(waiting[0].serial, f"device {waiting[0].state}", "looking for phones")
     remedy = f"Connect it and allow USB debugging. {TRY_EMULATED}"
-    if any(phone.state == READY for phone in phones):
-        remedy = f"Use the profile of an attached phone, or --device generic-arm64 for any. {TRY_EMULATED}"
+    ready = [phone for phone in phones if phone.state == READY]
+    if ready:
+        ways = dict.fromkeys(_usable_profile(phone) for phone in ready)
+        remedy = f"Use the profile of an attached phone: {'; '.join(ways)}. {TRY_EMULATED}"
     raise DeviceFailed(f"no attached phone fits the profile {profile.name}. {here}", remedy=remedy)
 
 
+def _usable_profile(phone: Phone) -> str:
+    """Which profile takes a phone, whatever its model."""
+    abi = phone.properties.get("ro.product.cpu.abi", "")
+    if abi == "arm64-v8a":
+        return "--device generic-arm64"
+    if abi == "x86_64" and phone.properties.get("ro.boot.qemu") == "1":
+        return "--device emulated-x86"
+    return f"a profile of your own in devices/ that matches {phone.text} ({abi or 'of unknown ABI'})"
+
+
 def _with_serial(profile: Profile, phones: Sequence[Phone], serial: str, here: str) -> Phone:
-    phone = next((phone for phone in phones if phone.serial == serial), None)
+    phone = next((phone for phone in phones if serial in {phone.serial, *phone.others}), None)
     if phone is None:
         raise DeviceFailed(
             f"no phone has the serial {serial}. {here}",
@@ -176,6 +225,6 @@ def _with_serial(profile: Profile, phones: Sequence[Phone], serial: str, here: s
         )
         raise DeviceFailed(
             f"phone {phone.text} is not a {profile.name}: {mismatch}",
-            remedy="Use the profile that fits it, or --device generic-arm64",
+            remedy=f"Use the profile that fits it, or {_usable_profile(phone)}",
         )
-    return phone
+    return replace(phone, serial=serial)  # over the connection that was asked for

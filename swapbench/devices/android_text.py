@@ -24,6 +24,9 @@ BATTERY_SENSOR: Final = 2
 SKIN_SENSOR: Final = 3
 NOT_DEGREES: Final = frozenset({6, 7, 8})
 """Sensor types in volts, amperes or percent (TemperatureType of android.hardware.thermal)."""
+COLDEST_C: Final = -40.0
+HOTTEST_C: Final = 150.0
+"""What a thermometer in a phone can show; sensors that are not ready say -5700, for example."""
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PLAIN = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]+)?")
@@ -32,16 +35,22 @@ _TEMPERATURE = re.compile(
     rf"Temperature\{{mValue=({_NUMBER}|NaN), mType=(-?\d+), mName=(.+?), mStatus=(\d+)\}}"
 )
 _CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/(?:\w+/)?(\w+):(.*)$")
-_LISTED = re.compile(
-    r"^(\S+)\s+(device|offline|unauthorized|authorizing|connecting|no permissions|recovery|sideload|rescue"
+_STATES = (
+    r"(device|offline|unauthorized|authorizing|connecting|no permissions|recovery|sideload|rescue"
     r"|bootloader|host|unknown)\b"
 )
+_LISTED = re.compile(rf"([^\t]+)\t *{_STATES}")
+_LISTED_LONG = re.compile(rf"(\S.*?) +{_STATES}")
 _WHOLE_DEGREES_BELOW = 100
 
 
 def listed_phones(text: str) -> tuple[tuple[str, str], ...]:
-    """Serial and state of every phone in `adb devices`, skipping the adb server's own messages."""
-    matches = (_LISTED.match(line) for line in text.splitlines())
+    """Serial and state of every phone in `adb devices`, skipping the adb server's own messages.
+
+    A tab ends the serial, which may hold spaces: that of wireless debugging is an mDNS name, and a second one
+    of the same name is `adb-XXXX (2)._adb-tls-connect._tcp`. `adb devices -l` pads with spaces instead.
+    """
+    matches = (_LISTED.match(line) or _LISTED_LONG.match(line) for line in text.splitlines())
     return tuple((match[1], match[2]) for match in matches if match)
 
 
@@ -103,7 +112,7 @@ def battery(text: str) -> Battery:
         charging=status in {2, 5} if status in {2, 3, 4, 5} else None,
         plugged=tuple(name for name, value in supplies.items() if value == "true") if supplies else None,
         voltage_mv=None if not voltage else round(voltage * 1000 if voltage < 100 else voltage),
-        temperature_c=degrees,
+        temperature_c=degrees if degrees is not None and is_temperature(degrees) else None,
         charge_counter_uah=_whole(fields.get("charge counter")),
     )
 
@@ -144,7 +153,7 @@ def heat(text: str) -> Heat:
     """Parse `dumpsys thermalservice`.
 
     Only the temperatures under "Current temperatures from HAL" count: the cached ones can be old. Other
-    sensors than thermometers are left out, and so are readings that are not numbers.
+    sensors than thermometers are left out, and so are readings that are no temperatures.
 
     Raises:
         DeviceFailed: The status was overridden by hand.
@@ -158,7 +167,7 @@ def heat(text: str) -> Heat:
     by_name: dict[str, float] = {}
     by_kind: dict[int, list[float]] = {}
     for value, kind, name, _ in _TEMPERATURE.findall(_section(text, "Current temperatures from HAL:")):
-        if value != "NaN" and int(kind) not in NOT_DEGREES:
+        if int(kind) not in NOT_DEGREES and is_temperature(float(value)):
             by_name[name] = float(value)
             by_kind.setdefault(int(kind), []).append(float(value))
     return Heat(
@@ -167,6 +176,11 @@ def heat(text: str) -> Heat:
         skin_c=max(by_kind.get(SKIN_SENSOR, ()), default=None),
         battery_c=max(by_kind.get(BATTERY_SENSOR, ()), default=None),
     )
+
+
+def is_temperature(degrees_c: float) -> bool:
+    """Whether a reading can be one of a thermometer; exactly 0 is what sensors that are not fitted say."""
+    return COLDEST_C <= degrees_c <= HOTTEST_C and degrees_c != 0.0
 
 
 def _section(text: str, heading: str) -> str:
@@ -211,6 +225,12 @@ def cpu_list(text: str) -> tuple[int, ...]:
         if span:
             cores += range(int(span[1]), int(span[2] or span[1]) + 1)
     return tuple(cores)
+
+
+def cpuset(text: str) -> str | None:
+    """The group of a process, from its /proc/PID/cpuset (cpuset(7))."""
+    name = text.strip()
+    return name if re.fullmatch(r"/[\w./-]{0,99}", name) else None
 
 
 def clusters(text: str) -> tuple[CpuCluster, ...]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import Final
+
+BOOT_ID: Final = "/proc/sys/kernel/random/boot_id"
+"""A different value after every boot (random(4))."""
 
 
 def memory_bytes(text: str, key: str = "MemTotal") -> int | None:

@@ -23,13 +23,13 @@ from typing import IO, TYPE_CHECKING
 from swapbench.cores import usable_cores
 from swapbench.devices import linux_text
 from swapbench.errors import DeviceFailed, WorkerFailed
-from swapbench.ports import Finished
+from swapbench.ports import Finished, unseen
 from swapbench.records import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from swapbench.ports import Conversation, Device
+    from swapbench.ports import Conversation, Device, Progress
     from swapbench.records import Plan
 
 PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "numpy")
@@ -135,9 +135,9 @@ class Local:
         return LocalConversation(argv, self._environment)
 
     @contextlib.contextmanager
-    def quiet(self, plan: Plan) -> Iterator[None]:
+    def quiet(self, plan: Plan, progress: Progress = unseen) -> Iterator[None]:
         """Record the load of other work before we add to it; nothing is changed, as others may be working."""
-        del plan
+        del plan, progress
         outer = self._load_before, self._busy_before
         self._load_before = self._load_1min()
         self._busy_before = self._busy_cores()

@@ -1,7 +1,8 @@
 """The energy of a phone from its battery's fuel gauge, where it has no energy counter, in two ways.
 
 `BatteryCharge` counts the charge that leaves the battery, from one step of the charge counter to another,
-times voltage. Steps are large (one to several mAh, some 10 J), so windows must be minutes long.
+times voltage. Steps are large (1 to 11 mAh, 14 to 150 J), so windows must be minutes long; how long, a phone
+shows by its steps.
 `BatteryCurrent` integrates current times voltage. A gauge is refreshed at a rate that its vendor does not
 document, so the rate is estimated from the samples.
 
@@ -15,12 +16,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final
 
 from swapbench import stats
 from swapbench.errors import DeviceFailed
-from swapbench.meters.battery_units import charge_unit_uah, current_meaning, volt_unit_uv
+from swapbench.meters.battery_units import charge_step, charge_unit_uah, current_meaning, volt_unit_uv
 from swapbench.records import Absent, CounterRead, Power
 
 if TYPE_CHECKING:
@@ -88,10 +89,9 @@ class BatteryCharge:
         Raises:
             DeviceFailed: A window has fewer than two steps, or the charge rises.
         """
-        windows = [
-            self._used(samples, when)
-            for samples, when in ((idle_before, "first idle"), (busy, "busy"), (idle_after, "last idle"))
-        ]
+        rows = [_Rows(idle_before, "first idle"), _Rows(busy, "busy"), _Rows(idle_after, "last idle")]
+        step = charge_step(chain.from_iterable(window.column(0) for window in rows))
+        windows = [self._used(window, step) for window in rows]
         steps = ", ".join(str(window.steps) for window in windows)
         unit = "uAh" if self._unit_uah == 1 else "mAh"
         return Power(
@@ -104,37 +104,50 @@ class BatteryCharge:
             idle_after=(windows[2].read,),
             runs=runs,
             grade="charge",
-            basis=(f"charge in {unit}, {steps} steps in the three windows",),
+            basis=(f"charge in {unit}, {steps} steps of {step:g} {unit} in the three windows",),
         )
 
-    def _used(self, samples: Samples, when: str) -> _Charge:
-        rows = _Rows(samples, when)
+    def _used(self, rows: _Rows, step: float | None) -> _Charge:
         charges, volts = rows.column(0), rows.column(1)
+        volt = volt_unit_uv(volts) / 1e6
         steps = [
             place
             for place in range(1, len(charges))
-            if charges[place] != charges[place - 1]
-            and samples.begin_ns <= rows.times_ns[place] <= samples.end_ns
+            if charges[place] != charges[place - 1] and rows.begin_ns <= rows.times_ns[place] <= rows.end_ns
         ]
         if any(charges[place] > charges[place - 1] for place in steps):
             raise DeviceFailed(
-                f"the battery's charge rose in the {when} window: it is charging", remedy=_ON_BATTERY
+                f"the battery's charge rose in the {rows.when} window: it is charging", remedy=_ON_BATTERY
             )
         if len(steps) < FEWEST_STEPS:
             raise DeviceFailed(
-                f"the battery's charge counter made {len(steps)} steps in the {when} window of "
+                f"the battery's charge counter made {len(steps)} steps in the {rows.when} window of "
                 f"{rows.window_ns / 1e9:.0f} s, but {FEWEST_STEPS} are needed",
-                remedy=f"{_LONGER} A step is often 1 to 5 mAh, which takes 10 to 60 s at 1 W.",
+                remedy=self._window_needed(step, volt * stats.median(volts)),
             )
         first, last = steps[0], steps[-1]
         begin_ns, end_ns = rows.times_ns[first], rows.times_ns[last]
-        volt = volt_unit_uv(volts) / 1e6
         mean_v = stats.integral(rows.times_ns, volts, begin_ns, end_ns) * volt / (end_ns - begin_ns)
         unit_uj = self._unit_uah * _UAS_PER_UAH * mean_v
         whole = rows.window_ns / (end_ns - begin_ns)
         used_uj = (charges[first] - charges[last]) * unit_uj * whole
         read = CounterRead(counter=COUNTER, used_uj=round(used_uj), window_ns=rows.window_ns)
         return _Charge(read, len(steps), unit_uj * whole, rows.longest_gap_ns * whole)
+
+    def _window_needed(self, step: float | None, volts: float) -> str:
+        """What to do where a window was too short for this counter."""
+        if step is None:
+            return (
+                f"{_LONGER} The counter never changed, so its step is unknown; others have steps of 1 to "
+                "11 mAh, which take 14 to 150 s at 1 W."
+            )
+        step_mah = step * self._unit_uah / 1000
+        step_j = step_mah * _UAS_PER_UAH / 1000 * volts
+        window_s = 10 * math.ceil(FEWEST_STEPS * step_j / 10)
+        return (
+            f"Its steps are {step_mah:.3g} mAh, {step_j:.0f} s at 1 W each: use windows of {window_s} s "
+            f"(--window {window_s}), and longer ones where the phone uses less than 1 W."
+        )
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ class PhoneState(Frozen):
         plugged: what supplies it, e.g. ("usb",).
         battery_saver: whether it is on.
         screen_on: whether the screen is lit.
+        screen_kept_on: whether the phone let us keep it lit; None where we did not try.
+        cpuset: the group in which the kernel schedules what adb's shell starts, e.g. "/" or "/foreground".
         clusters: its processor cores.
     """
 
@@ -54,6 +56,8 @@ class PhoneState(Frozen):
     plugged: tuple[str, ...] | None = None
     battery_saver: bool | None = None
     screen_on: bool | None = None
+    screen_kept_on: bool | None = None
+    cpuset: str | None = None
     clusters: tuple[CpuCluster, ...] = ()
 
 

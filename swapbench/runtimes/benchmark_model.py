@@ -1,12 +1,18 @@
-"""TFLite's own `benchmark_model` as a tool, for its delegates (GPU, NNAPI), where the user has the program.
+"""Google's `benchmark_model` as a tool, for delegates (GPU, NPU, NNAPI), where the user has the program.
+
+There are two programs of that name. The classic one (TensorFlow, LiteRT 1) applies a TFLite delegate. The
+present one (LiteRT 2) drives the CompiledModel API: it has no flags for XNNPACK and NNAPI, knows NPUs, and
+falls back on the CPU unless it is told not to. A flag that it does not know is a warning to both.
 
 It reports a summary of one process instead of single runs, so processes are the samples
 (`bench.measure_tool_speed`). It feeds one random tensor and compares nothing. It exits with 0 and prints a
 latency even if the delegate took no node at all, so what the delegate took is parsed from its output: no
-node is a failure, fewer than all are recorded or, on request, a failure.
+node, or for an accelerator none that is told, is a failure; fewer than all are recorded or, on request, a
+failure.
 
 Formats: those of tools/benchmark of LiteRT and TensorFlow from 2.x to today, with and without percentiles,
-and as logcat shows them. Numbers have six significant digits ("3.1407e+06"); times are microseconds.
+as logcat shows them and as terminals get them. Numbers have six significant digits ("3.1407e+06"); times are
+microseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +21,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from swapbench.errors import WorkerFailed
+from swapbench.errors import UserError, WorkerFailed
 from swapbench.ports import ToolRun
 from swapbench.records import RuntimeUsed, ToolSummary
 
@@ -25,17 +31,45 @@ if TYPE_CHECKING:
     from swapbench.ports import Finished, Tool
     from swapbench.records import Format
 
-Delegate = Literal["cpu", "xnnpack", "gpu", "nnapi"]
+Delegate = Literal["cpu", "xnnpack", "gpu", "npu", "nnapi"]
+Api = Literal["delegates", "CompiledModel"]
 Taken = Literal["all", "part", "none"]
 
 FEWEST_RUNS: Final = 10
-_FLAGS: Final[Mapping[Delegate, tuple[str, ...]]] = {
-    "cpu": ("--use_xnnpack=false",),
-    "xnnpack": ("--use_xnnpack=true",),
-    "gpu": ("--use_gpu=true",),
-    "nnapi": ("--use_nnapi=true", "--disable_nnapi_cpu=true"),
+COMPILED_MODEL_BANNER: Final = "benchmark_litert_model"
+"""In the program and in what it prints: the source file of the tool that drives the CompiledModel API."""
+_FLAGS: Final[Mapping[Api, Mapping[Delegate, tuple[str, ...]]]] = {
+    "delegates": {
+        "cpu": ("--use_xnnpack=false",),
+        "xnnpack": ("--use_xnnpack=true",),
+        "gpu": ("--use_gpu=true",),
+        "nnapi": ("--use_nnapi=true", "--disable_nnapi_cpu=true"),
+    },
+    "CompiledModel": {
+        "xnnpack": ("--use_cpu=true",),
+        "gpu": ("--use_gpu=true",),
+        "npu": ("--use_npu=true",),
+    },
 }
 """NNAPI runs without its own CPU kernels, which would count as delegated."""
+_API_NAMES: Final[Mapping[Api, str]] = {
+    "delegates": "TFLite's delegates",
+    "CompiledModel": "LiteRT's CompiledModel",
+}
+_WHOLE_GRAPH: Final[Mapping[Api, tuple[str, ...]]] = {
+    "delegates": ("--require_full_delegation=true",),
+    # with use_cpu, which is its default, it would abort
+    "CompiledModel": ("--use_cpu=false", "--require_full_delegation=true"),
+}
+_ACCELERATORS: Final = frozenset({"gpu", "npu", "nnapi"})
+_NODE_NAMES: Final[Mapping[Delegate, tuple[str, ...]]] = {
+    "gpu": ("gpu", "litert_cl", "litert_gl", "litert_webgpu", "litert_vulkan"),
+    "npu": ("npu", "dispatch"),
+}
+"""What stands in the name of a delegate's node, in lower case, where it is not the delegate's own name.
+
+LiteRT's GPU accelerators are called after what they drive (OpenCL, ...), its NPUs "DispatchDelegate".
+"""
 _BUILTIN: Final = "builtin"
 
 _N = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
@@ -57,7 +91,7 @@ _INITIALISED = re.compile(rf"^Initialized session in ({_N})ms\.$")
 _THREADS = re.compile(r"^(?:#threads used for CPU inference|Num threads): \[(\d+)\]$")
 _REPLACING = re.compile(
     r"^Replacing (\d+) out of (\d+) node\(s\) with delegate \((\S+)\) node, yielding (\d+) partitions "
-    r"for (?:the whole graph|subgraph (\d+))\.$"
+    r"for (?:the whole graph|subgraph (\d+)(?: \(.*\))?)\.$"
 )
 _APPLIED = re.compile(
     r"^Explicitly applied (\S+) delegate, "
@@ -68,6 +102,10 @@ _NOT_APPLIED = re.compile(
 )
 _ERROR = re.compile(r"^(?:ERROR|FATAL): ?(.*)$")
 _DISALLOWED = "Disallowed CPU fallback detected"
+_UNCONSUMED = re.compile(r"^Unconsumed cmdline flags: *(.*)$")
+_NOT_LOADED = re.compile(r"^.*\bcould not be (?:\w+ )?loaded\b.*$")
+_TERMINAL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])")
+"""Control sequences of terminals (ECMA-48)."""
 
 
 @dataclass(frozen=True)
@@ -155,11 +193,11 @@ def coverage(text: str, delegate: Delegate) -> Coverage:
     taken: Taken | None = None
     replaced: dict[str, tuple[int, int]] = {}  # subgraph -> (delegated nodes, nodes)
     for line in map(_bare, text.splitlines()):
-        if (match := _REPLACING.match(line)) and delegate in match[3].lower():
+        if (match := _REPLACING.match(line)) and _is_of(match[3], delegate):
             replaced.setdefault(match[5] or "", (int(match[1]), int(match[2])))
-        elif (match := _APPLIED.match(line)) and delegate in match[1].lower():
+        elif (match := _APPLIED.match(line)) and _is_of(match[1], delegate):
             taken = "all" if match[2] == "completely" else "part"
-        elif (match := _NOT_APPLIED.match(line)) and delegate in match[1].lower():
+        elif (match := _NOT_APPLIED.match(line)) and _is_of(match[1], delegate):
             taken = "none"
     if not replaced:
         return Coverage(taken)
@@ -168,6 +206,16 @@ def coverage(text: str, delegate: Delegate) -> Coverage:
     if taken is None:
         taken = "all" if delegated == nodes else "part" if delegated else "none"
     return Coverage(taken, delegated, nodes)
+
+
+def refusal(text: str, delegate: Delegate) -> str:
+    """Why what a process timed cannot be the delegate's, in its own words; "" where it says nothing."""
+    for line in map(_bare, text.splitlines()):
+        if match := _UNCONSUMED.match(line):
+            return f"it does not know {match[1]}"
+        if delegate in _ACCELERATORS and _NOT_LOADED.match(line) and delegate in line.lower():
+            return line[:300]
+    return ""
 
 
 @dataclass
@@ -184,6 +232,10 @@ class BenchmarkModel:
         cores: The kind of cores that the prefix pins it to, "" for all.
         require_full: A delegate that takes less than the whole graph is a failure.
         settings: Further flags of the tool, recorded with the results.
+        api: Of which of the two programs it is.
+
+    Raises:
+        UserError: The program does not have the delegate.
     """
 
     program: str
@@ -195,6 +247,19 @@ class BenchmarkModel:
     cores: str = ""
     require_full: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    api: Api = "delegates"
+
+    def __post_init__(self) -> None:
+        if self.delegate not in _FLAGS[self.api]:
+            raise UserError(
+                f"this benchmark_model, which drives {_API_NAMES[self.api]}, has no delegate {self.delegate}",
+                remedy=f"Choose {', '.join(_FLAGS[self.api])}, or prepare the phone with the other program.",
+            )
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the delegate runs elsewhere than on the CPU."""
+        return self.delegate in _ACCELERATORS
 
     def command(self, artifact: str, *, threads: int, options: Mapping[str, str | int | float]) -> list[str]:
         """The command line of one process.
@@ -219,17 +284,25 @@ class BenchmarkModel:
             **self.settings,
         }
         argv = [*self.prefix, self.program, *(f"--{name}={value}" for name, value in flags.items())]
-        argv += _FLAGS[self.delegate]
-        return [*argv, "--require_full_delegation=true"] if self.require_full else argv
+        argv += _FLAGS[self.api][self.delegate]
+        # CompiledModel requires nothing of its CPU; what that took is looked at afterwards
+        whole = self.require_full and (self.accelerated or self.api == "delegates")
+        return [*argv, *_WHOLE_GRAPH[self.api]] if whole else argv
 
     def parse_run(self, finished: Finished) -> ToolRun:
         """The result of one process.
 
         Raises:
-            WorkerFailed: It failed, or the delegate took nothing or less than required.
+            WorkerFailed: It failed, or the delegate took nothing, less than required, or nobody knows what.
         """
         text = f"{finished.stdout}\n{finished.stderr}"
         took = coverage(text, self.delegate)
+        why_not = refusal(text, self.delegate)
+        if why_not:
+            raise WorkerFailed(
+                f"it is not the {self.delegate} delegate that benchmark_model timed: {why_not}",
+                remedy="Use a benchmark_model that has the delegate, with its libraries beside the program.",
+            )
         if _DISALLOWED in text or (self.require_full and took.taken in {"part", "none"}):
             raise WorkerFailed(
                 f"the {self.delegate} delegate took {took.text}, but the whole graph is required",
@@ -246,6 +319,12 @@ class BenchmarkModel:
                 f"the {self.delegate} delegate took no node of the graph: it is the CPU that was timed",
                 remedy="Measure with --delegate cpu or xnnpack, "
                 "or export the file with operators that the delegate supports.",
+            )
+        if took.taken is None and self.delegate != "cpu" and (self.accelerated or self.require_full):
+            raise WorkerFailed(
+                f"benchmark_model does not say what the {self.delegate} delegate took: "
+                "it may be the CPU that was timed",
+                remedy="Use a build of benchmark_model that logs which nodes a delegate replaces.",
             )
         result = report(text)
         if (
@@ -269,7 +348,9 @@ class BenchmarkModel:
 
     def _used(self, took: Coverage, threads: int) -> RuntimeUsed:
         settings = {"delegate": self.delegate, **self.settings}
-        if self.delegate == "gpu":  # the tool's own default, which computes in half precision
+        if self.api != "delegates":
+            settings["api"] = self.api
+        elif self.delegate == "gpu":  # the tool's own default, which computes in half precision
             settings.setdefault("gpu_precision_loss_allowed", "true")
         if self.delegate != "cpu":
             settings["delegated"] = took.text
@@ -300,8 +381,17 @@ class BenchmarkModel:
 
 
 def _bare(line: str) -> str:
-    """A line without the prefixes of logcat and of the tool's own log."""
-    return _LEVEL.sub("", _LOGCAT.sub("", line.strip()))
+    """A line without control sequences and without the prefixes of logcat and of the tool's own log."""
+    return _LEVEL.sub("", _logged(line))
+
+
+def _logged(line: str) -> str:
+    return _LOGCAT.sub("", _TERMINAL.sub("", line).strip())
+
+
+def _is_of(name: str, delegate: Delegate) -> bool:
+    """Whether the tool's name of a delegate means this one."""
+    return any(part in name.lower() for part in _NODE_NAMES.get(delegate, (delegate,)))
 
 
 def _blocks(lines: Iterable[str]) -> list[dict[str, float]]:
@@ -357,7 +447,7 @@ def _whole(count: float | None) -> int | None:
 
 def _complaint(text: str) -> str:
     """The last error line that names a reason."""
-    lines = [_LOGCAT.sub("", line.strip()) for line in text.splitlines() if line.strip()]
+    lines = [_logged(line) for line in text.splitlines() if line.strip()]
     errors = [match[1] for line in lines if (match := _ERROR.match(line))]
     reasons = [error for error in errors if "Benchmarking failed" not in error]
     return (reasons or errors or lines or ["no output"])[-1][:300]

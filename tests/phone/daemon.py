@@ -152,7 +152,8 @@ class Daemon:
 
     def _view(self) -> View:
         reading = self._gauge.reading(
-            charges=self.state.charges, charge_quantum_uah=self.state.charge_quantum_uah
+            charges=self.state.charges,
+            charge_quantum_uah=self.state.charge_quantum_uah or self._dialect.charge_quantum_uah,
         )
         return View(self.state, self._dialect, reading, self._abi)
 
@@ -177,6 +178,8 @@ class Daemon:
                 limit_data(wanted.disk_free_bytes)
             if wanted.noexec != before.noexec:
                 forbid_programs_on_data(forbidden=wanted.noexec)
+            if wanted.adbd_restarts_on_unplug and before.cable > wanted.cable:
+                await _end_everything()  # before a program can see that the cable is out
             self._refresh()
             if before.answering > wanted.answering or before.authorised > wanted.authorised:
                 self._cut_all()
@@ -294,7 +297,7 @@ class Daemon:
         self._plans.clear()
         self._resets += 1
         await _end_everything()
-        for folder in (Path("/data/local/tmp"), Path("/sdcard")):
+        for folder in (Path("/data/local/tmp"), Path("/data/misc/perfetto-traces"), Path("/sdcard")):
             for entry in folder.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)

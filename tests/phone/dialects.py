@@ -41,7 +41,10 @@ class Rail:
 
 @dataclass(frozen=True)
 class Dialect:
-    """A vendor's phone: `current_ua` is the unit of the current, `discharge_sign` its sign in discharge."""
+    """A vendor's phone: `current_ua` is the unit of the current, `discharge_sign` its sign in discharge.
+
+    Its charge counter counts in steps of `charge_quantum_uah`.
+    """
 
     name: str
     properties: dict[str, str]
@@ -54,6 +57,7 @@ class Dialect:
     charge_counter_node: str | None
     governor: str
     rails: tuple[Rail, ...] = ()
+    charge_quantum_uah: int = 1000
 
 
 def _properties(
@@ -140,6 +144,7 @@ SAMSUNG = Dialect(
     discharge_sign=-1,
     charge_counter_node=None,
     governor="walt",
+    charge_quantum_uah=11_115,  # of a Galaxy S23
 )
 
 XIAOMI = Dialect(

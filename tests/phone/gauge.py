@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import resource
-import struct
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -132,7 +131,7 @@ class Gauge:
         return voltage_uv, net_mw * 1e9 / voltage_uv
 
     def reading(self, *, charges: bool, charge_quantum_uah: int) -> Reading:
-        """What the last step shows; rails are read now, rounded to float32 as the HAL's dump does."""
+        """What the last step shows; rails are read now."""
         voltage_uv, current_ua = self._electric(charges=charges)
         return Reading(
             voltage_uv=round(voltage_uv),
@@ -140,15 +139,10 @@ class Gauge:
             charge_uah=int(self._charge_uah) // charge_quantum_uah * charge_quantum_uah,
             level_percent=round(self._charge_uah / CAPACITY_UAH * 100),
             rail_uws={
-                name: int(_float32(RAIL_START_UWS + energy_uj))
-                for name, energy_uj in self.rail_truth_uj().items()
+                name: RAIL_START_UWS + int(energy_uj) for name, energy_uj in self.rail_truth_uj().items()
             },
         )
 
 
 def _energy_uj(seconds: float, cpu_s: float) -> float:
     return 1000 * (IDLE_MW * seconds + CORE_MW * cpu_s)
-
-
-def _float32(value: float) -> float:
-    return float(struct.unpack("<f", struct.pack("<f", value))[0])

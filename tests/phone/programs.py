@@ -6,11 +6,15 @@ refused in the words of the real program.
 
 from __future__ import annotations
 
+import base64
+import struct
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .nodes import temperature_c
+from .perfetto import power_packet
 from .state import SKIN_THRESHOLDS_C
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ POWER_STATS = "android.hardware.power.stats.IPowerStats/default"
 SCREEN_OFF_KEYS = {"KEYCODE_SLEEP", "223"}
 SCREEN_ON_KEYS = {"KEYCODE_WAKEUP", "224"}
 POWER_KEYS = {"KEYCODE_POWER", "26"}
-NAMES = ("getprop", "setprop", "dumpsys", "settings", "cmd", "svc", "input", "am", "pm")
+NAMES = ("getprop", "setprop", "dumpsys", "settings", "cmd", "svc", "input", "am", "pm", "traced_probes")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ def answer(name: str, words: Sequence[str], view: View) -> Answer:
         "input": _input,
         "am": _am,
         "pm": _pm,
+        "traced_probes": _traced_probes,
     }
     return programs[name](list(words), view)
 
@@ -98,6 +103,11 @@ def _setprop(words: list[str], view: View) -> Answer:
 def _settings(words: list[str], view: View) -> Answer:
     """`get|put|delete|list NAMESPACE [NAME [VALUE]]`; the battery saver and staying awake are settings."""
     state = view.state
+    if state.settings_denied and words[:1] in (["put"], ["delete"]):
+        return _refusal(
+            f"\nException occurred while executing '{words[0]}':\njava.lang.SecurityException: "
+            "Permission denial: writing to settings requires:android.permission.WRITE_SECURE_SETTINGS"
+        )
     match words:
         case ["list", namespace]:
             kept = {
@@ -167,6 +177,11 @@ def _svc(words: list[str], view: View) -> Answer:
 def _input(words: list[str], view: View) -> Answer:
     if len(words) != 2 or words[0] != "keyevent":
         return _refusal("usage: input keyevent KEYCODE", 1)
+    if view.state.settings_denied:
+        return _refusal(
+            "java.lang.SecurityException: Injecting input events requires the caller (or the source of the "
+            "instrumentation, if any) to have the INJECT_EVENTS permission."
+        )
     key, state = words[1], view.state
     if key in POWER_KEYS:
         state.screen_on = not state.screen_on
@@ -212,6 +227,8 @@ def _dumpsys(words: list[str], view: View) -> Answer:
     name, *rest = words or [""]
     if name not in services:
         return _refusal(f"Can't find service: {name}", 0)
+    if name == POWER_STATS and view.state.power_stats_refused:
+        return _refusal(f"Error with service '{name}' while dumping: FAILED_TRANSACTION", 0)
     return services[name](rest, view)
 
 
@@ -237,12 +254,18 @@ def _dump_battery(words: list[str], view: View) -> Answer:
     if words and words[0] not in {"-a", "--proto"}:
         return _change_battery(words, state)
     faked = state.battery_faked
-    samsung = view.dialect.name == "samsung"
+    samsung, xiaomi = (view.dialect.name == name for name in ("samsung", "xiaomi"))
 
     def powered(kind: str, *, really: bool) -> str:
         return str(faked[kind] != "0" if kind in faked else really).lower()
 
+    def sent(what: str) -> list[str]:
+        """A line of newer Samsung and Xiaomi systems, between those of Android."""
+        told = f" Time when the latest updated value of the {what} was sent via battery changed broadcast: 0"
+        return [told] if samsung or xiaomi else []
+
     voltage_mv = faked.get("voltage", str(round(reading.voltage_uv / 1000)))
+    charge = reading.charge_uah // 1000 if xiaomi else reading.charge_uah  # HyperOS 3 tells mAh here
     level = faked.get("level", str(reading.level_percent))
     lines = ["Current Battery Service state:"]
     if faked:
@@ -251,28 +274,33 @@ def _dump_battery(words: list[str], view: View) -> Answer:
         f"  AC powered: {powered('ac', really=False)}",
         f"  USB powered: {powered('usb', really=state.charges)}",
         f"  Wireless powered: {powered('wireless', really=False)}",
-        *([] if samsung else ["  Dock powered: false"]),
+        "  Dock powered: false",
         f"  Max charging current: {900000 if state.charges else 0}",
+        *sent("Max charging current"),
         f"  Max charging voltage: {5000000 if state.charges else 0}",
-        f"  {'charge' if samsung else 'Charge'} counter: {faked.get('counter', reading.charge_uah)}",
+        f"  Charge counter: {faked.get('counter', charge)}",
         f"  status: {faked.get('status', 2 if state.charges else 3)}",
         "  health: 2",
         "  present: true",
         f"  level: {level}",
         "  scale: 100",
         f"  voltage: {voltage_mv}",
+        *sent("voltage"),
         f"  temperature: {faked.get('temp', round(state.battery_c * 10))}",
         "  technology: Li-ion",
     ]
     if samsung:
         lines += [
             f"  current now: {round(reading.current_ua / 1000)}",
+            f"  charge counter: {reading.charge_uah}",
             "  mSavedBatteryAsoc: 97",
             "  mSavedBatteryMaxTemp: 391",
             "",
             "[EventLogBuffer]",
             "  level:70, voltage:4011, temperature:288",
         ]
+    if xiaomi:
+        lines += ["MiuiBatteryService first usage time:", "  mSetBatteryUsageTimeCount=56"]
     return Answer("\n".join(lines) + "\n")
 
 
@@ -323,7 +351,10 @@ def _dump_thermal(words: list[str], view: View) -> Answer:
 
 
 def _dump_rails(words: list[str], view: View) -> Answer:
-    """The dump of the power stats HAL, three sections; a delta (against the last caller's) is not offered."""
+    """The dump of the power stats HAL, three sections; a delta (against the last caller's) is not offered.
+
+    Energies are rounded to 32-bit floats, as the HAL does.
+    """
 
     def section(title: str, body: str) -> str:
         return (
@@ -331,7 +362,7 @@ def _dump_rails(words: list[str], view: View) -> Answer:
             f"{body}========== End of PowerStats HAL 2.0 {title} ==========\n"
         )
 
-    rails = view.reading.rail_uws
+    rails = {name: _float32(uws) for name, uws in view.reading.rail_uws.items()}
     meter = f"  {'Channel':>32}   {'Cumulative Energy':>18}\n" + "".join(
         f"  {f'[{rail.name}]:{rail.subsystem}':>32}   {rails[rail.name] / 1000:14.2f} mWs\n"
         for rail in view.dialect.rails
@@ -343,6 +374,27 @@ def _dump_rails(words: list[str], view: View) -> Answer:
         + section("energy consumers", consumers)
         + section("energy meter", meter)
     )
+
+
+def _float32(value: float) -> float:
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
+
+
+def _traced_probes(words: list[str], view: View) -> Answer:
+    """A poll of the data source android.power, in base64: `first` or `next`, and the configuration.
+
+    The shell script that stands for the client `perfetto` asks it, since only the daemon knows the phone.
+    """
+    poll, config = words[0], " ".join(words[1:])
+    if not view.state.traced:
+        return _refusal("Could not connect to the traced socket /dev/socket/traced_consumer", 1)
+    wanted = ("buffers {", 'name: "android.power"', "collect_power_rails: true", "duration_ms:")
+    if not all(text in config for text in wanted) or config.count("{") != config.count("}"):
+        return _refusal("The trace configuration is invalid", 1)
+    boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    rails = view.dialect.rails
+    packet = power_packet(rails, view.reading.rail_uws, boot_ns, named=poll == "first") if rails else b""
+    return Answer(base64.b64encode(packet).decode() + "\n")
 
 
 def _dump_powerstats(words: list[str], view: View) -> Answer:

@@ -49,6 +49,31 @@ rm -f "$reply"
 exit $status
 """
 
+# Perfetto's client, as far as a configuration as text on standard input and a file for the trace.
+_PERFETTO = """#!/system/bin/sh
+trace=
+while [ $# -gt 0 ]; do
+  case $1 in
+  --txt) ;;
+  -c) [ "$2" = - ] || { echo "this phone reads no configuration of a file" >&2; exit 1; }; shift ;;
+  -o) trace=$2; shift ;;
+  *) echo "perfetto: unknown option $1" >&2; exit 1 ;;
+  esac
+  shift
+done
+case $trace in
+/data/misc/perfetto-traces/?*) ;;
+*) echo "Failed to open $trace (errno: 13, Permission denied)" >&2; exit 1 ;;
+esac
+config=$(tr '\\n' ' ')
+first=$(traced_probes first "$config") || exit 1
+duration_ms=${config##*duration_ms: }
+usleep $(( ${duration_ms%%[!0-9]*} * 1000 ))
+next=$(traced_probes next "$config") || exit 1
+{ echo "$first" | base64 -d; echo "$next" | base64 -d; } > "$trace"
+echo "Wrote $(wc -c < "$trace") bytes into $trace" >&2
+"""
+
 
 class Refused(Exception):
     """The kernel does not let a phone be made here; the message says what it refused."""
@@ -63,7 +88,8 @@ def build(root: Path, shell: Path, busybox: Path) -> None:
     (programs / "busybox").write_bytes(busybox.read_bytes())
     (programs / "ask").write_text(_ASK)
     (programs / "toybox").write_text('#!/system/bin/sh\nexec /system/bin/busybox "$@"\n')
-    for name in ("sh", "busybox", "ask", "toybox"):
+    (programs / "perfetto").write_text(_PERFETTO)
+    for name in ("sh", "busybox", "ask", "toybox", "perfetto"):
         (programs / name).chmod(0o755)
     for name in APPLETS:
         (programs / name).symlink_to("busybox")
@@ -90,6 +116,7 @@ def enter(root: Path, shell: Path, busybox: Path, *, cpuinfo: str | None, qemu: 
     # Nothing runs from /sdcard, as on a phone.
     _mount("tmpfs", root / "sdcard", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"size={DATA_BYTES},mode=770")
     (root / "data/local/tmp").mkdir(parents=True)
+    (root / "data/misc/perfetto-traces").mkdir(parents=True)
     _mount("proc", root / "proc", "proc")
     for name in ("null", "zero", "random", "urandom"):
         (root / "dev" / name).touch()

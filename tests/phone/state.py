@@ -14,27 +14,29 @@ class State:
 
     The link: `authorised` (the person allowed this computer), `answering` (else adb calls the phone
     offline), `cable` (else nothing can connect; an attached charger goes with it),
-    `pull_cable_after_push_bytes` (once), `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there,
-    once).
+    `adbd_restarts_on_unplug` (what it started ends with it), `pull_cable_after_push_bytes` (once),
+    `shell_delay_s`, `cut_shell_after_bytes` (the stream ends there, once).
 
     The disk: `disk_free_bytes` (None: plenty), `noexec` (nothing below /data may run).
 
     What can be read: `missing` and `unreadable` (shell patterns of paths under /sys), `missing_services`
-    (dumpsys).
+    (dumpsys), `power_stats_refused` (by the system's policy, to adb's shell, as on stock builds), `traced`
+    (Perfetto's service runs).
 
     Power: `charging`, `suspend_input_works`, `input_suspended`, `battery_faked` (field: value),
-    `battery_saver`, `level_percent`, `charge_quantum_uah`.
+    `battery_saver`, `level_percent`, `charge_quantum_uah` (None: the dialect's).
 
     Heat: `thermal_status` (0 to 6; frequency caps and the skin sensor follow), `thermal_override` (faked),
     `cpu_c`, `battery_c`, `skin_c` (None: what the status means).
 
     The rest: `screen_on`, `stay_on`, `governor` (None: the dialect's), `properties` and `settings` that
-    were set.
+    were set, `settings_denied` (adb may change no setting and press no key, as on Xiaomi's phones).
     """
 
     authorised: bool = True
     answering: bool = True
     cable: bool = True
+    adbd_restarts_on_unplug: bool = False
     pull_cable_after_push_bytes: int | None = None
     shell_delay_s: float = 0.0
     cut_shell_after_bytes: int | None = None
@@ -43,13 +45,15 @@ class State:
     missing: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     missing_services: list[str] = field(default_factory=list)
+    power_stats_refused: bool = True
+    traced: bool = True
     charging: bool = False
     suspend_input_works: bool = True
     input_suspended: bool = False
     battery_faked: dict[str, str] = field(default_factory=dict)
     battery_saver: bool = False
     level_percent: float = 72.0
-    charge_quantum_uah: int = 1000
+    charge_quantum_uah: int | None = None
     thermal_status: int = 0
     thermal_override: int | None = None
     cpu_c: float = 41.0
@@ -60,6 +64,7 @@ class State:
     governor: str | None = None
     properties: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
+    settings_denied: bool = False
 
     def change(self, switches: dict[str, object]) -> None:
         """Turns switches; raises ValueError, and turns none, if a name or a type is wrong."""

@@ -136,8 +136,19 @@ def _machine(machine: Machine, used: RuntimeUsed) -> Pairs:
         "Emulated": "yes" if machine.emulated else "",
         "Held to": f"{cores(machine, used)} cores ({numbers})" if numbers else "",
         "Libraries": used.settings.get("flavour", ""),
+        "Scheduled as": _scheduled_as(machine.state),
     }
     return tuple((name, text) for name, text in facts.items() if text)
+
+
+def _scheduled_as(state: PhoneState | None) -> str:
+    """What a phone ran the file as; "" for other devices."""
+    if state is None:
+        return ""
+    group = f" (cpuset {state.cpuset})" if state.cpuset else ""
+    return (
+        f"a program of adb's shell{group}, which Android may schedule otherwise than an app in the foreground"
+    )
 
 
 def _state(machine: Machine) -> Pairs:
