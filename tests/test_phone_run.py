@@ -242,13 +242,13 @@ def test_times_at_a_frame_rate_and_over_time_stand_beside_those_back_to_back(
     record = records()["net.onnx"]
     assert record.plan.fps == 100
     assert isinstance(record.paced, Speed)
-    # two rounds of four slices of a quarter of a second at 100 frames a second;
+    # six rounds of two slices of a quarter of a second at 100 frames a second;
     # on a busy machine some are lost, and counted
-    assert [len(worker.slices_ns) for worker in record.paced.workers] == [4, 4]
+    assert [len(worker.slices_ns) for worker in record.paced.workers] == [2] * 6
     for worker in record.paced.workers:
         assert all(1 <= len(one) <= 26 for one in worker.slices_ns)
         assert worker.late_frames is not None
-        assert len(worker.runs_ns) + worker.late_frames >= 4 * 24
+        assert len(worker.runs_ns) + worker.late_frames >= 2 * 24
     assert "fps" not in record.runtime.settings
     assert isinstance(record.sustained, Sustained)
     # five points, or less where a busy machine takes longer to tell a point than it lasts
@@ -578,7 +578,7 @@ def test_a_killed_runner_is_one_failed_file_and_the_next_run_measures_it(
     argument = "--artifact {}/data/local/tmp/swapbench/b b.tflite"
     phone.kill_when(argument.format("'"), argument.format(""), after_s=0.2)
     assert run(*files) == 4
-    assert "failed: b b.unknown.tflite: runner" in (said := error(capsys))
+    assert "failed: b b.tflite: runner" in (said := error(capsys))
     assert "was killed (SIGKILL)" in said
     assert list(records()) == ["a.onnx"]
     assert run(*files) == 3
