@@ -192,7 +192,11 @@ LIKE_PROBABILITIES = [[0.9, 0.1, 0.0], [0.2, 0.5, 0.3]]
     [
         (meaning("logits"), LIKE_PROBABILITIES, "3 numbers of each image are never negative and sum to 1"),
         (meaning("probabilities"), [[2.5, -1.0], [0.5, 0.5]], "lie between -1.00 and 2.50"),
-        (meaning("probabilities"), [[0.5, 0.1], [0.5, 0.6]], "numbers of an image sum to 0.600 to 1.10"),
+        (
+            meaning("probabilities"),
+            [[0.5, 0.1], [0.5, 0.6]],
+            "numbers of an image sum to between 0.600 and 1.10",
+        ),
         (meaning("probabilities"), [[1.5], [0.2]], "lie between 0.200 and 1.50"),
     ],
 )

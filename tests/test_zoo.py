@@ -272,6 +272,8 @@ def test_a_file_of_another_network_is_named(folders: Folders) -> None:
     with pytest.raises(BadModelFile, match=r"x\.pth is two, not one\. Type: swapbench zoo get two x\.pth"):
         zoo.get(folders, "one", fetch("x.pth", OTHER))
     assert not Path("x.toml").exists()
+    with pytest.raises(BadModelFile, match=r"Type: swapbench zoo get two 'x y\.pth'"):
+        zoo.get(folders, "one", fetch("x y.pth", OTHER))
 
 
 @pytest.mark.parametrize(
