@@ -146,7 +146,7 @@ def test_what_is_missing_in_a_damaged_file_is_named(capsys: pytest.CaptureFixtur
     model = onnx.load_model_from_string(small_onnx())
     del model.opset_import[:]
     Path("old.onnx").write_bytes(model.SerializeToString())
-    Path("cut.tflite").write_bytes(small_tflite()[:200])
+    Path("cut.tflite").write_bytes(small_tflite().bytes()[:200])
     _, err = inspected(capsys, "old.onnx", "cut.tflite", status=2)
     assert "failed: old.onnx: is not an ONNX file, or is damaged: it names no opset." in err
     assert "failed: cut.tflite: is damaged or cut short. Export or download it again." in err
