@@ -160,6 +160,8 @@ def test_what_a_run_needs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = inspected(capsys, "free.onnx", "--shape", "x=1,3,8,16")
     assert "1x3x8x16 (in the file: N, 3, H, W)" in out
     assert "--shape" not in out
+    _, err = inspected(capsys, "free.onnx", "--shape", "x=1,4,8,16", status=2)
+    assert err.startswith("failed: free.onnx: its input 'x' is [N, 3, H, W] and cannot be 1x4x8x16.")
 
 
 def test_the_card_that_a_file_carries_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -225,7 +225,8 @@ def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:
     """Say what failed, once what failed alike; the exit status is the worst of them, 0 for none."""
     alike: dict[str, list[str]] = {}
     for subject, error in failures:
-        alike.setdefault(str(error).removeprefix(f"{subject} "), []).append(subject)
+        said = str(error).removeprefix(f"{subject}: ").removeprefix(f"{subject} ")
+        alike.setdefault(said, []).append(subject)
     for message, subjects in alike.items():
         say(f"failed: {units.some(subjects)}: {message}")
     return max((error.exit_status for _, error in failures), default=0)
