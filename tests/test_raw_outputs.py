@@ -95,7 +95,7 @@ def test_an_expression_that_divides_by_zero_is_no_score() -> None:
     ("fields", "part"),
     [
         ({"kind": "logits", "higher_is": "attack"}, "bona_fide_index says what is high"),
-        ({"kind": "logits", "bona_fide_index": -1}, "greater than or equal to 0"),
+        ({"kind": "logits", "bona_fide_index": -1}, "must be a class, counted from 0"),
         ({"kind": "logits", "bona_fide_index": []}, "one class or several different ones"),
         ({"kind": "logits", "bona_fide_index": [1, 1]}, "one class or several different ones"),
         ({"kind": "expression"}, "belong together"),
