@@ -54,7 +54,8 @@ class SwapbenchError(Exception):
 
     def __str__(self) -> str:
         message = super().__str__()
-        return f"{message.rstrip('.')}. {self.remedy}" if self.remedy else message
+        ended = message if message.endswith("?") else f"{message.rstrip('.')}."
+        return f"{ended} {self.remedy}" if self.remedy else message
 
 
 class UserError(SwapbenchError):

@@ -64,7 +64,9 @@ def size(count_bytes: float, digits: int = 3) -> str:
 
 
 def count(value: float, digits: int = 3) -> str:
-    """A count of things: 40720000 -> '40.7 M'."""
+    """A count of things: 40720000 -> '40.7 M'; few are told one by one: 6 -> '6'."""
+    if abs(value) < 1000 and value == int(value):
+        return str(int(value))
     return _scaled(value, ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, "")), digits).rstrip()
 
 

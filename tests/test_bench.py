@@ -667,6 +667,14 @@ def test_the_data_is_doubted(accuracy: Any, expected: list[str]) -> None:
     assert codes(quiet(accuracy=accuracy)) == expected
 
 
+def test_one_presentation_is_said_in_the_singular() -> None:
+    said = doubts(quiet(accuracy=made_records.accuracy({"print": (0, 1)}, 0, 1)))
+    assert [doubt.message for doubt in said] == [
+        "the protocol has 1 attack of species print, fewer than 20",
+        "the protocol has 1 bona fide presentation, fewer than 20",
+    ]
+
+
 def test_operators_that_the_count_leaves_out_are_doubted() -> None:
     weight = made_records.weight(1, 1, 1).model_copy(update={"uncounted_ops": ("Mystery",)})
     (doubt,) = doubts(quiet(weight=weight))

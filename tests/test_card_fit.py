@@ -72,6 +72,15 @@ def test_an_input_of_another_size_is_a_misfit(shape: tuple[int, ...]) -> None:
     assert misfit(fitting, graph(Tensor("x", shape, "float32"))) is None
 
 
+def test_a_card_that_calls_every_class_bona_fide_is_a_misfit() -> None:
+    reason = misfit(card({**TWO, "bona_fide_index": [0, 1]}), graph())
+    assert reason is not None
+    assert "the card says that all of them are of bona fide" in reason.absent
+    assert (
+        misfit(card({**TWO, "bona_fide_index": [0, 1]}), graph(None, Tensor("y", (1, 3), "float32"))) is None
+    )
+
+
 def test_an_output_that_is_not_there_is_a_misfit() -> None:
     reason = misfit(card({**TWO, "name": "z"}), graph())
     assert reason is not None

@@ -125,6 +125,18 @@ def test_without_a_detector_whole_images_are_tried(
     assert not {"crop", "border"} & {line["field"] for line in said["lines"]}
 
 
+def test_a_folder_of_live_and_spoof_is_read_for_a_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("live/a.png", "spoof/b.png"):
+        (tmp_path / "faces" / name).parent.mkdir(parents=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "faces" / name)
+    (tmp_path / "net.onnx").write_bytes(red_less_blue(saturated_by=255.0))
+    assert cli.main(["card", "net.onnx", "--data", "faces", "--faces", "frame", "--at-most", "16"]) == 2
+    assert "only 1 usable image of a class; a card needs at least 8 of each" in capsys.readouterr().err
+
+
 def test_a_card_needs_data_that_were_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["card", str(tmp_path / "net.onnx")]) == 2
     assert "found on labelled images, and none were named" in capsys.readouterr().err

@@ -132,6 +132,7 @@ def test_an_unknown_key_is_named_with_the_nearest(tmp_path: Path, old: str, new:
         ("std", [1, 0, 1], "std.1: 0 would make all pixels alike"),
         ("std", math.nan, "std.0: Input should be a finite number"),
         ("mean", [0.5, 0.5], "mean: 2 numbers for 3 channels"),
+        ("mean", "0.5", "mean: must be one number, or one for each channel"),
         ("channel_order", "grey", "channel_order: Input should be 'rgb', 'bgr' or 'gray'"),
     ],
 )
@@ -140,6 +141,15 @@ def test_a_preprocessing_without_sense_is_refused(field: str, value: object, mes
     with pytest.raises(ValidationError) as caught:
         Preprocessing.model_validate(given)
     assert message in first_problem(caught.value, Preprocessing)
+
+
+@pytest.mark.parametrize("index", [-1, True, "1", 1.5, [0, -1]])
+def test_what_is_no_class_is_refused_in_one_complaint(index: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        OutputMeaning.model_validate({"kind": "logits", "bona_fide_index": index})
+    assert first_problem(caught.value, OutputMeaning) == (
+        "bona_fide_index: must be a class, counted from 0, such as 1, or several, such as [0, 2]"
+    )
 
 
 def test_one_number_stands_for_every_channel() -> None:

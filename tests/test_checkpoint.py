@@ -210,6 +210,25 @@ def test_the_lines_that_a_card_lacks_are_printed(
     load_network(card_for(path, **{**given, **changes}), tmp_path / "small.toml")
 
 
+def test_what_a_card_renames_and_drops_already_stays_in_the_lines_that_it_lacks(
+    tmp_path: Path, network: Any
+) -> None:
+    path = tmp_path / "snapshot.pth"
+    training_snapshot(network, path)
+    state = torch.load(path, weights_only=True)
+    torch.save({**state, "module.teacher.weight": torch.zeros(2)}, path)
+    given = {"rename_keys": {r"^module\.": ""}, "drop_keys": ("module.teacher.*",)}
+    with pytest.raises(BadCard) as caught:
+        load_network(card_for(path, **given), tmp_path / "small.toml")
+    assert caught.value.remedy == (
+        'Write into the card: drop_keys = ["module.teacher.*", "module.FTGenerator.*"]'
+        r" and '^model\.' = '' as the last line of [rename_keys]"
+    )
+    drops = ("module.teacher.*", "module.FTGenerator.*")
+    names = {r"^module\.": "", r"^model\.": ""}
+    load_network(card_for(path, drop_keys=drops, rename_keys=names), tmp_path / "small.toml")
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model", "net", "model_state_dict", "state_dict_ema"])
 def test_a_state_dict_is_found_in_a_training_snapshot(tmp_path: Path, network: Any, key: str) -> None:
     path = tmp_path / "snapshot.pt"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pytest
+import typer
 import typer.main
 
 from swapbench import cli
+from swapbench.cli.groups import Group, ungrouped
 from swapbench.commands import train
 from swapbench.commands.options import DataOptions
 from swapbench.errors import UserError
@@ -175,6 +177,23 @@ def test_a_whole_training_comes_back_from_its_command(monkeypatch: pytest.Monkey
         "--latency-table t.json --latency-ms 2.5 --teacher resnet18_map --teacher other.toml"
     )
     assert typed(WHOLE.command(), monkeypatch) == WHOLE
+
+
+def folder_of_images(images: Annotated[str | None, typer.Option()] = None) -> str | None:
+    """A group with one option."""
+    return images
+
+
+def two_kinds_of_images(
+    folder: Annotated[str | None, Group("Data", folder_of_images)] = None,
+    images: Annotated[int, typer.Option()] = 200,
+) -> None:
+    """A command with an option of its own that is called like one of its group."""
+
+
+def test_two_options_of_one_name_are_refused_before_one_takes_the_value_of_the_other() -> None:
+    with pytest.raises(TypeError, match="two_kinds_of_images has two options called images"):
+        ungrouped(two_kinds_of_images)
 
 
 @pytest.mark.parametrize("words", [(), ("device",), ("data",), ("baseline",)])

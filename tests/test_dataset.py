@@ -126,7 +126,7 @@ def test_a_missing_image_is_named_with_its_row(folder: Path) -> None:
 @pytest.mark.parametrize("label", ["bona_fide", "attack"])
 def test_both_classes_are_needed(tmp_path: Path, label: str) -> None:
     folder = write(tmp_path, {"dev": [row("dev", 1, label), row("dev", 2, label)]})
-    with pytest.raises(BadDataset, match=r"has no (attack|bona_fide) samples"):
+    with pytest.raises(BadDataset, match=r"has no (attack|bona fide) samples"):
         Dataset.load(folder, ("dev",))
 
 
@@ -381,7 +381,11 @@ def test_an_unknown_label_is_refused_with_what_could_be_meant(
             "a.avi,s1,bona_fide,,test,1.5",
             "line 2: frame '1.5' is not a non-negative integer",
         ),
-        ("path,subject,label,species", "a.png,s1,bona_fide,", "lacks the columns split"),
+        (
+            "path,subject,label,species",
+            "a.png,s1,bona_fide,",
+            "lacks the column split. A manifest has at least path, subject, label, ",
+        ),
     ],
 )
 def test_a_wrong_line_of_a_single_csv_is_named(tmp_path: Path, header: str, line: str, message: str) -> None:

@@ -22,6 +22,7 @@ def test_an_unknown_name_with_nothing_near_lists_what_there_is() -> None:
 
 def test_a_message_is_one_line_whatever_it_is_made_of() -> None:
     assert "\n" not in str(errors.WorkerFailed("first\nsecond\n  third", remedy="Do this"))
+    assert str(errors.BadCard("no such key; did you mean key?", remedy="Do this")).endswith("key? Do this")
 
 
 def test_a_missing_package_names_the_extra_that_brings_it() -> None:

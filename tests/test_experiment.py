@@ -24,7 +24,7 @@ from swapbench.errors import DeviceFailed, NotValid, WorkerFailed
 from swapbench.modelfile import Graph, Tensor
 from swapbench.pad.evaluation import Evaluation
 from swapbench.pad.score_files import read_score_file
-from swapbench.ports import Outputs
+from swapbench.ports import Outputs, OutputTensor
 from swapbench.records import (
     Absent,
     Machine,
@@ -150,6 +150,16 @@ def test_crops_that_leave_the_frame_are_counted_among_the_test_frames(evaluation
     prepared = Prepared(Path("crops.npy"), {}, at_border=frozenset((3, 4, 15)))
     accuracy = evaluation.accuracy(folds, outputs, CARD.preprocessing, prepared, confidence=0.95, seed=0)
     assert accuracy.crops_at_border == 2
+
+
+@pytest.mark.parametrize("expression", ["sum(y)", "y[0] - y[1]", "y[0]"])
+def test_a_frame_without_a_crop_has_no_score_whatever_the_score_is_made_of(
+    evaluation: Evaluation, expression: str
+) -> None:
+    outputs = Outputs(ROWS, invoke_ns=1, pass_ns=1, tensors=(OutputTensor("y", (1, 2)),))
+    meaning = OutputMeaning(kind="expression", expression=expression)
+    (fold,) = evaluation.fold_frames(outputs, meaning, {5: "no face"})
+    assert np.flatnonzero(np.isnan(fold.test.score)).tolist() == [1]  # the first four are of development
 
 
 def test_a_record_holds_what_was_programmed(tmp_path: Path, evaluation: Evaluation) -> None:

@@ -111,7 +111,7 @@ def test_macs_are_those_of_the_shape_that_was_asked_for(write: Write, name: str)
     [
         (["N", 3, "H", "W"], "H and W of its input 'x' [N, 3, H, W]", "--shape x=1,3,224,224"),
         ([1, 3, None, 96], "length 3 of its input 'x' [1, 3, ?, 96]", "--shape x=1,3,96,96"),
-        (["N", "H", "W", "C"], "H and W and C of its input 'x'", "--shape x=1,3,224,224"),
+        (["N", "H", "W", "C"], "H, W and C of its input 'x'", "--shape x=1,3,224,224"),
         (["N", "T"], "T of its input 'x' [N, T]", "--shape x=1,16"),
         (None, "the shape of its input 'x'", "--shape x=1,3,224,224"),
     ],

@@ -118,17 +118,50 @@ def test_a_wrong_file_costs_one_file(capsys: pytest.CaptureFixture[str]) -> None
     Path("bad.tflite").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     out, err = inspected(capsys, "bad.tflite", "none.onnx", "good.onnx", status=2)
     assert out.startswith("good.onnx\n")
-    assert "failed: bad.tflite: bad.tflite is a Git LFS pointer" in err
+    assert "failed: bad.tflite: is a Git LFS pointer" in err
     assert "failed: none.onnx: " in err
+
+
+def test_equal_failures_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"{number}.onnx" for number in range(6)]
+    for name in names:
+        Path(name).touch()
+    _, err = inspected(capsys, *names, "none.onnx", status=2)
+    first, second = err.splitlines()
+    empty = "is empty. Export or download it again."
+    assert first == f"failed: 0.onnx, 1.onnx, 2.onnx, 3.onnx and 2 more: {empty}"
+    assert second.startswith("failed: none.onnx: ")
+
+
+def test_a_file_without_outputs_is_said_to_be_useless(capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load_model_from_string(small_onnx())
+    del model.graph.output[:]
+    Path("mute.onnx").write_bytes(model.SerializeToString())
+    out, _ = inspected(capsys, "mute.onnx")
+    assert "mute.onnx has no outputs. Export it with what it computes as an output." in out
+    assert "can be neither timed nor scored" in out
+
+
+def test_what_is_missing_in_a_damaged_file_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load_model_from_string(small_onnx())
+    del model.opset_import[:]
+    Path("old.onnx").write_bytes(model.SerializeToString())
+    Path("cut.tflite").write_bytes(small_tflite().bytes()[:200])
+    _, err = inspected(capsys, "old.onnx", "cut.tflite", status=2)
+    assert "failed: old.onnx: is not an ONNX file, or is damaged: it names no opset." in err
+    assert "failed: cut.tflite: is damaged or cut short. Export or download it again." in err
 
 
 def test_what_a_run_needs_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     Path("free.onnx").write_bytes(small_onnx(inputs={"x": ["N", 3, "H", "W"]}))
     out, _ = inspected(capsys, "free.onnx")
     assert "Say the shape, such as: --shape x=1,3,224,224" in out
+    assert "x float32 1x3x?x? (in the file: N, 3, H, W)" in out
     out, _ = inspected(capsys, "free.onnx", "--shape", "x=1,3,8,16")
     assert "1x3x8x16 (in the file: N, 3, H, W)" in out
     assert "--shape" not in out
+    _, err = inspected(capsys, "free.onnx", "--shape", "x=1,4,8,16", status=2)
+    assert err.startswith("failed: free.onnx: its input 'x' is [N, 3, H, W] and cannot be 1x4x8x16.")
 
 
 def test_the_card_that_a_file_carries_is_shown(capsys: pytest.CaptureFixture[str]) -> None:

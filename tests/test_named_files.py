@@ -40,6 +40,9 @@ def test_equal_names_are_told_apart_by_as_many_folders_as_it_takes() -> None:
 def test_a_folder_is_the_files_in_it_and_every_file_counts_once(folder: Path) -> None:
     files = named_files(("b", "b/model.onnx", "a"))
     assert [file.title for file in files] == ["b/model.onnx", "other.onnx", "a/model.onnx"]
+    (folder / "c").mkdir()
+    (folder / "c" / "LOUD.ONNX").write_bytes(small_onnx())
+    assert [file.title for file in named_files(("c",))] == ["LOUD.ONNX"]
     (folder / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no \.onnx or \.tflite file"):
         named_files(("empty",))

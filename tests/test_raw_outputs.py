@@ -95,7 +95,7 @@ def test_an_expression_that_divides_by_zero_is_no_score() -> None:
     ("fields", "part"),
     [
         ({"kind": "logits", "higher_is": "attack"}, "bona_fide_index says what is high"),
-        ({"kind": "logits", "bona_fide_index": -1}, "greater than or equal to 0"),
+        ({"kind": "logits", "bona_fide_index": -1}, "must be a class, counted from 0"),
         ({"kind": "logits", "bona_fide_index": []}, "one class or several different ones"),
         ({"kind": "logits", "bona_fide_index": [1, 1]}, "one class or several different ones"),
         ({"kind": "expression"}, "belong together"),
@@ -192,7 +192,11 @@ LIKE_PROBABILITIES = [[0.9, 0.1, 0.0], [0.2, 0.5, 0.3]]
     [
         (meaning("logits"), LIKE_PROBABILITIES, "3 numbers of each image are never negative and sum to 1"),
         (meaning("probabilities"), [[2.5, -1.0], [0.5, 0.5]], "lie between -1.00 and 2.50"),
-        (meaning("probabilities"), [[0.5, 0.1], [0.5, 0.6]], "numbers of an image sum to 0.600 to 1.10"),
+        (
+            meaning("probabilities"),
+            [[0.5, 0.1], [0.5, 0.6]],
+            "numbers of an image sum to between 0.600 and 1.10",
+        ),
         (meaning("probabilities"), [[1.5], [0.2]], "lie between 0.200 and 1.50"),
     ],
 )

@@ -2,8 +2,9 @@
 
 import made_records as made
 
-from swapbench.commands.run import _border_notes
-from swapbench.records import ModelCard, OutputMeaning, Preprocessing
+from swapbench.commands.run import _border_notes, _unscored_notes
+from swapbench.errors import BadCard
+from swapbench.records import Absent, ModelCard, OutputMeaning, Preprocessing
 
 
 def test_a_run_says_how_many_crops_leave_the_frame_once_for_files_alike() -> None:
@@ -31,4 +32,23 @@ def test_a_run_says_how_many_crops_leave_the_frame_once_for_files_alike() -> Non
     assert _border_notes(records) == [
         '821 of 1200 crops at crop_scale 1.5 leave the frame, where the card of net says border = "reflect".',
         '1100 of 1200 crops at crop_scale 4 leave the frame, where the card of wide says border = "shift".',
+    ]
+
+
+def test_a_run_says_what_would_give_files_an_accuracy_unless_a_failure_says_so() -> None:
+    no_card = Absent(absent="the file has no model card", remedy="Give one with --card")
+    misfit = Absent(absent="the card does not fit the file", remedy="Correct it.")
+    hopeless = Absent(absent="several inputs cannot be scored")
+    records = [
+        made.record(named=name, accuracy=accuracy)
+        for name, accuracy in (
+            ("a.onnx", no_card),
+            ("b.onnx", misfit),
+            ("c.onnx", no_card),
+            ("c.onnx", no_card),  # under another runtime
+            ("d.onnx", hopeless),
+        )
+    ]
+    assert _unscored_notes(records, [("b.onnx", BadCard(misfit.absent, remedy=misfit.remedy))]) == [
+        "Not scored: a.onnx, c.onnx: the file has no model card. Give one with --card."
     ]

@@ -33,6 +33,8 @@ def test_a_duration_is_shown_in_the_unit_a_person_would_choose(ns: int, text: st
         (units.size, 999, "999 B"),
         (units.count, 40_720_000, "40.7 M"),
         (units.count, 434_560, "435 k"),
+        (units.count, 6, "6"),
+        (units.count, 0.5, "0.500"),
         (units.energy, 10_000, "10.0 mJ"),
         (units.percent, 0.0525, "5.2 %"),
         (units.ratio, 7.1234, "7.12×"),

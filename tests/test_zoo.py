@@ -107,6 +107,11 @@ def test_a_network_of_the_zoo_says_what_a_person_must_know(path: Path) -> None:
     assert not network.card.checkpoint  # `get` names the file where it lies
 
 
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_a_card_of_the_zoo_states_what_a_run_would_doubt_if_it_were_left_out(path: Path) -> None:
+    assert {"channel_order", "scale"} <= read_network(path).card.preprocessing.model_fields_set
+
+
 def test_only_cards_are_carried_and_no_weights() -> None:
     assert {path.suffix for path in (REPOSITORY / "models" / "zoo").iterdir()} == {".toml"}
 
@@ -272,6 +277,8 @@ def test_a_file_of_another_network_is_named(folders: Folders) -> None:
     with pytest.raises(BadModelFile, match=r"x\.pth is two, not one\. Type: swapbench zoo get two x\.pth"):
         zoo.get(folders, "one", fetch("x.pth", OTHER))
     assert not Path("x.toml").exists()
+    with pytest.raises(BadModelFile, match=r"Type: swapbench zoo get two 'x y\.pth'"):
+        zoo.get(folders, "one", fetch("x y.pth", OTHER))
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,8 @@ class CardSearch:
         fewest = min(int(np.sum(bona_fide)), int(np.sum(~bona_fide)))
         if fewest < LEAST_IMAGES // 2:
             raise BadDataset(
-                f"only {fewest} usable images of a class; a card needs at least {LEAST_IMAGES // 2} of each",
+                f"only {fewest} usable image{'s' * (fewest != 1)} of a class; a card needs at least"
+                f" {LEAST_IMAGES // 2} of each",
                 remedy="Give a dataset with faces and attacks, or face boxes.",
             )
 

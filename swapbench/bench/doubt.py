@@ -252,7 +252,7 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         default=("", accuracy.attacks),
     )
     if fewest < FEW_PRESENTATIONS:
-        attacks = f"{fewest or 'no'} attacks{species}"
+        attacks = f"{fewest or 'no'} attack{'s' * (fewest != 1)}{species}"
         yield Doubt(
             code="few_attacks",
             quantity="accuracy",
@@ -263,7 +263,8 @@ def _accuracy_doubts(accuracy: Accuracy) -> Iterable[Doubt]:
         yield Doubt(
             code="few_bona_fide",
             quantity="accuracy",
-            message=f"the protocol has {accuracy.bona_fide} bona fide presentations, "
+            message=f"the protocol has {accuracy.bona_fide} bona fide"
+            f" presentation{'s' * (accuracy.bona_fide != 1)}, "
             f"fewer than {FEW_PRESENTATIONS}",
             remedy="Use a protocol with more presentations, and read the interval rather than the rate.",
         )

@@ -41,17 +41,24 @@ class Group:
 
 
 def ungrouped(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same command with the options of its groups as parameters in place of the groups."""
+    """The same command with the options of its groups as parameters in place of the groups.
+
+    Raises:
+        TypeError: Two options of the command have one name, so that one would take the other's value.
+    """
     parameters: Signature = {}
     groups: dict[str, tuple[Group, Signature]] = {}
     for name, parameter in inspect.signature(command, eval_str=True).parameters.items():
         marks = getattr(parameter.annotation, "__metadata__", ())
         group = next((mark for mark in marks if isinstance(mark, Group)), None)
         if group is None:
-            parameters[name] = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            added = {name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)}
         else:
-            groups[name] = group, group.options()
-            parameters |= groups[name][1]
+            added = group.options()
+            groups[name] = group, added
+        if twice := parameters.keys() & added.keys():
+            raise TypeError(f"{command.__name__} has two options called {', '.join(sorted(twice))}")
+        parameters |= added
 
     @functools.wraps(command)
     def with_options(**values: Any) -> Any:

@@ -222,10 +222,11 @@ def say_doubts(records: Sequence[Record]) -> None:
 
 
 def report_failures(failures: Sequence[tuple[str, SwapbenchError]]) -> int:
-    """Say what failed, equal reasons once; the exit status is the worst of them, 0 for none."""
-    subjects: dict[str, list[str]] = {}
+    """Say what failed, once what failed alike; the exit status is the worst of them, 0 for none."""
+    alike: dict[str, list[str]] = {}
     for subject, error in failures:
-        subjects.setdefault(str(error), []).append(subject)
-    for message, names in subjects.items():
-        say(f"failed: {units.some(names)}: {message}")
+        said = str(error).removeprefix(f"{subject}: ").removeprefix(f"{subject} ")
+        alike.setdefault(said, []).append(subject)
+    for message, subjects in alike.items():
+        say(f"failed: {units.some(subjects)}: {message}")
     return max((error.exit_status for _, error in failures), default=0)

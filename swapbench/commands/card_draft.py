@@ -80,6 +80,8 @@ def draft(graph: Graph, name: str) -> CardDraft:
         inputs = ", ".join(f"{tensor.name} {shape_text(tensor.shape)}" for tensor in graph.inputs)
         several = f"the file has {len(graph.inputs)} inputs ({inputs}), and a card describes one image"
         return CardDraft((f"{several}: it can be timed, but not scored",), "")
+    if not graph.outputs:
+        return CardDraft(("the file has no outputs: it can be neither timed nor scored",), "")
     image = _Image.of(graph)
     if image is None:
         shape = shape_text(graph.inputs[0].shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from swapbench import catalog, doctor
@@ -62,5 +63,5 @@ def model_files(
 def _no_network(model: Carded) -> BadCard:
     return BadCard(
         f"the card {model.path.name} describes files and names no network that could be exported",
-        remedy=f"Measure a file with it: swapbench run FILE={model.path.name}",
+        remedy=f"Measure a file with it: swapbench run FILE={shlex.quote(model.path.name)}",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
@@ -116,7 +117,7 @@ def _without_card(folders: Folders, file: NamedFile, sha256: str) -> Absent:
     name = network.card.name
     return Absent(
         absent=f"{NO_CARD.absent}; it is {name} of the zoo",
-        remedy=f"Write its card: swapbench zoo get {name} {file.path}",
+        remedy=f"Write its card: swapbench zoo get {name} {shlex.quote(str(file.path))}",
     )
 
 

@@ -85,7 +85,9 @@ def _with_card(name: str) -> tuple[Path, str]:
 
 def models_below(folder: Path) -> list[Path]:
     """The model files in a folder, at any depth."""
-    return sorted(path for path in folder.rglob("*") if path.suffix in MODEL_SUFFIXES and path.is_file())
+    return sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in MODEL_SUFFIXES and path.is_file()
+    )
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -112,6 +112,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
     outcome = experiment.run(models, setup, folder, progress=progress)
     notes = [
         *_remarks(outcome.records),
+        *(_unscored_notes(outcome.records, failures) if request.accuracy else ()),
         *_frame_notes(outcome.records),
         *_border_notes(outcome.records),
         *_paced_notes(outcome.records),
@@ -269,6 +270,19 @@ def _remarks(records: Sequence[Record]) -> list[str]:
     """What should be known of each file, once, under however many runtimes it ran."""
     lines = [f"{record.title}: {remark}." for record in records for remark in record.remarks]
     return list(dict.fromkeys(lines))
+
+
+def _unscored_notes(records: Sequence[Record], failures: Sequence[tuple[str, SwapbenchError]]) -> list[str]:
+    """Why files have no accuracy and what would give them one, but for those whose failure says so."""
+    failed = {title for title, _ in failures}
+    titles: dict[Absent, dict[str, None]] = {}
+    for record in records:
+        if isinstance(record.accuracy, Absent) and record.accuracy.remedy and record.title not in failed:
+            titles.setdefault(record.accuracy, {})[record.title] = None
+    return [
+        f"Not scored: {units.some(list(names))}: {reason.absent}. {reason.remedy.rstrip('.')}."
+        for reason, names in titles.items()
+    ]
 
 
 def _border_notes(records: Sequence[Record]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +177,7 @@ def _not_of(public: PublicNetwork, other: PublicNetwork | None, path: Path, sha2
     if other is not None:
         return BadModelFile(
             f"{path} is {other.card.name}, not {name}",
-            remedy=f"Type: swapbench zoo get {other.card.name} {path}",
+            remedy=f"Type: swapbench zoo get {other.card.name} {shlex.quote(str(path))}",
         )
     size = path.stat().st_size
     content = path.read_bytes() if size < LARGEST_TEXT else b"\0"

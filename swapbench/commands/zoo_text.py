@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -94,14 +95,14 @@ def fetched(result: Fetched) -> Iterator[str]:
     if network.licence == LICENCE_UNKNOWN:
         yield ASK
     if result.exportable:
-        yield f"Next: swapbench export {result.card}"
+        yield f"Next: swapbench export {shlex.quote(str(result.card))}"
     elif result.file.format == "pth":
         yield (
             "swapbench cannot build this network: export it with its author's code to "
             f"{result.path.with_suffix('.onnx')}, which uses the card"
         )
     else:
-        yield f"Next: swapbench run {result.path}"
+        yield f"Next: swapbench run {shlex.quote(str(result.path))}"
 
 
 def _card_lines(network: PublicNetwork) -> str:

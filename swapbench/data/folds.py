@@ -165,7 +165,7 @@ class Fold:
                     remedy="Restore the files: its error rate would be missing from the result.",
                 )
         if BONA_FIDE not in kinds and BONA_FIDE not in listed:
-            yield BadDataset(f"{split} of {self.title} has no bona_fide samples", remedy=_BOTH_CLASSES)
+            yield BadDataset(f"{split} of {self.title} has no bona fide samples", remedy=_BOTH_CLASSES)
         if not (kinds | set(listed)) - {BONA_FIDE}:
             yield BadDataset(f"{split} of {self.title} has no attack samples", remedy=_BOTH_CLASSES)
 

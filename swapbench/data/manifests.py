@@ -109,8 +109,9 @@ class Manifests:
         for label in ("bona_fide", "attack"):
             if label not in labels:
                 separate = self.files[split] == manifest_path(self.root, split)
+                whose = "" if separate else f" in split {split!r}"
                 yield BadDataset(
-                    f"{self.files[split]} has no {label} samples{'' if separate else f' in split {split!r}'}",
+                    f"{self.files[split]} has no {label.replace('_', ' ')} samples{whose}",
                     remedy="Every split needs bona fide samples and attacks.",
                 )
 
@@ -206,7 +207,13 @@ def _read_manifest(
         lines.fieldnames = [column_name(name) for name in lines.fieldnames or ()]
         missing = [column for column in NEEDED if column not in lines.fieldnames]
         if missing:
-            faults.append(BadDataset(f"{path} lacks the columns {', '.join(missing)}"))
+            faults.append(
+                BadDataset(
+                    f"{path} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}",
+                    remedy=f"A manifest has at least {', '.join(NEEDED)}; a folder of live/ and spoof/ images"
+                    " needs none.",
+                )
+            )
             return
         for number, line in enumerate(lines, start=2):
             try:

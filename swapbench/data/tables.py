@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 """First bytes of what spreadsheets call Unicode text."""
 
-_SEPARATORS = "\t;,"
+_SEPARATORS = "\t;|,"
 """In the order in which they are taken where a line has as many of one as of another."""
 
 _NAMED_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """A spreadsheet's own first line, which says what separates the fields below it."""
 
-_SEPARATOR_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab", " ": "a space"}
+_SEPARATOR_NAMES = {",": "a comma", ";": "a semicolon", "|": "a bar", "\t": "a tab", " ": "a space"}
 _DIGITS = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"(?:[+-]?(?:\d+[.,]?\d*|[.,]\d+)(?:e[+-]?\d+)?\s*%?|[+-]?nan)", re.IGNORECASE)
 

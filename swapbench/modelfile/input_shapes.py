@@ -126,6 +126,8 @@ def refuse_unmeasurable(graph: Graph, name: str) -> None:
     """Raise BadModelFile, naming the file `name`, where one run of it is not one image of a known size."""
     if not graph.inputs:
         raise BadModelFile(f"{name} has no inputs", remedy="Only a graph that is fed something is measured.")
+    if not graph.outputs:
+        raise BadModelFile(f"{name} has no outputs", remedy="Export it with what it computes as an output.")
     unknown = [tensor for tensor in graph.inputs if 0 in tensor.shape]
     if unknown:
         options = " ".join(f"--shape {shlex.quote(tensor.name)}={_example(tensor)}" for tensor in unknown)
@@ -152,8 +154,8 @@ def refuse_unmeasurable(graph: Graph, name: str) -> None:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as 1x3x80x80."""
-    return "x".join(map(str, shape)) or "a single number"
+    """A shape as 1x3x80x80, with a question mark for a length that is not known."""
+    return "x".join(str(length or "?") for length in shape) or "a single number"
 
 
 def _declared(tensor: Tensor) -> str:
@@ -168,7 +170,8 @@ def _unknown(tensor: Tensor) -> str:
         for place, (name, length) in enumerate(zip(tensor.declared, tensor.shape, strict=True), 1)
         if length == 0
     ]
-    return f"{' and '.join(names)} of its input {tensor.name!r} {_declared(tensor)} free"
+    listed = ", ".join([*names[:-2], " and ".join(names[-2:])])
+    return f"{listed} of its input {tensor.name!r} {_declared(tensor)} free"
 
 
 def _example(tensor: Tensor) -> str:

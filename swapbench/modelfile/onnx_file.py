@@ -101,7 +101,8 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
             f"{path} is not an ONNX file, or is damaged: it cannot be parsed", remedy=AGAIN
         ) from error
     if not model.graph.node or not model.opset_import:
-        raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it has no graph", remedy=AGAIN)
+        missing = "names no opset" if model.graph.node else "has no graph"
+        raise BadModelFile(f"{path} is not an ONNX file, or is damaged: it {missing}", remedy=AGAIN)
     try:
         _check_text(model)
         files = (path, *weight_files(path, model))

@@ -85,7 +85,9 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         inputs, _ = shaped(path, [file.described(index) for index in file.inputs], shapes)
         file.resize(path, inputs)
         count = file.count()
-    except (struct.error, *DAMAGE) as error:
+    except struct.error as error:  # its words are of buffers and offsets
+        raise BadModelFile(f"{path} is damaged or cut short", remedy=AGAIN) from error
+    except DAMAGE as error:
         raise BadModelFile(f"{path} is damaged or cut short: {first_line(error)}", remedy=AGAIN) from error
     return Graph(
         format="tflite",

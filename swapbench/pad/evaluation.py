@@ -157,7 +157,7 @@ class Evaluation:
             BadCard: the outputs do not have the shape that the card says
             NotValid: an output or a score is not finite
         """
-        scores = bona_fide_scores(outputs.rows, meaning, outputs.tensors)
+        scores = bona_fide_scores(outputs.rows, meaning, outputs.tensors).copy()  # it may be a view
         scores[list(failures)] = math.nan
         numbers = np.array([sample.frame for sample in self.samples], dtype=np.int64)
         frames = self._unscored.with_scores(scores)

@@ -106,6 +106,8 @@ def _class_problem(meaning: OutputMeaning, output: Tensor, size: int) -> str:
         return f"the card says {meaning.kind} of classes, which are a list"
     if highest >= size:
         return f"the card says that bona fide is at index {highest}, counted from 0"
+    if len(meaning.bona_fide_indexes) == size > 1:
+        return "the card says that all of them are of bona fide, so no attack could be told"
     if size == 1 and meaning.kind == "logits":
         return 'whose softmax is always 1; kind = "sigmoid" or "score" takes a single number'
     return ""

@@ -178,8 +178,8 @@ def output_doubts(rows: Sequence[Sequence[float]], meaning: OutputMeaning) -> tu
     if meaning.kind == "probabilities" and numbers.shape[1] > 1 and not sum_to_one:
         return (
             _kind_doubt(
-                f"the {numbers.shape[1]} numbers of an image sum to"
-                f" {units.significant(float(sums.min()), 3)} to {units.significant(float(sums.max()), 3)},"
+                f"the {numbers.shape[1]} numbers of an image sum to between"
+                f" {units.significant(float(sums.min()), 3)} and {units.significant(float(sums.max()), 3)},"
                 " but the card calls them probabilities",
                 "Look up what the network's last layer is: independent sigmoids are said by an expression.",
             ),

@@ -7,6 +7,7 @@ class is refused, never guessed; whatever had to be assumed is added to the rema
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -295,7 +296,7 @@ def _meaning_of_labels(text: TextTable, column: Text, labels: Sequence[str], hea
             raise BadDataset(
                 f"{text.path}: it is unclear which of the labels {', '.join(labels)} is bona fide"
                 " (1 is spoof in CelebA-Spoof, and live in many others)",
-                remedy="Name it: --bona-fide-label 1, or whichever it is.",
+                remedy=f"Name it: --bona-fide-label {shlex.quote(label)}, or whichever it is.",
             )
         else:
             text.refuse(

@@ -179,7 +179,10 @@ def read_score_file(
     try:
         text = read_table(path, KNOWN_NAMES, COLUMNS)
     except (OSError, EOFError, zlib.error) as error:
-        raise BadDataset(f"cannot read the scores {path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadDataset(
+            f"cannot read the scores {path}: {reason}", remedy="Name a file of scores, such as scores.csv."
+        ) from error
     if not text.lines:
         raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
     if text.headless and text.separator == " " and len(text.header) in _BOB_FIELDS and not columns:

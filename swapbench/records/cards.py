@@ -8,7 +8,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    NonNegativeInt,
     ValidationInfo,
     model_validator,
 )
@@ -73,8 +72,18 @@ def _per_channel(value: object, info: ValidationInfo) -> object:
     channels = _channels(info.data.get("channel_order"))
     if isinstance(value, int | float) and not isinstance(value, bool):
         return (value,) * channels
-    if isinstance(value, list | tuple) and len(value) != channels:
+    if isinstance(value, list | tuple):
+        if len(value) == channels:
+            return value
         raise ValueError(f"{len(value)} numbers for {channels} channel{'s' * (channels > 1)}")
+    raise ValueError("must be one number, or one for each channel")
+
+
+def _class_indexes(value: object) -> object:
+    """One class or several, each by its place; a union of types alone would complain once for each type."""
+    indexes = value if isinstance(value, list | tuple) else (value,)
+    if not all(isinstance(index, int) and not isinstance(index, bool) and index >= 0 for index in indexes):
+        raise ValueError("must be a class, counted from 0, such as 1, or several, such as [0, 2]")
     return value
 
 
@@ -171,7 +180,7 @@ class OutputMeaning(Frozen):
 
     name: str = ""
     kind: OutputKind
-    bona_fide_index: NonNegativeInt | tuple[NonNegativeInt, ...] = 0
+    bona_fide_index: Annotated[int | tuple[int, ...], BeforeValidator(_class_indexes)] = 0
     higher_is: Literal["bona_fide", "attack"] = "bona_fide"
     reduce: Reduction = "mean"
     expression: str = ""

@@ -208,14 +208,15 @@ def _require_fit(
     if text:
         raise BadCard(
             f"card {card.name}: the checkpoint {text}",
-            remedy=_advice(expected, names) or "Correct architecture or rename_keys on the card.",
+            remedy=_advice(card, expected, names) or "Correct architecture or rename_keys on the card.",
         )
 
 
-def _advice(expected: Collection[str], names: Mapping[str, str]) -> str:
+def _advice(card: ModelCard, expected: Collection[str], names: Mapping[str, str]) -> str:
     """The lines that make a card fit, where all that inference needs is there, under a prefix or among more.
 
     Args:
+        card: as it is; what it drops and renames already stays.
         expected: keys of the network.
         names: keys of the checkpoint as the card renames them -> the file's own.
     """
@@ -227,9 +228,12 @@ def _advice(expected: Collection[str], names: Mapping[str, str]) -> str:
     patterns = dict.fromkeys(_pattern(key, needed) for key in surplus)
     lines = []
     if patterns:
-        lines.append("drop_keys = [" + ", ".join(f'"{pattern}"' for pattern in patterns) + "]")
+        dropped = ", ".join(f'"{pattern}"' for pattern in (*card.drop_keys, *patterns))
+        lines.append(f"drop_keys = [{dropped}]")
     if prefix:
-        lines.append(f"rename_keys = {{ '^{re.escape(prefix)}' = '' }}")
+        line = f"'^{re.escape(prefix)}' = ''"
+        added = f"{line} as the last line of [rename_keys]"
+        lines.append(added if card.rename_keys else f"rename_keys = {{ {line} }}")
     return f"Write into the card: {' and '.join(lines)}" if lines else ""
 
 
