@@ -564,7 +564,7 @@ def test_intervals_are_those_of_subjects_drawn_one_by_one() -> None:
     areas = naive_draws(test, lambda one: rates.auc(one.bona_fide, one.attacks), 60, 5)
     assert found.auc_interval is not None
     # 2.4469 is Student's t at .975 with six degrees of freedom
-    middle, reach = np.log(found.auc / (1 - found.auc)), 2.4469 * np.std(areas, ddof=1)
+    middle, reach = np.log(found.auc / (1 - found.auc)), 2.4469 * np.std(areas, ddof=1) * (7 / 6) ** 0.5
     reach /= found.auc * (1 - found.auc)
     low, high = (1 / (1 + np.exp(-end)) for end in (middle - reach, middle + reach))
     assert (found.auc_interval.low, found.auc_interval.high) == pytest.approx((low, high), abs=1e-5)

@@ -173,7 +173,8 @@ class People:
         drawn = drawn[~np.isnan(drawn)]
         if drawn.size * 2 < self.draws:
             return None
-        deviation = float(np.std(drawn, ddof=1)) / (estimate * (1 - estimate))
+        few = math.sqrt(self.subjects / (self.subjects - 1))  # people drawn again vary by less than new ones
+        deviation = few * float(np.std(drawn, ddof=1)) / (estimate * (1 - estimate))
         reach = t_quantile((1 + self.confidence) / 2, self.subjects - 1) * deviation
         middle = math.log(estimate / (1 - estimate))
         low, high = (_share_of(logit) for logit in (middle - reach, middle + reach))
