@@ -124,7 +124,8 @@ def load(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
-        raise BadRecord(f"{path} is damaged at {where}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BadRecord(f"{path} is damaged at {where}: {reason}") from error
 
 
 def load_run(run_folder: Path) -> tuple[Record, ...]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from swapbench import environment
 from swapbench.cli import (
     card,
     clean,
@@ -115,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from swapbench.errors import SwapbenchError
 
+    if argv is None:  # this process is ours
+        environment.keep_caches_in(Path.cwd() / "build" / "cache")
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
     with terminal.standard_streams():

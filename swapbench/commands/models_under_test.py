@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
+from swapbench.errors import BadCard, BadModelFile, SwapbenchError, UnknownName, UserError
 from swapbench.files import files_sha256
-from swapbench.records import ALL_PRECISIONS, Absent, Variant
+from swapbench.records import ALL_PRECISIONS, Absent, Variant, plain_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,10 @@ def of_file(
     from swapbench.modelfile import read_graph
     from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 
+    try:
+        plain_file_name(file.path.name)
+    except ValueError as error:
+        raise BadModelFile(f"{error}, as records need", remedy="Rename the file") from error
     shapes = shapes or {}
     graph = read_graph(file.path, shapes)
     found = cards.card(file, graph.metadata)

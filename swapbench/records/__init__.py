@@ -60,6 +60,7 @@ from swapbench.records.quantities import (
 from swapbench.records.record import SCHEMA_VERSION, Record
 from swapbench.records.values import Absent, Doubt, Frozen, Interval, Proportion
 from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
+from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, Proportion, plain_file_name
 
 __all__ = [
     "ALL_PRECISIONS",
@@ -84,6 +85,7 @@ __all__ = [
     "Doubt",
     "FaceBoxes",
     "FailedFrames",
+    "FileName",
     "Finding",
     "FoldErrors",
     "Format",
@@ -117,4 +119,5 @@ __all__ = [
     "Variant",
     "Weight",
     "WorkerTimes",
+    "plain_file_name",
 ]

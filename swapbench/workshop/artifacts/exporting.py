@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, cast
 
 from swapbench import errors
 from swapbench.cores import usable_cores
+from swapbench.environment import CONVERTERS
 from swapbench.errors import EnvironmentFailed, SwapbenchError, WorkerFailed
 from swapbench.files import disk_failure
 from swapbench.records import FORMATS, Frozen, ModelCard, Variant
@@ -200,9 +201,7 @@ def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Pope
     source = str(Path(__file__).resolve().parents[3])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TQDM_DISABLE": "1",
-        "JAX_PLATFORMS": "cpu",
+        **CONVERTERS,
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, str(job)],
