@@ -158,11 +158,11 @@ def record(net: str = "net", precision: str = "fp32", form: str = "onnx", **more
     variant = Variant(net=net, recipe=recipe, precision=precision, format=form)  # type: ignore[arg-type]
     minute = more.pop("minute", 0)
     fields: dict[str, Any] = {
-        "id": f"{variant.file_name}-{runtime}-{minute}",
+        "id": f"{variant.file_name}-{runtime}-{minute}".replace("/", "_"),
         "time": datetime(2026, 11, 21, 10, 0, tzinfo=UTC) + timedelta(minutes=minute),
         "run": "demo",
         "variant": variant,
-        "artifact": variant.file_name,
+        "artifact": variant.file_name.replace("/", "_"),
         "artifact_sha256": "cd" * 32,
         "card": None,
         "runtime": RuntimeUsed(

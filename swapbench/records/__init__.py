@@ -58,9 +58,8 @@ from swapbench.records.quantities import (
     WorkerTimes,
 )
 from swapbench.records.record import SCHEMA_VERSION, Record
-from swapbench.records.values import Absent, Doubt, Frozen, Interval, Proportion
-from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, Proportion, plain_file_name
+from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
 __all__ = [
     "ALL_PRECISIONS",

@@ -50,10 +50,13 @@ Reduction = Literal["mean", "sum", "max", "min"]
 
 
 class Variant(Frozen):
-    """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`."""
+    """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`.
 
-    net: FileName
-    recipe: FileName | None = None
+    Files are only made of variants of a card, whose names are checked.
+    """
+
+    net: str
+    recipe: str | None = None
     precision: Precision
     format: Format
 

@@ -73,7 +73,7 @@ class Record(Frozen):
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     id: FileName
     time: datetime
-    run: FileName
+    run: str
     variant: Variant
     artifact: FileName
     named: str = ""

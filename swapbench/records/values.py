@@ -14,9 +14,10 @@ def plain_file_name(name: str) -> str:
     """The name, if it is one of a file and no path: what others wrote must not lead out of a folder of ours.
 
     Raises:
-        ValueError: it is empty, "." or "..", holds a separator or what no file system takes, or is too long.
+        ValueError: it is empty, "." or "..", a path on any system, not in UTF-8, or too long.
     """
-    if name in {"", ".", ".."} or not {"/", "\\", "\0"}.isdisjoint(name):
+    leads_elsewhere = "/" in name or name.startswith("\\") or ".." in name.split("\\")
+    if name in {"", "."} or leads_elsewhere or "\0" in name:
         raise ValueError(f"{name!r} is not a plain file name")
     try:
         length = len(name.encode())
