@@ -46,7 +46,8 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     from swapbench.commands.inspect import card_toml, tensor_text
 
     graph = inspection.graph
-    yield visible(inspection.title)
+    title = visible(inspection.title)
+    yield title
     yield _line("file", _file_text(graph))
     for place, tensor in enumerate(graph.inputs):
         yield _line("" if place else "inputs" if len(graph.inputs) > 1 else "input", tensor_text(tensor))
@@ -64,14 +65,14 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield _line("a run", inspection.run_problem)
     if inspection.card is not None:
         yield _line("card", f"in the file, of {inspection.card.name}")
-        yield f"\n# The card in {visible(inspection.title)}"
+        yield f"\n# The card in {title}"
         yield card_toml(inspection.card)
         return
     yield _line("card", inspection.card_problem or "none in the file")
     for place, note in enumerate(inspection.draft.notes):
         yield _line("" if place else "it must say", f"- {note}")
     if inspection.draft.toml:
-        yield f'\n# A card for {visible(inspection.title)}: replace every "?"; docs/cards.md describes all fields'
+        yield f'\n# A card for {title}: replace every "?"; docs/cards.md describes all fields'
         yield inspection.draft.toml
 
 
