@@ -26,6 +26,7 @@ from swapbench import store
 from swapbench.cores import usable_cores
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import write_atomically
+from swapbench.kept import with_digest, without_digest
 from swapbench.report.rows.row import Row
 
 if TYPE_CHECKING:
@@ -144,13 +145,14 @@ def _rows(text: bytes, code: str = "") -> dict[str, Row]:
 
 def _write(cache: Path, text: bytes) -> None:
     try:
-        write_atomically(cache, text)
+        write_atomically(cache, with_digest(text))
     except EnvironmentFailed:  # keeping is a courtesy: a full or read-only disk is no reason to show no table
         return
 
 
 def _read(cache: Path, code: str) -> dict[str, Row]:
+    text = without_digest(cache)
     try:
-        return _rows(cache.read_bytes(), code)
-    except (OSError, ValueError, LookupError):
+        return {} if text is None else _rows(text, code)
+    except (ValueError, LookupError):  # of an older version
         return {}
