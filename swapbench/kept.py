@@ -59,7 +59,7 @@ def kept(path: Path) -> dict[str, Any] | None:
 
 
 def with_digest(text: bytes) -> bytes:
-    """The text of a JSON object with its digest first, for entries that are too large to be taken apart here."""
+    """The text of a JSON object with its digest first, for entries too large to be taken apart here."""
     return _HEAD + hashlib.sha256(text).hexdigest().encode() + b'",' + text[1:]
 
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from swapbench import store
-from swapbench.files import write_atomically
+from swapbench.files import content_of, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,8 @@ def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
 def read_about(folder: Path) -> dict[str, Any] | None:
     """The content of `run.json`, or None where there is none that can be read."""
     try:
-        about = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
+        about = json.loads(content_of(folder / "run.json"))
+    except (OSError, ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) and {"description", "finished"} <= about.keys() else None
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from swapbench import store
 from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadModelFile, BadRecord, UserError
-from swapbench.files import disk_failure, file_sha256, files_sha256, write_atomically
+from swapbench.files import content_of, disk_failure, file_sha256, files_sha256, write_atomically
 from swapbench.modelfile.external import files_of, model_sha256
 from swapbench.records import FileName, Format, Frozen, Machine, Plan, Precision
 
@@ -138,10 +138,10 @@ def load_baseline(folder: Path) -> Baseline:
     """
     path = folder / INDEX
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(content_of(path))
     except FileNotFoundError:
         raise BadRecord(f"there is no baseline in {folder}", remedy=SAVE_AGAIN) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadRecord(f"{path} cannot be read ({error})", remedy=SAVE_AGAIN) from error
     version = raw.get("baseline_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.errors import BadCard, BadModelFile, SwapbenchError, UnknownName, UserError
+from swapbench.errors import BadCard, BadModelFile, SwapbenchError, UnknownName, UserError, of_one_file
 from swapbench.files import files_sha256
 from swapbench.records import ALL_PRECISIONS, Absent, Variant, plain_file_name
 
@@ -91,7 +91,8 @@ def of_files(
     failures: list[tuple[str, SwapbenchError]] = []
     for file in files:
         try:
-            under_test = of_file(file, runtimes, cards, shapes)
+            with of_one_file(file.title, BadModelFile):
+                under_test = of_file(file, runtimes, cards, shapes)
         except SwapbenchError as error:
             failures.append((file.title, error))
             continue

@@ -25,7 +25,7 @@ from swapbench.data.frames import is_video
 from swapbench.data.layouts import face_format
 from swapbench.data.samples import DLIB, Detector
 from swapbench.errors import BadDataset, MissingPackage, UserError
-from swapbench.files import file_sha256
+from swapbench.files import content_of, file_sha256
 from swapbench.kept import keep, kept
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def read_annotation(annotation: Annotation) -> Annotated:
         BadDataset: the file cannot be read, or a line does not have the format, with its number
     """
     try:
-        lines = annotation.path.read_text(encoding="utf-8-sig").splitlines()
+        lines = content_of(annotation.path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise BadDataset(f"cannot read {annotation.path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

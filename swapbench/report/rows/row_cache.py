@@ -25,7 +25,7 @@ from pydantic_core import to_json
 from swapbench import store
 from swapbench.cores import usable_cores
 from swapbench.errors import BadRecord, EnvironmentFailed
-from swapbench.files import write_atomically
+from swapbench.files import content_of, write_atomically
 from swapbench.kept import with_digest, without_digest
 from swapbench.report.rows.row import Row
 
@@ -99,8 +99,7 @@ def _digest(data: bytes) -> str:
 
 
 def _file_digest(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return _digest(file.read())
+    return _digest(content_of(Path(path)))
 
 
 def _code_digest() -> str:
