@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import tomllib
@@ -168,6 +169,40 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file completely or not at all; see `whole_file`."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder `.<name>-<process>-...` in `parent`, which is deleted when the block ends.
+
+    Those of processes that were killed are deleted first.
+
+    Raises:
+        EnvironmentFailed: it cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        for old in parent.glob(f".{name}-*-*"):
+            owner = old.name.split("-")[-2]
+            if owner.isdecimal() and not _is_alive(int(owner)):
+                shutil.rmtree(old, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=parent))
+    except OSError as error:
+        raise disk_failure(error, parent) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:

@@ -21,6 +21,7 @@ from swapbench.cli import (
     device,
     gate,
     inspect,
+    interrupts,
     latency,
     listing,
     profile,
@@ -32,15 +33,13 @@ from swapbench.cli import (
     zoo,
 )
 from swapbench.cli.groups import ungrouped
+from swapbench.cli.interrupts import INTERRUPTED
 from swapbench.cli.panels import Command, CommandGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     Commands = Sequence[Callable[..., Any]]
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 
 PANELS: Final[Mapping[str, Commands]] = {
     "Measure": (run.run, inspect.inspect, profile.profile, listing.doctor, listing.devices),
@@ -118,6 +117,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from swapbench.errors import SwapbenchError
 
     if argv is None:  # this process is ours
+        interrupts.listen()
         environment.keep_caches_in(Path.cwd() / "build" / "cache")
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
@@ -146,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
             return 4
         if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
-            terminal.say("Interrupted. What was finished is saved; the same command resumes from there.")
+            terminal.say(interrupts.SAID)
         return status
 
 

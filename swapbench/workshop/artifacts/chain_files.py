@@ -26,7 +26,7 @@ from swapbench.errors import WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.kept import keep, kept
 from swapbench.records import Format, Frozen, Precision
-from swapbench.workshop.artifacts.exporting import start_child
+from swapbench.workshop.artifacts.exporting import end_with_parent, start_child
 from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
 from swapbench.workshop.export import to_onnx, to_tflite
 from swapbench.workshop.export.outputs import nchw
@@ -208,6 +208,7 @@ def make_in_processes(
 
 def _main(path: Path) -> int:
     """Run a job: paths go to standard output, whatever else is written there goes to standard error."""
+    end_with_parent()
     paths = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 
