@@ -21,6 +21,7 @@ from swapbench.errors import EnvironmentFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import BufferedReader
 
 LARGEST_TOML_BYTES: Final = 4_000_000
 """A hundred times the longest card; a larger file is something else."""
@@ -34,7 +35,7 @@ _READABLE: Final = 50
 """Letters of a file's name in the name of its temporary file, which may have 255 bytes."""
 
 
-def opened(path: Path, at_most_bytes: int | None = None) -> IO[bytes]:
+def opened(path: Path, at_most_bytes: int | None = None) -> BufferedReader:
     """A regular file, open for reading: a pipe would wait for ever, and a device never ends.
 
     Raises:

@@ -44,18 +44,21 @@ def keep(path: Path, content: Mapping[str, Any], files: Iterable[Path] = ()) -> 
 def kept(path: Path) -> dict[str, Any] | None:
     """The content of an entry; None where there is none that fits itself and its files."""
     try:
-        entry = json.loads(path.read_bytes())
+        content = _checked(json.loads(path.read_bytes()), path)
     except FileNotFoundError:
-        return None
+        return None  # it was never finished, or was deleted with its files
     except (OSError, ValueError, RecursionError):
-        return _unfit(path)
+        content = None
+    if content is None:
+        _notice(path)
+    return content
+
+
+def _checked(entry: Any, path: Path) -> dict[str, Any] | None:
     if not isinstance(entry, dict) or entry.pop(_OWN, None) != _digest(entry):
-        return _unfit(path)
-    try:
-        files = {name: file_sha256(path.with_name(name)) for name in entry[_FILES]}
-    except OSError:
-        return None  # a file was deleted
-    return entry if entry.pop(_FILES) == files else _unfit(path)
+        return None
+    files = {name: file_sha256(path.with_name(name)) for name in entry[_FILES]}
+    return entry if entry.pop(_FILES) == files else None
 
 
 def with_digest(text: bytes) -> bytes:
@@ -70,7 +73,10 @@ def without_digest(path: Path) -> bytes | None:
     except OSError:
         return None
     text = b"{" + entry[len(with_digest(b"{")) :]
-    return text if with_digest(text) == entry else _unfit(path)
+    if with_digest(text) == entry:
+        return text
+    _notice(path)
+    return None
 
 
 def _digest(entry: Mapping[str, Any]) -> str:
@@ -81,7 +87,7 @@ _noticed: set[Path] = set()
 """Folders: a whole cache of another version is one line."""
 
 
-def _unfit(path: Path) -> None:
+def _notice(path: Path) -> None:
     """Say once for each folder of a process that something there is made again."""
     if path.parent in _noticed:
         return
