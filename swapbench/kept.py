@@ -19,10 +19,10 @@ from swapbench.texts import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-_OWN: Final = "sha256"
+_OWN: Final = "entry_sha256"
 """The key of an entry's digest of all its other keys."""
 _FILES: Final = "files_sha256"
-_HEAD: Final = b'{"sha256":"'
+_HEAD: Final = b'{"entry_sha256":"'
 _log = logging.getLogger(__name__)
 
 
