@@ -15,7 +15,7 @@ _JOINERS: Final = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode that steer instead of showing: controls, marks, surrogates, ends of lines."""
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_FORMULA: Final = frozenset("=+-@\t\r\n＝＋－＠")
+_FORMULA: Final = frozenset("=+-@\t\n＝＋－＠")
 """What a cell begins with that a spreadsheet computes, or skips to find such a one."""
 
 
@@ -37,10 +37,11 @@ def spaced(text: str) -> str:
 
 
 def inert_cell(text: str) -> str:
-    """A cell of a CSV file that a spreadsheet shows as text: an apostrophe stands before a formula.
+    """A cell of a CSV file that a spreadsheet and a terminal show as text: an apostrophe before a formula.
 
     Source: OWASP, CSV Injection.
     """
+    text = visible(text, keep="\n\t")
     return f"'{text}" if text[:1] in _FORMULA and text else text
 
 

@@ -58,7 +58,7 @@ def test_nothing_that_steers_is_left(text: str) -> None:
         assert not [c for c in safe if c in "\x1b\n\r\x9b\u202a\u202e\u2066" or (c < " " and c not in joined)]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "＝1"])
 def test_a_spreadsheet_computes_no_text(text: str) -> None:
     assert inert_cell(text) == f"'{text}"
 
@@ -66,6 +66,10 @@ def test_a_spreadsheet_computes_no_text(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "net", "1=1", "'=1", "a-b"])
 def test_other_cells_stay_as_they_are(text: str) -> None:
     assert inert_cell(text) == text
+
+
+def test_a_cell_steers_no_terminal() -> None:
+    assert inert_cell("a\x1b[2J\nb\r=1") == "a\\u001b[2J\nb\\r=1"
 
 
 def table(name: str, *, raw: bool = False) -> Table:

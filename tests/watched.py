@@ -94,7 +94,8 @@ def watch(folder: Path, *argv: str) -> Watched:
 
 
 def _connections(lines: list[str]) -> list[str]:
-    matches = (_SOCKET.search(line) for line in lines)
+    # glibc asks the name service for the name of the user; a lookup of a host would go on with AF_INET
+    matches = (_SOCKET.search(line) for line in lines if not re.search(r"/nscd/socket.* ENOENT", line))
     return [match["family"] + match["rest"] for match in matches if match and match["family"] != "AF_NETLINK"]
 
 
