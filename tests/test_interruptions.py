@@ -124,7 +124,7 @@ def test_an_interrupt_while_modules_are_imported_ends_the_command(tmp_path: Path
         "import sys, time\nprint('importing', file=sys.stderr, flush=True)\n"
         "try:\n    time.sleep(60)\nexcept BaseException:\n    pass\ntime.sleep(60)\n"
     )
-    code = "from swapbench.cli import interrupts; interrupts.listen(); import slow_library"
+    code = "from swapbench import interrupts; interrupts.listen(); import slow_library"
     importing = begun(["-c", code], tmp_path)
     assert importing.stderr is not None
     assert importing.stderr.readline() == "importing\n"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from swapbench import environment
+from swapbench import environment, interrupts
 from swapbench.cli import (
     card,
     clean,
@@ -21,7 +21,6 @@ from swapbench.cli import (
     device,
     gate,
     inspect,
-    interrupts,
     latency,
     listing,
     profile,
@@ -33,7 +32,6 @@ from swapbench.cli import (
     zoo,
 )
 from swapbench.cli.groups import ungrouped
-from swapbench.cli.interrupts import INTERRUPTED
 from swapbench.cli.panels import Command, CommandGroup
 
 if TYPE_CHECKING:
@@ -117,7 +115,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     from swapbench.errors import SwapbenchError
 
     if argv is None:  # this process is ours
-        interrupts.listen()
         environment.keep_caches_in(Path.cwd() / "build" / "cache")
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
@@ -145,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "please report it with what the same command prints with SWAPBENCH_TRACEBACK=1."
             )
             return 4
-        if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
+        if status == interrupts.STATUS:  # typer turns Ctrl-C into this status too, without a word
             terminal.say(interrupts.SAID)
         return status
 
@@ -157,4 +154,4 @@ def _status_of(arguments: Sequence[str]) -> int:
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return interrupts.STATUS

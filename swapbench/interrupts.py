@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from types import FrameType
 
-INTERRUPTED: Final = 130
+STATUS: Final = 130
 """Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 SAID: Final = "Interrupted. What was finished is saved; the same command resumes from there."
 _IMPORTING: Final = "<frozen importlib._bootstrap>"
@@ -33,6 +33,6 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
             os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{SAID}\n".encode())
-            os._exit(INTERRUPTED)
+            os._exit(STATUS)
         frame = frame.f_back
     raise KeyboardInterrupt
