@@ -142,7 +142,7 @@ def private_folder(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that replaces `path` when the block ends, and leaves no trace when the block raises.
 
-    A missing folder is created.
+    A missing folder is created. What a killed process left of an earlier try is deleted.
 
     Raises:
         EnvironmentFailed: the disk is full or the folder cannot be written. Other errors and interrupts pass
@@ -151,7 +151,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:_READABLE]}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_own_prefix(path.parent, path.name), dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -183,17 +183,31 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for old in parent.glob(f".{name}-*-*"):
-            owner = old.name.split("-")[-2]
-            if owner.isdecimal() and not _is_alive(int(owner)):
-                shutil.rmtree(old, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{name}-{os.getpid()}-", dir=parent))
+        folder = Path(tempfile.mkdtemp(prefix=_own_prefix(parent, name), dir=parent))
     except OSError as error:
         raise disk_failure(error, parent) from error
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_prefix(parent: Path, name: str) -> str:
+    """How what this process makes for a while in a folder begins: `.<name>-<process>-`.
+
+    What processes of the same purpose left there, because they were killed, is deleted.
+    """
+    start = f".{name[:_READABLE]}-"
+    with os.scandir(parent) as entries:
+        left = [entry for entry in entries if entry.name.startswith(start)]
+    for entry in left:
+        owner = entry.name.removeprefix(start).partition("-")[0]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+    return f"{start}{os.getpid()}-"
 
 
 def _is_alive(process: int) -> bool:

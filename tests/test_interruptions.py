@@ -20,7 +20,7 @@ from swapbench import cli
 from swapbench.bench import run_folder
 from swapbench.bench.run_folder import is_being_written, only_writer
 from swapbench.errors import UserError
-from swapbench.files import scratch_folder
+from swapbench.files import scratch_folder, write_atomically
 
 RUN = ["run", "net.onnx", "--no-accuracy", "--budget", "1", "--window", "1", "--name", "a"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "CI": "true", "ADB": "no-adb-here"}
@@ -145,6 +145,16 @@ def test_folders_that_a_killed_process_left_are_swept(tmp_path: Path) -> None:
         assert folder.is_dir()
         assert not left.exists()
     assert {path.name for path in tmp_path.iterdir()} == {".job-old", f".job-{os.getpid()}-other"}
+
+
+def test_a_file_that_a_killed_process_left_unfinished_is_swept_by_the_next_try(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    for name in (f".a.json-{dead.pid}-x", f".a.json-{os.getpid()}-x", f".b.json-{dead.pid}-x"):
+        (tmp_path / name).write_text("half")
+    write_atomically(tmp_path / "a.json", "whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.json", f".a.json-{os.getpid()}-x", f".b.json-{dead.pid}-x"}
 
 
 @pytest.mark.slow
