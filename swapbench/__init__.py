@@ -16,8 +16,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from swapbench import environment
+
 __all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics"]
 __version__ = "0.1.0"
+
+environment.be_quiet()
 
 
 def __getattr__(name: str) -> Any:

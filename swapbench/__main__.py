@@ -1,8 +1,17 @@
-"""`python -m swapbench` is `swapbench`."""
+"""`python -m swapbench` is `swapbench`: the command line, which can be interrupted before it is imported."""
 
 import sys
 
-from swapbench.cli import main
+from swapbench import interrupts
+
+
+def main() -> int:
+    """Run the command line with what was typed; returns the exit status."""
+    interrupts.listen()
+    from swapbench.cli import main as run
+
+    return run()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,11 +22,12 @@ failed gate.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -91,6 +92,31 @@ class BadDataset(UserError):
 
 class BadRecord(UserError):
     """A record that is damaged or of an unknown schema version."""
+
+
+@contextlib.contextmanager
+def of_one_file(name: str, kind: type[UserError]) -> Iterator[None]:
+    """Make whatever reading a file raises an error of that file, so that others go on.
+
+    Libraries raise what they like for damaged content: RuntimeError, RecursionError, MemoryError.
+
+    Args:
+        name: of the file, for the message.
+        kind: of the error.
+
+    Raises:
+        SwapbenchError: as it was raised inside, or of the kind.
+    """
+    try:
+        yield
+    except SwapbenchError:
+        raise
+    except Exception as error:
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise kind(
+            f"{name} cannot be read ({type(error).__name__}{': ' * bool(reason)}{reason.strip()[:200]})",
+            remedy="It may be damaged: get or make it again",
+        ) from error
 
 
 class NotValid(SwapbenchError):

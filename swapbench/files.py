@@ -10,6 +10,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
 import tomllib
 from pathlib import Path
@@ -19,14 +21,49 @@ from swapbench.errors import EnvironmentFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from io import BufferedReader
 
 LARGEST_TOML_BYTES: Final = 4_000_000
 """A hundred times the longest card; a larger file is something else."""
+LARGEST_TEXT_BYTES: Final = 1 << 30
+"""Of records, tables and lists; a score file of ten million frames has half of it."""
+LARGEST_MODEL_BYTES: Final = 4 << 30
+"""Protocol buffers and FlatBuffers end at 2 GiB; a TFLite file may hold weights behind."""
+DEEPEST: Final = 64
+"""Tables inside tables and lists; a card has three."""
+_READABLE: Final = 50
+"""Letters of a file's name in the name of its temporary file, which may have 255 bytes."""
+
+
+def opened(path: Path, at_most_bytes: int | None = None) -> BufferedReader:
+    """A regular file, open for reading: a pipe would wait for ever, and a device never ends.
+
+    Raises:
+        OSError: it cannot be opened, is none or is too large; its `strerror` says why.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    status, problem = os.fstat(descriptor), None
+    if stat.S_ISDIR(status.st_mode):
+        problem = OSError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    elif not stat.S_ISREG(status.st_mode):
+        problem = OSError(errno.EINVAL, "not a regular file", str(path))
+    elif at_most_bytes is not None and status.st_size > at_most_bytes:
+        problem = OSError(errno.EFBIG, f"larger than {at_most_bytes / 1e6:g} MB", str(path))
+    if problem is not None:
+        os.close(descriptor)
+        raise problem
+    return os.fdopen(descriptor, "rb")
+
+
+def content_of(path: Path, at_most_bytes: int = LARGEST_TEXT_BYTES) -> bytes:
+    """The content of a regular file; raises as `opened`."""
+    with opened(path, at_most_bytes) as file:
+        return file.read()
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    with path.open("rb") as file:
+    """Hexadecimal sha256 of a regular file; raises as `opened`."""
+    with opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -53,12 +90,11 @@ def toml_text(path: Path, what: str, error: type[UserError] = UserError) -> str:
         UserError: Of the given kind; the file is missing, too large or not UTF-8.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(LARGEST_TOML_BYTES + 1)
+        content = content_of(path, LARGEST_TOML_BYTES)
     except OSError as problem:
+        if problem.errno == errno.EFBIG:
+            raise error(f"the {what} {path} is {problem.strerror}") from problem
         raise error(f"cannot read the {what} {path}: {problem.strerror}") from problem
-    if len(content) > LARGEST_TOML_BYTES:
-        raise error(f"the {what} {path} is larger than {LARGEST_TOML_BYTES // 10**6} MB")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
@@ -74,12 +110,22 @@ def parsed_toml(text: str, path: Path, error: type[UserError] = UserError) -> di
     """The content of a TOML text; `path` names its file in a message.
 
     Raises:
-        UserError: Of the given kind; the text is not TOML.
+        UserError: Of the given kind; the text is not TOML, or nested deeply.
     """
+    too_deep = error(f"{path} is not TOML: it is nested more than {DEEPEST} levels deep")
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as problem:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
         raise error(f"{path} is not TOML: {problem}") from problem
+    except RecursionError as problem:
+        raise too_deep from problem
+    level: list[Any] = [table]
+    for _ in range(DEEPEST):
+        inside = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [one for parts in inside for one in parts if isinstance(one, dict | list)]
+        if not level:
+            return table
+    raise too_deep
 
 
 def private_folder(path: Path) -> Path:
@@ -96,7 +142,7 @@ def private_folder(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that replaces `path` when the block ends, and leaves no trace when the block raises.
 
-    A missing folder is created.
+    A missing folder is created. What a killed process left of an earlier try is deleted.
 
     Raises:
         EnvironmentFailed: the disk is full or the folder cannot be written. Other errors and interrupts pass
@@ -105,7 +151,7 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=_own_prefix(path.parent, path.name), dir=path.parent)
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:
             yield file
@@ -124,6 +170,54 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file completely or not at all; see `whole_file`."""
     with whole_file(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
+    """A folder `.<name>-<process>-...` in `parent`, which is deleted when the block ends.
+
+    Those of processes that were killed are deleted first.
+
+    Raises:
+        EnvironmentFailed: it cannot be made.
+    """
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=_own_prefix(parent, name), dir=parent))
+    except OSError as error:
+        raise disk_failure(error, parent) from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own_prefix(parent: Path, name: str) -> str:
+    """How what this process makes for a while in a folder begins: `.<name>-<process>-`.
+
+    What processes of the same purpose left there, because they were killed, is deleted.
+    """
+    start = f".{name[:_READABLE]}-"
+    with os.scandir(parent) as entries:
+        left = [entry for entry in entries if entry.name.startswith(start)]
+    for entry in left:
+        owner = entry.name.removeprefix(start).partition("-")[0]
+        if owner.isdecimal() and not _is_alive(int(owner)):
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path, ignore_errors=True)
+            else:
+                Path(entry.path).unlink(missing_ok=True)
+    return f"{start}{os.getpid()}-"
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:

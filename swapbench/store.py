@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from swapbench.errors import BadRecord, EnvironmentFailed
-from swapbench.files import write_atomically
+from swapbench.files import content_of, write_atomically
 from swapbench.records import SCHEMA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def load(path: Path) -> Record:
         BadRecord: the file is missing or damaged, or has a schema version that this swapbench does not know.
     """
     try:
-        text = path.read_bytes()
+        text = content_of(path)
         with contextlib.suppress(ValidationError):  # what is wrong with it is found out below
             record = Record.model_validate_json(text)
             if "schema_version" in record.model_fields_set:
@@ -107,7 +107,7 @@ def load(path: Path) -> Record:
         raw = json.loads(text)
     except FileNotFoundError:
         raise BadRecord(f"there is no record {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadRecord(
             f"{path} is not a readable record ({error})", remedy="Measure again, or restore the file"
         ) from error
@@ -124,7 +124,8 @@ def load(path: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(key) for key in first["loc"])
-        raise BadRecord(f"{path} is damaged at {where}: {first['msg']}") from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BadRecord(f"{path} is damaged at {where}: {reason}") from error
 
 
 def load_run(run_folder: Path) -> tuple[Record, ...]:

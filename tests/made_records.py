@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -156,13 +157,14 @@ def record(net: str = "net", precision: str = "fp32", form: str = "onnx", **more
     runtime, version = RUNTIMES[form]
     recipe = more.pop("recipe", None)
     variant = Variant(net=net, recipe=recipe, precision=precision, format=form)  # type: ignore[arg-type]
+    file_name = re.sub(r"/|^\\", "_", variant.file_name)
     minute = more.pop("minute", 0)
     fields: dict[str, Any] = {
-        "id": f"{variant.file_name}-{runtime}-{minute}",
+        "id": f"{file_name}-{runtime}-{minute}",
         "time": datetime(2026, 11, 21, 10, 0, tzinfo=UTC) + timedelta(minutes=minute),
         "run": "demo",
         "variant": variant,
-        "artifact": variant.file_name,
+        "artifact": file_name,
         "artifact_sha256": "cd" * 32,
         "card": None,
         "runtime": RuntimeUsed(

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from shell_adb import SERIAL, ShellAdb
 
-from swapbench.devices import adb_text
+from swapbench.devices import adb_text, process_notes
 from swapbench.devices.adb import Adb
 from swapbench.devices.adb_client import find_adb, list_phones
 from swapbench.errors import DeviceFailed, WorkerFailed
@@ -621,3 +621,8 @@ def test_a_program_that_a_loader_starts_is_called_by_its_own_name() -> None:
     assert adb_text.program_name(bundle) == "runner-aarch64-linux-1f"
     assert adb_text.program_name(["/system/bin/ls", f"{folder}/runner-1"]) == "ls"
     assert adb_text.program_name([f"{folder}/ld-linux-aarch64.so.1", "--help"]) == "ld-linux-aarch64.so.1"
+
+
+def test_a_runtime_on_the_phone_reports_nothing_home() -> None:
+    assert process_notes.QUIETLY == "export ORT_DISABLE_TELEMETRY=1"
+    assert process_notes.QUIETLY in process_notes.PROGRAM

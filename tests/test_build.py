@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapbench.errors import BadCard, EnvironmentFailed, MissingPackage, ParityFailed, UserError, WorkerFailed
+from swapbench.kept import keep, kept
 from swapbench.records import (
     FORMATS,
     NOTHING_TO_COMPARE,
@@ -87,7 +88,7 @@ def put(cache: Path, card: ModelCard, one: Variant, found: Parity | Absent | Non
         parity=found or parity(),
         export_s=1.0,
     )
-    path.with_name(f"{path.name}.json").write_text(sidecar.model_dump_json(), encoding="utf-8")
+    keep(path.with_name(f"{path.name}.json"), sidecar.model_dump(mode="json"), [path])
     return path
 
 
@@ -153,6 +154,14 @@ def test_a_file_whose_sidecar_is_damaged_does_not_count(tmp_path: Path, text: st
     card, one = card_for(), variant()
     path = put(tmp_path, card, one)
     path.with_name(f"{path.name}.json").write_text(text, encoding="utf-8")
+    assert files.cached(card, one, tmp_path, DATA) is None
+
+
+def test_a_sidecar_whose_agreement_was_changed_is_not_believed(tmp_path: Path) -> None:
+    card, one = card_for(), variant()
+    beside = put(tmp_path, card, one, parity(flips=9)).with_name(f"{one.file_name}.json")
+    assert isinstance(files.cached(card, one, tmp_path, DATA), Failed)
+    beside.write_text(beside.read_text().replace('"decision_flips": 9', '"decision_flips": 0'))
     assert files.cached(card, one, tmp_path, DATA) is None
 
 
@@ -331,7 +340,7 @@ def test_the_sidecar_of_an_int8_file_tells_what_was_tried_and_what_was_chosen(
 ) -> None:
     for one in built:
         assert isinstance(one, Built)
-        beside = Sidecar.model_validate_json(one.path.with_name(f"{one.path.name}.json").read_bytes())
+        beside = Sidecar.model_validate(kept(one.path.with_name(f"{one.path.name}.json")))
         assert beside.sha256 == one.sha256
         assert len(beside.trials) == len(one.trials)
         assert sum(trial.chosen for trial in one.trials) == (one.variant.precision == "int8")

@@ -2,6 +2,7 @@ import hashlib
 import os
 import pickle
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -278,3 +279,38 @@ def test_the_digest_that_a_card_lacks_is_printed_as_a_line_to_write(tmp_path: Pa
 def test_a_digest_is_the_files_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert file_sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_few_stored_numbers_that_stand_for_many_are_not_copied(tmp_path: Path) -> None:
+    torch.save({"w": torch.zeros(1, dtype=torch.float16).expand(1 << 40)}, tmp_path / "net.pth")
+    with pytest.raises(BadCard, match="a tensor of 1099511627776 numbers with fewer stored"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_a_checkpoint_of_dictionaries_without_end_is_an_error_of_the_file(tmp_path: Path) -> None:
+    content: Any = {}
+    for _ in range(200):
+        content = {"model": content}
+    torch.save(content, tmp_path / "net.pth")
+    with pytest.raises(BadCard, match=r"net\.pth"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_what_is_no_regular_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "net.pth").symlink_to("/dev/zero")
+    with pytest.raises(BadCard, match="not a regular file"):
+        read_tensors(tmp_path / "net.pth")
+
+
+def test_an_archive_that_unpacks_to_more_than_any_network_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "net.pth", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("net/data.pkl", b"")
+        archive.writestr("net/data/0", b"")
+    content = (tmp_path / "net.pth").read_bytes()
+    central = content.rindex(b"PK\x01\x02")  # of the last member; its size stands 24 bytes on
+    grown = content[: central + 24] + (0xFFFFFFF0).to_bytes(4, "little") + content[central + 28 :]
+    first = grown.index(b"PK\x01\x02")
+    grown = grown[: first + 24] + (0xFFFFFFF0).to_bytes(4, "little") + grown[first + 28 :]
+    (tmp_path / "net.pth").write_bytes(grown)
+    with pytest.raises(BadCard, match="unpacks to more than"):
+        read_tensors(tmp_path / "net.pth")

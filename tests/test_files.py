@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from swapbench import files
-from swapbench.errors import BadCard, EnvironmentFailed
-from swapbench.files import toml_table
+from swapbench.errors import BadCard, BadModelFile, EnvironmentFailed, UserError, of_one_file
+from swapbench.files import content_of, file_sha256, toml_table, toml_text, write_atomically
 
 
 def test_an_unfinished_write_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -89,3 +90,59 @@ def test_toml_of_people_is_read_in_one_place() -> None:
         if "import tomllib" in path.read_text(encoding="utf-8")
     }
     assert reading == {"files.py", "report/literature.py"}  # our own literature.toml, inside the package
+
+
+# -------------------------------------------------------------------------------------- files of other people
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "link", "folder"):
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            content_of(tmp_path / name)
+        with pytest.raises(OSError, match=r"not a regular file|Is a directory"):
+            file_sha256(tmp_path / name)
+        with pytest.raises(UserError, match="cannot read the card"):
+            toml_text(tmp_path / name, "card")
+    (tmp_path / "real").write_bytes(b"12345")
+    (tmp_path / "link to real").symlink_to("real")
+    assert content_of(tmp_path / "link to real", 5) == b"12345"
+    with pytest.raises(OSError, match="larger than 4e-06 MB"):
+        content_of(tmp_path / "real", 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 5000, "a = " + "[" * 100 + "]" * 100, ".".join("a" * 20_000) + " = 1"]
+)
+def test_toml_that_is_nested_without_end_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "card.toml").write_text(text)
+    with pytest.raises(UserError, match="is not TOML: it is nested more than 64 levels deep"):
+        toml_table(tmp_path / "card.toml", "card")
+
+
+def test_toml_of_64_levels_is_read(tmp_path: Path) -> None:
+    (tmp_path / "card.toml").write_text("a = " + "[" * 62 + "1" + "]" * 62)
+    assert toml_table(tmp_path / "card.toml", "card")["a"]
+
+
+def test_a_file_of_the_longest_name_is_written(tmp_path: Path) -> None:
+    write_atomically(tmp_path / ("n" * 255), "x")
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError(), MemoryError(), RuntimeError("first\nsecond"), OverflowError("x")]
+)
+def test_whatever_reading_a_file_raises_is_an_error_of_that_file(error: Exception) -> None:
+    said = rf"net.onnx cannot be read \({type(error).__name__}[^\n]*\)"
+    with pytest.raises(BadModelFile, match=said) as caught, of_one_file("net.onnx", BadModelFile):
+        raise error
+    assert "second" not in str(caught.value)
+
+
+def test_our_own_errors_pass_as_they_are() -> None:
+    with pytest.raises(BadCard, match=r"^as it was$"), of_one_file("net.onnx", BadModelFile):
+        raise BadCard("as it was")

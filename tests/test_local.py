@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from swapbench.bench.workers import read_answer
 from swapbench.devices.local import Local
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.records import Plan
@@ -310,3 +311,34 @@ def test_this_very_computer_can_be_described() -> None:
     machine = Local().describe()
     assert machine.logical_cores >= 1
     assert "numpy" in machine.packages
+
+
+# -------------------------------------------------------------------------- programs that never stop printing
+
+
+def test_a_line_without_an_end_ends_at_the_deadline() -> None:
+    conversation = Local().start([sys.executable, "-uc", "while True: print('x' * 1000, end='')"])
+    try:
+        with pytest.raises(WorkerFailed, match=r"ended no line in 0\.5 s"):
+            conversation.read_line(0.5)
+    finally:
+        conversation.close(0.0)
+
+
+def test_chatter_without_an_answer_ends_at_the_deadline() -> None:
+    conversation = Local().start([sys.executable, "-uc", "while True: print('warning: x')"])
+    try:
+        with pytest.raises(WorkerFailed, match=r"no answer in 0\.5 s, and printed: warning: x"):
+            read_answer(conversation, 0.5)
+    finally:
+        conversation.close(0.0)
+
+
+def test_a_program_that_never_stops_printing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("swapbench.devices.child_output.MOST_BYTES", 10_000_000)
+    endless = [sys.executable, "-uc", "while True: print('x' * 100_000)"]
+    with pytest.raises(WorkerFailed, match="printed more than"):
+        Local().run(endless, 60)
+    silent = [sys.executable, "-c", "import os, time; os.close(1); os.close(2); time.sleep(60)"]
+    with pytest.raises(WorkerFailed, match=r"did not finish within 0\.5 s"):
+        Local().run(silent, 0.5)

@@ -380,7 +380,8 @@ def test_names_with_markup_stay_text():
     assert [tag for tag, _ in plain.elements] == [tag for tag, _ in nasty.elements]
     assert not nasty.all("img")
     data = data_of([spiked(NASTY)])
-    assert next(one for one in data["columns"] if one["name"] == "net")["values"] == [NASTY]
+    [shown] = next(one for one in data["columns"] if one["name"] == "net")["values"]
+    assert shown == NASTY.replace("\u2028", " ")
 
 
 def test_our_scripts_set_names_as_text_only():

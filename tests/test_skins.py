@@ -205,7 +205,7 @@ def test_html_is_well_formed_and_says_what_its_headings_head() -> None:
     assert notes == {f"#{attributes['id']}" for tag, attributes in page.tags if tag == "li"}
 
 
-@pytest.mark.parametrize("name", [HARD, "<script>alert(1)</script>", '" onload="x', "</table>", "網\u202ex"])
+@pytest.mark.parametrize("name", [HARD, "<script>alert(1)</script>", '" onload="x', "</table>", "網x"])
 def test_html_shows_hard_names_as_they_are_and_takes_no_tag_from_them(name: str) -> None:
     page = Page(html.as_html(view_of(named(name), Query(("model", "acer", "device", f"apcer.{name}")))))
     assert f"{name} †" in page.cells

@@ -75,11 +75,12 @@ def run(
     *,
     progress: Progress,
     sleep: Callable[[float], None] = time.sleep,
+    to_report: bool = False,
 ) -> Outcome:
     """Measure every model that has no record in `folder` yet.
 
     A model that fails is one of the failures; the others go on. KeyboardInterrupt is let through once all
-    workers have ended.
+    workers have ended. With `to_report` the run is unfinished until `run_folder.write_reported`.
 
     Raises:
         DeviceFailed: the device is gone.
@@ -88,6 +89,7 @@ def run(
     about = {
         "description": description(models, setup),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        **({"reported": False} if to_report else {}),
     }
     write_about(folder, about, finished=False)
     recorded = record_ids(folder)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from swapbench.files import write_atomically
+from swapbench.kept import keep, kept
 from swapbench.ports import Outputs, OutputTensor
 
 if TYPE_CHECKING:
@@ -37,15 +37,14 @@ def keep_outputs(path: Path, outputs: Outputs) -> None:
         "outputs": [(tensor.name, tensor.shape) for tensor in outputs.tensors],
         "rows": outputs.rows,
     }
-    write_atomically(path, json.dumps(content) + "\n")
+    keep(path, content)
 
 
 def kept_outputs(path: Path) -> Outputs | None:
-    """Outputs of an earlier pass; None where there are none, or they are damaged."""
-    try:
-        content = json.loads(path.read_bytes())
-        rows = tuple(tuple(row) for row in content["rows"])
-        tensors = tuple(OutputTensor(name, tuple(shape)) for name, shape in content.get("outputs", ()))
-        return Outputs(rows, content["invoke_ns"], content["pass_ns"], tensors)
-    except (OSError, ValueError, KeyError, TypeError):
+    """Outputs of an earlier pass; None where there are none, or they are not as they were kept."""
+    content = kept(path)
+    if content is None:
         return None
+    rows = tuple(tuple(row) for row in content["rows"])
+    tensors = tuple(OutputTensor(name, tuple(shape)) for name, shape in content["outputs"])
+    return Outputs(rows, content["invoke_ns"], content["pass_ns"], tensors)

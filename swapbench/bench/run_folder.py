@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import TYPE_CHECKING, Any
+import os
+from typing import IO, TYPE_CHECKING, Any, Final
 
 from swapbench import store
-from swapbench.files import write_atomically
+from swapbench.errors import UserError
+from swapbench.files import content_of, disk_failure, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
+
+LOCK: Final = ".lock"
+"""Beside run.json, for as long as a process writes to the run; see `only_writer`."""
 
 
 def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any]:
@@ -27,6 +33,56 @@ def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any
         **({"setup": dict(setup.settings)} if setup.settings else {}),
         **({"shapes": shapes} if shapes else {}),
     }
+
+
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run's folder, which is created if missing.
+
+    The system gives the lock back when its process ends, however it ends, so that there are no stale ones.
+
+    Raises:
+        UserError: another living process has it.
+        EnvironmentFailed: the folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / LOCK).open("a+", encoding="ascii")
+    except OSError as error:
+        raise disk_failure(error, folder) from error
+    with lock:
+        try:
+            _lock(lock)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip()
+            raise UserError(
+                f"the run {folder.name} is being written by another process{f' ({owner})' if owner else ''}",
+                remedy="Wait until it ends, or give this run another --name",
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def _lock(file: IO[str]) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows, where phones are measured only
+        return
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a living process writes to a run's folder."""
+    if not (folder / LOCK).is_file():
+        return False
+    try:
+        with only_writer(folder):
+            return False
+    except UserError:
+        return True
 
 
 def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
@@ -43,16 +99,25 @@ def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
 def read_about(folder: Path) -> dict[str, Any] | None:
     """The content of `run.json`, or None where there is none that can be read."""
     try:
-        about = json.loads((folder / "run.json").read_bytes())
-    except (OSError, ValueError):
+        about = json.loads(content_of(folder / "run.json"))
+    except (OSError, ValueError, RecursionError):
         return None
     return about if isinstance(about, dict) and {"description", "finished"} <= about.keys() else None
 
 
-def unfinished(folder: Path, wanted: dict[str, Any]) -> bool:
-    """True where `folder` holds an unfinished run of the description `wanted`."""
+def write_reported(folder: Path) -> None:
+    """Note that the report is complete: until then, the same command goes on with the run."""
     about = read_about(folder)
-    return about is not None and not about["finished"] and about["description"] == wanted
+    if about is not None:
+        write_atomically(folder / "run.json", store.dumps({**about, "reported": True}) + "\n")
+
+
+def unfinished(folder: Path, wanted: dict[str, Any]) -> bool:
+    """True where `folder` holds a run of the description `wanted` that lacks a record or its report."""
+    about = read_about(folder)
+    if about is None or about["description"] != wanted:
+        return False
+    return not (about["finished"] and about.get("reported", True))
 
 
 def record_ids(folder: Path) -> set[str]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,10 +12,11 @@ from swapbench.bench.output_cache import keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import EnvironmentFailed, WorkerFailed
-from swapbench.files import disk_failure
+from swapbench.files import disk_failure, scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -81,10 +80,9 @@ class TrialBench:
     def _measured(self, file: FileUnderTest, trials: Sequence[Trial]) -> list[Outputs]:
         batches = _batches(trials)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".variations-", dir=self.folder) as temporary:
+            with scratch_folder(self.folder, "variations") as temporary:
                 files = [
-                    _with_samples(file, batch, self.device, Path(temporary) / f"crops-{number}.npy")
+                    _with_samples(file, batch, self.device, temporary / f"crops-{number}.npy")
                     for number, batch in enumerate(batches)
                 ]
                 scored = measure_scores(files, self.device, self.plan, at_once=self.at_once)

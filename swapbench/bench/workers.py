@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from swapbench import stats
-from swapbench.errors import DeviceFailed, EnvironmentFailed
+from swapbench.errors import DeviceFailed, EnvironmentFailed, WorkerFailed
 from swapbench.records import WorkerTimes
 
 if TYPE_CHECKING:
@@ -68,11 +69,18 @@ def normalise_json(preprocessing: Preprocessing) -> str:
 
 
 def read_answer(conversation: Conversation, timeout_s: float) -> str:
-    """The worker's next answer; what libraries print in between is skipped."""
+    """The worker's next answer; what libraries print in between is skipped.
+
+    Raises:
+        WorkerFailed: There was none in that time, however much was printed.
+    """
+    deadline = time.monotonic() + timeout_s
     while True:
-        line = conversation.read_line(timeout_s)
+        line = conversation.read_line(max(0.0, deadline - time.monotonic()))
         if is_answer(line):
             return line
+        if time.monotonic() > deadline:
+            raise WorkerFailed(f"the worker gave no answer in {timeout_s:g} s, and printed: {line[:80]}")
 
 
 def is_answer(line: str) -> bool:

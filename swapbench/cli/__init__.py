@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from swapbench import environment, interrupts
 from swapbench.cli import (
     card,
     clean,
@@ -36,9 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     Commands = Sequence[Callable[..., Any]]
-
-INTERRUPTED: Final = 130
-"""Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 
 PANELS: Final[Mapping[str, Commands]] = {
     "Measure": (run.run, inspect.inspect, profile.profile, listing.doctor, listing.devices),
@@ -115,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     from swapbench.errors import SwapbenchError
 
+    if argv is None:  # this process is ours
+        environment.keep_caches_in(Path.cwd() / "build" / "cache")
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback_wanted = bool(os.environ.get("SWAPBENCH_TRACEBACK"))
     with terminal.standard_streams():
@@ -141,8 +142,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 "please report it with what the same command prints with SWAPBENCH_TRACEBACK=1."
             )
             return 4
-        if status == INTERRUPTED:  # typer turns Ctrl-C into this status too, without a word
-            terminal.say("Interrupted. What was finished is saved; the same command resumes from there.")
+        if status == interrupts.STATUS:  # typer turns Ctrl-C into this status too, without a word
+            terminal.say(interrupts.SAID)
         return status
 
 
@@ -153,4 +154,4 @@ def _status_of(arguments: Sequence[str]) -> int:
     except typer.Exit as stop:
         return int(stop.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        return INTERRUPTED
+        return interrupts.STATUS

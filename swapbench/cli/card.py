@@ -53,7 +53,7 @@ def card(
     with terminal.progress() as progress:
         found = commands.find_card(terminal.folders(), request, options, progress=progress, say=terminal.say)
     if json_out:
-        print(json.dumps({**asdict(found), "card": found.card.model_dump(mode="json")}, indent=1))
+        terminal.show(json.dumps({**asdict(found), "card": found.card.model_dump(mode="json")}, indent=1))
     else:
         _print(found)
     terminal.say(f"Card: {request.path}")
@@ -70,12 +70,12 @@ def _print(found: Found) -> None:
     terminal.print_rows(rows, ("field", "value", "AUC", "95 %", ""), "Nothing was tried.")
     low, high = found.interval
     counts = f"{found.bona_fide} faces and {found.attacks} attacks"
-    print(f"\nAUC {found.auc:.3f} ({low:.3f} to {high:.3f}) on {counts}.")
+    terminal.show(f"\nAUC {found.auc:.3f} ({low:.3f} to {high:.3f}) on {counts}.")
     if found.open_fields:
-        print(f"Not told apart by these images: {', '.join(found.open_fields)}.")
+        terminal.show(f"Not told apart by these images: {', '.join(found.open_fields)}.")
     for remark in found.remarks:
-        print(f"Note: {remark}.")
-    print(
+        terminal.show(f"Note: {remark}.")
+    terminal.show(
         "Compare the card with the network's own code before you report a number: the\n"
         "best of many ways looks better than it is, so measure accuracy on other images.\n"
         "Name, licence and source are yours to write."

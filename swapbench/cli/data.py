@@ -54,7 +54,7 @@ def simulate(
             )
         else:
             folder = data.simulate_oulu(out, seed, contact_sheet, progress=progress)
-    print(folder)
+    terminal.show(folder)
 
 
 def check(
@@ -75,11 +75,11 @@ def check(
     with terminal.progress() as progress:
         result = commands.check(terminal.folders(), options, progress=progress)
     if json_out:
-        print(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
+        terminal.show(json.dumps(result.as_json(), indent=1, ensure_ascii=False))
     else:
-        print(result.title)
+        terminal.show(result.title)
         columns = ("fold", "split", "class", "found", "official", "subjects")
         terminal.print_rows(result.table(), columns, "Nothing was found.")
         for line in result.lines():
-            print(line)
+            terminal.show(line)
     return 0 if result.complete else 3

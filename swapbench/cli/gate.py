@@ -166,10 +166,10 @@ def save(
     from swapbench.commands import baseline
 
     shapes = input_shapes(shape or ())
-    print(baseline.save(terminal.folders(), files or [], out, device, shapes))
+    terminal.show(baseline.save(terminal.folders(), files or [], out, device, shapes))
 
 
 def _print(result: GateResult, json_out: bool) -> None:
     from swapbench.gate import outputs
 
-    print(outputs.json_text(result) if json_out else outputs.terminal(result), end="")
+    terminal.show(outputs.json_text(result) if json_out else outputs.terminal(result), end="")

@@ -11,6 +11,7 @@ from swapbench import units
 from swapbench.cli import terminal
 from swapbench.cli.options import Json, ShapeTexts
 from swapbench.commands.options import input_shapes
+from swapbench.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +35,10 @@ def inspect(
 
     found, failures = commands.inspect(files, input_shapes(shape or ()))
     if json_out:
-        print(json.dumps([commands.as_json(one) for one in found], indent=1, ensure_ascii=False))
+        terminal.show(json.dumps([commands.as_json(one) for one in found], indent=1, ensure_ascii=False))
     else:
-        print("\n".join("\n".join(_lines(one)) for one in found), end="\n" if found else "")
+        for line in (line for one in found for line in _lines(one)):
+            terminal.show(line)
     raise typer.Exit(terminal.report_failures(failures))
 
 
@@ -44,7 +46,8 @@ def _lines(inspection: Inspection) -> Iterator[str]:
     from swapbench.commands.inspect import card_toml, tensor_text
 
     graph = inspection.graph
-    yield inspection.title
+    title = visible(inspection.title)
+    yield title
     yield _line("file", _file_text(graph))
     for place, tensor in enumerate(graph.inputs):
         yield _line("" if place else "inputs" if len(graph.inputs) > 1 else "input", tensor_text(tensor))
@@ -62,21 +65,20 @@ def _lines(inspection: Inspection) -> Iterator[str]:
         yield _line("a run", inspection.run_problem)
     if inspection.card is not None:
         yield _line("card", f"in the file, of {inspection.card.name}")
-        yield f"\n# The card in {inspection.title}"
+        yield f"\n# The card in {title}"
         yield card_toml(inspection.card)
         return
     yield _line("card", inspection.card_problem or "none in the file")
     for place, note in enumerate(inspection.draft.notes):
         yield _line("" if place else "it must say", f"- {note}")
     if inspection.draft.toml:
-        yield f'\n# A card for {inspection.title}: replace every "?"; docs/cards.md describes all fields'
+        yield f'\n# A card for {title}: replace every "?"; docs/cards.md describes all fields'
         yield inspection.draft.toml
 
 
 def _line(heading: str, text: str) -> str:
     """A line of the table; names in a file are a stranger's, and may hold what a terminal would obey."""
-    shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
-    return f"  {heading:{HEADING}}{shown}"
+    return f"  {heading:{HEADING}}{visible(text)}"
 
 
 def _file_text(graph: Graph) -> str:

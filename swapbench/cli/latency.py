@@ -83,10 +83,10 @@ def latency_table(
     with terminal.progress() as progress:
         result = latency.latency_table(terminal.folders(), request, progress=progress, say=terminal.say)
     if json_out:
-        print(result.table.model_dump_json(indent=1))
+        terminal.show(result.table.model_dump_json(indent=1))
         return
     if result.table.checked:
         columns = ("network", "predicted", "measured", "error")
         terminal.print_rows(latency.check_rows(result.table), columns, "")
     terminal.say(latency.verdict(result.table))
-    print(result.path)
+    terminal.show(result.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,11 +38,11 @@ def devices(json_out: Json = False) -> None:
 
     listed = listing.list_devices(terminal.folders())
     if json_out:
-        print(json.dumps(asdict(listed), indent=1, ensure_ascii=False))
+        terminal.show(json.dumps(asdict(listed), indent=1, ensure_ascii=False))
         return
     terminal.print_rows(listed.profiles, ("name", "kind", "attached", "summary"), "No device profiles found.")
     if listed.phones:
-        print()
+        terminal.show("")
         terminal.print_rows(listed.phones, ("serial", "state", "model", "profiles"), "")
     else:
         terminal.say(listed.note or "No phone is attached. Try the emulated one: make phone")
@@ -71,7 +70,7 @@ def doctor(
         with terminal.progress() as progress:
             findings.append(noise_command.noise(terminal.folders(), progress=progress))
     if json_out:
-        print(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
+        terminal.show(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:
         _print_findings(findings)
 
@@ -91,17 +90,16 @@ def init(
     for path in untouched:
         terminal.say(f"kept {path} as it is")
     for path in written:
-        print(path)
+        terminal.show(path)
     terminal.say(f"Next: read {folder / 'README.md'}, then type swapbench doctor")
 
 
 def version() -> None:
     """Print the version of swapbench."""
-    print(__version__)
+    terminal.show(__version__)
 
 
 def _print_findings(findings: Sequence[Finding]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -109,4 +107,4 @@ def _print_findings(findings: Sequence[Finding]) -> None:
         table.add_row(MARKS[finding.state], finding.name, terminal.plain(finding.detail))
         if finding.remedy:
             table.add_row("", "", f"[dim]-> {terminal.plain(finding.remedy)}[/dim]")
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    terminal.print_table(table, 120)

@@ -51,4 +51,6 @@ def profile(
     with terminal.progress() as progress:
         result = commands.profile(terminal.folders(), request, progress=progress)
     tables = (result.files, result.counted, result.breakdowns, result.difference)
-    print(operator_tables.json_text(*tables) if json_out else operator_tables.terminal(*tables, top), end="")
+    terminal.show(
+        operator_tables.json_text(*tables) if json_out else operator_tables.terminal(*tables, top), end=""
+    )

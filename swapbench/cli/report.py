@@ -38,8 +38,16 @@ def _selection(
             help="Folder to write to. By default the run's own; a single table is only printed.",
         ),
     ] = None,
+    raw_csv: Annotated[
+        bool,
+        typer.Option(
+            "--raw-csv",
+            help="Keep text in CSV as it is. By default an apostrophe stands before what a spreadsheet would "
+            "compute, such as =1+1.",
+        ),
+    ] = False,
 ) -> RunSelection:
-    return RunSelection(tuple(runs or ()), relative_to, out)
+    return RunSelection(tuple(runs or ()), relative_to, out, raw_csv)
 
 
 def _query(
@@ -187,26 +195,26 @@ def report(
     if require:
         drawn, _ = job.table(folders, selection, terminal.say)
         advice = job.recommendations(drawn, query, require)
-        print(json.dumps(advice, indent=1, ensure_ascii=False) if json_out else "\n\n".join(advice))
+        terminal.show(json.dumps(advice, indent=1, ensure_ascii=False) if json_out else "\n\n".join(advice))
     elif skin or (query and not figure and not paper):
         with _uncollected():
             drawn, _ = job.table(folders, selection, terminal.say)
             if skin or json_out:
-                print(text_of(drawn, query, skin or "json"), end="")
+                terminal.show(text_of(drawn, query, skin or "json"), end="")
             else:
                 terminal.print_table(job.terminal_table(drawn, query, every_doubt=doubts))
         if literature:
-            print(f"\n{job.published()}", end="")
+            terminal.show(f"\n{job.published()}", end="")
         if selection.out:
             _say_written(job.write_tables(drawn, query, skin, selection.out))
     elif not single:
         whole = job.write_report(folders, selection, terminal.say, literature=literature)
         if json_out:
-            print(text_of(whole.table, query, "json"), end="")
+            terminal.show(text_of(whole.table, query, "json"), end="")
         else:
             terminal.print_table(job.terminal_table(whole.table, query, every_doubt=doubts))
         if literature:
-            print(f"\n{job.published()}", end="")
+            terminal.show(f"\n{job.published()}", end="")
         _say_written(whole.files.all)
         for text in whole.files.remarks:
             terminal.say(text)

@@ -143,7 +143,7 @@ def run(
     if not json_out:
         terminal.print_records(result.records, output.relative_to, every_doubt=doubts)
     elif result.records:  # where all failed, the failures below are what there is to say
-        print(table.json_text(result.records, relative_to=output.relative_to))
+        terminal.show(table.json_text(result.records, relative_to=output.relative_to))
         terminal.say_doubts(result.records)
     for note in result.notes:
         terminal.say(note)

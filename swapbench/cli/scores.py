@@ -48,7 +48,7 @@ def score(
     options = ScoringOptions(data, card, tuple(runtime or ()), device, threads, shapes)
     with terminal.progress() as progress:
         path = scores.score(terminal.folders(), file, options, out, progress=progress, say=terminal.say)
-    print(path)
+    terminal.show(path)
 
 
 def metrics(
@@ -110,7 +110,7 @@ def parity(
 def _print_lines(lines: Sequence[Line], as_json: object | None) -> None:
     """Named numbers as a table for a person, or the JSON."""
     if as_json is not None:
-        print(json.dumps(as_json, indent=1, ensure_ascii=False))
+        terminal.show(json.dumps(as_json, indent=1, ensure_ascii=False))
         return
     rows = [
         {"quantity": line.name, "value": line.value, "interval": line.interval, "": line.note}

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from swapbench import units
 from swapbench.files import disk_failure
+from swapbench.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
     from swapbench.catalog import Folders
     from swapbench.errors import SwapbenchError
@@ -75,8 +76,36 @@ def standard_streams() -> Iterator[None]:
 
 
 def say(text: str) -> None:
-    """One line for a person, on standard error, so that standard output stays a result."""
-    print(text, file=sys.stderr, flush=True)
+    """One line for a person, on standard error, so that standard output stays a result.
+
+    What would steer a terminal is shown as an escape: names and messages come from elsewhere.
+    """
+    print(visible(text), file=sys.stderr, flush=True)
+
+
+def show(text: object, end: str = "\n") -> None:
+    """A result on standard output, of one or more lines; otherwise as `say`."""
+    print(visible(str(text), keep="\n"), end=end)
+
+
+def print_table(table: RenderableType, width: int = 140) -> None:
+    """A table on standard output, as wide as the terminal, or `width` where there is none."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else width).print(_Shown(table))
+
+
+class _Shown:
+    """A table of rich whose texts cannot steer the terminal; its own colours still do."""
+
+    def __init__(self, table: RenderableType) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.segment import Segment
+
+        for part in console.render(self._table, options):
+            yield part if part.control else Segment(visible(part.text, keep="\n"), part.style)
 
 
 class PlainProgress:
@@ -139,7 +168,7 @@ class LiveProgress:
     def __call__(self, stage: str, done: float, total: float) -> None:
         """See ports.Progress."""
         if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._tasks[stage] = self._bars.add_task(plain(stage), total=total)
         self._bars.update(self._tasks[stage], completed=done, total=total)
 
     def __enter__(self) -> Self:
@@ -163,10 +192,10 @@ def folders() -> Folders:
 
 
 def plain(text: str) -> str:
-    """Text that rich prints as it is."""
+    """Text that rich prints as it is, on one line."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(visible(text))
 
 
 def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str) -> None:
@@ -175,7 +204,7 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
     The first column holds names that people type, so it is never broken.
     """
     if not rows:
-        print(empty)
+        show(empty)
         return
     from rich.table import Table
 
@@ -192,16 +221,9 @@ def print_result(
 ) -> None:
     """All of the rows as JSON for a program, or a table of the named columns."""
     if json_out:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        show(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         print_rows(rows, columns, empty)
-
-
-def print_table(table: RenderableType) -> None:
-    """A table on standard output, as wide as the terminal; wide enough for most where there is none."""
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def print_records(records: Sequence[Record], relative_to: str | None, *, every_doubt: bool) -> None:

@@ -127,7 +127,7 @@ def train(
             progress=progress,
             say=terminal.say,
         )
-    print(path)
+    terminal.show(path)
 
 
 def _wanted(

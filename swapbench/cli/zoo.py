@@ -34,11 +34,12 @@ def show(
     folders = terminal.folders()
     if name is not None:
         network = zoo.network(folders, name)
-        print(network.model_dump_json(indent=1, exclude_unset=True) if json_out else zoo_text.whole(network))
+        as_json = network.model_dump_json(indent=1, exclude_unset=True)
+        terminal.show(as_json if json_out else zoo_text.whole(network))
         return
     networks, errors = zoo.networks(folders)
     rows = [zoo.row(network) for network in networks]
-    print(json.dumps(rows, indent=1, ensure_ascii=False) if json_out else zoo_text.listed(rows))
+    terminal.show(json.dumps(rows, indent=1, ensure_ascii=False) if json_out else zoo_text.listed(rows))
     for error in errors:
         terminal.say(f"error: {error}")
 
@@ -51,6 +52,6 @@ def get(
     from swapbench.commands import zoo, zoo_text
 
     fetched = zoo.get(terminal.folders(), name, file)
-    print(fetched.card)
+    terminal.show(fetched.card)
     for line in zoo_text.fetched(fetched):
         terminal.say(line)

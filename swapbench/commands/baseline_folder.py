@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from swapbench import store
 from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadModelFile, BadRecord, UserError
-from swapbench.files import disk_failure, file_sha256, files_sha256, write_atomically
+from swapbench.files import content_of, disk_failure, file_sha256, files_sha256, write_atomically
 from swapbench.modelfile.external import files_of, model_sha256
-from swapbench.records import Format, Frozen, Machine, Plan, Precision
+from swapbench.records import FileName, Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ SAVE_AGAIN = "Make it again with: swapbench baseline save"
 class BaselineFile(Frozen):
     """A file of a baseline, with what its graph counts."""
 
-    name: str
+    name: FileName
     sha256: str
     file_bytes: int
     params: int
@@ -138,10 +138,10 @@ def load_baseline(folder: Path) -> Baseline:
     """
     path = folder / INDEX
     try:
-        raw = json.loads(path.read_bytes())
+        raw = json.loads(content_of(path))
     except FileNotFoundError:
         raise BadRecord(f"there is no baseline in {folder}", remedy=SAVE_AGAIN) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadRecord(f"{path} cannot be read ({error})", remedy=SAVE_AGAIN) from error
     version = raw.get("baseline_version") if isinstance(raw, dict) else None
     if not isinstance(version, int):
@@ -158,7 +158,8 @@ def load_baseline(folder: Path) -> Baseline:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise BadRecord(f"{path} is damaged at {where}: {first['msg']}", remedy=SAVE_AGAIN) from error
+        reason = first["msg"].removeprefix("Value error, ")
+        raise BadRecord(f"{path} is damaged at {where}: {reason}", remedy=SAVE_AGAIN) from error
     _check(folder, index)
     return index
 

@@ -118,6 +118,8 @@ def export(
     from swapbench.workshop.artifacts import curve_csv, curve_name
 
     carded, failures = catalog.networks(folders, wanted.models)
+    if not carded:
+        return Exported((), tuple(failures))
     dataset = folds(folders, DataOptions(data), ("dev",), progress=progress, say=say)[0]
     with face_cache(folders, say) as kept:
         files, failed = model_files(kept, carded, wanted, dataset, progress)

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import ValidationError
-
 from swapbench import __version__, bench, catalog, doctor, stats, units
 from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import open_place
 from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
 from swapbench.files import write_atomically
+from swapbench.kept import keep, kept
 from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
@@ -189,12 +188,11 @@ class _Task:
     ) -> _Row:
         """Measure files in turns, or read what was measured before; `of` makes numbers of their speeds."""
         place = self.rows / f"{name}.json"
-        try:
-            row = _Row.model_validate_json(place.read_bytes())
+        content = kept(place)
+        if content is not None:
+            row = _Row.model_validate(content)
             if row.files == tuple(files):
                 return row
-        except (OSError, ValidationError):
-            pass
         under_test = [
             bench.FileUnderTest(file, self.device.push(paths[file]), self.runtime) for file in files
         ]
@@ -211,7 +209,7 @@ class _Task:
                 "files that were measured in turns ran in different ways", remedy="Measure again."
             )
         row = _Row(files=tuple(files), used=used[0], ns=tuple(of(speeds)))
-        write_atomically(place, row.model_dump_json() + "\n")
+        keep(place, row.model_dump(mode="json"))
         return row
 
 
@@ -288,7 +286,7 @@ def _make_files(
     task: _Task, chains: Sequence[Chain], whole: Mapping[str, Channels], progress: Progress
 ) -> dict[str, Path]:
     """Name -> file of every chain and network, after those that are missing have been made."""
-    from swapbench.workshop.artifacts.chain_files import Wanted, make_in_processes
+    from swapbench.workshop.artifacts.chain_files import Wanted, is_made, make_in_processes
 
     def path(name: str) -> Path:
         return task.cache / f"{name}.{task.precision}.{task.format}"
@@ -300,7 +298,7 @@ def _make_files(
     for name, channels in whole.items():
         architecture = {**task.recipe.architecture, "channels": list(channels)}
         wanted[name] = Wanted(path=str(path(name)), architecture=architecture, size_px=task.shape.size_px)
-    missing = [file for file in wanted.values() if not Path(file.path).is_file()]
+    missing = [file for file in wanted.values() if not is_made(Path(file.path))]
     if missing:
         make_in_processes(missing, task.format, task.precision, task.cache, progress)
     return {name: path(name) for name in wanted}

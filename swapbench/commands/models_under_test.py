@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
+from swapbench.errors import BadCard, BadModelFile, SwapbenchError, UnknownName, UserError, of_one_file
 from swapbench.files import files_sha256
-from swapbench.records import ALL_PRECISIONS, Absent, Variant
+from swapbench.records import ALL_PRECISIONS, Absent, Variant, plain_file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,10 @@ def of_file(
     from swapbench.modelfile import read_graph
     from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 
+    try:
+        plain_file_name(file.path.name)
+    except ValueError as error:
+        raise BadModelFile(f"{error}, as records need", remedy="Rename the file") from error
     shapes = shapes or {}
     graph = read_graph(file.path, shapes)
     found = cards.card(file, graph.metadata)
@@ -88,7 +92,8 @@ def of_files(
     failures: list[tuple[str, SwapbenchError]] = []
     for file in files:
         try:
-            under_test = of_file(file, runtimes, cards, shapes)
+            with of_one_file(file.title, BadModelFile):
+                under_test = of_file(file, runtimes, cards, shapes)
         except SwapbenchError as error:
             failures.append((file.title, error))
             continue

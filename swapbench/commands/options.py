@@ -364,11 +364,13 @@ class RunSelection:
         runs: Run folders or patterns; the newest run if empty.
         relative_to: The model that others are compared with; None takes the one with the most MACs.
         out: The folder to write to; None takes that of the run.
+        raw_csv: Whether text that a spreadsheet would compute stands in CSV as it is.
     """
 
     runs: tuple[Path, ...] = ()
     relative_to: str | None = None
     out: Path | None = None
+    raw_csv: bool = False
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def table(folders: Folders, selection: RunSelection, say: Say) -> tuple[Table, t
 
     chosen = run_folders(folders, selection.runs, say)
     rows = [row for folder in chosen for row in rows_of_run(folder, folders.build / "rows")]
-    return table_of_rows(rows, selection.relative_to), chosen
+    return replace(table_of_rows(rows, selection.relative_to), raw_csv=selection.raw_csv), chosen
 
 
 def recommendations(drawn: Table, query: Query, requirements: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from swapbench import bench, catalog, stats, store, units
+from swapbench.bench import run_folder
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.face_cache import face_cache
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from swapbench.bench.experiment import ModelUnderTest, Setup
+    from swapbench.bench.experiment import ModelUnderTest, Outcome, Setup
     from swapbench.catalog import Folders
     from swapbench.commands.place import Place
     from swapbench.data.dataset import Dataset
@@ -107,9 +108,21 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         ),
         settings=settings,
     )
-    folder = _run_folder(folders, request, experiment.description(models, setup), say)
-    say(_intent(models, setup))
-    outcome = experiment.run(models, setup, folder, progress=progress)
+    description = experiment.description(models, setup)
+    folder, is_resumed = _run_folder(folders, request, description)
+    with run_folder.only_writer(folder):
+        _prepare(folder, request, say, is_resumed=is_resumed)
+        say(_intent(models, setup))
+        outcome = experiment.run(models, setup, folder, progress=progress, to_report=True)
+        notes = _report(folder, request, len(models), outcome, progress)
+        run_folder.write_reported(folder)
+    return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
+
+
+def _report(
+    folder: Path, request: RunRequest, models: int, outcome: Outcome, progress: Progress
+) -> list[str]:
+    """Write the report; what a person should read of it."""
     notes = [
         *_remarks(outcome.records),
         *(_unscored_notes(outcome.records, failures) if request.accuracy else ()),
@@ -119,7 +132,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         *_parity_notes(outcome.records),
     ]
     if outcome.resumed:
-        notes.append(f"{outcome.resumed} of {len(models)} records were there already and were kept.")
+        notes.append(f"{outcome.resumed} of {models} records were there already and were kept.")
     if outcome.records:
         progress("writing the report", 0, 1)
         from swapbench.report.writer import write_report
@@ -128,7 +141,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         progress("writing the report", 1, 1)
         notes.append(f"Report: {os.path.relpath(folder)}/ ({', '.join(path.name for path in report.all)})")
         notes += report.remarks
-    return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
+    return notes
 
 
 def _models(
@@ -203,36 +216,38 @@ def _plan(timing: TimingOptions, files: int) -> Plan:
     )
 
 
-def _run_folder(folders: Folders, request: RunRequest, description: dict[str, Any], say: Say) -> Path:
-    """Where the records go: an unfinished run of the same description is taken up again."""
-    from swapbench.bench import experiment
+def _run_folder(folders: Folders, request: RunRequest, description: dict[str, Any]) -> tuple[Path, bool]:
+    """Where the records go, and whether that is an unfinished run of the same description.
 
-    if request.output.name is None:
-        runs = sorted(
-            folders.reports.glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True
-        )
-        for path in runs:
-            if experiment.unfinished(path.parent, description):
-                say(f"Resuming the unfinished run {path.parent.name}.")
-                return path.parent
-        return folders.reports / datetime.now().astimezone().strftime(
-            f"%Y-%m-%dT%H-%M-%S-{request.device.name}"
-        )
-    folder = folders.reports / request.output.name
+    Without a name it is the newest one that no other process goes on with, or a new folder.
+    """
+    if request.output.name is not None:
+        folder = folders.reports / request.output.name
+        return folder, run_folder.unfinished(folder, description)
+    runs = sorted(folders.reports.glob("*/run.json"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in runs:
+        if run_folder.unfinished(path.parent, description) and not run_folder.is_being_written(path.parent):
+            return path.parent, True
+    now = datetime.now().astimezone().strftime(f"%Y-%m-%dT%H-%M-%S-{request.device.name}")
+    names = (now, *(f"{now}-{number}" for number in range(2, 1000)))
+    return next(folder for name in names if not (folder := folders.reports / name).exists()), False
+
+
+def _prepare(folder: Path, request: RunRequest, say: Say, *, is_resumed: bool) -> None:
+    """Make the folder ready for a run, whose records are the only ones; UserError where there are others."""
     old = sorted((folder / "records").glob("*.json"))
-    if experiment.unfinished(folder, description):
-        if old:
-            say(f"Resuming the unfinished run {request.output.name}.")
+    if is_resumed:
+        if old or request.output.name is None:
+            say(f"Resuming the unfinished run {folder.name}.")
     elif old and not request.output.replace:
         raise UserError(
-            f"the run {request.output.name} has {len(old)} records already",
+            f"the run {folder.name} has {len(old)} records already",
             remedy="Choose another --name, or measure again with --replace",
         )
     else:
         for path in old:
             path.unlink()
         store.drop_drafts(folder)
-    return folder
 
 
 def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench import catalog, units
 from swapbench.cards import card_text, read_card, read_network
 from swapbench.errors import BadCard, BadModelFile, SwapbenchError, UnknownName, UserError
-from swapbench.files import file_sha256, write_atomically
+from swapbench.files import content_of, file_sha256, write_atomically
 from swapbench.modelfile.foreign import refuse_foreign
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def owner(folders: Folders, sha256: str) -> PublicNetwork | None:
     """
     for path in catalog.zoo_files(folders).values():
         try:
-            if sha256.encode() in path.read_bytes():
+            if sha256.encode() in content_of(path):
                 found = read_network(path)
                 if any(file.sha256 == sha256 for file in found.files):
                     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import BadDataset
+from swapbench.files import content_of, opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,7 +144,7 @@ def content_sha256(path: Path) -> bytes:
     size that differ only between the blocks count as equal; compressed videos that differ at all differ
     nearly everywhere.
     """
-    with path.open("rb") as file:
+    with opened(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
         if size <= READ_WHOLE_BYTES:
@@ -219,12 +220,12 @@ def read_about(folder: Path) -> About:
     """Read `dataset.json` of a folder; BadDataset where it cannot be read or lacks a field."""
     path = folder / "dataset.json"
     try:
-        about: Any = json.loads(path.read_text(encoding="utf-8-sig"))
+        about: Any = json.loads(content_of(path).decode("utf-8-sig"))
     except OSError as error:
         raise BadDataset(
             f"cannot read {path}: {error.strerror}", remedy="A dataset folder needs a dataset.json."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadDataset(f"{path} is not JSON: {error}") from error
     if (
         not isinstance(about, dict)

@@ -25,7 +25,8 @@ from swapbench.data.frames import is_video
 from swapbench.data.layouts import face_format
 from swapbench.data.samples import DLIB, Detector
 from swapbench.errors import BadDataset, MissingPackage, UserError
-from swapbench.files import file_sha256, write_atomically
+from swapbench.files import content_of, file_sha256
+from swapbench.kept import keep, kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -89,7 +90,7 @@ def read_annotation(annotation: Annotation) -> Annotated:
         BadDataset: the file cannot be read, or a line does not have the format, with its number
     """
     try:
-        lines = annotation.path.read_text(encoding="utf-8-sig").splitlines()
+        lines = content_of(annotation.path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise BadDataset(f"cannot read {annotation.path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -280,7 +281,7 @@ class Detections:
 
     @classmethod
     def kept(cls, folder: Path, about: Sequence[str]) -> Detections:
-        """What was found before; a damaged file counts as none.
+        """What was found before; a file that is not as it was kept counts as none.
 
         Args:
             folder: where found faces are kept
@@ -288,11 +289,8 @@ class Detections:
         """
         key = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:32]
         path = folder / key[:2] / f"{key}.json"
-        try:
-            content = json.loads(path.read_bytes())
-            boxes = {int(number): tuple(box) if box else None for number, box in content.items()}
-        except (OSError, ValueError, TypeError, AttributeError):
-            boxes = {}
+        content = kept(path) or {"boxes": {}}
+        boxes = {int(number): tuple(box) if box else None for number, box in content["boxes"].items()}
         return cls(path, boxes, len(boxes))
 
     def at(self, frame: Frame, detector: Detector = DLIB) -> Box | None:
@@ -304,7 +302,7 @@ class Detections:
     def save(self) -> None:
         """Write what is new."""
         if len(self.boxes) > self.saved:
-            write_atomically(self.path, json.dumps(self.boxes) + "\n")
+            keep(self.path, {"boxes": {str(number): box for number, box in self.boxes.items()}})
             self.saved = len(self.boxes)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from swapbench.errors import BadDataset
+from swapbench.files import opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +52,7 @@ def image_or_reason(path: Path, rotate_deg: int = 0) -> Image.Image | str:
         rotate_deg: how far it is turned clockwise; 0: as its EXIF orientation says
     """
     try:
-        with Image.open(path) as image:
+        with opened(path) as file, Image.open(file) as image:
             deep_png = image.mode == "I" and image.format == "PNG"
             upright = turned(image, rotate_deg) if rotate_deg else ImageOps.exif_transpose(image)
             return _rgb(upright, sixteen_bits=deep_png or image.mode.startswith("I;16"))
@@ -99,7 +100,7 @@ def _why(path: Path, error: Exception) -> str:
     if not isinstance(error, UnidentifiedImageError):
         said = str(error)
         return "it is cut short" if "truncated" in said.lower() else f"it is damaged: {said}"
-    with path.open("rb") as file:
+    with opened(path) as file:
         start = file.read(512)
     if not start:
         return "the file is empty"

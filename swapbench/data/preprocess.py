@@ -14,7 +14,7 @@ import json
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import Image
@@ -26,7 +26,8 @@ from swapbench.data.geometry import NoCrop, crop_box, cut, leaves_frame, padded
 from swapbench.data.images import load_frame
 from swapbench.data.resizing import resize
 from swapbench.errors import BadDataset
-from swapbench.files import disk_failure, whole_file, write_atomically
+from swapbench.files import disk_failure, whole_file
+from swapbench.kept import keep, kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -305,20 +306,21 @@ def prepare_all(
     began = time.perf_counter_ns()
     sources = Sources(samples, out / "faces")
     paths = [out / f"crops-{_key(sources, preprocessing)}.npy" for preprocessing in preprocessings]
+    entries = {path: kept(_found_path(path)) for path in paths}
     missing = {
         path: preprocessing
         for path, preprocessing in zip(paths, preprocessings, strict=True)
-        if not (path.is_file() and _found_path(path).is_file())
+        if entries[path] is None
     }
     timings = Timings(threads=max(processes, 1))
     if missing:
         try:
             out.mkdir(parents=True, exist_ok=True)
-            _write_crops(sources, missing, timings, progress)
+            entries |= _write_crops(sources, missing, timings, progress)
         except OSError as error:
             raise disk_failure(error, next(iter(missing))) from error
     timings.wall_ns = time.perf_counter_ns() - began
-    return [_prepared(path, timings if path in missing else None) for path in paths]
+    return [_prepared(path, entries[path] or {}, timings if path in missing else None) for path in paths]
 
 
 _PIXELS: Final = 2
@@ -334,8 +336,7 @@ def _found_path(path: Path) -> Path:
     return path.with_suffix(".found.json")
 
 
-def _prepared(path: Path, timings: Timings | None) -> Prepared:
-    found = json.loads(_found_path(path).read_text(encoding="utf-8"))
+def _prepared(path: Path, found: Mapping[str, Any], timings: Timings | None) -> Prepared:
     failures = {int(row): reason for row, reason in found["failures"].items()}
     return Prepared(path, failures, frozenset(found["at_border"]), timings)
 
@@ -345,8 +346,12 @@ def _write_crops(
     geometries: Mapping[Path, Preprocessing],
     timings: Timings,
     progress: Callable[[int, int], None] | None,
-) -> None:
-    """Write the crops of every sample for every wanted file, and add the time it takes to `timings`."""
+) -> dict[Path, dict[str, Any]]:
+    """Write the crops of every sample for every wanted file, and add the time it takes to `timings`.
+
+    Returns:
+        What is kept beside each file: its failures, and the crops that leave the frame.
+    """
     clock, lock = time.perf_counter_ns, threading.Lock()
     samples, policies = sources.samples, {preprocessing.face_box for preprocessing in geometries.values()}
     failures: dict[Path, dict[int, str]] = {path: {} for path in geometries}
@@ -390,13 +395,14 @@ def _write_crops(
             done += count
             if progress is not None:
                 progress(done, len(samples))
-        # inside the block: that the array exists says that both files are complete
-        for path, reasons in failures.items():
-            found = {
-                "failures": {str(index): reasons[index] for index in sorted(reasons)},
-                "at_border": sorted(at_border[path]),
-            }
-            write_atomically(_found_path(path), json.dumps(found, indent=1) + "\n")
+    entries = {}
+    for path, reasons in failures.items():
+        entries[path] = {
+            "failures": {str(index): reasons[index] for index in sorted(reasons)},
+            "at_border": sorted(at_border[path]),
+        }
+        keep(_found_path(path), entries[path], [path])
+    return entries
 
 
 def _row(preprocessing: Preprocessing) -> tuple[int, int, int]:

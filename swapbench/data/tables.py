@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from swapbench.errors import BadDataset
+from swapbench.files import LARGEST_TEXT_BYTES, opened
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -81,7 +82,10 @@ def decoded(path: Path) -> str:
         BadDataset: it is not text
         OSError: it cannot be read; EOFError or zlib.error where it cannot be unpacked
     """
-    content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    with opened(path, LARGEST_TEXT_BYTES) as file, gzip.open(file) if path.suffix == ".gz" else file as table:
+        content = table.read(LARGEST_TEXT_BYTES + 1)
+    if len(content) > LARGEST_TEXT_BYTES:
+        raise BadDataset(f"{path} unpacks to more than {LARGEST_TEXT_BYTES / 1e6:g} MB")
     encoding = "utf-16" if content.startswith(_UTF_16) else "utf-8-sig"
     try:
         text = content.decode(encoding)

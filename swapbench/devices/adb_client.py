@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from swapbench.devices import adb_text, android_text
+from swapbench.devices.child_output import MOST_BYTES, PrintsWithoutEnd, output_of
 from swapbench.errors import DeviceFailed
 
 if TYPE_CHECKING:
@@ -77,14 +78,20 @@ def call(program: str, args: Sequence[str], timeout_s: float) -> Printed:
 
     Raises:
         TimeoutError: It did not end in time.
-        DeviceFailed: It could not be started.
+        DeviceFailed: It could not be started, or never stopped printing.
     """
     try:
-        done = subprocess.run(
-            [program, *args], stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
+        client = subprocess.Popen(
+            [program, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-    except subprocess.TimeoutExpired:
-        raise TimeoutError from None
     except OSError as problem:
         raise DeviceFailed(f"cannot start {program}: {problem.strerror or problem}") from None
-    return Printed(done.stdout, done.stderr, done.returncode)
+    with client:
+        try:
+            return Printed(*output_of(client, timeout_s), client.returncode)
+        except PrintsWithoutEnd:
+            client.kill()
+            raise DeviceFailed(f"{program} {args[0]} printed more than {MOST_BYTES / 1e6:.0f} MB") from None
+        except BaseException:
+            client.kill()
+            raise

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, get_args
 from swapbench.devices import adb_text
 from swapbench.devices.adb import TRANSFER_S
 from swapbench.devices.linux_text import BOOT_ID
-from swapbench.devices.process_notes import NOTE, for_noted
+from swapbench.devices.process_notes import NOTE, QUIETLY, for_noted
 from swapbench.errors import DeviceFailed
 from swapbench.ports import Detached, Ending
 
@@ -65,6 +65,7 @@ job() {{
   shift
   sh -c '{note} > job.note
     export LD_LIBRARY_PATH="$1"
+    {quietly}
     shift
     exec "$@"' job {libraries} "$@" < "$name.in" > "$name.part" 2> "$name.err"
   echo $? > "$name.status"
@@ -174,6 +175,7 @@ class QueueScript:
             libraries=shlex.quote(libraries),
             boot_id=BOOT_ID,
             note=NOTE.strip(),
+            quietly=QUIETLY,
             signs="\n".join(
                 _SIGN_CHECK.format(shlex.quote(path), shlex.quote(value)) for path, value in self.signs
             ),

@@ -17,7 +17,7 @@ from swapbench.devices.adb_client import find_adb, list_phones
 from swapbench.devices.linux_text import BOOT_ID
 from swapbench.errors import DeviceFailed, UserError
 from swapbench.files import toml_table
-from swapbench.records import Frozen
+from swapbench.records import FileName, Frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,7 +72,7 @@ class Profile(Frozen):
         steady: When it is cool enough to measure.
     """
 
-    name: str
+    name: FileName
     kind: Literal["android"]
     summary: str = ""
     match: dict[str, tuple[str, ...]] = Field(min_length=1)

@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 
 from swapbench.cores import usable_cores
 from swapbench.devices import linux_text
+from swapbench.devices.child_output import MOST_BYTES, PrintsWithoutEnd, output_of
 from swapbench.errors import DeviceFailed, WorkerFailed
 from swapbench.ports import Finished, unseen
 from swapbench.records import Machine
@@ -118,12 +119,18 @@ class Local:
             raise DeviceFailed(f"cannot read {path}: {problem.strerror or problem}") from problem
 
     def run(self, argv: Sequence[str], timeout_s: float) -> Finished:
-        """Run a program to its end; WorkerFailed where it does not start or takes longer than `timeout_s`."""
+        """Run a program to its end.
+
+        Raises:
+            WorkerFailed: It does not start, takes longer than `timeout_s`, or never stops printing.
+        """
         process = _start(argv, self._environment, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         try:
-            stdout, stderr = process.communicate(timeout=timeout_s)
-        except subprocess.TimeoutExpired:
+            stdout, stderr = output_of(process, timeout_s)
+        except TimeoutError:
             raise WorkerFailed(f"{_program(argv)} did not finish within {timeout_s:g} s") from None
+        except PrintsWithoutEnd:
+            raise WorkerFailed(f"{_program(argv)} printed more than {MOST_BYTES / 1e6:.0f} MB") from None
         finally:
             _end(process, 0.0)
         return Finished(
@@ -245,6 +252,9 @@ class LocalConversation:
                 self._partial = []
             if rest:
                 self._partial.append(rest)
+            too_long = sum(map(len, self._partial)) > MOST_BYTES
+            if not whole and (too_long or time.monotonic() > deadline):
+                raise WorkerFailed(f"{self._program} ended no line in {timeout_s:g} s")
         return self._lines.pop(0).decode("utf-8", "replace").rstrip("\r")
 
     def write_line(self, line: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from swapbench.environment import QUIET
+
 NOTE: Final = """
 note() { echo "$1 ${22}"; }
 read -r line < /proc/$$/stat
@@ -18,10 +20,14 @@ note $line"""
 The shell's own name has no spaces, so the fields can be counted by words.
 """
 
+QUIETLY: Final = "; ".join(f"export {name}={value}" for name, value in QUIET.items())
+"""A runtime on a phone reports nothing either; see swapbench.environment."""
+
 PROGRAM: Final = f"""{NOTE} > "$1"
 [ -e "$1.stop" ] && exit 143
 echo "$2"
 [ -n "$3" ] && export LD_LIBRARY_PATH="$3"
+{QUIETLY}
 shift 3
 exec "$@"
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import unicodedata
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree as ET
@@ -16,6 +15,7 @@ from xml.etree import ElementTree as ET
 from swapbench.files import disk_failure
 from swapbench.gate.comparison import RUNS
 from swapbench.gate.policy import METRICS
+from swapbench.texts import spaced
 from swapbench.units import percent
 
 if TYPE_CHECKING:
@@ -130,11 +130,11 @@ def _explanation_of(check: Check, result: GateResult) -> str:
 def terminal(result: GateResult) -> str:
     """Plain text, one line a check, the worst first; without what was neither measured nor asked for."""
     shown = [check for check in _sorted(result.checks) if check.outcome != "ABSENT"]
-    rows = [(_word(check), *map(_one_line, (check.model, _name(check), check.text))) for check in shown]
+    rows = [(_word(check), *map(spaced, (check.model, _name(check), check.text))) for check in shown]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = ["  ".join([*map(str.ljust, row[:3], widths), row[3]]) for row in rows]
     notes = [*_explanation_lines(result), *result.notes]
-    return "\n".join([*lines, *map(_one_line, notes), _head(result)]) + "\n"
+    return "\n".join([*lines, *map(spaced, notes), _head(result)]) + "\n"
 
 
 def _explanation_lines(result: GateResult) -> list[str]:
@@ -189,11 +189,7 @@ def append_summary(path: Path, result: GateResult) -> None:
 
 def _markdown(text: str) -> str:
     """Text on one line in which nothing ends a table cell or begins markup."""
-    return re.sub(r"([\\`*_|~$<>\[\]&])", r"\\\1", _one_line(text))
-
-
-def _one_line(text: str) -> str:
-    return "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp"} else char for char in text)
+    return re.sub(r"([\\`*_|~$<>\[\]&])", r"\\\1", spaced(text))
 
 
 # ---------------------------------------------------------------------------------------------- JSON

@@ -19,7 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from swapbench.errors import BadModelFile
+from swapbench.errors import BadModelFile, of_one_file
+from swapbench.files import LARGEST_MODEL_BYTES, content_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -150,9 +151,7 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
     from swapbench.modelfile.foreign import refuse_foreign
 
     try:
-        if path.exists() and not path.is_file():  # reading a pipe or a device might never end
-            raise BadModelFile(f"{path} is not a regular file", remedy="Give an .onnx or .tflite file.")
-        content = path.read_bytes()
+        content = content_of(path, LARGEST_MODEL_BYTES)
     except OSError as error:
         raise BadModelFile(f"cannot read {path}: {error.strerror}") from error
     if not content:
@@ -163,13 +162,14 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
             f"{path} is neither an .onnx nor a .tflite file", remedy="Only these two formats can be measured."
         )
     refuse_foreign(path, content)
-    if suffix == ".onnx":
-        from swapbench.modelfile.onnx_file import read
+    with of_one_file(str(path), BadModelFile):
+        if suffix == ".onnx":
+            from swapbench.modelfile.onnx_file import read
+
+            return read(path, content, shapes or {})
+        from swapbench.modelfile.tflite_file import read
 
         return read(path, content, shapes or {})
-    from swapbench.modelfile.tflite_file import read
-
-    return read(path, content, shapes or {})
 
 
 def single_static_input(graph: Graph, name: str) -> Tensor:
@@ -281,7 +281,7 @@ def description(path: Path, text: str | None) -> dict[str, Any] | None:
         return None
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadModelFile(f"{path}: its {METADATA_KEY!r} metadata is not JSON ({error})") from error
     if not isinstance(value, dict):
         raise BadModelFile(f"{path}: its {METADATA_KEY!r} metadata is not a JSON object")

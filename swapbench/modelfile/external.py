@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.errors import BadModelFile
-from swapbench.files import files_sha256
+from swapbench.files import LARGEST_MODEL_BYTES, content_of, files_sha256, opened
 from swapbench.modelfile import DAMAGE
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    if path.suffix.lower() != ".onnx" or b"location" not in (content := path.read_bytes()):
+    if path.suffix.lower() != ".onnx" or b"location" not in (
+        content := content_of(path, LARGEST_MODEL_BYTES)
+    ):
         return (path,)
     try:
         return (path, *weight_files(path, onnx.load_model_from_string(content)))
@@ -83,6 +85,8 @@ def bring_in(path: Path, model: Any) -> None:
     """
     import onnx
 
+    stored = sum(other.stat().st_size for other in weight_files(path, model))
+    brought = 0
     for tensor in _external(model.graph):
         described = _described(tensor)
         other = path.with_name(described["location"])
@@ -92,7 +96,10 @@ def bring_in(path: Path, model: Any) -> None:
         if offset < 0 or not 0 <= length <= room:
             raise ValueError(f"the weight {tensor.name!r} lies beyond the end of {other.name}")
         if length <= SMALL_BYTES:
-            with other.open("rb") as file:
+            brought += length
+            if brought > stored:
+                raise ValueError("its weights overlap in their file")
+            with opened(other) as file:
                 file.seek(offset)
                 tensor.raw_data = file.read(length)
             tensor.ClearField("external_data")

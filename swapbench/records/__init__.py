@@ -58,7 +58,7 @@ from swapbench.records.quantities import (
     WorkerTimes,
 )
 from swapbench.records.record import SCHEMA_VERSION, Record
-from swapbench.records.values import Absent, Doubt, Frozen, Interval, Proportion
+from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, Proportion, plain_file_name
 from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
 __all__ = [
@@ -84,6 +84,7 @@ __all__ = [
     "Doubt",
     "FaceBoxes",
     "FailedFrames",
+    "FileName",
     "Finding",
     "FoldErrors",
     "Format",
@@ -117,4 +118,5 @@ __all__ = [
     "Variant",
     "Weight",
     "WorkerTimes",
+    "plain_file_name",
 ]

@@ -12,7 +12,7 @@ from pydantic import (
     model_validator,
 )
 
-from swapbench.records.values import Frozen
+from swapbench.records.values import FileName, Frozen
 
 Format = Literal["onnx", "tflite"]
 Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
@@ -49,7 +49,10 @@ Reduction = Literal["mean", "sum", "max", "min"]
 
 
 class Variant(Frozen):
-    """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`."""
+    """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`.
+
+    Files are only made of variants of a card, whose names are checked.
+    """
 
     net: str
     recipe: str | None = None
@@ -266,8 +269,8 @@ class ModelCard(Frozen):
         training: how it was made, None where that is not known.
     """
 
-    name: str
-    recipe: str | None = None
+    name: FileName
+    recipe: FileName | None = None
     summary: str = ""
     family: str = ""
     architecture: dict[str, Any] = Field(default_factory=dict)

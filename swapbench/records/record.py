@@ -22,7 +22,7 @@ from swapbench.records.quantities import (
     Sustained,
     Weight,
 )
-from swapbench.records.values import Absent, Doubt, Frozen
+from swapbench.records.values import Absent, Doubt, FileName, Frozen
 
 SCHEMA_VERSION: Final = 3
 """Version of the record format.
@@ -71,11 +71,11 @@ class Record(Frozen):
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
-    id: str
+    id: FileName
     time: datetime
     run: str
     variant: Variant
-    artifact: str
+    artifact: FileName
     named: str = ""
     artifact_sha256: str
     card: ModelCard | None

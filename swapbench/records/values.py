@@ -2,9 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+LONGEST_FILE_NAME_BYTES: Final = 255
+"""Of the usual file systems."""
+
+
+def plain_file_name(name: str) -> str:
+    """The name, if it is one of a file and no path: what others wrote must not lead out of a folder of ours.
+
+    Raises:
+        ValueError: it is empty, "." or "..", a path on any system, not in UTF-8, or too long.
+    """
+    leads_elsewhere = "/" in name or name.startswith("\\") or ".." in name.split("\\")
+    if name in {"", "."} or leads_elsewhere or "\0" in name:
+        raise ValueError(f"{name!r} is not a plain file name")
+    try:
+        length = len(name.encode())
+    except UnicodeEncodeError:
+        raise ValueError(f"{name!r} is not a file name in UTF-8") from None
+    if length > LONGEST_FILE_NAME_BYTES:
+        raise ValueError(f"a name of {length} bytes; a file system takes {LONGEST_FILE_NAME_BYTES}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(plain_file_name)]
+"""A name out of a file of someone else that becomes part of a path of ours."""
 
 
 class Frozen(BaseModel):

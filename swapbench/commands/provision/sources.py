@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from swapbench.errors import EnvironmentFailed, MissingPackage, UserError
+from swapbench.errors import BadModelFile, EnvironmentFailed, MissingPackage, SwapbenchError, UserError
+from swapbench.files import opened, whole_file
 from swapbench.runtimes.native.adapter import Flavour, installed_library
 from swapbench.runtimes.native.build import build, this_computer
 
@@ -48,6 +49,8 @@ GLIBC_FILES: Final = (
     *("ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "librt.so.1"),
     *("libgcc_s.so.1", "libstdc++.so.6"),
 )
+LARGEST_LIBRARY_BYTES: Final = 1_000_000_000
+"""Of a runtime; the largest, with all of TensorFlow, has 400 MB."""
 FETCH_TIMEOUT_S: Final = 600.0
 LIST_TIMEOUT_S: Final = 30.0
 
@@ -108,21 +111,13 @@ def from_this_computer(runtime: str, cache: Path) -> Source:
 def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
     """The arm64 library of an official Android archive; UserError if the file is none or lacks it."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            names = opened.namelist()
-            wanted = [f"jni/{ARM64}/{name}" for name in AAR_LIBRARIES[runtime]]
-            packed_name = next((name for name in wanted if name in names), None)
-            if packed_name is None:
-                libraries = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
-                raise UserError(
-                    f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
-                    remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
-                )
-            library = _unpacked(opened, packed_name, cache / "aar" / runtime)
-    except (OSError, zipfile.BadZipFile) as problem:
-        raise UserError(
+        library = _library_of(runtime, archive, cache / "aar" / runtime)
+    except SwapbenchError:
+        raise
+    except Exception as problem:  # the reader raises what it likes for damaged and encrypted archives
+        raise BadModelFile(
             f"{archive} cannot be read as an Android archive ({problem})", remedy="Give an .aar file."
-        ) from None
+        ) from problem
     name = re.fullmatch(r"(?P<package>.+?)-(?P<version>\d[\w.-]*)", archive.stem)
     return Source(
         runtime=runtime,
@@ -133,6 +128,21 @@ def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
         runner=build("aarch64-android", cache / "runner"),
         library=library,
     )
+
+
+def _library_of(runtime: str, archive: Path, folder: Path) -> Path:
+    """The library of a runtime in an archive, written to a folder; UserError where there is none."""
+    with opened(archive) as file, zipfile.ZipFile(file) as packed:
+        names = packed.namelist()
+        wanted = [f"jni/{ARM64}/{name}" for name in AAR_LIBRARIES[runtime]]
+        packed_name = next((name for name in wanted if name in names), None)
+        if packed_name is None:
+            libraries = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
+            raise UserError(
+                f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
+                remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
+            )
+        return _unpacked(packed, packed_name, folder)
 
 
 def fetched_bundle(runtime: str, cache: Path) -> Source:
@@ -163,13 +173,22 @@ def fetched_bundle(runtime: str, cache: Path) -> Source:
 
 
 def _unpacked(archive: zipfile.ZipFile, name: str, folder: Path) -> Path:
-    """A file of an archive, written to a folder whole or not at all."""
+    """A file of an archive, written to a folder whole or not at all.
+
+    Raises:
+        BadModelFile: It is larger than any library, whatever the archive says of its size.
+    """
     library = folder / Path(name).name
-    part = folder / f".{library.name}.part"
-    folder.mkdir(parents=True, exist_ok=True)
-    with archive.open(name) as packed, part.open("wb") as unpacked:
-        shutil.copyfileobj(packed, unpacked)
-    os.replace(part, library)
+    with archive.open(name) as packed, whole_file(library) as unpacked:
+        room = LARGEST_LIBRARY_BYTES
+        while block := packed.read(1 << 20):
+            room -= len(block)
+            if room < 0:
+                raise BadModelFile(
+                    f"{name} in {archive.filename} unpacks to more than {LARGEST_LIBRARY_BYTES / 1e6:g} MB",
+                    remedy="Give the archive as it was published",
+                )
+            unpacked.write(block)
     return library
 
 
@@ -227,9 +246,9 @@ def _wheel_library(runtime: str, version: str, folder: Path) -> Path:
         f"pip cannot fetch {wanted} for arm64",
     )
     (wheel,) = place.glob("*.whl")
-    with zipfile.ZipFile(wheel) as opened:
-        (name,) = [name for name in opened.namelist() if re.fullmatch(pattern, name)]
-        library = _unpacked(opened, name, place)
+    with zipfile.ZipFile(wheel) as packed:
+        (name,) = [name for name in packed.namelist() if re.fullmatch(pattern, name)]
+        library = _unpacked(packed, name, place)
     wheel.unlink()
     return library
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench.data.layouts.corpus import Contents, FaceFormat, Layout, counted, entries, not_there, shortened
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset
+from swapbench.files import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,12 +112,12 @@ def _split(root: Path, split: str) -> Contents:
 
 def _labels(root: Path, name: str) -> dict[str, Any] | BadDataset:
     try:
-        labels = json.loads((root / name).read_bytes())
+        labels = json.loads(content_of(root / name))
     except FileNotFoundError:
         return not_there(root, name, "CelebA-Spoof has metas/intra_test/{train,test}_label.json.")
     except OSError as error:
         return BadDataset(f"cannot read {root / name}: {error.strerror}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return BadDataset(f"{root / name} is not JSON: {error}", remedy="Unpack it again.")
     if not isinstance(labels, dict) or not labels:
         return BadDataset(f"{root / name} does not map any image to its labels", remedy="Unpack it again.")

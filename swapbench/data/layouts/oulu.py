@@ -38,6 +38,7 @@ from swapbench.data.layouts.corpus import (
 )
 from swapbench.data.samples import Annotation, Presentation
 from swapbench.errors import BadDataset
+from swapbench.files import content_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -117,7 +118,7 @@ def listed(corpus: Corpus, protocol: int, phone: int | None, split: str) -> List
     path = list_path(corpus.root, protocol, phone, split)
     place = path.relative_to(corpus.root).as_posix()
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = content_of(path).decode("utf-8-sig").splitlines()
     except FileNotFoundError:
         return Listed(
             faults=(not_there(corpus.root, place, "The 42 lists come with OULU-NPU, in Protocols/."),)

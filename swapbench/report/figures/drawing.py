@@ -10,6 +10,8 @@ import io
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from swapbench.texts import inert_cell
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -93,5 +95,11 @@ def table_csv(names: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for line in lines:
-        writer.writerow(["" if v is None else str(v).lower() if isinstance(v, bool) else v for v in line])
+        writer.writerow(map(_csv_cell, line))
     return text.getvalue()
+
+
+def _csv_cell(value: object) -> object:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return inert_cell(value) if isinstance(value, str) else "" if value is None else value

@@ -29,6 +29,7 @@ from swapbench.errors import EnvironmentFailed
 from swapbench.report.literature import PUBLISHED
 from swapbench.report.page.data import page_data
 from swapbench.report.tables.table import SIMULATED
+from swapbench.texts import spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -69,7 +70,8 @@ def page_html(
     from jinja2 import Environment, StrictUndefined
 
     contents = page_data(table, details, parities)
-    data = _packed(json.dumps(contents, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
+    text = json.dumps(contents, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    data = _packed(spaced(text))
     library = chart_library()
     # The data cannot contain the nonce, which is made from all of them.
     nonce = _digest(data)[:22].replace("+", "-").replace("/", "_")
@@ -92,10 +94,10 @@ def page_html(
         version=__version__,
         count=len(table.rows),
         doubtful=sum(1 for row in table.rows if row.doubts),
-        runs=list(dict.fromkeys(row.run for row in table.rows)),
+        runs=list(dict.fromkeys(spaced(row.run) for row in table.rows)),
         first=f"{times[0]:%Y-%m-%d}",
         last=f"{times[-1]:%Y-%m-%d}",
-        machines=table.machines,
+        machines=tuple(map(spaced, table.machines)),
         simulated=SIMULATED if table.data_simulated else "",
         only_some_simulated=any(row.data_simulated is False for row in table.rows),
         published=PUBLISHED,

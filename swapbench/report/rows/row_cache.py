@@ -25,7 +25,8 @@ from pydantic_core import to_json
 from swapbench import store
 from swapbench.cores import usable_cores
 from swapbench.errors import BadRecord, EnvironmentFailed
-from swapbench.files import write_atomically
+from swapbench.files import content_of, write_atomically
+from swapbench.kept import with_digest, without_digest
 from swapbench.report.rows.row import Row
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ def _digest(data: bytes) -> str:
 
 
 def _file_digest(path: str) -> str:
-    with open(path, "rb", buffering=0) as file:
-        return _digest(file.read())
+    return _digest(content_of(Path(path)))
 
 
 def _code_digest() -> str:
@@ -144,13 +144,14 @@ def _rows(text: bytes, code: str = "") -> dict[str, Row]:
 
 def _write(cache: Path, text: bytes) -> None:
     try:
-        write_atomically(cache, text)
+        write_atomically(cache, with_digest(text))
     except EnvironmentFailed:  # keeping is a courtesy: a full or read-only disk is no reason to show no table
         return
 
 
 def _read(cache: Path, code: str) -> dict[str, Row]:
+    text = without_digest(cache)
     try:
-        return _rows(cache.read_bytes(), code)
-    except (OSError, ValueError, LookupError):
+        return {} if text is None else _rows(text, code)
+    except (ValueError, LookupError):  # of an older version
         return {}

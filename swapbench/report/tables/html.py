@@ -5,11 +5,11 @@ No script, nothing from elsewhere.
 
 from __future__ import annotations
 
-import unicodedata
 from html import escape
 from typing import TYPE_CHECKING
 
 from swapbench.report.tables.column import DAGGER
+from swapbench.texts import spaced
 
 if TYPE_CHECKING:
     from swapbench.report.tables.column import Cell, Column
@@ -72,12 +72,8 @@ def as_fragment(view: View) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text as it is, in an element or an attribute; line breaks and control characters become spaces."""
-    if text.isprintable():
-        return escape(text)
-    return escape(
-        "".join(" " if unicodedata.category(char) in {"Cc", "Zl", "Zp", "Cs"} else char for char in text)
-    )
+    """Text as it is, in an element or an attribute; controls and bidirectional marks become spaces."""
+    return escape(spaced(text))
 
 
 def _kind(column: Column) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from swapbench.report.tables.column import DAGGER
 from swapbench.report.tables.view import NOT_MEASURED, plain_cell, superscript
+from swapbench.texts import spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -74,16 +75,15 @@ def _bold(text: str) -> str:
 
 _TEXT_HEADINGS = frozenset({"Model", "File"})
 _NARROW = re.compile(r"[ -~†±×µ–]*")
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @functools.lru_cache(maxsize=2**16)  # a name stands in every section
 def escaped(text: str) -> str:
     """`text` so that Markdown (also in a table cell) shows it as it is.
 
-    Line breaks and control characters become spaces.
+    What steers a terminal becomes spaces: line breaks, control characters, bidirectional marks.
     """
-    text = _CONTROLS.sub(" ", text)
+    text = spaced(text)
     text = re.sub(r"&(?=#?\w+;)", "&amp;", text)
     text = re.sub(r"<(?=[\w/!?])", "&lt;", text)
     text = re.sub(r"([\\`*|~$])", r"\\\1", text)

@@ -84,7 +84,8 @@ def as_csv(view: Selection, *, chosen: bool = True) -> str:
 
     See table.py for the cells.
     """
-    return csv_text(view.rows, _names(view) if chosen else fields.names(view.table.species))
+    names = _names(view) if chosen else fields.names(view.table.species)
+    return csv_text(view.rows, names, raw=view.table.raw_csv)
 
 
 def as_json(view: Selection, *, chosen: bool = True) -> str:

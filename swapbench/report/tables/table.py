@@ -1,9 +1,9 @@
 """One table of all records, and the two skins that hold everything, unrounded: CSV and JSON.
 
 CSV: one line a record, units in the column names, empty where a number does not exist (the column `missing`
-says why), `true`/`false` for booleans, lists joined by `;`, one column a species for each of
-`apcer.<species>`, `apcer_low.`, `apcer_high.`, `apcer_errors.` and `apcer_trials.`, energy of the first
-meter.
+says why), `true`/`false` for booleans, an apostrophe before text that a spreadsheet would compute, lists
+joined by `;`, one column a species for each of `apcer.<species>`, `apcer_low.`, `apcer_high.`,
+`apcer_errors.` and `apcer_trials.`, energy of the first meter.
 
 JSON: an object with `kind` ("swapbench.table"), `version` (1), `reference` (the reference network or null),
 `data_simulated` (true when any row's is), `machines` (fingerprints) and `rows`: the fields of summary.Row
@@ -23,6 +23,7 @@ from swapbench import store
 from swapbench.errors import BadRecord
 from swapbench.report.rows.references import compared_rows
 from swapbench.report.tables.fields import flat, json_row, names
+from swapbench.texts import inert_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,11 +38,18 @@ SIMULATED = "Simulated data: not PAD performance."
 
 @dataclass(frozen=True)
 class Table:
-    """All rows in their order, and the network that ratios refer to (None where nothing could serve)."""
+    """All rows in their order, and how they are shown.
+
+    Attributes:
+        reference: the network that ratios refer to, None where nothing could serve.
+        reference_was_asked: whether a person named it.
+        raw_csv: whether text that a spreadsheet would compute stands in CSV as it is; see texts.inert_cell.
+    """
 
     rows: tuple[Row, ...]
     reference: str | None
     reference_was_asked: bool
+    raw_csv: bool = False
 
     @property
     def data_simulated(self) -> bool:
@@ -86,16 +94,16 @@ def table_of_rows(rows: Iterable[Row], relative_to: str | None = None) -> Table:
 
 def as_csv(table: Table) -> str:
     """The table as CSV (see the head of this module)."""
-    return csv_text(table.rows, names(table.species))
+    return csv_text(table.rows, names(table.species), raw=table.raw_csv)
 
 
-def csv_text(rows: Iterable[Row], names: Sequence[str]) -> str:
-    """CSV of the named fields of some rows."""
+def csv_text(rows: Iterable[Row], names: Sequence[str], *, raw: bool = False) -> str:
+    """CSV of the named fields of some rows; `raw` as in Table."""
     values = [flat(name) for name in names]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_csv_cell(value(row)) for value in values] for row in rows)
+    writer.writerows([_csv_cell(value(row), raw=raw) for value in values] for row in rows)
     return text.getvalue()
 
 
@@ -118,9 +126,11 @@ def json_text(records: Sequence[Record], relative_to: str | None = None) -> str:
     return as_json(table_of(records, relative_to))
 
 
-def _csv_cell(value: Value) -> str:
+def _csv_cell(value: Value, *, raw: bool) -> str:
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):
+        return value if raw else inert_cell(value)
     return repr(value) if isinstance(value, float) else str(value)

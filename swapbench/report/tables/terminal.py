@@ -16,6 +16,7 @@ from swapbench.report.tables.columns import COLUMNS
 from swapbench.report.tables.markdown import absences, plain_line
 from swapbench.report.tables.table import table_of
 from swapbench.report.tables.view import Group, Query, view_of, without_threshold
+from swapbench.texts import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -93,7 +94,7 @@ class TerminalTable:
             )
         for group in groups:
             if group.title:
-                drawn.add_row(Text(group.title.replace(" · ", "\n"), style="italic"))
+                drawn.add_row(Text(visible(group.title).replace(" · ", "\n"), style="italic"))
             for line in group.lines:
                 cells = _texts(line, self.view, below=layout.below)
                 cells[self.view.naming] = _folded(cells[self.view.naming], layout.widths[self.view.naming])
@@ -105,7 +106,8 @@ class TerminalTable:
     def caption(self, width: int) -> str:
         """What a reader must know of the table in that width, a sentence or a mark a line."""
         layout = _layout(self.view, _first_rows(self.view.groups), width)
-        return "\n".join(_caption(self.view, layout, width, every_doubt=self.every_doubt))
+        lines = _caption(self.view, layout, width, every_doubt=self.every_doubt)
+        return "\n".join(map(visible, lines))
 
 
 def _first_rows(groups: Sequence[Group]) -> list[Group]:
@@ -153,7 +155,7 @@ def _texts(line: Line, view: View, *, below: bool) -> list[str]:
     """The cells of a line; if `below`, a number and what stands beside it are two lines."""
     return [
         text.replace(" ", "\n", 1) if below and cell.aside else text
-        for text, cell in zip(plain_line(line, view), line.cells, strict=True)
+        for text, cell in zip(map(visible, plain_line(line, view)), line.cells, strict=True)
     ]
 
 

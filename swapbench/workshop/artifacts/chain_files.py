@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from swapbench.cores import usable_cores
 from swapbench.errors import WorkerFailed
 from swapbench.files import write_atomically
+from swapbench.kept import keep, kept
 from swapbench.records import Format, Frozen, Precision
-from swapbench.workshop.artifacts.exporting import start_child
+from swapbench.workshop.artifacts.exporting import end_with_parent, start_child
 from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
 from swapbench.workshop.export import to_onnx, to_tflite
 from swapbench.workshop.export.outputs import nchw
@@ -138,8 +139,19 @@ def make(job: Job, say: Say) -> None:
     """Write every file of a job, each whole or not at all; `say` receives the path of each."""
     torch.set_num_threads(1)
     for wanted in job.wanted:
-        write_atomically(Path(wanted.path), file_content(wanted, job.format, job.precision))
+        path = Path(wanted.path)
+        write_atomically(path, file_content(wanted, job.format, job.precision))
+        keep(_entry(path), {}, [path])
         say(wanted.path)
+
+
+def is_made(path: Path) -> bool:
+    """Whether a file is there as `make` wrote it."""
+    return kept(_entry(path)) is not None
+
+
+def _entry(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
 
 
 def key_parts(file_format: Format) -> list[Any]:
@@ -196,6 +208,7 @@ def make_in_processes(
 
 def _main(path: Path) -> int:
     """Run a job: paths go to standard output, whatever else is written there goes to standard error."""
+    end_with_parent()
     paths = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

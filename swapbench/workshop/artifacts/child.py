@@ -19,7 +19,7 @@ from swapbench.pad.agreement import flip_threshold
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.records import NOTHING_TO_COMPARE
 from swapbench.workshop.artifacts.dev_crops import rows_for_calibration, rows_for_parity
-from swapbench.workshop.artifacts.exporting import ExportJob
+from swapbench.workshop.artifacts.exporting import ExportJob, end_with_parent
 from swapbench.workshop.artifacts.files import (
     QUANTISED,
     Sidecar,
@@ -157,6 +157,7 @@ def error_report(error: Exception) -> dict[str, str]:
 
 def _main(job: Path) -> int:
     """Run a job: reports go to standard output, whatever else is written there goes to the log."""
+    end_with_parent()
     reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
 

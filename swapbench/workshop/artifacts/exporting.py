@@ -6,13 +6,10 @@ crashes is one failed variant. The children write the files; the parent relies o
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,13 +17,14 @@ from typing import TYPE_CHECKING, cast
 
 from swapbench import errors
 from swapbench.cores import usable_cores
+from swapbench.environment import CONVERTERS
 from swapbench.errors import EnvironmentFailed, SwapbenchError, WorkerFailed
-from swapbench.files import disk_failure
+from swapbench.files import scratch_folder
 from swapbench.records import FORMATS, Frozen, ModelCard, Variant
 from swapbench.workshop.artifacts.files import Built, Failed, cached, missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import IO
 
     from swapbench.ports import Progress
@@ -86,7 +84,7 @@ def build(
     if wanted:
         by_format = [[variant for variant in wanted if variant.format == name] for name in FORMATS]
         groups = [group for group in by_format if group]
-        with _job_folder(cache_dir) as folder:
+        with scratch_folder(cache_dir, "job") as folder:
             jobs = _write_jobs(folder, groups, card, card_path, data, data_digest, cache_dir)
             failures = _run_jobs(jobs, cache_dir / "logs", card.name, progress)
     results: list[Built | Failed] = []
@@ -99,19 +97,6 @@ def build(
 
 def _see(log: Path) -> str:
     return f"The output of the exporters is in {log}"
-
-
-@contextlib.contextmanager
-def _job_folder(cache_dir: Path) -> Iterator[Path]:
-    try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".job-", dir=cache_dir))
-    except OSError as error:
-        raise disk_failure(error, cache_dir) from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_jobs(
@@ -200,18 +185,26 @@ def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Pope
     source = str(Path(__file__).resolve().parents[3])
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])]),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "TQDM_DISABLE": "1",
-        "JAX_PLATFORMS": "cpu",
+        **CONVERTERS,
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, str(job)],
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE,  # which ends when we do, however we end; see `end_with_parent`
         stdout=subprocess.PIPE,
         stderr=errors_to,
         env=environment,
         text=True,
     )
+
+
+def end_with_parent() -> None:
+    """End this process, which `start_child` started, as soon as its parent is gone."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _start(job: Path, log: Path) -> subprocess.Popen[str]:
@@ -226,8 +219,9 @@ def _end(children: Sequence[subprocess.Popen[str]]) -> None:
             child.kill()
     for child in children:
         child.wait()
-        if child.stdout is not None:
-            child.stdout.close()
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _restored(report: dict[str, str], log: Path) -> SwapbenchError:

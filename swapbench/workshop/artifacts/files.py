@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from swapbench import errors
 from swapbench.files import write_atomically
+from swapbench.kept import keep, kept
 from swapbench.records import Absent, Frozen, ModelCard, Parity, Variant
 from swapbench.workshop.export.mixed import Trial
 
@@ -197,13 +198,12 @@ def digest(parts: dict[str, Any] | list[Any]) -> str:
 
 def valid_sidecar(path: Path, key: str) -> Sidecar | None:
     """The sidecar of a file, where the file is whole and was made for this key; else None."""
+    content = kept(_beside(path))
     try:
-        sidecar = Sidecar.model_validate_json(_beside(path).read_bytes())
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValidationError):
+        sidecar = None if content is None else Sidecar.model_validate(content)
+    except ValidationError:  # of another version
         return None
-    return sidecar if sidecar.key == key and sidecar.sha256 == sha256 else None
+    return sidecar if sidecar is not None and sidecar.key == key else None
 
 
 def save(path: Path, content: bytes, sidecar: Sidecar) -> None:
@@ -219,7 +219,7 @@ def save(path: Path, content: bytes, sidecar: Sidecar) -> None:
     if len(sidecar.trials) > 1:
         write_atomically(path.with_name(curve_name(path)), curve_csv(sidecar.trials))
     sidecar = sidecar.replace(sha256=hashlib.sha256(content).hexdigest())
-    write_atomically(_beside(path), sidecar.model_dump_json(indent=1) + "\n")
+    keep(_beside(path), sidecar.model_dump(mode="json"), [path])
 
 
 def curve_name(path: Path) -> str:

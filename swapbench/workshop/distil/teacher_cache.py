@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from swapbench.files import whole_file, write_atomically
+from swapbench.files import whole_file
+from swapbench.kept import keep, kept
 from swapbench.workshop.distil.distillation import TeacherOutput
 from swapbench.workshop.pipeline.batches import Draws, ahead, chosen, cut, draw
 
@@ -93,12 +94,13 @@ def cached_outputs(
     )
     # "answers" is what outputs were called when the first caches were written: they are still found
     folders = [work / f"answers-{_key(teacher, recipe, regions)[:24]}" for teacher in teachers]
-    missing = [
-        (teacher, draws, folder / f"view-{number}.json")
+    wanted = {
+        folder / f"view-{number}.json": (teacher, draws)
         for teacher, folder in zip(teachers, folders, strict=True)
         for number, draws in enumerate(views)
-        if not (folder / f"view-{number}.json").is_file()
-    ]
+    }
+    entries = {index: kept(index) for index in wanted}
+    missing = [index for index, content in entries.items() if content is None]
     done = 0
 
     def on_batch(images: int) -> None:
@@ -106,14 +108,14 @@ def cached_outputs(
         done += images
         progress("computing teacher outputs", done, len(missing) * count)
 
-    for teacher, draws, index in missing:
-        _compute(teacher, regions, draws, index, on_batch)
+    for index in missing:
+        entries[index] = _compute(wanted[index][0], regions, wanted[index][1], index, on_batch)
     stored, seconds = [], 0.0
     for folder in folders:
         by_view = []
         for number in range(len(views)):
             index = folder / f"view-{number}.json"
-            content = json.loads(index.read_text(encoding="utf-8"))
+            content = entries[index] or {}
             seconds += content["seconds"]
             by_view.append(
                 {part: np.load(_array_path(index, part), mmap_mode="r") for part in content["parts"]}
@@ -139,7 +141,7 @@ def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions) -> str:
 
 def _compute(
     teacher: Teacher, regions: Regions, draws: Draws, index: Path, on_batch: Callable[[int], None]
-) -> None:
+) -> dict[str, Any]:
     """Write a teacher's outputs for every sample in one view: a .npy file a field, and last the index."""
     began = time.monotonic()
     count = len(regions.samples)
@@ -164,7 +166,9 @@ def _compute(
                     np.lib.format.write_array_header_1_0(files[part], header | shape)
                 files[part].write(np.ascontiguousarray(array).data)
             on_batch(len(rows))
-    write_atomically(index, json.dumps({"parts": list(files), "seconds": time.monotonic() - began}) + "\n")
+    content = {"parts": list(files), "seconds": time.monotonic() - began}
+    keep(index, content, [_array_path(index, part) for part in files])
+    return content
 
 
 def _array_path(index: Path, part: str) -> Path:

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from swapbench import units
-from swapbench.errors import BadCard
-from swapbench.files import file_sha256, write_atomically
+from swapbench.errors import BadCard, of_one_file
+from swapbench.files import LARGEST_MODEL_BYTES, file_sha256, opened, write_atomically
 from swapbench.workshop.nets import build
 
 if TYPE_CHECKING:
@@ -89,16 +89,29 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The state dict in a .safetensors, .pth or .pt file, floats as float32; pickled code never runs.
 
     Raises:
-        BadCard: The file cannot be read or holds anything but a state dict.
+        BadCard: The file cannot be read, holds anything but a state dict, or unpacks to more than it has.
     """
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    state = _state_dict(content)
-    if state is None:
+    with of_one_file(str(path), BadCard):
+        with opened(path, LARGEST_MODEL_BYTES):
+            pass  # a regular file
+        content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+        state = _state_dict(content)
+        if state is None:
+            raise BadCard(
+                f"{path} is not a state dict: a dictionary of tensors",
+                remedy="Save the state_dict alone: torch.save(model.state_dict(), FILE).",
+            )
+        return {str(key): _single(path, value) for key, value in state.items()}
+
+
+def _single(path: Path, tensor: Tensor) -> Tensor:
+    """The tensor, floats as float32, unless a few stored numbers stand for many: a copy would fill memory."""
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise BadCard(
-            f"{path} is not a state dict: a dictionary of tensors",
-            remedy="Save the state_dict alone: torch.save(model.state_dict(), FILE).",
+            f"{path} holds a tensor of {tensor.numel()} numbers with fewer stored",
+            remedy="Save contiguous tensors: tensor.contiguous()",
         )
-    return {str(key): value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return tensor.float() if tensor.is_floating_point() else tensor
 
 
 def _state_dict(content: Any) -> Mapping[str, Tensor] | None:
@@ -128,6 +141,8 @@ def _read_pickle(path: Path) -> Any:
             remedy="Save the state_dict, where you trust the file:"
             " torch.save(torch.jit.load(FILE).state_dict(), NEW_FILE).",
         )
+    if _unpacked_bytes(path) > LARGEST_MODEL_BYTES:
+        raise BadCard(f"{path} unpacks to more than {LARGEST_MODEL_BYTES / 1e6:g} MB")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -154,6 +169,15 @@ def _is_torchscript(path: Path) -> bool:
             return any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return False
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """What a zip archive unpacks to, 0 for another file; PyTorch's reader unpacks no more than this."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(member.file_size for member in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return 0
 
 
 def kept(card: ModelCard, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -8,11 +8,10 @@ resampled once.
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +19,8 @@ from swapbench.data.frames import by_file, side_by_side
 from swapbench.data.geometry import NoCrop, crop_box
 from swapbench.data.preprocess import Sources, Timings, resized
 from swapbench.errors import BadDataset
-from swapbench.files import whole_file, write_atomically
+from swapbench.files import whole_file
+from swapbench.kept import keep, kept
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,9 +157,10 @@ def decode(
     policies = [preprocessing.face_box for preprocessing in preprocessings]
     path = folder / f"regions-{sources.key(policies, [geometry, reach])[:24]}.bin"
     index = path.with_suffix(".json")
-    if not (path.is_file() and index.is_file()):
-        _decode(sources, preprocessings, reach, path, index, threads)
-    content = json.loads(index.read_text(encoding="utf-8"))
+    content = kept(index)
+    if content is None:
+        content = _decode(sources, preprocessings, reach, path, threads)
+        keep(index, content, [path])
     boxes = content["boxes"].items()
     return Regions(
         key=path.stem,
@@ -176,9 +177,9 @@ def _decode(
     preprocessings: Sequence[Preprocessing],
     reach: float,
     path: Path,
-    index: Path,
     threads: int,
-) -> None:
+) -> dict[str, Any]:
+    """Decode into a file; what is kept beside it says where the part of each frame lies."""
     samples, lock = sources.samples, threading.Lock()
     policies: list[FaceBoxes] = sorted({preprocessing.face_box for preprocessing in preprocessings})
     table: dict[int, Region] = {}
@@ -235,13 +236,12 @@ def _decode(
                 + ", ".join(left_out[:3]),
                 remedy="Give face boxes, or train on whole frames (face_box = frame).",
             )
-        content = {
+        return {
             "samples": rows,
             "table": [table[row] for row in rows],
             "boxes": {policy: [boxes[row][column] for row in rows] for column, policy in enumerate(policies)},
             "left_out": left_out,
         }
-        write_atomically(index, json.dumps(content) + "\n")
 
 
 def _touched(

@@ -30,6 +30,7 @@ from pydantic import Field, ValidationError, model_validator
 from swapbench import units
 from swapbench.cards import first_problem
 from swapbench.errors import UserError
+from swapbench.files import content_of
 from swapbench.records import Frozen
 from swapbench.workshop.prune.widths import Budget
 
@@ -146,12 +147,12 @@ def read_latency_table(path: Path) -> LatencyTable:
         UserError: The file cannot be read or is not a table; the message names the field.
     """
     try:
-        return LatencyTable.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return LatencyTable.model_validate(json.loads(content_of(path)))
     except OSError as error:
         raise UserError(f"cannot read the latency table {path}: {error.strerror}") from error
     except ValidationError as error:
         raise UserError(f"{path}: {first_problem(error, LatencyTable)}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not JSON: {error}") from error
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 from swapbench.cards import first_problem
 from swapbench.errors import BadCard
 from swapbench.files import toml_table
-from swapbench.records import Frozen, OutputMeaning, Preprocessing
+from swapbench.records import FileName, Frozen, OutputMeaning, Preprocessing
 from swapbench.workshop.recipes.pruning_recipe import Pruning  # noqa: TC001 - pydantic needs it
 
 if TYPE_CHECKING:
@@ -88,8 +88,8 @@ class Distillation(Frozen):
 class TrainRecipe(Frozen):
     """How to train one network. The card, and so its file, gets the recipe's `name` and `recipe`."""
 
-    name: str
-    recipe: str | None = None
+    name: FileName
+    recipe: FileName | None = None
     summary: str
     family: str
     architecture: dict[str, Any]

@@ -1,0 +1,53 @@
+"""Variables that keep other people's libraries from reporting home and from writing where nobody looks.
+
+`swapbench/__init__.py` sets QUIET, so every process of ours has it before it imports a runtime: parent,
+workers, exporters, benchmarks. Needs only the standard library, because timed workers import it.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+QUIET: Final[Mapping[str, str]] = {
+    # onnxruntime 1.31 looks up a telemetry host while it times, and keeps a database in the home folder
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+"""What every process gets, whatever its own environment says."""
+
+CONVERTERS: Final[Mapping[str, str]] = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TQDM_DISABLE": "1",
+    "JAX_PLATFORMS": "cpu",
+    # packages that the converter for TFLite brings along
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+}
+"""What processes get that convert networks; a notebook that imports swapbench keeps its own settings."""
+
+CACHES: Final[Mapping[str, str]] = {
+    "MPLCONFIGDIR": "matplotlib",
+    "TORCHINDUCTOR_CACHE_DIR": "torchinductor",
+    "TRITON_CACHE_DIR": "triton",
+    "HF_HOME": "huggingface",
+}
+"""Variable that says where a library caches -> the folder's name below our own cache."""
+
+
+def be_quiet() -> None:
+    """Set QUIET in this process, which its children inherit."""
+    os.environ.update(QUIET)
+
+
+def keep_caches_in(folder: Path) -> None:
+    """Have libraries cache below `folder`, not in the home folder, unless the person has said where.
+
+    Nothing is created here; a library makes its folder when it first needs it.
+    """
+    for variable, name in CACHES.items():
+        os.environ.setdefault(variable, str(folder / name))
