@@ -116,7 +116,10 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         outcome = experiment.run(models, setup, folder, progress=progress, to_report=True)
         notes = _report(folder, request, len(models), outcome, progress)
         run_folder.write_reported(folder)
-    return RunResult(folder, outcome.records, (*failures, *outcome.failures), tuple(notes))
+    told = (*failures, *outcome.failures)
+    if request.accuracy:
+        notes = [*_unscored_notes(outcome.records, told), *notes]
+    return RunResult(folder, outcome.records, told, tuple(notes))
 
 
 def _report(
@@ -125,7 +128,6 @@ def _report(
     """Write the report; what a person should read of it."""
     notes = [
         *_remarks(outcome.records),
-        *(_unscored_notes(outcome.records, failures) if request.accuracy else ()),
         *_frame_notes(outcome.records),
         *_border_notes(outcome.records),
         *_paced_notes(outcome.records),
