@@ -318,13 +318,12 @@ def _border_notes(records: Sequence[Record]) -> list[str]:
 
 
 def _frame_notes(records: Sequence[Record]) -> list[str]:
-    """Which frames have no score and why, once for all files, where no doubt says so."""
+    """Which frames have no score and why, once for all files."""
     sentences = [
         group.sentence
         for record in records
         if isinstance(record.accuracy, Accuracy)
         for group in record.accuracy.failed_frames
-        if not any(group.sentence in doubt.message for doubt in record.doubts)
     ]
     return [f"{sentence}." for sentence in dict.fromkeys(sentences)]
 
