@@ -136,11 +136,17 @@ def is_importable(module: str) -> bool:
         return False
 
 
+def lacks(extra: str) -> str | None:
+    """The first package of an extra that is not installed, None where all are."""
+    packages = EXTRAS[extra].items()
+    return next((package for package, module in packages if not is_importable(module)), None)
+
+
 def require(extra: str, purpose: str) -> None:
     """Raise MissingPackage where a package of an extra is not installed."""
-    for package, module in EXTRAS[extra].items():
-        if not is_importable(module):
-            raise MissingPackage(package, purpose, extra)
+    package = lacks(extra)
+    if package is not None:
+        raise MissingPackage(package, purpose, extra)
 
 
 def load_failure(module: str, timeout_s: float = LOAD_TIMEOUT_S) -> str | None:

@@ -18,6 +18,7 @@ from tiny_files import small_onnx
 
 from swapbench import catalog, cli, store
 from swapbench.cli import terminal
+from swapbench.commands.options import JudgedData
 
 
 @pytest.fixture(autouse=True)
@@ -223,6 +224,35 @@ def test_data_that_cannot_be_scored_cost_the_accuracy_only_and_are_told_of_once(
     assert [row["auc"] for row in rows] == [None, None]
     assert err.count("failed: ") == 1
     assert "failed: a.onnx, b.onnx: " in err
+
+
+@pytest.mark.parametrize(
+    ("options", "lacking", "asks"),
+    [
+        ([], None, False),
+        (["--card", "card.toml"], None, True),
+        (["--card", "card.toml"], "opencv-python-headless", False),
+        (["--card", "card.toml", "--no-accuracy"], None, False),
+    ],
+)
+def test_naming_a_card_asks_for_the_accuracy_on_simulated_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], lacking: str | None, asks: bool
+) -> None:
+    asked = []
+
+    def data(folders: object, named: JudgedData, splits: object, **talk: object) -> tuple[()]:
+        asked.append(named)
+        return ()
+
+    monkeypatch.setattr("swapbench.commands.run.folds", data)
+    monkeypatch.setattr("swapbench.doctor.lacks", lambda extra: lacking)
+    (tmp_path / "card.toml").write_text(
+        'name = "net"\n[preprocessing]\nface_box = "frame"\nwidth_px = 32\nheight_px = 32\ncrop_scale = 1.0\n'
+        '[output]\nkind = "logits"\nbona_fide_index = 1\n'
+    )
+    small_network(tmp_path / "net.onnx")
+    assert cli.main(["run", "net.onnx", "--budget", "1", *options]) in {0, 3}
+    assert asked == ([JudgedData()] if asks else [])
 
 
 def test_a_run_is_not_overwritten_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

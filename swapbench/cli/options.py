@@ -49,8 +49,8 @@ Card = Annotated[
         "--card",
         metavar="CARD",
         rich_help_panel=ACCURACY,
-        help="Model card (name or file) of all files. By default each file's own: FILE=CARD, or net.toml "
-        "beside net.onnx.",
+        help="Model card (name or file) of all files, which are then scored: without --data on simulated "
+        "images. By default each file's own: FILE=CARD, or net.toml beside net.onnx.",
     ),
 ]
 ShapeTexts = Annotated[

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from swapbench import bench, catalog, stats, store, units
+from swapbench import bench, catalog, doctor, stats, store, units
 from swapbench.bench import run_folder
 from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
@@ -157,7 +157,7 @@ def _models(
     models, failed = models_under_test.of_files(files, place.runtimes, cards, request.shapes)
     failures += failed
     data: tuple[Dataset, ...] = ()
-    if carded or (request.accuracy and request.data.named):
+    if carded or (request.accuracy and _has_data(request)):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
         built, failed = model_files(folders, carded, request.variants, data[0], progress)
@@ -168,6 +168,15 @@ def _models(
         models = [cluster.pinned(model) for model in models for cluster in place.clusters]
     unique = {model.record_id: model for model in models}  # a file may have been given twice
     return list(unique.values()), data, failures
+
+
+def _has_data(request: RunRequest) -> bool:
+    """Whether files are scored: on the data that were named, or on the simulated set where a card was.
+
+    A card for all files has no other use than their accuracy, so naming one asks for it; where simulated data
+    cannot be made, it stays absent with its reason.
+    """
+    return request.data.named or (request.card is not None and doctor.lacks("simulate") is None)
 
 
 def _intent(models: Sequence[ModelUnderTest], setup: Setup) -> str:
