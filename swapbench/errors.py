@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -115,7 +116,9 @@ def of_one_file(name: str, kind: type[UserError]) -> Iterator[None]:
         reason = next((line for line in str(error).splitlines() if line.strip()), "")
         raise kind(
             f"{name} cannot be read ({type(error).__name__}{': ' * bool(reason)}{reason.strip()[:200]})",
-            remedy="It may be damaged: get or make it again",
+            remedy="There may be too little memory for it, or it is damaged: get or make it again"
+            if isinstance(error, MemoryError)
+            else "It may be damaged: get or make it again",
         ) from error
 
 
@@ -133,6 +136,25 @@ class EnvironmentFailed(SwapbenchError):
     """The device, the disk, a package or a permission."""
 
     exit_status = 4
+
+
+def scarcity(error: BaseException) -> EnvironmentFailed | None:
+    """What this machine had too little of, where an error was raised for that and is no bug of ours."""
+    number = error.errno if isinstance(error, OSError) else None
+    unmapped = isinstance(error, ImportError) and any(words in str(error) for words in _NOT_LOADED)
+    if isinstance(error, MemoryError) or number == errno.ENOMEM or unmapped:
+        return EnvironmentFailed(
+            "the memory does not suffice", remedy="End other programs, or raise ulimit -v"
+        )
+    if number in {errno.EMFILE, errno.ENFILE}:
+        return EnvironmentFailed("too many files are open", remedy="Raise ulimit -n, or end other programs")
+    if number in {errno.ENOSPC, errno.EDQUOT}:
+        return EnvironmentFailed("the disk is full", remedy="Free some space and run the same command again")
+    return None
+
+
+_NOT_LOADED = ("annot allocate memory", "failed to map segment")
+"""What the loader says of a library for which there is no memory; Python makes an ImportError of it."""
 
 
 class DeviceFailed(EnvironmentFailed):

@@ -227,6 +227,11 @@ def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:
             f"the disk is full: {path} could not be written",
             remedy="Free some space and run the same command again; what was finished is kept",
         )
+    if error.errno == errno.EFBIG:
+        return EnvironmentFailed(
+            f"{path} could not be written: it is larger than a file may be here",
+            remedy="Raise the limit (ulimit -f) and run the same command again; what was finished is kept",
+        )
     return EnvironmentFailed(
         f"{path} could not be written ({error.strerror or error})",
         remedy="Check that the folder exists and that you may write to it",

@@ -112,7 +112,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (the console script exits with it)."""
     from typer.exceptions import TyperException
 
-    from swapbench.errors import SwapbenchError
+    from swapbench.errors import SwapbenchError, scarcity
 
     if argv is None:  # this process is ours
         environment.keep_caches_in(Path.cwd() / "build" / "cache")
@@ -137,6 +137,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             if traceback_wanted:
                 raise
+            if (scarce := scarcity(error)) is not None:
+                terminal.say(f"error: {scarce}")
+                return scarce.exit_status
             terminal.say(
                 f"error: {type(error).__name__}: {' '.join(str(error).split())}. This is a bug in swapbench: "
                 "please report it with what the same command prints with SWAPBENCH_TRACEBACK=1."
