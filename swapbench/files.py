@@ -17,7 +17,7 @@ import tomllib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
-from swapbench.errors import EnvironmentFailed, UserError
+from swapbench.errors import DISK_FULL, EnvironmentFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -222,7 +222,7 @@ def _is_alive(process: int) -> bool:
 
 def disk_failure(error: OSError, path: Path) -> EnvironmentFailed:
     """An error of the operating system about a file, with what to do."""
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in DISK_FULL:
         return EnvironmentFailed(
             f"the disk is full: {path} could not be written",
             remedy="Free some space and run the same command again; what was finished is kept",

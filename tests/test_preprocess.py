@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from author_pipelines import MINIVISION
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -17,15 +18,6 @@ from swapbench.data.samples import Annotation, Box, Sample
 from swapbench.errors import BadDataset, EnvironmentFailed
 from swapbench.records import Preprocessing
 
-MINIVISION = Preprocessing(
-    width_px=80,
-    height_px=80,
-    crop_scale=2.7,
-    keep_box_aspect=True,
-    resize="bilinear",
-    channel_order="bgr",
-    scale=1.0,
-)
 SQUARE = Preprocessing(width_px=32, height_px=24, crop_scale=2.0)
 WHOLE = SQUARE.model_copy(update={"face_box": "frame"})
 
