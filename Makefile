@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo phone test tflite-runtime check bench models evidence clean
+.PHONY: docs demo phone test tflite-runtime check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,15 @@ check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+$(VENV)/.docs: $(VENV)/.dev
+	$(INSTALL) -e ".[docs]"
+	touch $@
+
+docs: $(VENV)/.docs    ## the documentation site, in build/site; a broken link fails
+	$(BIN)/python tests/site_pages.py build/site-source
+	cp docs/conf.py docs/site.css build/site-source
+	$(BIN)/sphinx-build --quiet --fail-on-warning --fresh-env build/site-source build/site
 
 GATES ?= 30
 
