@@ -10,7 +10,9 @@ def main() -> int:
     interrupts.listen()
     from swapbench.cli import main as run
 
-    return run()
+    status = run()
+    interrupts.conclude()
+    return status
 
 
 if __name__ == "__main__":

@@ -28,6 +28,16 @@ def listen() -> None:
             signal.signal(number, _interrupt)
 
 
+def conclude() -> None:
+    """From here on neither signal ends the process: the command has said its result, and only ends.
+
+    Its status stays that of the result, and nothing says that the same command would go on.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number
     while frame is not None:

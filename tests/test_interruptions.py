@@ -77,16 +77,17 @@ def test_a_run_that_another_process_writes_is_refused_before_anything_is_measure
     assert "Measuring" not in said
 
 
-def test_the_same_command_goes_on_where_the_report_was_interrupted(
-    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "moment", ["swapbench.report.writer.write_report", "swapbench.cli.terminal.print_records"]
+)
+def test_the_same_command_goes_on_where_the_report_or_the_table_was_interrupted(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
-    from swapbench.report import writer
-
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(writer, "write_report", interrupted)
+        patched.setattr(moment, interrupted)
         assert cli.main(RUN) == 130
     (record,) = (work / "reports" / "a" / "records").glob("*.json")
     kept = record.read_bytes()
@@ -98,7 +99,28 @@ def test_the_same_command_goes_on_where_the_report_was_interrupted(
     assert about["finished"]
     assert about["reported"]
     assert cli.main(RUN) == 2
-    assert "the run a has 1 records already" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the run a has 1 record already. Show what it measured with: swapbench report reports/a;" in said
+
+
+def test_a_signal_does_not_undo_what_a_command_has_said(tmp_path: Path) -> None:
+    code = (
+        "import sys; from swapbench import interrupts; interrupts.listen(); interrupts.conclude()\n"
+        "print('said', file=sys.stderr, flush=True); sys.stdin.read()"
+    )
+    ending = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ending.stderr is not None
+    assert ending.stderr.readline() == "said\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        ending.send_signal(number)
+    _, said = ending.communicate("", timeout=30)
+    assert (ending.returncode, said) == (0, "")
 
 
 def test_a_run_of_an_older_version_is_finished_without_a_word_of_its_report(tmp_path: Path) -> None:

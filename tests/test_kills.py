@@ -21,6 +21,7 @@ from test_cli import small_network
 from watched import SOURCE
 
 from swapbench import store
+from swapbench.bench.run_folder import read_about
 
 KILLS = int(os.environ.get("SWAPBENCH_KILLS", "0"))
 QUICK = ("run", "report", "gate", "baseline")
@@ -109,6 +110,18 @@ def is_done(status: int) -> bool:
     return status in {0, 1, 3}  # a busy machine raises doubts, and a gate may fail
 
 
+def is_told(name: str, folder: Path) -> bool:
+    """Whether a run that was killed had said all and noted that, so that nothing is left to go on with."""
+    about = read_about(folder / "reports" / "r") if name == "run" else None
+    if about is None or not (about["finished"] and about["reported"]):
+        return False
+    again = command(name, folder)
+    _, said = again.communicate()
+    assert again.returncode == 2, said
+    assert "Show what it measured with: swapbench report reports/r" in said
+    return True
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_same_command_goes_on_after_it_was_killed_at_any_moment(tmp_path: Path, name: str) -> None:
@@ -134,7 +147,8 @@ def test_the_same_command_goes_on_after_it_was_killed_at_any_moment(tmp_path: Pa
         _, said = killed.communicate(timeout=120)
         assert str(SOURCE) not in said, said  # no traceback of ours; Python's own start is not ours
         assert "bug in swapbench" not in said, said
-        if is_done(killed.returncode):
+        told = killed.returncode == -signal.SIGKILL and is_told(name, folder)
+        if told or is_done(killed.returncode):
             assert result(name, folder) == wanted
             folder = prepared(tmp_path / f"{int(folder.name) + 1}")
     last = command(name, folder)
