@@ -16,7 +16,7 @@ from conftest import skip_without
 from test_cli import small_network
 from watched import SOURCE
 
-from swapbench import cli
+from swapbench import cli, interrupts
 from swapbench.bench import run_folder
 from swapbench.bench.run_folder import is_being_written, only_writer
 from swapbench.errors import UserError
@@ -154,6 +154,54 @@ def test_an_interrupt_while_modules_are_imported_ends_the_command(tmp_path: Path
     _, said = importing.communicate(timeout=30)
     assert importing.returncode == 130
     assert said.startswith("Interrupted.")
+
+
+_SIGNAL_AT = """
+import os, signal, sys
+at, number = os.environ.pop("SIGNAL_AT"), int(os.environ.pop("SIGNAL"))
+def hook(event, arguments):
+    if event == "import" and arguments[0] == at:
+        os.kill(os.getpid(), number)
+sys.addaudithook(hook)
+"""
+
+
+def interrupted_at(
+    module: str, number: int, folder: Path, argv: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal when it begins to import a module."""
+    (folder / "sitecustomize.py").write_text(_SIGNAL_AT)
+    hooked = os.pathsep.join([str(folder), str(SOURCE)])
+    return subprocess.run(
+        [sys.executable, "-m", "swapbench", *argv],
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONPATH": hooked, "SIGNAL_AT": module, "SIGNAL": str(int(number))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "number"),
+    [
+        (["version"], "swapbench.cli", signal.SIGTERM),
+        (["version"], "typer.exceptions", signal.SIGINT),
+        (RUN, "numpy", signal.SIGINT),
+        (["gate", "--baseline", "net.onnx", "--candidate", "net.onnx"], "onnx", signal.SIGTERM),
+        (["report", str(SOURCE / "reports" / "example")], "numpy", signal.SIGINT),
+        (["data", "simulate", "tree", "--split", "dev", "--layout", "manifest"], "cv2", signal.SIGINT),
+        (["export", "minifasnet_v2"], "numpy", signal.SIGTERM),
+        (["train", "minifasnet_v2"], "torch", signal.SIGTERM),
+        (["train", "minifasnet_v2"], "torch.nn", signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_every_command_whatever_it_imports(
+    work: Path, argv: list[str], module: str, number: int
+) -> None:
+    pytest.importorskip(module.partition(".")[0])
+    ended = interrupted_at(module, number, work, argv)
+    assert (ended.returncode, ended.stderr) == (130, f"{interrupts.SAID}\n")
 
 
 def test_folders_that_a_killed_process_left_are_swept(tmp_path: Path) -> None:
