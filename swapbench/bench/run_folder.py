@@ -106,7 +106,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def write_reported(folder: Path) -> None:
-    """Note that the report is complete: until then, the same command goes on with the run."""
+    """Note that the report is complete and was shown: until then, the same command goes on with the run."""
     about = read_about(folder)
     if about is not None:
         write_atomically(folder / "run.json", store.dumps({**about, "reported": True}) + "\n")

@@ -12,7 +12,7 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Doubts, Json, RelativeTo
+from swapbench.cli.options import Doubts, Json, RawCsv, RelativeTo
 from swapbench.cli.panels import OUTPUT
 from swapbench.commands.options import FigureOptions, RunSelection
 
@@ -38,14 +38,7 @@ def _selection(
             help="Folder to write to. By default the run's own; a single table is only printed.",
         ),
     ] = None,
-    raw_csv: Annotated[
-        bool,
-        typer.Option(
-            "--raw-csv",
-            help="Keep text in CSV as it is. By default an apostrophe stands before what a spreadsheet would "
-            "compute, such as =1+1.",
-        ),
-    ] = False,
+    raw_csv: RawCsv = False,
 ) -> RunSelection:
     return RunSelection(tuple(runs or ()), relative_to, out, raw_csv)
 

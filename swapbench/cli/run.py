@@ -148,6 +148,8 @@ def run(
     for note in result.notes:
         terminal.say(note)
     status = terminal.report_failures(result.failures)
+    terminal.conclude()
+    main_job.finish(result)
     if status == 0 and not all(record.valid for record in result.records):
         return 3
     return status

@@ -289,6 +289,19 @@ class ScoringOptions:
 
 
 @dataclass(frozen=True)
+class ScoreOutput:
+    """The score file that is written.
+
+    Attributes:
+        path: A .csv or .csv.gz file.
+        raw_csv: Whether text that a spreadsheet would compute stands as it is.
+    """
+
+    path: Path
+    raw_csv: bool = False
+
+
+@dataclass(frozen=True)
 class ScoreReading:
     """How a score file of somebody else is read; see `pad.score_files.read_score_file`.
 

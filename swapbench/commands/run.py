@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -72,12 +73,19 @@ class RunResult:
 def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) -> RunResult:
     """The main job: export what is missing, measure, save a record of each file, write the report.
 
+    The run is unfinished, so that the same request goes on with it, until `finish`.
+
     Raises:
         UnknownName: A name is in no catalogue.
         UserError: Nothing is left to run with these options, or the run's name is taken.
     """
     with face_cache(folders, say, keep=request.data.keep_crops) as kept:
         return _run(kept, request, progress, say)
+
+
+def finish(result: RunResult) -> None:
+    """Note that a person has the result: the last thing of a run, after which it does not go on."""
+    run_folder.write_reported(result.folder)
 
 
 def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
@@ -115,7 +123,6 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         say(_intent(models, setup))
         outcome = experiment.run(models, setup, folder, progress=progress, to_report=True)
         notes = _report(folder, request, len(models), outcome, progress)
-        run_folder.write_reported(folder)
     told = (*failures, *outcome.failures)
     if request.accuracy:
         notes = [*_unscored_notes(outcome.records, told), *notes]
@@ -252,8 +259,9 @@ def _prepare(folder: Path, request: RunRequest, say: Say, *, is_resumed: bool) -
             say(f"Resuming the unfinished run {folder.name}.")
     elif old and not request.output.replace:
         raise UserError(
-            f"the run {folder.name} has {len(old)} records already",
-            remedy="Choose another --name, or measure again with --replace",
+            f"the run {folder.name} has {len(old)} record{'s' * (len(old) != 1)} already",
+            remedy=f"Show what it measured with: swapbench report {shlex.quote(os.path.relpath(folder))}; "
+            "measure again with --replace, or choose another --name",
         )
     else:
         for path in old:

@@ -12,6 +12,9 @@ Ours is a CSV with a row per frame, plain or `.csv.gz`:
     score         rises with bona fide; nan: failure to acquire
     data          what was scored, so that simulated data is still called so elsewhere
 
+An apostrophe stands before a text that a spreadsheet would compute, and is no part of it when the file is
+read.
+
 The columns of other people's files are recognised by their usual names or named by the caller, and everything
 that had to be assumed is listed in `ScoreFile.remarks`. A label that could mean either class is refused,
 never guessed.
@@ -48,9 +51,10 @@ from swapbench.pad.score_columns import (
     without_spaces,
 )
 from swapbench.pad.scores import LABEL_OF, Scored, coded, mean_by_presentation
+from swapbench.texts import quoted_cell, unquoted_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -60,6 +64,8 @@ if TYPE_CHECKING:
 
 _BOB_FIELDS = (4, 5)
 _ROWS_AT_ONCE = 65536
+_TEXTS = frozenset({"fold", "presentation", "subject", "species", "data"})
+"""Columns with texts of others."""
 
 SIMULATED_MARK = " (simulated)"
 
@@ -84,7 +90,7 @@ class ScoreFile:
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") -> None:
+def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "", *, raw: bool = False) -> None:
     """Write the scores of every frame of every fold, completely or not at all; compressed if named .gz.
 
     The same scores give the same bytes.
@@ -93,7 +99,9 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") ->
         path: the file
         folds: frame by frame
         data: what was scored, in words, see `data_label`
+        raw: whether text that a spreadsheet would compute stands as it is; see texts.quoted_cell
     """
+    cell = str if raw else quoted_cell
     with whole_file(path) as file, _text_into(file, compressed=path.suffix == ".gz") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -104,7 +112,7 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") ->
             ):
                 for start in range(0, len(scored), _ROWS_AT_ONCE):
                     rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(scored)))
-                    writer.writerows(_rows(fold.name, split, scored.rows(rows), frame[rows], data))
+                    writer.writerows(_rows(fold.name, split, scored.rows(rows), frame[rows], data, cell))
 
 
 def data_label(name: str, *, simulated: bool) -> str:
@@ -113,18 +121,18 @@ def data_label(name: str, *, simulated: bool) -> str:
 
 
 def _rows(
-    fold: str, split: str, scored: Scored, frame: NDArray[np.int64], data: str
+    fold: str, split: str, scored: Scored, frame: NDArray[np.int64], data: str, cell: Callable[[str], str]
 ) -> Iterator[tuple[object, ...]]:
     return zip(
-        [fold] * len(scored),
+        [cell(fold)] * len(scored),
         [split] * len(scored),
-        scored.presentation.tolist(),
+        map(cell, scored.presentation.tolist()),
         frame.tolist(),
-        scored.subject.tolist(),
+        map(cell, scored.subject.tolist()),
         map(LABEL_OF.__getitem__, scored.is_bona_fide.tolist()),
-        scored.species.tolist(),
+        map(cell, scored.species.tolist()),
         map(repr, scored.score.tolist()),
-        [data] * len(scored),
+        [cell(data)] * len(scored),
         strict=True,
     )
 
@@ -235,7 +243,10 @@ def _csv_table(
     text: TextTable, given: Mapping[str, str], bona_fide_label: str | None, *, group_frames: bool
 ) -> _Table:
     matched, remarks = match_columns(text, given)
-    column = {ours: text.column(theirs) for ours, theirs in matched.items()}
+    column = {
+        ours: _unquoted(text.column(theirs)) if ours in _TEXTS else text.column(theirs)
+        for ours, theirs in matched.items()
+    }
     rows = len(text.lines)
     scores = numbers_of(text, column["score"], remarks)
     real, kinds = labels_of(text, column["label"], matched["label"], bona_fide_label)
@@ -274,6 +285,12 @@ def _csv_table(
         scores=scores,
         remarks=remarks,
     )
+
+
+def _unquoted(column: Text) -> Text:
+    if not any(cell[:1] == "'" for cell in column):
+        return column
+    return np.array([unquoted_cell(cell) for cell in column], dtype=np.object_)
 
 
 def _same(count: int, text: str) -> Text:
