@@ -25,6 +25,7 @@ RUNTIMES: Mapping[str, str] = {
     "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
     "litert": "swapbench.runtimes.litert:LiteRT",
     "tflite-runtime": "swapbench.runtimes.tflite_runtime:TFLiteRuntime",
+    "ncnn": "swapbench.runtimes.ncnn:Ncnn",
 }
 ON_REQUEST = frozenset({"tflite-runtime"})
 """Runtimes that only run where they are named."""

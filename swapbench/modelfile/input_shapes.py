@@ -111,10 +111,15 @@ def _known_lengths(tensor: Tensor, lengths: Mapping[str, int]) -> tuple[int, ...
 def image_shapes(graph: Graph, width_px: int, height_px: int, channels: int) -> dict[str, tuple[int, ...]]:
     """The shape of the only input for images of a size, where the file leaves lengths of it free.
 
-    Without any other hint the channels come first in ONNX and last in TFLite.
+    Without any other hint the channels come first in ONNX and ncnn and last in TFLite. What a file of ncnn
+    says of its size is a hint, which another size overrides.
     """
     (tensor,) = graph.inputs if len(graph.inputs) == 1 else (None,)
-    if tensor is None or 0 not in tensor.shape or len(tensor.declared) != 4:
+    if tensor is None or len(tensor.declared) != 4:
+        return {}
+    if graph.format == "ncnn":
+        return {tensor.name: (1, tensor.shape[1] or channels, height_px, width_px)}
+    if 0 not in tensor.shape:
         return {}
     layout = layout_of([tensor]) or ("nchw" if graph.format == "onnx" else "nhwc")
     sizes = (channels, height_px, width_px) if layout == "nchw" else (height_px, width_px, channels)

@@ -8,6 +8,7 @@ from the raw numbers is computed elsewhere, by pure functions.
 from __future__ import annotations
 
 from swapbench.records.cards import (
+    ALL_FORMATS,
     ALL_PRECISIONS,
     FACE_BOXES,
     FORMATS,
@@ -62,6 +63,7 @@ from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, 
 from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
 __all__ = [
+    "ALL_FORMATS",
     "ALL_PRECISIONS",
     "FACE_BOXES",
     "FORMATS",

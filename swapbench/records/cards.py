@@ -14,7 +14,7 @@ from pydantic import (
 
 from swapbench.records.values import FileName, Frozen
 
-Format = Literal["onnx", "tflite"]
+Format = Literal["onnx", "tflite", "ncnn"]
 Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
@@ -43,7 +43,9 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+"""Those that a card becomes where none is asked for."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
 
@@ -66,8 +68,8 @@ class Variant(Frozen):
 
     @property
     def file_name(self) -> str:
-        """The file name; it sorts and globs."""
-        return f"{self.name}.{self.format}"
+        """The file name; it sorts and globs. Of a network of ncnn, which has two files, the first."""
+        return f"{self.name}.{'ncnn.param' if self.format == 'ncnn' else self.format}"
 
 
 def _per_channel(value: object, info: ValidationInfo) -> object:
