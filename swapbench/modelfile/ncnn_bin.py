@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
     from swapbench.modelfile.ncnn_param import Layer
 
-_FLOAT16: Final = 0x01306B47
+FLOAT16: Final = 0x01306B47
 _INT8: Final = 0x000D4B38
 _FLOAT32_SCALED: Final = 0x0002C056
 _TABLE_BYTES: Final = 256 * 4
-_WORD: Final = 4
+WORD: Final = 4
 _ELEMENT_BYTES: Final[Mapping[str, int]] = {"float16": 2, "int8": 1, "float32": 4, "table": 1}
 
 
@@ -48,12 +48,16 @@ class Weight:
         part: As announced.
         dtype: In numpy's words, "uint8" for indices into a table.
         zero: Whether all its numbers are 0.
+        begin: Where its numbers begin in the file, behind tag and table.
+        end: Where the next weight begins.
     """
 
     layer: int
     part: Part
     dtype: str
     zero: bool
+    begin: int
+    end: int
 
 
 def weights(layers: Sequence[Layer], content: bytes) -> Iterator[Weight]:
@@ -70,7 +74,7 @@ def weights(layers: Sequence[Layer], content: bytes) -> Iterator[Weight]:
         for part in announced:
             dtype, begin, offset = _stored(layer, part, content, offset)
             zero = not np.frombuffer(content, np.uint8, offset - begin, begin).any()
-            yield Weight(place, part, dtype, zero)
+            yield Weight(place, part, dtype, zero, begin, offset)
     if offset != len(content):
         raise ValueError(f"it has {len(content) - offset:,} bytes more than the layers need")
 
@@ -94,14 +98,14 @@ def _stored(layer: Layer, part: Part, content: bytes, offset: int) -> tuple[str,
     try:
         if part.tagged:
             (tag,) = struct.unpack_from("<I", content, offset)
-            offset += _WORD
-            dtype = {_FLOAT16: "float16", _INT8: "int8", _FLOAT32_SCALED: "float32", 0: "float32"}.get(
+            offset += WORD
+            dtype = {FLOAT16: "float16", _INT8: "int8", _FLOAT32_SCALED: "float32", 0: "float32"}.get(
                 tag, "table"
             )
     except struct.error:
         raise _too_short(layer, content) from None
     begin = offset + (_TABLE_BYTES if dtype == "table" else 0)
-    end = begin + -(-part.elements * _ELEMENT_BYTES[dtype] // _WORD) * _WORD
+    end = begin + -(-part.elements * _ELEMENT_BYTES[dtype] // WORD) * WORD
     if end > len(content):
         raise _too_short(layer, content)
     return "uint8" if dtype == "table" else dtype, begin, end

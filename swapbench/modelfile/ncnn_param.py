@@ -41,7 +41,7 @@ class Layer:
     def integer(self, number: int, default: int = 0) -> int:
         """A parameter that is a whole number."""
         value = self.real(number, default)
-        if not value.is_integer():
+        if not value.is_integer() or abs(value) > LARGEST_NUMBER:
             raise ValueError(f"parameter {number} of the layer {self.name!r} is no whole number")
         return int(value)
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from swapbench.errors import BadModelFile
-from swapbench.files import files_sha256
+from swapbench.files import files_sha256, write_atomically
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+_END = b"\0"
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -37,6 +39,34 @@ def weights_of_ncnn(path: Path) -> Path:
             remedy=f"Copy {weights.name} into the same folder; both files are one model.",
         )
     return weights
+
+
+def packed(text: bytes, weights: bytes) -> bytes:
+    """A network of ncnn in one content: a zero byte ends the text of the .param file."""
+    return text + _END + weights
+
+
+def unpacked(content: bytes) -> tuple[bytes, bytes]:
+    """The text and the weights of a network of ncnn, from `packed`."""
+    text, _, weights = content.partition(_END)
+    return text, weights
+
+
+def content_of_model(path: Path) -> bytes:
+    """The content of a model's files in one; raises as `files_of`."""
+    contents = [part.read_bytes() for part in files_of(path)]
+    return packed(*contents) if path.suffix == ".param" else contents[0]
+
+
+def write_model(path: Path, content: bytes) -> tuple[Path, ...]:
+    """Write a model from its content in one, each file whole or not at all; returns the files."""
+    if path.suffix != ".param":
+        write_atomically(path, content)
+        return (path,)
+    weights = path.with_suffix(".bin")
+    for part, held in zip((path, weights), unpacked(content), strict=True):
+        write_atomically(part, held)
+    return path, weights
 
 
 def model_sha256(path: Path) -> str:
