@@ -28,8 +28,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help=".onnx and .tflite files, a file with its card (net.onnx=net.toml), folders of files. By "
-        "default every bundled model.",
+        help=".onnx, .tflite and .param files, a file with its card (net.onnx=net.toml), folders of files. "
+        "By default every bundled model.",
     ),
 ]
 Accuracy = Annotated[

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import ValidationError
 
 from swapbench import store
-from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadModelFile, BadRecord, UserError
 from swapbench.files import content_of, disk_failure, file_sha256, files_sha256, write_atomically
-from swapbench.modelfile.external import files_of, model_sha256
+from swapbench.modelfile import MODEL_SUFFIXES
+from swapbench.modelfile.parts import files_of, model_sha256
 from swapbench.records import FileName, Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:

@@ -170,12 +170,12 @@ class VariantOptions:
             UnknownName: There is no such format or precision.
         """
         from swapbench.catalog import checked_names, split_commas
-        from swapbench.records import ALL_PRECISIONS, FORMATS
+        from swapbench.records import ALL_FORMATS, ALL_PRECISIONS
 
         known = [name for name in ALL_PRECISIONS if name != "unknown"]
         return cls(
             split_commas(models),
-            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), FORMATS)),
+            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), ALL_FORMATS)),
             cast("tuple[Precision, ...]", checked_names("precision", split_commas(precisions), known)),
         )
 

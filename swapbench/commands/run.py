@@ -18,7 +18,7 @@ from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
+from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,7 +98,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
             "these options leave nothing to run",
-            remedy="onnxruntime runs .onnx files, litert runs .tflite files",
+            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files",
         )
     _check_reference(request.output.relative_to, models)
     settings = dict(place.setup)
@@ -167,7 +167,11 @@ def _models(
     if carded or (request.accuracy and _has_data(request)):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
-        built, failed = model_files(folders, carded, request.variants, data[0], progress)
+        wanted = request.variants
+        if request.runtimes and not wanted.formats:
+            named = {name for runtime in place.runtimes for name in runtime.formats}
+            wanted = replace(wanted, formats=tuple(name for name in ALL_FORMATS if name in named))
+        built, failed = model_files(folders, carded, wanted, data[0], progress)
         failures += failed
         models += models_under_test.of_networks(built, carded, place.runtimes)
     models += _timed_by_tools(models, place.tools)

@@ -8,10 +8,13 @@ from the raw numbers is computed elsewhere, by pure functions.
 from __future__ import annotations
 
 from swapbench.records.cards import (
+    ALL_FORMATS,
     ALL_PRECISIONS,
     FACE_BOXES,
+    FLOATS,
     FORMATS,
     PRECISIONS,
+    SUFFIXES,
     Border,
     FaceBoxes,
     Format,
@@ -62,8 +65,10 @@ from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, 
 from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
 __all__ = [
+    "ALL_FORMATS",
     "ALL_PRECISIONS",
     "FACE_BOXES",
+    "FLOATS",
     "FORMATS",
     "LICENCE_UNKNOWN",
     "NOTHING_TO_COMPARE",
@@ -75,6 +80,7 @@ __all__ = [
     "POWER_GRADES",
     "PRECISIONS",
     "SCHEMA_VERSION",
+    "SUFFIXES",
     "THERMAL_STATUSES",
     "Absent",
     "Accuracy",

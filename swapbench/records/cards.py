@@ -14,7 +14,7 @@ from pydantic import (
 
 from swapbench.records.values import FileName, Frozen
 
-Format = Literal["onnx", "tflite"]
+Format = Literal["onnx", "tflite", "ncnn"]
 Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
@@ -43,7 +43,13 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
+FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
+"""Those that are made in every format: for integer weights ncnn's packages have no quantiser."""
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+"""Those that a card becomes where none is asked for."""
+SUFFIXES: dict[Format, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+"""How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
 
@@ -67,7 +73,7 @@ class Variant(Frozen):
     @property
     def file_name(self) -> str:
         """The file name; it sorts and globs."""
-        return f"{self.name}.{self.format}"
+        return f"{self.name}.{SUFFIXES[self.format]}"
 
 
 def _per_channel(value: object, info: ValidationInfo) -> object:
