@@ -277,7 +277,7 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
         catalog.device(folders, "local"),
-        {runtime.name: catalog.runtime(runtime.name) for runtime in runtimes},
+        {runtime.name: catalog.runtime(folders, runtime.name) for runtime in runtimes},
     )
 
 
