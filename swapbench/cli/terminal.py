@@ -95,6 +95,16 @@ def print_table(table: RenderableType, width: int = 140) -> None:
     Console(width=None if sys.stdout.isatty() else width).print(_Shown(table))
 
 
+def print_paragraphs(texts: Sequence[str], width: int = 140) -> None:
+    """Sentences on standard output, each a paragraph as wide as the terminal, else as `print_table`."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else width)
+    for text in texts:
+        console.print(_Shown(Text(visible(text))))
+
+
 class _Shown:
     """A table of rich whose texts cannot steer the terminal; its own colours still do."""
 
