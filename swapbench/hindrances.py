@@ -26,7 +26,6 @@ _MOVES: Final = ("transpose", "reorder", "permute", "packing")
 _IDLE: Final = ("reshape", "static reshape", "flatten", "squeeze", "unsqueeze", "expand_dims", "shape")
 """Operators that compute nothing."""
 _FLOATS: Final = ("float", "float32")
-_NAMED: Final = 4
 
 
 def hindrances(
@@ -106,7 +105,7 @@ def _spent(verb: str, what: str, kinds: Sequence[str], profile: OperatorProfile)
 
 def _share(groups: Iterable[OperatorGroup]) -> str:
     shares = [group.share for group in groups if group.share is not None]
-    return f"; {units.percent(sum(shares))} of the time of all operators" if shares else ""
+    return f" ({units.percent(sum(shares))} of the time of all operators)" if shares else ""
 
 
 # ---- Without one ----
@@ -162,5 +161,4 @@ def _listed(groups: Iterable[OperatorGroup]) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     ordered = sorted(counts.items(), key=lambda item: -item[1])
-    shown = [f"{count} {op}" for op, count in ordered[:_NAMED]]
-    return ", ".join(shown) + (f" and {len(ordered) - _NAMED} more kinds" if len(ordered) > _NAMED else "")
+    return units.some([f"{count} {op}" for op, count in ordered])

@@ -44,7 +44,8 @@ def built_in_images(height: int, width: int, channels: int, seed: int = 0) -> Im
         points = draw.random((COUNT, grid, grid, channels))
         fields += _enlarged(points, height, width) / 2**place
     low, high = (limit(fields, axis=(1, 2, 3), keepdims=True) for limit in (np.min, np.max))
-    return np.rint(255 * (fields - low) / (high - low)).astype(np.uint8)
+    images: Images = np.rint(255 * (fields - low) / (high - low)).astype(np.uint8)
+    return images
 
 
 def _enlarged(points: NDArray[np.float64], height: int, width: int) -> NDArray[np.float64]:
@@ -67,6 +68,10 @@ def scoring_options(model: ModelUnderTest, size: tuple[int, int, int], samples: 
             "normalise": normalise_json(card.preprocessing),
             **outputs_option(card, model.graph),
         }
-    order = "gray" if channels == 1 else "rgb"
-    plain = Preprocessing(width_px=width, height_px=height, crop_scale=1.0, channel_order=order)
+    plain = Preprocessing(
+        width_px=width,
+        height_px=height,
+        crop_scale=1.0,
+        channel_order="gray" if channels == 1 else "rgb",
+    )
     return {"samples": samples, "normalise": normalise_json(plain)}

@@ -10,7 +10,17 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Card, ComparedData, DeviceName, Json, Runtimes, Seed, ShapeTexts, Threads
+from swapbench.cli.options import (
+    Card,
+    ComparedData,
+    DeviceName,
+    Doubts,
+    Json,
+    Runtimes,
+    Seed,
+    ShapeTexts,
+    Threads,
+)
 from swapbench.cli.panels import OUTPUT, TIME, WHAT, WHERE, Command
 from swapbench.commands.options import GATE_BUDGET_S, PairOptions, input_shapes
 
@@ -140,6 +150,7 @@ def compare(
     *,
     pairs: Pairs,
     data: ComparedData,
+    doubts: Doubts = False,
     json_out: Json = False,
 ) -> int:
     """Compare B with A as the gate does, without failing; or one network under several --runtime.
@@ -152,7 +163,7 @@ def compare(
     from swapbench.errors import UserError
 
     if len(set(split_commas(pairs.runtimes))) > 1:
-        return _compare_runtimes(sources, pairs, data, json_out=json_out)
+        return _compare_runtimes(sources, pairs, data, doubts=doubts, json_out=json_out)
     if len(sources) != 2:
         raise UserError(
             f"{len(sources)} file{'s' * (len(sources) != 1)} cannot be compared with each other",
@@ -168,7 +179,7 @@ def compare(
 
 
 def _compare_runtimes(
-    files: Sequence[str], pairs: PairOptions, data: JudgedData | None, *, json_out: bool
+    files: Sequence[str], pairs: PairOptions, data: JudgedData | None, *, doubts: bool, json_out: bool
 ) -> int:
     """One network under several runtimes; the exit status is that of what failed, 0 for nothing."""
     from swapbench.commands import side_by_side as commands
@@ -183,8 +194,8 @@ def _compare_runtimes(
     if json_out:
         terminal.show(side_by_side.json_text(result.networks, result.notes), end="")
     elif result.networks:
-        terminal.print_table(side_by_side.terminal_table(result.networks), width=80)
-        terminal.print_paragraphs(side_by_side.reasons(result.networks), width=80)
+        terminal.print_table(side_by_side.terminal_table(result.networks, every_doubt=doubts), width=80)
+        terminal.print_lists(side_by_side.reasons(result.networks), width=80)
     for note in result.notes:
         terminal.say(note)
     return terminal.report_failures(result.failures)

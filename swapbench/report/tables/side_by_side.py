@@ -105,8 +105,9 @@ def _below(sets: Sequence[SideBySide]) -> str:
     lines = [f"- {escaped(label)}: {escaped(sentence(text))}" for label, text in _absences(sets)]
     parts = ["\n".join([f"Why a difference is missing ({units.NOT_MEASURED}):", "", *lines])] if lines else []
     lines = [
-        f"- {escaped(row.label)}: {escaped(sentence('; '.join(texts)))}"
+        line
         for row, texts in explained(row for one in sets for row in one.rows)
+        for line in (f"- {escaped(row.label)}", *(f"  - {escaped(sentence(text))}" for text in texts))
     ]
     parts += ["\n".join([_WHY, "", *lines])] if lines else []
     return "\n\n".join(parts)
@@ -183,7 +184,16 @@ def view(sets: Sequence[SideBySide], caption: str = "") -> View:
     rows = tuple(row for one in sets for row in one.rows)
     places = names_of(rows)
     members = tuple(
-        (" · ".join([one.title, *([places[one.reference.place]] if len(places) > 1 else [])]), one.rows)
+        (
+            " · ".join(
+                [
+                    one.reference.model,
+                    one.reference.precision,
+                    *([places[one.reference.place]] if len(places) > 1 else []),
+                ]
+            ),
+            one.rows,
+        )
         for one in sets
     )
     often = {
@@ -201,7 +211,7 @@ def view(sets: Sequence[SideBySide], caption: str = "") -> View:
         replace(COLUMNS["file"], title="Runtime", value=named),
         replace(COLUMNS["latency_p50"], title="Median", low=None, high=None),
         *_quantities(("speed_up", "load", "file_bytes", "peak_memory")),
-        *((difference, decisions) if any(one.agreements for one in sets) else ()),
+        *((decisions, difference) if any(one.agreements for one in sets) else ()),
     )
     shown = dressed(Selection(Table(rows, None, False), columns, members))
     return replace(shown, caption=caption, remarks=(*shown.remarks, *_remarks(sets)))
@@ -210,22 +220,22 @@ def view(sets: Sequence[SideBySide], caption: str = "") -> View:
 def _remarks(sets: Sequence[SideBySide]) -> Iterator[str]:
     references = dict.fromkeys(one.reference.runtime for one in sets)
     yield f"Ratios and differences: against {' or '.join(references)}; speed-up: more is better."
-    rows = [row for one in sets for row in one.rows if row is not one.reference and row.relative]
-    if any(row.relative and not row.relative.paired for row in rows):
+    rows = [row for one in sets for row in one.rows if row.label != one.reference.label]
+    if any(row.relative is not None and not row.relative.paired for row in rows):
         yield "Not all were timed together: such an interval joins the worst ends of both medians' intervals."
 
 
-def terminal_table(sets: Sequence[SideBySide]) -> TerminalTable:
-    """The view for a terminal, with every doubt in full: these records are not kept."""
-    from swapbench.report.tables.terminal import TerminalTable
+def terminal_table(sets: Sequence[SideBySide], *, every_doubt: bool) -> TerminalTable:
+    """The view for a terminal."""
+    from swapbench.report.tables.terminal import Hints, TerminalTable
 
-    return TerminalTable(view(sets), every_doubt=True)
+    return TerminalTable(view(sets), every_doubt, Hints("They are in --json.", "the option --doubts"))
 
 
-def reasons(sets: Sequence[SideBySide]) -> tuple[str, ...]:
-    """What keeps each runtime from being faster, a text a row: 'net, int8, litert: ...'."""
+def reasons(sets: Sequence[SideBySide]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What keeps each runtime from being faster: ('net, int8 under litert', sentences), where it is known."""
     return tuple(
-        f"{one.title}, {row.runtime}: {sentence('; '.join(texts))}"
+        (f"{one.title} under {row.runtime}", tuple(map(sentence, texts)))
         for one in sets
         for row, texts in explained(one.rows)
     )
