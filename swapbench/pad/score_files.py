@@ -37,7 +37,7 @@ from swapbench.data.words import NO_SPECIES
 from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
 from swapbench.pad.frame_names import frames_for_trials, videos_of
-from swapbench.pad.metrics import FoldScores
+from swapbench.pad.metrics import FoldScores, folds_sha256
 from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
 
     from swapbench.data.tables import TextTable
     from swapbench.pad.scores import FoldFrames, Scores, Text
+    from swapbench.records import Accuracy
 
 _BOB_FIELDS = (4, 5)
 _ROWS_AT_ONCE = 65536
@@ -203,6 +204,15 @@ def read_score_file(
             "scores were negated because they rise with attack, so thresholds are negated too"
         )
     return _score_file(text, table)
+
+
+def folds_behind(accuracy: Accuracy, path: Path) -> tuple[FoldScores, ...]:
+    """The scores that the accuracy of a record rests on; empty where the file does not hold them."""
+    try:
+        folds = read_score_file(path).folds
+    except BadDataset:
+        return ()
+    return folds if folds_sha256(folds) == accuracy.scores_sha256 else ()
 
 
 @dataclass

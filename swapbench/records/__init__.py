@@ -37,6 +37,7 @@ from swapbench.records.machine import (
     RuntimeUsed,
     StartGate,
 )
+from swapbench.records.operator_profile import NOT_PROFILED, OperatorGroup, OperatorProfile
 from swapbench.records.quantities import (
     NO_THRESHOLD,
     NOT_ELSEWHERE,
@@ -74,6 +75,7 @@ __all__ = [
     "NOTHING_TO_COMPARE",
     "NOT_ELSEWHERE",
     "NOT_PACED",
+    "NOT_PROFILED",
     "NOT_SUSTAINED",
     "NO_THRESHOLD",
     "OUTCOMES",
@@ -98,6 +100,8 @@ __all__ = [
     "Interval",
     "Machine",
     "ModelCard",
+    "OperatorGroup",
+    "OperatorProfile",
     "OutputKind",
     "OutputMeaning",
     "Parity",

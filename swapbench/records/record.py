@@ -10,6 +10,7 @@ from pydantic import Field
 
 from swapbench.records.cards import ModelCard, Variant  # noqa: TC001
 from swapbench.records.machine import Machine, RuntimeUsed  # noqa: TC001
+from swapbench.records.operator_profile import NOT_PROFILED, OperatorProfile
 from swapbench.records.quantities import (
     NOT_ELSEWHERE,
     NOT_PACED,
@@ -65,6 +66,7 @@ class Record(Frozen):
         paced: runs that wait for the frames of a camera at plan.fps, where they were asked for.
         device_parity: of the device's scores with the same file's on the desktop: every frame of the data,
             decisions at the threshold that the desktop's scores freeze.
+        operators: what the runtime made of the file's graph, where its operators were profiled.
         doubts: reasons to distrust it.
         shapes: by name of an input that the file leaves free, the shape at which it was measured.
         remarks: what should be known of the file; nothing of it speaks against the numbers.
@@ -90,6 +92,7 @@ class Record(Frozen):
     sustained: Sustained | Absent = NOT_SUSTAINED
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
+    operators: OperatorProfile | Absent = NOT_PROFILED
     doubts: tuple[Doubt, ...]
     shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()

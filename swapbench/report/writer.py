@@ -13,7 +13,9 @@ from swapbench.report.choose.resampling import Evidence
 from swapbench.report.literature import as_markdown as literature_markdown
 from swapbench.report.page.detail import detail_of
 from swapbench.report.page.document import page_html
+from swapbench.report.rows.comparisons import Comparisons
 from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.rows.side_by_side import KeptScores, side_by_side
 from swapbench.report.tables import html, latex
 from swapbench.report.tables.sections import as_markdown
 from swapbench.report.tables.table import as_csv, as_json, table_of
@@ -101,9 +103,10 @@ def write_report(
     folder_of = {(record.run, record.id): folder for record in records} | dict(run_folders or {})
     evidence = evidence_of(records, folder_of)
     drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
-    parities = _parities(records, folder_of)
+    comparisons = _comparisons(table, records, folder_of)
+    parities = comparisons.parities
     texts = {
-        "table.md": as_markdown(table, parities),
+        "table.md": as_markdown(table, comparisons),
         "table.csv": as_csv(table),
         "table.json": as_json(table) + "\n",
         "table.tex": latex.latex_of(table, Query()),
@@ -121,7 +124,7 @@ def write_report(
     why_not = [f"{kind}: {drawing.reason}" for kind, drawing in drawings.items() if not drawing.files]
     page, no_page = folder / "index.html", ""
     try:
-        text = page_html(table, map(detail_of, records), parities, literature)
+        text = page_html(table, map(detail_of, records), comparisons, literature)
     except EnvironmentFailed as error:
         no_page = str(error)
         page.unlink(missing_ok=True)
@@ -193,9 +196,11 @@ def write_paper(
     evidence = evidence_of(records, run_folders)
     drawings = {kind: figures.draw(kind, chosen, evidence, options) for kind in EVERY_FIGURE}
     shown = {(row.run, row.record_id) for row in chosen.rows}
-    parities = _parities([record for record in records if (record.run, record.id) in shown], run_folders)
+    comparisons = _comparisons(
+        chosen, [record for record in records if (record.run, record.id) in shown], run_folders
+    )
     wide = figures.page_of(options.style, options.width).wide
-    return paper.write_paper(paper.Contents(chosen, query, parities, drawings, wide), folder)
+    return paper.write_paper(paper.Contents(chosen, query, comparisons, drawings, wide), folder)
 
 
 def evidence_of(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
@@ -213,6 +218,15 @@ def write_drawing(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]
     for path, content in zip(written, drawing.files.values(), strict=True):
         write_atomically(path, content)
     return written
+
+
+def _comparisons(
+    table: Table, records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]
+) -> Comparisons:
+    """What is known of the rows of a table beside others."""
+    paths = {(run, name): store.scores_path(folder, name) for (run, name), folder in folder_of.items()}
+    runtimes = side_by_side(table.rows, KeptScores(paths).agreement)
+    return Comparisons(_parities(records, folder_of), runtimes)
 
 
 def _parities(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> tuple[RowParity, ...]:

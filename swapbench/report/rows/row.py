@@ -11,14 +11,32 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the row cache needs the types of the fields at run time
 from typing import TYPE_CHECKING, Literal
 
-from swapbench.records import Accuracy, Doubt, Parity, RuntimeUsed, Variant, Weight  # noqa: TC001
+from swapbench.records import (  # noqa: TC001
+    Accuracy,
+    Doubt,
+    OperatorProfile,
+    Parity,
+    RuntimeUsed,
+    Variant,
+    Weight,
+)
 from swapbench.report.rows.comparable import SAME_DATA, Conditions, names_of, settings_text, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Quantity = Literal[
-    "speed", "tail", "paced", "weight", "memory", "accuracy", "power", "parity", "device_parity", "reference"
+    "speed",
+    "tail",
+    "paced",
+    "weight",
+    "memory",
+    "accuracy",
+    "power",
+    "parity",
+    "device_parity",
+    "operators",
+    "reference",
 ]
 
 
@@ -167,6 +185,7 @@ class Row:
         energy: one for each meter, the record's first meter first.
         parity: scores of the file against those of its PyTorch network.
         device_parity: scores of the device against those of the same file on the desktop.
+        operators: what the runtime made of the file's graph, where its operators were profiled.
         trained_on_simulated_data: None where the record does not say how its network was trained.
         missing: why values above are None.
         relative: None for a row alone, and where there is no reference.
@@ -187,6 +206,7 @@ class Row:
     energy: tuple[Energy, ...]
     parity: Parity | None
     device_parity: Parity | None
+    operators: OperatorProfile | None
     trained_on_simulated_data: bool | None
     doubts: tuple[Doubt, ...]
     missing: tuple[Missing, ...]

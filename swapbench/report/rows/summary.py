@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from swapbench import stats
-from swapbench.records import NO_THRESHOLD, NOT_ELSEWHERE, NOT_PACED, Absent, Speed
+from swapbench.records import NO_THRESHOLD, NOT_ELSEWHERE, NOT_PACED, NOT_PROFILED, Absent, Speed
 from swapbench.report.rows.comparable import conditions_of
 from swapbench.report.rows.row import Energy, Latency, Missing, PacedLatency, Row
 
@@ -39,6 +39,7 @@ def summary(record: Record) -> Row:
         energy=tuple(map(_energy, present(record.power) or ())),
         parity=present(record.parity),
         device_parity=present(record.device_parity),
+        operators=present(record.operators),
         trained_on_simulated_data=(
             record.card.training.simulated_data if record.card and record.card.training else None
         ),
@@ -166,3 +167,5 @@ def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Abse
         yield Missing("paced", f"at the frame rate, {reason}", "Ask for more frames a second")
     if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE:
         yield Missing("device_parity", record.device_parity.absent, record.device_parity.remedy)
+    if isinstance(record.operators, Absent) and record.operators != NOT_PROFILED:
+        yield Missing("operators", record.operators.absent, record.operators.remedy)
