@@ -56,7 +56,7 @@ def system(rule: str = "mean", count: int = 2, **more: object) -> System:
 # threshold of the small file .6 and of the large one .7, both without an error on development
 SMALL_DEV = {"": [[0.9], [0.6]], "print": [[0.4], [0.1]]}
 LARGE_DEV = {"": [[0.8], [0.7]], "print": [[0.3], [0.2]]}
-# at their thresholds the small one rejects the second live and accepts the first print; the large one errs never
+# at their thresholds the small one rejects the second live and accepts the first print
 SMALL_TEST = {"": [[0.9], [0.5]], "print": [[0.65], [0.1]]}
 LARGE_TEST = {"": [[0.9], [0.8]], "print": [[0.1], [0.2]]}
 SMALL, LARGE = fold(SMALL_DEV, SMALL_TEST), fold(LARGE_DEV, LARGE_TEST)

@@ -17,6 +17,7 @@ from swapbench.systems import costs, evidence, rules, search
 from swapbench.systems.computed import How, Known, computed
 from swapbench.systems.costs import Prices
 from swapbench.systems.frozen import Development, fold_scores
+from swapbench.systems.scores import check_probabilities
 
 HOW = How(EER_AT_DEV)
 NO_ENERGY = Absent(absent="no energy")
@@ -43,7 +44,7 @@ def test_a_cascade_of_four_presentations_by_hand() -> None:
     frozen = Development(of.folds, EER_AT_DEV).freeze(made.system("cascade", margin=0.15))
     (fold,) = frozen.frozen
     assert fold.members == (0.6, 0.7)
-    # dev: .9 and .1 are .3 and .5 away; .6 and .4 (.2 away, so not) leave one unsure: .6, of which .7 - .7 = 0
+    # dev: .9, .1 and .4 are .3, .5 and .2 away and sure; .6 is asked about: .7 - .7 = 0
     assert fold.threshold == 0.0
     found = computed(frozen, of, HOW)
     # test: |.9 - .6| .3 and |.1 - .6| .5 are sure; .5 (.1) and .65 (.05) are asked: .8 - .7 > 0, .1 - .7 < 0
@@ -63,7 +64,7 @@ def test_the_gain_is_over_the_member_that_is_best_on_development_and_paired() ->
     frozen = Development(of.folds, EER_AT_DEV).freeze(made.system("cascade", margin=0.15))
     gain = computed(frozen, of, HOW).decision.gain
     assert gain is not None
-    # both are faultless on development, so the first is the best; on test it errs on two of four, the system never
+    # both are faultless on development, so the first is the best; on test it errs twice, the system never
     assert (gain.member, gain.member_acer, gain.change) == ("file 0", 0.5, -0.5)
     assert (gain.only_system_right, gain.only_member_right) == (2, 0)
     assert gain.p_value == 0.5  # two tosses: 2 / 2^2
@@ -173,7 +174,7 @@ SCORES = st.lists(st.floats(0, 1), min_size=4, max_size=24)
 
 
 def two_files(first: list[float], second: list[float]) -> tuple[made.FoldFrames, made.FoldFrames]:
-    """Both files on the same presentations, half of them bona fide; development and test have equal scores."""
+    """Both files on the same presentations, half of them bona fide; both splits have equal scores."""
     half = min(len(first), len(second)) // 2
 
     def classes(scores: list[float]) -> dict[str, list[list[float]]]:
@@ -294,7 +295,10 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         rules.fuse(scores, "mean", (1, 1, 1))
     with pytest.raises(UserError, match="must not be negative"):
         rules.fuse(scores, "mean", (1, -1))
-    with pytest.raises(UserError, match="file 0 lie outside 0..1"):
-        known_scores = made.fold({"": [[2.0]], "print": [[1.0]]}, {"": [[2.0]], "print": [[1.0]]})
-        of = known(known_scores, known_scores)
-        rules.check_probabilities(of.names, [fold.dev.scores for fold in of.folds])
+
+
+def test_scores_that_are_no_probabilities_are_not_fused() -> None:
+    large = made.fold({"": [[2.0]], "print": [[1.0]]}, {"": [[2.0]], "print": [[1.0]]})
+    with pytest.raises(UserError, match=r"scores of file 0 lie outside 0\.\.1"):
+        check_probabilities(("file 0",), made.members(large))
+    check_probabilities(("file 0",), made.members(made.SMALL))
