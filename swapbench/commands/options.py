@@ -224,6 +224,22 @@ def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def frame_counts(text: str) -> tuple[int, ...]:
+    """Numbers of frames as they were typed, "1,2,4,8".
+
+    Raises:
+        UserError: One is no whole number from 1 to 1000.
+    """
+    from swapbench.errors import UserError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 5 and 1 <= int(part) <= 1000 for part in parts):
+        raise UserError(
+            f"--frames {text!r} are not numbers of frames", remedy="Write whole numbers: --frames 1,2,4,8"
+        )
+    return tuple(int(part) for part in parts)
+
+
 def sustained_s(text: str | None) -> float | None:
     """Seconds of a sustained run as it was typed, "10min".
 
@@ -367,6 +383,33 @@ class PairOptions:
     card: str | None = None
     seed: int = 0
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """How a system is found and judged.
+
+    Attributes:
+        run: The run folder that holds its members; None takes the newest, or measures files that have none.
+        name: What it is called; None makes a name of its rule and its members.
+        target: What it must keep to on the development split, such as "apcer<=5 %".
+        slack: How far its ACER there may be above the lowest of all that is tried, 0.005 for half a point.
+        cost: What is to be small: "time" or "energy".
+        fps: Frames a second of a camera.
+        runtimes: Whose records are taken, where there are several of a file.
+        data: What files without records are scored on.
+        card: The card of those files.
+    """
+
+    run: Path | None = None
+    name: str | None = None
+    target: str | None = None
+    slack: float = 0.005
+    cost: str = "time"
+    fps: float | None = None
+    runtimes: tuple[str, ...] = ()
+    data: JudgedData = field(default_factory=JudgedData)
+    card: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -225,6 +225,37 @@ def bpcer_at_apcer(
     scores = usable(bona_fide, "bona fide")
     groups = np.arange(scores.size) if person is None else person
     return clustered_proportion(~accepted(scores, threshold), groups, confidence)
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How a threshold is frozen on development scores.
+
+    Attributes:
+        rate: "eer", or the rate that development scores keep below `target`: the worst species' "apcer", by
+            the lowest such threshold, or the "bpcer", by the highest
+        target: between 0 and 1; 0 for "eer"
+    """
+
+    rate: Literal["eer", "apcer", "bpcer"] = "eer"
+    target: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As records state it: "eer@dev", "apcer<=5 %@dev"."""
+        return "eer@dev" if self.rate == "eer" else f"{self.rate}<={100 * self.target:g} %@dev"
+
+    def threshold(self, dev: Scored) -> float:
+        """The threshold of development presentations that all have a score."""
+        if self.rate == "apcer":
+            return threshold_at_apcer(self.target, dev.attacks_by_species)
+        if self.rate == "bpcer":
+            return threshold_at_bpcer(self.target, dev.bona_fide)
+        return eer_threshold(dev.bona_fide, dev.attacks).threshold
+
+
+EER_AT_DEV = ThresholdRule()
+"""The usual rule."""
 
 
 def auc(bona_fide: Scores, attacks: Scores) -> float:
