@@ -49,7 +49,7 @@ FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
 ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 """Those that a card becomes where none is asked for."""
-SUFFIXES: dict[Format, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
 """How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
