@@ -302,13 +302,17 @@ def test_weights_of_another_length_are_refused(tmp_path: Path) -> None:
     weights = path.with_suffix(".bin")
     content = weights.read_bytes()
     weights.write_bytes(content[:-1])
-    with pytest.raises(BadModelFile, match="it ends after .* bytes, inside the weights of the layer 'linear'"):
+    with pytest.raises(
+        BadModelFile, match="it ends after .* bytes, inside the weights of the layer 'linear'"
+    ):
         read_graph(path)
     weights.write_bytes(content + bytes(4))
     with pytest.raises(BadModelFile, match=r"net\.bin does not fit net\.param: it has 4 bytes more than the"):
         read_graph(path)
     weights.unlink()
-    with pytest.raises(BadModelFile, match=r"keeps its weights in net\.bin, and there is no such file") as raised:
+    with pytest.raises(
+        BadModelFile, match=r"keeps its weights in net\.bin, and there is no such file"
+    ) as raised:
         read_graph(path)
     assert "both files are one model" in raised.value.remedy
 
