@@ -180,7 +180,7 @@ NETWORKS = {
     "model_1": (2.7, "2.7_80x80_MiniFASNetV2.pth", "minifasnet_v2_minivision"),
     "model_2": (4.0, "4_0_0_80x80_MiniFASNetV1SE.pth", "minifasnet_v1se_minivision"),
 }
-"""Of Silent-Face-Anti-Spoofing-APK: the crop, and the author's checkpoint of the same network with its card."""
+"""Of Silent-Face-Anti-Spoofing-APK: the crop, the author's checkpoint of the same network, and its card."""
 
 
 def of_the_app(name: str, crop_scale: float, folder: Path) -> np.ndarray:
