@@ -14,7 +14,7 @@ from tiny_files import small_ncnn, small_onnx
 
 from swapbench.errors import BadModelFile
 from swapbench.files import file_sha256
-from swapbench.modelfile import Graph, read_graph
+from swapbench.modelfile import read_graph
 from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 from swapbench.modelfile.ncnn_param import parse
 from swapbench.modelfile.parts import files_of, model_sha256
@@ -99,7 +99,7 @@ def test_both_files_are_the_model(tmp_path: Path) -> None:
     assert model_sha256(path) != before
 
 
-# ---------------------------------------------------------------------------------------- sizes of the input
+# ----------------------------------------------------------------------------------------- sizes of the input
 
 
 def test_the_size_in_the_file_is_a_hint_that_a_card_overrides(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_hint_at_which_the_network_cannot_run_is_none(tmp_path: Path) -> None:
         read_graph(path, {"": (1, 3, 4, 4)})
 
 
-# ------------------------------------------------------------------------------------------- against ncnn itself
+# ---------------------------------------------------------------------------------------- against ncnn itself
 
 LAYERS = (
     ("Convolution l 1 1 x y 0=4 1=3 11=1 2=2 12=1 3=2 13=1 4=1 15=0 14=0 16=0 6=36", "planes"),
@@ -264,7 +264,7 @@ def test_what_is_behind_an_unknown_layer_is_not_counted_and_said(tmp_path: Path)
     assert graph.uncounted_ops == ("InnerProduct", "MyOwn")
 
 
-# ------------------------------------------------------------------------------------------------ damaged files
+# ---------------------------------------------------------------------------------------------- damaged files
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_weights_of_another_length_are_refused(tmp_path: Path) -> None:
     content = weights.read_bytes()
     weights.write_bytes(content[:-1])
     with pytest.raises(
-        BadModelFile, match="it ends after .* bytes, inside the weights of the layer 'linear'"
+        BadModelFile, match=r"it ends after .* bytes, inside the weights of the layer 'linear'"
     ):
         read_graph(path)
     weights.write_bytes(content + bytes(4))
@@ -319,7 +319,7 @@ def test_weights_of_another_length_are_refused(tmp_path: Path) -> None:
 
 def test_more_weights_than_memory_are_not_asked_for(tmp_path: Path) -> None:
     text = network("Input x 0 1 x 0=8 1=8 2=3", "InnerProduct f 1 1 x y 0=1 2=2147483647")
-    with pytest.raises(BadModelFile, match="inside the weights of the layer 'f'|takes 2147483647 numbers"):
+    with pytest.raises(BadModelFile, match=r"inside the weights of the layer 'f'|takes 2147483647 numbers"):
         read_graph(written(tmp_path, text, bytes(64)))
 
 
@@ -351,12 +351,13 @@ def test_whatever_a_file_holds_reading_it_ends_in_a_graph_or_a_sentence(
     for content in (bytes(text), b"7767517\n" + junk):
         path.write_bytes(content)
         try:
-            assert isinstance(read_graph(path), Graph)
+            said = ", ".join(read_graph(path).ops)
         except BadModelFile as error:
-            assert "\n" not in str(error)
+            said = str(error)
+        assert "\n" not in said
 
 
-# ---------------------------------------------------------------------------------------------- minivision's own
+# ------------------------------------------------------------------------------------------- minivision's own
 
 
 @pytest.mark.skipif(not MINIVISION.is_dir(), reason="needs the networks of Silent-Face-Anti-Spoofing-APK")

@@ -108,11 +108,11 @@ class _Loaded:
         if not names or not made:
             raise Refused(f"the network has {len(names)} inputs and {len(made)} outputs")
         inputs = [
-            Input(name, shapes.of_input(place, name, ()), np.dtype(np.float32), alone=len(names) == 1)
+            Input(name, shapes.of_input(place, name, ("?",)), np.dtype(np.float32), alone=len(names) == 1)
             for place, name in enumerate(names)
         ]
-        if not all(inputs[0].shape) or inputs[0].shape[0] != 1:
-            raise Unusable(f"the input {names[0]!r} needs --shapes with a batch of 1, which ncnn leaves out")
+        if inputs[0].shape[0] != 1:
+            raise Unusable(f"the input {names[0]!r} has a batch of {inputs[0].shape[0]}; ncnn runs one image")
         self.input = inputs[0]
         self.outputs = tuple(Output(name) for name in made)
         self._others = [(one.name, np.zeros(one.shape[1:], np.float32)) for one in inputs[1:]]

@@ -7,7 +7,6 @@ tools that make int8 files (ncnn2table, ncnn2int8), so there is no `Quantiser` h
 
 from __future__ import annotations
 
-import re
 import struct
 import subprocess
 import sys
@@ -57,6 +56,7 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
         _run_pnnx(Path(folder), f"inputshape=[1,3,{height_px},{width_px}]")
         text = (Path(folder) / "network.ncnn.param").read_text("utf-8")
         weights = (Path(folder) / "network.ncnn.bin").read_bytes()
+    _refuse_unknown(text)
     return packed(_named(text, f"0={width_px} 1={height_px} 2=3").encode(), weights)
 
 
@@ -78,11 +78,20 @@ def _run_pnnx(folder: Path, *options: str) -> None:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise WorkerFailed(f"pnnx did not convert the network: {error}") from error
-    missing = sorted(set(re.findall(r"^layer (\S+) not exists or registered", done.stderr, re.MULTILINE)))
-    if done.returncode != 0 or missing or not (folder / "network.ncnn.bin").is_file():
+    if done.returncode != 0 or not (folder / "network.ncnn.bin").is_file():
         sys.stderr.write(done.stdout + done.stderr)
-        what = f"ncnn has no {', '.join(missing)}" if missing else f"pnnx ended with {done.returncode}"
-        raise WorkerFailed(f"the network cannot be converted to ncnn: {what}")
+        raise WorkerFailed(f"pnnx did not convert the network: it ended with {done.returncode}")
+
+
+def _refuse_unknown(text: str) -> None:
+    """Raise WorkerFailed for operators that pnnx leaves under PyTorch's names: ncnn has no layer for them."""
+    kinds = {line.split()[0] for line in text.splitlines()[2:]}
+    unknown = sorted(kind for kind in kinds if "." in kind or ":" in kind)
+    if unknown:
+        raise WorkerFailed(
+            f"the network cannot be converted to ncnn, which has no layer for {', '.join(unknown)}",
+            remedy="Build it without these operators, or export another format.",
+        )
 
 
 def _named(text: str, size: str) -> str:
