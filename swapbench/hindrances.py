@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from swapbench import units
-from swapbench.operators import FALLBACKS
+from swapbench.operators import FALLBACKS, NOTICEABLE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +25,8 @@ _MOVES: Final = ("transpose", "reorder", "permute", "packing")
 """Operators that only change the layout of tensors."""
 _IDLE: Final = ("reshape", "static reshape", "flatten", "squeeze", "unsqueeze", "expand_dims", "shape")
 """Operators that compute nothing."""
+_AT_THE_ENDS: Final = 2
+"""Conversions that an integer file needs where its input and its output are floats."""
 _FLOATS: Final = ("float", "float32")
 
 
@@ -96,7 +98,7 @@ def _in_float(precision: str, profile: OperatorProfile) -> str:
 def _spent(verb: str, what: str, kinds: Sequence[str], profile: OperatorProfile) -> str:
     """Executed nodes of a kind that computes nothing of the network."""
     found = [group for group in profile.executed if _is(group.op, kinds)]
-    if not found:
+    if sum(group.share or 0.0 for group in found) < NOTICEABLE:
         return ""
     nodes = _nodes(found)
     head = f"1 executed node only {verb}s" if nodes == 1 else f"{nodes} executed nodes only {verb}"
@@ -128,7 +130,7 @@ def _in_file(precision: str, ops: Mapping[str, int]) -> str:
     them into the operators between, so that only a profile can tell.
     """
     found = {op: count for op, count in ops.items() if _is(op, _CONVERTS) and not op.endswith("Linear")}
-    if not precision.startswith("int") or not found:
+    if not precision.startswith("int") or sum(found.values()) <= _AT_THE_ENDS:
         return ""
     return (
         f"{sum(found.values())} of the file's {sum(ops.values())} nodes only convert between types of "

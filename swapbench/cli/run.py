@@ -80,9 +80,17 @@ def _timing(
             help="Length of each of the three energy windows: idle, busy, idle.",
         ),
     ] = 10.0,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile/--no-profile",
+            show_default=False,
+            help="Also ask each runtime which operators take the time; the report says what slows it down.",
+        ),
+    ] = False,
     seed: Seed = 0,
 ) -> TimingOptions:
-    return TimingOptions(threads, target, budget, seed, fps, window, sustained_s(sustained))
+    return TimingOptions(threads, target, budget, seed, fps, window, sustained_s(sustained), profile=profile)
 
 
 def _output(

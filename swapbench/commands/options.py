@@ -191,6 +191,7 @@ class TimingOptions:
         fps: Frame rate of a camera at which files are timed too, and energy is measured; None for none.
         window_s: Length of each of the three energy windows.
         sustained_s: How long every file also runs without a pause; None for not at all.
+        profile: Whether each runtime is also asked which operators take the time.
     """
 
     threads: int = 1
@@ -200,6 +201,7 @@ class TimingOptions:
     fps: float | None = None
     window_s: float = 10.0
     sustained_s: float | None = None
+    profile: bool = False
 
 
 def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:

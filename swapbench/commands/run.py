@@ -104,12 +104,15 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
     settings = dict(place.setup)
     if request.timing.sustained_s is not None:
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
+    if request.timing.profile:
+        settings["operators"] = "profiled"
     setup = experiment.Setup(
         place.device,
         available_meters(place.meters),
         _plan(request.timing, len(models)),
         evaluation(folders, data, request.data) if data and request.accuracy else None,
         desktop=_desktop(folders, place.runtimes) if place.setup else None,
+        profiled=request.timing.profile,
         sustained_s=request.timing.sustained_s,
         unplugged=(
             bench.Unplugged(available_meters(place.unplugged), say) if request.device.detached else None
@@ -196,6 +199,7 @@ def _intent(models: Sequence[ModelUnderTest], setup: Setup) -> str:
     names = units.some(list(dict.fromkeys(model.title for model in models)))
     parts = [f"speed ({setup.plan.time_budget_s:g} s)", "memory"]
     parts += [] if isinstance(setup.meters, Absent) else ["energy"]
+    parts += ["operators"] if setup.profiled else []
     parts += ["a sustained run"] if setup.sustained_s is not None else []
     scored = sum(model.unscored is None and model.tool is None for model in models)
     if setup.evaluation is not None and scored:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swapbench.report.rows.side_by_side import side_by_side
+from swapbench import store
+from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.rows.side_by_side import KeptScores, side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
+    from swapbench.records import Record
     from swapbench.report.rows.fp32_parity import RowParity
     from swapbench.report.rows.row import Row
     from swapbench.report.rows.side_by_side import SideBySide
@@ -34,3 +38,25 @@ class Comparisons:
 
 NOT_COMPARED = Comparisons()
 """Only the rows themselves are at hand."""
+
+
+def comparisons_of(
+    rows: Sequence[Row], records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]
+) -> Comparisons:
+    """What is known of some rows beside others.
+
+    Args:
+        rows: of a table, with their labels.
+        records: of these rows.
+        folder_of: (run, record id) -> the run folder that keeps its scores.
+    """
+    paths = {(run, name): store.scores_path(folder, name) for (run, name), folder in folder_of.items()}
+    by_run: dict[Path, list[Record]] = {}  # records of several runs may have the same names
+    for record in records:
+        by_run.setdefault(folder_of[record.run, record.id], []).append(record)
+    parities = tuple(
+        parity
+        for folder, members in by_run.items()
+        for parity in parities_of(members, {record.id: folder for record in members})
+    )
+    return Comparisons(parities, side_by_side(rows, KeptScores(paths).agreement))
