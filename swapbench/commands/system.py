@@ -2,35 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from swapbench import store
 from swapbench.bench import run_folder
 from swapbench.catalog import checked_names
 from swapbench.commands.system_members import members
+from swapbench.commands.system_row import keep, system_record
 from swapbench.errors import UserError
 from swapbench.files import write_atomically
-from swapbench.pad.metrics import ScoringPass
 from swapbench.pad.rates import EER_AT_DEV, ThresholdRule
-from swapbench.records import (
-    Absent,
-    Accuracy,
-    Doubt,
-    Frames,
-    Member,
-    Record,
-    RuntimeUsed,
-    System,
-    Variant,
-    Weight,
-)
+from swapbench.records import Absent, Frames, Member, System
 from swapbench.systems import search
 from swapbench.systems.computed import How, computed
-from swapbench.systems.file import system_text, write_system
+from swapbench.systems.file import write_system
 from swapbench.systems.frozen import Development
 from swapbench.systems.lines import search_csv
 from swapbench.systems.scores import check_probabilities
@@ -43,19 +30,13 @@ if TYPE_CHECKING:
     from swapbench.commands.options import SystemOptions
     from swapbench.commands.system_members import Members
     from swapbench.ports import Progress, Say
-    from swapbench.records import Decision
-    from swapbench.systems.computed import Computed
+    from swapbench.records import Decision, Record
 
 RULES: Final = ("mean", "logits", "product", "maximum")
 FRAME_RULES: Final = ("mean", "median", "vote", "sequential")
 COSTS: Final = ("time", "energy")
 WEIGHT_STEPS: Final = {2: 20, 3: 10, 4: 5}
 """Files of a fusion -> the parts that weights are searched in."""
-
-NOT_TIMED: Final = Absent(
-    absent="computed from the records of its members: no process ran it as a whole",
-    remedy="Measure it: swapbench run --system FILE",
-)
 
 
 @dataclass(frozen=True)
@@ -266,154 +247,15 @@ def _found(
     plan = known.records[0].plan
     how = How(rule, options.fps, plan.confidence, plan.seed)
     result = computed(chosen.system, known.known, how)
-    record = _record(known, result)
+    record = system_record(known, result)
+    file = store.system_path(known.run, chosen.system.name)
+    curve = file.with_suffix(".search.csv")
     with run_folder.only_writer(known.run):
-        written = _kept(known, record, result, search_csv(candidates, chosen, _unit(options.cost)), say)
-    return Found(record, candidates, chosen, options.cost, written)
-
-
-def _unit(cost: str) -> str:
-    return "ns" if cost == "time" else "uj"
-
-
-# ---- The row ----
-
-
-def _record(known: Members, result: Computed) -> Record:
-    first, system = known.records[0], result.decision.system
-    digest = hashlib.sha256(system_text(system).encode()).hexdigest()
-    precisions = {record.variant.precision for record in known.records}
-    return Record(
-        id=f"{system.name}-system-{digest[:8]}",
-        time=datetime.now(UTC),
-        run=first.run,
-        variant=Variant(
-            net=system.name,
-            precision=precisions.pop() if len(precisions) == 1 else "mixed",
-            format="system",
-        ),
-        artifact=f"{system.name}.toml",
-        named=f"{system.name} (computed)",
-        artifact_sha256=digest,
-        card=None,
-        runtime=_runtime([record.runtime for record in known.records]),
-        plan=first.plan,
-        machine=first.machine,
-        speed=NOT_TIMED,
-        weight=_weight(known.records),
-        accuracy=_accuracy(known, result),
-        power=NOT_TIMED,
-        parity=Absent(absent="a system is no file that a network was exported to"),
-        decision=result.decision,
-        doubts=_doubts(known.records),
-        remarks=(f"computed from the records of {' and '.join(known.known.names)}",),
-    )
-
-
-def _runtime(used: Sequence[RuntimeUsed]) -> RuntimeUsed:
-    """What runs a system: of several runtimes what they have in common."""
-    first = used[0]
-    if all(one == first for one in used):
-        return first
-
-    def joined(texts: Iterable[str]) -> str:
-        return " + ".join(dict.fromkeys(texts))
-
-    return RuntimeUsed(
-        runtime=joined(one.runtime for one in used),
-        version=joined(one.version for one in used),
-        package=joined(one.package for one in used),
-        providers=tuple(dict.fromkeys(provider for one in used for provider in one.providers)),
-        threads=first.threads,
-        settings={
-            name: text
-            for name, text in first.settings.items()
-            if all(one.settings.get(name) == text for one in used)
-        },
-    )
-
-
-def _weight(records: Sequence[Record]) -> Weight | Absent:
-    """What is shipped: all files. MACs are those of asking each of them once."""
-    weights = [record.weight for record in records]
-    if any(isinstance(weight, Absent) for weight in weights):
-        return Absent(absent="the weight of a member is not known")
-    known = [weight for weight in weights if isinstance(weight, Weight)]
-    return Weight(
-        file_bytes=sum(weight.file_bytes for weight in known),
-        params=sum(weight.params for weight in known),
-        macs=sum(weight.macs for weight in known),
-        peak_memory=NOT_TIMED,
-    )
-
-
-def _accuracy(known: Members, result: Computed) -> Accuracy:
-    passes = [record.accuracy for record in known.records if isinstance(record.accuracy, Accuracy)]
-    first = passes[0]
-    tests = [fold.test for fold in known.known.folds]
-    return result.rates.accuracy(
-        ScoringPass(
-            dataset=first.dataset,
-            dataset_digest=first.dataset_digest,
-            simulated=first.simulated,
-            protocol=first.protocol,
-            invoke_ns=sum(one.invoke_ns for one in passes),
-            pass_ns=sum(one.pass_ns for one in passes),
-            faces=first.faces,
-            basis=first.basis,
-            frames=first.frames,
-            frames_without_score=sum(test.left_out for test in tests),
-        )
-    )
-
-
-def _doubts(records: Sequence[Record]) -> tuple[Doubt, ...]:
-    """A system is as doubtful as its members."""
-    doubted = [record.title for record in records if record.doubts]
-    if not doubted:
-        return ()
-    return (
-        Doubt(
-            code="doubtful_member",
-            quantity="run",
-            message=f"it rests on records with doubts: {', '.join(doubted)}",
-            remedy="Their own rows say which",
-        ),
-    )
-
-
-def _kept(known: Members, record: Record, result: Computed, curve: str, say: Say) -> tuple[Path, ...]:
-    """Write the row, its scores, the system and the searched curve; a system of that name is replaced."""
-    from swapbench.pad.score_files import data_label, write_score_file
-    from swapbench.report.writer import write_report
-
-    run = known.run
-    assert record.decision is not None
-    name = record.decision.system.name
-    for old in store.load_run(run):
-        if old.decision is not None and old.decision.system.name == name:
-            (run / "records" / f"{old.id}.json").unlink()
-            store.scores_path(run, old.id).unlink(missing_ok=True)
-            say(f"The system {name} of this run is replaced.")
-    accuracy = record.accuracy
-    assert isinstance(accuracy, Accuracy)
-    label = data_label(accuracy.dataset, simulated=accuracy.simulated)
-    write_score_file(store.scores_path(run, record.id), [_as_frames(fold) for fold in result.folds], label)
-    file, searched = store.system_path(run, name), store.system_path(run, name).with_suffix(".search.csv")
-    write_system(record.decision.system, file)
-    write_atomically(searched, curve)
-    store.save(record, run)
-    report = write_report(store.load_run(run), run, kinds=("pareto", "decision"))
-    return file, searched, *(path for path in report.all if path.suffix in {".md", ".html", ".png"})
-
-
-def _as_frames(fold: Any) -> Any:
-    import numpy as np
-
-    from swapbench.pad.scores import FoldFrames
-
-    zeros = [np.zeros(len(split), dtype=np.int64) for split in (fold.dev, fold.test)]
-    return FoldFrames(fold.name, fold.dev, fold.test, *zeros)
+        write_system(chosen.system, file)
+        write_atomically(curve, search_csv(candidates, chosen, "ns" if options.cost == "time" else "uj"))
+        report = keep(known.run, record, result.folds, say)
+    told = [path for path in report if path.name in {"table.md", "decision.png", "index.html"}]
+    return Found(record, candidates, chosen, options.cost, (file, curve, *told))
 
 
 def shown(path: Path) -> str:

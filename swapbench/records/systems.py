@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from swapbench.records.quantities import Speed  # noqa: TC001 - pydantic needs the real type
 from swapbench.records.values import Absent, FileName, Frozen, Interval
 
 Fusion = Literal["mean", "logits", "product", "maximum"]
@@ -213,6 +214,7 @@ class Decision(Frozen):
         alike: correlation of the scores of two frames of one presentation, within its class; None where
             presentations have one frame.
         gain: against the best member; None for a system of one.
+        timed: of a system that ran as a whole: every decision that was timed, in the sitting of its members.
         computed_time_ns: mean time that the members' own records say, where the system was measured.
         computed_energy_uj: the same of energy.
     """
@@ -227,5 +229,6 @@ class Decision(Frozen):
     latency_ns: DecisionCost | Absent
     alike: float | None = None
     gain: Gain | None = None
+    timed: Speed | None = None
     computed_time_ns: float | None = None
     computed_energy_uj: float | None = None

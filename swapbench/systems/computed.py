@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.pad.metrics import evaluate_folds
+from swapbench.pad.rates import EER_AT_DEV
 from swapbench.records import Absent, Decision, Frames, MemberCost
 from swapbench.systems.costs import Prices, decision_cost, latency_ns, mean_interval
 from swapbench.systems.evidence import alike
@@ -91,7 +92,8 @@ def computed(system: System, known: Known, how: How) -> Computed:
     """
     folds = fold_scores(system, known.folds)
     rates = evaluate_folds(folds, rule=how.rule, confidence=how.confidence, seed=how.seed)
-    of, asked, frames = _of_all_folds(system, known.folds)
+    found = decided_on_test(system, known.folds)
+    of, asked, frames = found.of, found.asked, found.frames
     decision = Decision(
         system=system,
         basis="computed",
@@ -121,16 +123,36 @@ def _cost(of: Scored, asked: Ints, prices: Prices, how: How) -> DecisionCost:
     return decision_cost(of, prices.cost(asked), interval)
 
 
-def _of_all_folds(system: System, folds: Sequence[FoldMembers]) -> tuple[Scored, Ints, Ints]:
-    """The test presentations of all folds that have a frame, inferences of each member, and frames."""
+@dataclass(frozen=True, eq=False)
+class OnTest:
+    """What a frozen system decides about the test presentations of all folds that have a frame.
+
+    Attributes:
+        of: the presentations
+        asked: inferences of each member, [members, presentations]
+        frames: that were looked at, [presentations]
+        accepted: [presentations]
+    """
+
+    of: Scored
+    asked: Ints
+    frames: Ints
+    accepted: NDArray[np.bool_]
+
+
+def decided_on_test(system: System, folds: Sequence[FoldMembers]) -> OnTest:
+    """What a frozen system decides about test presentations."""
     said = [
         decided(system, fold.test.scores, frozen) for fold, frozen in zip(folds, system.frozen, strict=True)
     ]
     asked = np.concatenate([one.asked for one in said], axis=1)
     frames = np.concatenate([one.frames for one in said])
     of = folds[0].test.of if len(folds) == 1 else _stacked([fold.test.of for fold in folds])
+    accepted = np.concatenate(
+        [one.score >= frozen.threshold for one, frozen in zip(said, system.frozen, strict=True)]
+    )
     there = frames > 0
-    return of.rows(there), asked[:, there], frames[there]
+    return OnTest(of.rows(there), asked[:, there], frames[there], accepted[there])
 
 
 def _stacked(tables: Sequence[Scored]) -> Scored:
@@ -170,7 +192,7 @@ def _gain(system: System, folds: Sequence[FoldScores], known: Known, how: How) -
             FoldMembers(fold.name, fold.dev.members([place]), fold.test.members([place]))
             for fold in known.folds
         )
-        development = Development(members, how.rule)
+        development = Development(members, EER_AT_DEV if how.rule.rate == "given" else how.rule)
         file = system.members[place].replace(weight=1.0)
         alone = system.replace(rule="mean", margin=None, members=(file,), frames=one)
         member = development.freeze(alone)

@@ -141,6 +141,7 @@ def _decision(record: Record, speed: Latency | None, energy: tuple[Energy, ...])
     if record.decision is not None:
         decision = record.decision
         time, joules, latency = decision.time_ns, present(decision.energy_uj), present(decision.latency_ns)
+        whole = energy[0] if energy and energy[0].resolved else None  # of a system that was metered as one
         spread = joules.interval if joules else None
         return DecisionRow(
             basis=decision.basis,
@@ -150,9 +151,9 @@ def _decision(record: Record, speed: Latency | None, energy: tuple[Energy, ...])
             time_high_ns=time.interval.high if time.interval else None,
             time_p90_ns=time.all.p90,
             time_worst_ns=time.all.worst,
-            energy_uj=joules.all.mean if joules else None,
-            energy_low_uj=spread.low if spread else None,
-            energy_high_uj=spread.high if spread else None,
+            energy_uj=whole.above_idle_uj if whole else joules.all.mean if joules else None,
+            energy_low_uj=_reach(whole, -1) if whole else spread.low if spread else None,
+            energy_high_uj=_reach(whole, 1) if whole else spread.high if spread else None,
             latency_ns=latency.all.mean if latency else None,
             fps=decision.fps,
         )
@@ -176,11 +177,16 @@ def _decision(record: Record, speed: Latency | None, energy: tuple[Energy, ...])
         time_p90_ns=speed.p50_ns if of_one else None,
         time_worst_ns=speed.p50_ns if of_one else None,
         energy_uj=times(metered.above_idle_uj) if metered else None,
-        energy_low_uj=times(metered.above_idle_uj - metered.uncertainty_uj) if metered else None,
-        energy_high_uj=times(metered.above_idle_uj + metered.uncertainty_uj) if metered else None,
+        energy_low_uj=times(_reach(metered, -1)) if metered else None,
+        energy_high_uj=times(_reach(metered, 1)) if metered else None,
         latency_ns=None,
         fps=None,
     )
+
+
+def _reach(energy: Energy, sign: int) -> float:
+    """An end of what the energy above idle may be."""
+    return energy.above_idle_uj + sign * energy.uncertainty_uj
 
 
 def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Absent) -> Iterator[Missing]:
