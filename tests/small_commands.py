@@ -54,7 +54,10 @@ def argv(name: str) -> list[str]:
     return [sys.executable, "-m", "swapbench", *COMMANDS[name]]
 
 
-def begun(argv: list[str], folder: Path, **variables: str) -> subprocess.Popen[str]:
+Process = subprocess.Popen[str]
+
+
+def begun(argv: list[str], folder: Path, **variables: str) -> Process:
     """A command in a process group of its own, as a terminal starts it."""
     return subprocess.Popen(
         argv,

@@ -35,6 +35,8 @@ VERSION = 1
 
 NOTICE = "Simulated data; not PAD performance."
 DESCRIPTION = "dataset.json"
+LOCK = ".lock"
+"""In the folder of the data for as long as a process makes them: another one waits, and then finds them."""
 _MARGIN_PX = (92, 24)
 
 
