@@ -107,7 +107,7 @@ class _Engine:
 
     def __init__(self, job: Mapping[str, Any], threads: int, turn: int) -> None:
         self._members = [_Member(member, threads) for member in job["members"]]
-        steps = {
+        steps: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in job["steps"].items()
         }
         self._steps = Steps(**steps)
