@@ -15,9 +15,12 @@ at once.
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from swapbench import environment
+
+TYPE_CHECKING = False  # see interrupts: nothing slow is imported before a command can be interrupted
+if TYPE_CHECKING:
+    from typing import Any
 
 __all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics", "side_by_side"]
 __version__ = "0.1.0"

@@ -258,7 +258,7 @@ def measure(
         SwapbenchError: What went wrong with the first file, where none could be measured.
     """
     from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions
-    from swapbench.commands.run import RunRequest, run
+    from swapbench.commands.run import RunRequest, finish, run
 
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     request = RunRequest(
@@ -279,6 +279,7 @@ def measure(
     result = run(Folders(Path.cwd()), request, progress=progress, say=notes.append)
     if not result.records:
         raise result.failures[0][1]
+    finish(result)
     return Run((result.folder,), notes=(*notes, *result.notes), failures=result.failures)
 
 

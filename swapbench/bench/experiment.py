@@ -41,6 +41,7 @@ __all__ = [
     "Setup",
     "description",
     "file_under_test",
+    "prepared_crops",
     "read_about",
     "run",
     "score",

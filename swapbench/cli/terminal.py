@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from swapbench import units
+from swapbench import interrupts, units
 from swapbench.files import disk_failure
 from swapbench.texts import visible
 
@@ -86,6 +86,12 @@ def say(text: str) -> None:
 def show(text: object, end: str = "\n") -> None:
     """A result on standard output, of one or more lines; otherwise as `say`."""
     print(visible(str(text), keep="\n"), end=end)
+
+
+def conclude() -> None:
+    """All was said: what waits for its reader is written, and no signal ends the command from here on."""
+    sys.stdout.flush()
+    interrupts.conclude()
 
 
 def print_table(table: RenderableType, width: int = 140) -> None:

@@ -23,6 +23,7 @@ from swapbench.records.quantities import (
     Sustained,
     Weight,
 )
+from swapbench.records.systems import Decision  # noqa: TC001
 from swapbench.records.values import Absent, Doubt, FileName, Frozen
 
 SCHEMA_VERSION: Final = 3
@@ -42,6 +43,8 @@ Everything that an older version lacks has a default, so its records are read as
 
 class Record(Frozen):
     """Everything measured about one file under one runtime on one device. Written once, never rewritten.
+
+    Files that decide together have one too: what their own records say of the system, or what was measured.
 
     Attributes:
         schema_version: see SCHEMA_VERSION.
@@ -67,6 +70,7 @@ class Record(Frozen):
         device_parity: of the device's scores with the same file's on the desktop: every frame of the data,
             decisions at the threshold that the desktop's scores freeze.
         operators: what the runtime made of the file's graph, where its operators were profiled.
+        decision: of a system, what one decision costs; None for a file.
         doubts: reasons to distrust it.
         shapes: by name of an input that the file leaves free, the shape at which it was measured.
         remarks: what should be known of the file; nothing of it speaks against the numbers.
@@ -93,6 +97,7 @@ class Record(Frozen):
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
     operators: OperatorProfile | Absent = NOT_PROFILED
+    decision: Decision | None = None
     doubts: tuple[Doubt, ...]
     shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()

@@ -69,8 +69,8 @@ _CAPTION: Final = (
     "together."
 )
 _DIFFERENCES: Final = (
-    " Differences and decisions: scores of the same test presentations, each side at its own threshold frozen "
-    "on the development split."
+    " Differences and decisions: scores of the same test presentations, each side at its own threshold "
+    "frozen on the development split."
 )
 _WHY: Final = "What keeps a runtime from being faster, as far as it was read in the files or measured:"
 
