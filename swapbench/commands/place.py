@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from swapbench import catalog
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
+from swapbench.commands.runtimes import settled
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
@@ -72,7 +73,8 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
     Raises:
         UnknownName: There is no such device or runtime.
         UserError: An option for phones was given for this computer.
-        EnvironmentFailed: A phone lacks what is not at hand; says which command prepares it.
+        EnvironmentFailed: A phone lacks what is not at hand; says which command prepares it. Or the
+            interpreter that was named for a runtime does not run it any more.
         DeviceFailed: A phone cannot be reached.
     """
     catalog.checked_names("runtime", tuple(runtimes), tuple(catalog.RUNTIMES))
@@ -87,7 +89,8 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
     ):
         if given:
             raise UserError(f"{option} is for phones", remedy="Leave it out, or name a phone with --device")
-    return Place(device, catalog.runtimes(runtimes), catalog.meters())
+    found = catalog.runtimes(folders, runtimes)
+    return Place(device, tuple(settled(device, runtime) for runtime in found), catalog.meters())
 
 
 def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -72,12 +73,19 @@ class RunResult:
 def run(folders: Folders, request: RunRequest, *, progress: Progress, say: Say) -> RunResult:
     """The main job: export what is missing, measure, save a record of each file, write the report.
 
+    The run is unfinished, so that the same request goes on with it, until `finish`.
+
     Raises:
         UnknownName: A name is in no catalogue.
         UserError: Nothing is left to run with these options, or the run's name is taken.
     """
     with face_cache(folders, say, keep=request.data.keep_crops) as kept:
         return _run(kept, request, progress, say)
+
+
+def finish(result: RunResult) -> None:
+    """Note that a person has the result: the last thing of a run, after which it does not go on."""
+    run_folder.write_reported(result.folder)
 
 
 def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
@@ -96,12 +104,15 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
     settings = dict(place.setup)
     if request.timing.sustained_s is not None:
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
+    if request.timing.profile:
+        settings["operators"] = "profiled"
     setup = experiment.Setup(
         place.device,
         available_meters(place.meters),
         _plan(request.timing, len(models)),
         evaluation(folders, data, request.data) if data and request.accuracy else None,
         desktop=_desktop(folders, place.runtimes) if place.setup else None,
+        profiled=request.timing.profile,
         sustained_s=request.timing.sustained_s,
         unplugged=(
             bench.Unplugged(available_meters(place.unplugged), say) if request.device.detached else None
@@ -115,7 +126,6 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         say(_intent(models, setup))
         outcome = experiment.run(models, setup, folder, progress=progress, to_report=True)
         notes = _report(folder, request, len(models), outcome, progress)
-        run_folder.write_reported(folder)
     told = (*failures, *outcome.failures)
     if request.accuracy:
         notes = [*_unscored_notes(outcome.records, told), *notes]
@@ -189,6 +199,7 @@ def _intent(models: Sequence[ModelUnderTest], setup: Setup) -> str:
     names = units.some(list(dict.fromkeys(model.title for model in models)))
     parts = [f"speed ({setup.plan.time_budget_s:g} s)", "memory"]
     parts += [] if isinstance(setup.meters, Absent) else ["energy"]
+    parts += ["operators"] if setup.profiled else []
     parts += ["a sustained run"] if setup.sustained_s is not None else []
     scored = sum(model.unscored is None and model.tool is None for model in models)
     if setup.evaluation is not None and scored:
@@ -256,8 +267,9 @@ def _prepare(folder: Path, request: RunRequest, say: Say, *, is_resumed: bool) -
             say(f"Resuming the unfinished run {folder.name}.")
     elif old and not request.output.replace:
         raise UserError(
-            f"the run {folder.name} has {len(old)} records already",
-            remedy="Choose another --name, or measure again with --replace",
+            f"the run {folder.name} has {len(old)} record{'s' * (len(old) != 1)} already",
+            remedy=f"Show what it measured with: swapbench report {shlex.quote(os.path.relpath(folder))}; "
+            "measure again with --replace, or choose another --name",
         )
     else:
         for path in old:
@@ -269,7 +281,7 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
         catalog.device(folders, "local"),
-        {runtime.name: catalog.runtime(runtime.name) for runtime in runtimes},
+        {runtime.name: catalog.runtime(folders, runtime.name) for runtime in runtimes},
     )
 
 

@@ -37,6 +37,7 @@ from swapbench.records.machine import (
     RuntimeUsed,
     StartGate,
 )
+from swapbench.records.operator_profile import NOT_PROFILED, OperatorGroup, OperatorProfile
 from swapbench.records.quantities import (
     NO_THRESHOLD,
     NOT_ELSEWHERE,
@@ -61,6 +62,19 @@ from swapbench.records.quantities import (
     WorkerTimes,
 )
 from swapbench.records.record import SCHEMA_VERSION, Record
+from swapbench.records.systems import (
+    CostSummary,
+    Decision,
+    DecisionCost,
+    Evidence,
+    FrameRule,
+    Frames,
+    FrozenFold,
+    Gain,
+    Member,
+    MemberCost,
+    System,
+)
 from swapbench.records.values import Absent, Doubt, FileName, Frozen, Interval, Proportion, plain_file_name
 from swapbench.records.zoo import LICENCE_UNKNOWN, PublicFile, PublicNetwork, PublishedNumber
 
@@ -74,6 +88,7 @@ __all__ = [
     "NOTHING_TO_COMPARE",
     "NOT_ELSEWHERE",
     "NOT_PACED",
+    "NOT_PROFILED",
     "NOT_SUSTAINED",
     "NO_THRESHOLD",
     "OUTCOMES",
@@ -85,19 +100,31 @@ __all__ = [
     "Absent",
     "Accuracy",
     "Border",
+    "CostSummary",
     "CounterRead",
     "CpuCluster",
+    "Decision",
+    "DecisionCost",
     "Doubt",
+    "Evidence",
     "FaceBoxes",
     "FailedFrames",
     "FileName",
     "Finding",
     "FoldErrors",
     "Format",
+    "FrameRule",
+    "Frames",
     "Frozen",
+    "FrozenFold",
+    "Gain",
     "Interval",
     "Machine",
+    "Member",
+    "MemberCost",
     "ModelCard",
+    "OperatorGroup",
+    "OperatorProfile",
     "OutputKind",
     "OutputMeaning",
     "Parity",
@@ -119,6 +146,7 @@ __all__ = [
     "StartGate",
     "Sustained",
     "SustainedPoint",
+    "System",
     "ToolSummary",
     "Training",
     "Variant",

@@ -15,11 +15,12 @@ from pydantic import (
 from swapbench.records.values import FileName, Frozen
 
 Format = Literal["onnx", "tflite", "ncnn"]
-Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
+Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "mixed", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
 "int8" has activations of 8 bits whose scales were found beforehand, "int16x8" has weights of 8 and
-activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run.
+activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run. The files
+of a system that have several precisions are "mixed".
 """
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")
@@ -48,7 +49,7 @@ FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
 ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 """Those that a card becomes where none is asked for."""
-SUFFIXES: dict[Format, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
 """How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -57,13 +58,14 @@ Reduction = Literal["mean", "sum", "max", "min"]
 class Variant(Frozen):
     """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`.
 
-    Files are only made of variants of a card, whose names are checked.
+    Files are only made of variants of a card, whose names are checked. Files that decide together are a
+    "system", which is no file.
     """
 
     net: str
     recipe: str | None = None
     precision: Precision
-    format: Format
+    format: Format | Literal["system"]
 
     @property
     def name(self) -> str:

@@ -33,12 +33,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.errors import SwapbenchError
-    from swapbench.records import Format
 
 EXPORTER_VERSION = 3
 """Part of every key: raise it when a change here or in `export` changes the bytes or the parity of a file."""
 
-PACKAGES: dict[Format, tuple[str, ...]] = {
+PACKAGES: dict[str, tuple[str, ...]] = {
     "onnx": ("torch", "onnx", "onnxscript", "onnxslim", "onnxconverter-common", "onnxruntime"),
     "ncnn": ("torch", "pnnx", "ncnn"),
     "tflite": ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
@@ -172,7 +171,7 @@ def missing(card: ModelCard, variants: Sequence[Variant], cache_dir: Path, data_
     return [variant for variant in variants if cached(card, variant, cache_dir, data_digest) is None]
 
 
-def base_parts(card: ModelCard, kind: Format) -> dict[str, Any]:
+def base_parts(card: ModelCard, kind: str) -> dict[str, Any]:
     """What every file of a network in a format depends on, whatever its precision."""
     return {
         "exporter": EXPORTER_VERSION,

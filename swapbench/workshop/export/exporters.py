@@ -8,12 +8,9 @@ weights can be made, `Quantiser`. All take and give the content of a model as by
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from swapbench.records import Format
+from typing import Any
 
 
-def exporter(file_format: Format) -> Any:
+def exporter(file_format: str) -> Any:
     """The module that makes files of a format."""
     return importlib.import_module(f"swapbench.workshop.export.to_{file_format}")
