@@ -21,12 +21,13 @@ RuntimeArgument = Annotated[
 def show(json_out: Json = False) -> None:
     """Show which runtimes work here, on what they could run, and how to get the rest."""
     from swapbench.commands import runtimes
+    from swapbench.records import SUFFIXES
 
     rows = runtimes.list_runtimes(terminal.folders())
     shown = [
         {
             "name": row["name"],
-            "formats": " ".join(f".{name}" for name in row["formats"]),
+            "formats": " ".join(f".{SUFFIXES[name].rpartition('.')[2]}" for name in row["formats"]),
             "version": f"{row['package']} {row['version']}" if row["state"] == "ok" else row["state"],
             "threads": row["threads"],
             "accelerators": ", ".join(row["accelerators"]),
