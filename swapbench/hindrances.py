@@ -52,6 +52,7 @@ def hindrances(
             _in_float(precision, profile),
             _spent("convert", "between types of numbers", _CONVERTS, profile),
             _spent("change", "the layout of tensors", _MOVES, profile),
+            profile.untimed and f"which operators take the time is not known: {profile.untimed}",
         ]
     return tuple(filter(None, found))
 

@@ -163,7 +163,10 @@ def test_a_profile_without_times_keeps_where_nodes_were_placed_and_why() -> None
     placed = (Node("a", "CONV_2D", "float32 1x8", "xnnpack"), Node("b", "CAST", "float32 1x8", "builtin"))
     kept = summary([Profile(CPU, (9000, 9000), (), placed, "no profiler here")])
     assert (kept.executed, kept.untimed, kept.runs) == ((), "no profiler here", 2)
-    assert hindrances("fp32", CPU, {}, kept) == ("1 of 2 nodes are outside xnnpack: 1 CAST",)
+    assert hindrances("fp32", CPU, {}, kept) == (
+        "1 of 2 nodes are outside xnnpack: 1 CAST",
+        "which operators take the time is not known: no profiler here",
+    )
 
 
 def test_the_element_types_of_several_outputs_are_named_once() -> None:

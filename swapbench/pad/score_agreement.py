@@ -6,7 +6,6 @@ Whether a file computes what its network computes is another question, with limi
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -74,7 +73,7 @@ def of_folds(
     """
     names = {fold.name for fold in reference}
     decided = all(side.keys() >= names for side in thresholds)
-    undecided = dict.fromkeys(names, math.nan)
+    undecided = dict.fromkeys(names, 0.0)
     folds = matched_folds(reference, other, thresholds if decided else (undecided, undecided))
     first = np.concatenate([fold.reference.score for fold in folds])
     second = np.concatenate([fold.other for fold in folds])

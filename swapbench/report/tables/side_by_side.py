@@ -66,8 +66,11 @@ _CAPTION: Final = (
     "One network in one precision, under each runtime that ran it; only what was measured in one place "
     "stands side by side. Reference: of the runtime that most of these networks ran under. Speed-up: "
     "reference / this row (more is better), with the interval of the ratios by round where both were timed "
-    "together. Differences and decisions: scores of the same test presentations, each side at its own "
-    "threshold frozen on the development split."
+    "together."
+)
+_DIFFERENCES: Final = (
+    " Differences and decisions: scores of the same test presentations, each side at its own threshold "
+    "frozen on the development split."
 )
 _WHY: Final = "What keeps a runtime from being faster, as far as it was read in the files or measured:"
 
@@ -78,14 +81,16 @@ _WHY: Final = "What keeps a runtime from being faster, as far as it was read in 
 def section(sets: Sequence[SideBySide]) -> Section:
     """A row a runtime, each network in each precision after the other."""
     names = ["model", "precision", "runtime", *_varying(sets)]
+    scored = any(one.agreements for one in sets)
     columns = (
         *(COLUMNS[name] for name in names),
         *_quantities(("latency_p50", "speed_up", "load", "file_bytes", "peak_memory")),
-        *(agreement_columns(sets) if any(one.agreements for one in sets) else ()),
+        *(agreement_columns(sets) if scored else ()),
         COLUMNS["reference"],
     )
     rows = tuple(row for one in sets for row in one.rows)
-    return Section(TITLE, columns, rows, _CAPTION, below=_below(sets))
+    caption = _CAPTION + _DIFFERENCES * scored
+    return Section(TITLE, columns, rows, caption, below=_below(sets))
 
 
 def _varying(sets: Sequence[SideBySide]) -> list[str]:
