@@ -51,7 +51,7 @@ def other(tmp_path: Path) -> Path:
 
 
 def test_each_runtime_says_what_it_is_and_what_is_missing_how_to_get_it(folders: catalog.Folders) -> None:
-    rows = {row["name"]: row for row in runtimes.list_runtimes(folders)}
+    rows = {row["name"]: row for row in runtimes.list_runtimes(folders).rows}
     assert list(rows) == list(catalog.RUNTIMES)
     import onnxruntime
 
@@ -178,7 +178,7 @@ def test_an_interpreter_that_is_gone_ends_the_run_before_it_begins(
     message = capsys.readouterr().err
     assert f"{other} does not run onnxruntime: cannot start {other}: No such file" in message
     assert "swapbench runtimes remove onnxruntime" in message
-    rows = {row["name"]: row for row in runtimes.list_runtimes(folders)}
+    rows = {row["name"]: row for row in runtimes.list_runtimes(folders).rows}
     assert (rows["onnxruntime"]["state"], rows["litert"]["state"]) == ("missing", "ok")
 
 
