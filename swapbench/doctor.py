@@ -206,6 +206,7 @@ def _runtimes(ask: Probes) -> Iterator[Finding]:
     modules = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
     yield _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask)
     yield _runtime("litert", ".tflite", tuple(modules), modules, ask)
+    yield _runtime("ncnn", ".param", ("ncnn",), {}, ask)
     if all(ask.version_of(package) is not None for package in modules):
         yield _runtime("tflite-runtime", ".tflite", ("tflite-runtime",), modules, ask)
 

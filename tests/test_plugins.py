@@ -95,7 +95,7 @@ def test_a_runtime_of_a_package_runs_where_it_is_named(
 ) -> None:
     install("twinned", "[swapbench.runtimes]\ntwin = twinned:Twin\n", RUNTIME)
     assert catalog.runtime_names()[-1] == "twin"
-    assert [one.name for one in catalog.runtimes(folders)] == ["onnxruntime", "litert"]
+    assert [one.name for one in catalog.runtimes(folders)] == list(catalog.runtimes_by_default())
     Path("net.onnx").write_bytes(small_onnx())
     run = ["run", "net.onnx", "--runtime", "twin", "--budget", "1", "--window", "1", "--name", "run"]
     assert cli.main(run) in {0, 3}
@@ -236,7 +236,11 @@ def test_a_device_of_a_package_runs_files_with_its_own_meters(
 def test_a_device_of_another_name_or_kind_is_refused(
     folders: catalog.Folders, install: Callable[..., None]
 ) -> None:
-    install("boarded", "[swapbench.devices]\nboard = boarded:board\nlocal = boarded:board\n", DEVICE)
+    install(
+        "boarded",
+        "[swapbench.devices]\nboard = boarded:board\nlocal = boarded:board\n",
+        DEVICE.format(meters=""),
+    )
     (line,) = catalog.plugin_notices()
     assert line.startswith("the device local of boarded 1.5 is ignored: swapbench has its own")
     board(folders, "bord")
@@ -244,5 +248,5 @@ def test_a_device_of_another_name_or_kind_is_refused(
         catalog.device(folders, "mine")
     board(folders)
     (folders.devices / "mine.toml").rename(folders.devices / "other.toml")
-    with pytest.raises(EnvironmentFailed, match=r"it calls itself 'mine'|KeyError|'name'"):
+    with pytest.raises(EnvironmentFailed, match="it calls itself 'mine'"):
         catalog.device(folders, "other")

@@ -28,6 +28,7 @@ from swapbench.cli import (
     run,
     runtimes,
     scores,
+    system,
     terminal,
     train,
     zoo,
@@ -58,6 +59,11 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
     "data": ("Data and scores", "Simulate or check a dataset.", (data.simulate, data.check)),
+    "system": (
+        "Compare",
+        "Let files and frames decide together: what that costs and gains.",
+        (system.fuse, system.cascade, system.frames),
+    ),
     "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
 """Command with commands of its own -> its panel, its help and these commands."""

@@ -39,7 +39,7 @@ def _print(rows: Sequence[dict[str, Any]]) -> None:
     shown = [
         {
             "name": row["name"],
-            "formats": " ".join(f".{name}" for name in row["formats"]),
+            "formats": " ".join(row["formats"]),
             "version": f"{row['package']} {row['version']}" if row["state"] == "ok" else row["state"],
             "threads": row["threads"],
             "accelerators": ", ".join(row["accelerators"]),

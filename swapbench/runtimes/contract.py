@@ -5,7 +5,7 @@ output is JSON, one object per line:
 
     {"event": "loaded", "runtime", "version", "package", "providers", "settings", "delegated_nodes", "nodes",
      "threads", "load_ns", "first_ns", "warmup_runs", "before_load_bytes", "input"}
-    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames"}
+    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames", "decisions"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
     {"event": "scored", "n", "invoke_ns", "pass_ns", "outputs": [{"name", "shape"}]}
     {"event": "profile", "run_ns": [...],
@@ -13,6 +13,8 @@ output is JSON, one object per line:
      "placed": [{"name", "op", "output", "provider"}], "absent"}
     {"event": "about", "runtime", "version", "package", "providers", "packages": {name: version}}
     {"event": "error", "message", "stage"}                                 and exit status 1
+
+`decisions` is a system's: see `swapbench.systems.worker`.
 
 The stage of an error is "model" or "run" where the runtime refuses to load or to run the file.
 
@@ -153,12 +155,13 @@ def parse_slice(line: str) -> Slice:
     try:
         first, *more = event["run_ns"]
         run_ns = (int(first), *(int(ns) for ns in more))
-        late = event.get("late_frames")
+        late, decisions = event.get("late_frames"), event.get("decisions")
         return Slice(
             run_ns=run_ns,
             cpu_ns=int(event["cpu_ns"]),
             peak_rss_bytes=int(event["peak_rss_bytes"]),
             late_frames=None if late is None else int(late),
+            decisions=None if decisions is None else tuple(tuple(map(int, one)) for one in decisions),
         )
     except (KeyError, ValueError, TypeError) as problem:
         raise WorkerFailed(f"the worker's 'slice' line is incomplete: {problem!r}") from None

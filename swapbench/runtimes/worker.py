@@ -336,6 +336,9 @@ class _Session:
         slice_: dict[str, object] = {"run_ns": run_ns, "cpu_ns": cpu_ns}
         if self.frame_ns is not None:
             slice_["late_frames"] = lost
+        decisions = getattr(self.engine, "decisions", None)  # only a system has them
+        if decisions is not None:
+            slice_["decisions"] = decisions(len(run_ns))
         self.say({"event": "slice", **slice_, "peak_rss_bytes": peak_resident_bytes()})
 
     def serve(self, requests: Iterable[str]) -> None:
