@@ -20,6 +20,7 @@ from swapbench.cli import (
     data,
     device,
     gate,
+    history,
     inspect,
     latency,
     listing,
@@ -32,7 +33,7 @@ from swapbench.cli import (
     zoo,
 )
 from swapbench.cli.groups import ungrouped
-from swapbench.cli.panels import Command, CommandGroup
+from swapbench.cli.panels import Command, CommandGroup, ShowingGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,11 @@ PANELS: Final[Mapping[str, Commands]] = {
 FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
+    "history": (
+        "Compare",
+        "Show how numbers moved from commit to commit.",
+        (history.show, history.add, history.export),
+    ),
     "data": ("Data and scores", "Simulate or check a dataset.", (data.simulate, data.check)),
     "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
@@ -99,7 +105,7 @@ def _app() -> typer.Typer:
         _add(app, commands, panel)
         for name, (family_panel, text, members) in FAMILIES.items():
             if family_panel == panel:
-                family = _typer(text, kind=zoo.ZooGroup if name == "zoo" else CommandGroup)
+                family = _typer(text, kind=ShowingGroup if members[0].__name__ == "show" else CommandGroup)
                 _add(family, members)
                 app.add_typer(family, name=name, rich_help_panel=panel)
     return app

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -86,6 +87,11 @@ def say(text: str) -> None:
 def show(text: object, end: str = "\n") -> None:
     """A result on standard output, of one or more lines; otherwise as `say`."""
     print(visible(str(text), keep="\n"), end=end)
+
+
+def columns() -> int:
+    """How many letters fit on a line of the terminal."""
+    return shutil.get_terminal_size().columns
 
 
 def print_table(table: RenderableType, width: int = 140) -> None:
