@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,6 +27,16 @@ def listen() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup and shells without job control set it
             signal.signal(number, _interrupt)
+
+
+def end_with_parent() -> None:
+    """End this process as soon as its parent is gone, which holds the other end of its standard input."""
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from swapbench import repository, store
+from swapbench import locks, repository, store
 from swapbench.errors import UserError
-from swapbench.files import content_of, disk_failure, write_atomically
+from swapbench.files import content_of, write_atomically
 from swapbench.history import MeasuredAt, said_by_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
@@ -36,43 +35,11 @@ def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any
     }
 
 
-@contextlib.contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run's folder, which is created if missing.
-
-    The system gives the lock back when its process ends, however it ends, so that there are no stale ones.
-
-    Raises:
-        UserError: another living process has it.
-        EnvironmentFailed: the folder cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="ascii")
-    except OSError as error:
-        raise disk_failure(error, folder) from error
-    with lock:
-        try:
-            _lock(lock)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip()
-            raise UserError(
-                f"the run {folder.name} is being written by another process{f' ({owner})' if owner else ''}",
-                remedy="Wait until it ends, or give this run another --name",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}\n")
-        lock.flush()
-        yield
-
-
-def _lock(file: IO[str]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows, where phones are measured only
-        return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def only_writer(folder: Path) -> AbstractContextManager[None]:
+    """Keep other processes from writing to a run's folder; see `locks.only_writer`."""
+    return locks.only_writer(
+        folder / LOCK, f"the run {folder.name}", "Wait until it ends, or give this run another --name"
+    )
 
 
 def is_being_written(folder: Path) -> bool:

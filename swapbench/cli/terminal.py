@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from swapbench import units
+from swapbench.environment import CHILD
 from swapbench.files import disk_failure
 from swapbench.texts import visible
 
@@ -146,6 +147,29 @@ class PlainProgress:
         return None
 
 
+class ToldProgress:
+    """Progress for the command that started this one, at most twice a second."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._said_s = 0.0
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """See ports.Progress."""
+        from swapbench.study.executor import progress_line
+
+        now_s = time.monotonic()
+        if stage != self._stage or done >= total or now_s - self._said_s >= 0.5:
+            self._stage, self._said_s = stage, now_s
+            print(progress_line(stage, done, total), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
 class LiveProgress:
     """Progress bars with remaining time, on a terminal."""
 
@@ -185,8 +209,10 @@ class LiveProgress:
         self._bars.stop()
 
 
-def progress() -> PlainProgress | LiveProgress:
-    """Bars on a terminal, plain lines elsewhere."""
+def progress() -> PlainProgress | LiveProgress | ToldProgress:
+    """Bars on a terminal, plain lines elsewhere, and for a command that listens what it understands."""
+    if os.environ.get(CHILD):
+        return ToldProgress()
     return LiveProgress() if sys.stderr.isatty() and not os.environ.get("CI") else PlainProgress()
 
 

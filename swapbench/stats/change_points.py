@@ -125,9 +125,9 @@ def split_gains(series: NDArray[np.float64]) -> NDArray[np.float64]:
     left = np.arange(LEAST, count - LEAST + 1, dtype=np.float64)
     right = count - left
     chosen = slice(LEAST - 1, count - LEAST)
-    energy = (
+    gains: NDArray[np.float64] = (left * right / count) * (
         2 * between[:, chosen] / (left * right)
         - within_left[:, chosen] / (left * (left - 1) / 2)
         - within_right[:, chosen] / (right * (right - 1) / 2)
     )
-    return energy * left * right / count
+    return gains

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from swapbench.cores import usable_cores
 from swapbench.errors import WorkerFailed
 from swapbench.files import write_atomically
+from swapbench.interrupts import end_with_parent
 from swapbench.kept import keep, kept
 from swapbench.records import Format, Frozen, Precision
-from swapbench.workshop.artifacts.exporting import end_with_parent, start_child
+from swapbench.workshop.artifacts.exporting import start_child
 from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
 from swapbench.workshop.export import to_onnx, to_tflite
 from swapbench.workshop.export.outputs import nchw

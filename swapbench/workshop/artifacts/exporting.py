@@ -197,16 +197,6 @@ def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Pope
     )
 
 
-def end_with_parent() -> None:
-    """End this process, which `start_child` started, as soon as its parent is gone."""
-
-    def wait() -> None:
-        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _start(job: Path, log: Path) -> subprocess.Popen[str]:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors_to:
