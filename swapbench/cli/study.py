@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from swapbench import units
 from swapbench.cli import terminal
 
 if TYPE_CHECKING:
@@ -68,15 +69,8 @@ def summary(now: Now) -> str:
     parts += [f"{len(now.of('running'))} running"] if now.of("running") else []
     parts += [f"{failed} failed"] if failed else []
     if now.left_s:
-        parts.append(f"about {duration(now.left_s)} left")
+        parts.append(f"about {units.time_span(now.left_s)} left")
     return ", ".join(parts)
-
-
-def duration(seconds: float) -> str:
-    """'34 s', '12 min', '5.2 h'."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def how_far(job: JobNow) -> str:
@@ -105,7 +99,7 @@ class PlainView:
                 continue
             ended = True
             said = "FAILED" if job.state == "failed" else "done"
-            reason = f": {job.error}" if job.error else f" in {duration(job.seconds)}"
+            reason = f": {job.error}" if job.error else f" in {units.time_span(job.seconds)}"
             terminal.say(f"{said}: {job.job.name}{reason}")
         if ended or time.monotonic() - self._said_s >= _EVERY_S:
             self._said_s = time.monotonic()
@@ -159,5 +153,7 @@ def _drawn(now: Now) -> RenderableType:
         table.add_column(no_wrap=True, overflow="ellipsis", **options)
     for job in now.of("running"):
         bar = ProgressBar(total=1.0, completed=job.how_far.share, width=24)
-        table.add_row(terminal.plain(job.job.name), bar, duration(job.seconds), terminal.plain(how_far(job)))
+        table.add_row(
+            terminal.plain(job.job.name), bar, units.time_span(job.seconds), terminal.plain(how_far(job))
+        )
     return Group(table, Text(summary(now)))

@@ -138,13 +138,12 @@ def train(
             "--latency-ms": latency_ms,
             "--latency-table": latency_table,
             "--channel-multiple": channel_multiple,
-            "--schedule": schedule,
             "--threads": threads,
             "--seed": seed,
             "an option of the data": data != DataOptions() or None,
         }
         refuse(given, f"{name} is a study, which says this itself", "Write it into the file")
-        return run_study(study, jobs, gpus, out)
+        return run_study(study.with_schedule(schedule), jobs, gpus, out)
     refuse({"--jobs": jobs, "--gpus": gpus}, f"{name} is no study", "Leave it out")
 
     request = commands.TrainRequest(

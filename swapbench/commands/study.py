@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from swapbench import doctor, locks
@@ -16,7 +18,6 @@ from swapbench.study.results import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from swapbench.catalog import Folders
     from swapbench.commands.study_table import Study, Training
@@ -58,7 +59,7 @@ def plan(folders: Folders, study: Study, out: Path | None) -> Planned:
         UserError: The study contradicts itself.
     """
     doctor.require("train", "training")
-    folder = out or folders.root / "studies" / plain_file_name(study.name)
+    folder = Path(os.path.relpath(out or folders.root / "studies" / plain_file_name(study.name)))
     every = trainings(study, folders, folder)
     engine.check([training.job for training in every])
     return Planned(study, every, folder)
@@ -97,7 +98,7 @@ def run(planned: Planned, executor: Executor, listen: Callable[[Now], None]) -> 
         folder / ".lock", f"the study {study.name}", "Wait until it ends, or give it another --out"
     ):
         now = engine.run([training.job for training in planned.trainings], executor, listen)
-        found = tuple(_result(training, now) for training in planned.trainings)
+        found = tuple(_result(training, now, folder) for training in planned.trainings)
         files = {
             "results.csv": results.as_csv(found),
             "results.md": results.as_markdown(found, study.name, _notes(study, found)),
@@ -107,7 +108,7 @@ def run(planned: Planned, executor: Executor, listen: Callable[[Now], None]) -> 
     return StudyResult(now, found, tuple(folder / name for name in files))
 
 
-def _result(training: Training, now: Now) -> Result:
+def _result(training: Training, now: Now, folder: Path) -> Result:
     state = next(each.state for each in now.jobs if each.job.name == training.job.name)
     values: dict[str, float] = {}
     seconds = None
@@ -119,7 +120,7 @@ def _result(training: Training, now: Now) -> Result:
         if trained is not None:
             values = {name: value for name, value in trained.dev_results.items() if name != "epoch"}
             seconds = trained.seconds
-    card = str(training.job.card) if values else ""
+    card = str(training.job.card.relative_to(folder)) if values else ""
     return Result(training.arm, training.domain, training.seed, state, values, seconds, card)
 
 

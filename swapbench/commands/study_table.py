@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path  # noqa: TC003 - pydantic needs the real types at run time
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -28,7 +28,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from swapbench.cards import first_problem, read_card
 from swapbench.commands.options import DataOptions, command_line
 from swapbench.commands.train import TrainRequest, read_recipe, teacher_cards
-from swapbench.errors import SwapbenchError, UserError
+from swapbench.errors import UserError
 from swapbench.files import content_of, file_sha256, parsed_toml, toml_text, write_atomically
 from swapbench.records import Frozen
 from swapbench.records.values import plain_file_name
@@ -134,6 +134,10 @@ class Study(Frozen):
             raise ValueError(f"it has {count} trainings, more than {TRAININGS_AT_MOST}")
         return self
 
+    def with_schedule(self, schedule: str | None) -> Study:
+        """The study with another schedule in the place of its own; None keeps it."""
+        return self if schedule is None else self.replace(schedule=schedule)
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of an arm."""
         return self.arms[arm].seeds or self.seeds
@@ -144,9 +148,9 @@ class Study(Frozen):
         if domain:
             protocol = "+".join(other for other in self.domains if other != domain) + f":{domain}"
         given = {
-            field.name: value
-            for field in fields(DataOptions)
-            if field.name != "protocol" and (value := getattr(self, field.name)) is not None
+            option.name: value
+            for option in fields(DataOptions)
+            if option.name != "protocol" and (value := getattr(self, option.name)) is not None
         }
         return DataOptions(protocol=protocol, **given)
 
@@ -184,10 +188,10 @@ def trainings(study: Study, folders: Folders, out: Path) -> tuple[Training, ...]
         UnknownName: a recipe, method, schedule or teacher is not known.
         UserError: options of an arm contradict each other.
     """
-    made: dict[tuple[str, str, int], Training] = {}
+    maker = _Maker(study, folders, out)
     for arm, domain, seed in _order(study):
-        made[arm, domain, seed] = _Maker(study, folders, out, made).training(arm, domain, seed)
-    return tuple(made.values())
+        maker.made[arm, domain, seed] = maker.training(arm, domain, seed)
+    return tuple(maker.made.values())
 
 
 def _order(study: Study) -> Iterator[tuple[str, str, int]]:
@@ -212,32 +216,36 @@ def _order(study: Study) -> Iterator[tuple[str, str, int]]:
 
 
 @dataclass(frozen=True)
+class _Read:
+    """What is the same for all trainings of an arm.
+
+    Attributes:
+        recipe: with everything that the arm lays over it.
+        stem: of the card's file name.
+        content: of the recipe and of all files that it names, as JSON values.
+    """
+
+    recipe: TrainRecipe
+    stem: str
+    content: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class _Maker:
-    """Makes a training from those before it."""
+    """Makes a training from those that were `made` before it."""
 
     study: Study
     folders: Folders
     out: Path
-    made: Mapping[tuple[str, str, int], Training]
+    made: dict[tuple[str, str, int], Training] = field(default_factory=dict)
+    arms: dict[str, _Read] = field(default_factory=dict)
 
     def training(self, arm: str, domain: str, seed: int) -> Training:
         wanted = self.study.arms[arm]
-        request = TrainRequest(
-            wanted.network,
-            self.study.data_options(domain),
-            recipe=wanted.recipe,
-            macs=wanted.macs,
-            channel_multiple=wanted.channel_multiple,
-            schedule=wanted.schedule or self.study.schedule,
-            seed=seed,
-            latency_table=wanted.latency_table,
-            latency_ms=wanted.latency_ms,
-            teacher=wanted.teacher,
-        )
-        try:
-            recipe = read_recipe(self.folders, request)
-        except SwapbenchError as error:
-            raise type_of(error)(f"arm {arm}: {error.args[0]}", remedy=error.remedy) from error
+        request = self._request(wanted, domain, seed)
+        if arm not in self.arms:
+            self.arms[arm] = self._read(arm, request)
+        read = self.arms[arm]
         beside = self._other(wanted.beside, domain, seed)
         after = self._other(wanted.after, domain, seed)
         first = self.study.seeds_of(arm)[0]
@@ -245,11 +253,9 @@ class _Maker:
         before = [one for one in (beside, after, searched) if one is not None]
         key = _key(
             {
-                "recipe": recipe.model_dump(mode="json"),
+                **read.content,
                 "seed": seed,
                 "data": asdict(request.data),
-                "teachers": self._teachers(recipe),
-                "files": _digests([path for path in (wanted.latency_table,) if path is not None]),
                 "before": [one.job.key for one in (beside, searched) if one is not None],
             }
         )
@@ -268,12 +274,38 @@ class _Maker:
                 *("--threads", str(self.study.cores), "--missing", "--out", str(folder)),
             ),
             folder=folder,
-            stem=_stem(recipe),
+            stem=read.stem,
             cores=self.study.cores,
             after=tuple(dict.fromkeys(one.job.name for one in before)),
-            prepare=_prepared(folder, recipe, beside, searched),
+            prepare=_prepared(folder, read.recipe, beside, searched),
         )
         return Training(arm, domain, seed, job)
+
+    def _request(self, wanted: Arm, domain: str, seed: int) -> TrainRequest:
+        return TrainRequest(
+            wanted.network,
+            self.study.data_options(domain),
+            recipe=wanted.recipe,
+            macs=wanted.macs,
+            channel_multiple=wanted.channel_multiple,
+            schedule=wanted.schedule or self.study.schedule,
+            seed=seed,
+            latency_table=wanted.latency_table,
+            latency_ms=wanted.latency_ms,
+            teacher=wanted.teacher,
+        )
+
+    def _read(self, arm: str, request: TrainRequest) -> _Read:
+        try:
+            recipe = read_recipe(self.folders, request)
+            content = {
+                "recipe": recipe.model_dump(mode="json"),
+                "teachers": self._teachers(recipe),
+                "files": _digests([path for path in (request.latency_table,) if path is not None]),
+            }
+        except UserError as error:
+            raise UserError(f"arm {arm}: {error.args[0]}", remedy=error.remedy) from error
+        return _Read(recipe, _stem(recipe), content)
 
     def _other(self, arm: str | None, domain: str, seed: int) -> Training | None:
         if arm is None:
@@ -289,11 +321,6 @@ class _Maker:
         for name, path in teacher_cards(recipe, self.folders, self.out).items():
             found.setdefault(name, read_card(path).checkpoint_sha256)
         return found
-
-
-def type_of(error: SwapbenchError) -> type[SwapbenchError]:
-    """The class to raise it again as, with another message."""
-    return UserError if isinstance(error, UserError) else type(error)
 
 
 def _stem(recipe: TrainRecipe) -> str:

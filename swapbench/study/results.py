@@ -236,4 +236,4 @@ def _paired_text(found: Paired | None, name: str) -> str:
 
 def _time_text(results: Sequence[Result]) -> str:
     known = [result.seconds for result in results if result.seconds is not None]
-    return f"{sum(known) / 60:.0f} min" if known else units.NOT_MEASURED
+    return units.time_span(sum(known)) if known else units.NOT_MEASURED
