@@ -326,7 +326,7 @@ class _Maker:
 def _stem(recipe: TrainRecipe) -> str:
     if recipe.pruning is None:
         return recipe.stem
-    from swapbench.workshop.prune.pruning import label
+    from swapbench.workshop.recipes.recipe import label
 
     return f"{recipe.name}.{label(recipe)}"
 

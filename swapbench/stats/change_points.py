@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LEVEL: Final = 0.001
 """Probability that a series without any change shows one, as in Hunter (Fleming et al., ICPE 2023)."""
-PERMUTATIONS: Final = 999
+PERMUTATIONS: Final = 1999
 """Shuffled copies: the least p-value is 1 / (this + 1)."""
 LEAST: Final = 3
 """Fewest values on either side of a change."""

@@ -135,7 +135,7 @@ def as_csv(results: Sequence[Result]) -> str:
 
 
 def as_markdown(results: Sequence[Result], title: str, notes: Sequence[str] = ()) -> str:
-    """The arms over their seeds, the first arm's differences to the others, and the trainings one by one."""
+    """The arms over their seeds, their differences to the first, and the trainings one by one."""
     return "\n".join(_markdown(results, title, notes)) + "\n"
 
 
@@ -161,7 +161,7 @@ def _markdown(results: Sequence[Result], title: str, notes: Sequence[str]) -> It
     )
     if len(arms) > 1 and names:
         yield ""
-        yield f"## Less {_cell(arms[0])}"
+        yield f"## Difference to {_cell(arms[0])}"
         yield ""
         yield (
             "Over the trainings that share domain and seed: mean difference with Student's 95 % interval, "
