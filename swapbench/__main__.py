@@ -11,9 +11,14 @@ def main() -> int:
     interrupts.listen()
     if os.environ.get(environment.CHILD):
         interrupts.end_with_parent()
-    from swapbench.cli import main as run
+    try:
+        from swapbench.cli import main as run
 
-    return run()
+        status = run()
+        interrupts.conclude()
+    except KeyboardInterrupt:  # before the command line listens, or when it no longer does
+        return interrupts.say()
+    return status
 
 
 if __name__ == "__main__":

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import pytest
 from test_cards import CARD
 
-from swapbench import cli, locks
+from swapbench import cli
 from swapbench.cards import write_card
 from swapbench.catalog import Folders
 from swapbench.commands import study, study_table
 from swapbench.errors import EnvironmentFailed, NotValid, UnknownName, UserError
+from swapbench.files import only_one
 from swapbench.study import engine
 from swapbench.study.engine import Clock, JobNow, Now, remaining_s
 from swapbench.study.executor import Ended, HowFar, LocalProcesses, progress_line, read_progress
@@ -475,8 +476,8 @@ def test_what_the_table_says_is_not_said_again(
 def test_two_processes_do_not_share_a_study(pretender: LocalProcesses) -> None:
     one = planned(TABLE)
     with (
-        locks.only_writer(one.folder / ".lock", "the study s", ""),
-        pytest.raises(UserError, match="the study s is being written by another process"),
+        only_one(one.folder / ".lock"),
+        pytest.raises(UserError, match="the study s is being trained by another process"),
     ):
         study.run(one, pretender, lambda _: None)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench import locks, repository, store
+from swapbench import repository, store
 from swapbench.errors import UserError
-from swapbench.files import content_of, write_atomically
+from swapbench.files import content_of, only_one, write_atomically
 from swapbench.history import MeasuredAt, said_by_run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from contextlib import AbstractContextManager
+    from collections.abc import Iterator, Sequence
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
@@ -35,11 +35,23 @@ def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any
     }
 
 
-def only_writer(folder: Path) -> AbstractContextManager[None]:
-    """Keep other processes from writing to a run's folder; see `locks.only_writer`."""
-    return locks.only_writer(
-        folder / LOCK, f"the run {folder.name}", "Wait until it ends, or give this run another --name"
-    )
+@contextlib.contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a run's folder, which is created if missing; see `only_one`.
+
+    Raises:
+        UserError: another living process has it.
+        EnvironmentFailed: the folder cannot be written.
+    """
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"the run {folder.name} is being written by another process{owner}",
+            remedy="Wait until it ends, or give this run another --name",
+        )
+
+    with only_one(folder / LOCK, refusal):
+        yield
 
 
 def is_being_written(folder: Path) -> bool:
@@ -90,7 +102,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def write_reported(folder: Path) -> None:
-    """Note that the report is complete: until then, the same command goes on with the run."""
+    """Note that the report is complete and was shown: until then, the same command goes on with the run."""
     about = read_about(folder)
     if about is not None:
         write_atomically(folder / "run.json", store.dumps({**about, "reported": True}) + "\n")

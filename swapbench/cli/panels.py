@@ -74,8 +74,8 @@ class CommandGroup(TyperGroup):
         _write(formatter, panels)
 
 
-class ShowingGroup(CommandGroup):
-    """A command of commands that shows by itself: of `swapbench zoo show` the word `show` may be left out."""
+class ShowGroup(CommandGroup):
+    """A command of commands that shows things by itself: `swapbench zoo` is `swapbench zoo show`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in the word that was left out."""

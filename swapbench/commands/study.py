@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench import doctor, locks
+from swapbench import doctor
 from swapbench.cards import read_card
 from swapbench.commands.study_table import trainings
-from swapbench.errors import BadCard
-from swapbench.files import write_atomically
+from swapbench.errors import BadCard, UserError
+from swapbench.files import only_one, write_atomically
 from swapbench.records.values import plain_file_name
 from swapbench.study import engine, results
 from swapbench.study.results import Result
@@ -94,9 +94,14 @@ def run(planned: Planned, executor: Executor, listen: Callable[[Now], None]) -> 
         EnvironmentFailed: Its folder cannot be written.
     """
     study, folder = planned.study, planned.folder
-    with locks.only_writer(
-        folder / ".lock", f"the study {study.name}", "Wait until it ends, or give it another --out"
-    ):
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"the study {study.name} is being trained by another process{owner}",
+            remedy="Wait until it ends, or give it another --out",
+        )
+
+    with only_one(folder / ".lock", refusal):
         now = engine.run([training.job for training in planned.trainings], executor, listen)
         found = tuple(_result(training, now, folder) for training in planned.trainings)
         files = {
