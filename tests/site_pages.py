@@ -49,7 +49,9 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
     "Understand": {
         "How numbers are made": "methodology",
         "The gate": "gate",
+        "The history": "history",
         "Smaller networks": "compression",
+        "Studies": "studies",
         "What is promised": "security",
         "Words": "glossary",
         "An example run": "reports/example/table",
