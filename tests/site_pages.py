@@ -50,6 +50,7 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
         "How numbers are made": "methodology",
         "The gate": "gate",
         "The history": "history",
+        "Decision systems": "systems",
         "Smaller networks": "compression",
         "Studies": "studies",
         "What is promised": "security",
