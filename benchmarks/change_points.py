@@ -1,6 +1,6 @@
 """How often is a change found where there is none, and how soon one that is there? Simulated, on one core.
 
-    python benchmarks/change_points.py [--series 2000]
+    python benchmarks/change_points.py [--series 2000] [--steps 40]
 
 The level that the history uses is 0.001 a series. The first table is of series without any change, in several
 kinds of noise; the last two kinds break what the test assumes, that the order of the noise means nothing. The
@@ -56,7 +56,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--series", type=int, default=2000)
-    series = parser.parse_args().series
+    parser.add_argument("--steps", type=int, default=40)
+    options = parser.parse_args()
+    series, few = options.series, options.steps
     print(f"Series without a change that show one, of {series}, at the level {LEVEL:g}\n")
     print("| noise | " + " | ".join(f"{count} nights" for count in NIGHTS) + " |")
     print("| --- |" + " --- |" * len(NIGHTS))
@@ -67,7 +69,6 @@ def main() -> None:
             f"| {name} | " + " | ".join(f"{100 * count / series:.2f} %" for count in alarms) + " |",
             flush=True,
         )
-    few = max(series // 20, 1)
     print(f"\nSteps after {BEFORE} nights that are marked where they are, of {few}\n")
     print("| step, sd | " + " | ".join(f"{count} nights after it" for count in AFTER) + " |")
     print("| --- |" + " --- |" * len(AFTER))
