@@ -21,8 +21,8 @@ from swapbench.cli.options import (
     ShapeTexts,
     Threads,
 )
-from swapbench.cli.panels import OUTPUT, TIME, WHAT, WHERE, Command
-from swapbench.commands.options import GATE_BUDGET_S, PairOptions, input_shapes
+from swapbench.cli.panels import OUTPUT, RARE, TIME, WHAT, WHERE, Command
+from swapbench.commands.options import GATE_BUDGET_S, LAST, PairOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,25 @@ def gate(
     *,
     pairs: Pairs,
     data: ComparedData,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=WHAT,
+            help="History (swapbench history) that says where a number is worse than its last ones on this "
+            "place: advice, never a verdict.",
+        ),
+    ] = None,
+    last: Annotated[
+        int,
+        typer.Option(
+            "--history-last",
+            min=5,
+            metavar="N",
+            rich_help_panel=RARE,
+            help="How many of its newest comparable records count.",
+        ),
+    ] = LAST,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Also write JUnit XML.")
     ] = None,
@@ -121,7 +140,7 @@ def gate(
     from swapbench.gate import outputs
 
     baseline = baseline or ["reports/baseline"]
-    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data)
+    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data, history=history, last=last)
     with terminal.progress() as progress:
         result = commands.gate(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)  # first, so that a file that cannot be written hides nothing
