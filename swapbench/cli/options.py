@@ -195,7 +195,8 @@ Models = Annotated[
     typer.Option("--models", "-m", metavar="NAME", help="Model names or card files. Repeatable."),
 ]
 Formats = Annotated[
-    list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
 ]
 Precisions = Annotated[
     list[str] | None,

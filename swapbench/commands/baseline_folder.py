@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import ValidationError
 
 from swapbench import store
-from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadModelFile, BadRecord, UserError
 from swapbench.files import (
     content_of,
@@ -26,7 +25,8 @@ from swapbench.files import (
     scratch_folder,
     write_atomically,
 )
-from swapbench.modelfile.external import files_of, model_sha256
+from swapbench.modelfile import MODEL_SUFFIXES
+from swapbench.modelfile.parts import files_of, model_sha256
 from swapbench.records import FileName, Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:

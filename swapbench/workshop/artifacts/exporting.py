@@ -21,7 +21,7 @@ from swapbench.cores import usable_cores
 from swapbench.environment import CONVERTERS
 from swapbench.errors import EnvironmentFailed, SwapbenchError, WorkerFailed
 from swapbench.files import lock_of, only_one, scratch_folder
-from swapbench.records import FORMATS, Frozen, ModelCard, Variant
+from swapbench.records import ALL_FORMATS, Frozen, ModelCard, Variant
 from swapbench.workshop.artifacts.files import Built, Failed, cached, missing
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def build(
     failures: dict[Variant, SwapbenchError] = {}
     with only_one(lock_of(cache_dir, card.name)) if wanted else nullcontext():
         wanted = wanted and missing(card, variants, cache_dir, data_digest)  # after another was waited for
-        by_format = [[variant for variant in wanted if variant.format == name] for name in FORMATS]
+        by_format = [[variant for variant in wanted if variant.format == name] for name in ALL_FORMATS]
         if groups := [group for group in by_format if group]:
             with scratch_folder(cache_dir, "job") as folder:
                 jobs = _write_jobs(folder, groups, card, card_path, data, data_digest, cache_dir)
