@@ -5,6 +5,7 @@
     sb.load("reports/demo")        # the records of a run: table, DataFrame, Pareto front, figures
     sb.measure(["net.onnx"])       # measure files
     sb.compare("old.tflite", "new.tflite").verdict
+    sb.side_by_side(["net.onnx", "net.tflite"])    # one network under several runtimes
     sb.metrics(scores, labels)     # error rates of ISO/IEC 30107-3
 
 Importing this package imports nothing heavy: workers start from it, and `swapbench --help` must answer
@@ -14,11 +15,14 @@ at once.
 from __future__ import annotations
 
 import importlib
-from typing import Any
 
 from swapbench import environment
 
-__all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics"]
+TYPE_CHECKING = False  # see interrupts: nothing slow is imported before a command can be interrupted
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics", "side_by_side"]
 __version__ = "0.1.0"
 
 environment.be_quiet()

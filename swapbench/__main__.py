@@ -8,9 +8,14 @@ from swapbench import interrupts
 def main() -> int:
     """Run the command line with what was typed; returns the exit status."""
     interrupts.listen()
-    from swapbench.cli import main as run
+    try:
+        from swapbench.cli import main as run
 
-    return run()
+        status = run()
+        interrupts.conclude()
+    except KeyboardInterrupt:  # before the command line listens, or when it no longer does
+        return interrupts.say()
+    return status
 
 
 if __name__ == "__main__":

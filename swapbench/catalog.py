@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
 from swapbench.files import toml_table
-from swapbench.records import FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
+from swapbench.records import FLOATS, FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,6 +25,7 @@ RUNTIMES: Mapping[str, str] = {
     "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
     "litert": "swapbench.runtimes.litert:LiteRT",
     "tflite-runtime": "swapbench.runtimes.tflite_runtime:TFLiteRuntime",
+    "ncnn": "swapbench.runtimes.ncnn:Ncnn",
 }
 ON_REQUEST = frozenset({"tflite-runtime"})
 """Runtimes that only run where they are named."""
@@ -61,6 +62,11 @@ class Folders:
     def devices(self) -> Path:
         """The user's own device profiles."""
         return self.root / "devices"
+
+    @property
+    def runtimes(self) -> Path:
+        """Runtimes that have an interpreter of their own, a file each."""
+        return self.root / "runtimes"
 
     @property
     def data(self) -> Path:
@@ -182,16 +188,64 @@ def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:
     return path
 
 
-def runtime(name: str) -> Runtime:
-    """The runtime of that name."""
+def runtime(folders: Folders, name: str) -> Runtime:
+    """The runtime of that name, with the interpreter that the user has named for it.
+
+    Raises:
+        UnknownName: There is no such runtime.
+        UserError: The file that names its interpreter is malformed.
+    """
+    found = builtin_runtime(name)
+    python = interpreter(folders, name)
+    return found if python is None else with_interpreter(found, python)
+
+
+def builtin_runtime(name: str) -> Runtime:
+    """The runtime of that name, with our own interpreter; UnknownName where there is none."""
     if name not in RUNTIMES:
         raise UnknownName("runtime", name, RUNTIMES)
     return cast("Runtime", load(RUNTIMES[name])())
 
 
-def runtimes(names: Sequence[str] = ()) -> tuple[Runtime, ...]:
+def runtimes(folders: Folders, names: Sequence[str] = ()) -> tuple[Runtime, ...]:
     """The named runtimes, or all that do not have to be named."""
-    return tuple(runtime(name) for name in (names or [name for name in RUNTIMES if name not in ON_REQUEST]))
+    wanted = names or [name for name in RUNTIMES if name not in ON_REQUEST]
+    return tuple(runtime(folders, name) for name in wanted)
+
+
+def interpreter_file(folders: Folders, name: str) -> Path:
+    """Where the user's choice of an interpreter for a runtime stands."""
+    return folders.runtimes / f"{name}.toml"
+
+
+def interpreter(folders: Folders, name: str) -> Path | None:
+    """The interpreter that the user has named for a runtime, None for swapbench's own.
+
+    A relative path starts from the working folder. Links are kept: that of an environment leads to the
+    interpreter that it was made with, which does not know its packages.
+
+    Raises:
+        UserError: The file is malformed.
+    """
+    path = interpreter_file(folders, name)
+    if not path.is_file():
+        return None
+    table = toml_table(path, "choice of an interpreter")
+    python = table.get("python")
+    if table.keys() != {"python"} or not isinstance(python, str) or not python:
+        raise UserError(
+            f"{path} does not name an interpreter", remedy=f"Run: swapbench runtimes add {name} --python PATH"
+        )
+    return folders.root / python
+
+
+def with_interpreter(found: Runtime, python: Path) -> Runtime:
+    """The runtime with another interpreter; UserError where its worker is no Python program."""
+    from swapbench.runtimes.contract import PythonWorker
+
+    if not isinstance(found, PythonWorker):
+        raise UserError(f"{found.name} does not run in a Python interpreter", remedy="Leave --python out")
+    return replace(found, python=str(python))
 
 
 def device_files(folders: Folders) -> dict[str, Path]:
@@ -264,7 +318,7 @@ def variants(
     return tuple(
         Variant(net=card.name, recipe=card.recipe, precision=precision, format=file_format)
         for file_format in (formats or FORMATS)
-        for precision in (precisions or PRECISIONS)
+        for precision in (precisions or (FLOATS if file_format == "ncnn" else PRECISIONS))
     )
 
 

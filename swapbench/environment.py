@@ -7,11 +7,12 @@ workers, exporters, benchmarks. Needs only the standard library, because timed w
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False  # see interrupts: nothing slow is imported before a command can be interrupted
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+    from typing import Final
 
 QUIET: Final[Mapping[str, str]] = {
     # onnxruntime 1.31 looks up a telemetry host while it times, and keeps a database in the home folder

@@ -7,17 +7,20 @@ children notice that their parent is gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-import sys
-from typing import TYPE_CHECKING, Final
 
+TYPE_CHECKING = False  # importing typing takes longer than all that is done here
 if TYPE_CHECKING:
     from types import FrameType
+    from typing import Final
 
 STATUS: Final = 130
 """Exit status after Ctrl-C, as shells use it: 128 + SIGINT."""
 SAID: Final = "Interrupted. What was finished is saved; the same command resumes from there."
+_SHOW_CURSOR: Final = "\x1b[?25h"
+"""To a terminal, where progress bars may have hidden it."""
 _IMPORTING: Final = "<frozen importlib._bootstrap>"
 
 
@@ -28,11 +31,27 @@ def listen() -> None:
             signal.signal(number, _interrupt)
 
 
+def say() -> int:
+    """Say on standard error that the command was interrupted; returns its exit status."""
+    with contextlib.suppress(OSError):  # nobody listens
+        os.write(2, f"{_SHOW_CURSOR if os.isatty(2) else ''}{SAID}\n".encode())
+    return STATUS
+
+
+def conclude() -> None:
+    """From here on neither signal ends the process: the command has said its result, and only ends.
+
+    Its status stays that of the result, and nothing says that the same command would go on.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
     del number
     while frame is not None:
         if frame.f_code.co_filename == _IMPORTING:
-            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{SAID}\n".encode())
-            os._exit(STATUS)
+            os._exit(say())
         frame = frame.f_back
     raise KeyboardInterrupt

@@ -15,7 +15,7 @@ _JOINERS: Final = frozenset("\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}")
 _UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Categories of Unicode that steer instead of showing: controls, marks, surrogates, ends of lines."""
 _SHORT: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_FORMULA: Final = frozenset("=+-@\t\n＝＋－＠")
+_FORMULA: Final = frozenset("=+-@\t\n\r＝＋－＠")
 """What a cell begins with that a spreadsheet computes, or skips to find such a one."""
 
 
@@ -41,8 +41,22 @@ def inert_cell(text: str) -> str:
 
     Source: OWASP, CSV Injection.
     """
-    text = visible(text, keep="\n\t")
-    return f"'{text}" if text[:1] in _FORMULA and text else text
+    return quoted_cell(visible(text, keep="\n\t"))
+
+
+def quoted_cell(text: str) -> str:
+    """The text with an apostrophe before a formula; `unquoted_cell` gives it back, also where it had one."""
+    return f"'{text}" if _is_formula(text) else text
+
+
+def unquoted_cell(text: str) -> str:
+    """What `quoted_cell` made the text of."""
+    return text[1:] if text[:1] == "'" and _is_formula(text) else text
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a spreadsheet computes it, or would but for apostrophes."""
+    return text[:1] in _FORMULA or (text[:1] == "'" and text.lstrip("'")[:1] in _FORMULA)
 
 
 def _steers(char: str) -> bool:

@@ -8,17 +8,16 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
-
-from conftest import REPOSITORY
 
 from swapbench.records import Frozen, ModelCard, OutputMeaning, Preprocessing, Training
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-PAGE = REPOSITORY / "docs" / "cards.md"
+PAGE = Path(__file__).parents[1] / "docs" / "cards.md"
 TABLES: Mapping[str, type[Frozen]] = {
     "Above the tables": ModelCard,
     "[preprocessing]": Preprocessing,

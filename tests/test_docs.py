@@ -49,3 +49,10 @@ def test_the_readme_names_every_command() -> None:
     named = {words[0] for path in DOCUMENTS for words in commands(path) if words}
     assert len(commands(ROOT / "README.md")) > 15
     assert set(APP.commands) - named <= {"version"}
+
+
+def test_every_command_has_a_page() -> None:
+    pages = {path.stem for path in (ROOT / "docs" / "commands").glob("*.md")}
+    assert pages - {"index"} == set(APP.commands) - {"version"}
+    listed = (ROOT / "docs" / "commands" / "index.md").read_text(encoding="utf-8")
+    assert all(f"({name}.md)" in listed for name in pages - {"index"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 
 import pytest
@@ -23,6 +24,33 @@ def test_an_unknown_name_with_nothing_near_lists_what_there_is() -> None:
 def test_a_message_is_one_line_whatever_it_is_made_of() -> None:
     assert "\n" not in str(errors.WorkerFailed("first\nsecond\n  third", remedy="Do this"))
     assert str(errors.BadCard("no such key; did you mean key?", remedy="Do this")).endswith("key? Do this")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "the memory does not suffice"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "the memory does not suffice"),
+        (ImportError("libx.so: failed to map segment from shared object"), "the memory does not suffice"),
+        (ImportError("libx.so: cannot allocate memory in static TLS block"), "the memory does not suffice"),
+        (OSError(errno.EMFILE, "Too many open files"), "too many files are open"),
+        (OSError(errno.ENFILE, "File table overflow"), "too many files are open"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+    ],
+)
+def test_what_a_machine_has_too_little_of_is_no_bug_and_has_a_remedy(error: Exception, said: str) -> None:
+    scarce = errors.scarcity(error)
+    assert isinstance(scarce, errors.EnvironmentFailed)
+    assert str(scarce).startswith(f"{said}. ")
+    assert scarce.remedy
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("Cannot allocate memory"), ImportError("no module"), OSError(errno.ENOENT, "none")]
+)
+def test_other_errors_are_no_scarcity(error: Exception) -> None:
+    assert errors.scarcity(error) is None
 
 
 def test_a_missing_package_names_the_extra_that_brings_it() -> None:

@@ -17,8 +17,8 @@ from tiny_files import ones, onnx_bytes, small_onnx, small_tflite
 from swapbench.errors import BadModelFile, UserError
 from swapbench.files import file_sha256
 from swapbench.modelfile import read_graph
-from swapbench.modelfile.external import files_of, model_sha256
 from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
+from swapbench.modelfile.parts import files_of, model_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable

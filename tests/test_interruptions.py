@@ -16,7 +16,7 @@ from conftest import skip_without
 from test_cli import small_network
 from watched import SOURCE
 
-from swapbench import cli
+from swapbench import cli, interrupts
 from swapbench.bench import run_folder
 from swapbench.bench.run_folder import is_being_written, only_writer
 from swapbench.errors import UserError
@@ -77,16 +77,17 @@ def test_a_run_that_another_process_writes_is_refused_before_anything_is_measure
     assert "Measuring" not in said
 
 
-def test_the_same_command_goes_on_where_the_report_was_interrupted(
-    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "moment", ["swapbench.report.writer.write_report", "swapbench.cli.terminal.print_records"]
+)
+def test_the_same_command_goes_on_where_the_report_or_the_table_was_interrupted(
+    work: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
-    from swapbench.report import writer
-
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(writer, "write_report", interrupted)
+        patched.setattr(moment, interrupted)
         assert cli.main(RUN) == 130
     (record,) = (work / "reports" / "a" / "records").glob("*.json")
     kept = record.read_bytes()
@@ -98,7 +99,28 @@ def test_the_same_command_goes_on_where_the_report_was_interrupted(
     assert about["finished"]
     assert about["reported"]
     assert cli.main(RUN) == 2
-    assert "the run a has 1 records already" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the run a has 1 record already. Show what it measured with: swapbench report reports/a;" in said
+
+
+def test_a_signal_does_not_undo_what_a_command_has_said(tmp_path: Path) -> None:
+    code = (
+        "import sys; from swapbench import interrupts; interrupts.listen(); interrupts.conclude()\n"
+        "print('said', file=sys.stderr, flush=True); sys.stdin.read()"
+    )
+    ending = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert ending.stderr is not None
+    assert ending.stderr.readline() == "said\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        ending.send_signal(number)
+    _, said = ending.communicate("", timeout=30)
+    assert (ending.returncode, said) == (0, "")
 
 
 def test_a_run_of_an_older_version_is_finished_without_a_word_of_its_report(tmp_path: Path) -> None:
@@ -132,6 +154,54 @@ def test_an_interrupt_while_modules_are_imported_ends_the_command(tmp_path: Path
     _, said = importing.communicate(timeout=30)
     assert importing.returncode == 130
     assert said.startswith("Interrupted.")
+
+
+_SIGNAL_AT = """
+import os, signal, sys
+at, number = os.environ.pop("SIGNAL_AT"), int(os.environ.pop("SIGNAL"))
+def hook(event, arguments):
+    if event == "import" and arguments[0] == at:
+        os.kill(os.getpid(), number)
+sys.addaudithook(hook)
+"""
+
+
+def interrupted_at(
+    module: str, number: int, folder: Path, argv: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """A command that gets a signal when it begins to import a module."""
+    (folder / "sitecustomize.py").write_text(_SIGNAL_AT)
+    hooked = os.pathsep.join([str(folder), str(SOURCE)])
+    return subprocess.run(
+        [sys.executable, "-m", "swapbench", *argv],
+        cwd=folder,
+        env={**ENVIRONMENT, "PYTHONPATH": hooked, "SIGNAL_AT": module, "SIGNAL": str(int(number))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("argv", "module", "number"),
+    [
+        (["version"], "swapbench.cli", signal.SIGTERM),
+        (["version"], "typer.exceptions", signal.SIGINT),
+        (RUN, "numpy", signal.SIGINT),
+        (["gate", "--baseline", "net.onnx", "--candidate", "net.onnx"], "onnx", signal.SIGTERM),
+        (["report", str(SOURCE / "reports" / "example")], "numpy", signal.SIGINT),
+        (["data", "simulate", "tree", "--split", "dev", "--layout", "manifest"], "cv2", signal.SIGINT),
+        (["export", "minifasnet_v2"], "numpy", signal.SIGTERM),
+        (["train", "minifasnet_v2"], "torch", signal.SIGTERM),
+        (["train", "minifasnet_v2"], "torch.nn", signal.SIGINT),
+    ],
+)
+def test_a_signal_ends_every_command_whatever_it_imports(
+    work: Path, argv: list[str], module: str, number: int
+) -> None:
+    pytest.importorskip(module.partition(".")[0])
+    ended = interrupted_at(module, number, work, argv)
+    assert (ended.returncode, ended.stderr) == (130, f"{interrupts.SAID}\n")
 
 
 def test_folders_that_a_killed_process_left_are_swept(tmp_path: Path) -> None:

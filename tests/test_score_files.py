@@ -65,6 +65,24 @@ def test_the_file_is_what_its_description_says(tmp_path: Path) -> None:
     assert [one.name for one in path.parent.iterdir()] == ["scores.csv"]
 
 
+def test_a_spreadsheet_computes_no_name_and_the_names_come_back(tmp_path: Path) -> None:
+    named = table(("=1+1", "@SUM(A1)", "", 0.75), ("-2", "'=3", "+cmd", -0.5))
+    path = tmp_path / "scores.csv"
+    write_score_file(path, [frames_of("=0", named, named)], "=HYPERLINK(1)")
+    line = "'=0,test,'=1+1,0,'@SUM(A1),bona_fide,,0.75,'=HYPERLINK(1)\n"
+    assert line in path.read_text()
+    assert "'=0,test,'-2,1,''=3,attack,'+cmd,-0.5,'=HYPERLINK(1)\n" in path.read_text()
+    (fold,) = read_score_file(path).folds
+    assert fold.name == "=0"
+    assert (list(fold.test.presentation), list(fold.test.subject), list(fold.test.species)) == (
+        ["=1+1", "-2"],
+        ["@SUM(A1)", "'=3"],
+        ["", "+cmd"],
+    )
+    write_score_file(path, [frames_of("=0", named, named)], "=HYPERLINK(1)", raw=True)
+    assert line.replace("'", "") in path.read_text()
+
+
 def test_simulated_data_is_still_called_so_when_its_scores_have_travelled(tmp_path: Path) -> None:
     path = tmp_path / "scores.csv.gz"
     write_score_file(path, [frames_of("", DEV, TEST)], data_label("set", simulated=True))

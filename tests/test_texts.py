@@ -20,7 +20,7 @@ from swapbench.report.tables import html, markdown
 from swapbench.report.tables.skins import text_of
 from swapbench.report.tables.table import Table, as_csv, table_of
 from swapbench.report.tables.view import Query
-from swapbench.texts import inert_cell, spaced, visible
+from swapbench.texts import inert_cell, quoted_cell, spaced, unquoted_cell, visible
 
 ESCAPES = "net\x1b[2J\x9b1m\u202egnp\u2066\nerror: forged\r\x07\u2028"
 
@@ -63,9 +63,15 @@ def test_a_spreadsheet_computes_no_text(text: str) -> None:
     assert inert_cell(text) == f"'{text}"
 
 
-@pytest.mark.parametrize("text", ["", "net", "1=1", "'=1", "a-b"])
+@pytest.mark.parametrize("text", ["", "net", "1=1", "'net", "a-b"])
 def test_other_cells_stay_as_they_are(text: str) -> None:
     assert inert_cell(text) == text
+
+
+@given(st.text(alphabet="'=+-@\t\n\ra1"))
+def test_a_quoted_cell_is_no_formula_and_comes_back(text: str) -> None:
+    assert quoted_cell(text)[:1] not in set("=+-@\t\n\r")
+    assert unquoted_cell(quoted_cell(text)) == text
 
 
 def test_a_cell_steers_no_terminal() -> None:
@@ -93,7 +99,7 @@ def test_markdown_html_and_the_page_show_no_marks() -> None:
     drawn = table(ESCAPES)
     record = made.record(ESCAPES, "fp32", "onnx").replace(artifact=ESCAPES, named=ESCAPES)
     texts = [text_of(drawn, Query(), "markdown"), text_of(drawn, Query(), "html")]
-    page = page_html(drawn, [detail_of(record)], (), ())
+    page = page_html(drawn, [detail_of(record)])
     texts += [page, json.dumps(page_data_of(page), ensure_ascii=False)]
     for text in texts:
         assert not {"\x1b", "\x9b", "\u202e", "\u2066", "\u2028", "\x07"} & set(text)

@@ -1,4 +1,4 @@
-"""The quick tour, typed as it stands in an empty folder."""
+"""The quick tour and the tutorials, typed as they stand."""
 
 from __future__ import annotations
 
@@ -13,34 +13,37 @@ import pytest
 from conftest import REPOSITORY
 
 TOUR = REPOSITORY / "docs" / "tour.md"
+TUTORIALS = REPOSITORY / "docs" / "tutorials"
 DOUBTFUL = "# exit 3 is fine"
 
 
-def commands() -> list[str]:
-    blocks = re.findall(r"```console\n(.*?)```", TOUR.read_text(encoding="utf-8"), flags=re.DOTALL)
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```console\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines()]
     assert all(line.startswith("$ ") for line in lines)
     return [line.removeprefix("$ ") for line in lines]
 
 
 def test_the_tour_shows_the_main_commands() -> None:
-    shown = {line.split()[1] for line in commands() if line.startswith("swapbench ")}
+    shown = {line.split()[1] for line in commands(TOUR) if line.startswith("swapbench ")}
     assert {"init", "doctor", "export", "run", "report", "profile", "baseline", "gate"} <= shown
 
 
-@pytest.mark.slow
-def test_every_command_of_the_tour_works_in_an_empty_folder(tmp_path: Path, simulated: Path) -> None:
-    forgiving = (
+def typed(page: Path, *aside: str) -> str:
+    """The commands of a page as a script; where it has made and entered its folder, `aside` comes between."""
+    lines = [
         f"{line.removesuffix(DOUBTFUL)} || [ $? -eq 3 ]" if line.endswith(DOUBTFUL) else line
-        for line in commands()
-    )
-    init, enter, *rest = forgiving
-    known = f"ln -s {shlex.quote(str(simulated.parent))} data"  # simulating it takes half a minute
-    text = "\n".join(["set -e", init, enter, known, *rest])
+        for line in commands(page)
+    ]
+    entered = 1 + next((place for place, line in enumerate(lines) if line.startswith("cd ")), -1)
+    return "\n".join(["set -e", *lines[:entered], *aside, *lines[entered:]])
+
+
+def run(script: str, folder: Path) -> str:
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
-        ["bash", "-c", text],
-        cwd=tmp_path,
+        ["bash", "-c", script],
+        cwd=folder,
         env={**os.environ, "PATH": path},
         capture_output=True,
         text=True,
@@ -48,8 +51,28 @@ def test_every_command_of_the_tour_works_in_an_empty_folder(tmp_path: Path, simu
         timeout=900,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_every_command_of_the_tour_and_of_keeping_ci_green_works(tmp_path: Path, simulated: Path) -> None:
+    known = f"ln -s {shlex.quote(str(simulated.parent))} data"  # simulating it takes half a minute
+    said = run(typed(TOUR, known), tmp_path)
     made = tmp_path / "bench"
     assert (made / "paper" / "table.tex").read_text(encoding="utf-8").count(r"\toprule") == 1
     assert (made / "paper" / "pareto.pdf").read_bytes().startswith(b"%PDF")
     assert (made / "reports" / "tour" / "index.html").is_file()
-    assert "minifasnet_v2.int8.onnx" in done.stdout
+    assert "minifasnet_v2.int8.onnx" in said
+    run(typed(TUTORIALS / "ci.md", known, "ln -s ../bench/build build"), tmp_path)
+    assert "minifasnet_v2.fp32.onnx" in (tmp_path / "gatehouse" / "gate.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_every_command_of_writing_a_paper_works_in_a_clone(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "example").symlink_to(REPOSITORY / "reports" / "example")
+    said = run(typed(TUTORIALS / "paper.md"), tmp_path)
+    assert "Simulated data" in said
+    assert (tmp_path / "paper" / "paper.tex").is_file()
+    assert {path.name for path in tmp_path.glob("figures/*.pdf")} == {"pareto.pdf", "species.pdf", "det.pdf"}
+    assert (tmp_path / "table" / "table.tex").read_text(encoding="utf-8").count(r"\toprule") == 1

@@ -458,7 +458,7 @@ def test_memory_is_read_from_the_kernel() -> None:
     assert worker.resident_bytes() > 5_000_000
 
 
-@pytest.mark.parametrize("module", ["worker", "ort", "litert"])
+@pytest.mark.parametrize("module", ["worker", "ort", "litert", "ncnn"])
 def test_a_worker_starts_without_the_heavy_packages_of_the_parent(module: str) -> None:
     code = (
         f"import sys, swapbench.runtimes.{module}\n"

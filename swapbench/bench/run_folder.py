@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import store
 from swapbench.errors import UserError
-from swapbench.files import content_of, disk_failure, write_atomically
+from swapbench.files import content_of, only_one, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,41 +36,21 @@ def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run's folder, which is created if missing.
-
-    The system gives the lock back when its process ends, however it ends, so that there are no stale ones.
+    """Keep other processes from writing to a run's folder, which is created if missing; see `only_one`.
 
     Raises:
         UserError: another living process has it.
         EnvironmentFailed: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="ascii")
-    except OSError as error:
-        raise disk_failure(error, folder) from error
-    with lock:
-        try:
-            _lock(lock)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip()
-            raise UserError(
-                f"the run {folder.name} is being written by another process{f' ({owner})' if owner else ''}",
-                remedy="Wait until it ends, or give this run another --name",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}\n")
-        lock.flush()
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"the run {folder.name} is being written by another process{owner}",
+            remedy="Wait until it ends, or give this run another --name",
+        )
+
+    with only_one(folder / LOCK, refusal):
         yield
-
-
-def _lock(file: IO[str]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows, where phones are measured only
-        return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_being_written(folder: Path) -> bool:
@@ -106,7 +85,7 @@ def read_about(folder: Path) -> dict[str, Any] | None:
 
 
 def write_reported(folder: Path) -> None:
-    """Note that the report is complete: until then, the same command goes on with the run."""
+    """Note that the report is complete and was shown: until then, the same command goes on with the run."""
     about = read_about(folder)
     if about is not None:
         write_atomically(folder / "run.json", store.dumps({**about, "reported": True}) + "\n")

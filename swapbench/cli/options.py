@@ -34,6 +34,15 @@ Doubts = Annotated[
         help="Show every doubt in full, with what helps. By default their kinds are counted.",
     ),
 ]
+RawCsv = Annotated[
+    bool,
+    typer.Option(
+        "--raw-csv",
+        rich_help_panel=OUTPUT,
+        help="Keep text in CSV as it is. By default an apostrophe stands before what a spreadsheet would "
+        "compute, such as =1+1.",
+    ),
+]
 RelativeTo = Annotated[
     str | None,
     typer.Option(
@@ -186,7 +195,8 @@ Models = Annotated[
     typer.Option("--models", "-m", metavar="NAME", help="Model names or card files. Repeatable."),
 ]
 Formats = Annotated[
-    list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
 ]
 Precisions = Annotated[
     list[str] | None,

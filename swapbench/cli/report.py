@@ -12,7 +12,7 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Doubts, Json, RelativeTo
+from swapbench.cli.options import Doubts, Json, RawCsv, RelativeTo
 from swapbench.cli.panels import OUTPUT
 from swapbench.commands.options import FigureOptions, RunSelection
 
@@ -38,14 +38,7 @@ def _selection(
             help="Folder to write to. By default the run's own; a single table is only printed.",
         ),
     ] = None,
-    raw_csv: Annotated[
-        bool,
-        typer.Option(
-            "--raw-csv",
-            help="Keep text in CSV as it is. By default an apostrophe stands before what a spreadsheet would "
-            "compute, such as =1+1.",
-        ),
-    ] = False,
+    raw_csv: RawCsv = False,
 ) -> RunSelection:
     return RunSelection(tuple(runs or ()), relative_to, out, raw_csv)
 
@@ -94,8 +87,8 @@ def _query(
 
 
 def _figure(
-    x: Annotated[str, typer.Option(metavar="NAME", help="Column on the x-axis of pareto.")] = "latency_p50",
-    y: Annotated[str, typer.Option(metavar="NAME", help="Column on the y-axis of pareto.")] = "acer",
+    x: Annotated[str, typer.Option(metavar="NAME", help="x-axis of pareto and decision.")] = "latency_p50",
+    y: Annotated[str, typer.Option(metavar="NAME", help="y-axis of pareto and decision.")] = "acer",
     style: Annotated[str, typer.Option(metavar="NAME", help="paper or screen.")] = "paper",
     width: Annotated[
         str, typer.Option(metavar="NAME", help="column, page, or inches, as in 5.2.")
@@ -148,7 +141,8 @@ def report(
         typer.Option(
             metavar="KIND",
             rich_help_panel=FIGURE,
-            help="Draw only pareto, swap, latency, species, det, sustained, fps, or search (with --history).",
+            help="Draw only pareto, decision, swap, latency, species, det, sustained, fps, or search (with "
+            "--history).",
         ),
     ] = None,
     figure_options: Annotated[FigureOptions, Group(FIGURE, _figure)],

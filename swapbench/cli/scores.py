@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from swapbench.cli import terminal
+from swapbench.cli.groups import Group
 from swapbench.cli.options import (
     Card,
     DeviceName,
     Json,
+    RawCsv,
     Reading,
     Runtimes,
     ScoredData,
     ShapeTexts,
     Threads,
 )
-from swapbench.cli.panels import RARE
-from swapbench.commands.options import ScoringOptions, input_shapes
+from swapbench.cli.panels import OUTPUT, RARE
+from swapbench.commands.options import ScoreOutput, ScoringOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +30,19 @@ if TYPE_CHECKING:
     from swapbench.pad.error_lines import Line
 
 
+def _output(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
+    raw_csv: RawCsv = False,
+) -> ScoreOutput:
+    return ScoreOutput(out, raw_csv)
+
+
 def score(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="Model file, also with its card: net.onnx=net.toml.")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Score file to write: .csv or .csv.gz.")],
     *,
+    output: Annotated[ScoreOutput, Group(OUTPUT, _output)],
     data: ScoredData,
     card: Card = None,
     runtime: Runtimes = None,
@@ -47,7 +56,7 @@ def score(
     shapes = input_shapes(shape or ())
     options = ScoringOptions(data, card, tuple(runtime or ()), device, threads, shapes)
     with terminal.progress() as progress:
-        path = scores.score(terminal.folders(), file, options, out, progress=progress, say=terminal.say)
+        path = scores.score(terminal.folders(), file, options, output, progress=progress, say=terminal.say)
     terminal.show(path)
 
 

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
-from swapbench import units
+from swapbench import interrupts, units
 from swapbench.files import disk_failure
 from swapbench.texts import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
@@ -88,11 +88,29 @@ def show(text: object, end: str = "\n") -> None:
     print(visible(str(text), keep="\n"), end=end)
 
 
+def conclude() -> None:
+    """All was said: what waits for its reader is written, and no signal ends the command from here on."""
+    sys.stdout.flush()
+    interrupts.conclude()
+
+
 def print_table(table: RenderableType, width: int = 140) -> None:
     """A table on standard output, as wide as the terminal, or `width` where there is none."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else width).print(_Shown(table))
+
+
+def print_lists(lists: Iterable[tuple[str, Sequence[str]]], width: int = 140) -> None:
+    """Sentences on standard output, each list below its title, as wide as the terminal or as `width`."""
+    import shutil
+    import textwrap
+
+    wide = shutil.get_terminal_size().columns if sys.stdout.isatty() else width
+    for title, sentences in lists:
+        show("\n".join(textwrap.wrap(f"{title}:", wide)))
+        for text in sentences:
+            show("\n".join(textwrap.wrap(text, wide, initial_indent="- ", subsequent_indent="  ")))
 
 
 class _Shown:

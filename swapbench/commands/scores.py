@@ -9,7 +9,7 @@ from swapbench.commands import models_under_test
 from swapbench.commands.data import evaluation, folds
 from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_file
-from swapbench.commands.options import DeviceOptions, ScoreReading
+from swapbench.commands.options import DeviceOptions, ScoreOutput, ScoreReading
 from swapbench.commands.place import open_place
 from swapbench.errors import BadDataset, UserError
 from swapbench.pad.arrays import Errors
@@ -30,7 +30,7 @@ SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
 
 
 def score(
-    folders: Folders, file: str, options: ScoringOptions, out: Path, *, progress: Progress, say: Say
+    folders: Folders, file: str, options: ScoringOptions, out: ScoreOutput, *, progress: Progress, say: Say
 ) -> Path:
     """Score the development and test frames of a dataset with one model file; writes the score file `out`.
 
@@ -53,8 +53,8 @@ def score(
     with face_cache(folders, say, keep=options.data.keep_crops) as kept:
         judged_on = evaluation(kept, data, options.data)
         scores = experiment.score(model, place.device, plan, judged_on, progress=progress, say=say)
-    write_score_file(out, scores, judged_on.data)
-    return out
+    write_score_file(out.path, scores, judged_on.data, raw=out.raw_csv)
+    return out.path
 
 
 def read_scores(path: Path, reading: ScoreReading) -> ScoreFile:
@@ -132,7 +132,7 @@ def parity(
         if path.suffix in SCORE_SUFFIXES:
             scores = read_scores(path, reading)
         else:
-            own = folders.build / "scores" / f"{path.name}.csv.gz"
+            own = ScoreOutput(folders.build / "scores" / f"{path.name}.csv.gz")
             scores = read_scores(
                 score(folders, str(path), options, own, progress=progress, say=say), ScoreReading({})
             )

@@ -12,6 +12,9 @@ Ours is a CSV with a row per frame, plain or `.csv.gz`:
     score         rises with bona fide; nan: failure to acquire
     data          what was scored, so that simulated data is still called so elsewhere
 
+An apostrophe stands before a text that a spreadsheet would compute, and is no part of it when the file is
+read.
+
 The columns of other people's files are recognised by their usual names or named by the caller, and everything
 that had to be assumed is listed in `ScoreFile.remarks`. A label that could mean either class is refused,
 never guessed.
@@ -34,7 +37,7 @@ from swapbench.data.words import NO_SPECIES
 from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
 from swapbench.pad.frame_names import frames_for_trials, videos_of
-from swapbench.pad.metrics import FoldScores
+from swapbench.pad.metrics import FoldScores, folds_sha256
 from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
@@ -47,19 +50,23 @@ from swapbench.pad.score_columns import (
     subjects_of,
     without_spaces,
 )
-from swapbench.pad.scores import LABEL_OF, Scored, coded, mean_by_presentation
+from swapbench.pad.scores import LABEL_OF, FoldFrames, Scored, coded, mean_by_presentation
+from swapbench.texts import quoted_cell, unquoted_cell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from swapbench.data.tables import TextTable
-    from swapbench.pad.scores import FoldFrames, Scores, Text
+    from swapbench.pad.scores import Scores, Text
+    from swapbench.records import Accuracy
 
 _BOB_FIELDS = (4, 5)
 _ROWS_AT_ONCE = 65536
+_TEXTS = frozenset({"fold", "presentation", "subject", "species", "data"})
+"""Columns with texts of others."""
 
 SIMULATED_MARK = " (simulated)"
 
@@ -84,7 +91,7 @@ class ScoreFile:
 # ---------------------------------------------------------------------------------------------- writing
 
 
-def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") -> None:
+def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "", *, raw: bool = False) -> None:
     """Write the scores of every frame of every fold, completely or not at all; compressed if named .gz.
 
     The same scores give the same bytes.
@@ -93,7 +100,9 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") ->
         path: the file
         folds: frame by frame
         data: what was scored, in words, see `data_label`
+        raw: whether text that a spreadsheet would compute stands as it is; see texts.quoted_cell
     """
+    cell = str if raw else quoted_cell
     with whole_file(path) as file, _text_into(file, compressed=path.suffix == ".gz") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -104,7 +113,7 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "") ->
             ):
                 for start in range(0, len(scored), _ROWS_AT_ONCE):
                     rows = np.arange(start, min(start + _ROWS_AT_ONCE, len(scored)))
-                    writer.writerows(_rows(fold.name, split, scored.rows(rows), frame[rows], data))
+                    writer.writerows(_rows(fold.name, split, scored.rows(rows), frame[rows], data, cell))
 
 
 def data_label(name: str, *, simulated: bool) -> str:
@@ -113,18 +122,18 @@ def data_label(name: str, *, simulated: bool) -> str:
 
 
 def _rows(
-    fold: str, split: str, scored: Scored, frame: NDArray[np.int64], data: str
+    fold: str, split: str, scored: Scored, frame: NDArray[np.int64], data: str, cell: Callable[[str], str]
 ) -> Iterator[tuple[object, ...]]:
     return zip(
-        [fold] * len(scored),
+        [cell(fold)] * len(scored),
         [split] * len(scored),
-        scored.presentation.tolist(),
+        map(cell, scored.presentation.tolist()),
         frame.tolist(),
-        scored.subject.tolist(),
+        map(cell, scored.subject.tolist()),
         map(LABEL_OF.__getitem__, scored.is_bona_fide.tolist()),
-        scored.species.tolist(),
+        map(cell, scored.species.tolist()),
         map(repr, scored.score.tolist()),
-        [data] * len(scored),
+        [cell(data)] * len(scored),
         strict=True,
     )
 
@@ -176,15 +185,7 @@ def read_score_file(
     for name in columns or {}:
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
-    try:
-        text = read_table(path, KNOWN_NAMES, COLUMNS)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadDataset(
-            f"cannot read the scores {path}: {reason}", remedy="Name a file of scores, such as scores.csv."
-        ) from error
-    if not text.lines:
-        raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
+    text = _text_of(path)
     if text.headless and text.separator == " " and len(text.header) in _BOB_FIELDS and not columns:
         table = _bob_table(text)
     else:
@@ -195,6 +196,54 @@ def read_score_file(
             "scores were negated because they rise with attack, so thresholds are negated too"
         )
     return _score_file(text, table)
+
+
+def folds_behind(accuracy: Accuracy, path: Path) -> tuple[FoldScores, ...]:
+    """The scores that the accuracy of a record rests on; empty where the file does not hold them."""
+    try:
+        folds = read_score_file(path).folds
+    except BadDataset:
+        return ()
+    return folds if folds_sha256(folds) == accuracy.scores_sha256 else ()
+
+
+def read_frames(path: Path) -> tuple[FoldFrames, ...]:
+    """The scores of one of our own files frame by frame, fold by fold.
+
+    Raises:
+        BadDataset: the file cannot be read, means nothing, or holds no frames of a test split
+    """
+    text = _text_of(path)
+    table = _csv_table(text, {}, None, group_frames=False)
+    number = np.zeros(len(text.lines), dtype=np.int64)
+    if table.frame is not None:
+        for row, name in enumerate(table.frame.tolist()):
+            if not name.strip().isdecimal():
+                text.refuse(row, f"{name!r} is no number of a frame", "Number the frames from 0.")
+            number[row] = int(name)
+    fold_code, names = coded(table.fold)
+    folds = []
+    for code, name in enumerate(names):
+        splits = [np.flatnonzero((fold_code == code) & (table.split == split)) for split in ("dev", "test")]
+        dev, test = (_scored(text, table, rows) for rows in splits)
+        if len(test):
+            folds.append(FoldFrames(name, dev, test, number[splits[0]], number[splits[1]]))
+    if not folds:
+        raise BadDataset(f"{path} holds no scores of a test split", remedy="Check its column of splits.")
+    return tuple(folds)
+
+
+def _text_of(path: Path) -> TextTable:
+    try:
+        text = read_table(path, KNOWN_NAMES, COLUMNS)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadDataset(
+            f"cannot read the scores {path}: {reason}", remedy="Name a file of scores, such as scores.csv."
+        ) from error
+    if not text.lines:
+        raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
+    return text
 
 
 @dataclass
@@ -235,7 +284,10 @@ def _csv_table(
     text: TextTable, given: Mapping[str, str], bona_fide_label: str | None, *, group_frames: bool
 ) -> _Table:
     matched, remarks = match_columns(text, given)
-    column = {ours: text.column(theirs) for ours, theirs in matched.items()}
+    column = {
+        ours: _unquoted(text.column(theirs)) if ours in _TEXTS else text.column(theirs)
+        for ours, theirs in matched.items()
+    }
     rows = len(text.lines)
     scores = numbers_of(text, column["score"], remarks)
     real, kinds = labels_of(text, column["label"], matched["label"], bona_fide_label)
@@ -274,6 +326,12 @@ def _csv_table(
         scores=scores,
         remarks=remarks,
     )
+
+
+def _unquoted(column: Text) -> Text:
+    if not any(cell[:1] == "'" for cell in column):
+        return column
+    return np.array([unquoted_cell(cell) for cell in column], dtype=np.object_)
 
 
 def _same(count: int, text: str) -> Text:
@@ -315,15 +373,22 @@ def _score_file(text: TextTable, table: _Table) -> ScoreFile:
     return ScoreFile(tuple(folds), frames, unscored, tuple(remarks))
 
 
-def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+def _scored(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> Scored:
     try:
-        scored = Scored(
+        return Scored(
             table.presentation[rows],
             table.subject[rows],
             table.real[rows],
             table.species[rows],
             table.scores[rows],
         )
+    except BadDataset as error:
+        raise BadDataset(f"{text.path}: {error.args[0]}", remedy=error.remedy) from error
+
+
+def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+    scored = _scored(text, table, rows)
+    try:
         presentations, unscored = mean_by_presentation(scored)
     except BadDataset as error:
         raise BadDataset(f"{text.path}: {error.args[0]}", remedy=error.remedy) from error

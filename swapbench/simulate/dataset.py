@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench.data.dataset import SPLITS, Dataset
 from swapbench.data.manifests import COLUMNS, manifest_path
 from swapbench.errors import BadDataset, UnknownName, UserError
-from swapbench.files import disk_failure, write_atomically
+from swapbench.files import disk_failure, only_one, write_atomically
 from swapbench.simulate import modalities, simulator
 from swapbench.simulate.faces import Identity, face_box
 from swapbench.simulate.presentation import (
@@ -29,7 +29,7 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.simulator import Simulation, Stage, draw_contact_sheet, process_count
+from swapbench.simulate.simulator import LOCK, Simulation, Stage, draw_contact_sheet, process_count
 from swapbench.simulate.worlds import STANDARD, world_named
 
 if TYPE_CHECKING:
@@ -343,17 +343,21 @@ def simulate(
         _check_split(split)
     processes = process_count(processes)
     folder = Path(root) / f"simulated-{recipe.digest}"
+    if _incomplete(folder, splits):
+        with only_one(folder / LOCK):
+            stages = [_stage(recipe, split) for split in _incomplete(folder, splits)]
+            description = recipe.description(
+                "simulated", simulator.VERSION, {"domains": [domain.name for domain in recipe.domains]}
+            )
+            simulator.make(folder, description, stages, processes, progress)
+    return folder
+
+
+def _incomplete(folder: Path, splits: Sequence[str]) -> list[str]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        incomplete = [s for s in SPLITS if s in splits and not manifest_path(folder, s).exists()]
+        return [s for s in SPLITS if s in splits and not manifest_path(folder, s).exists()]
     except OSError as error:
         raise disk_failure(error, folder) from error
-    description = recipe.description(
-        "simulated", simulator.VERSION, {"domains": [domain.name for domain in recipe.domains]}
-    )
-    stages = [_stage(recipe, split) for split in incomplete]
-    simulator.make(folder, description, stages, processes, progress)
-    return folder
 
 
 def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 128) -> Path:

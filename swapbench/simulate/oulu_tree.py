@@ -26,7 +26,7 @@ import numpy as np
 from swapbench.data.dataset import SPLITS
 from swapbench.data.layouts import oulu
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
-from swapbench.files import disk_failure, write_atomically
+from swapbench.files import disk_failure, only_one, scratch_folder, write_atomically
 from swapbench.simulate import simulator
 from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels
 from swapbench.simulate.domains import ORDINARY_FRAMINGS, ORDINARY_SHEETS, ORDINARY_SHOWINGS, Light
@@ -42,7 +42,14 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.simulator import DESCRIPTION, Simulation, Stage, draw_contact_sheet, process_count
+from swapbench.simulate.simulator import (
+    DESCRIPTION,
+    LOCK,
+    Simulation,
+    Stage,
+    draw_contact_sheet,
+    process_count,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -308,8 +315,8 @@ def _avi(pictures: Sequence[Pixels], quality: int) -> bytes:
     rows, columns = pictures[0].shape[:2]
     temporary = Path(tempfile.gettempdir())
     try:
-        with tempfile.TemporaryDirectory(prefix="swapbench-", dir=temporary) as folder:
-            path = Path(folder, "video.avi")
+        with scratch_folder(temporary, "swapbench-video") as folder:
+            path = folder / "video.avi"
             # OpenCV's own encoder: unlike FFmpeg's it heeds the quality, and its bytes hold no version and no
             # clock.
             writer = cv2.VideoWriter(
@@ -369,7 +376,7 @@ def _check_folder(root: Path, recipe: OuluRecipe) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         described = about.is_file()
-        empty = not any(root.iterdir())
+        empty = all(path.name.startswith((LOCK, f".{DESCRIPTION}-")) for path in root.iterdir())
     except OSError as error:
         raise disk_failure(error, root) from error
     if not described and not empty:
@@ -412,7 +419,7 @@ def simulate_oulu(
     recipe = OuluRecipe() if recipe is None else recipe
     processes = process_count(processes)
     root = Path(root)
-    _check_folder(root, recipe)
+    _check_folder(root, recipe)  # before anything is written into it
     visits = [
         _Session(recipe, user, session)
         for split in SPLITS
@@ -420,7 +427,8 @@ def simulate_oulu(
         for session in range(1, len(SESSIONS) + 1)
     ]
     stage = Stage(visits, len(PHONES) * len(FILES), lambda: protocol_lists(recipe))
-    simulator.make(root, _description(recipe), [stage], processes, progress)
+    with only_one(root / LOCK):
+        simulator.make(root, _description(recipe), [stage], processes, progress)
     return root
 
 

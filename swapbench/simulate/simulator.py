@@ -14,8 +14,6 @@ import functools
 import hashlib
 import io
 import json
-import multiprocessing
-import signal
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +23,7 @@ import cv2
 from swapbench.cores import usable_cores
 from swapbench.errors import UserError
 from swapbench.files import write_atomically
+from swapbench.processes import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +37,8 @@ _OF_FIRST_VERSION = {"world": 1, "modalities": ("rgb",)}
 
 NOTICE = "Simulated data; not PAD performance."
 DESCRIPTION = "dataset.json"
+LOCK = ".lock"
+"""In the folder of the data for as long as a process makes them: another one waits, and then finds them."""
 _MARGIN_PX = (92, 24)
 
 
@@ -195,16 +196,7 @@ def _run(jobs: Sequence[Job], folder: Path, processes: int) -> Iterator[None]:
         finally:
             cv2.setNumThreads(threads)
         return
-    pool = multiprocessing.get_context("spawn").Pool(min(processes, len(jobs)), _begin)
-    try:
-        yield from pool.imap_unordered(run, jobs)
-        pool.close()
-    except BaseException:
-        pool.terminate()
-        raise
-    finally:
-        pool.terminate()
-        pool.join()
+    yield from results(run, jobs, min(processes, len(jobs)), _begin)
 
 
 def _make_in(folder: str, job: Job) -> None:
@@ -212,8 +204,6 @@ def _make_in(folder: str, job: Job) -> None:
 
 
 def _begin() -> None:
-    # The parent stops the workers; were they to see Ctrl-C too, each would print a traceback.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 

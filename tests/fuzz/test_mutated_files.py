@@ -144,6 +144,39 @@ def test_a_mutated_archive_is_unpacked_or_refused(tmp_path: Path, monkeypatch: p
     assert {error.exit_status for error in errors if error is not None} == {2}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["safetensors", "zip", "pickle"])
+def test_a_mutated_checkpoint_is_loaded_or_refused(tmp_path: Path, kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    from test_checkpoint import SMALL, card_for
+
+    from swapbench.workshop.nets import build
+    from swapbench.workshop.nets.checkpoint import load_network, save_checkpoint
+
+    network = build("resnet_map", SMALL)
+    path = tmp_path / ("small.safetensors" if kind == "safetensors" else "small.pth")
+    if kind == "safetensors":
+        save_checkpoint(network, path)
+    else:
+        torch.save(network.state_dict(), path, _use_new_zipfile_serialization=kind == "zip")
+    good, where = path.read_bytes(), tmp_path / "small.toml"
+    assert refusal(load_network, card_for(path), where) is None
+    errors = []
+    for number in range(COUNT):
+        dice = np.random.default_rng([number, *kind.encode()])
+        path.write_bytes(mutated_head(good, dice) if number % 2 else mutated(good, dice))
+        errors.append(refusal(load_network, card_for(path), where))
+    refused = [error for error in errors if error is not None]
+    assert refused
+    assert {error.exit_status for error in refused} == {2}
+    assert not [error for error in refused if "\n" in str(error)]
+
+
+def mutated_head(content: bytes, dice: np.random.Generator) -> bytes:
+    """Changes where a checkpoint says what follows; the rest are weights, of which every value is one."""
+    return mutated(content[:2048], dice) + content[2048:]
+
+
 PHONES = b"List of devices attached\nemulator-5554\tdevice\nR5 x\tunauthorized\n"
 PROPERTIES = b"[ro.product.model]: [Pixel 6]\n[ro.build.id]: [AP1A]\n"
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench.errors import UnknownName
 from swapbench.report.choose.resampling import NOTHING
-from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
+from swapbench.report.figures import decision, det, fps, latency, pareto, search, species, sustained, swap
 from swapbench.report.figures.captions import captioned
 from swapbench.report.figures.drawing import Drawing
 from swapbench.report.figures.style import StyleName, WidthName, page_of
@@ -36,7 +36,7 @@ _DRAW: Final[dict[str, Callable[[Table, Evidence, Page], Drawing]]] = {
 }
 """Figures of a table; a further one is a module beside these and a line here."""
 
-KINDS = ("pareto", *_DRAW, "search")
+KINDS = ("pareto", "decision", *_DRAW, "search")
 SUFFIXES = ("png", "svg", "pdf", "csv", "txt", "tex")
 """The files of every figure; `csv` is its data, the last two are its caption."""
 
@@ -46,8 +46,9 @@ class Options:
     """How one figure is drawn.
 
     Attributes:
-        x: the column of the horizontal axis, for pareto.
-        y: the column of the vertical axis, for pareto.
+        x: the column of the horizontal axis, for pareto and decision; of the latter it may be a cost of an
+            inference, which stands for that of a decision.
+        y: the column of the vertical axis, for pareto and decision.
         style: "paper" or "screen".
         width: "column", "page", or inches as text.
         history: the CSV of a pruning search, for search.
@@ -90,7 +91,10 @@ def draw(kind: str, table: Table | None, evidence: Evidence = NOTHING, options: 
         return captioned(search.draw(options.history, page), kind, ())
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
-    if kind == "pareto":
+    if kind == "decision":
+        axes = decision.Axes(options.x, options.y, pareto.Labels.of(options.labels, shares=options.shares))
+        drawn = decision.draw(table, evidence, page, axes)
+    elif kind == "pareto":
         x, y = (numeric_column(name, table.rows) for name in (options.x, options.y))
         labels = pareto.Labels.of(options.labels, shares=options.shares)
         drawn = pareto.draw(table, evidence, page, x, y, labels)

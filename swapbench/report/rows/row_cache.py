@@ -11,9 +11,7 @@ share a machine, a runtime and their doubts.
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from operator import attrgetter
 from pathlib import Path
 from types import GenericAlias
@@ -27,6 +25,7 @@ from swapbench.cores import usable_cores
 from swapbench.errors import BadRecord, EnvironmentFailed
 from swapbench.files import content_of, write_atomically
 from swapbench.kept import with_digest, without_digest
+from swapbench.processes import results
 from swapbench.report.rows.row import Row
 
 if TYPE_CHECKING:
@@ -79,8 +78,8 @@ def _summed_up(paths: Mapping[str, str]) -> dict[str, Row]:
         return {digest: _row_of(path) for digest, path in paths.items()}
     records, size = list(paths.items()), max(1, _MANY // 8)
     chunks = [dict(records[start : start + size]) for start in range(0, len(records), size)]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn")) as pool:
-        return {digest: row for text in pool.map(_text_of, chunks) for digest, row in _rows(text).items()}
+    texts = results(_text_of, chunks, processes)
+    return {digest: row for text in texts for digest, row in _rows(text).items()}
 
 
 def _text_of(paths: Mapping[str, str]) -> bytes:

@@ -1,0 +1,149 @@
+"""Commands that do not get what they need of the machine: they say what, and the same command then goes on.
+
+Full disks and read-only folders are real ones, in a mount namespace of their own.
+"""
+
+from __future__ import annotations
+
+import functools
+import resource
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from small_commands import COMMANDS, KILLS, argv, begun, is_done, prepared, require, result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCARCE = {
+    "files of 1 kB": (resource.RLIMIT_FSIZE, 1 << 10),
+    "files of 10 kB": (resource.RLIMIT_FSIZE, 10 << 10),
+    "files of 200 kB": (resource.RLIMIT_FSIZE, 200 << 10),
+    "8 descriptors": (resource.RLIMIT_NOFILE, 8),
+    "12 descriptors": (resource.RLIMIT_NOFILE, 12),
+    "64 MB of memory": (resource.RLIMIT_AS, 64 << 20),
+    "512 MB of memory": (resource.RLIMIT_AS, 512 << 20),
+}
+FREE_KB = (0, 4, 16, 64, 200, 600, 1500, 4000) if KILLS else (0, 200)
+"""What is free on the disk beside the files that a command reads."""
+READ_ONLY = (".", "reports", "build", "build/cache")
+
+
+def judged(name: str, status: int, said: str) -> None:
+    """A command ends well, or with a sentence that says what it lacked."""
+    assert "Traceback" not in said, said
+    assert "bug in swapbench" not in said, said
+    assert is_done(name, status) or status in {2, 4}, said
+    if not is_done(name, status):
+        assert "error: " in said or "failed: " in said, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("scarce", SCARCE)
+def test_what_the_machine_cannot_give_is_said_and_the_same_command_then_goes_on(
+    tmp_path: Path, name: str, scarce: str
+) -> None:
+    require(name)
+    folder = prepared(tmp_path / "one")
+    which, most = SCARCE[scarce]
+    starve = f"import resource; resource.setrlimit({which}, ({most}, {most}))"
+    starved = begun(
+        [sys.executable, "-c", f"{starve}; import os, sys; os.execv(sys.argv[1], sys.argv[1:])", *argv(name)],
+        folder,
+    )
+    _, said = starved.communicate(timeout=300)
+    judged(name, starved.returncode, said)
+    if not is_done(name, starved.returncode):
+        last = begun(argv(name), folder)
+        _, said = last.communicate()
+        assert is_done(name, last.returncode), said
+    assert result(name, folder) or name == "gate"
+
+
+@functools.cache
+def has_namespaces() -> bool:
+    """Whether this person may mount in a namespace of their own."""
+    unshare = shutil.which("unshare")
+    return unshare is not None and subprocess.run([unshare, "-rm", "true"], check=False).returncode == 0
+
+
+Ended = tuple[int, str]
+
+
+def in_a_namespace(name: str, folder: Path, worse: str, better: str) -> tuple[Ended, Ended]:
+    """Status and words of a command after the shell commands `worse`, and again after `better`."""
+    if not has_namespaces():
+        pytest.skip("needs a mount namespace of its own")
+    script = f"""
+        set -e
+        {worse}
+        cd "$FOLDER"
+        "$@" 2>../first.txt && echo 0 >../first || echo $? >../first
+        cd /
+        {better}
+        cd "$FOLDER"
+        "$@" 2>../second.txt && echo 0 >../second || echo $? >../second
+        mkdir ../left
+        for place in reports page base tree trained files; do
+            if [ -e $place ]; then cp -a $place ../left; fi
+        done
+    """
+    both = begun(
+        ["unshare", "-rm", "sh", "-c", script, "sh", *argv(name)],
+        folder.parent,
+        FOLDER=str(folder),
+        TMPDIR=str(folder.parent),
+    )
+    _, said = both.communicate(timeout=300)
+    assert both.returncode == 0, said
+    one, two = (
+        (int((folder.parent / tried).read_text()), (folder.parent / f"{tried}.txt").read_text())
+        for tried in ("first", "second")
+    )
+    return one, two
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("free_kb", FREE_KB)
+def test_a_full_disk_is_said_and_the_same_command_goes_on_when_there_is_room(
+    tmp_path: Path, name: str, free_kb: int
+) -> None:
+    require(name)
+    if not KILLS and name != "run":
+        pytest.skip("tried where SWAPBENCH_KILLS names a number of kills")
+    files = prepared(tmp_path / "files")
+    pages = sum(-(-path.stat().st_size // 4096) for path in files.iterdir())
+    worse = f"""mkdir "$FOLDER"
+        mount -t tmpfs -o size={pages * 4 + free_kb}k none "$FOLDER"
+        cp files/* "$FOLDER"
+        """
+    (status, said), (then, said_then) = in_a_namespace(
+        name, tmp_path / "full", worse, 'mount -o remount,size=4g "$FOLDER"'
+    )
+    judged(name, status, said)
+    assert is_done(name, then) or (is_done(name, status) and "records already" in said_then), said_then
+    assert result(name, tmp_path / "left") or name == "gate"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("place", READ_ONLY)
+def test_a_folder_that_cannot_be_written_is_said_and_the_same_command_goes_on_when_it_can(
+    tmp_path: Path, name: str, place: str
+) -> None:
+    require(name)
+    if not KILLS and (name != "run" or place not in {".", "reports"}):
+        pytest.skip("tried where SWAPBENCH_KILLS names a number of kills")
+    folder = prepared(tmp_path / "one")
+    worse = f"""cd "$FOLDER"; mkdir -p {place}
+        mount --bind {place} {place}
+        mount -o remount,bind,ro {place}"""
+    (status, said), (then, said_then) = in_a_namespace(name, folder, worse, f'umount "$FOLDER"/{place}')
+    judged(name, status, said)
+    assert is_done(name, then) or (is_done(name, status) and "records already" in said_then), said_then
+    assert result(name, tmp_path / "left") or name == "gate"
