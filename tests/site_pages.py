@@ -49,6 +49,7 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
     "Understand": {
         "How numbers are made": "methodology",
         "The gate": "gate",
+        "Decision systems": "systems",
         "Smaller networks": "compression",
         "What is promised": "security",
         "Words": "glossary",

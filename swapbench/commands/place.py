@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from swapbench import catalog
 from swapbench.commands.provision import kit
-from swapbench.commands.provision.sources import PACKAGES
+from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
 from swapbench.commands.runtimes import settled
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.records import Absent
@@ -95,8 +95,10 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
 
 def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
     for name in runtimes:
-        if name not in PACKAGES:
-            raise UserError(f"{name} runs on this computer only", remedy=f"Choose {' or '.join(PACKAGES)}")
+        if name not in kit.RUNTIMES:
+            raise UserError(
+                f"{name} runs on this computer only", remedy=f"Choose {' or '.join(kit.RUNTIMES)}"
+            )
     kinds = phone.kinds_of_cores() if options.sweep else options.cores
     clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, options, runtimes)
@@ -162,8 +164,9 @@ def _tool_api(phone: Android, program: str) -> Api:
 
 def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str:
     """What a person types to prepare a phone, with the official libraries or without them."""
-    archives = " ".join(f"--{runtime}-aar FILE" for runtime in runtimes)
-    return f"swapbench device prepare {name} {archives} (without archives, portable libraries are fetched)"
+    archives = " ".join(f"{ARCHIVES[runtime]} FILE" for runtime in runtimes)
+    fetched = f"without archives, portable libraries {'of the others ' * ('ncnn' in runtimes)}are fetched"
+    return f"swapbench device prepare {name} {archives} ({fetched})"
 
 
 def abi_of(phone: Android) -> str:

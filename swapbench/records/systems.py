@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from swapbench.records.quantities import Speed  # noqa: TC001 - pydantic needs the real type
 from swapbench.records.values import Absent, FileName, Frozen, Interval
@@ -27,6 +28,14 @@ def _system_name(name: str) -> str:
 
 
 SystemName = Annotated[FileName, AfterValidator(_system_name)]
+ALWAYS: Final = "always"
+"""An infinite margin in JSON, which has no such number."""
+Margin = Annotated[
+    float,
+    BeforeValidator(lambda value: math.inf if value == ALWAYS else value),
+    Field(ge=0),
+    PlainSerializer(lambda value: ALWAYS if math.isinf(value) else value, when_used="json"),
+]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Probability = Annotated[Finite, Field(gt=0, lt=0.5)]
 
@@ -106,7 +115,7 @@ class System(Frozen):
     name: SystemName
     rule: Fusion | Literal["cascade"] = "mean"
     members: tuple[Member, ...] = Field(min_length=1, max_length=MEMBERS_AT_MOST)
-    margin: Annotated[float, Field(ge=0, allow_inf_nan=True)] | None = None
+    margin: Margin | None = None
     frames: Frames = Frames()
     threshold_rule: str = Field(default="eer@dev", max_length=80)
     frozen: tuple[FrozenFold, ...] = Field(default=(), max_length=100)

@@ -28,10 +28,10 @@ from swapbench.data.layouts import oulu
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
 from swapbench.files import disk_failure, only_one, scratch_folder, write_atomically
 from swapbench.simulate import simulator
-from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels, Shot
-from swapbench.simulate.domains import Light
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels
+from swapbench.simulate.domains import ORDINARY_FRAMINGS, ORDINARY_SHEETS, ORDINARY_SHOWINGS, Light
 from swapbench.simulate.faces import Identity, Scene, eye_positions, face_box
-from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+from swapbench.simulate.instruments import Display, Printer
 from swapbench.simulate.presentation import (
     Photograph,
     Presentation,
@@ -42,7 +42,6 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.recapture import Framing
 from swapbench.simulate.simulator import (
     DESCRIPTION,
     LOCK,
@@ -59,6 +58,7 @@ if TYPE_CHECKING:
 
     from swapbench.simulate.face_canvas import Image
     from swapbench.simulate.faces import Point
+    from swapbench.simulate.recapture import Framing
 
 VERSION = 1
 """Of this layout's own choices; raised whenever they change the bytes. The rest has `simulator.VERSION`."""
@@ -235,8 +235,9 @@ class _Visit:
         return scene, Photograph(number, studio_shot(rng), rng)
 
     def _presentation(self, video: Video, rng: np.random.Generator) -> Presentation:
-        shot = Shot.draw(rng, self.recipe.frame_px)
-        sheet, showing = Sheet.draw(rng), Showing.draw(rng)
+        phone = PHONES[video.phone - 1]
+        shot = phone.shots.draw(rng, self.recipe.frame_px)
+        sheet, showing = ORDINARY_SHEETS.draw(rng), ORDINARY_SHOWINGS.draw(rng)
         scene = _scene(rng, video.session)
         attack: Print | Replay | None = None
         if video.file in PRINTS:
@@ -246,8 +247,8 @@ class _Visit:
             scene, photograph = self._copied[1]
             attack = Replay(photograph, DISPLAYS[REPLAYS.index(video.file)], showing)
         source_px = self.recipe.source_px
-        framing = Framing.draw(rng, face_box(scene, source_px), source_px, self.recipe.frame_px)
-        return Presentation(PHONES[video.phone - 1], shot, scene, framing, attack)
+        framing = ORDINARY_FRAMINGS.draw(rng, face_box(scene, source_px), source_px, self.recipe.frame_px)
+        return Presentation(phone, shot, scene, framing, attack)
 
     def film(self, video: Video) -> tuple[bytes, str]:
         """The bytes of a video, and the text of its eye file."""

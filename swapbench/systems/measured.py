@@ -170,7 +170,7 @@ def measured(
             Doubt(
                 code="system_decides_otherwise",
                 quantity="accuracy",
-                message=f"{flips} of {len(numbers)} presentations are decided otherwise than its files score them",
+                message=f"{flips} of {len(numbers)} presentations are decided otherwise than scored",
                 remedy="Report it as a bug where it is more than rounding at a threshold",
             )
         )

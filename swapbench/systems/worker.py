@@ -107,10 +107,7 @@ class _Engine:
 
     def __init__(self, job: Mapping[str, Any], threads: int, turn: int) -> None:
         self._members = [_Member(member, threads) for member in job["members"]]
-        steps = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in job["steps"].items()
-        }
-        self._steps = Steps(**steps)
+        self._steps = Steps.of(job["steps"])
         engines = [member.engine for member in self._members]
         self.input: Input = engines[0].input
         self.providers = tuple(dict.fromkeys(name for engine in engines for name in engine.providers))
