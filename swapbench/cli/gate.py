@@ -143,8 +143,8 @@ def compare(
         list[str],
         typer.Argument(
             metavar="FILES",
-            help="A and B: files, folders of model files, baselines or runs. With several --runtime the files "
-            "of one network for each of them, or folders of files.",
+            help="A and B: files, folders of model files, baselines or runs. With several --runtime the "
+            "files of one network for each of them, or folders of files.",
         ),
     ],
     *,
