@@ -317,6 +317,12 @@ def test_weights_of_another_length_are_refused(tmp_path: Path) -> None:
     assert "both files are one model" in raised.value.remedy
 
 
+def test_a_text_with_commas_is_one_parameter() -> None:
+    """As pnnx writes the size of a Reshape that follows from another."""
+    (_, layer) = parse(network("Input x 0 1 x", 'Reshape r 1 1 x y 6="1,//(8,0n),0n" 7=1').encode()).layers
+    assert layer.params == {6: "1,//(8,0n),0n", 7: 1}
+
+
 def test_more_weights_than_memory_are_not_asked_for(tmp_path: Path) -> None:
     text = network("Input x 0 1 x 0=8 1=8 2=3", "InnerProduct f 1 1 x y 0=1 2=2147483647")
     with pytest.raises(BadModelFile, match=r"inside the weights of the layer 'f'|takes 2147483647 numbers"):
