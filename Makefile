@@ -92,8 +92,10 @@ models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a 
 	$(BIN)/swapbench train mobilefacenet --recipe uniform --macs 40M --schedule small --seed 1 --missing
 
 evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
-	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
-	$(BIN)/python -m benchmarks.compression train unseen rank --schedule $(or $(SCHEDULE),smallest)
+	$(BIN)/swapbench train benchmarks/compression/students.toml --schedule $(or $(SCHEDULE),small) --out build/compression/students
+	$(BIN)/swapbench train benchmarks/compression/unseen.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/unseen
+	$(BIN)/python -m benchmarks.compression rank
+	$(BIN)/swapbench train build/compression/rank.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/rank
 	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
 

@@ -26,6 +26,9 @@ DELEGATES: Final = ("cpu", "xnnpack", "gpu", "npu", "nnapi")
 GATE_BUDGET_S: Final = 20.0
 """Default time for the rounds of one model in a gate."""
 
+LAST: Final = 20
+"""So many earlier records a gate with a history holds each number against."""
+
 PROFILE_PROCESSES: Final = 5
 """Fresh processes in which a file is profiled: their range misses the median once in 16 times."""
 

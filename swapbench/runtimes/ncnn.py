@@ -81,6 +81,7 @@ class _Package:
         self.version: str = ncnn.__version__
 
     def available_providers(self) -> Sequence[str]:
+        """See about.TellsProviders."""
         return (CPU, SINGLE)
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
