@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test tflite-runtime check bench models evidence clean
+.PHONY: docs demo phone test tflite-runtime plugin check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -46,6 +46,17 @@ tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a 
 	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		'numpy<2' 'tflite-runtime>=2.14,<3'  # as the extra of that name, and nothing of swapbench
 	$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
+
+PLUGIN := build/plugin
+
+# The environment lends swapbench and its packages from the first: installing them again would take minutes.
+plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
+	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(PLUGIN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth
+	$(PLUGIN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps \
+		'openvino>=2026.1,<2027' tests/plugin_openvino
+	$(BIN)/python -m pytest -p no:randomly tests/test_plugin_openvino.py
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

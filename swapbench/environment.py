@@ -55,7 +55,11 @@ def be_quiet() -> None:
 def keep_caches_in(folder: Path) -> None:
     """Have libraries cache below `folder`, not in the home folder, unless the person has said where.
 
-    Nothing is created here; a library makes its folder when it first needs it.
+    Nothing is created here; a library makes its folder when it first needs it. Where it cannot, it does
+    without, and matplotlib's three lines about that are not for a person who asked for a table.
     """
+    import logging
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for variable, name in CACHES.items():
         os.environ.setdefault(variable, str(folder / name))

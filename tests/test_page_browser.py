@@ -92,7 +92,9 @@ def column_of(page, place: int) -> list[str]:
 
 
 def drawn(page) -> int:
-    return page.evaluate("plot.sources.points.data.x.length")
+    """How many points there are: glyphs of the library, and squares of a crowd."""
+    squares = "[...plot.crowd].reduce((sum, [, members]) => sum + members.length, 0)"
+    return page.evaluate(f"plot.sources.points.data.x.length + {squares}")
 
 
 def test_every_cell_is_the_text_of_the_table(open_page, example):

@@ -262,7 +262,7 @@ def test_thresholds_of_a_target_keep_it_on_development() -> None:
     rule = ThresholdRule("apcer", 0.05)
     frozen = Development(of.folds, rule).freeze(made.system(count=1))
     assert frozen.threshold_rule == "apcer<=5 %@dev"
-    errors = Development(of.folds, rule).errors(frozen)
+    errors = Development(of.folds, rule).tried(frozen).errors
     assert (errors.apcer, errors.bpcer) == (0.0, pytest.approx(2 / 3))  # just above .85
 
 

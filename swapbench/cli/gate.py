@@ -161,9 +161,9 @@ def compare(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B",
-            help="Two files, folders of model files, baselines or runs. With several --runtime: FILE..., the "
-            "files of one network for each of them.",
+            metavar="FILES",
+            help="A and B: files, folders of model files, baselines or runs. With several --runtime the "
+            "files of one network for each of them, or folders of files.",
         ),
     ],
     *,
@@ -172,10 +172,11 @@ def compare(
     doubts: Doubts = False,
     json_out: Json = False,
 ) -> int:
-    """Compare B with A as the gate does, without failing; or one network under several --runtime.
+    """Compare B with A as the gate does, without failing, or runtimes with each other.
 
     Two runs whose model files are gone are compared by their records. Exit status 3 if the measurements are
-    unusable. Runtimes are set side by side without a verdict, against the first that is named.
+    unusable. With several --runtime one network under each is set side by side, without a verdict, against
+    the first that is named.
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import gate as commands
