@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test tflite-runtime check bench models evidence clean
+.PHONY: docs demo phone test tflite-runtime plugin check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -25,8 +25,10 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -e ".[export,simulate,datasets,energy,phone,dev]"
 	touch $(VENV)/.workshop $(VENV)/.phone $@
 
-demo: $(VENV)/.workshop    ## export the bundled networks, run them here, write reports/demo/
+demo: $(VENV)/.workshop    ## export the bundled networks, run them here, fuse two of them, write reports/demo/
 	$(BIN)/swapbench run --name demo --replace || [ $$? -eq 3 ]  # 3: measured, with doubts that the report lists
+	$(BIN)/swapbench system fuse minifasnet_v2.distill.int8.tflite mobilefacenet.uniform-40M.int8.tflite \
+		--weights search --name pair --run reports/demo || [ $$? -eq 3 ]
 
 phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where there is no real one; writes reports/phone/
 	@command -v adb >/dev/null || { echo "make phone needs adb: sudo apt install adb" >&2; exit 4; }
@@ -39,15 +41,22 @@ test: $(VENV)/.dev    ## the whole suite, a process more than cores; files that 
 
 FROZEN := build/tflite-runtime
 
-# Its last release needs NumPy 1, and so older releases of what builds on it. The second test takes LiteRT away, hence
-# the installation each time.
-tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, beside LiteRT and in its place
+tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a Python environment of its own
 	test -x $(FROZEN)/bin/python || $(PYTHON) -m venv $(FROZEN)
-	grep -Ev '^(numpy|pandas|ml_dtypes)==' constraints.txt > $(FROZEN)/constraints.txt
 	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
-		-c $(FROZEN)/constraints.txt -e ".[tflite-runtime]"
-	TFLITE_RUNTIME_PYTHON=$(abspath $(FROZEN)/bin/python) \
-		$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
+		'numpy<2' 'tflite-runtime>=2.14,<3'  # as the extra of that name, and nothing of swapbench
+	$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
+
+PLUGIN := build/plugin
+
+# The environment lends swapbench and its packages from the first: installing them again would take minutes.
+plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
+	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(PLUGIN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth
+	$(PLUGIN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps \
+		'openvino>=2026.1,<2027' tests/plugin_openvino
+	$(BIN)/python -m pytest -p no:randomly tests/test_plugin_openvino.py
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
@@ -83,8 +92,10 @@ models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a 
 	$(BIN)/swapbench train mobilefacenet --recipe uniform --macs 40M --schedule small --seed 1 --missing
 
 evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
-	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
-	$(BIN)/python -m benchmarks.compression train unseen rank --schedule $(or $(SCHEDULE),smallest)
+	$(BIN)/swapbench train benchmarks/compression/students.toml --schedule $(or $(SCHEDULE),small) --out build/compression/students
+	$(BIN)/swapbench train benchmarks/compression/unseen.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/unseen
+	$(BIN)/python -m benchmarks.compression rank
+	$(BIN)/swapbench train build/compression/rank.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/rank
 	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
 

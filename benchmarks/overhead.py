@@ -1,16 +1,17 @@
 """What does measuring cost? Swapbench's times against a bare loop around the same runtime on the same file.
 
-    python benchmarks/overhead.py [FILE.onnx | FILE.tflite ...] [--rounds N]
+    python benchmarks/overhead.py [FILE.onnx | FILE.tflite | FILE.param ...] [--rounds N]
 
 In every round a fresh worker of swapbench and a fresh process with nothing but the runtime in it stay loaded
 and take turns in short slices; the ratio is the median over slices of (median of the worker's slice / median
 of the loop's). It also tells which share of a scoring pass is spent outside the runtime. Without a file, a
-small convolutional network is made for onnxruntime.
+small convolutional network is made for onnxruntime and, where that is installed, for ncnn.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import random
 import sys
@@ -24,8 +25,10 @@ import numpy as np
 from swapbench import bench, stats, units
 from swapbench.devices.local import Local
 from swapbench.errors import SwapbenchError
+from swapbench.modelfile import read_graph
 from swapbench.records import Plan
 from swapbench.runtimes.litert import LiteRT
+from swapbench.runtimes.ncnn import Ncnn
 from swapbench.runtimes.ort import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -61,7 +64,23 @@ def run():
     interpreter.invoke()
     interpreter.get_tensor(answer["index"])
 """,
+    "ncnn": """
+import sys, time, json
+import numpy as np, ncnn
+shape = [int(length) for length in sys.argv[2].split("x")]
+net = ncnn.Net()
+net.opt.num_threads = 1
+net.load_param(sys.argv[1])
+net.load_model(sys.argv[1].removesuffix(".param") + ".bin")
+given, answer = net.input_names()[0], net.output_names()[0]
+x = np.random.default_rng(0).random(shape, np.float32)[0]
+def run():
+    extractor = net.create_extractor()
+    extractor.input(given, ncnn.Mat(x).clone())
+    np.array(extractor.extract(answer)[1])
+""",
 }
+RUNTIMES = {"onnx": OnnxRuntime, "tflite": LiteRT, "ncnn": Ncnn}
 LOOP = """
 for _ in range(30):
     run()
@@ -111,6 +130,30 @@ def small_net(path: Path, width: int = 24, blocks: int = 5) -> Path:
     return path
 
 
+def small_ncnn_net(path: Path, width: int = 24, blocks: int = 5) -> Path:
+    """The same network for ncnn."""
+    layers, weights, last, channels = ["Input image 0 1 image 0=80 1=80 2=3"], [], "image", 3
+    for number in range(blocks):
+        count = width * channels * 9
+        layers += [
+            f"Convolution c{number} 1 1 {last} c{number} 0={width} 1=3 3={1 + (number == 0)} 4=1 6={count}",
+            f"ReLU r{number} 1 1 c{number} r{number}",
+        ]
+        kernel = np.random.default_rng(number).standard_normal(count) / np.sqrt(9 * channels)
+        weights.append(bytes(4) + kernel.astype(np.float32).tobytes())
+        last, channels = f"r{number}", width
+    layers.append(f"Pooling pool 1 1 {last} score 0=1 4=1")
+    path.write_text("\n".join(["7767517", f"{len(layers)} {len(layers)}", *layers, ""]), encoding="utf-8")
+    path.with_suffix(".bin").write_bytes(b"".join(weights))
+    return path
+
+
+def small_nets(folder: Path) -> list[Path]:
+    nets = [small_net(folder / "small.onnx")]
+    has_ncnn = importlib.util.find_spec("ncnn") is not None
+    return [*nets, small_ncnn_net(folder / "small.param")] if has_ncnn else nets
+
+
 @dataclass
 class Taken:
     """What both sides took: medians slice by slice and all runs round by round, in ns."""
@@ -124,11 +167,11 @@ class Taken:
 def measure(path: Path, rounds: int, slices: int, seed: int) -> Taken:
     """Both sides in turn: `rounds` fresh pairs of processes, `slices` pairs of slices in each."""
     device, order, taken = Local(), random.Random(seed), Taken()
-    form = path.suffix.removeprefix(".")
-    runtime = OnnxRuntime() if form == "onnx" else LiteRT()
+    graph = read_graph(path)
+    runtime, shapes = RUNTIMES[graph.format](), graph.worker_options
     for _ in range(rounds):
-        worker = device.start(runtime.command(str(path), mode="serve", threads=1, options={}))
-        loop = device.start([sys.executable, "-c", BARE[form] + LOOP, str(path)])
+        worker = device.start(runtime.command(str(path), mode="serve", threads=1, options=shapes))
+        loop = device.start([sys.executable, "-c", BARE[graph.format] + LOOP, str(path), *shapes.values()])
         try:
             assert runtime.parse_loaded(worker.read_line(TIMEOUT_S)).input == "random"
             assert loop.read_line(TIMEOUT_S) == "ready"
@@ -156,24 +199,16 @@ def measure(path: Path, rounds: int, slices: int, seed: int) -> Taken:
 
 def outside_share(path: Path) -> float | None:
     """Share of a scoring pass that is not spent in the runtime, or None where the input is no image."""
-    form = path.suffix.removeprefix(".")
-    if form == "onnx":
-        import onnxruntime
-
-        shape = onnxruntime.InferenceSession(str(path)).get_inputs()[0].shape
-    else:
-        from ai_edge_litert.interpreter import Interpreter
-
-        shape = [int(size) for size in Interpreter(str(path)).get_input_details()[0]["shape"]]
+    graph = read_graph(path)
+    shape = graph.inputs[0].shape
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         return None
     height, width = shape[1:3] if shape[3] == 3 else shape[2:4]
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "samples.npy"
         np.save(samples, np.random.default_rng(0).integers(0, 256, (300, height, width, 3), np.uint8))
-        runtime = OnnxRuntime() if form == "onnx" else LiteRT()
-        options = {"samples": str(samples), "normalise": PLAIN}
-        file = bench.FileUnderTest(path.name, str(path), runtime, options)
+        options = {"samples": str(samples), "normalise": PLAIN, **graph.worker_options}
+        file = bench.FileUnderTest(path.name, str(path), RUNTIMES[graph.format](), options)
         ((_, outputs),) = bench.measure_scores([file], Local(), Plan())
     if isinstance(outputs, SwapbenchError):
         raise outputs
@@ -182,13 +217,13 @@ def outside_share(path: Path) -> float | None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("files", nargs="*", type=Path, help=".onnx and .tflite files; a small net if none")
+    parser.add_argument("files", nargs="*", type=Path, help="model files; small nets if none")
     parser.add_argument("--rounds", type=int, default=6, help="fresh pairs of processes")
     parser.add_argument("--slices", type=int, default=10, help="pairs of slices in each round")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for path in options.files or [small_net(Path(folder) / "small.onnx")]:
+        for path in options.files or small_nets(Path(folder)):
             taken = measure(path.resolve(), options.rounds, options.slices, options.seed)
             ratios = [stats.median(of_round) for of_round in taken.slice_ratios]
             middle, interval = stats.median(ratios), stats.process_interval(ratios)

@@ -5,6 +5,7 @@
     sb.load("reports/demo")        # the records of a run: table, DataFrame, Pareto front, figures
     sb.measure(["net.onnx"])       # measure files
     sb.compare("old.tflite", "new.tflite").verdict
+    sb.side_by_side(["net.onnx", "net.tflite"])    # one network under several runtimes
     sb.metrics(scores, labels)     # error rates of ISO/IEC 30107-3
 
 Importing this package imports nothing heavy: workers start from it, and `swapbench --help` must answer
@@ -21,7 +22,7 @@ TYPE_CHECKING = False  # see interrupts: nothing slow is imported before a comma
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics"]
+__all__ = ["Errors", "Figure", "Run", "__version__", "compare", "load", "measure", "metrics", "side_by_side"]
 __version__ = "0.1.0"
 
 environment.be_quiet()

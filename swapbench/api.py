@@ -8,6 +8,7 @@
     run.figure("pareto", x="latency_p50", y="acer")      # as in a paper
     sb.measure(["net.onnx", "net.tflite"], budget_s=10)  # the engine of `swapbench run`
     sb.compare("old.tflite", "new.tflite").verdict       # the engine of `swapbench compare`
+    sb.side_by_side(["net.onnx", "net.tflite"])          # one network under several runtimes
     sb.metrics(scores, labels, species=species)          # ISO/IEC 30107-3 with intervals
 
 Every function does what the command of the same purpose does, by the same code, and raises
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from swapbench.commands.side_by_side import RuntimesCompared
     from swapbench.gate.comparison import GateResult
     from swapbench.ports import Progress
     from swapbench.records import Record
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     AnyPath = str | Path
 
-__all__ = ["Errors", "Figure", "Run", "compare", "load", "measure", "metrics"]
+__all__ = ["Errors", "Figure", "Run", "compare", "load", "measure", "metrics", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -330,6 +332,55 @@ def compare(
         None if data is None else JudgedData(Path(data)),
     )
     return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
+
+
+def side_by_side(
+    files: AnyPath | Sequence[AnyPath],
+    runtimes: Sequence[str] = (),
+    *,
+    budget_s: float | None = None,
+    device: str = "local",
+    data: AnyPath | None = None,
+    card: str | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    progress: Progress = unseen,
+) -> RuntimesCompared:
+    """One network under several runtimes: measured together, in turns, without a verdict.
+
+    The engine of `swapbench compare` with several runtimes.
+
+    Args:
+        files: The model files of one network, or of several: matched by their names or cards, and precision.
+        runtimes: By name, the first of which the others are compared with; none means all.
+        budget_s: Time to time each network; None takes 20 s.
+        device: The name of a device, as `swapbench devices` lists them.
+        data: A dataset to score the files on; None compares their outputs on built-in patterns.
+        card: The model card (name or file) of files that carry none of their own.
+        shapes: By name, the shapes of inputs whose lengths a file leaves free; None leaves the batch at 1.
+        progress: Called with (stage, done, total).
+
+    Returns:
+        Its `networks` hold the rows that stand side by side, each with its ratios to the `reference`, and how
+        far their scores are apart; `failures` and `notes` say the rest.
+
+    Raises:
+        UserError: No network is there for two of the runtimes.
+        SwapbenchError: What went wrong with the first file, where none could be measured.
+    """
+    from swapbench.commands.options import GATE_BUDGET_S, JudgedData, PairOptions
+    from swapbench.commands.side_by_side import SideBySideRequest, compare_runtimes
+
+    paths = [files] if isinstance(files, (str, Path)) else list(files)
+    options = PairOptions(
+        runtimes=tuple(runtimes),
+        device=device,
+        budget_s=GATE_BUDGET_S if budget_s is None else budget_s,
+        card=card,
+        shapes=_whole(shapes),
+    )
+    judged = None if data is None else JudgedData(Path(data))
+    request = SideBySideRequest(tuple(map(str, paths)), options, judged)
+    return compare_runtimes(Folders(Path.cwd()), request, progress=progress, say=unheard)
 
 
 def _whole(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:

@@ -2,29 +2,35 @@
 
 Concrete classes are named by strings and loaded when they are needed, so that reading the catalogue imports
 nothing. A user's working folder adds to the built-in `models/` and `devices/` or overrides them, by name.
+Installed packages add runtimes, meters and kinds of devices, which must not take a built-in name; see
+`plugins`.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
 from swapbench.files import toml_table
-from swapbench.records import FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
+from swapbench.plugins import plugins
+from swapbench.records import FLOATS, FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from swapbench.plugins import Kind, Plugin, Plugins
     from swapbench.ports import Device, Meter, Runtime
 
 RUNTIMES: Mapping[str, str] = {
     "onnxruntime": "swapbench.runtimes.ort:OnnxRuntime",
     "litert": "swapbench.runtimes.litert:LiteRT",
     "tflite-runtime": "swapbench.runtimes.tflite_runtime:TFLiteRuntime",
+    "ncnn": "swapbench.runtimes.ncnn:Ncnn",
 }
 ON_REQUEST = frozenset({"tflite-runtime"})
 """Runtimes that only run where they are named."""
@@ -38,6 +44,10 @@ METERS: Mapping[str, str] = {
     "pyrapl": "swapbench.meters.pyrapl:find_pyrapl",
     "nvml": "swapbench.meters.nvml:find_nvml",
 }
+_RUNTIME = ("formats", "command", "parse_loaded", "parse_slice", "parse_outputs", "parse_profile")
+_METER = ("scope", "resolution_uj", "update_ns", "read")
+_DEVICE = ("describe", "push", "pull", "run", "start", "read", "quiet")
+"""What the things of packages must have, beside a name; see `ports`."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,11 @@ class Folders:
     def devices(self) -> Path:
         """The user's own device profiles."""
         return self.root / "devices"
+
+    @property
+    def runtimes(self) -> Path:
+        """Runtimes that have an interpreter of their own, a file each."""
+        return self.root / "runtimes"
 
     @property
     def data(self) -> Path:
@@ -182,16 +197,87 @@ def named_file(kind: str, name: str, files: Mapping[str, Path]) -> Path:
     return path
 
 
-def runtime(name: str) -> Runtime:
-    """The runtime of that name."""
-    if name not in RUNTIMES:
-        raise UnknownName("runtime", name, RUNTIMES)
-    return cast("Runtime", load(RUNTIMES[name])())
+def runtime(folders: Folders, name: str) -> Runtime:
+    """The runtime of that name, with the interpreter that the user has named for it.
+
+    Raises:
+        UnknownName: There is no such runtime.
+        UserError: The file that names its interpreter is malformed.
+        EnvironmentFailed: It belongs to a package, and does not work.
+    """
+    found = unmoved_runtime(name)
+    python = interpreter(folders, name)
+    return found if python is None else with_interpreter(found, python)
 
 
-def runtimes(names: Sequence[str] = ()) -> tuple[Runtime, ...]:
-    """The named runtimes, or all that do not have to be named."""
-    return tuple(runtime(name) for name in (names or [name for name in RUNTIMES if name not in ON_REQUEST]))
+def added_runtimes() -> Plugins:
+    """The runtimes of installed packages."""
+    return plugins("runtime", RUNTIMES)
+
+
+def runtime_names() -> tuple[str, ...]:
+    """The built-in runtimes, then those of installed packages."""
+    return (*RUNTIMES, *added_runtimes().by_name)
+
+
+def unmoved_runtime(name: str) -> Runtime:
+    """The runtime of that name, with our own interpreter.
+
+    Raises:
+        UnknownName: There is none.
+        EnvironmentFailed: It belongs to a package, and does not work.
+    """
+    if name in RUNTIMES:
+        return cast("Runtime", load(RUNTIMES[name])())
+    added = added_runtimes().by_name
+    if name not in added:
+        raise UnknownName("runtime", name, (*RUNTIMES, *added))
+    return cast("Runtime", added[name].checked(added[name].made(), *_RUNTIME))
+
+
+def runtimes(folders: Folders, names: Sequence[str] = ()) -> tuple[Runtime, ...]:
+    """The named runtimes, or those that run by default."""
+    return tuple(runtime(folders, name) for name in (names or runtimes_by_default()))
+
+
+def runtimes_by_default() -> tuple[str, ...]:
+    """The runtimes that do not have to be named; those of packages have to."""
+    return tuple(name for name in RUNTIMES if name not in ON_REQUEST)
+
+
+def interpreter_file(folders: Folders, name: str) -> Path:
+    """Where the user's choice of an interpreter for a runtime stands."""
+    return folders.runtimes / f"{name}.toml"
+
+
+def interpreter(folders: Folders, name: str) -> Path | None:
+    """The interpreter that the user has named for a runtime, None for swapbench's own.
+
+    A relative path starts from the working folder. Links are kept: that of an environment leads to the
+    interpreter that it was made with, which does not know its packages.
+
+    Raises:
+        UserError: The file is malformed.
+    """
+    path = interpreter_file(folders, name)
+    if not path.is_file():
+        return None
+    table = toml_table(path, "choice of an interpreter")
+    python = table.get("python")
+    if table.keys() != {"python"} or not isinstance(python, str) or not python:
+        raise UserError(
+            f"{path} does not name an interpreter", remedy=f"Run: swapbench runtimes add {name} --python PATH"
+        )
+    return folders.root / python
+
+
+def with_interpreter(found: Runtime, python: Path) -> Runtime:
+    """The runtime with another interpreter; UserError where its worker is no Python program."""
+    from swapbench.runtimes.contract import PythonWorker
+
+    if not isinstance(found, PythonWorker):
+        raise UserError(f"{found.name} does not run in a Python interpreter", remedy="Leave --python out")
+    return replace(found, python=str(python))
 
 
 def device_files(folders: Folders) -> dict[str, Path]:
@@ -224,6 +310,10 @@ def device(folders: Folders, name: str, serial: str | None = None) -> Device:
         return cast(
             "Device", load(DEVICE_KINDS[kind])(profile, serial or os.environ.get("ANDROID_SERIAL") or None)
         )
+    if kind not in DEVICE_KINDS:
+        plugin = plugins("device", DEVICE_KINDS).by_name[kind]
+        made = plugin.made(toml_table(path, "device profile"), serial)
+        return cast("Device", plugin.checked(made, *_DEVICE, named=name))
     if serial is not None:
         raise UserError(f"the device {name} has no serial number", remedy="Omit --serial, or name a phone")
     return cast("Device", load(DEVICE_KINDS[kind])())
@@ -240,21 +330,45 @@ def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
     if name not in files:
         raise UnknownName("device", name, files)
     kind = toml_table(files[name], "device profile").get("kind")
-    if not isinstance(kind, str) or kind not in DEVICE_KINDS:
+    if isinstance(kind, str) and kind in DEVICE_KINDS:
+        return files[name], kind
+    added = plugins("device", DEVICE_KINDS).by_name
+    if not isinstance(kind, str) or kind not in added:
         raise UserError(
             f"the device profile {files[name]} has the unknown kind {kind!r}",
-            remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}",
+            remedy=f"Known kinds: {', '.join((*DEVICE_KINDS, *added))}",
         )
     return files[name], kind
 
 
+def plugin_notices() -> tuple[str, ...]:
+    """A line for each thing of an installed package that is ignored, and why."""
+    kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (
+        ("runtime", RUNTIMES),
+        ("meter", METERS),
+        ("device", DEVICE_KINDS),
+    )
+    return tuple(line for kind, builtin in kinds for line in plugins(kind, builtin).refused)
+
+
 def meters() -> Mapping[str, Callable[[], Meter | Absent]]:
-    """Meter name -> a function that finds it on this computer, or says why it is absent."""
+    """Meter name -> a function that finds it on this computer, or says why it is absent.
+
+    That of a package's meter raises EnvironmentFailed where the meter does not work.
+    """
 
     def finder(reference: str) -> Callable[[], Meter | Absent]:
         return lambda: cast("Meter | Absent", load(reference)())
 
-    return {name: finder(reference) for name, reference in METERS.items()}
+    def found(plugin: Plugin) -> Meter | Absent:
+        meter = plugin.made()
+        return meter if isinstance(meter, Absent) else cast("Meter", plugin.checked(meter, *_METER))
+
+    added = plugins("meter", METERS).by_name
+    return {
+        **{name: finder(reference) for name, reference in METERS.items()},
+        **{name: partial(found, plugin) for name, plugin in added.items()},
+    }
 
 
 def variants(
@@ -264,7 +378,7 @@ def variants(
     return tuple(
         Variant(net=card.name, recipe=card.recipe, precision=precision, format=file_format)
         for file_format in (formats or FORMATS)
-        for precision in (precisions or PRECISIONS)
+        for precision in (precisions or (FLOATS if file_format == "ncnn" else PRECISIONS))
     )
 
 

@@ -24,6 +24,8 @@ from swapbench.cores import usable_cores
 from swapbench.errors import MissingPackage, SwapbenchError
 from swapbench.ports import SampledMeter
 from swapbench.records import Absent, Finding
+from swapbench.runtimes.lend import OLDEST as OLDEST_PYTHON
+from swapbench.runtimes.ort import PACKAGES as _ONNXRUNTIME_PACKAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
     from swapbench.ports import Meter
 
 LOAD_TIMEOUT_S = 60.0
-OLDEST_PYTHON = (3, 11)
 LITTLE_DISK_BYTES = 2_000_000_000
 TOO_LITTLE_DISK_BYTES = 200_000_000
 BUSY_LOAD_PER_CORE = 0.25
@@ -52,7 +53,6 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
 }
 """Extra -> its packages, each with the module that shows that it is installed."""
 
-_ONNXRUNTIME_PACKAGES = ("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-qnn")
 _GOVERNOR = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"
 
 
@@ -206,6 +206,7 @@ def _runtimes(ask: Probes) -> Iterator[Finding]:
     modules = {"ai-edge-litert": "ai_edge_litert.interpreter", "tflite-runtime": "tflite_runtime.interpreter"}
     yield _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask)
     yield _runtime("litert", ".tflite", tuple(modules), modules, ask)
+    yield _runtime("ncnn", ".param", ("ncnn",), {}, ask)
     if all(ask.version_of(package) is not None for package in modules):
         yield _runtime("tflite-runtime", ".tflite", ("tflite-runtime",), modules, ask)
 

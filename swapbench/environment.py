@@ -40,6 +40,13 @@ CACHES: Final[Mapping[str, str]] = {
 """Variable that says where a library caches -> the folder's name below our own cache."""
 
 
+CHILD: Final = "SWAPBENCH_CHILD"
+"""Set in the environment of a `swapbench` command that another one started and listens to.
+
+It ends when its standard input does, and tells its progress in lines for a program.
+"""
+
+
 def be_quiet() -> None:
     """Set QUIET in this process, which its children inherit."""
     os.environ.update(QUIET)
@@ -48,7 +55,11 @@ def be_quiet() -> None:
 def keep_caches_in(folder: Path) -> None:
     """Have libraries cache below `folder`, not in the home folder, unless the person has said where.
 
-    Nothing is created here; a library makes its folder when it first needs it.
+    Nothing is created here; a library makes its folder when it first needs it. Where it cannot, it does
+    without, and matplotlib's three lines about that are not for a person who asked for a table.
     """
+    import logging
+
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     for variable, name in CACHES.items():
         os.environ.setdefault(variable, str(folder / name))

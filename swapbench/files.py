@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import stat
@@ -18,10 +19,11 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from swapbench.errors import DISK_FULL, EnvironmentFailed, UserError
+from swapbench.texts import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from io import BufferedReader
+    from collections.abc import Callable, Iterator, Sequence
+    from io import BufferedReader, FileIO
 
 LARGEST_TOML_BYTES: Final = 4_000_000
 """A hundred times the longest card; a larger file is something else."""
@@ -31,6 +33,7 @@ LARGEST_MODEL_BYTES: Final = 4 << 30
 """Protocol buffers and FlatBuffers end at 2 GiB; a TFLite file may hold weights behind."""
 DEEPEST: Final = 64
 """Tables inside tables and lists; a card has three."""
+_log = logging.getLogger(__name__)
 _READABLE: Final = 50
 """Letters of a file's name in the name of its temporary file, which may have 255 bytes."""
 
@@ -216,6 +219,76 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+@contextlib.contextmanager
+def only_one(lock: Path, refusal: Callable[[str], UserError] | None = None) -> Iterator[None]:
+    """Let one process at a time do what the block does; others wait, with a line of notice, or are refused.
+
+    The lock is the operating system's, on a file that is there as long as the block lasts: it ends with its
+    process, however that ends, so that none is stale. Where a file system has no locks, nobody is kept out.
+
+    Args:
+        lock: the file; its folder is created if missing.
+        refusal: makes the error of what it is told about the process that has the lock; None waits.
+
+    Raises:
+        UserError: the refusal.
+        EnvironmentFailed: the folder cannot be written.
+    """
+    with _only_mine(lock, refusal) as file:
+        with contextlib.suppress(OSError):  # who has it is a courtesy, on a full disk too
+            file.truncate(0)
+            file.write(f"process {os.getpid()}\n".encode())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                lock.unlink()
+
+
+def lock_of(folder: Path, name: str) -> Path:
+    """The lock of what has a name in a folder, for `only_one`."""
+    return folder / f".{name[:_READABLE]}.lock"
+
+
+def _only_mine(lock: Path, refusal: Callable[[str], UserError] | None) -> FileIO:
+    """The lock's file, open and locked, and still the one that others find at its path."""
+    while True:
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("a+b", buffering=0)
+        except OSError as error:
+            raise disk_failure(error, lock.parent) from error
+        with contextlib.ExitStack() as unless_mine:
+            unless_mine.enter_context(file)
+            if not _locked(file, wait=False):
+                file.seek(0)
+                owner = (file.read(_READABLE) or b"").decode("ascii", "replace").strip()
+                if refusal is not None:
+                    raise refusal(f" ({owner})" if owner else "")
+                where = visible(os.path.relpath(lock.parent))
+                _log.warning("note: waiting for another process that writes to %s (%s)", where, owner)
+                _locked(file, wait=True)
+            with contextlib.suppress(FileNotFoundError):  # its owner deletes it at the end
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    unless_mine.pop_all()
+                    return file
+
+
+def _locked(file: FileIO, *, wait: bool) -> bool:
+    """Lock a file, after waiting where another process has it; False where it has and is not waited for."""
+    try:
+        import fcntl
+    except ImportError:  # Windows, where phones are measured only
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
         pass
     return True
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from swapbench import stats
+from swapbench.records import OperatorGroup, OperatorProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -286,6 +287,47 @@ def _providers(nodes: Iterable[Node]) -> str:
 
 def _spread(values: stats.Floats) -> Spread:
     return Spread(stats.median(values), float(values.min()), float(values.max()))
+
+
+def summary(profiles: Sequence[Profile]) -> OperatorProfile:
+    """What a record keeps of the profiles of one file, from at least one process: nodes by kind.
+
+    Raises:
+        ValueError: the processes executed different nodes.
+    """
+    first, absent = profiles[0], _absent(profiles)
+    executed: list[OperatorGroup] = []
+    if not absent:
+        times = _times(profiles)
+        shares = times / times.sum(axis=1)[:, None]
+        for kind, (nodes, places) in _by_kind(first.nodes).items():
+            share = stats.median(shares[:, places].sum(axis=1))
+            executed.append(OperatorGroup.of(kind, nodes, share))
+    return OperatorProfile(
+        executed=tuple(sorted(executed, key=lambda group: -(group.share or 0.0))),
+        placed=tuple(
+            OperatorGroup.of(kind, nodes)
+            for kind, (nodes, _) in sorted(_by_kind(first.placed).items(), key=lambda item: -item[1][0])
+        ),
+        processes=len(profiles),
+        runs=len(first.nodes[0].run_ns if first.nodes else first.run_ns),
+        untimed=absent,
+    )
+
+
+def _by_kind(nodes: Sequence[Node]) -> dict[tuple[str, str, str], tuple[int, list[int]]]:
+    """(operator, provider, element types) -> how many nodes, and their places."""
+    kinds: dict[tuple[str, str, str], tuple[int, list[int]]] = {}
+    for place, node in enumerate(nodes):
+        count, places = kinds.setdefault((node.op, node.provider, element_types(node.output)), (0, []))
+        kinds[node.op, node.provider, element_types(node.output)] = (count + node.count, [*places, place])
+    return kinds
+
+
+def element_types(output: str) -> str:
+    """The element types of a node's outputs, each once: 'float 1x32x40x40, int64 4' -> 'float, int64'."""
+    types = (tensor.split(maxsplit=1)[0] for tensor in output.split(", ") if tensor.strip())
+    return ", ".join(dict.fromkeys(types))
 
 
 # ------------------------------------------------------------ two files

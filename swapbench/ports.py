@@ -141,12 +141,14 @@ class Slice:
         cpu_ns: CPU time of all.
         peak_rss_bytes: of the process so far.
         late_frames: frames of a camera that they lost; None for runs that wait for no frame.
+        decisions: what each run of a system was, see `swapbench.systems.worker`; None for a file.
     """
 
     run_ns: tuple[int, ...]
     cpu_ns: int
     peak_rss_bytes: int
     late_frames: int | None = None
+    decisions: tuple[tuple[int, ...], ...] | None = None
 
 
 class OutputTensor(NamedTuple):

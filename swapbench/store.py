@@ -61,6 +61,11 @@ def scores_path(run_folder: Path, record_id: str) -> Path:
     return run_folder / "scores" / f"{record_id}.csv.gz"
 
 
+def system_path(run_folder: Path, name: str) -> Path:
+    """Where a run keeps a system that was made of its records."""
+    return run_folder / "systems" / f"{name}.toml"
+
+
 def drafts_folder(run_folder: Path) -> Path:
     """Where incomplete records wait, for example for the energy that a phone measures by itself."""
     return run_folder / "waiting"

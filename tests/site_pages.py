@@ -49,7 +49,10 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
     "Understand": {
         "How numbers are made": "methodology",
         "The gate": "gate",
+        "The history": "history",
+        "Decision systems": "systems",
         "Smaller networks": "compression",
+        "Studies": "studies",
         "What is promised": "security",
         "Words": "glossary",
         "An example run": "reports/example/table",

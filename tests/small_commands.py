@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,7 @@ COMMANDS = {
     ),
 }
 LEFT = ("reports", "page", "base", "tree", "trained", "files")
+BOX = {"box_x": 24, "box_y": 24, "box_w": 48, "box_h": 48}
 NEEDS_TORCH = {"train", "export"}
 SAME_EACH_TIME: dict[str, set[str]] = {
     "run": set(),
@@ -50,12 +52,32 @@ SAME_EACH_TIME: dict[str, set[str]] = {
 """Suffixes of files whose bytes do not depend on when and how fast they were made."""
 
 
+FEW_PEOPLE = """
+import sys
+from swapbench import interrupts
+interrupts.listen()
+from swapbench.simulate.dataset import Recipe
+few = list(Recipe.__init__.__defaults__)
+few[few.index(60)] = 6
+Recipe.__init__.__defaults__ = tuple(few)
+from swapbench.__main__ import main
+sys.exit(main())
+"""
+"""The command line, which simulates a tenth of the people of the development split."""
+
+
 def argv(name: str) -> list[str]:
-    return [sys.executable, "-m", "swapbench", *COMMANDS[name]]
+    program = ("-c", FEW_PEOPLE) if name == "simulate" else ("-m", "swapbench")
+    return [sys.executable, *program, *COMMANDS[name]]
 
 
-def begun(argv: list[str], folder: Path, **variables: str) -> subprocess.Popen[str]:
+Process = subprocess.Popen[str]
+
+
+def begun(argv: list[str], folder: Path, **variables: str) -> Process:
     """A command in a process group of its own, as a terminal starts it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's `pytest &` has it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         argv,
         cwd=folder,
@@ -104,13 +126,13 @@ def labelled(folder: Path) -> None:
     pixels = np.random.default_rng(0)
     with (folder / "faces.csv").open("w", newline="") as file:
         rows = csv.writer(file)
-        rows.writerow(["path", "split", "label", "species", "subject"])
+        rows.writerow(["path", "split", "label", "species", "subject", *BOX])
         for person, split in enumerate(("train", "train", "train", "train", "dev", "dev", "test", "test")):
             for label, species, brightest in (("bona_fide", "", 255), ("attack", "print", 127)):
                 name = f"{person}-{label}.png"
                 picture = pixels.integers(0, brightest, (96, 96, 3), dtype=np.uint8)
                 Image.fromarray(picture).save(folder / name)
-                rows.writerow([name, split, label, species, f"person {person}"])
+                rows.writerow([name, split, label, species, f"person {person}", *BOX.values()])
 
 
 def is_done(name: str, status: int) -> bool:

@@ -19,6 +19,8 @@ from swapbench.records import (
     Absent,
     FailedFrames,
     Interval,
+    OperatorGroup,
+    OperatorProfile,
     Parity,
     Plan,
     Power,
@@ -756,12 +758,22 @@ def test_the_reason_is_taken_from_the_record() -> None:
     real, quantised = pair(1500)
     partly = quantised.runtime.model_copy(update={"delegated_nodes": 3, "nodes": 9})
     (doubt,) = slower_than_float([real, quantised.model_copy(update={"runtime": partly})]).values()
-    assert "the delegate took only 3 of 9 nodes" in doubt.message
+    assert "6 of 9 nodes are outside the delegate" in doubt.message
     weight = made_records.weight(1, 1, 1).model_copy(
-        update={"ops": {"Conv": 4, "QuantizeLinear": 3, "DequantizeLinear": 3}}
+        update={"ops": {"CONV_2D": 4, "QUANTIZE": 3, "DEQUANTIZE": 3}}
     )
     (doubt,) = slower_than_float([real, quantised.model_copy(update={"weight": weight})]).values()
-    assert "6 of 10 operators only convert between integer and float" in doubt.message
+    assert "6 of the file's 10 nodes only convert between types of numbers" in doubt.message
+
+
+def test_without_a_reason_the_doubt_says_that_none_is_known() -> None:
+    real, quantised = pair(1500)
+    (doubt,) = slower_than_float([real, quantised]).values()
+    assert doubt.message.endswith("its operators were not profiled (swapbench run --profile)")
+    conv = OperatorGroup(op="QLinearConv", provider="CPUExecutionProvider", output="uint8", nodes=9, share=1)
+    profile = OperatorProfile(executed=(conv,), placed=(conv,), processes=3, runs=50)
+    (doubt,) = slower_than_float([real, quantised.model_copy(update={"operators": profile})]).values()
+    assert "no operator of it fell back or only converts" in doubt.message
 
 
 # ------------------------------------------------------------------------------------------ the fake itself

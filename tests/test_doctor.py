@@ -24,7 +24,7 @@ FOLDER = Path("/work of mine")
 VERSIONS = dict.fromkeys(
     (
         *("swapbench", "numpy", "pydantic", "onnx", "pillow", "pandas", "matplotlib", "psutil"),
-        *("onnxruntime", "ai-edge-litert", "torch", "onnxscript", "onnxslim", "onnxconverter-common"),
+        *("onnxruntime", "ai-edge-litert", "ncnn", "torch", "onnxscript", "onnxslim", "onnxconverter-common"),
         *("litert-torch", "ai-edge-quantizer", "safetensors", "opencv-python-headless", "dlib-bin"),
     ),
     "1.2.3",

@@ -1,6 +1,8 @@
 """Every recipe's network as it ships, weights as after training: counts, parity, precisions."""
 
 import functools
+import importlib.util
+import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +22,11 @@ from torch import nn  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from swapbench.modelfile import Graph, read_graph  # noqa: E402
-from swapbench.workshop.export import to_onnx, to_tflite  # noqa: E402
+from swapbench.modelfile.parts import write_model  # noqa: E402
+from swapbench.records import SUFFIXES  # noqa: E402
+from swapbench.runtimes import ncnn as ncnn_worker  # noqa: E402
+from swapbench.runtimes.feed import Shapes  # noqa: E402
+from swapbench.workshop.export import to_ncnn, to_onnx, to_tflite  # noqa: E402
 from swapbench.workshop.export.equalise import equalised  # noqa: E402
 from swapbench.workshop.export.rewrite import shipped  # noqa: E402
 from swapbench.workshop.nets import build, exportable  # noqa: E402
@@ -50,8 +56,11 @@ KINDS = {
     "mobilenet_v3_075": Kind("mobilenet_v3", {"rows": SMALL_075}, 128, 14.56),
     "feathernet_a": Kind("feathernet", {"pooled": False}, 224, 77.74),
 }
-FORMATS = {"onnx": to_onnx, "tflite": to_tflite}
-IN_BOTH_FORMATS = tuple(RECIPES)
+FORMATS: dict[str, Any] = {"onnx": to_onnx, "tflite": to_tflite}
+if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
+    FORMATS["ncnn"] = to_ncnn
+WITH_INTEGERS = ("onnx", "tflite")
+IN_ALL_FORMATS = tuple(RECIPES)
 """Converting to TFLite takes up to ten seconds, so the other widths are left out."""
 IMAGES = 8
 """That calibrate, and that are judged."""
@@ -133,7 +142,18 @@ def quantiser(name: str, file_format: str) -> Any:
     return FORMATS[file_format].Quantiser(base(name, file_format), "int8", samples)
 
 
+def in_ncnn(content: bytes, images: np.ndarray, provider: str = ncnn_worker.SINGLE) -> np.ndarray:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.param"
+        write_model(path, content)
+        shapes = Shapes((images[:1].shape,))
+        engine = ncnn_worker.open_backend().load(str(path), 1, provider, shapes)
+    return np.concatenate([engine.timed_call(np.ascontiguousarray(row[None]))() for row in images])
+
+
 def run(content: bytes, file_format: str, images: np.ndarray) -> np.ndarray:
+    if file_format == "ncnn":
+        return in_ncnn(content, images)
     if file_format == "onnx":
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
         return np.concatenate([session.run(None, {"input": row[None]})[0] for row in images])
@@ -147,8 +167,8 @@ def run(content: bytes, file_format: str, images: np.ndarray) -> np.ndarray:
 
 
 def graph(content: bytes, file_format: str, folder: Path) -> Graph:
-    path = folder / f"a.{file_format}"
-    path.write_bytes(content)
+    path = folder / f"a.{SUFFIXES[file_format]}"
+    write_model(path, content)
     return read_graph(path)
 
 
@@ -179,16 +199,17 @@ def test_an_exported_file_has_the_published_macs_by_our_counter_and_by_pytorchs(
     assert found.outputs[0].shape == (1, 2)
 
 
-@pytest.mark.parametrize("name", IN_BOTH_FORMATS)
-def test_both_formats_hold_the_same_network_without_a_transposition(name: str, tmp_path: Path) -> None:
-    onnx, tflite = (graph(base(name, one), one, tmp_path) for one in FORMATS)
-    assert (tflite.params, tflite.macs) == (onnx.params, onnx.macs)
-    assert tflite.uncounted_ops == ()
-    assert "TRANSPOSE" not in tflite.ops
+@pytest.mark.parametrize("name", IN_ALL_FORMATS)
+def test_all_formats_hold_the_same_network_without_a_transposition(name: str, tmp_path: Path) -> None:
+    onnx, *others = (graph(base(name, one), one, tmp_path) for one in FORMATS)
+    for other in others:
+        assert (other.params, other.macs) == (onnx.params, onnx.macs)
+        assert other.uncounted_ops == ()
+        assert "TRANSPOSE" not in other.ops
 
 
 @pytest.mark.parametrize("file_format", FORMATS)
-@pytest.mark.parametrize("name", IN_BOTH_FORMATS)
+@pytest.mark.parametrize("name", IN_ALL_FORMATS)
 def test_fp32_computes_what_pytorch_computes_and_fp16_nearly(name: str, file_format: str) -> None:
     spread = np.ptp(exact(name))
     assert spread > 0.5  # equal answers to all images would be easy to copy
@@ -197,8 +218,20 @@ def test_fp32_computes_what_pytorch_computes_and_fp16_nearly(name: str, file_for
         assert np.abs(found - exact(name)).max() <= tolerance * spread
 
 
-@pytest.mark.parametrize("file_format", FORMATS)
-@pytest.mark.parametrize("name", IN_BOTH_FORMATS)
+@pytest.mark.skipif("ncnn" not in FORMATS, reason="needs the packages ncnn and pnnx")
+@pytest.mark.parametrize("name", IN_ALL_FORMATS)
+def test_ncnn_as_apps_use_it_keeps_scores_and_decisions(name: str) -> None:
+    """It may round weights to float16 by itself, where the CPU lets it."""
+    images, wanted = judged(name).numpy(), exact(name)
+    found = in_ncnn(file(name, "ncnn", "fp32"), images, ncnn_worker.CPU)
+    live, said = (1 / (1 + np.exp(np.minimum(one[:, 0] - one[:, 1], 80))) for one in (wanted, found))
+    assert np.abs(live - said).max() <= 1e-3
+    threshold = np.median(live) + 1e-6
+    assert ((live > threshold) == (said > threshold)).all()
+
+
+@pytest.mark.parametrize("file_format", WITH_INTEGERS)
+@pytest.mark.parametrize("name", IN_ALL_FORMATS)
 def test_int8_follows_fp32_even_with_random_weights(name: str, file_format: str) -> None:
     wanted, kind = exact(name), quantiser(name, file_format)
     near = []

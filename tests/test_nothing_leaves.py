@@ -14,6 +14,7 @@ from test_cli import small_network
 from watched import SOURCE, Watched, watch
 
 from swapbench import environment
+from swapbench.records import SUFFIXES
 
 RUN = ("run", "net.onnx", "--no-accuracy", "--budget", "1", "--window", "1", "--name", "a")
 
@@ -64,12 +65,12 @@ def test_a_run_a_report_and_a_gate_reach_nothing_and_write_nothing_elsewhere(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["onnx", "tflite"])
+@pytest.mark.parametrize("kind", ["onnx", "tflite", "ncnn"])
 def test_an_export_reaches_nothing_and_writes_nothing_elsewhere(tmp_path: Path, kind: str) -> None:
-    skip_without("litert_torch" if kind == "tflite" else "onnxscript")
+    skip_without({"onnx": "onnxscript", "tflite": "litert_torch", "ncnn": "pnnx"}[kind])
     faces = tmp_path / "work" / "faces"
     faces.mkdir(parents=True)
     write_red_faces(faces)
     asked = ("--format", kind, "--precision", "fp32", "--data", "faces")
     kept_to_itself(watch(tmp_path, "export", "minifasnet_v2", *asked))
-    assert list((tmp_path / "work" / "build").rglob(f"minifasnet_v2.fp32.{kind}"))
+    assert list((tmp_path / "work" / "build").rglob(f"minifasnet_v2.fp32.{SUFFIXES[kind]}"))

@@ -11,9 +11,9 @@ pytest.importorskip("cv2")
 
 import cv2
 
-from swapbench.simulate.camera import SUPERSAMPLING, Camera, Shot, decode, demosaic, encode, mosaic
-from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
-from swapbench.simulate.recapture import Framing, bona_fide, printed, replayed
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Shot, Shots, decode, demosaic, encode, mosaic
+from swapbench.simulate.instruments import Display, Printer, Sheet, Sheets, Showing, Showings
+from swapbench.simulate.recapture import Framing, Framings, bona_fide, printed, replayed
 
 SOURCE_PX, FRAME_PX = 128, 64
 BOX = (43.0, 40.0, 42.0, 48.0)
@@ -22,7 +22,7 @@ STILL = Shot(exposure=0.2, adaptation=0.0, sharpening=0.0, quality=95)
 
 
 def framing(seed: int = 0, edged: float = 0.0) -> Framing:
-    return Framing.draw(np.random.default_rng(seed), BOX, SOURCE_PX, FRAME_PX, edged)
+    return Framings(edged=edged).draw(np.random.default_rng(seed), BOX, SOURCE_PX, FRAME_PX)
 
 
 def flat(rgb: tuple[float, float, float], side: int = FRAME_PX * SUPERSAMPLING) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_the_end_of_the_source_is_never_in_the_frame():
 
 def test_the_framed_face_is_as_wide_as_promised():
     wide = [
-        Framing.draw(np.random.default_rng(s), (171.5, 165, 169, 190), 512, 256).box[2] for s in range(60)
+        Framings().draw(np.random.default_rng(s), (171.5, 165, 169, 190), 512, 256).box[2] for s in range(60)
     ]
     # Keystone and tilt widen the box around a face that was 97 to 124 px wide before them.
     assert min(wide) > 90
@@ -176,11 +176,11 @@ def test_a_grid_near_the_sensor_pitch_folds_down_to_slow_moire():
 def test_bona_fide_and_attacks_pass_the_same_camera():
     photo = np.full((SOURCE_PX, SOURCE_PX, 3), 128, np.uint8)
     frame = framing(2)
-    camera, shot = Camera("any"), Shot.draw(np.random.default_rng(4), FRAME_PX)
+    camera, shot = Camera("any"), Shots().draw(np.random.default_rng(4), FRAME_PX)
     scenes = (
         bona_fide(decode(photo), frame),
-        printed(photo, Printer("p"), Sheet.draw(np.random.default_rng(1)), frame),
-        replayed(photo, Display("d"), Showing.draw(np.random.default_rng(1)), frame),
+        printed(photo, Printer("p"), Sheets().draw(np.random.default_rng(1)), frame),
+        replayed(photo, Display("d"), Showings().draw(np.random.default_rng(1)), frame),
     )
     shapes = {scene.shape for scene in scenes}
     assert shapes == {(FRAME_PX * SUPERSAMPLING, FRAME_PX * SUPERSAMPLING, 3)}

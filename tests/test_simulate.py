@@ -25,7 +25,6 @@ from swapbench.simulate import dataset as subject_under_test
 from swapbench.simulate import simulator
 from swapbench.simulate.dataset import (
     COLUMNS,
-    DOMAINS,
     SPLITS,
     Recipe,
     contact_sheet,
@@ -34,6 +33,7 @@ from swapbench.simulate.dataset import (
     simulate,
 )
 from swapbench.simulate.simulator import NOTICE
+from swapbench.simulate.worlds import STANDARD, WORLDS
 
 TINY = Recipe(
     seed=5,
@@ -66,10 +66,19 @@ def made(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("once"), TINY, ("dev", "test"), 1)
 
 
+@pytest.fixture(scope="module", params=WORLDS, ids=lambda number: f"world-{number}")
+def recipe(request):
+    return Recipe.of_world(request.param)
+
+
 @pytest.fixture(scope="module")
-def plans():
-    recipe = Recipe()
-    return {split: [plan(recipe, split, i) for i in range(recipe.identities(split))] for split in SPLITS}
+def plans(recipe):
+    return {split: [plan(recipe, split, i) for i in range(planned(recipe, split))] for split in SPLITS}
+
+
+def planned(recipe, split):
+    """How many people of a split are looked at: all of the first world, and as many of others as it takes."""
+    return min(recipe.identities(split), 960 if recipe.world == 1 else 200)
 
 
 def test_the_same_recipe_gives_the_same_bytes(made, tmp_path):
@@ -195,8 +204,7 @@ def test_the_description_says_that_the_data_are_simulated(made):
     assert said["recipe"]["seed"] == 5
 
 
-def test_nobody_is_in_two_splits_or_two_domains(plans):
-    recipe = Recipe()
+def test_nobody_is_in_two_splits_or_two_domains(recipe, plans):
     people, places = {}, {}
     for split in SPLITS:
         for index, (capture, *_) in enumerate(plans[split]):
@@ -205,23 +213,52 @@ def test_nobody_is_in_two_splits_or_two_domains(plans):
             who = person(recipe, split, index)
             assert who.seed not in people
             people[who.seed] = capture.subject
-    assert len(places) == 960 + 60 + 100
-    assert set(Counter(places.values())) == {(s, d.name) for s in SPLITS for d in DOMAINS}
+    crowds = {1: (960, 60, 100), 2: (960, 300, 1000)}[recipe.world]
+    assert [recipe.identities(split) for split in SPLITS] == list(crowds)
+    assert len(places) == sum(planned(recipe, split) for split in SPLITS)
+    assert set(Counter(places.values())) == {(s, d.name) for s in SPLITS for d in recipe.domains}
 
 
-def test_the_last_printer_and_display_of_a_domain_are_seen_in_the_test_split_only(plans):
+def test_the_last_printer_and_display_of_a_session_are_seen_in_the_test_split_only(recipe, plans):
     for split in SPLITS:
         used = {c.row["instrument"] for captures in plans[split] for c in captures if c.species}
-        for domain in DOMAINS:
-            for kept in (domain.printers[-1].name, domain.displays[-1].name):
+        for session in (session for domain in recipe.domains for session in domain.sessions):
+            for kept in (session.printers[-1].name, session.displays[-1].name):
                 assert (kept in used) == (split == "test")
 
 
-def test_domains_share_no_camera_light_printer_or_display():
-    for part in ("cameras", "lights", "printers", "displays"):
-        names = [x.name for d in DOMAINS for x in getattr(d, part)]
-        assert len(names) == len(set(names))
-        assert all(len(getattr(d, part)) >= 2 for d in DOMAINS)
+def test_instruments_are_used_in_their_own_sessions_only(recipe, plans):
+    allowed = {
+        (domain.name, session.light.name): (
+            {camera.name for camera in session.cameras},
+            {instrument.name for instrument in (*session.printers, *session.displays)},
+        )
+        for domain in recipe.domains
+        for session in domain.sessions
+    }
+    for split in SPLITS:
+        for capture in (capture for captures in plans[split] for capture in captures):
+            cameras, instruments = allowed[capture.domain, capture.light]
+            assert capture.camera.name in cameras
+            assert not capture.attack or capture.attack.instrument in instruments
+
+
+def test_domains_share_no_camera_light_printer_or_display(recipe):
+    def names(domain):
+        for session in domain.sessions:
+            yield session.light.name
+            for group in (session.cameras, session.printers, session.displays):
+                yield from (thing.name for thing in group)
+
+    by_domain = [set(names(domain)) for domain in recipe.domains]
+    assert len(set.union(*by_domain)) == sum(map(len, by_domain))
+
+
+def test_in_world_2_the_cameras_and_instruments_at_hand_depend_on_the_light():
+    for domain in WORLDS[2].domains:
+        sessions = domain.sessions
+        assert len({session.cameras for session in sessions}) == len(sessions)
+        assert len({(session.printers, session.displays) for session in sessions}) == len(sessions)
 
 
 def test_bona_fide_and_attacks_draw_their_shots_from_the_same_distribution(plans):
@@ -250,6 +287,7 @@ def test_bona_fide_and_attacks_draw_their_shots_from_the_same_distribution(plans
 
 
 def test_the_folder_is_named_by_everything_that_changes_the_bytes(monkeypatch):
+    assert len({Recipe.of_world(number).digest for number in WORLDS}) == len(WORLDS)
     assert Recipe().digest == Recipe().digest
     assert Recipe(seed=1).digest != Recipe(seed=2).digest
     before = Recipe().digest
@@ -257,7 +295,33 @@ def test_the_folder_is_named_by_everything_that_changes_the_bytes(monkeypatch):
     assert Recipe().digest != before
 
 
+def test_the_first_world_keeps_its_folder_and_its_plan():
+    """What was simulated before there were worlds: the name of the folder, and what a person's images are."""
+    assert STANDARD == 1
+    assert Recipe().digest == "fe3ab866"
+    told = [
+        (
+            capture.path,
+            capture.camera.name,
+            capture.attack.instrument if capture.attack else "",
+            round(capture.shot.exposure, 6),
+            round(capture.framing.box[0], 4),
+        )
+        for capture in plan(Recipe(), "test", 5)
+    ]
+    assert told == [
+        ("test/B/s1025/bona-fide-0.jpg", "B-phone", "", 0.174555, 71.7898),
+        ("test/B/s1025/bona-fide-1.jpg", "B-webcam", "", 0.189637, 56.1476),
+        ("test/B/s1025/print-0.jpg", "B-phone", "B-copier", 0.114166, 64.8688),
+        ("test/B/s1025/print-1.jpg", "B-webcam", "B-photo", 0.255508, 77.138),
+        ("test/B/s1025/replay-0.jpg", "B-webcam", "B-television", 0.170739, 75.2927),
+        ("test/B/s1025/replay-1.jpg", "B-webcam", "B-phone-oled", 0.146417, 50.4364),
+    ]
+
+
 def test_what_cannot_be_made_is_refused(tmp_path):
+    with pytest.raises(UnknownName, match="no world named '3'"):
+        Recipe(world=3)
     with pytest.raises(UserError, match=r"frame_px is 33\. Use an even number"):
         Recipe(frame_px=33)
     with pytest.raises(UserError, match=r"source_px is 62\. Use an even number"):

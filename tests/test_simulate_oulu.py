@@ -29,7 +29,7 @@ from swapbench.simulate import dataset as simulate
 from swapbench.simulate import oulu_tree as subject_under_test
 from swapbench.simulate import presentation, simulator
 from swapbench.simulate.camera import SUPERSAMPLING
-from swapbench.simulate.instruments import Sheet
+from swapbench.simulate.instruments import Sheet, Sheets
 from swapbench.simulate.oulu_tree import (
     FILES,
     OuluRecipe,
@@ -40,7 +40,7 @@ from swapbench.simulate.oulu_tree import (
     simulate_oulu,
     videos,
 )
-from swapbench.simulate.recapture import Framing, bona_fide
+from swapbench.simulate.recapture import Framings, bona_fide
 
 TINY = OuluRecipe(seed=5, frame_px=48, source_px=96, frames=2, train_users=1, dev_users=1, test_users=1)
 FULL = OuluRecipe(train_users=20, dev_users=15, test_users=20)
@@ -245,7 +245,7 @@ def test_the_eye_file_points_at_the_eyes_of_every_frame(monkeypatch, tmp_path, f
 
     monkeypatch.setattr(presentation, "render", two_lamps)
     # A sheet so curled that the eyes are seen 3 px beside where they would be on a flat one.
-    monkeypatch.setattr(subject_under_test.Sheet, "draw", lambda _rng: Sheet(bend=0.7, bend_deg=20.0))
+    monkeypatch.setattr(Sheets, "draw", lambda _self, _rng: Sheet(bend=0.7, bend_deg=20.0))
     recipe = OuluRecipe(seed=3)
     for user in (1, 2, 36):
         film, text = subject_under_test._Visit(recipe, user, 2).film(Video(4, 2, user, file))
@@ -264,7 +264,7 @@ def test_the_eye_file_points_at_the_eyes_of_every_frame(monkeypatch, tmp_path, f
 @pytest.mark.parametrize("seed", [1, 3])
 def test_a_widened_framing_shows_the_same_in_its_middle(seed):
     rng = np.random.default_rng(seed)
-    framing = Framing.draw(rng, (43.0, 40.0, 42.0, 48.0), 128, 64, edged=1.0)
+    framing = Framings(edged=1.0).draw(rng, (43.0, 40.0, 42.0, 48.0), 128, 64)
     assert framing.edge is not None
     assert max(framing.edge) > 0
     scene = cv2.GaussianBlur(rng.uniform(0, 1, (128, 128, 3)).astype(np.float32), (0, 0), 3)

@@ -25,7 +25,7 @@ from made_records import (
 from swapbench import files, store
 from swapbench.errors import BadRecord, UnknownName
 from swapbench.records import PeakMemory, Record, Variant, Weight
-from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.rows.comparisons import comparisons_of
 from swapbench.report.rows.row import worst_species
 from swapbench.report.tables.markdown import escaped, grid
 from swapbench.report.tables.sections import as_markdown, markdown_text
@@ -374,7 +374,9 @@ def test_the_example_report_is_what_its_records_say() -> None:
     folder = Path(__file__).parents[1] / "reports" / "example"
     drawn = table_of(store.load_run(folder))
     records = store.load_run(folder)
-    parities = parities_of(records, {record.id: folder for record in records})
-    assert len(parities) == 16  # four files of each of four networks beside its two in fp32
-    assert as_markdown(drawn, parities) == (folder / "table.md").read_text(encoding="utf-8")
+    folder_of = {(record.run, record.id): folder for record in records}
+    comparisons = comparisons_of(drawn.rows, records, folder_of)
+    assert len(comparisons.parities) == 16  # four files of each of four networks beside its two in fp32
+    assert len(comparisons.runtimes or ()) == 12  # four networks in three precisions
+    assert as_markdown(drawn, comparisons) == (folder / "table.md").read_text(encoding="utf-8")
     assert as_csv(drawn) == (folder / "table.csv").read_text(encoding="utf-8")

@@ -99,7 +99,7 @@ def test_markdown_html_and_the_page_show_no_marks() -> None:
     drawn = table(ESCAPES)
     record = made.record(ESCAPES, "fp32", "onnx").replace(artifact=ESCAPES, named=ESCAPES)
     texts = [text_of(drawn, Query(), "markdown"), text_of(drawn, Query(), "html")]
-    page = page_html(drawn, [detail_of(record)], (), ())
+    page = page_html(drawn, [detail_of(record)])
     texts += [page, json.dumps(page_data_of(page), ensure_ascii=False)]
     for text in texts:
         assert not {"\x1b", "\x9b", "\u202e", "\u2066", "\u2028", "\x07"} & set(text)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flatbuffers
 import numpy as np
 import onnx
 from ai_edge_litert import schema_py_generated as schema
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def ones(*shape: int, dtype: Any = np.float32) -> np.ndarray:
@@ -144,6 +147,21 @@ def convolution_options(activation: int = 0) -> tuple[Any, int]:
     options.strideW = options.strideH = options.dilationWFactor = options.dilationHFactor = 1
     options.padding, options.fusedActivationFunction = schema.Padding.SAME, activation
     return options, schema.BuiltinOptions.Conv2DOptions
+
+
+def small_ncnn(path: Path) -> None:
+    """Write the network of `small_onnx` for ncnn: `path` and the .bin beside it; every weight is 1."""
+    layers = (
+        "Input x 0 1 x 0=8 1=8 2=3",
+        "Convolution conv 1 1 x a 0=4 1=3 4=1 5=1 6=108",
+        "PReLU prelu 1 1 a b 0=4",
+        "Pooling pool 1 1 b c 0=1 4=1",
+        "InnerProduct linear 1 1 c y 0=2 1=1 2=8",
+    )
+    path.write_text("\n".join(["7767517", "5 5", *layers, ""]), encoding="utf-8")
+    tag = bytes(4)
+    held = [(tag, 108), (b"", 4), (b"", 4), (tag, 8), (b"", 2)]
+    path.with_suffix(".bin").write_bytes(b"".join(start + ones(count).tobytes() for start, count in held))
 
 
 def small_tflite(

@@ -11,7 +11,7 @@ from swapbench.bench.energy import measure_power
 from swapbench.bench.memory import measure_memory
 from swapbench.bench.noise import ROUNDS as NOISE_ROUNDS
 from swapbench.bench.noise import Noise, measure_noise
-from swapbench.bench.operator_profiles import measure_operators
+from swapbench.bench.operator_profiles import measure_operators, operator_profile
 from swapbench.bench.outputs import measure_scores
 from swapbench.bench.paced import at_frame_rate, measure_paced
 from swapbench.bench.pairs import (
@@ -67,6 +67,7 @@ __all__ = [
     "measure_sustained",
     "measure_tool_speed",
     "normalise_json",
+    "operator_profile",
     "phone_doubts",
     "slower_than_float",
     "statistic_ns",

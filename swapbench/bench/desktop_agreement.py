@@ -16,6 +16,7 @@ from swapbench.bench.outputs import measure_scores
 from swapbench.errors import SwapbenchError
 from swapbench.pad.agreement import flip_threshold, parity
 from swapbench.records import Absent
+from swapbench.runtimes.contract import packages_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +46,7 @@ class Desktop:
             runtime,
             samples.name,
             sorted(told.items()),
-            sorted(machine.packages.items()),
+            sorted((packages_elsewhere(self.runtimes.get(runtime)) or machine.packages).items()),
             machine.soc,
         )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]

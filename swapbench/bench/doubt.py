@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import stats, units
 from swapbench.bench.steadiness import phone_doubts
+from swapbench.hindrances import hindrances
 from swapbench.pad.agreement import broken_limits, unjudged
 from swapbench.records import NOTHING_TO_COMPARE, Absent, Doubt, Speed
 
@@ -382,13 +383,11 @@ def _pairing(record: Record | Draft) -> tuple[object, ...]:
 
 def _why_slow(record: Record | Draft) -> str:
     used = record.runtime
-    if used.delegated_nodes is not None and used.nodes is not None and used.delegated_nodes < used.nodes:
-        return f"the delegate took only {used.delegated_nodes} of {used.nodes} nodes"
-    if not isinstance(record.weight, Absent):
-        ops = {name.upper(): number for name, number in record.weight.ops.items()}
-        casts = sum(
-            ops.get(name, 0) for name in ("QUANTIZELINEAR", "DEQUANTIZELINEAR", "QUANTIZE", "DEQUANTIZE")
-        )
-        if casts:
-            return f"{casts} of {sum(ops.values())} operators only convert between integer and float"
-    return f"{used.runtime} seems to have no faster integer kernels for this net on {record.machine.soc}"
+    ops = {} if isinstance(record.weight, Absent) else record.weight.ops
+    profile = None if isinstance(record.operators, Absent) else record.operators
+    found = hindrances(record.variant.precision, used, ops, profile)
+    if found:
+        return "; ".join(found)
+    if profile is None:
+        return "why is not known, because its operators were not profiled (swapbench run --profile)"
+    return f"no operator of it fell back or only converts; {used.runtime} is not faster in integers here"

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from swapbench import store
 from swapbench.errors import NotValid
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, NOT_SUSTAINED, Record
+from swapbench.records import NOT_ELSEWHERE, NOT_PACED, NOT_PROFILED, NOT_SUSTAINED, Record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Doubt,
         Machine,
         ModelCard,
+        OperatorProfile,
         Parity,
         Plan,
         Power,
@@ -55,6 +56,7 @@ class Draft:
     sustained: Sustained | Absent = NOT_SUSTAINED
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
+    operators: OperatorProfile | Absent = NOT_PROFILED
     doubts: tuple[Doubt, ...] = ()
     named: str = ""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)

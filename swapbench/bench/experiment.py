@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, store
 from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
-from swapbench.bench.run_folder import description, read_about, record_ids, unfinished, write_about
+from swapbench.bench.run_folder import (
+    description,
+    measured_at,
+    read_about,
+    record_ids,
+    unfinished,
+    write_about,
+)
 from swapbench.bench.scoring import NO_CARD, NO_DATA, ScoringPass, scored_folds
 from swapbench.bench.setup import Setup
 from swapbench.errors import DeviceFailed, NotValid, SwapbenchError, WorkerFailed
@@ -41,6 +48,7 @@ __all__ = [
     "Setup",
     "description",
     "file_under_test",
+    "prepared_crops",
     "read_about",
     "run",
     "score",
@@ -89,6 +97,7 @@ def run(
     about = {
         "description": description(models, setup),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        **measured_at(folder),
         **({"reported": False} if to_report else {}),
     }
     write_about(folder, about, finished=False)
@@ -169,6 +178,7 @@ class _Passes:
         crops = prepared_crops(self.todo, self.setup.evaluation, self.progress)
         self._push(crops)
         machine = self._time()
+        self._profile_operators()
         slow = bench.slower_than_float(self.drafts.values())
         self._time_at_frame_rate()
         checks = self._check_cards(crops)
@@ -231,6 +241,14 @@ class _Passes:
         """Report a round of files that began after `began_s` and have `budget_s`."""
         spent_s = began_s + min(done.spent_s, budget_s)
         self.progress("timing", spent_s, self.setup.plan.time_budget_s)
+
+    def _profile_operators(self) -> None:
+        drafts = self._worker_drafts if self.setup.profiled else {}
+        for number, (name, draft) in enumerate(drafts.items()):
+            self.progress("profiling operators", number, len(drafts))
+            draft.operators = bench.operator_profile(self.files[name], self.setup.device, self.setup.plan)
+        if drafts:
+            self.progress("profiling operators", len(drafts), len(drafts))
 
     def _time_at_frame_rate(self) -> None:
         fps, drafts = self.setup.plan.fps, self._worker_drafts

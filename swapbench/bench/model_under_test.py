@@ -13,6 +13,7 @@ from swapbench.bench.speed import ToolUnderTest
 from swapbench.bench.workers import FileUnderTest, normalise_json
 from swapbench.modelfile.input_shapes import shape_text
 from swapbench.records import Absent, Weight
+from swapbench.runtimes.contract import packages_elsewhere
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,6 +128,7 @@ class ModelUnderTest:
         self, speed: Speed | Absent, used: RuntimeUsed, machine: Machine, plan: Plan, run_name: str
     ) -> Draft:
         """What is known once all models are timed together; the passes of each alone are to come."""
+        packages = packages_elsewhere(self.runtime)
         to_come = TIMES_ONLY if self.tool is not None else Absent(absent="not measured yet")
         return Draft(
             id=self.record_id,
@@ -139,7 +141,7 @@ class ModelUnderTest:
             card=self.card,
             runtime=used,
             plan=plan,
-            machine=machine,
+            machine=machine.replace(packages=packages) if packages else machine,
             speed=speed,
             weight=self.weight(to_come),
             accuracy=to_come,

@@ -11,17 +11,22 @@ from typing import TYPE_CHECKING
 
 from swapbench.bench.workers import ANSWER_TIMEOUT_S, LOAD_TIMEOUT_S
 from swapbench.errors import WorkerFailed
-from swapbench.operators import identities
+from swapbench.operators import identities, summary
+from swapbench.ports import unseen
+from swapbench.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from swapbench.bench.workers import FileUnderTest
     from swapbench.ports import Device, Profile, Progress
-    from swapbench.records import Plan
+    from swapbench.records import OperatorProfile, Plan
 
 RUNS = 50
 """Of a process, at most; runtimes.worker.PROFILED_NS says how many fit."""
+
+KEPT_PROCESSES = 3
+"""Fresh processes of each file in the pass of a run, whose record keeps shares and no ranges."""
 
 TIMEOUT_S = LOAD_TIMEOUT_S + ANSWER_TIMEOUT_S
 
@@ -70,6 +75,19 @@ def measure_operators(
             profiles[place].append(profile)
         progress("profiling", turn + 1, processes)
     return [tuple(of_file) for of_file in profiles]
+
+
+def operator_profile(file: FileUnderTest, device: Device, plan: Plan) -> OperatorProfile | Absent:
+    """What a record says of the operators of a file; absent where its runtime cannot profile it.
+
+    Raises:
+        DeviceFailed: the device is gone.
+    """
+    try:
+        [profiles] = measure_operators([file], device, plan, KEPT_PROCESSES, progress=unseen)
+    except WorkerFailed as error:
+        return Absent(absent=f"its operators could not be profiled: {error.args[0]}", remedy=error.remedy)
+    return summary(profiles)
 
 
 def _profile(file: FileUnderTest, device: Device, plan: Plan, timeout_s: float) -> Profile:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-from typing import IO, TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from swapbench import store
+from swapbench import repository, store
 from swapbench.errors import UserError
-from swapbench.files import content_of, disk_failure, write_atomically
+from swapbench.files import content_of, only_one, write_atomically
+from swapbench.history import MeasuredAt, said_by_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
@@ -37,41 +37,21 @@ def description(models: Sequence[ModelUnderTest], setup: Setup) -> dict[str, Any
 
 @contextlib.contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing to a run's folder, which is created if missing.
-
-    The system gives the lock back when its process ends, however it ends, so that there are no stale ones.
+    """Keep other processes from writing to a run's folder, which is created if missing; see `only_one`.
 
     Raises:
         UserError: another living process has it.
         EnvironmentFailed: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK).open("a+", encoding="ascii")
-    except OSError as error:
-        raise disk_failure(error, folder) from error
-    with lock:
-        try:
-            _lock(lock)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip()
-            raise UserError(
-                f"the run {folder.name} is being written by another process{f' ({owner})' if owner else ''}",
-                remedy="Wait until it ends, or give this run another --name",
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()}\n")
-        lock.flush()
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"the run {folder.name} is being written by another process{owner}",
+            remedy="Wait until it ends, or give this run another --name",
+        )
+
+    with only_one(folder / LOCK, refusal):
         yield
-
-
-def _lock(file: IO[str]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows, where phones are measured only
-        return
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_being_written(folder: Path) -> bool:
@@ -94,6 +74,22 @@ def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
         finished: whether every model has its record.
     """
     write_atomically(folder / "run.json", store.dumps({**about, "finished": finished}) + "\n")
+
+
+def measured_at(folder: Path) -> dict[str, Any]:
+    """The commit of the working folder's repository, for `run.json`, where there is one.
+
+    Nothing where records of an interrupted run were made at another one.
+    """
+    here = Path.cwd()
+    head = repository.commit(here)
+    if head is None:
+        return {}
+    at = MeasuredAt(commit=head.name, time=head.time, changed=repository.is_changed(here))
+    before = read_about(folder)
+    if before is not None and record_ids(folder) and said_by_run(before) != at:
+        return {}
+    return {"measured_at": at.model_dump(mode="json")}
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:

@@ -25,6 +25,7 @@ class Setup:
         plan: how to measure.
         evaluation: the data to score, None for no accuracy.
         desktop: this computer as the reference for scores, where `device` is another one.
+        profiled: whether a pass of its own asks each runtime which operators take the time.
         sustained_s: for how long every file also runs without a pause; None for no sustained runs.
         unplugged: for energy that the device measures by itself at the end, with its cable unplugged.
         settings: what else tells this run from others on the same device, e.g. the kind of cores.
@@ -35,6 +36,7 @@ class Setup:
     plan: Plan
     evaluation: Evaluation | None = None
     desktop: Desktop | None = None
+    profiled: bool = False
     sustained_s: float | None = None
     unplugged: Unplugged | None = None
     settings: Mapping[str, str] = field(default_factory=dict)

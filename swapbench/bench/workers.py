@@ -202,5 +202,13 @@ class _LiveWorker:
             warmup_runs=self._loaded.warmup_runs + PROBE_RUNS,
             slices_ns=tuple(timed.run_ns for timed in self._slices),
             cpu_ns=sum(timed.cpu_ns for timed in self._slices),
+            decisions=_decisions(self._slices),
         )
         return TimedWorker(self._loaded, times)
+
+
+def _decisions(slices: Sequence[Slice]) -> tuple[tuple[tuple[int, ...], ...], ...] | None:
+    """What the runs of a system were, slice by slice; None of a file."""
+    known = [timed.decisions for timed in slices]
+    decided = tuple(decisions for decisions in known if decisions is not None)
+    return decided if len(decided) == len(known) and decided else None

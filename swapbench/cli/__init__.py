@@ -20,19 +20,22 @@ from swapbench.cli import (
     data,
     device,
     gate,
+    history,
     inspect,
     latency,
     listing,
     profile,
     report,
     run,
+    runtimes,
     scores,
+    system,
     terminal,
     train,
     zoo,
 )
 from swapbench.cli.groups import ungrouped
-from swapbench.cli.panels import Command, CommandGroup
+from swapbench.cli.panels import Command, CommandGroup, ShowGroup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,9 +52,24 @@ PANELS: Final[Mapping[str, Commands]] = {
 """Panel of --help -> the commands in it. A command is called like its function."""
 
 FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
+    "runtimes": (
+        "Measure",
+        "Show what runs files here, or give a runtime a Python of its own.",
+        (runtimes.show, runtimes.add, runtimes.remove),
+    ),
     "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
+    "history": (
+        "Compare",
+        "Show how numbers moved from commit to commit.",
+        (history.show, history.add, history.export),
+    ),
     "data": ("Data and scores", "Simulate or check a dataset.", (data.simulate, data.check)),
+    "system": (
+        "Compare",
+        "Let files and frames decide together: what that costs and gains.",
+        (system.fuse, system.cascade, system.frames),
+    ),
     "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
 """Command with commands of its own -> its panel, its help and these commands."""
@@ -99,7 +117,8 @@ def _app() -> typer.Typer:
         _add(app, commands, panel)
         for name, (family_panel, text, members) in FAMILIES.items():
             if family_panel == panel:
-                family = _typer(text, kind=zoo.ZooGroup if name == "zoo" else CommandGroup)
+                shows = any(member.__name__ == "show" for member in members)
+                family = _typer(text, kind=ShowGroup if shows else CommandGroup)
                 _add(family, members)
                 app.add_typer(family, name=name, rich_help_panel=panel)
     return app

@@ -24,7 +24,7 @@ MOST_LINES = 6
 
 
 def card(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx or .tflite.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx, .tflite or .param.")],
     *,
     data: Data,
     out: Annotated[

@@ -30,6 +30,16 @@ def simulate(
     seed: Annotated[
         int | None, typer.Option(metavar="N", help="Random seed. By default the standard set's.")
     ] = None,
+    world: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Which world (manifest only): 1, of the bundled networks, or 2."),
+    ] = None,
+    modalities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES", help="rgb, or with depth and nir beside it (manifest only), as in rgb,depth,nir."
+        ),
+    ] = None,
     contact_sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Also draw a contact sheet, a PNG file.")
     ] = None,
@@ -43,14 +53,15 @@ def simulate(
     catalog.checked_names("layout", (chosen,), ("oulu", "manifest"))
     with terminal.progress() as progress:
         if chosen == "manifest":
-            folder = data.simulate(
-                terminal.folders(), out, split or [], seed, contact_sheet, progress=progress
-            )
+            request = data.Simulated(split or (), seed, world, modalities)
+            folder = data.simulate(terminal.folders(), request, out, contact_sheet, progress=progress)
         elif out is None:
             raise UserError("an OULU-NPU tree needs a folder", remedy="swapbench data simulate FOLDER")
-        elif split:
+        elif split or world is not None or modalities is not None:
+            option = "--split" if split else "--world" if world is not None else "--modalities"
             raise UserError(
-                "--split is for --layout manifest", remedy="An OULU-NPU tree always has all splits"
+                f"{option} is for --layout manifest",
+                remedy="An OULU-NPU tree always has all splits, RGB only, and cameras of its own",
             )
         else:
             folder = data.simulate_oulu(out, seed, contact_sheet, progress=progress)

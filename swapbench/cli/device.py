@@ -34,6 +34,13 @@ def prepare(
             "com.google.ai.edge.litert:litert.",
         ),
     ] = None,
+    ncnn_zip: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Official Android release of ncnn with shared libraries, ncnn-DATE-android-shared.zip.",
+        ),
+    ] = None,
     benchmark_model: Annotated[
         Path | None,
         typer.Option(
@@ -50,7 +57,7 @@ def prepare(
     """
     from swapbench.commands import device
 
-    given = {"onnxruntime": onnxruntime_aar, "litert": litert_aar}
+    given = {"onnxruntime": onnxruntime_aar, "litert": litert_aar, "ncnn": ncnn_zip}
     archives = {runtime: archive for runtime, archive in given.items() if archive is not None}
     options = DeviceOptions.of(name, serial)
     with terminal.progress() as progress:

@@ -10,13 +10,24 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Card, ComparedData, DeviceName, Json, Runtimes, Seed, ShapeTexts, Threads
-from swapbench.cli.panels import OUTPUT, TIME, WHAT, WHERE, Command
-from swapbench.commands.options import GATE_BUDGET_S, PairOptions, input_shapes
+from swapbench.cli.options import (
+    Card,
+    ComparedData,
+    DeviceName,
+    Doubts,
+    Json,
+    Runtimes,
+    Seed,
+    ShapeTexts,
+    Threads,
+)
+from swapbench.cli.panels import OUTPUT, RARE, TIME, WHAT, WHERE, Command
+from swapbench.commands.options import GATE_BUDGET_S, LAST, PairOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from swapbench.commands.options import JudgedData
     from swapbench.gate.comparison import GateResult
 
 SOURCES: Final = "Files, a folder of model files, a baseline or a run; several separated by spaces or commas."
@@ -92,6 +103,25 @@ def gate(
     *,
     pairs: Pairs,
     data: ComparedData,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=WHAT,
+            help="History (swapbench history) that says where a number is worse than its last ones on this "
+            "place: advice, never a verdict.",
+        ),
+    ] = None,
+    last: Annotated[
+        int,
+        typer.Option(
+            "--history-last",
+            min=5,
+            metavar="N",
+            rich_help_panel=RARE,
+            help="How many of its newest comparable records count.",
+        ),
+    ] = LAST,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Also write JUnit XML.")
     ] = None,
@@ -110,7 +140,7 @@ def gate(
     from swapbench.gate import outputs
 
     baseline = baseline or ["reports/baseline"]
-    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data)
+    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data, history=history, last=last)
     with terminal.progress() as progress:
         result = commands.gate(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)  # first, so that a file that cannot be written hides nothing
@@ -128,27 +158,67 @@ def gate(
 
 
 def compare(
-    baseline: Annotated[
-        str, typer.Argument(metavar="A", help="A file, a folder of model files, a baseline or a run.")
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help="A and B: files, folders of model files, baselines or runs. With several --runtime the "
+            "files of one network for each of them, or folders of files.",
+        ),
     ],
-    candidate: Annotated[str, typer.Argument(metavar="B", help="The same, to be compared with A.")],
     *,
     pairs: Pairs,
     data: ComparedData,
+    doubts: Doubts = False,
     json_out: Json = False,
 ) -> int:
-    """Compare two files, folders or runs as the gate does, without failing.
+    """Compare B with A as the gate does, without failing, or runtimes with each other.
 
     Two runs whose model files are gone are compared by their records. Exit status 3 if the measurements are
-    unusable.
+    unusable. With several --runtime one network under each is set side by side, without a verdict, against
+    the first that is named.
     """
+    from swapbench.catalog import split_commas
     from swapbench.commands import gate as commands
+    from swapbench.errors import UserError
 
+    if len(set(split_commas(pairs.runtimes))) > 1:
+        return _compare_runtimes(sources, pairs, data, doubts=doubts, json_out=json_out)
+    if len(sources) != 2:
+        raise UserError(
+            f"{len(sources)} file{'s' * (len(sources) != 1)} cannot be compared with each other",
+            remedy="Name two, A and B; or several runtimes, as in --runtime onnxruntime --runtime litert, "
+            "and the files of one network for each",
+        )
+    baseline, candidate = sources
     request = commands.GateRequest((baseline,), (candidate,), pairs, data)
     with terminal.progress() as progress:
         result = commands.compare(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)
     return 3 if result.verdict == "INVALID" else 0
+
+
+def _compare_runtimes(
+    files: Sequence[str], pairs: PairOptions, data: JudgedData | None, *, doubts: bool, json_out: bool
+) -> int:
+    """One network under several runtimes; the exit status is that of what failed, 0 for nothing."""
+    from swapbench.commands import side_by_side as commands
+    from swapbench.errors import UserError
+    from swapbench.report.tables import side_by_side
+
+    if pairs.policy is not None:
+        raise UserError("a policy judges versions of a file, not runtimes", remedy="Leave --policy out")
+    request = commands.SideBySideRequest(tuple(files), pairs, data)
+    with terminal.progress() as progress:
+        result = commands.compare_runtimes(terminal.folders(), request, progress=progress, say=terminal.say)
+    if json_out:
+        terminal.show(side_by_side.json_text(result.networks, result.notes), end="")
+    elif result.networks:
+        terminal.print_table(side_by_side.terminal_table(result.networks, every_doubt=doubts), width=80)
+        terminal.print_lists(side_by_side.reasons(result.networks), width=80)
+    for note in result.notes:
+        terminal.say(note)
+    return terminal.report_failures(result.failures)
 
 
 def save(

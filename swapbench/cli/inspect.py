@@ -25,7 +25,8 @@ HEADING = 14
 
 def inspect(
     files: Annotated[
-        list[str], typer.Argument(metavar="FILES", help=".onnx and .tflite files, or folders of them.")
+        list[str],
+        typer.Argument(metavar="FILES", help=".onnx, .tflite and .param files, or folders of them."),
     ],
     shape: ShapeTexts = None,
     json_out: Json = False,
@@ -85,7 +86,7 @@ def _file_text(graph: Graph) -> str:
     names = " and ".join(path.name for path in graph.files[1:])
     size = units.size(graph.file_bytes) + (f" with {names}" if names else "")
     versions = (f"{name} {version}" for name, version in graph.versions.items())
-    kind = {"onnx": "ONNX", "tflite": "TFLite"}[graph.format]
+    kind = {"onnx": "ONNX", "tflite": "TFLite", "ncnn": "ncnn"}[graph.format]
     return ", ".join(filter(None, (size, kind, *versions, graph.producer)))
 
 

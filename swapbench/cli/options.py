@@ -75,7 +75,10 @@ ShapeTexts = Annotated[
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
-        "--runtime", metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert. By default both."
+        "--runtime",
+        metavar="NAME",
+        rich_help_panel=WHAT,
+        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert and ncnn.",
     ),
 ]
 Threads = Annotated[
@@ -195,7 +198,8 @@ Models = Annotated[
     typer.Option("--models", "-m", metavar="NAME", help="Model names or card files. Repeatable."),
 ]
 Formats = Annotated[
-    list[str] | None, typer.Option("--format", metavar="NAME", help="onnx or tflite. By default both.")
+    list[str] | None,
+    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
 ]
 Precisions = Annotated[
     list[str] | None,

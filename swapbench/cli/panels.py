@@ -74,6 +74,15 @@ class CommandGroup(TyperGroup):
         _write(formatter, panels)
 
 
+class ShowGroup(CommandGroup):
+    """A command of commands that shows things by itself: `swapbench zoo` is `swapbench zoo show`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put in the word that was left out."""
+        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["show", *args])
+
+
 def _bare(piece: str) -> str:
     """A word of the usage line without the braces that typer sets."""
     return piece.replace("{", "").replace("}", "")

@@ -87,8 +87,8 @@ def _query(
 
 
 def _figure(
-    x: Annotated[str, typer.Option(metavar="NAME", help="Column on the x-axis of pareto.")] = "latency_p50",
-    y: Annotated[str, typer.Option(metavar="NAME", help="Column on the y-axis of pareto.")] = "acer",
+    x: Annotated[str, typer.Option(metavar="NAME", help="x-axis of pareto and decision.")] = "latency_p50",
+    y: Annotated[str, typer.Option(metavar="NAME", help="y-axis of pareto and decision.")] = "acer",
     style: Annotated[str, typer.Option(metavar="NAME", help="paper or screen.")] = "paper",
     width: Annotated[
         str, typer.Option(metavar="NAME", help="column, page, or inches, as in 5.2.")
@@ -145,7 +145,8 @@ def report(
         typer.Option(
             metavar="KIND",
             rich_help_panel=FIGURE,
-            help="Draw only pareto, swap, latency, species, det, sustained, fps, or search (with --history).",
+            help="Draw only pareto, decision, swap, latency, species, det, sustained, fps, or search (with "
+            "--history).",
         ),
     ] = None,
     figure_options: Annotated[FigureOptions, Group(FIGURE, _figure)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,15 +22,24 @@ from swapbench.cli.options import (
     Threads,
     Variants,
 )
-from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME
+from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME, WHAT
 from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, sustained_s
 
 Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help=".onnx and .tflite files, a file with its card (net.onnx=net.toml), folders of files. By "
-        "default every bundled model.",
+        help=".onnx, .tflite and .param files, a file with its card (net.onnx=net.toml), folders of files. "
+        "By default every bundled model.",
+    ),
+]
+System = Annotated[
+    Path | None,
+    typer.Option(
+        "--system",
+        metavar="FILE",
+        rich_help_panel=WHAT,
+        help="Measure the files of a system, then all of it in one process (swapbench system writes one).",
     ),
 ]
 Accuracy = Annotated[
@@ -80,9 +90,17 @@ def _timing(
             help="Length of each of the three energy windows: idle, busy, idle.",
         ),
     ] = 10.0,
+    profile: Annotated[
+        bool,
+        typer.Option(
+            "--profile/--no-profile",
+            show_default=False,
+            help="Also ask each runtime which operators take the time; the report says what slows it down.",
+        ),
+    ] = False,
     seed: Seed = 0,
 ) -> TimingOptions:
-    return TimingOptions(threads, target, budget, seed, fps, window, sustained_s(sustained))
+    return TimingOptions(threads, target, budget, seed, fps, window, sustained_s(sustained), profile=profile)
 
 
 def _output(
@@ -106,6 +124,7 @@ def _output(
 def run(
     files: Files = None,
     *,
+    system: System = None,
     variants: Variants,
     runtime: Runtimes = None,
     shape: ShapeTexts = None,
@@ -139,7 +158,12 @@ def run(
         shapes=input_shapes(shape or ()),
     )
     with terminal.progress() as progress:
-        result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
+        if system is None:
+            result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
+        else:
+            from swapbench.commands import system_run
+
+            result = system_run.run(terminal.folders(), system, request, progress=progress, say=terminal.say)
     if not json_out:
         terminal.print_records(result.records, output.relative_to, every_doubt=doubts)
     elif result.records:  # where all failed, the failures below are what there is to say

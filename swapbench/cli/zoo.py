@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.options import Json
-from swapbench.cli.panels import CommandGroup
-
-
-class ZooGroup(CommandGroup):
-    """`swapbench zoo` shows all networks and `swapbench zoo NAME` one: the word `show` may be left out."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put in the word that was left out."""
-        named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if named else ["show", *args])
 
 
 def show(

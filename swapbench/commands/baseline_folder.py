@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 from datetime import datetime  # noqa: TC003 - pydantic reads annotations at run time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import ValidationError
 
 from swapbench import store
-from swapbench.commands.named_files import MODEL_SUFFIXES
 from swapbench.errors import BadModelFile, BadRecord, UserError
-from swapbench.files import content_of, disk_failure, file_sha256, files_sha256, write_atomically
-from swapbench.modelfile.external import files_of, model_sha256
+from swapbench.files import (
+    content_of,
+    disk_failure,
+    file_sha256,
+    files_sha256,
+    lock_of,
+    only_one,
+    scratch_folder,
+    write_atomically,
+)
+from swapbench.modelfile import MODEL_SUFFIXES
+from swapbench.modelfile.parts import files_of, model_sha256
 from swapbench.records import FileName, Format, Frozen, Machine, Plan, Precision
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from swapbench.modelfile import Shapes
     from swapbench.records import Record
@@ -90,15 +98,22 @@ def write_baseline(target: Path, index: Baseline, paths: Sequence[Path], records
     """Write the folder beside `target` and put it there by two renames: it is whole, or as it was before.
 
     Raises:
-        UserError: A file changed while it was copied.
+        UserError: A file changed while it was copied, or another process writes the baseline.
         EnvironmentFailed: The disk is full.
     """
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"the baseline {target} is being written by another process{owner}",
+            remedy="Wait until it ends, or name another folder with --out",
+        )
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(
-            prefix=f".{target.name}.", dir=target.parent, ignore_cleanup_errors=True
-        ) as made:
-            new = Path(made) / "new"
+        with (
+            only_one(lock_of(target.parent, target.name), refusal),
+            scratch_folder(target.parent, target.name) as made,
+        ):
+            new = made / "new"
             new.mkdir()
             for path, file in zip(paths, index.files, strict=True):
                 for part in files_of(path):
@@ -108,7 +123,7 @@ def write_baseline(target: Path, index: Baseline, paths: Sequence[Path], records
             for record in records:
                 store.save(record, new / "run")
             write_atomically(new / INDEX, store.dumps(index.model_dump(mode="json")) + "\n")
-            old = Path(made) / "old"
+            old = made / "old"
             if target.exists():
                 target.rename(old)
             try:

@@ -33,6 +33,7 @@ _LINEAR = frozenset(
         *("FusedMatMul", "MatMulInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"),
         *("BatchNormalization", "GlobalAveragePool", "ReduceMean", "LogSoftmax"),
         *("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL", "ADD", "MUL", "MEAN", "LOG_SOFTMAX"),
+        *("InnerProduct", "Convolution", "BinaryOp", "Pooling"),
     }
 )
 """Operators whose numbers are logits where there is one for each class.
@@ -40,7 +41,9 @@ _LINEAR = frozenset(
 A Mul that rescales ends dynamic int8. Softmax makes the same of a log softmax as of what that was made from.
 """
 
-_SCALING = frozenset({"Add", "Sub", "Mul", "Div", "BatchNormalization", "ADD", "SUB", "MUL", "DIV"})
+_SCALING = frozenset(
+    {"Add", "Sub", "Mul", "Div", "BatchNormalization", "ADD", "SUB", "MUL", "DIV", "BinaryOp", "BatchNorm"}
+)
 """With these a file that normalises pixels itself begins."""
 
 _RANGES: Final = (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from swapbench import catalog, doctor
 from swapbench.cores import usable_cores
@@ -19,27 +20,48 @@ if TYPE_CHECKING:
     from swapbench.ports import Progress, Say
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """Which simulated data are wanted.
+
+    Attributes:
+        splits: none: all.
+        seed: None: that of the default set.
+        world: None: the standard one.
+        modalities: separated by commas; None: RGB alone.
+    """
+
+    splits: Sequence[str] = ()
+    seed: int | None = None
+    world: int | None = None
+    modalities: str | None = None
+
+
 def simulate(
     folders: Folders,
+    wanted: Simulated,
     out: Path | None = None,
-    splits: Sequence[str] = (),
-    seed: int | None = None,
     sheet: Path | None = None,
     *,
     progress: Progress,
 ) -> Path:
     """Make a simulated dataset in `out` (data/), unless it is there; returns its folder.
 
-    No splits mean all, no seed that of the default set; `sheet` is a PNG file for a contact sheet.
+    `sheet` is a PNG file for a contact sheet.
     """
     doctor.require("simulate", "making simulated data")
     from swapbench.data.dataset import SPLITS
     from swapbench.simulate import dataset as simulation
+    from swapbench.simulate.worlds import STANDARD
 
+    chosen: dict[str, Any] = {} if wanted.seed is None else {"seed": wanted.seed}
+    if wanted.modalities is not None:
+        chosen["modalities"] = simulation.modalities_named(wanted.modalities)
+    world = STANDARD if wanted.world is None else wanted.world
     folder = simulation.simulate(
         out or folders.data,
-        simulation.Recipe() if seed is None else simulation.Recipe(seed=seed),
-        splits=catalog.checked_names("split", catalog.split_commas(splits), SPLITS) or SPLITS,
+        simulation.Recipe.of_world(world, **chosen),
+        splits=catalog.checked_names("split", catalog.split_commas(wanted.splits), SPLITS) or SPLITS,
         progress=lambda done, total: progress("simulating faces and recaptures", done, total),
     )
     if sheet is not None:
@@ -71,7 +93,7 @@ def folds(
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
-        options.data if options.named else simulate(folders, splits=splits, progress=progress),
+        options.data if options.named else simulate(folders, Simulated(splits), progress=progress),
         data_root=options.data_root,
         protocol=options.protocol,
         frames_per_video=options.frames,
@@ -111,5 +133,5 @@ def check(folders: Folders, options: DataOptions, *, progress: Progress) -> Data
 
     data = options.data
     if not options.named:
-        data = simulate(folders, splits=("dev", "test"), progress=progress)
+        data = simulate(folders, Simulated(("dev", "test")), progress=progress)
     return check_data(data, data_root=options.data_root, protocol=options.protocol, images=options.images)

@@ -9,7 +9,7 @@ from swapbench.commands import place
 from swapbench.commands.place import abi_of, prepare_command
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.elf import least_alignment
-from swapbench.commands.provision.sources import ARM64, PACKAGES, fetched_bundle, from_aar
+from swapbench.commands.provision.sources import ARCHIVES, ARM64, PACKAGES, fetched_bundle, from_aar
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
 from swapbench.ports import DetachableDevice
 from swapbench.records import Finding
@@ -155,15 +155,16 @@ def _gather(
     if archives and abi != ARM64:
         raise UserError(
             f"Android archives serve phones of {ARM64}; this phone is {abi}",
-            remedy="Leave --onnxruntime-aar and --litert-aar out: the libraries of this computer will do.",
+            remedy=f"Leave {' and '.join(ARCHIVES[name] for name in archives)} out: "
+            "the libraries of this computer will do.",
         )
     cache = kit.cache(folders)
     sources, errors = kit.at_hand(folders, profile, abi)
-    for runtime in PACKAGES:
+    for runtime in kit.RUNTIMES:
         try:
             if runtime in archives:
                 sources[runtime] = from_aar(runtime, archives[runtime], cache)
-            elif runtime not in sources and abi == ARM64:
+            elif runtime in PACKAGES and runtime not in sources and abi == ARM64:
                 sources[runtime] = fetched_bundle(runtime, cache)
         except EnvironmentFailed as error:
             errors[runtime] = error
@@ -172,4 +173,4 @@ def _gather(
         raise next(iter(absent.values()))
     for name, why in absent.items():
         say(f"{name} is left out: {why}")
-    return tuple(sources[name] for name in PACKAGES if name in sources)
+    return tuple(sources[name] for name in kit.RUNTIMES if name in sources)

@@ -68,9 +68,10 @@ def evidence(
         return Evidence({})
     if not all(folds):
         return Evidence(of_records, unpaired="the scores of their presentations were not kept")
+    from swapbench.pad.matching import frozen_thresholds
     from swapbench.pad.paired_errors import paired_counts
 
-    thresholds = (_thresholds(old, folds[0]), _thresholds(new, folds[1]))
+    thresholds = (frozen_thresholds(old.accuracy, folds[0]), frozen_thresholds(new.accuracy, folds[1]))
     if any(set(of_side) != {fold.name for fold in folds[0]} for of_side in thresholds):
         return Evidence(of_records, unpaired="the scores that were kept are of other folds")
     try:
@@ -78,16 +79,6 @@ def evidence(
     except BadDataset as error:
         return Evidence(of_records, unpaired=error.args[0])
     return Evidence(error_rates.of_counts(counts, seed), counts)
-
-
-def _thresholds(record: Record, folds: Sequence[FoldScores]) -> dict[str, float]:
-    """The frozen threshold of each fold, by its name; empty where the record has none."""
-    accuracy = record.accuracy
-    if isinstance(accuracy, Absent):
-        return {}
-    if accuracy.threshold is not None:
-        return {fold.name: accuracy.threshold for fold in folds}
-    return {fold.fold: fold.threshold for fold in accuracy.folds}
 
 
 def kept_scores(run: Path, records: Sequence[Record]) -> dict[tuple[str, str], Path]:
@@ -101,11 +92,6 @@ def kept_folds(kept: Mapping[tuple[str, str], Path], record: Record) -> tuple[Fo
     path = kept.get((record.run, record.id))
     if path is None or isinstance(record.accuracy, Absent):
         return ()
-    from swapbench.pad.metrics import folds_sha256
-    from swapbench.pad.score_files import read_score_file
+    from swapbench.pad.score_files import folds_behind
 
-    try:
-        folds = read_score_file(path).folds
-    except BadDataset:
-        return ()
-    return folds if folds_sha256(folds) == record.accuracy.scores_sha256 else ()
+    return folds_behind(record.accuracy, path)

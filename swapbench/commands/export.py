@@ -13,6 +13,7 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.model_files import model_files
 from swapbench.commands.options import DataOptions
 from swapbench.files import write_atomically
+from swapbench.modelfile.parts import files_of
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class Exported:
         return [
             {
                 "file": file.variant.file_name,
-                "size": units.size(file.path.stat().st_size),
+                "size": units.size(sum(part.stat().st_size for part in files_of(file.path))),
                 **_agreement(file.parity),
                 "path": os.path.relpath(file.path),
                 "curve": [trial.model_dump(mode="json") for trial in file.trials],
@@ -125,7 +126,8 @@ def export(
         files, failed = model_files(kept, carded, wanted, dataset, progress)
     if out is not None:
         for file in files:
-            write_atomically(out / file.variant.file_name, file.path.read_bytes())
+            for part in files_of(file.path):
+                write_atomically(out / part.name, part.read_bytes())
             if len(file.trials) > 1:
                 write_atomically(out / curve_name(file.path), curve_csv(file.trials))
     return Exported(files, (*failures, *failed))

@@ -15,7 +15,7 @@ from swapbench.commands.place import open_place
 from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.kept import keep, kept
-from swapbench.records import PRECISIONS, Frozen, Plan, RuntimeUsed
+from swapbench.records import PRECISIONS, SUFFIXES, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -289,7 +289,7 @@ def _make_files(
     from swapbench.workshop.artifacts.chain_files import Wanted, is_made, make_in_processes
 
     def path(name: str) -> Path:
-        return task.cache / f"{name}.{task.precision}.{task.format}"
+        return task.cache / f"{name}.{task.precision}.{SUFFIXES[task.format]}"
 
     wanted = {
         chain.name: Wanted(path=str(path(chain.name)), chain=chain, size_px=chain.input_px)

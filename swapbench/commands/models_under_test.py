@@ -56,7 +56,8 @@ def of_file(
     if card is not None:
         image = card.preprocessing
         of_card = image_shapes(graph, image.width_px, image.height_px, image.channels)
-        graph = read_graph(file.path, {**shapes, **of_card}) if of_card else graph
+        asked = shapes.keys() & {"", *of_card}
+        graph = graph if asked or not of_card else read_graph(file.path, {**shapes, **of_card})
     refuse_unmeasurable(graph, file.title)
     capable = [runtime for runtime in runtimes if graph.format in runtime.formats]
     if not capable:
@@ -152,5 +153,6 @@ def of_networks(
 
 def _net_name(path: Path) -> str:
     """The stem of a file name, without a precision at its end: 'net.kd.int8.tflite' -> 'net.kd'."""
-    words = path.stem.split(".")
-    return ".".join(words[:-1]) if len(words) > 1 and words[-1] in ALL_PRECISIONS else path.stem
+    stem = path.stem.removesuffix(".ncnn")
+    words = stem.split(".")
+    return ".".join(words[:-1]) if len(words) > 1 and words[-1] in ALL_PRECISIONS else stem

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from swapbench import catalog
 from swapbench.errors import BadCard, SwapbenchError, UserError
 from swapbench.files import toml_table
+from swapbench.modelfile import KINDS, MODEL_SUFFIXES
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from swapbench.catalog import Folders
     from swapbench.records import ModelCard
-
-MODEL_SUFFIXES = (".onnx", ".tflite")
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def named_files(names: Sequence[str]) -> tuple[NamedFile, ...]:
         files = models_below(path) if path.is_dir() else [path]
         if not files:
             raise UserError(
-                f"the folder {path} holds no .onnx or .tflite file",
+                f"the folder {path} holds no {KINDS} file",
                 remedy="Name model files, or a folder that holds some",
             )
         for file in files:

@@ -31,7 +31,7 @@ def noise(folders: Folders, *, progress: Progress) -> Finding:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "noise.onnx")
             _write_network(path)
-            file = bench.FileUnderTest(path.name, str(path), catalog.runtime("onnxruntime"))
+            file = bench.FileUnderTest(path.name, str(path), catalog.runtime(folders, "onnxruntime"))
             found = bench.measure_noise(
                 file,
                 catalog.device(folders, "local"),

@@ -26,6 +26,9 @@ DELEGATES: Final = ("cpu", "xnnpack", "gpu", "npu", "nnapi")
 GATE_BUDGET_S: Final = 20.0
 """Default time for the rounds of one model in a gate."""
 
+LAST: Final = 20
+"""So many earlier records a gate with a history holds each number against."""
+
 PROFILE_PROCESSES: Final = 5
 """Fresh processes in which a file is profiled: their range misses the median once in 16 times."""
 
@@ -170,12 +173,12 @@ class VariantOptions:
             UnknownName: There is no such format or precision.
         """
         from swapbench.catalog import checked_names, split_commas
-        from swapbench.records import ALL_PRECISIONS, FORMATS
+        from swapbench.records import ALL_FORMATS, ALL_PRECISIONS
 
         known = [name for name in ALL_PRECISIONS if name != "unknown"]
         return cls(
             split_commas(models),
-            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), FORMATS)),
+            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), ALL_FORMATS)),
             cast("tuple[Precision, ...]", checked_names("precision", split_commas(precisions), known)),
         )
 
@@ -191,6 +194,7 @@ class TimingOptions:
         fps: Frame rate of a camera at which files are timed too, and energy is measured; None for none.
         window_s: Length of each of the three energy windows.
         sustained_s: How long every file also runs without a pause; None for not at all.
+        profile: Whether each runtime is also asked which operators take the time.
     """
 
     threads: int = 1
@@ -200,6 +204,7 @@ class TimingOptions:
     fps: float | None = None
     window_s: float = 10.0
     sustained_s: float | None = None
+    profile: bool = False
 
 
 def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -222,6 +227,22 @@ def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
             raise UserError(f"--shape gives {name or 'the input'} two shapes", remedy="Leave one of them out")
         shapes[name] = tuple(int(number) for number in numbers)
     return shapes
+
+
+def frame_counts(text: str) -> tuple[int, ...]:
+    """Numbers of frames as they were typed, "1,2,4,8".
+
+    Raises:
+        UserError: One is no whole number from 1 to 1000.
+    """
+    from swapbench.errors import UserError
+
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and len(part) < 5 and 1 <= int(part) <= 1000 for part in parts):
+        raise UserError(
+            f"--frames {text!r} are not numbers of frames", remedy="Write whole numbers: --frames 1,2,4,8"
+        )
+    return tuple(int(part) for part in parts)
 
 
 def sustained_s(text: str | None) -> float | None:
@@ -367,6 +388,33 @@ class PairOptions:
     card: str | None = None
     seed: int = 0
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """How a system is found and judged.
+
+    Attributes:
+        run: The run folder that holds its members; None takes the newest, or measures files that have none.
+        name: What it is called; None makes a name of its rule and its members.
+        target: What it must keep to on the development split, such as "apcer<=5 %".
+        slack: How far its ACER there may be above the lowest of all that is tried, 0.005 for half a point.
+        cost: What is to be small: "time" or "energy".
+        fps: Frames a second of a camera.
+        runtimes: Whose records are taken, where there are several of a file.
+        data: What files without records are scored on.
+        card: The card of those files.
+    """
+
+    run: Path | None = None
+    name: str | None = None
+    target: str | None = None
+    slack: float = 0.005
+    cost: str = "time"
+    fps: float | None = None
+    runtimes: tuple[str, ...] = ()
+    data: JudgedData = field(default_factory=JudgedData)
+    card: str | None = None
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast, runtime_checkable
 
 from swapbench import catalog
 from swapbench.commands.provision import kit
-from swapbench.commands.provision.sources import PACKAGES
+from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
+from swapbench.commands.runtimes import settled
 from swapbench.errors import EnvironmentFailed, UserError
+from swapbench.ports import unheard
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
 from swapbench.runtimes.native.adapter import NativeWorker
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from swapbench.commands.options import DeviceOptions
     from swapbench.devices.android import Android
     from swapbench.devices.android_text import Cores
-    from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
+    from swapbench.ports import Device, Meter, Runtime, SampledMeter, Say, Tool
     from swapbench.records import PhoneState
     from swapbench.runtimes.benchmark_model import Api
 
@@ -72,10 +74,11 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
     Raises:
         UnknownName: There is no such device or runtime.
         UserError: An option for phones was given for this computer.
-        EnvironmentFailed: A phone lacks what is not at hand; says which command prepares it.
+        EnvironmentFailed: A phone lacks what is not at hand; says which command prepares it. Or the
+            interpreter that was named for a runtime does not run it any more.
         DeviceFailed: A phone cannot be reached.
     """
-    catalog.checked_names("runtime", tuple(runtimes), tuple(catalog.RUNTIMES))
+    catalog.checked_names("runtime", tuple(runtimes), catalog.runtime_names())
     _, kind = catalog.profile_file(folders, options.name)
     device = catalog.device(folders, options.name, options.serial)
     if kind == "android":
@@ -87,13 +90,34 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
     ):
         if given:
             raise UserError(f"{option} is for phones", remedy="Leave it out, or name a phone with --device")
-    return Place(device, catalog.runtimes(runtimes), catalog.meters())
+    if kind != "local":
+        return _package_place(device, kind, runtimes)
+    found = catalog.runtimes(folders, runtimes)
+    return Place(device, tuple(settled(device, runtime) for runtime in found), catalog.meters())
+
+
+@runtime_checkable
+class MeteredDevice(Protocol):
+    """A device of an installed package that has energy counters; this computer's are not its own."""
+
+    def meters(self) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:
+        """Meter name -> a function that finds it there, or says why it is absent; the best first."""
+
+
+def _package_place(device: Device, kind: str, runtimes: Sequence[str]) -> Place:
+    """A device of a package. Interpreters that were named for runtimes are this computer's, not its."""
+    names = runtimes or catalog.runtimes_by_default()
+    meters = device.meters() if isinstance(device, MeteredDevice) else {}
+    found = tuple(catalog.unmoved_runtime(name) for name in names)
+    return Place(device, found, meters, setup={"kind": kind})
 
 
 def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
     for name in runtimes:
-        if name not in PACKAGES:
-            raise UserError(f"{name} runs on this computer only", remedy=f"Choose {' or '.join(PACKAGES)}")
+        if name not in kit.RUNTIMES:
+            raise UserError(
+                f"{name} runs on this computer only", remedy=f"Choose {' or '.join(kit.RUNTIMES)}"
+            )
     kinds = phone.kinds_of_cores() if options.sweep else options.cores
     clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, options, runtimes)
@@ -159,8 +183,9 @@ def _tool_api(phone: Android, program: str) -> Api:
 
 def prepare_command(name: str, runtimes: Sequence[str] = tuple(PACKAGES)) -> str:
     """What a person types to prepare a phone, with the official libraries or without them."""
-    archives = " ".join(f"--{runtime}-aar FILE" for runtime in runtimes)
-    return f"swapbench device prepare {name} {archives} (without archives, portable libraries are fetched)"
+    archives = " ".join(f"{ARCHIVES[runtime]} FILE" for runtime in runtimes)
+    fetched = f"without archives, portable libraries {'of the others ' * ('ncnn' in runtimes)}are fetched"
+    return f"swapbench device prepare {name} {archives} ({fetched})"
 
 
 def abi_of(phone: Android) -> str:
@@ -179,9 +204,20 @@ def abi_of(phone: Android) -> str:
 AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
 
 
-def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
-    """The meters that are there, in their order; why there is none where there is none."""
-    results = [(name, find()) for name, find in finders.items()]
+def available_meters(
+    finders: Mapping[str, Callable[[], AnyMeter | Absent]], say: Say = unheard
+) -> tuple[AnyMeter, ...] | Absent:
+    """The meters that are there, in their order; why there is none where there is none.
+
+    One of a package that does not work costs a line of notice and itself.
+    """
+    results: list[tuple[str, AnyMeter | Absent]] = []
+    for name, find in finders.items():
+        try:
+            results.append((name, find()))
+        except EnvironmentFailed as error:
+            say(f"notice: {error}")
+            results.append((name, Absent(absent=str(error.args[0]), remedy=error.remedy)))
     meters = tuple(meter for _, meter in results if not isinstance(meter, Absent))
     if meters:
         return meters

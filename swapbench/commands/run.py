@@ -18,7 +18,7 @@ from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
-from swapbench.records import NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
+from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,18 +98,21 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
             "these options leave nothing to run",
-            remedy="onnxruntime runs .onnx files, litert runs .tflite files",
+            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files",
         )
     _check_reference(request.output.relative_to, models)
     settings = dict(place.setup)
     if request.timing.sustained_s is not None:
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
+    if request.timing.profile:
+        settings["operators"] = "profiled"
     setup = experiment.Setup(
         place.device,
-        available_meters(place.meters),
+        available_meters(place.meters, say),
         _plan(request.timing, len(models)),
         evaluation(folders, data, request.data) if data and request.accuracy else None,
         desktop=_desktop(folders, place.runtimes) if place.setup else None,
+        profiled=request.timing.profile,
         sustained_s=request.timing.sustained_s,
         unplugged=(
             bench.Unplugged(available_meters(place.unplugged), say) if request.device.detached else None
@@ -167,7 +170,11 @@ def _models(
     if carded or (request.accuracy and _has_data(request)):
         data = folds(folders, request.data, ("dev", "test"), progress=progress, say=say)
     if carded:
-        built, failed = model_files(folders, carded, request.variants, data[0], progress)
+        wanted = request.variants
+        if request.runtimes and not wanted.formats:
+            named = {name for runtime in place.runtimes for name in runtime.formats}
+            wanted = replace(wanted, formats=tuple(name for name in ALL_FORMATS if name in named))
+        built, failed = model_files(folders, carded, wanted, data[0], progress)
         failures += failed
         models += models_under_test.of_networks(built, carded, place.runtimes)
     models += _timed_by_tools(models, place.tools)
@@ -192,6 +199,7 @@ def _intent(models: Sequence[ModelUnderTest], setup: Setup) -> str:
     names = units.some(list(dict.fromkeys(model.title for model in models)))
     parts = [f"speed ({setup.plan.time_budget_s:g} s)", "memory"]
     parts += [] if isinstance(setup.meters, Absent) else ["energy"]
+    parts += ["operators"] if setup.profiled else []
     parts += ["a sustained run"] if setup.sustained_s is not None else []
     scored = sum(model.unscored is None and model.tool is None for model in models)
     if setup.evaluation is not None and scored:
@@ -273,7 +281,7 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
         catalog.device(folders, "local"),
-        {runtime.name: catalog.runtime(runtime.name) for runtime in runtimes},
+        {runtime.name: catalog.runtime(folders, runtime.name) for runtime in runtimes},
     )
 
 

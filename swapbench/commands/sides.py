@@ -12,7 +12,8 @@ from swapbench.commands.baseline_folder import INDEX, load_baseline
 from swapbench.commands.error_evidence import kept_scores
 from swapbench.commands.named_files import models_below
 from swapbench.errors import BadModelFile, BadRecord, UserError
-from swapbench.modelfile.external import model_sha256
+from swapbench.modelfile import KINDS
+from swapbench.modelfile.parts import model_sha256
 from swapbench.records import Absent
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _models_below(folder: Path, role: str) -> list[Path]:
     paths = models_below(folder)
     if not paths:
         raise UserError(
-            f"the {role} {folder} holds no .onnx or .tflite file",
+            f"the {role} {folder} holds no {KINDS} file",
             remedy=f"A folder with {INDEX}, with records/ or with model files is a {role}",
         )
     return paths

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.options import DataOptions, command_line
 from swapbench.cores import usable_cores
 from swapbench.errors import UserError
-from swapbench.files import private_folder
+from swapbench.files import lock_of, only_one, private_folder
 from swapbench.ports import unheard, unseen
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def train(
     Raises:
         MissingPackage: PyTorch is not installed.
         UnknownName: A recipe, method, schedule or teacher is not known.
-        UserError: The options contradict each other or the recipe, or the protocol has several folds.
+        UserError: The options contradict each other or the recipe, the protocol has several folds, or another
+            process trains the same network to `out`.
     """
     doctor.require("train", "training")
     from swapbench.workshop.prune.pruning import prune, require_feasible
@@ -92,6 +94,13 @@ def train(
         require_feasible(recipe)
     make = train_network if recipe.pruning is None else prune
     command = request.command()
+
+    def refusal(owner: str) -> UserError:
+        return UserError(
+            f"{recipe.stem} is being trained to {target} by another process{owner}",
+            remedy="Wait until it ends, or name another folder with --out",
+        )
+
     with joined() as processes:
         if not processes.leads:
             progress, say = unseen, unheard
@@ -116,7 +125,10 @@ def train(
             say=say,
             progress=progress,
         )
-        with face_cache(folders, say):
+        with (
+            only_one(lock_of(target, recipe.stem), refusal) if processes.leads else nullcontext(),
+            face_cache(folders, say),
+        ):
             card = make(recipe, data[0], target, setup)
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
 

@@ -1,4 +1,4 @@
-"""What is in an .onnx or .tflite file: inputs, outputs, operators, parameters and MACs.
+"""What is in an .onnx, .tflite or .param (ncnn) file: inputs, outputs, operators, parameters and MACs.
 
 Nothing is run, and PyTorch is not needed.
 
@@ -12,6 +12,7 @@ single numbers do not count. A network has the same counts in both formats.
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from collections import Counter
@@ -88,7 +89,7 @@ class Graph:
         precision: What most parameters are, and how the file computes with them.
         layout: A guess from a 4-D input.
         metadata: Our JSON description; None in a foreign file.
-        files: The model file, and after it the files beside it in which ONNX keeps weights.
+        files: The model file, and after it the files beside it in which ONNX or ncnn keeps weights.
         dimensions: Name of a free length in an ONNX file -> what it is in `inputs`.
         made_by: The operator that makes each output, before any change of its shape or type; "" for none.
         taken_by: The operators that take the first input, before any change of its shape or type.
@@ -125,13 +126,24 @@ class Graph:
     @property
     def worker_options(self) -> dict[str, str]:
         """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
-        if not self.set_shapes:
+        if not self.set_shapes and self.format != "ncnn":  # whose runtime does not say what a file expects
             return {}
         shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
         # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway
         named = {name: length for name, length in self.dimensions.items() if not set(name) & set(",=")}
         dimensions = ",".join(f"{name}={length}" for name, length in named.items())
         return {"shapes": shapes, **({"dimensions": dimensions} if dimensions else {})}
+
+
+_READERS: Mapping[str, str] = {
+    ".onnx": "swapbench.modelfile.onnx_file",
+    ".tflite": "swapbench.modelfile.tflite_file",
+    ".param": "swapbench.modelfile.ncnn_file",
+}
+"""Suffix of a model file -> the module that reads it."""
+MODEL_SUFFIXES = tuple(_READERS)
+KINDS = " or ".join((", ".join(MODEL_SUFFIXES[:-1]), MODEL_SUFFIXES[-1]))
+"""The model files that can be measured, in a message."""
 
 
 def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
@@ -156,20 +168,19 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
         raise BadModelFile(f"cannot read {path}: {error.strerror}") from error
     if not content:
         raise BadModelFile(f"{path} is empty", remedy=AGAIN)
-    suffix = path.suffix.lower()
-    if suffix not in {".onnx", ".tflite"}:
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        network = path.with_suffix(".param")
         raise BadModelFile(
-            f"{path} is neither an .onnx nor a .tflite file", remedy="Only these two formats can be measured."
+            f"{path} is no {KINDS} file",
+            remedy=f"It belongs to {network.name}: name that."
+            if path.suffix == ".bin" and network.is_file()
+            else "Only these formats can be measured.",
         )
     refuse_foreign(path, content)
     with of_one_file(str(path), BadModelFile):
-        if suffix == ".onnx":
-            from swapbench.modelfile.onnx_file import read
-
-            return read(path, content, shapes or {})
-        from swapbench.modelfile.tflite_file import read
-
-        return read(path, content, shapes or {})
+        graph: Graph = importlib.import_module(reader).read(path, content, shapes or {})
+        return graph
 
 
 def single_static_input(graph: Graph, name: str) -> Tensor:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.errors import BadModelFile
-from swapbench.files import LARGEST_MODEL_BYTES, content_of, files_sha256, opened
+from swapbench.files import LARGEST_MODEL_BYTES, content_of, opened
 from swapbench.modelfile import DAMAGE
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ SMALL_BYTES: Final = 1 << 20
 _ONE_FILE = "Save it anew: onnx.save(onnx.load('{name}'), 'one_file.onnx')"
 
 
-def files_of(path: Path) -> tuple[Path, ...]:
-    """A model file and, after it, the files beside it that hold its weights.
+def weights_beside(path: Path) -> tuple[Path, ...]:
+    """The files beside an ONNX file that hold its weights, () where there are none or it is damaged.
 
     Raises:
         BadModelFile: One is missing, or is not beside the model.
@@ -32,19 +32,13 @@ def files_of(path: Path) -> tuple[Path, ...]:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-    if path.suffix.lower() != ".onnx" or b"location" not in (
-        content := content_of(path, LARGEST_MODEL_BYTES)
-    ):
-        return (path,)
+    content = content_of(path, LARGEST_MODEL_BYTES)
+    if b"location" not in content:
+        return ()
     try:
-        return (path, *weight_files(path, onnx.load_model_from_string(content)))
+        return weight_files(path, onnx.load_model_from_string(content))
     except (DecodeError, *DAMAGE):
-        return (path,)
-
-
-def model_sha256(path: Path) -> str:
-    """The digest of a model with all of its files; see `files.files_sha256`."""
-    return files_sha256(files_of(path))
+        return ()
 
 
 def weight_files(path: Path, model: Any) -> tuple[Path, ...]:

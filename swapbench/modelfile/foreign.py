@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TFLITE: Final = b"TFL3"
 """The identifier of a TFLite file, at its fifth byte."""
+NCNN: Final = b"7767517\n"
+"""The first line of a network of ncnn."""
 
 _AGAIN = "Download the file itself, not the page that shows it."
 _TO_ONNX = "Export the network to ONNX: torch.onnx.export(...)"
@@ -26,7 +28,7 @@ _STARTS: Final = (
     (b"\x80\x03", "a pickle", _TO_ONNX),
     (b"\x80\x04", "a pickle", _TO_ONNX),
     (b"\x80\x05", "a pickle", _TO_ONNX),
-    (b"7767517\n", "a network of ncnn", "Give the ONNX file that it was converted from."),
+    (NCNN, "a network of ncnn", "Name it .param, with its weights beside it as .bin."),
     (b"\x1f\x8b", "a gzip archive", "Unpack it first."),
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "Unpack it first."),
     (b"Rar!\x1a\x07", "a RAR archive", "Unpack it first."),
@@ -72,7 +74,7 @@ def _kind(path: Path, content: bytes) -> tuple[str, str] | None:
         inside = ((what, remedy) for name, what, remedy in _INSIDE_ZIP if name in content)
         return next(inside, ("a zip archive", "Unpack it first."))
     for start, what, remedy in _STARTS:
-        if content.startswith(start):
+        if content.startswith(start) and not (path.suffix.lower() == ".param" and start == NCNN):
             return what, remedy
     if len(content) < _SHORT_TEXT and content.isascii():
         text = content.decode().strip()

@@ -30,6 +30,9 @@ _NUMBERS: Final = frozenset(
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 )
 
+IMAGE_RANK: Final = 4
+_OR_A_CARD: Final = "; a card says it too: FILE=CARD.toml"
+
 EXAMPLE_PX: Final = 224
 EXAMPLE_LENGTH: Final = 16
 """Lengths in the examples of a message."""
@@ -111,10 +114,15 @@ def _known_lengths(tensor: Tensor, lengths: Mapping[str, int]) -> tuple[int, ...
 def image_shapes(graph: Graph, width_px: int, height_px: int, channels: int) -> dict[str, tuple[int, ...]]:
     """The shape of the only input for images of a size, where the file leaves lengths of it free.
 
-    Without any other hint the channels come first in ONNX and last in TFLite.
+    Without any other hint the channels come first in ONNX and ncnn and last in TFLite. What a file of ncnn
+    says of its size is a hint, which another size overrides.
     """
     (tensor,) = graph.inputs if len(graph.inputs) == 1 else (None,)
-    if tensor is None or 0 not in tensor.shape or len(tensor.declared) != 4:
+    if tensor is None or len(tensor.declared) != IMAGE_RANK:
+        return {}
+    if graph.format == "ncnn":
+        return {tensor.name: (1, tensor.shape[1] or channels, height_px, width_px)}
+    if 0 not in tensor.shape:
         return {}
     layout = layout_of([tensor]) or ("nchw" if graph.format == "onnx" else "nhwc")
     sizes = (channels, height_px, width_px) if layout == "nchw" else (height_px, width_px, channels)
@@ -133,7 +141,7 @@ def refuse_unmeasurable(graph: Graph, name: str) -> None:
         options = " ".join(f"--shape {shlex.quote(tensor.name)}={_example(tensor)}" for tensor in unknown)
         raise BadModelFile(
             f"{name} leaves {' and '.join(map(_unknown, unknown))}",
-            remedy=f"Say the shape, such as: {options}",
+            remedy=f"Say the shape, such as: {options}{_OR_A_CARD if _is_image(graph) else ''}",
         )
     for tensor in graph.inputs:
         if tensor.dtype not in _NUMBERS:
@@ -151,6 +159,10 @@ def refuse_unmeasurable(graph: Graph, name: str) -> None:
                 if fixed == "asked for"
                 else "Export it again with batch 1 or with a free batch.",
             )
+
+
+def _is_image(graph: Graph) -> bool:
+    return len(graph.inputs) == 1 and len(graph.inputs[0].declared) == IMAGE_RANK
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -101,6 +101,19 @@ class Evaluation:
         dev, test = self._rows[0]
         return dev if dev.size else test
 
+    def test_presentations(self, failures: Iterable[int]) -> dict[str, list[int]]:
+        """The test presentations of the first fold: name -> indexes of its frames into `samples`, in order.
+
+        Args:
+            failures: indexes of frames without a crop, which are left out
+        """
+        lost = set(failures)
+        rows = sorted(set(self._rows[0][1].tolist()) - lost, key=lambda row: self.samples[row].frame)
+        presentations: dict[str, list[int]] = {}
+        for row in rows:
+            presentations.setdefault(self.samples[row].presentation, []).append(row)
+        return presentations
+
     @property
     def protocol(self) -> str:
         """The protocol in words."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from swapbench.errors import BadDataset
 from swapbench.pad.rates import accepted, eer_threshold
+from swapbench.records import Absent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from swapbench.pad.metrics import FoldScores
     from swapbench.pad.scores import Scored, Scores
+    from swapbench.records import Accuracy
 
     Flags = NDArray[np.bool_]
 
@@ -76,6 +78,15 @@ def matched_folds(
         )
         for fold in reference
     ]
+
+
+def frozen_thresholds(accuracy: Accuracy | Absent, folds: Sequence[FoldScores]) -> dict[str, float]:
+    """The frozen threshold of each fold of a record, by its name; empty where the record has none."""
+    if isinstance(accuracy, Absent):
+        return {}
+    if accuracy.threshold is not None:
+        return {fold.name: accuracy.threshold for fold in folds}
+    return {fold.fold: fold.threshold for fold in accuracy.folds}
 
 
 def _matched(first: FoldScores, second: FoldScores, thresholds: tuple[float, float]) -> MatchedFold:

@@ -18,6 +18,7 @@ import numpy as np
 from swapbench.errors import BadDataset
 from swapbench.pad.intervals import People
 from swapbench.pad.rates import (
+    EER_AT_DEV,
     auc,
     bpcer_at_apcer,
     decisions_by_class,
@@ -35,11 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.pad.rates import ThresholdErrors
+    from swapbench.pad.rates import ThresholdErrors, ThresholdRule
     from swapbench.pad.scores import FoldFrames, Scored, Text
-
-THRESHOLD_RULE = "eer@dev"
-"""Name of the rule of `evaluate`: the EER threshold of the development split, then frozen."""
 
 GIVEN_RULE = "given"
 """Name of the rule where a threshold was frozen elsewhere."""
@@ -258,15 +256,21 @@ def evaluate(
 
 
 def evaluate_folds(
-    folds: Sequence[FoldScores], *, confidence: float = 0.95, draws: int = DRAWS, seed: int = 0
+    folds: Sequence[FoldScores],
+    *,
+    rule: ThresholdRule = EER_AT_DEV,
+    confidence: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> ErrorRates:
-    """Freeze each fold's EER threshold on its development scores and count the errors of its test scores.
+    """Freeze each fold's threshold on its development scores and count the errors of its test scores.
 
     Proportions carry intervals that know about people (`stats.clustered_proportion`); ACER, HTER, AUC and EER
     those of `People`, for all folds at once.
 
     Args:
         folds: tables of one row per presentation; the same presentation may be tested in several folds
+        rule: how thresholds are frozen
         confidence: of all intervals, between 0 and 1
         draws: bootstrap replicates
         seed: of the bootstrap
@@ -285,7 +289,7 @@ def evaluate_folds(
             f"{len(folds)} folds of {len({fold.name for fold in folds})} names cannot be evaluated",
             remedy="Every fold needs a name of its own.",
         )
-    errors = [_fold_errors(fold, confidence) for fold in folds]
+    errors = [_fold_errors(fold, rule, confidence) for fold in folds]
     people = People.of([fold.test.acquired for fold in folds], confidence, draws, seed)
     acer_interval, hter_interval = people.acer_and_hter(errors)
     auc_interval, eer_interval = people.auc_and_eer(
@@ -301,7 +305,7 @@ def evaluate_folds(
     }
     return ErrorRates(
         folds=tuple(errors),
-        threshold_rule=THRESHOLD_RULE,
+        threshold_rule=rule.name,
         apcer_by_species={name: rate for name, rate in by_class.items() if name},
         bpcer=by_class[""],
         acer_interval=acer_interval,
@@ -319,14 +323,14 @@ def evaluate_folds(
     )
 
 
-def _fold_errors(fold: FoldScores, confidence: float) -> FoldErrors:
+def _fold_errors(fold: FoldScores, rule: ThresholdRule, confidence: float) -> FoldErrors:
     dev, test = _checked_dev(fold).acquired, fold.test.acquired
-    frozen = eer_threshold(dev.bona_fide, dev.attacks)
-    errors = errors_at(frozen.threshold, test, confidence)
+    threshold = rule.threshold(dev)
+    errors = errors_at(threshold, test, confidence)
     return FoldErrors(
         fold=fold.name,
-        threshold=frozen.threshold,
-        dev_eer=frozen.eer,
+        threshold=threshold,
+        dev_eer=eer_threshold(dev.bona_fide, dev.attacks).eer,
         apcer_by_species=dict(errors.apcer_by_species),
         bpcer=errors.bpcer,
         apcer=errors.apcer,

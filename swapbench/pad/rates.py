@@ -12,8 +12,9 @@ Scores are float64 arrays [presentations], `attacks` maps a species to its score
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -225,6 +226,50 @@ def bpcer_at_apcer(
     scores = usable(bona_fide, "bona fide")
     groups = np.arange(scores.size) if person is None else person
     return clustered_proportion(~accepted(scores, threshold), groups, confidence)
+
+
+@dataclass(frozen=True)
+class ThresholdRule:
+    """How a threshold is frozen on development scores.
+
+    Attributes:
+        rate: "eer", or the rate that development scores keep below `target`: the worst species' "apcer", by
+            the lowest such threshold, or the "bpcer", by the highest; "given": `target` is the threshold
+        target: between 0 and 1; 0 for "eer"
+    """
+
+    rate: Literal["eer", "apcer", "bpcer", "given"] = "eer"
+    target: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As records state it: "eer@dev", "apcer<=5 %@dev", "given"."""
+        fixed = {"eer": "eer@dev", "given": "given"}
+        return fixed.get(self.rate) or f"{self.rate}<={100 * self.target:g} %@dev"
+
+    @classmethod
+    def named(cls, name: str) -> ThresholdRule | None:
+        """The rule of that name; None where it has none that can be applied again."""
+        if name == cls().name:
+            return cls()
+        match = re.fullmatch(r"(apcer|bpcer)<=([0-9.e+-]+) %@dev", name)
+        if match is None:
+            return None
+        return cls("apcer" if match[1] == "apcer" else "bpcer", float(match[2]) / 100)
+
+    def threshold(self, dev: Scored) -> float:
+        """The threshold of development presentations that all have a score."""
+        if self.rate == "apcer":
+            return threshold_at_apcer(self.target, dev.attacks_by_species)
+        if self.rate == "bpcer":
+            return threshold_at_bpcer(self.target, dev.bona_fide)
+        if self.rate == "given":
+            return self.target
+        return eer_threshold(dev.bona_fide, dev.attacks).threshold
+
+
+EER_AT_DEV = ThresholdRule()
+"""The usual rule."""
 
 
 def auc(bona_fide: Scores, attacks: Scores) -> float:

@@ -37,7 +37,7 @@ from swapbench.data.words import NO_SPECIES
 from swapbench.errors import BadDataset, UnknownName
 from swapbench.files import whole_file
 from swapbench.pad.frame_names import frames_for_trials, videos_of
-from swapbench.pad.metrics import FoldScores
+from swapbench.pad.metrics import FoldScores, folds_sha256
 from swapbench.pad.rates import auc
 from swapbench.pad.score_columns import (
     COLUMNS,
@@ -50,7 +50,7 @@ from swapbench.pad.score_columns import (
     subjects_of,
     without_spaces,
 )
-from swapbench.pad.scores import LABEL_OF, Scored, coded, mean_by_presentation
+from swapbench.pad.scores import LABEL_OF, FoldFrames, Scored, coded, mean_by_presentation
 from swapbench.texts import quoted_cell, unquoted_cell
 
 if TYPE_CHECKING:
@@ -60,7 +60,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swapbench.data.tables import TextTable
-    from swapbench.pad.scores import FoldFrames, Scores, Text
+    from swapbench.pad.scores import Scores, Text
+    from swapbench.records import Accuracy
 
 _BOB_FIELDS = (4, 5)
 _ROWS_AT_ONCE = 65536
@@ -184,15 +185,7 @@ def read_score_file(
     for name in columns or {}:
         if name not in COLUMNS:
             raise UnknownName("column", name, COLUMNS)
-    try:
-        text = read_table(path, KNOWN_NAMES, COLUMNS)
-    except (OSError, EOFError, zlib.error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise BadDataset(
-            f"cannot read the scores {path}: {reason}", remedy="Name a file of scores, such as scores.csv."
-        ) from error
-    if not text.lines:
-        raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
+    text = _text_of(path)
     if text.headless and text.separator == " " and len(text.header) in _BOB_FIELDS and not columns:
         table = _bob_table(text)
     else:
@@ -203,6 +196,54 @@ def read_score_file(
             "scores were negated because they rise with attack, so thresholds are negated too"
         )
     return _score_file(text, table)
+
+
+def folds_behind(accuracy: Accuracy, path: Path) -> tuple[FoldScores, ...]:
+    """The scores that the accuracy of a record rests on; empty where the file does not hold them."""
+    try:
+        folds = read_score_file(path).folds
+    except BadDataset:
+        return ()
+    return folds if folds_sha256(folds) == accuracy.scores_sha256 else ()
+
+
+def read_frames(path: Path) -> tuple[FoldFrames, ...]:
+    """The scores of one of our own files frame by frame, fold by fold.
+
+    Raises:
+        BadDataset: the file cannot be read, means nothing, or holds no frames of a test split
+    """
+    text = _text_of(path)
+    table = _csv_table(text, {}, None, group_frames=False)
+    number = np.zeros(len(text.lines), dtype=np.int64)
+    if table.frame is not None:
+        for row, name in enumerate(table.frame.tolist()):
+            if not name.strip().isdecimal():
+                text.refuse(row, f"{name!r} is no number of a frame", "Number the frames from 0.")
+            number[row] = int(name)
+    fold_code, names = coded(table.fold)
+    folds = []
+    for code, name in enumerate(names):
+        splits = [np.flatnonzero((fold_code == code) & (table.split == split)) for split in ("dev", "test")]
+        dev, test = (_scored(text, table, rows) for rows in splits)
+        if len(test):
+            folds.append(FoldFrames(name, dev, test, number[splits[0]], number[splits[1]]))
+    if not folds:
+        raise BadDataset(f"{path} holds no scores of a test split", remedy="Check its column of splits.")
+    return tuple(folds)
+
+
+def _text_of(path: Path) -> TextTable:
+    try:
+        text = read_table(path, KNOWN_NAMES, COLUMNS)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BadDataset(
+            f"cannot read the scores {path}: {reason}", remedy="Name a file of scores, such as scores.csv."
+        ) from error
+    if not text.lines:
+        raise BadDataset(f"{path} has a header and no rows", remedy="Name a file of scores.")
+    return text
 
 
 @dataclass
@@ -332,15 +373,22 @@ def _score_file(text: TextTable, table: _Table) -> ScoreFile:
     return ScoreFile(tuple(folds), frames, unscored, tuple(remarks))
 
 
-def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+def _scored(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> Scored:
     try:
-        scored = Scored(
+        return Scored(
             table.presentation[rows],
             table.subject[rows],
             table.real[rows],
             table.species[rows],
             table.scores[rows],
         )
+    except BadDataset as error:
+        raise BadDataset(f"{text.path}: {error.args[0]}", remedy=error.remedy) from error
+
+
+def _presentations(text: TextTable, table: _Table, rows: NDArray[np.intp]) -> tuple[Scored, int]:
+    scored = _scored(text, table, rows)
+    try:
         presentations, unscored = mean_by_presentation(scored)
     except BadDataset as error:
         raise BadDataset(f"{text.path}: {error.args[0]}", remedy=error.remedy) from error

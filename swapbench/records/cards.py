@@ -14,12 +14,13 @@ from pydantic import (
 
 from swapbench.records.values import FileName, Frozen
 
-Format = Literal["onnx", "tflite"]
-Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
+Format = Literal["onnx", "tflite", "ncnn"]
+Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "mixed", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
 "int8" has activations of 8 bits whose scales were found beforehand, "int16x8" has weights of 8 and
-activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run.
+activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run. The files
+of a system that have several precisions are "mixed".
 """
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")
@@ -43,7 +44,13 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
+FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
+"""Those that are made in every format: for integer weights ncnn's packages have no quantiser."""
+ALL_FORMATS: tuple[Format, ...] = get_args(Format)
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
+"""Those that a card becomes where none is asked for."""
+SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+"""How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
 
@@ -51,13 +58,14 @@ Reduction = Literal["mean", "sum", "max", "min"]
 class Variant(Frozen):
     """Which network in which file: the text of a variant is its file name, `minifasnet_v2.kd.int8.tflite`.
 
-    Files are only made of variants of a card, whose names are checked.
+    Files are only made of variants of a card, whose names are checked. Files that decide together are a
+    "system", which is no file.
     """
 
     net: str
     recipe: str | None = None
     precision: Precision
-    format: Format
+    format: Format | Literal["system"]
 
     @property
     def name(self) -> str:
@@ -67,7 +75,7 @@ class Variant(Frozen):
     @property
     def file_name(self) -> str:
         """The file name; it sorts and globs."""
-        return f"{self.name}.{self.format}"
+        return f"{self.name}.{SUFFIXES[self.format]}"
 
 
 def _per_channel(value: object, info: ValidationInfo) -> object:

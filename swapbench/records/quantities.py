@@ -69,6 +69,8 @@ class WorkerTimes(Frozen):
         summary: of a tool that reports no single runs; slices_ns then holds one number, see Speed.sample.
         late_frames: frames of a camera that were lost because they came while another one was computed; None
             for runs that wait for no frame.
+        decisions: of a system, what each run in slices_ns was: number of the presentation, 1 where it was
+            accepted, and inferences of each member; None for a file.
     """
 
     round: int
@@ -79,6 +81,7 @@ class WorkerTimes(Frozen):
     cpu_ns: int | None
     summary: ToolSummary | None = None
     late_frames: int | None = None
+    decisions: tuple[tuple[tuple[int, ...], ...], ...] | None = None
 
     @property
     def runs_ns(self) -> tuple[int, ...]:

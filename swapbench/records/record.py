@@ -10,6 +10,7 @@ from pydantic import Field
 
 from swapbench.records.cards import ModelCard, Variant  # noqa: TC001
 from swapbench.records.machine import Machine, RuntimeUsed  # noqa: TC001
+from swapbench.records.operator_profile import NOT_PROFILED, OperatorProfile
 from swapbench.records.quantities import (
     NOT_ELSEWHERE,
     NOT_PACED,
@@ -22,6 +23,7 @@ from swapbench.records.quantities import (
     Sustained,
     Weight,
 )
+from swapbench.records.systems import Decision  # noqa: TC001
 from swapbench.records.values import Absent, Doubt, FileName, Frozen
 
 SCHEMA_VERSION: Final = 3
@@ -41,6 +43,8 @@ Everything that an older version lacks has a default, so its records are read as
 
 class Record(Frozen):
     """Everything measured about one file under one runtime on one device. Written once, never rewritten.
+
+    Files that decide together have one too: what their own records say of the system, or what was measured.
 
     Attributes:
         schema_version: see SCHEMA_VERSION.
@@ -65,6 +69,8 @@ class Record(Frozen):
         paced: runs that wait for the frames of a camera at plan.fps, where they were asked for.
         device_parity: of the device's scores with the same file's on the desktop: every frame of the data,
             decisions at the threshold that the desktop's scores freeze.
+        operators: what the runtime made of the file's graph, where its operators were profiled.
+        decision: of a system, what one decision costs; None for a file.
         doubts: reasons to distrust it.
         shapes: by name of an input that the file leaves free, the shape at which it was measured.
         remarks: what should be known of the file; nothing of it speaks against the numbers.
@@ -90,6 +96,8 @@ class Record(Frozen):
     sustained: Sustained | Absent = NOT_SUSTAINED
     paced: Speed | Absent = NOT_PACED
     device_parity: Parity | Absent = NOT_ELSEWHERE
+    operators: OperatorProfile | Absent = NOT_PROFILED
+    decision: Decision | None = None
     doubts: tuple[Doubt, ...]
     shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()

@@ -15,11 +15,11 @@ from swapbench.report.tables.latex import PACKAGES, PAGE, as_latex, latex_of
 from swapbench.report.tables.sections import sections_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from swapbench.report.figures import Drawing
-    from swapbench.report.rows.fp32_parity import RowParity
+    from swapbench.report.rows.comparisons import Comparisons
     from swapbench.report.tables.table import Table
     from swapbench.report.tables.view import Query
 
@@ -43,14 +43,14 @@ class Contents:
     Attributes:
         table: whose rows it tells of.
         query: what was asked of the first table.
-        parities: how far each file's scores are from its network's fp32 file.
+        comparisons: what is known of its rows beside others.
         drawings: figures by kind.
         wide: whether they are as wide as the page.
     """
 
     table: Table
     query: Query
-    parities: Sequence[RowParity]
+    comparisons: Comparisons
     drawings: Mapping[str, Drawing]
     wide: bool
 
@@ -92,7 +92,7 @@ def write_paper(contents: Contents, folder: Path) -> tuple[Path, ...]:
 def _tables(contents: Contents) -> Iterator[tuple[str, str]]:
     """Each table with the stem of its file."""
     yield "chosen", latex_of(contents.table, contents.query)
-    for section in sections_of(contents.table, contents.parities):
+    for section in sections_of(contents.table, contents.comparisons):
         if section.rows:
             name = re.sub(r"\W+", "-", section.title.lower()).strip("-")
             selection = section.selection(contents.table)

@@ -13,7 +13,7 @@ from swapbench.report.choose.resampling import Evidence
 from swapbench.report.literature import as_markdown as literature_markdown
 from swapbench.report.page.detail import detail_of
 from swapbench.report.page.document import page_html
-from swapbench.report.rows.fp32_parity import parities_of
+from swapbench.report.rows.comparisons import comparisons_of
 from swapbench.report.tables import html, latex
 from swapbench.report.tables.sections import as_markdown
 from swapbench.report.tables.table import as_csv, as_json, table_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from swapbench.records import Record
     from swapbench.report.figures import Drawing
     from swapbench.report.literature import Entry
-    from swapbench.report.rows.fp32_parity import RowParity
     from swapbench.report.tables.table import Table
 
 
@@ -101,9 +100,10 @@ def write_report(
     folder_of = {(record.run, record.id): folder for record in records} | dict(run_folders or {})
     evidence = evidence_of(records, folder_of)
     drawings = {kind: figures.draw(kind, table, evidence) for kind in kinds}
-    parities = _parities(records, folder_of)
+    comparisons = comparisons_of(table.rows, records, folder_of)
+    parities = comparisons.parities
     texts = {
-        "table.md": as_markdown(table, parities),
+        "table.md": as_markdown(table, comparisons),
         "table.csv": as_csv(table),
         "table.json": as_json(table) + "\n",
         "table.tex": latex.latex_of(table, Query()),
@@ -121,7 +121,7 @@ def write_report(
     why_not = [f"{kind}: {drawing.reason}" for kind, drawing in drawings.items() if not drawing.files]
     page, no_page = folder / "index.html", ""
     try:
-        text = page_html(table, map(detail_of, records), parities, literature)
+        text = page_html(table, map(detail_of, records), comparisons, literature)
     except EnvironmentFailed as error:
         no_page = str(error)
         page.unlink(missing_ok=True)
@@ -193,9 +193,11 @@ def write_paper(
     evidence = evidence_of(records, run_folders)
     drawings = {kind: figures.draw(kind, chosen, evidence, options) for kind in EVERY_FIGURE}
     shown = {(row.run, row.record_id) for row in chosen.rows}
-    parities = _parities([record for record in records if (record.run, record.id) in shown], run_folders)
+    comparisons = comparisons_of(
+        chosen.rows, [record for record in records if (record.run, record.id) in shown], run_folders
+    )
     wide = figures.page_of(options.style, options.width).wide
-    return paper.write_paper(paper.Contents(chosen, query, parities, drawings, wide), folder)
+    return paper.write_paper(paper.Contents(chosen, query, comparisons, drawings, wide), folder)
 
 
 def evidence_of(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> Evidence:
@@ -213,15 +215,3 @@ def write_drawing(drawing: Drawing, kind: str, folder: Path) -> tuple[Path, ...]
     for path, content in zip(written, drawing.files.values(), strict=True):
         write_atomically(path, content)
     return written
-
-
-def _parities(records: Sequence[Record], folder_of: Mapping[tuple[str, str], Path]) -> tuple[RowParity, ...]:
-    """Of each run by itself: records of several runs may have the same names."""
-    by_run: dict[Path, list[Record]] = {}
-    for record in records:
-        by_run.setdefault(folder_of[record.run, record.id], []).append(record)
-    return tuple(
-        parity
-        for folder, members in by_run.items()
-        for parity in parities_of(members, {record.id: folder for record in members})
-    )

@@ -5,13 +5,16 @@ output is JSON, one object per line:
 
     {"event": "loaded", "runtime", "version", "package", "providers", "settings", "delegated_nodes", "nodes",
      "threads", "load_ns", "first_ns", "warmup_runs", "before_load_bytes", "input"}
-    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames"}
+    {"event": "slice", "run_ns": [...], "cpu_ns", "peak_rss_bytes", "late_frames", "decisions"}
     {"event": "outputs", "first": i, "rows": [[...], ...]}
     {"event": "scored", "n", "invoke_ns", "pass_ns", "outputs": [{"name", "shape"}]}
     {"event": "profile", "run_ns": [...],
      "nodes": [{"name", "op", "output", "provider", "count", "run_ns": [...]}],
      "placed": [{"name", "op", "output", "provider"}], "absent"}
+    {"event": "about", "runtime", "version", "package", "providers", "packages": {name: version}}
     {"event": "error", "message", "stage"}                                 and exit status 1
+
+`decisions` is a system's: see `swapbench.systems.worker`.
 
 The stage of an error is "model" or "run" where the runtime refuses to load or to run the file.
 
@@ -25,10 +28,12 @@ Modes:
   outputs that were asked for, one output after the other; `outputs` says which they are.
 - *profile*: loaded, then at most `--runs` runs without the runtime's own profiler and as many with it, which
   gives each node's time in every run; `absent` says why there are no such times.
+- *about*: no file is loaded; the only answer says which package was imported, with what beside it may change
+  its speed, and which providers it could use on this machine.
 
 Options:
 
-- `--mode`, `--artifact FILE`, `--threads N`, `--runs N`
+- `--mode`, `--artifact FILE` (in every mode but *about*), `--threads N`, `--runs N`
 - `--warmup-runs N`, `--warmup-ns T`: at least that many untimed runs, and for at least that long
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
   from `--seed S`, and zeros for wide integers and for graphs with several inputs
@@ -54,10 +59,12 @@ spin against the one that is being timed.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.errors import WorkerFailed
 from swapbench.ports import Loaded, Node, Outputs, OutputTensor, Profile, Slice
@@ -67,6 +74,26 @@ if TYPE_CHECKING:
 
     from swapbench.ports import Mode, Runtime
     from swapbench.records import Format
+
+LENDER: Final = Path(__file__).with_name("lend.py")
+"""Starts a worker with an interpreter that has no swapbench."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a worker says of its runtime without a file.
+
+    Attributes:
+        package: The distribution that was imported.
+        version: Of it.
+        providers: Execution providers, delegates or devices that it could use; empty where it cannot say.
+        packages: Name -> version of what may change its speed, Python among them.
+    """
+
+    package: str
+    version: str
+    providers: tuple[str, ...]
+    packages: Mapping[str, str]
 
 
 def answer(line: str) -> dict[str, Any] | None:
@@ -128,15 +155,38 @@ def parse_slice(line: str) -> Slice:
     try:
         first, *more = event["run_ns"]
         run_ns = (int(first), *(int(ns) for ns in more))
-        late = event.get("late_frames")
+        late, decisions = event.get("late_frames"), event.get("decisions")
         return Slice(
             run_ns=run_ns,
             cpu_ns=int(event["cpu_ns"]),
             peak_rss_bytes=int(event["peak_rss_bytes"]),
             late_frames=None if late is None else int(late),
+            decisions=None if decisions is None else tuple(tuple(map(int, one)) for one in decisions),
         )
     except (KeyError, ValueError, TypeError) as problem:
         raise WorkerFailed(f"the worker's 'slice' line is incomplete: {problem!r}") from None
+
+
+def parse_about(stdout: str) -> About:
+    """Parse the output of a worker that was asked about its runtime.
+
+    Raises:
+        WorkerFailed: An error line, or no answer.
+    """
+    for line in stdout.splitlines():
+        if answer(line) is None:
+            continue
+        event = _expected(line, "about")
+        try:
+            return About(
+                package=str(event["package"]),
+                version=str(event["version"]),
+                providers=tuple(str(provider) for provider in event["providers"]),
+                packages={str(name): str(version) for name, version in event["packages"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise WorkerFailed(f"the worker's 'about' line is incomplete: {problem!r}") from None
+    raise WorkerFailed("it answered nothing about its runtime")
 
 
 def parse_outputs(stdout: str) -> Outputs:
@@ -217,19 +267,48 @@ class PythonWorker:
         name: Of the runtime, in records.
         formats: The model files that it runs.
         module: What the worker is run as: `python -m module`.
-        python: The interpreter that runs it.
+        python: The interpreter that runs it. One that is not ours needs only the runtime and numpy.
+        distributions: What `pip install` calls it; several where each brings it, the usual one first.
+        advice: How to get it where plain `pip install` is not the way.
+        most_threads: That it can use; None for any number.
+        installed: Name -> version of the packages of an interpreter of its own; empty where it shares ours.
     """
 
     name: str
     formats: tuple[Format, ...]
     module: str
     python: str = sys.executable
+    distributions: tuple[str, ...] = ()
+    advice: str = ""
+    most_threads: int | None = None
+    installed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the worker has an interpreter of its own."""
+        return self.python != sys.executable
+
+    @property
+    def start(self) -> list[str]:
+        """How the worker's command line begins.
+
+        Another interpreter gets this package and that of the worker, and nothing else of ours: in an
+        installed swapbench, PYTHONPATH would bring our numpy along.
+        """
+        if not self.is_elsewhere:
+            return [self.python, "-m", self.module]
+        lent = {"swapbench", self.module.partition(".")[0]}
+        return [self.python, "-E", str(LENDER), *sorted(map(_lent, lent)), "-m", self.module]
+
+    def about(self) -> list[str]:
+        """The command line of a worker that is only asked about its runtime."""
+        return [*self.start, "--mode", "about"]
 
     def command(
         self, artifact: str, *, mode: Mode, threads: int, options: Mapping[str, str | int | float]
     ) -> list[str]:
         """The worker's command line; `options` are further flags, written {"warmup_runs": 5}."""
-        argv = [self.python, "-m", self.module]
+        argv = self.start
         for key, value in {"mode": mode, "artifact": artifact, "threads": threads, **options}.items():
             argv += [f"--{key.replace('_', '-')}", str(value)]
         return argv
@@ -249,6 +328,17 @@ class PythonWorker:
     def parse_profile(self, stdout: str) -> Profile:
         """See `parse_profile` of this module."""
         return parse_profile(stdout)
+
+
+def _lent(package: str) -> str:
+    """A top-level package of ours and its file, as `lend.py` takes them."""
+    spec = importlib.util.find_spec(package)
+    return f"{package}={(spec and spec.origin) or ''}"
+
+
+def packages_elsewhere(runtime: Runtime | None) -> Mapping[str, str]:
+    """Name -> version of the packages of a runtime's own interpreter; empty where it shares ours."""
+    return runtime.installed if isinstance(runtime, PythonWorker) else {}
 
 
 if TYPE_CHECKING:

@@ -45,6 +45,7 @@ class LiteRT(PythonWorker):
     name: str = "litert"
     formats: tuple[Format, ...] = ("tflite",)
     module: str = "swapbench.runtimes.litert"
+    distributions: tuple[str, ...] = tuple(PACKAGES.values())
 
 
 def _version_of(package: str) -> str:
@@ -91,6 +92,10 @@ class LiteRTBackend:
                 self._folder = Path(getattr(self._interpreter, "__file__", "")).parent
                 return
         raise Unusable(failures[0])
+
+    def available_providers(self) -> Sequence[str]:
+        """See about.TellsProviders; every build has XNNPACK, the default."""
+        return (XNNPACK, BUILTIN)
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
         """See worker.Backend."""

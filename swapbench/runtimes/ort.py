@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CPU = "CPUExecutionProvider"
 PROFILED_WARMUP_RUNS = 3
+PACKAGES = tuple(f"onnxruntime{kind}" for kind in ("", "-gpu", "-directml", "-openvino", "-qnn"))
+"""Distributions of which each brings the module onnxruntime."""
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -55,6 +57,7 @@ class OnnxRuntime(PythonWorker):
     name: str = "onnxruntime"
     formats: tuple[Format, ...] = ("onnx",)
     module: str = "swapbench.runtimes.ort"
+    distributions: tuple[str, ...] = PACKAGES
 
 
 class _Ort:
@@ -69,6 +72,9 @@ class _Ort:
             raise Unusable("onnxruntime is not installed; install it with: pip install onnxruntime") from None
         self._ort = onnxruntime
         self.package, self.version = _package(), onnxruntime.__version__
+
+    def available_providers(self) -> Sequence[str]:
+        return tuple(self._ort.get_available_providers())
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
         return _Session(self._ort, artifact, threads, provider, shapes)
@@ -178,7 +184,7 @@ def _inputs(session: Any, shapes: Shapes) -> list[Input]:
 def _package() -> str:
     from importlib import metadata
 
-    for package in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml", "onnxruntime-openvino"):
+    for package in PACKAGES:
         try:
             metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -28,6 +28,11 @@ class TFLiteRuntime(PythonWorker):
     name: str = NAME
     formats: tuple[Format, ...] = ("tflite",)
     module: str = "swapbench.runtimes.tflite_runtime"
+    distributions: tuple[str, ...] = (NAME,)
+    advice: str = (
+        "It needs NumPy 1, so give it an environment of its own: python3.11 -m venv tfl && "
+        f"tfl/bin/pip install {NAME} 'numpy<2' && swapbench runtimes add {NAME} --python tfl/bin/python"
+    )
 
 
 def open_backend() -> Backend:

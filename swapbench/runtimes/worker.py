@@ -116,8 +116,8 @@ class _Parser(argparse.ArgumentParser):
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Parse the command line of a worker; Unusable where it is wrong."""
     parser = _Parser(description="Time or score one model file in this process.")
-    parser.add_argument("--mode", choices=("time", "serve", "score", "profile"), default="time")
-    parser.add_argument("--artifact", required=True)
+    parser.add_argument("--mode", choices=("time", "serve", "score", "profile", "about"), default="time")
+    parser.add_argument("--artifact", help="the model file; every mode but about needs one")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--runs", type=int, default=50, help="timed runs in time mode; the upper limit in profile mode"
@@ -140,6 +140,8 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
     options = parser.parse_args(list(argv))
+    if options.artifact is None and options.mode != "about":
+        raise Unusable("bad command line: --artifact is required")
     if options.threads < 1 or options.runs < 1:
         raise Unusable("--threads and --runs must be at least 1")
     if options.fps is not None and not 0 < options.fps <= MOST_FPS:
@@ -334,6 +336,9 @@ class _Session:
         slice_: dict[str, object] = {"run_ns": run_ns, "cpu_ns": cpu_ns}
         if self.frame_ns is not None:
             slice_["late_frames"] = lost
+        decisions = getattr(self.engine, "decisions", None)  # only a system has them
+        if decisions is not None:
+            slice_["decisions"] = decisions(len(run_ns))
         self.say({"event": "slice", **slice_, "peak_rss_bytes": peak_resident_bytes()})
 
     def serve(self, requests: Iterable[str]) -> None:
@@ -440,7 +445,13 @@ def work(
 
     try:
         options = arguments(argv)
-        session = _Session(options, open_backend(), say)
+        backend = open_backend()
+        if options.mode == "about":
+            from swapbench.runtimes.about import about
+
+            say(about(backend))
+            return 0
+        session = _Session(options, backend, say)
         gc.collect()
         gc.freeze()
         gc.disable()

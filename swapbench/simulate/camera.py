@@ -54,6 +54,93 @@ def _means(rgb: Image) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """What one press of the shutter adds to a camera; drawn alike for bona fide and attacks.
+
+    Attributes:
+        exposure: linear level to which the metered light is brought.
+        white_balance: gains of red, green and blue.
+        adaptation: how far the mean colour is brought to grey, 0..1.
+        focus_px: standard deviation of the blur by defocus.
+        shake_px: length of the blur by motion.
+        shake_deg: its direction.
+        noise: factor of the camera's noise.
+        flare: share of stray light.
+        saturation: factor of the camera's.
+        contrast: factor of the camera's.
+        sharpening: factor of the camera's.
+        quality: of the JPEG file.
+    """
+
+    exposure: float = 0.2
+    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    adaptation: float = 0.6
+    focus_px: float = 0.0
+    shake_px: float = 0.0
+    shake_deg: float = 0.0
+    noise: float = 1.0
+    flare: float = 0.0
+    saturation: float = 1.0
+    contrast: float = 1.0
+    sharpening: float = 1.0
+    quality: int = 85
+
+
+@dataclass(frozen=True)
+class Shots:
+    """How the shots of a camera scatter; bona fide and attacks draw from the same.
+
+    Attributes:
+        exposure: middle of the linear level, and the deviation of its logarithm.
+        tint: logarithms of the gains of red and blue about which the white balance scatters.
+        tint_sigma: how far it scatters.
+        adaptation: range of it.
+        focus_px: deviation of the blur by defocus.
+        shaken: share of shots with a blur by motion.
+        noise_sigma: deviation of the logarithm of the noise.
+        flare: largest share of stray light.
+        saturation_sigma: deviation of its logarithm.
+        contrast_sigma: the same.
+        quality: range of the JPEG files', without its upper end.
+    """
+
+    exposure: tuple[float, float] = (0.18, 0.26)
+    tint: tuple[float, float] = (0.0, 0.0)
+    tint_sigma: float = 0.085
+    adaptation: tuple[float, float] = (0.5, 0.95)
+    focus_px: float = 0.62
+    shaken: float = 0.2
+    noise_sigma: float = 0.5
+    flare: float = 0.30
+    saturation_sigma: float = 0.16
+    contrast_sigma: float = 0.17
+    quality: tuple[int, int] = (70, 96)
+
+    def draw(self, rng: np.random.Generator, frame_px: int = 256) -> Shot:
+        """A shot; blurs scale with the frame so that small frames show the same picture."""
+        scale = frame_px / 256
+        red, blue = np.exp(rng.normal(self.tint, self.tint_sigma))
+        level, sigma = self.exposure
+        return Shot(
+            exposure=float(level * np.exp(rng.normal(0, sigma))),
+            white_balance=(float(red), 1.0, float(blue)),
+            adaptation=float(rng.uniform(*self.adaptation)),
+            focus_px=float(abs(rng.normal(0, self.focus_px)) * scale),
+            shake_px=float(rng.uniform(1.0, 3.0) * scale) if rng.uniform() < self.shaken else 0.0,
+            shake_deg=float(rng.uniform(0, 180)),
+            noise=float(np.exp(np.clip(rng.normal(0, self.noise_sigma), -1.2, 0.9))),
+            flare=float(rng.beta(1, 2) * self.flare),
+            saturation=float(np.exp(rng.normal(-0.03, self.saturation_sigma))),
+            contrast=float(np.exp(rng.normal(0.04, self.contrast_sigma))),
+            sharpening=float(rng.uniform(0, 2)),
+            quality=int(rng.integers(*self.quality)),
+        )
+
+
+ORDINARY = Shots()
+
+
+@dataclass(frozen=True)
 class Camera:
     """A lens, a sensor and the processing behind it.
 
@@ -66,6 +153,11 @@ class Camera:
         saturation: factor of the processing.
         contrast: exponent of the processing.
         sharpening: amount of the unsharp mask.
+        curve: strength of an S-shaped tone curve; negative flattens.
+        denoising: share of a median of 3 x 3 in the picture.
+        resolution: side of the picture before it is enlarged to the frame, as a share of it.
+        level: light that is brought to the exposure, where the camera has its own lamp; None: it is metered.
+        shots: how its shots scatter.
     """
 
     name: str
@@ -76,6 +168,11 @@ class Camera:
     saturation: float = 1.1
     contrast: float = 1.0
     sharpening: float = 0.3
+    curve: float = 0.0
+    denoising: float = 0.0
+    resolution: float = 1.0
+    level: float | None = None
+    shots: Shots = ORDINARY
 
     def photograph(
         self, radiance: Image, shot: Shot, rng: np.random.Generator, supersampling: int = SUPERSAMPLING
@@ -114,6 +211,8 @@ class Camera:
         middle = _means(light[rows // 4 : rows - rows // 4, columns // 3 : columns - columns // 3])
         metered = 0.4 * means + 0.6 * middle
         level = 0.25 * float(metered[0]) + 0.6 * float(metered[1]) + 0.15 * float(metered[2]) + 1e-4
+        if self.level is not None:
+            level = self.level
         grey = float(means.mean())
         gains = (grey / (means + 0.02 * grey + 1e-4)) ** shot.adaptation * np.asarray(shot.white_balance)
         sensor = light * (gains * (shot.exposure / level)).astype(np.float32)
@@ -128,11 +227,29 @@ class Camera:
             pivot = np.float32(shot.exposure ** (1 - power))
             rgb = cv2.pow(np.maximum(rgb, 0), power) * pivot
         rgb = rgb / (1 + np.maximum(rgb - 0.75, 0))
+        image = self._processed(encode(np.asarray(rgb, np.float32)))
         amount = self.sharpening * shot.sharpening
-        image = encode(np.asarray(rgb, np.float32))
         if amount > 0.02:
             soft = cv2.GaussianBlur(image, (0, 0), 1.0)
             image = np.asarray(cv2.addWeighted(image, 1 + amount, soft, -amount, 0), np.uint8)
+        return image
+
+    def _processed(self, image: Pixels) -> Pixels:
+        """Less noise, the camera's own resolution, and its tone curve."""
+        if self.denoising:
+            median = cv2.medianBlur(image, 3)
+            image = np.asarray(
+                cv2.addWeighted(image, 1 - self.denoising, median, self.denoising, 0), np.uint8
+            )
+        if self.resolution < 1:
+            rows, columns = image.shape[:2]
+            small = (round(columns * self.resolution), round(rows * self.resolution))
+            image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+            image = np.asarray(cv2.resize(image, (columns, rows), interpolation=cv2.INTER_CUBIC), np.uint8)
+        if self.curve:
+            x = np.arange(256) / 255
+            bent = np.clip(x - self.curve * np.sin(2 * np.pi * x) / (2 * np.pi), 0, 1)
+            image = np.asarray(cv2.LUT(image, np.floor(bent * 255 + 0.5).astype(np.uint8)), np.uint8)
         return image
 
     def _noise(self, raw: Image, shot: Shot, rng: np.random.Generator) -> Image:
@@ -143,59 +260,6 @@ class Camera:
         )
         return np.asarray(
             raw + rng.standard_normal(raw.shape, dtype=np.float32) * np.sqrt(variance), np.float32
-        )
-
-
-@dataclass(frozen=True)
-class Shot:
-    """What one press of the shutter adds to a camera; drawn alike for bona fide and attacks.
-
-    Attributes:
-        exposure: linear level to which the metered light is brought.
-        white_balance: gains of red, green and blue.
-        adaptation: how far the mean colour is brought to grey, 0..1.
-        focus_px: standard deviation of the blur by defocus.
-        shake_px: length of the blur by motion.
-        shake_deg: its direction.
-        noise: factor of the camera's noise.
-        flare: share of stray light.
-        saturation: factor of the camera's.
-        contrast: factor of the camera's.
-        sharpening: factor of the camera's.
-        quality: of the JPEG file.
-    """
-
-    exposure: float = 0.2
-    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    adaptation: float = 0.6
-    focus_px: float = 0.0
-    shake_px: float = 0.0
-    shake_deg: float = 0.0
-    noise: float = 1.0
-    flare: float = 0.0
-    saturation: float = 1.0
-    contrast: float = 1.0
-    sharpening: float = 1.0
-    quality: int = 85
-
-    @staticmethod
-    def draw(rng: np.random.Generator, frame_px: int = 256) -> Shot:
-        """A shot; blurs scale with the frame so that small frames show the same picture."""
-        scale = frame_px / 256
-        red, blue = np.exp(rng.normal(0, 0.085, 2))
-        return Shot(
-            exposure=float(0.18 * np.exp(rng.normal(0, 0.26))),
-            white_balance=(float(red), 1.0, float(blue)),
-            adaptation=float(rng.uniform(0.5, 0.95)),
-            focus_px=float(abs(rng.normal(0, 0.62)) * scale),
-            shake_px=float(rng.uniform(1.0, 3.0) * scale) if rng.uniform() < 0.2 else 0.0,
-            shake_deg=float(rng.uniform(0, 180)),
-            noise=float(np.exp(np.clip(rng.normal(0, 0.5), -1.2, 0.9))),
-            flare=float(rng.beta(1, 2) * 0.30),
-            saturation=float(np.exp(rng.normal(-0.03, 0.16))),
-            contrast=float(np.exp(rng.normal(0.04, 0.17))),
-            sharpening=float(rng.uniform(0, 2)),
-            quality=int(rng.integers(70, 96)),
         )
 
 

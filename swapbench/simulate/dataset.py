@@ -10,18 +10,15 @@ from __future__ import annotations
 import csv
 import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 from swapbench.data.dataset import SPLITS, Dataset
 from swapbench.data.manifests import COLUMNS, manifest_path
 from swapbench.errors import BadDataset, UnknownName, UserError
-from swapbench.files import disk_failure, write_atomically
-from swapbench.simulate import simulator
-from swapbench.simulate.camera import Shot
-from swapbench.simulate.domains import DOMAINS
+from swapbench.files import disk_failure, only_one, write_atomically
+from swapbench.simulate import modalities, simulator
 from swapbench.simulate.faces import Identity, face_box
-from swapbench.simulate.instruments import Sheet, Showing
 from swapbench.simulate.presentation import (
     Photograph,
     Presentation,
@@ -32,13 +29,12 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.recapture import Framing
-from swapbench.simulate.simulator import Simulation, Stage, draw_contact_sheet, process_count
+from swapbench.simulate.simulator import LOCK, Simulation, Stage, draw_contact_sheet, process_count
+from swapbench.simulate.worlds import STANDARD, world_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import numpy as np
     from PIL.Image import Image as Picture
 
     from swapbench.data.samples import Sample
@@ -48,9 +44,29 @@ SPECIES = ("", "print", "replay")
 """What is captured of each person: bona fide, which is no attack species, and the two species of attack."""
 
 
+MODALITIES = ("rgb", *modalities.MAKE)
+"""What a capture can consist of; rgb is always there."""
+
+
+def modalities_named(names: str) -> tuple[str, ...]:
+    """The modalities of a text like rgb,depth,nir, in their order, with rgb.
+
+    Raises:
+        UnknownName: one does not exist.
+    """
+    wanted = {name.strip() for name in names.split(",")}
+    for name in sorted(wanted):
+        if name not in MODALITIES:
+            raise UnknownName("modality", name, MODALITIES)
+    return tuple(name for name in MODALITIES if name in wanted or name == MODALITIES[0])
+
+
+_TRAIN, _DEV, _TEST = world_named(STANDARD).crowds
+
+
 @dataclass(frozen=True)
 class Recipe(Simulation):
-    """What to make.
+    """What to make. `Recipe.of_world` gives every world its own numbers of people.
 
     Attributes:
         train_identities: people of the split, over all domains.
@@ -59,22 +75,32 @@ class Recipe(Simulation):
         train_captures: bona fide, print and replay images of each person of the split.
         dev_captures: the same.
         test_captures: the same.
+        world: number of the world.
+        modalities: rgb first, and what is made beside it: depth, nir.
     """
 
-    train_identities: int = 960
-    dev_identities: int = 60
-    test_identities: int = 100
-    train_captures: tuple[int, int, int] = (4, 2, 2)
-    dev_captures: tuple[int, int, int] = (2, 1, 1)
-    test_captures: tuple[int, int, int] = (2, 2, 2)
+    train_identities: int = _TRAIN.people
+    dev_identities: int = _DEV.people
+    test_identities: int = _TEST.people
+    train_captures: tuple[int, int, int] = _TRAIN.captures
+    dev_captures: tuple[int, int, int] = _DEV.captures
+    test_captures: tuple[int, int, int] = _TEST.captures
+    world: int = STANDARD
+    modalities: tuple[str, ...] = MODALITIES[:1]
 
     def __post_init__(self) -> None:
         """Refuse what cannot be made.
 
         Raises:
             UserError: a size, a count or the seed is out of range.
+            UnknownName: there is no such world.
         """
         super().__post_init__()
+        world_named(self.world)
+        if self.modalities != modalities_named(",".join(self.modalities)):
+            raise UserError(
+                f"the modalities are {self.modalities}", remedy=f"Give some of {MODALITIES}, in that order."
+            )
         for split in SPLITS:
             counts = self.captures(split)
             if self.identities(split) < 0 or len(counts) != len(SPECIES) or min(counts) < 0:
@@ -82,6 +108,18 @@ class Recipe(Simulation):
                     f"the identities or captures of {split} are negative or not three numbers",
                     remedy="Give one number of people and three numbers of images for each split.",
                 )
+
+    @classmethod
+    def of_world(cls, number: int = STANDARD, **changes: Any) -> Recipe:
+        """The recipe of a world with its own numbers of people; `changes` name fields.
+
+        Raises:
+            UnknownName: there is no such world.
+        """
+        fields: dict[str, Any] = {"world": number}
+        for split, crowd in zip(SPLITS, world_named(number).crowds, strict=True):
+            fields |= {f"{split}_identities": crowd.people, f"{split}_captures": crowd.captures}
+        return cls(**(fields | changes))
 
     def identities(self, split: str) -> int:
         """Number of people in a split."""
@@ -91,6 +129,11 @@ class Recipe(Simulation):
     def captures(self, split: str) -> tuple[int, int, int]:
         """Bona fide, print and replay images of each person of a split."""
         return {"train": self.train_captures, "dev": self.dev_captures, "test": self.test_captures}[split]
+
+    @property
+    def domains(self) -> tuple[Domain, ...]:
+        """The sites of its world."""
+        return world_named(self.world).domains
 
     @property
     def digest(self) -> str:
@@ -120,9 +163,21 @@ class Capture(Presentation):
     light: str
     noise: tuple[int, ...]
 
+    def path_of(self, modality: str) -> str:
+        """Where the file of a modality is, relative to the folder."""
+        ending = modalities.SUFFIX.get(modality)
+        return self.path if ending is None else str(PurePosixPath(self.path).with_suffix(ending))
+
+    def file_of(self, modality: str, subject: Subject) -> bytes:
+        """The content of that file."""
+        if modality == MODALITIES[0]:
+            radiance = subject.radiance(self)
+            return self.camera.photograph(radiance, self.shot, stream(*self.noise))
+        return modalities.MAKE[modality](subject, self, stream(*self.noise, MODALITIES.index(modality)))
+
     @property
     def row(self) -> dict[str, str]:
-        """Line of the manifest."""
+        """Line of the manifest, of the photograph alone."""
         values = (
             self.path,
             "0",
@@ -169,24 +224,29 @@ def plan(recipe: Recipe, split: str, index: int) -> tuple[Capture, ...]:
 
 
 def _capture(recipe: Recipe, split: str, index: int, species: str, number: int) -> Capture:
-    domain = DOMAINS[index % len(DOMAINS)]
+    domain = recipe.domains[index % len(recipe.domains)]
     subject = f"s{subject_number(recipe, split, index):04d}"
     words = (recipe.seed, SPLITS.index(split), index)
     rng = stream(*words, SPECIES.index(species), number)
-    light = domain.lights[int(rng.integers(len(domain.lights)))]
-    camera = domain.cameras[int(rng.integers(len(domain.cameras)))]
-    shot = Shot.draw(rng, recipe.frame_px)
-    scene = light.scene(rng)
+    session = domain.sessions[int(rng.integers(len(domain.sessions)))]
+    camera = session.cameras[int(rng.integers(len(session.cameras)))]
+    shot = camera.shots.draw(rng, recipe.frame_px)
+    scene = session.light.scene(rng)
     photo = number % 2 if split == "train" else 0
     if species:
         other = stream(*words, 3, photo)
-        scene = domain.lights[int(other.integers(len(domain.lights)))].scene(other)
-    framing = Framing.draw(rng, face_box(scene, recipe.source_px), recipe.source_px, recipe.frame_px)
-    attack = None
+        scene = domain.sessions[int(other.integers(len(domain.sessions)))].light.scene(other)
+    framing = domain.framings.draw(rng, face_box(scene, recipe.source_px), recipe.source_px, recipe.frame_px)
+    attack: Print | Replay | None = None
     if species:
         # The photograph's own noise must not depend on which of its recaptures is made first.
         photograph = Photograph(photo, studio_shot(stream(*words, 4, photo)), stream(*words, 5, photo))
-        attack = _attack(domain, species, photograph, _instrument_index(domain, split, index, number), rng)
+        instruments = session.printers if species == "print" else session.displays
+        place = _instrument_index(recipe, split, index, number, len(instruments))
+        if species == "print":
+            attack = Print(photograph, session.printers[place], domain.sheets.draw(rng))
+        else:
+            attack = Replay(photograph, session.displays[place], domain.showings.draw(rng))
     return Capture(
         camera=camera,
         shot=shot,
@@ -198,24 +258,16 @@ def _capture(recipe: Recipe, split: str, index: int, species: str, number: int) 
         species=species,
         domain=domain.name,
         split=split,
-        light=light.name,
+        light=session.light.name,
         noise=(*words, SPECIES.index(species), number, 7),
     )
 
 
-def _instrument_index(domain: Domain, split: str, index: int, number: int) -> int:
+def _instrument_index(recipe: Recipe, split: str, index: int, number: int, count: int) -> int:
     """Which printer or display; every second attack of the test split uses the last, seen nowhere else."""
     if split == "test" and number % 2:
         return -1
-    return (index // len(DOMAINS) + number) % (len(domain.printers) - 1)
-
-
-def _attack(
-    domain: Domain, species: str, photograph: Photograph, index: int, rng: np.random.Generator
-) -> Print | Replay:
-    if species == "print":
-        return Print(photograph, domain.printers[index], Sheet.draw(rng))
-    return Replay(photograph, domain.displays[index], Showing.draw(rng))
+    return (index // len(recipe.domains) + number) % (count - 1)
 
 
 @dataclass(frozen=True)
@@ -227,23 +279,30 @@ class _Person:
     index: int
 
     def make(self, folder: Path) -> None:
-        """Make the images that are not there yet."""
-        captures = plan(self.recipe, self.split, self.index)
-        missing = [capture for capture in captures if not (folder / capture.path).exists()]
+        """Make the files that are not there yet."""
+        missing = [
+            (capture, modality)
+            for capture in plan(self.recipe, self.split, self.index)
+            for modality in self.recipe.modalities
+            if not (folder / capture.path_of(modality)).exists()
+        ]
         if not missing:
             return
         subject = Subject(person(self.recipe, self.split, self.index), self.recipe.source_px)
-        for capture in missing:
-            image = capture.camera.photograph(subject.radiance(capture), capture.shot, stream(*capture.noise))
-            write_atomically(folder / capture.path, image)
+        for capture, modality in missing:
+            write_atomically(folder / capture.path_of(modality), capture.file_of(modality, subject))
 
 
 def _manifest(recipe: Recipe, split: str) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    beside = {f"path_{modality}": modality for modality in recipe.modalities[1:]}
+    writer = csv.DictWriter(text, (*COLUMNS, *beside), lineterminator="\n")
     writer.writeheader()
     for index in range(recipe.identities(split)):
-        writer.writerows(capture.row for capture in plan(recipe, split, index))
+        for capture in plan(recipe, split, index):
+            writer.writerow(
+                capture.row | {column: capture.path_of(modality) for column, modality in beside.items()}
+            )
     return text.getvalue()
 
 
@@ -284,17 +343,21 @@ def simulate(
         _check_split(split)
     processes = process_count(processes)
     folder = Path(root) / f"simulated-{recipe.digest}"
+    if _incomplete(folder, splits):
+        with only_one(folder / LOCK):
+            stages = [_stage(recipe, split) for split in _incomplete(folder, splits)]
+            description = recipe.description(
+                "simulated", simulator.VERSION, {"domains": [domain.name for domain in recipe.domains]}
+            )
+            simulator.make(folder, description, stages, processes, progress)
+    return folder
+
+
+def _incomplete(folder: Path, splits: Sequence[str]) -> list[str]:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        incomplete = [s for s in SPLITS if s in splits and not manifest_path(folder, s).exists()]
+        return [s for s in SPLITS if s in splits and not manifest_path(folder, s).exists()]
     except OSError as error:
         raise disk_failure(error, folder) from error
-    description = recipe.description(
-        "simulated", simulator.VERSION, {"domains": [domain.name for domain in DOMAINS]}
-    )
-    stages = [_stage(recipe, split) for split in incomplete]
-    simulator.make(folder, description, stages, processes, progress)
-    return folder
 
 
 def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 128) -> Path:
@@ -316,11 +379,10 @@ def contact_sheet(folder: Path, out_png: Path, columns: int = 6, tile_px: int = 
     shown = {sample.domain for sample in samples}
     rows = [
         (
-            f"{domain.name}\n{species or 'bona fide'}",
-            _tiles([s for s in samples if (s.domain, s.species) == (domain.name, species)][:columns]),
+            f"{domain}\n{species or 'bona fide'}",
+            _tiles([s for s in samples if (s.domain, s.species) == (domain, species)][:columns]),
         )
-        for domain in DOMAINS
-        if domain.name in shown
+        for domain in sorted(shown)
         for species in SPECIES
     ]
     draw_contact_sheet(out_png, rows, columns, tile_px)

@@ -28,6 +28,7 @@ __all__ = [
     "eye_positions",
     "face_box",
     "linear",
+    "relief",
     "render",
 ]
 
@@ -39,6 +40,10 @@ FACE_WIDTH_SHARE = 0.33
 
 _CENTRE_V_SHARE = 0.47
 _BOX_V = (-0.98, 1.27)
+BACKDROP_DEPTH = -6.0
+"""Where the backdrop is, in half face widths."""
+
+_SHOULDERS_DEPTH, _BOW = -0.55, 0.35
 _PIVOT_V = 0.9
 _PIVOT_DEPTH = 0.35
 _RELIEF_UNIT_PX = 32.0
@@ -113,6 +118,43 @@ def render(identity: Identity, scene: Scene, size_px: int) -> tuple[Image, Box]:
     Raises:
         ValueError: `size_px` is below 64.
     """
+    frame = _frame(size_px)
+    out = backdrop(scene, frame.shape, frame.unit)
+    paint_body(identity, scene, frame, out)
+    layer, z, canvas = lit_head(identity, scene, frame.unit)
+    seen = _pose(layer, z, canvas, scene, frame)
+    out *= 1 - seen[..., 3:]
+    out += seen[..., :3]
+    return np.ascontiguousarray(out, np.float32), face_box(scene, size_px)
+
+
+def relief(identity: Identity, scene: Scene, size_px: int) -> Image:
+    """How near each point of the scene is, in half face widths before the axis of the head's turns.
+
+    Float32 `(size_px, size_px)`, the same geometry as `render`. Neck and shoulders are a shallow bow, the
+    backdrop is a wall `BACKDROP_DEPTH` behind.
+
+    Raises:
+        ValueError: `size_px` is below 64.
+    """
+    frame = _frame(size_px)
+    body = np.zeros((*frame.shape, 3), np.float32)
+    paint_body(identity, scene, frame, body)
+    bow = _SHOULDERS_DEPTH - _BOW * (frame.u / identity.shoulders)[None, :] ** 2
+    out = np.where(body.max(axis=2) > 0, bow, np.float32(BACKDROP_DEPTH)).astype(np.float32)
+    layer, z, c = lit_head(identity, scene, frame.unit)
+    x, y, nearer = scene.turn[2]
+    turned = x * c.u[None, :] + y * (c.v[:, None] - _PIVOT_V) + nearer * (z - _PIVOT_DEPTH)
+    alpha = layer[..., 3]
+    seen = _pose(np.dstack([turned * alpha, alpha]).astype(np.float32), z, c, scene, frame)
+    # a point is the head's or what is behind it, never a mean of both
+    head = seen[..., 1] > 0.5
+    out[head] = seen[..., 0][head] / seen[..., 1][head]
+    return out
+
+
+def _frame(size_px: int) -> Canvas:
+    """The canvas of a render of this size."""
     if size_px < 64:
         raise ValueError(f"size_px is {size_px}, at least 64 is needed")
     unit = FACE_WIDTH_SHARE * size_px / 2
@@ -121,10 +163,4 @@ def render(identity: Identity, scene: Scene, size_px: int) -> tuple[Image, Box]:
     frame = Canvas(unit, (-half, half), (-top, 2 * half - top))
     if frame.shape != (size_px, size_px):
         raise ValueError(f"a canvas of {size_px} px cannot be made")
-    out = backdrop(scene, frame.shape, unit)
-    paint_body(identity, scene, frame, out)
-    layer, z, canvas = lit_head(identity, scene, unit)
-    seen = _pose(layer, z, canvas, scene, frame)
-    out *= 1 - seen[..., 3:]
-    out += seen[..., :3]
-    return np.ascontiguousarray(out, np.float32), face_box(scene, size_px)
+    return frame

@@ -15,12 +15,16 @@ import cv2
 import numpy as np
 
 from swapbench.simulate.camera import decode, mean_of_channels
+from swapbench.simulate.held import FILLING
+from swapbench.simulate.reflections import NOTHING_REFLECTED
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swapbench.simulate.camera import Pixels
     from swapbench.simulate.face_canvas import Image
+    from swapbench.simulate.held import Hold, Holds
+    from swapbench.simulate.reflections import Reflection, Reflections
 
 _SCREEN_ANGLES_DEG = (15.0, 75.0, 0.0, 45.0)
 _LIGHT_OF_BYTES = decode(np.arange(256, dtype=np.uint8))
@@ -44,6 +48,7 @@ class Printer:
         paper: of the bare paper.
         gloss: strength of reflections of the light.
         streaks: amplitude of bands across the sheet.
+        mottle: amplitude of uneven inking, in blotches of some pixels.
     """
 
     name: str
@@ -59,6 +64,7 @@ class Printer:
     paper: tuple[float, float, float] = (0.86, 0.86, 0.84)
     gloss: float = 0.05
     streaks: float = 0.02
+    mottle: float = 0.0
 
     def plates(self, photo: Pixels) -> Pixels:
         """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces grey."""
@@ -151,6 +157,10 @@ class Sheet:
         phase_px: offset of the screens.
         fidelity: 0..1, how much of the halftone gives way to continuous tone.
         light: colour of the light on the sheet.
+        creases: folds, each with its distance from the middle in shares of half a frame, its direction in
+            degrees, and how much darker one side of it is.
+        reflection: of a room in its gloss; None: none.
+        hold: its outline, where that is seen.
     """
 
     bend: float = 0.0
@@ -163,23 +173,62 @@ class Sheet:
     phase_px: tuple[int, int] = (0, 0)
     fidelity: float = 0.0
     light: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    creases: tuple[tuple[float, float, float], ...] = ()
+    reflection: Reflection | None = None
+    hold: Hold | None = None
 
-    @staticmethod
-    def draw(rng: np.random.Generator) -> Sheet:
-        """A way to hold a print; about one in five is a careful one, hard to tell."""
-        careful = rng.uniform() < 0.2
+
+@dataclass(frozen=True)
+class Sheets:
+    """How the prints of a site are held.
+
+    Attributes:
+        careful: share that is hard to tell.
+        bend: deviation of the curl.
+        shade: largest darkening across a sheet; a careful one has a third of it.
+        fidelity: range of it.
+        careful_fidelity: the same, of a careful sheet.
+        creased: share with folds.
+        reflections: of rooms in their gloss.
+        holds: their outlines.
+    """
+
+    careful: float = 0.2
+    bend: float = 0.06
+    shade: float = 0.45
+    fidelity: tuple[float, float] = (0.0, 0.45)
+    careful_fidelity: tuple[float, float] = (0.5, 0.8)
+    creased: float = 0.0
+    reflections: Reflections = NOTHING_REFLECTED
+    holds: Holds = FILLING
+
+    def draw(self, rng: np.random.Generator) -> Sheet:
+        """A way to hold a print."""
+        careful = rng.uniform() < self.careful
         warmth = float(rng.normal(0, 0.12))
         return Sheet(
-            bend=float(rng.normal(0, 0.06)),
+            bend=float(rng.normal(0, self.bend)),
             bend_deg=float(rng.uniform(0, 180)),
-            shade=float(rng.uniform(0.0, 0.15 if careful else 0.45)),
+            shade=float(rng.uniform(0.0, self.shade / 3 if careful else self.shade)),
             shade_deg=float(rng.uniform(0, 360)),
             gloss=0.0 if careful else float(rng.beta(1, 2)),
             gloss_at=(float(rng.uniform()), float(rng.uniform())),
             zoom=float(rng.uniform(0.85, 1.15)) * (0.7 if careful else 1.0),
             phase_px=(int(rng.integers(256)), int(rng.integers(256))),
-            fidelity=float(rng.uniform(0.5, 0.8)) if careful else float(rng.uniform(0, 0.45)),
+            fidelity=float(rng.uniform(*(self.careful_fidelity if careful else self.fidelity))),
             light=(float(np.exp(-warmth)), 1.0, float(np.exp(warmth))),
+            creases=self._creases(rng),
+            reflection=self.reflections.draw(rng),
+            hold=self.holds.draw(rng),
+        )
+
+    def _creases(self, rng: np.random.Generator) -> tuple[tuple[float, float, float], ...]:
+        if not self.creased or rng.uniform() >= self.creased:
+            return ()
+        first = float(rng.choice((0.0, 90.0))) + float(rng.normal(0, 4))
+        return tuple(
+            (float(rng.uniform(-0.5, 0.5)), first + 90 * number, float(rng.normal(0, 0.18)))
+            for number in range(int(rng.integers(1, 3)))
         )
 
 
@@ -197,6 +246,8 @@ class Display:
         gamut: share of the saturation that is lost.
         gloss: strength of reflections of the room.
         flicker: amplitude of bands by refreshing.
+        shoulder: level above which highlights are clipped, as a share of white.
+        colour_shift: how far red and blue drift across a display that is seen at an angle.
     """
 
     name: str
@@ -208,11 +259,15 @@ class Display:
     gamut: float = 0.06
     gloss: float = 0.15
     flicker: float = 0.04
+    shoulder: float = 1.0
+    colour_shift: float = 0.0
 
     def emission(self, photo: Pixels) -> Image:
         """Linear RGB of an sRGB photograph on this screen, without its grid."""
         tone = np.power(np.arange(256, dtype=np.float32) / 255, np.float32(self.gamma))
         tone = np.float32(self.black) + np.float32(1 - self.black) * tone
+        if self.shoulder < 1:
+            tone = np.minimum(tone, np.float32(self.shoulder)) / np.float32(self.shoulder)
         light = tone[photo]
         mean = mean_of_channels(light)
         light = mean + (light - mean) * np.float32(1 - self.gamut)
@@ -267,6 +322,10 @@ class Showing:
         falloff: darkening across the display.
         falloff_deg: its direction.
         veil: light of the room that is added everywhere.
+        lens: curvature of the camera's picture of the grid, which bends the moire; in shares of half a frame.
+        drift_deg: direction of the drift of colours.
+        reflection: of a room in the glass; None: none.
+        hold: its outline, where that is seen.
     """
 
     zoom: float = 1.0
@@ -282,20 +341,50 @@ class Showing:
     falloff: float = 0.0
     falloff_deg: float = 0.0
     veil: float = 0.01
+    lens: float = 0.0
+    drift_deg: float = 0.0
+    reflection: Reflection | None = None
+    hold: Hold | None = None
 
-    @staticmethod
-    def draw(rng: np.random.Generator) -> Showing:
-        """A way to hold a display; about one in five is a careful one, hard to tell."""
-        careful = rng.uniform() < 0.2
+
+@dataclass(frozen=True)
+class Showings:
+    """How the displays of a site are held.
+
+    Attributes:
+        careful: share that is hard to tell.
+        grid: range of the contrast of the subpixel grid.
+        paned: share that reflects a window, of those that are not careful.
+        veil: largest light of the room that is added everywhere.
+        zoom: range of it.
+        turn_deg: deviation of the direction of the grid.
+        lens: largest curvature of the grid.
+        reflections: of rooms in the glass.
+        holds: their outlines.
+    """
+
+    careful: float = 0.2
+    grid: tuple[float, float] = (0.5, 1.4)
+    paned: float = 0.3
+    veil: float = 0.02
+    zoom: tuple[float, float] = (0.85, 1.15)
+    turn_deg: float = 2.5
+    lens: float = 0.0
+    reflections: Reflections = NOTHING_REFLECTED
+    holds: Holds = FILLING
+
+    def draw(self, rng: np.random.Generator) -> Showing:
+        """A way to hold a display."""
+        careful = rng.uniform() < self.careful
         low = 0.25 if careful else 1.0
         pane = None
-        if not careful and rng.uniform() < 0.3:
+        if not careful and rng.uniform() < self.paned:
             x, y, w, h = rng.uniform((0, 0, 0.1, 0.1), (0.8, 0.8, 0.4, 0.5))
             pane = (float(x), float(y), float(w), float(h))
         return Showing(
-            zoom=float(rng.uniform(0.85, 1.15)),
-            grid=float(rng.uniform(0.5, 1.4)) * low,
-            turn_deg=float(rng.normal(0, 2.5)),
+            zoom=float(rng.uniform(*self.zoom)),
+            grid=float(rng.uniform(*self.grid)) * low,
+            turn_deg=float(rng.normal(0, self.turn_deg)),
             flicker=float(rng.beta(1, 2)) * low,
             flicker_phase=float(rng.uniform(0, 2 * np.pi)),
             flicker_cycles=float(rng.uniform(0.8, 6)),
@@ -305,5 +394,9 @@ class Showing:
             pane=pane,
             falloff=float(rng.uniform(0, 0.35)),
             falloff_deg=float(rng.uniform(0, 360)),
-            veil=float(rng.uniform(0, 0.02)) * low,
+            veil=float(rng.uniform(0, self.veil)) * low,
+            lens=float(rng.uniform(-self.lens, self.lens)) if self.lens else 0.0,
+            drift_deg=float(rng.uniform(0, 360)) if self.lens else 0.0,
+            reflection=self.reflections.draw(rng),
+            hold=self.holds.draw(rng),
         )

@@ -26,12 +26,12 @@ import numpy as np
 from swapbench.data.dataset import SPLITS
 from swapbench.data.layouts import oulu
 from swapbench.errors import BadDataset, EnvironmentFailed, UserError
-from swapbench.files import disk_failure, write_atomically
+from swapbench.files import disk_failure, only_one, scratch_folder, write_atomically
 from swapbench.simulate import simulator
-from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels, Shot
-from swapbench.simulate.domains import Light
+from swapbench.simulate.camera import SUPERSAMPLING, Camera, Pixels
+from swapbench.simulate.domains import ORDINARY_FRAMINGS, ORDINARY_SHEETS, ORDINARY_SHOWINGS, Light
 from swapbench.simulate.faces import Identity, Scene, eye_positions, face_box
-from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
+from swapbench.simulate.instruments import Display, Printer
 from swapbench.simulate.presentation import (
     Photograph,
     Presentation,
@@ -42,8 +42,14 @@ from swapbench.simulate.presentation import (
     stream,
     studio_shot,
 )
-from swapbench.simulate.recapture import Framing
-from swapbench.simulate.simulator import DESCRIPTION, Simulation, Stage, draw_contact_sheet, process_count
+from swapbench.simulate.simulator import (
+    DESCRIPTION,
+    LOCK,
+    Simulation,
+    Stage,
+    draw_contact_sheet,
+    process_count,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +58,7 @@ if TYPE_CHECKING:
 
     from swapbench.simulate.face_canvas import Image
     from swapbench.simulate.faces import Point
+    from swapbench.simulate.recapture import Framing
 
 VERSION = 1
 """Of this layout's own choices; raised whenever they change the bytes. The rest has `simulator.VERSION`."""
@@ -228,8 +235,9 @@ class _Visit:
         return scene, Photograph(number, studio_shot(rng), rng)
 
     def _presentation(self, video: Video, rng: np.random.Generator) -> Presentation:
-        shot = Shot.draw(rng, self.recipe.frame_px)
-        sheet, showing = Sheet.draw(rng), Showing.draw(rng)
+        phone = PHONES[video.phone - 1]
+        shot = phone.shots.draw(rng, self.recipe.frame_px)
+        sheet, showing = ORDINARY_SHEETS.draw(rng), ORDINARY_SHOWINGS.draw(rng)
         scene = _scene(rng, video.session)
         attack: Print | Replay | None = None
         if video.file in PRINTS:
@@ -239,8 +247,8 @@ class _Visit:
             scene, photograph = self._copied[1]
             attack = Replay(photograph, DISPLAYS[REPLAYS.index(video.file)], showing)
         source_px = self.recipe.source_px
-        framing = Framing.draw(rng, face_box(scene, source_px), source_px, self.recipe.frame_px)
-        return Presentation(PHONES[video.phone - 1], shot, scene, framing, attack)
+        framing = ORDINARY_FRAMINGS.draw(rng, face_box(scene, source_px), source_px, self.recipe.frame_px)
+        return Presentation(phone, shot, scene, framing, attack)
 
     def film(self, video: Video) -> tuple[bytes, str]:
         """The bytes of a video, and the text of its eye file."""
@@ -307,8 +315,8 @@ def _avi(pictures: Sequence[Pixels], quality: int) -> bytes:
     rows, columns = pictures[0].shape[:2]
     temporary = Path(tempfile.gettempdir())
     try:
-        with tempfile.TemporaryDirectory(prefix="swapbench-", dir=temporary) as folder:
-            path = Path(folder, "video.avi")
+        with scratch_folder(temporary, "swapbench-video") as folder:
+            path = folder / "video.avi"
             # OpenCV's own encoder: unlike FFmpeg's it heeds the quality, and its bytes hold no version and no
             # clock.
             writer = cv2.VideoWriter(
@@ -368,7 +376,7 @@ def _check_folder(root: Path, recipe: OuluRecipe) -> None:
     try:
         root.mkdir(parents=True, exist_ok=True)
         described = about.is_file()
-        empty = not any(root.iterdir())
+        empty = all(path.name.startswith((LOCK, f".{DESCRIPTION}-")) for path in root.iterdir())
     except OSError as error:
         raise disk_failure(error, root) from error
     if not described and not empty:
@@ -411,7 +419,7 @@ def simulate_oulu(
     recipe = OuluRecipe() if recipe is None else recipe
     processes = process_count(processes)
     root = Path(root)
-    _check_folder(root, recipe)
+    _check_folder(root, recipe)  # before anything is written into it
     visits = [
         _Session(recipe, user, session)
         for split in SPLITS
@@ -419,7 +427,8 @@ def simulate_oulu(
         for session in range(1, len(SESSIONS) + 1)
     ]
     stage = Stage(visits, len(PHONES) * len(FILES), lambda: protocol_lists(recipe))
-    simulator.make(root, _description(recipe), [stage], processes, progress)
+    with only_one(root / LOCK):
+        simulator.make(root, _description(recipe), [stage], processes, progress)
     return root
 
 

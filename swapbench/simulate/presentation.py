@@ -18,6 +18,7 @@ from swapbench.simulate.faces import Identity, Scene, render
 
 if TYPE_CHECKING:
     from swapbench.simulate.face_canvas import Image
+    from swapbench.simulate.held import Hold
     from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
     from swapbench.simulate.recapture import Framing
 
@@ -81,6 +82,11 @@ class Print:
         """Bend of the sheet in shares of the source, and its direction in degrees."""
         return self.sheet.bend, self.sheet.bend_deg
 
+    @property
+    def hold(self) -> Hold | None:
+        """Its outline, where that is seen."""
+        return self.sheet.hold
+
     def radiance(self, photo: Pixels, framing: Framing) -> Image:
         """The framed print, supersampled linear RGB."""
         return recapture.printed(photo, self.printer, self.sheet, framing)
@@ -99,6 +105,11 @@ class Replay:
     def instrument(self) -> str:
         """Name of the attack instrument."""
         return self.display.name
+
+    @property
+    def hold(self) -> Hold | None:
+        """Its outline, where that is seen."""
+        return self.showing.hold
 
     def radiance(self, photo: Pixels, framing: Framing) -> Image:
         """The framed display, supersampled linear RGB."""
@@ -137,12 +148,12 @@ class Subject:
         attack, framing = presentation.attack, presentation.framing
         if attack is None:
             return recapture.bona_fide(self._rendered(presentation.scene), framing)
-        return attack.radiance(self._photo(attack.photograph, presentation.scene), framing)
+        return attack.radiance(self.photo(attack.photograph, presentation.scene), framing)
 
     def _rendered(self, scene: Scene) -> Image:
         return render(self.identity, scene, self._source_px)[0]
 
-    def _photo(self, photograph: Photograph, scene: Scene) -> Pixels:
+    def photo(self, photograph: Photograph, scene: Scene) -> Pixels:
         """The photograph as it is read back from its file: sRGB bytes."""
         if photograph.number not in self._photos:
             data = STUDIO.photograph(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from swapbench.simulate.instruments import Display, Printer, Sheet, Showing
 
 _GRID_STEP = 16
+_BEZEL = (0.012, 0.012, 0.013)
 
 
 @dataclass(frozen=True)
@@ -50,55 +51,6 @@ class Framing:
     box: Box
     edge: tuple[float, float, float, float] | None = None
     edge_colour: tuple[float, float, float] = (0.5, 0.5, 0.5)
-
-    @staticmethod
-    def draw(
-        rng: np.random.Generator, box: Box, source_px: int, frame_px: int, edged: float = 0.12
-    ) -> Framing:
-        """A framing with the face 95 to 125 px wide in a frame of 256, never showing the end of the source.
-
-        Args:
-            rng: random numbers.
-            box: face box in the source.
-            source_px: side of the source.
-            frame_px: side of the frame.
-            edged: share of framings with an edge.
-        """
-        x, y, w, h = box
-        # The first draw that keeps the frame inside the source is taken; each attempt is calmer.
-        calm = 1.0
-        while True:
-            scale = rng.uniform(97, 124) * frame_px / 256 / w
-            tilt = np.deg2rad(rng.normal(0, 2.2) * calm)
-            where = frame_px * (0.5 + rng.uniform(-0.05, 0.05, 2) * calm)
-            keystone = rng.normal(0, 0.028, 2) * calm / frame_px
-            squeeze = np.exp(rng.normal(0, 0.02) * calm)
-            to_origin = np.array([[1, 0, -x - w / 2], [0, 1, -y - h / 2], [0, 0, 1.0]])
-            cos, sin = np.cos(tilt) * scale, np.sin(tilt) * scale
-            turn = np.array([[cos * squeeze, -sin, 0], [sin, cos / squeeze, 0], [0, 0, 1.0]])
-            lean = np.array([[1, 0, 0], [0, 1, 0], [keystone[0], keystone[1], 1.0]])
-            back = np.array([[1, 0, where[0]], [0, 1, where[1]], [0, 0, 1.0]])
-            matrix = back @ lean @ turn @ to_origin
-            corners = _through(np.linalg.inv(matrix), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]) * frame_px)
-            margin = 0.012 * source_px
-            if (corners.min() > margin and corners.max() < source_px - margin) or calm < 0.02:
-                break
-            calm *= 0.85
-        face = _through(matrix, np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]))
-        low, high = face.min(axis=0), face.max(axis=0)
-        edge = None
-        if rng.uniform() < edged:
-            inset = rng.uniform(0.015, 0.09, 4) * (rng.uniform(size=4) < 0.45)
-            edge = (float(inset[0]), float(inset[1]), float(inset[2]), float(inset[3]))
-        colour = np.exp(rng.uniform(-3.5, 0)) * np.exp(rng.normal(0, 0.2, 3))
-        return Framing(
-            matrix=tuple(float(m) for m in matrix.ravel()),
-            source_px=source_px,
-            frame_px=frame_px,
-            box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
-            edge=edge,
-            edge_colour=(float(colour[0]), float(colour[1]), float(colour[2])),
-        )
 
     @property
     def scale(self) -> float:
@@ -170,6 +122,64 @@ class Framing:
                 strip[:] = paint * ramp
 
 
+@dataclass(frozen=True)
+class Framings:
+    """How the framings of a site scatter.
+
+    Attributes:
+        face_px: range of the width of the face, in a frame of 256 px.
+        edged: share with an edge.
+    """
+
+    face_px: tuple[float, float] = (97, 124)
+    edged: float = 0.12
+
+    def draw(self, rng: np.random.Generator, box: Box, source_px: int, frame_px: int) -> Framing:
+        """A framing that never shows the end of the source.
+
+        Args:
+            rng: random numbers.
+            box: face box in the source.
+            source_px: side of the source.
+            frame_px: side of the frame.
+        """
+        x, y, w, h = box
+        # The first draw that keeps the frame inside the source is taken; each attempt is calmer.
+        calm = 1.0
+        while True:
+            scale = rng.uniform(*self.face_px) * frame_px / 256 / w
+            tilt = np.deg2rad(rng.normal(0, 2.2) * calm)
+            where = frame_px * (0.5 + rng.uniform(-0.05, 0.05, 2) * calm)
+            keystone = rng.normal(0, 0.028, 2) * calm / frame_px
+            squeeze = np.exp(rng.normal(0, 0.02) * calm)
+            to_origin = np.array([[1, 0, -x - w / 2], [0, 1, -y - h / 2], [0, 0, 1.0]])
+            cos, sin = np.cos(tilt) * scale, np.sin(tilt) * scale
+            turn = np.array([[cos * squeeze, -sin, 0], [sin, cos / squeeze, 0], [0, 0, 1.0]])
+            lean = np.array([[1, 0, 0], [0, 1, 0], [keystone[0], keystone[1], 1.0]])
+            back = np.array([[1, 0, where[0]], [0, 1, where[1]], [0, 0, 1.0]])
+            matrix = back @ lean @ turn @ to_origin
+            corners = _through(np.linalg.inv(matrix), np.array([[0, 0], [1, 0], [1, 1], [0, 1.0]]) * frame_px)
+            margin = 0.012 * source_px
+            if (corners.min() > margin and corners.max() < source_px - margin) or calm < 0.02:
+                break
+            calm *= 0.85
+        face = _through(matrix, np.array([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]))
+        low, high = face.min(axis=0), face.max(axis=0)
+        edge = None
+        if rng.uniform() < self.edged:
+            inset = rng.uniform(0.015, 0.09, 4) * (rng.uniform(size=4) < 0.45)
+            edge = (float(inset[0]), float(inset[1]), float(inset[2]), float(inset[3]))
+        colour = np.exp(rng.uniform(-3.5, 0)) * np.exp(rng.normal(0, 0.2, 3))
+        return Framing(
+            matrix=tuple(float(m) for m in matrix.ravel()),
+            source_px=source_px,
+            frame_px=frame_px,
+            box=(float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])),
+            edge=edge,
+            edge_colour=(float(colour[0]), float(colour[1]), float(colour[2])),
+        )
+
+
 def _through(matrix: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     lifted = np.concatenate([points, np.ones((len(points), 1))], axis=1)
     # einsum without a BLAS call: the same bytes on one thread and on many.
@@ -220,12 +230,40 @@ def printed(photo: Pixels, printer: Printer, sheet: Sheet, framing: Framing) -> 
     shade = shade * (
         1 + printer.streaks * np.sin(my * np.float32(0.23 * printer.period_px) + sheet.phase_px[0])
     )
+    for offset, direction_deg, depth in sheet.creases:
+        c = np.deg2rad(direction_deg)
+        shade = shade * _crease(x * np.float32(np.cos(c)) + y * np.float32(np.sin(c)), offset, depth)
     shine = _spot(x, y, sheet.gloss_at, 0.55) * np.float32(printer.gloss * sheet.gloss)
     out *= np.clip(shade, 0.15, 2)[..., None]
+    if printer.mottle:
+        out *= _mottle(out.shape[0], printer.mottle, sheet.phase_px)
     out += shine[..., None]
+    if sheet.reflection is not None:
+        out += sheet.reflection.light(out.shape[0])
     out *= np.asarray(sheet.light, np.float32)
     framing.border(out, printer.paper, 0.5)
+    if sheet.hold is not None:
+        sheet.hold.paint(out, printer.paper)
     return out
+
+
+def _crease(across: Image, offset: float, depth: float) -> Image:
+    """Light of a fold: one side faces it less, and the fold itself is a bright and a dark line."""
+    t = across - np.float32(offset)
+    side = np.float32(depth) * np.tanh(t / np.float32(0.01)) * np.exp(-np.abs(t) / np.float32(0.5))
+    line = np.float32(abs(depth)) * np.exp(-((t / np.float32(0.012)) ** 2))
+    return np.asarray(1 + side - line, np.float32)
+
+
+def _mottle(side: int, amplitude: float, phase_px: tuple[int, int]) -> Image:
+    """Uneven inking: smooth noise about 1, in each colour on its own, 3 to 10 pixels large."""
+    rng = np.random.default_rng(np.random.SeedSequence([0x307, *phase_px]))
+    grain = np.zeros((side, side, 3), np.float32)
+    for cell_px, weight in ((3.0, 0.5), (9.0, 0.9)):
+        cells = round(side / SUPERSAMPLING / cell_px)
+        seedling = rng.standard_normal((cells, cells, 3), dtype=np.float32)
+        grain += np.float32(weight) * cv2.resize(seedling, (side, side), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(1 + np.float32(amplitude) * grain, 0.2, 2), np.float32)
 
 
 def _across(side: int) -> tuple[Image, Image]:
@@ -248,6 +286,11 @@ def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing
     a = np.deg2rad(showing.turn_deg)
     cos, sin = np.float32(np.cos(a)), np.float32(np.sin(a))
     pitch = display.pitch_px * showing.zoom / scale
+    x, y = _across(out.shape[0])
+    if showing.lens:
+        swell = 1 + np.float32(showing.lens) * (x * x + y * y)
+        centre = np.float32(framing.source_px / 2)
+        mx, my = (mx - centre) * swell + centre, (my - centre) * swell + centre
     grid = display.lattice(
         mx * cos + my * sin,
         my * cos - mx * sin,
@@ -256,7 +299,6 @@ def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing
         display.grid * showing.grid,
     )
     out *= grid
-    x, y = _across(out.shape[0])
     band = 1 + np.float32(display.flicker * showing.flicker) * np.sin(
         np.float32(np.pi * showing.flicker_cycles) * y + np.float32(showing.flicker_phase)
     )
@@ -272,6 +314,15 @@ def replayed(photo: Pixels, display: Display, showing: Showing, framing: Framing
             0.5 * display.gloss * showing.glare
         )
         shine = shine + cv2.blur(pane, (max(3, side // 40) | 1, max(3, side // 40) | 1))
+    if display.colour_shift:
+        d = np.deg2rad(showing.drift_deg)
+        drift = np.float32(display.colour_shift) * (x * np.float32(np.cos(d)) + y * np.float32(np.sin(d)))
+        out[..., 0] *= 1 + drift
+        out[..., 2] *= 1 - drift
     out += (shine + np.float32(showing.veil))[..., None]
-    framing.border(out, (0.012, 0.012, 0.013), 0.7)
+    if showing.reflection is not None:
+        out += showing.reflection.light(out.shape[0])
+    framing.border(out, _BEZEL, 0.7)
+    if showing.hold is not None:
+        showing.hold.paint(out, _BEZEL)
     return out

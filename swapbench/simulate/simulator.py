@@ -16,7 +16,7 @@ import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 VERSION = 1
 """Of faces, recapture and the manifest's data set; raised whenever the bytes they make change."""
 
+_OF_FIRST_VERSION = {"world": 1, "modalities": ("rgb",)}
+
 NOTICE = "Simulated data; not PAD performance."
 DESCRIPTION = "dataset.json"
+LOCK = ".lock"
+"""In the folder of the data for as long as a process makes them: another one waits, and then finds them."""
 _MARGIN_PX = (92, 24)
 
 
@@ -73,9 +77,19 @@ class Simulation:
         if getattr(self, name) < low:
             raise UserError(f"{name} is {getattr(self, name)}", remedy=f"Use a whole number from {low}.")
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Field -> value, for the digest and the description.
+
+        What the first version did not know is left out where it says what that version did, so that its
+        folders keep their names.
+        """
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if _OF_FIRST_VERSION.get(name) != value}
+
     def digest_with(self, version: int | list[int]) -> str:
         """Eight hexadecimal digits that name this recipe made by this version."""
-        text = json.dumps({"version": version, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"version": version, **self.settings}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:8]
 
     def description(
@@ -97,7 +111,7 @@ class Simulation:
             "seed": self.seed,
             "version": version,
             "frame_px": self.frame_px,
-            "recipe": asdict(self),
+            "recipe": self.settings,
             **conditions,
         }
         return json.dumps(content, indent=2) + "\n"

@@ -15,8 +15,15 @@ from pydantic import Field, ValidationError
 from swapbench.commands.provision.sources import PACKAGES, Source, from_this_computer, is_like_this_computer
 from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, WorkerFailed
 from swapbench.files import file_sha256, write_atomically
-from swapbench.records import Frozen
-from swapbench.runtimes.native.adapter import Flavour, NativeLiteRT, NativeOnnxRuntime, NativeWorker
+from swapbench.modelfile.parts import packed, write_model
+from swapbench.records import SUFFIXES, Frozen
+from swapbench.runtimes.native.adapter import (
+    Flavour,
+    NativeLiteRT,
+    NativeNcnn,
+    NativeOnnxRuntime,
+    NativeWorker,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,9 +31,10 @@ if TYPE_CHECKING:
     from swapbench.catalog import Folders
     from swapbench.ports import Device, Loaded
 
-RUNTIMES: Final[Mapping[str, type[NativeOnnxRuntime | NativeLiteRT]]] = {
+RUNTIMES: Final[Mapping[str, type[NativeOnnxRuntime | NativeLiteRT | NativeNcnn]]] = {
     "onnxruntime": NativeOnnxRuntime,
     "litert": NativeLiteRT,
+    "ncnn": NativeNcnn,
 }
 NOTE: Final = "kit.json"
 TRIAL_RUNS: Final = 3
@@ -184,12 +192,13 @@ def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
 
 def try_out(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:
     """Run a model of one operator on the phone; WorkerFailed with the runner's words if it does not run."""
-    content = {"onnx": trial_onnx, "tflite": trial_tflite}[worker.formats[0]]()
-    path = cache(folders) / f"trial.{worker.formats[0]}"
-    write_atomically(path, content)
-    options = {"runs": TRIAL_RUNS, "warmup_runs": 1, "warmup_ns": 0}
+    kind = worker.formats[0]
+    content = {"onnx": trial_onnx, "tflite": trial_tflite, "ncnn": trial_ncnn}[kind]()
+    files = write_model(cache(folders) / f"trial.{SUFFIXES[kind]}", content)
+    options: dict[str, str | int | float] = {"runs": TRIAL_RUNS, "warmup_runs": 1, "warmup_ns": 0}
+    options |= {"shapes": "1x4"} if kind == "ncnn" else {}
     done = device.run(
-        worker.command(device.push(path), mode="time", threads=1, options=options), TRIAL_TIMEOUT_S
+        worker.command(device.push(*files), mode="time", threads=1, options=options), TRIAL_TIMEOUT_S
     )
     lines = done.stdout.splitlines()
     if len(lines) < 2:
@@ -212,6 +221,11 @@ def trial_onnx() -> bytes:
     graph = helper.make_graph([helper.make_node("Neg", ["x"], ["y"])], "trial", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     return bytes(model.SerializeToString())
+
+
+def trial_ncnn() -> bytes:
+    """A network that negates four numbers."""
+    return packed(b"7767517\n2 2\nInput x 0 1 x 0=4\nPower trial 1 1 x y 0=1.0 1=-1.0\n", b"")
 
 
 def trial_tflite() -> bytes:

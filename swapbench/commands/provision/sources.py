@@ -36,8 +36,20 @@ WHEEL_LIBRARIES: Final[Mapping[str, str]] = {
 AAR_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "onnxruntime": ("libonnxruntime.so",),
     "litert": ("libLiteRt.so", "libtensorflowlite_jni.so"),
+    "ncnn": ("libncnn.so",),
 }
 """LiteRT from 2.0 on, and before."""
+ARCHIVES: Final[Mapping[str, str]] = {
+    "onnxruntime": "--onnxruntime-aar",
+    "litert": "--litert-aar",
+    "ncnn": "--ncnn-zip",
+}
+"""Runtime -> the option that names its official archive for Android; ncnn runs from that alone."""
+KINDS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("onnxruntime", "litert"), "an .aar file for arm64"),
+    "ncnn": "ncnn-DATE-android-shared.zip of its releases",
+}
+"""What the official archives are."""
 ARM64: Final = "arm64-v8a"
 WHEEL_PLATFORMS: Final = tuple(
     f"{name}_aarch64"
@@ -134,13 +146,16 @@ def _library_of(runtime: str, archive: Path, folder: Path) -> Path:
     """The library of a runtime in an archive, written to a folder; UserError where there is none."""
     with opened(archive) as file, zipfile.ZipFile(file) as packed:
         names = packed.namelist()
-        wanted = [f"jni/{ARM64}/{name}" for name in AAR_LIBRARIES[runtime]]
-        packed_name = next((name for name in wanted if name in names), None)
+        folder_inside = f"{ARM64}/lib" if runtime == "ncnn" else f"jni/{ARM64}"
+        wanted = [f"{folder_inside}/{name}" for name in AAR_LIBRARIES[runtime]]
+        # the whole of a release of ncnn lies in a folder of its name
+        found = (name for one in wanted for name in names if f"/{name}".endswith(f"/{one}"))
+        packed_name = next(found, None)
         if packed_name is None:
             libraries = ", ".join(name for name in names if name.endswith(".so")) or "no library at all"
             raise UserError(
                 f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
-                remedy=f"Give the Android archive of {runtime} (an .aar file for arm64).",
+                remedy=f"Give the Android archive of {runtime} ({KINDS[runtime]}).",
             )
         return _unpacked(packed, packed_name, folder)
 

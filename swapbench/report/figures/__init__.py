@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench.errors import UnknownName
 from swapbench.report.choose.resampling import NOTHING
-from swapbench.report.figures import det, fps, latency, pareto, search, species, sustained, swap
+from swapbench.report.figures import decision, det, fps, latency, pareto, search, species, sustained, swap
 from swapbench.report.figures.captions import captioned
 from swapbench.report.figures.drawing import Drawing
 from swapbench.report.figures.intervals import uncertainty_of
@@ -37,7 +37,7 @@ _DRAW: Final[dict[str, Callable[[Table, Evidence, Page], Drawing]]] = {
 }
 """Figures of a table; a further one is a module beside these and a line here."""
 
-KINDS = ("pareto", *_DRAW, "search")
+KINDS = ("pareto", "decision", *_DRAW, "search")
 SUFFIXES = ("png", "svg", "pdf", "csv", "txt", "tex")
 """The files of every figure; `csv` is its data, the last two are its caption."""
 
@@ -47,8 +47,9 @@ class Options:
     """How one figure is drawn.
 
     Attributes:
-        x: the column of the horizontal axis, for pareto.
-        y: the column of the vertical axis, for pareto.
+        x: the column of the horizontal axis, for pareto and decision; of the latter it may be a cost of an
+            inference, which stands for that of a decision.
+        y: the column of the vertical axis, for pareto and decision.
         style: "paper" or "screen".
         width: "column", "page", or inches as text.
         history: the CSV of a pruning search, for search.
@@ -93,10 +94,15 @@ def draw(kind: str, table: Table | None, evidence: Evidence = NOTHING, options: 
         return captioned(search.draw(options.history, page), kind, ())
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
-    if kind == "pareto":
-        columns = (numeric_column(options.x, table.rows), numeric_column(options.y, table.rows))
+    if kind in {"decision", "pareto"}:
+        names = (options.x, options.y)
         labels = pareto.Labels.of(options.labels, shares=options.shares)
-        drawn = pareto.draw(table, evidence, page, columns, labels, uncertainty_of(options.uncertainty))
+        uncertainty = uncertainty_of(options.uncertainty)
+        if kind == "decision":
+            drawn = decision.draw(table, evidence, page, names, labels, uncertainty)
+        else:
+            columns = (numeric_column(names[0], table.rows), numeric_column(names[1], table.rows))
+            drawn = pareto.draw(table, evidence, page, columns, labels, uncertainty)
     else:
         drawn = _DRAW[kind](table, evidence, page)
     return captioned(drawn, kind, table.rows)

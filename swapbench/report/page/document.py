@@ -28,6 +28,9 @@ from swapbench import __version__
 from swapbench.errors import EnvironmentFailed
 from swapbench.report.literature import PUBLISHED
 from swapbench.report.page.data import page_data
+from swapbench.report.rows.comparisons import NOT_COMPARED
+from swapbench.report.tables import side_by_side
+from swapbench.report.tables.html import as_fragment
 from swapbench.report.tables.table import SIMULATED
 from swapbench.texts import spaced
 
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 
     from swapbench.report.literature import Entry
     from swapbench.report.page.detail import Detail
-    from swapbench.report.rows.fp32_parity import RowParity
+    from swapbench.report.rows.comparisons import Comparisons
     from swapbench.report.tables.table import Table
 
 ASSETS = resources.files("swapbench.report.page") / "assets"
@@ -52,7 +55,7 @@ LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 def page_html(
     table: Table,
     details: Iterable[Detail],
-    parities: Sequence[RowParity] = (),
+    comparisons: Comparisons = NOT_COMPARED,
     literature: Sequence[Entry] = (),
     *,
     notes: Sequence[str] = (),
@@ -62,7 +65,7 @@ def page_html(
     Args:
         table: The records that are shown, in the order of the table.
         details: Of the records of the table, in any order.
-        parities: Scores of the exported files against those of their fp32 reference.
+        comparisons: What is known of the records beside others.
         literature: Published numbers, shown in a table of their own that says so.
         notes: Sentences about the runs, shown at the end.
 
@@ -72,7 +75,7 @@ def page_html(
     """
     from jinja2 import Environment, StrictUndefined
 
-    contents = page_data(table, details, parities)
+    contents = page_data(table, details, comparisons.parities)
     text = json.dumps(contents, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     data = _packed(spaced(text))
     library = chart_library()
@@ -85,6 +88,7 @@ def page_html(
         f"default-src 'none'; script-src {hashes}; "
         f"style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
+    sets = comparisons.side_by_side(table.rows)
     times = sorted(row.time for row in table.rows)
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return template.from_string(_asset("page.html")).render(
@@ -104,6 +108,8 @@ def page_html(
         simulated=SIMULATED if table.data_simulated else "",
         only_some_simulated=any(row.data_simulated is False for row in table.rows),
         published=PUBLISHED,
+        side_by_side=as_fragment(side_by_side.view(sets)) if sets else "",
+        reasons=side_by_side.reasons(sets),
         literature=literature,
         notes=notes,
     )

@@ -33,6 +33,7 @@ Condition = Literal[
     "settings",
     "data",
     "protocol",
+    "threshold",
     "frame_rate",
     "meter",
     "scope",
@@ -46,11 +47,15 @@ SAME_SETUP: Final[frozenset[Condition]] = frozenset(
 )
 """Of latencies and memory."""
 SAME_DATA: Final[frozenset[Condition]] = frozenset(("data", "protocol"))
-"""Of error rates."""
+"""Of scores."""
+SAME_THRESHOLD: Final[frozenset[Condition]] = SAME_DATA | {"threshold"}
+"""Of error rates at a threshold."""
 SAME_RATE: Final[frozenset[Condition]] = SAME_SETUP | {"frame_rate"}
 """Of what is measured at a camera's frame rate."""
 SAME_METER: Final[frozenset[Condition]] = SAME_RATE | {"meter", "scope"}
 """Of energy."""
+SAME_DECISION: Final[frozenset[Condition]] = SAME_SETUP | SAME_DATA
+"""Of what decisions cost, which depends on whom they are about."""
 OF_ONE_RUNTIME: Final[tuple[Condition, ...]] = ("version", "settings")
 """Asked only of rows under one runtime."""
 _ATTRIBUTES: Final = {"cores": "held_to"}
@@ -91,6 +96,7 @@ class Conditions:
         libraries: in words; "" for the official ones and for runtimes that have one kind only.
         settings: what else was chosen for the runtime, such as a delegate.
         data: digest of the data set; None where nothing was scored.
+        threshold: how it was chosen; None where nothing was scored.
         frame_rate: frames a second of a camera; None for back to back.
         meter: the first meter of the record; None where no energy was measured.
         scope: what that meter sees.
@@ -108,6 +114,7 @@ class Conditions:
     threads: int
     data: str | None
     protocol: str | None
+    threshold: str | None
     frame_rate: float | None
     meter: str | None
     scope: str | None
@@ -143,6 +150,7 @@ def conditions_of(record: Record) -> Conditions:
         threads=used.threads,
         data=accuracy.dataset_digest if accuracy else None,
         protocol=accuracy.protocol if accuracy else None,
+        threshold=accuracy.threshold_rule if accuracy else None,
         frame_rate=record.plan.fps,
         meter=power.meter if power else None,
         scope=power.scope if power else None,

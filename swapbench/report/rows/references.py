@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from swapbench import stats
 from swapbench.errors import UnknownName
 from swapbench.records import ALL_PRECISIONS
-from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_SETUP, differing
+from swapbench.report.rows.comparable import SAME_FILE, SAME_METER, SAME_SETUP, SAME_THRESHOLD, differing
 from swapbench.report.rows.row import Latency, Missing, Relative, Row
 from swapbench.report.rows.values import at
 
@@ -72,7 +72,7 @@ def _changed(value: _T, **fields: Any) -> _T:
     return changed
 
 
-_EVERY = SAME_METER | SAME_DATA
+_EVERY = SAME_METER | SAME_THRESHOLD
 _REDUCTIONS = {
     "speed_up": (SAME_SETUP, at("speed.p50_ns")),
     "speed_up_p05": (SAME_SETUP, at("speed.p05_ns")),
@@ -106,7 +106,7 @@ def relative(row: Row, reference: Row) -> Relative:
             low = _over(reference.speed.p50_low_ns, row.speed.p50_high_ns)
             high = _over(reference.speed.p50_high_ns, row.speed.p50_low_ns)
     acer, reference_acer = (at("accuracy.acer")(one) for one in (row, reference))
-    if acer is not None and reference_acer is not None and not differ & SAME_DATA:
+    if acer is not None and reference_acer is not None and not differ & SAME_THRESHOLD:
         accuracy_kept = _over(1 - acer, 1 - reference_acer)
         error_ratio = _over(acer, reference_acer)
     if row.energy and reference.energy and not differ & SAME_METER:

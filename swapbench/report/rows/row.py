@@ -11,14 +11,32 @@ from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 - the row cache needs the types of the fields at run time
 from typing import TYPE_CHECKING, Literal
 
-from swapbench.records import Accuracy, Doubt, Parity, RuntimeUsed, Variant, Weight  # noqa: TC001
+from swapbench.records import (  # noqa: TC001
+    Accuracy,
+    Doubt,
+    OperatorProfile,
+    Parity,
+    RuntimeUsed,
+    Variant,
+    Weight,
+)
 from swapbench.report.rows.comparable import SAME_DATA, Conditions, names_of, settings_text, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 Quantity = Literal[
-    "speed", "tail", "paced", "weight", "memory", "accuracy", "power", "parity", "device_parity", "reference"
+    "speed",
+    "tail",
+    "paced",
+    "weight",
+    "memory",
+    "accuracy",
+    "power",
+    "parity",
+    "device_parity",
+    "operators",
+    "reference",
 ]
 
 
@@ -123,6 +141,40 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class DecisionRow:
+    """What one decision costs: of a system, and of a file alone, which decides by the mean of its frames.
+
+    Attributes:
+        basis: "file", or of a system "computed" from the records of its members, or "measured".
+        frames: of a presentation that a decision looks at, the mean.
+        time_ns: computing time, the mean over presentations.
+        time_low_ns: lower end of its interval.
+        time_high_ns: upper end of its interval.
+        time_p90_ns: so much or less in nine of ten decisions; None of a file alone of several frames, whose
+            record does not say how many each presentation has.
+        time_worst_ns: the most; None as time_p90_ns.
+        energy_uj: above idle, the mean; None where it is not known.
+        energy_low_uj: lower end of its interval.
+        energy_high_uj: upper end of its interval.
+        latency_ns: from the first frame to the decision at a camera's rate, the mean; None without a rate.
+        fps: that rate.
+    """
+
+    basis: Literal["file", "computed", "measured"]
+    frames: float
+    time_ns: float
+    time_low_ns: float | None
+    time_high_ns: float | None
+    time_p90_ns: float | None
+    time_worst_ns: float | None
+    energy_uj: float | None
+    energy_low_uj: float | None
+    energy_high_uj: float | None
+    latency_ns: float | None
+    fps: float | None
+
+
+@dataclass(frozen=True)
 class Relative:
     """One row against its reference. None where either side is missing, or the reference is 0.
 
@@ -165,8 +217,10 @@ class Row:
         weight: the record's own; its peak_memory may be an Absent.
         accuracy: the record's own.
         energy: one for each meter, the record's first meter first.
+        decision: what one decision costs; None where times or accuracy are missing.
         parity: scores of the file against those of its PyTorch network.
         device_parity: scores of the device against those of the same file on the desktop.
+        operators: what the runtime made of the file's graph, where its operators were profiled.
         trained_on_simulated_data: None where the record does not say how its network was trained.
         missing: why values above are None.
         relative: None for a row alone, and where there is no reference.
@@ -185,8 +239,10 @@ class Row:
     weight: Weight | None
     accuracy: Accuracy | None
     energy: tuple[Energy, ...]
+    decision: DecisionRow | None
     parity: Parity | None
     device_parity: Parity | None
+    operators: OperatorProfile | None
     trained_on_simulated_data: bool | None
     doubts: tuple[Doubt, ...]
     missing: tuple[Missing, ...]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from swapbench import stats
-from swapbench.records import NO_THRESHOLD, NOT_ELSEWHERE, NOT_PACED, Absent, Speed
+from swapbench.records import NO_THRESHOLD, NOT_ELSEWHERE, NOT_PACED, NOT_PROFILED, Absent, Speed
 from swapbench.report.rows.comparable import conditions_of
-from swapbench.report.rows.row import Energy, Latency, Missing, PacedLatency, Row
+from swapbench.report.rows.row import DecisionRow, Energy, Latency, Missing, PacedLatency, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,7 @@ MORE_RUNS = "Measure longer: a larger time budget"
 def summary(record: Record) -> Row:
     """The row of one record."""
     speed, paced = _latency(record.speed, record.plan), _paced(record.paced, record.plan)
+    energy = tuple(map(_energy, present(record.power) or ()))
     return Row(
         label=record.title,
         record_id=record.id,
@@ -36,9 +37,11 @@ def summary(record: Record) -> Row:
         paced=present(paced),
         weight=present(record.weight),
         accuracy=present(record.accuracy),
-        energy=tuple(map(_energy, present(record.power) or ())),
+        energy=energy,
+        decision=_decision(record, present(speed), energy),
         parity=present(record.parity),
         device_parity=present(record.device_parity),
+        operators=present(record.operators),
         trained_on_simulated_data=(
             record.card.training.simulated_data if record.card and record.card.training else None
         ),
@@ -133,6 +136,59 @@ def _energy(power: Power) -> Energy:
     )
 
 
+def _decision(record: Record, speed: Latency | None, energy: tuple[Energy, ...]) -> DecisionRow | None:
+    """What one decision costs: what the record of a system says, or a file's own numbers times its frames."""
+    if record.decision is not None:
+        decision = record.decision
+        time, joules, latency = decision.time_ns, present(decision.energy_uj), present(decision.latency_ns)
+        whole = energy[0] if energy and energy[0].resolved else None  # of a system that was metered as one
+        spread = joules.interval if joules else None
+        return DecisionRow(
+            basis=decision.basis,
+            frames=decision.frames.all.mean,
+            time_ns=time.all.mean,
+            time_low_ns=time.interval.low if time.interval else None,
+            time_high_ns=time.interval.high if time.interval else None,
+            time_p90_ns=time.all.p90,
+            time_worst_ns=time.all.worst,
+            energy_uj=whole.above_idle_uj if whole else joules.all.mean if joules else None,
+            energy_low_uj=_reach(whole, -1) if whole else spread.low if spread else None,
+            energy_high_uj=_reach(whole, 1) if whole else spread.high if spread else None,
+            latency_ns=latency.all.mean if latency else None,
+            fps=decision.fps,
+        )
+    accuracy = present(record.accuracy)
+    if speed is None or accuracy is None or accuracy.frames is None:
+        return None
+    decided = accuracy.bona_fide + accuracy.attacks
+    frames = (accuracy.frames - (accuracy.frames_without_score or 0)) / decided
+    metered = energy[0] if energy and energy[0].resolved else None
+    of_one = frames == 1
+
+    def times(value: float | None) -> float | None:
+        return None if value is None else frames * value
+
+    return DecisionRow(
+        basis="file",
+        frames=frames,
+        time_ns=frames * speed.p50_ns,
+        time_low_ns=times(speed.p50_low_ns),
+        time_high_ns=times(speed.p50_high_ns),
+        time_p90_ns=speed.p50_ns if of_one else None,
+        time_worst_ns=speed.p50_ns if of_one else None,
+        energy_uj=times(metered.above_idle_uj) if metered else None,
+        energy_low_uj=times(_reach(metered, -1)) if metered else None,
+        energy_high_uj=times(_reach(metered, 1)) if metered else None,
+        latency_ns=None,
+        fps=None,
+    )
+
+
+def _reach(energy: Energy, sign: int) -> float:
+    """An end of what the energy above idle may be."""
+    return energy.above_idle_uj + sign * energy.uncertainty_uj
+
+
 def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Absent) -> Iterator[Missing]:
     """Why values of the row are None, in the order of its parts; nothing where nobody asked for a value."""
     if isinstance(speed, Absent):
@@ -166,3 +222,5 @@ def _missing(record: Record, speed: Latency | Absent, paced: PacedLatency | Abse
         yield Missing("paced", f"at the frame rate, {reason}", "Ask for more frames a second")
     if isinstance(record.device_parity, Absent) and record.device_parity != NOT_ELSEWHERE:
         yield Missing("device_parity", record.device_parity.absent, record.device_parity.remedy)
+    if isinstance(record.operators, Absent) and record.operators != NOT_PROFILED:
+        yield Missing("operators", record.operators.absent, record.operators.remedy)

@@ -96,6 +96,7 @@ class Column:
         limit: what a number is below that the meter could not resolve.
         ratios: columns that say the same relative to the reference.
         listed: whether the page offers it; what it leaves out stands in its details.
+        why: from a row to why it has nothing here, of what no part of its record says.
     """
 
     name: str
@@ -111,6 +112,7 @@ class Column:
     limit: Callable[[Row], float | None] | None = None
     ratios: tuple[str, ...] = ()
     listed: bool = True
+    why: Callable[[Row], str] | None = None
 
     @property
     def conditions(self) -> frozenset[Condition]:
@@ -188,7 +190,8 @@ class Column:
         """What a reader sees of a row, without a unit where `unit` says it."""
         value = self.value(row)
         if self.amount is None:
-            return Cell(text=units.NOT_MEASURED if value is None else str(value))
+            absent = self.why(row) if value is None and self.why is not None else ""
+            return Cell(text=units.NOT_MEASURED if value is None else str(value), absent=absent)
         if isinstance(value, (int, float)) and math.isfinite(value):
             return Cell(self.amount.show(value), self._aside(row, self.amount))
         below = self.limit(row) if self.limit else None
@@ -221,6 +224,8 @@ class Column:
         """Why the row has no number here; "" where it has one or nobody said why."""
         if self.value(row) is not None:
             return ""
+        if self.why is not None:
+            return self.why(row)
         parts = self.origin.part.split()
         reasons = [why.reason for why in row.missing if why.quantity in parts and self._concerns(why.reason)]
         if self.relative and row.relative is None:

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 from swapbench import units
 from swapbench.errors import UnknownName, UserError
 from swapbench.records import NOT_ELSEWHERE, NOT_PACED
-from swapbench.report.rows.comparable import SAME_DATA, SAME_FILE, SAME_METER, SAME_RATE, SAME_SETUP
+from swapbench.report.rows.comparable import (
+    SAME_DATA,
+    SAME_DECISION,
+    SAME_FILE,
+    SAME_METER,
+    SAME_RATE,
+    SAME_SETUP,
+    SAME_THRESHOLD,
+)
 from swapbench.report.tables.column import Amount, Column, Origin
 from swapbench.report.tables.fields import FIELDS, field
 
@@ -141,6 +149,8 @@ _TAIL = Origin("speed tail", SAME_SETUP)
 _PACED = Origin("speed paced", SAME_RATE, f"{NOT_PACED.absent} (--fps)")
 _MEMORY = Origin("weight memory", SAME_SETUP)
 _ACCURACY = Origin("accuracy", SAME_DATA)
+_FROZEN = Origin("accuracy", SAME_THRESHOLD)
+_DECISION = Origin("speed decision", SAME_DECISION, "its times or its accuracy are missing")
 _PARITY = Origin("parity", SAME_DATA)
 _ELSEWHERE = Origin("accuracy device_parity", SAME_DATA, NOT_ELSEWHERE.absent)
 _METER = Origin("power", SAME_METER)
@@ -181,7 +191,7 @@ def _ratio(name: str, title: str, base: Origin, *interval: str, otherwise: str =
 
 
 def _species(species: str) -> Column:
-    origin = replace(_ACCURACY, otherwise="its test data hold no such attack")
+    origin = replace(_FROZEN, otherwise="its test data hold no such attack")
     fields = (f"apcer.{species}", f"apcer_low.{species}", f"apcer_high.{species}")
     value, low, high = map(field, fields)
     title = f"APCER {species}"
@@ -195,7 +205,7 @@ def fold_column(fold: str) -> Column:
         folds = row.accuracy.folds if row.accuracy else ()
         return next((errors.acer for errors in folds if errors.fold == fold), None)
 
-    return Column(f"acer.{fold}", f"Fold {fold}", acer, ("folds",), _SHARE, _ACCURACY, "lower")
+    return Column(f"acer.{fold}", f"Fold {fold}", acer, ("folds",), _SHARE, _FROZEN, "lower")
 
 
 def _above_idle_uj(row: Row) -> float | None:
@@ -270,19 +280,19 @@ _WEIGHTS = (
 )
 
 
-def _rate(name: str, title: str, *fields: str) -> Column:
-    return _number(name, title, _SHARE, _ACCURACY, *(fields or (name,)))
+def _rate(name: str, title: str, *fields: str, origin: Origin = _ACCURACY) -> Column:
+    return _number(name, title, _SHARE, origin, *(fields or (name,)))
 
 
-_ACER = _rate("acer", "ACER", "acer", "acer_low", "acer_high")
+_ACER = _rate("acer", "ACER", "acer", "acer_low", "acer_high", origin=_FROZEN)
 _AUC = _rate("auc", "AUC", "auc", "auc_low", "auc_high")
 _HTER = ("hter_source_dev", "hter_source_dev_low", "hter_source_dev_high")
 _HTER_EER = ("hter_target_eer", "hter_target_eer_low", "hter_target_eer_high")
 _ERRORS = (
     replace(_ACER, ratios=("accuracy_kept", "error_ratio")),
-    _rate("apcer", "APCER"),
-    _rate("bpcer", "BPCER", "bpcer", "bpcer_low", "bpcer_high"),
-    _rate("hter", "HTER @source-dev", *_HTER),
+    _rate("apcer", "APCER", origin=_FROZEN),
+    _rate("bpcer", "BPCER", "bpcer", "bpcer_low", "bpcer_high", origin=_FROZEN),
+    _rate("hter", "HTER @source-dev", *_HTER, origin=_FROZEN),
     _rate("hter_target_eer", "HTER @target-EER", *_HTER_EER),
     _rate("eer", "EER"),
     replace(_AUC, better="higher"),
@@ -333,12 +343,34 @@ _ENERGIES = (
         "energy_scope",
     ),
 )
+_DECISIONS = (
+    _number(
+        "decision_time",
+        "Time of a decision",
+        _TIME,
+        _DECISION,
+        "decision_time_ns",
+        "decision_time_low_ns",
+        "decision_time_high_ns",
+    ),
+    _number("decision_p90", "p90 of decisions", _TIME, _DECISION, "decision_time_p90_ns"),
+    _number("decision_worst", "Worst decision", _TIME, _DECISION, "decision_time_worst_ns"),
+    _number(
+        "decision_energy",
+        "Energy of a decision",
+        _ENERGY,
+        Origin("power decision", SAME_METER | SAME_DATA, "its energy or its accuracy is missing"),
+        "decision_energy_uj",
+        "decision_energy_low_uj",
+        "decision_energy_high_uj",
+    ),
+)
 _NO_COMMON_ERRORS = "its reference was scored on other data, or makes no errors"
 _NO_COMMON_ENERGY = (
     "its reference has no energy, or another meter, or the meter could not resolve one of the two"
 )
-_KEPT = _ratio("accuracy_kept", "1 - ACER kept", _ACCURACY, otherwise=_NO_COMMON_ERRORS)
-_ERROR_RATIO = _ratio("error_ratio", "Error ratio", _ACCURACY, otherwise=_NO_COMMON_ERRORS)
+_KEPT = _ratio("accuracy_kept", "1 - ACER kept", _FROZEN, otherwise=_NO_COMMON_ERRORS)
+_ERROR_RATIO = _ratio("error_ratio", "Error ratio", _FROZEN, otherwise=_NO_COMMON_ERRORS)
 _RATIOS = (
     _ratio("speed_up", "Speed-up", _SPEED, "speed_up_low", "speed_up_high"),
     _ratio("speed_up_p05", "Speed-up (p05)", _SPEED),
@@ -356,8 +388,19 @@ _DETAILS = (
     _number("paced_frames", "Frames", _WHOLE, _PACED, "paced_frames", "paced_fps", better=""),
     _number("paced_fps", "Frame rate", _PER_SECOND, _PACED, "paced_fps", better=""),
     _number("memory_before_load", "Before load", _SIZE, _MEMORY, "memory_before_load_bytes"),
+    _number("decision_frames", "Frames of a decision", _PLAIN, _DECISION, "decision_frames", better=""),
+    _number(
+        "decision_latency",
+        "First frame to decision",
+        _TIME,
+        _DECISION,
+        "decision_latency_ns",
+        "decision_fps",
+        better="",
+    ),
+    _text("decision_basis", "Decision"),
     _text("worst_species", "Worst species", _worst_species, "apcer_worst_species"),
-    _number("acer_sd", "SD of ACER over folds", _SHARE, _ACCURACY, "acer_sd"),
+    _number("acer_sd", "SD of ACER over folds", _SHARE, _FROZEN, "acer_sd"),
     _number("threshold", "Threshold", _PLAIN, _ACCURACY, "threshold", better=""),
     _number(
         "parity_difference",
@@ -399,6 +442,7 @@ COLUMNS = {
         *_ERRORS,
         *_DIFFERENCES,
         *_ENERGIES,
+        *_DECISIONS,
         *_RATIOS,
         *(replace(column, listed=False) for column in _DETAILS),
     )

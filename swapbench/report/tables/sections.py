@@ -6,20 +6,22 @@ doubts, machines. Each section has one table for every machine.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from swapbench import units
 from swapbench.records import NO_THRESHOLD
+from swapbench.report.rows.comparisons import NOT_COMPARED
+from swapbench.report.tables import side_by_side
 from swapbench.report.tables.column import DAGGER, Column
 from swapbench.report.tables.columns import COLUMNS, column, fold_column
 from swapbench.report.tables.doubts import doubt_kinds, sentence
 from swapbench.report.tables.fields import FIELDS
 from swapbench.report.tables.markdown import escaped, grids
+from swapbench.report.tables.section import Section
 from swapbench.report.tables.table import SIMULATED, table_of
 from swapbench.report.tables.view import (
     TOO_DIFFERENT,
-    by_place,
     confidences,
     flip_sentence,
     other_references,
@@ -31,29 +33,10 @@ if TYPE_CHECKING:
 
     from swapbench.pad.score_parity import ScoreParity
     from swapbench.records import Accuracy, Record
+    from swapbench.report.rows.comparisons import Comparisons
     from swapbench.report.rows.fp32_parity import RowParity
     from swapbench.report.rows.row import Row
     from swapbench.report.tables.table import Table
-    from swapbench.report.tables.view import Selection
-
-_WHERE_KNOWN = frozenset(
-    (
-        "cores",
-        "flavour",
-        "worst_species",
-        "memory_reduction",
-        "energy_reduction",
-        "bpcer10",
-        "bpcer20",
-        "bpcer100",
-        "parity_difference",
-        "parity_ranks",
-        "parity_logits",
-        "parity_flips",
-        "parity_samples",
-    )
-)
-"""Columns that are left out where no row of a section has them; the notes say why."""
 
 
 def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> str:
@@ -61,41 +44,20 @@ def markdown_text(records: Sequence[Record], relative_to: str | None = None) -> 
     return as_markdown(table_of(records, relative_to))
 
 
-def as_markdown(table: Table, parities: Sequence[RowParity] = ()) -> str:
+def as_markdown(table: Table, comparisons: Comparisons = NOT_COMPARED) -> str:
     """The whole report.
 
     Args:
         table: of all records.
-        parities: how far each file's scores are from its network's fp32 file; see report.rows.fp32_parity.
+        comparisons: what is known of its rows beside others.
     """
     parts = [_head(table)]
-    parts += [_text(section, table) for section in sections_of(table, parities)]
+    parts += [_text(section, table) for section in sections_of(table, comparisons)]
     parts += [_notes(table), _doubts(table), _machines(table)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-@dataclass(frozen=True)
-class Section:
-    """One view of the report; caption and lead, which stands above the table, are Markdown."""
-
-    title: str
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    caption: str
-    lead: str = ""
-
-    def selection(self, table: Table) -> Selection:
-        """Its rows, with the columns that have something to say of them."""
-        columns = tuple(
-            column
-            for column in self.columns
-            if column.name not in _WHERE_KNOWN
-            or any(column.text(row) != units.NOT_MEASURED for row in self.rows)
-        )
-        return by_place(table, columns, self.rows)
-
-
-def sections_of(table: Table, parities: Sequence[RowParity] = ()) -> Iterator[Section]:
+def sections_of(table: Table, comparisons: Comparisons = NOT_COMPARED) -> Iterator[Section]:
     """The sections of the whole report, those without rows included."""
     rows = table.rows
     file = COLUMNS["file"]
@@ -117,6 +79,7 @@ def sections_of(table: Table, parities: Sequence[RowParity] = ()) -> Iterator[Se
         tuple(row for row in rows if row.relative),
         _relative_caption(table),
     )
+    yield side_by_side.section(comparisons.side_by_side(rows))
     yield Section(
         "Speed",
         (
@@ -167,7 +130,7 @@ def sections_of(table: Table, parities: Sequence[RowParity] = ()) -> Iterator[Se
         "ACER of each fold, each at the threshold frozen on its own development split, with their mean and "
         "standard deviation; one file for all folds.",
     )
-    yield _score_parity(table, parities)
+    yield _score_parity(table, comparisons.parities)
     beside = tuple(row for row in rows if row.device_parity)
     yield Section(
         "On the device and on the desktop",
@@ -195,7 +158,7 @@ def _text(section: Section, table: Table) -> str:
         return ""
     view = plain_view(section.selection(table), section.caption)
     head = f"## {escaped(section.title)}"
-    return "\n\n".join(filter(None, [head, section.lead, *grids(view), view.caption]))
+    return "\n\n".join(filter(None, [head, section.lead, *grids(view), view.caption, section.below]))
 
 
 # ---- Captions ----

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import textwrap
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from swapbench.report.tables.column import DAGGER
 from swapbench.report.tables.columns import COLUMNS
@@ -54,6 +54,17 @@ class _Layout:
     below: bool
 
 
+class Hints(NamedTuple):
+    """Where a reader finds what a terminal leaves out: columns without room, and doubts in full."""
+
+    columns: str = "They are in swapbench report --columns NAMES and in --format markdown."
+    doubts: str = "swapbench report --doubts"
+
+
+HINTS = Hints()
+"""Of the table of a run, which a report shows in other ways."""
+
+
 @dataclass(frozen=True)
 class TerminalTable:
     """A view that rich prints as the width of its console allows; best in bold, groups apart.
@@ -61,10 +72,12 @@ class TerminalTable:
     Attributes:
         view: what is shown.
         every_doubt: whether doubts are said in full; otherwise their kinds are counted.
+        hints: where the rest is.
     """
 
     view: View
     every_doubt: bool = False
+    hints: Hints = HINTS
 
     def __rich_console__(self, _: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """What rich prints: the table, and below it what its reader must know."""
@@ -106,8 +119,26 @@ class TerminalTable:
     def caption(self, width: int) -> str:
         """What a reader must know of the table in that width, a sentence or a mark a line."""
         layout = _layout(self.view, _first_rows(self.view.groups), width)
-        lines = _caption(self.view, layout, width, every_doubt=self.every_doubt)
+        lines = self._caption(layout, width)
         return "\n".join(map(visible, lines))
+
+    def _caption(self, layout: _Layout, width: int) -> Iterator[str]:
+        view = self.view
+        dropped = [column for place, column in enumerate(view.columns) if place not in layout.widths]
+        if dropped:
+            names = ", ".join(column.name for column in dropped)
+            yield f"No room at {width} columns: {names}. {self.hints.columns}"
+        more = sum(len(group.lines) for group in view.groups) - ROWS_AT_MOST
+        if more > 0:
+            yield f"{more} more rows are in every other format."
+        yield from view.remarks
+        for kind in view.doubt_kinds:
+            yield f"{DAGGER} {kind.count}"
+            if self.every_doubt:
+                yield from _in_full(kind)
+        if view.doubt_kinds and not self.every_doubt:
+            yield f"{DAGGER} What each says and what helps: {self.hints.doubts}"
+        yield from absences(view)
 
 
 def _first_rows(groups: Sequence[Group]) -> list[Group]:
@@ -182,27 +213,6 @@ def _heading(column: Column, width: int | None) -> str:
 
 
 # ---- Words ----
-
-
-def _caption(view: View, layout: _Layout, width: int, *, every_doubt: bool) -> Iterator[str]:
-    dropped = [column for place, column in enumerate(view.columns) if place not in layout.widths]
-    if dropped:
-        names = ", ".join(column.name for column in dropped)
-        yield (
-            f"No room at {width} columns: {names}. "
-            "They are in swapbench report --columns NAMES and in --format markdown."
-        )
-    more = sum(len(group.lines) for group in view.groups) - ROWS_AT_MOST
-    if more > 0:
-        yield f"{more} more rows are in every other format."
-    yield from view.remarks
-    for kind in view.doubt_kinds:
-        yield f"{DAGGER} {kind.count}"
-        if every_doubt:
-            yield from _in_full(kind)
-    if view.doubt_kinds and not every_doubt:
-        yield f"{DAGGER} What each says and what helps: swapbench report --doubts"
-    yield from absences(view)
 
 
 def _in_full(kind: DoubtKind) -> Iterator[str]:

@@ -168,7 +168,7 @@ def selection_of(table: Table, query: Query | None = None) -> Selection:
         UserError: a condition cannot be read or leaves no row.
     """
     query = query or Query()
-    rows = _where(table.rows, query.where)
+    rows = where(table.rows, query.where)
     chosen = _chosen(query.columns, rows, relative=table.reference_was_asked)
     titled = _grouped(rows, _group_columns(query.group, rows))
     members = tuple((title, tuple(_sorted(members, query.sort))) for title, members in titled)
@@ -238,7 +238,8 @@ def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tup
     return chosen if any(column.name in _NAMING for column in chosen) else (COLUMNS["file"], *chosen)
 
 
-def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
+def where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
+    """Those rows that meet all conditions, as in Query.where; UserError and UnknownName as in `view_of`."""
     for text in conditions:
         name, equals, wanted = text.partition("=")
         if equals and not name.endswith(("<", ">")):

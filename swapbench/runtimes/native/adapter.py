@@ -1,4 +1,4 @@
-"""The native runner from the parent's side: ONNX Runtime and LiteRT on devices without Python.
+"""The native runner from the parent's side: ONNX Runtime, LiteRT and ncnn on devices without Python.
 
 The runner implements the worker contract (`swapbench.runtimes.contract`), so its answers are parsed like
 those of every other worker. What it reports beyond the contract is parsed here: when a slice began and
@@ -197,6 +197,18 @@ class NativeLiteRT(NativeWorker):
     library: str = ""
     flavour: Flavour = "aar"
     package: str = "litert-android"
+
+
+@dataclass
+class NativeNcnn(NativeWorker):
+    """ncnn through its C API."""
+
+    name: str = "ncnn"
+    formats: tuple[Format, ...] = ("ncnn",)
+    runner: str = ""
+    library: str = ""
+    flavour: Flavour = "aar"
+    package: str = "ncnn-android"
 
 
 def parse_clocks(line: str) -> Clocks:

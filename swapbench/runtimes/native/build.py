@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Target = Literal["x86_64-linux", "aarch64-linux", "aarch64-android"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
-SOURCES = ("runner.c", "answers.c", "feed.c", "watch.c", "ort.c", "tflite.c", "litert.c")
+SOURCES = ("runner.c", "answers.c", "feed.c", "watch.c", "ort.c", "tflite.c", "litert.c", "ncnn.c")
 HEADERS = ("runner.h", "ort_slots.h")
 START = "bionic.c"
 

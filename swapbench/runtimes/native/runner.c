@@ -4,7 +4,7 @@
  * swapbench/runtimes/worker.py, on machines without Python: modes time, serve and score, JSON lines on
  * standard output; on failure, one error line and exit status 1 ("stage" says where). Beyond the contract:
  *
- *   --runtime onnxruntime|litert --library FILE   what to load with dlopen
+ *   --runtime onnxruntime|litert|ncnn --library FILE   what to load with dlopen
  *   --affinity HEXMASK    the cores to run on, checked before anything is loaded
  *   --fps N               camera pacing: every run waits for its frame; frames due during a run are lost
  *   --watch FILE[,FILE]   numeric files, sampled every --period-ms during each slice and reported after it
@@ -55,6 +55,12 @@ void *symbol(void *library, const char *name) {
     void *found = dlsym(library, name);
     if (found == NULL) refuse("library", "%s has no function %s", options.library, name);
     return found;
+}
+
+void add_setting(const char *name, const char *value) {
+    if (engine.settings_count == MAX_SETTINGS) return;
+    engine.settings[engine.settings_count].name = name;
+    engine.settings[engine.settings_count++].value = value;
 }
 
 void check_counts(size_t inputs, size_t outputs) {
@@ -199,8 +205,9 @@ static void open_runtime(void) {
     if (library == NULL) refuse("library", "cannot load the library %s: %s", options.library, dlerror());
     if (strcmp(options.runtime, "litert") == 0)
         open_it = dlsym(library, "TfLiteInterpreterCreate") != NULL ? open_tflite : open_litert;
+    else if (strcmp(options.runtime, "ncnn") == 0) open_it = open_ncnn;
     else if (strcmp(options.runtime, "onnxruntime") != 0)
-        refuse("usage", "bad command line: --runtime must be onnxruntime or litert, not '%s'",
+        refuse("usage", "bad command line: --runtime must be onnxruntime, litert or ncnn, not '%s'",
                options.runtime);
     open_it(library);
 }
@@ -237,6 +244,8 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
     put_setting(&line, "runner", "native");
     put_setting(&line, "api", engine.api);
     if (engine.graph_optimization) put_setting(&line, "graph_optimization", "all");
+    for (size_t i = 0; i < engine.settings_count; i++)
+        put_setting(&line, engine.settings[i].name, engine.settings[i].value);
     if (engine.spinning_off) put_setting(&line, "spinning", "off");
     if (options.affinity != NULL) put_setting(&line, "affinity", options.affinity);
     if (options.fps > 0) {

@@ -80,6 +80,7 @@ bool makes_zeros(const Tensor *input); /* whether made_feed makes zeros, else ra
 
 #define MAX_INPUTS 16
 #define MAX_OUTPUTS 16
+#define MAX_SETTINGS 8
 
 typedef struct {
     size_t place; /* in the graph */
@@ -94,6 +95,10 @@ typedef struct {
     char providers[160]; /* the inside of a JSON list */
     int delegated_nodes, nodes; /* -1: unknown */
     bool spinning_off, graph_optimization;
+    struct {
+        const char *name, *value;
+    } settings[MAX_SETTINGS]; /* further ones, that change results */
+    size_t settings_count;
     const char *shapes, *dimensions; /* the options of these names, NULL where the file fixes all shapes */
     Tensor input;
     size_t inputs; /* of the graph; those after the first get zeros */
@@ -113,6 +118,8 @@ void *symbol(void *library, const char *name);       /* refuses a library that l
 void open_onnxruntime(void *library);
 void open_tflite(void *library);
 void open_litert(void *library);
+void open_ncnn(void *library);
+void add_setting(const char *name, const char *value);
 
 #define FIELD(result, name, arguments) result(*name) arguments;
 

@@ -23,12 +23,13 @@ from torch import Tensor, nn
 
 from swapbench.cores import usable_cores
 from swapbench.errors import WorkerFailed
-from swapbench.files import write_atomically
+from swapbench.interrupts import end_with_parent
 from swapbench.kept import keep, kept
+from swapbench.modelfile.parts import write_model
 from swapbench.records import Format, Frozen, Precision
-from swapbench.workshop.artifacts.exporting import end_with_parent, start_child
+from swapbench.workshop.artifacts.exporting import start_child
 from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
-from swapbench.workshop.export import to_onnx, to_tflite
+from swapbench.workshop.export.exporters import exporter
 from swapbench.workshop.export.outputs import nchw
 from swapbench.workshop.export.rewrite import shipped
 from swapbench.workshop.nets import build
@@ -125,13 +126,13 @@ def file_content(wanted: Wanted, file_format: Format, precision: Precision) -> b
     """The bytes of a file, from the exporters that also make the files that ship."""
     torch.manual_seed(0)
     network = build("minifasnet", wanted.architecture) if wanted.chain is None else ChainNet(wanted.chain)
-    exporter: Any = to_onnx if file_format == "onnx" else to_tflite
-    base = exporter.export_base(shipped(network), wanted.size_px, wanted.size_px)
+    makes = exporter(file_format)
+    base = makes.export_base(shipped(network), wanted.size_px, wanted.size_px)
     if precision == "int8":
         images = torch.randn(CALIBRATION_IMAGES, wanted.size_px, wanted.size_px, 3).numpy()
         samples = nchw(images) if file_format == "onnx" else images
-        return cast("bytes", exporter.Quantiser(base, precision, samples).file())
-    convert: Callable[[bytes], bytes] = exporter.fp16 if precision == "fp16" else exporter.fp32
+        return cast("bytes", makes.Quantiser(base, precision, samples).file())
+    convert: Callable[[bytes], bytes] = makes.fp16 if precision == "fp16" else makes.fp32
     return convert(base)
 
 
@@ -140,8 +141,7 @@ def make(job: Job, say: Say) -> None:
     torch.set_num_threads(1)
     for wanted in job.wanted:
         path = Path(wanted.path)
-        write_atomically(path, file_content(wanted, job.format, job.precision))
-        keep(_entry(path), {}, [path])
+        keep(_entry(path), {}, write_model(path, file_content(wanted, job.format, job.precision)))
         say(wanted.path)
 
 

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import SwapbenchError, UserError
+from swapbench.interrupts import end_with_parent
+from swapbench.modelfile.parts import content_of_model
 from swapbench.pad.agreement import flip_threshold
 from swapbench.pad.raw_outputs import bona_fide_scores
-from swapbench.records import NOTHING_TO_COMPARE
+from swapbench.records import NOTHING_TO_COMPARE, SUFFIXES
 from swapbench.workshop.artifacts.dev_crops import rows_for_calibration, rows_for_parity
-from swapbench.workshop.artifacts.exporting import ExportJob, end_with_parent
+from swapbench.workshop.artifacts.exporting import ExportJob
 from swapbench.workshop.artifacts.files import (
     QUANTISED,
     Sidecar,
@@ -84,7 +86,7 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
     for number, variant in enumerate(job.variants):
         done = share * (2 + number + 1)
         try:
-            _make(job, variant, base.read_bytes(), calibration, compared, judge)
+            _make(job, variant, content_of_model(base), calibration, compared, judge)
             report({"done": done})
         except Exception as error:  # noqa: BLE001 - whatever a converter raises is one failed variant
             traceback.print_exc()
@@ -93,20 +95,19 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
 
 def _base(job: ExportJob, network: nn.Module, crops: NDArray[np.uint8]) -> Path:
     """The fp32 graph that the precisions of a format are made from, from the cache or exported now."""
-    from swapbench.workshop.export import to_onnx, to_tflite
     from swapbench.workshop.export.equalise import equalised
+    from swapbench.workshop.export.exporters import exporter
     from swapbench.workshop.export.outputs import batches
 
     kind, preprocessing = job.variants[0].format, job.card.preprocessing
     parts = {**base_parts(job.card, kind), "data": job.data_digest}
     key = digest(parts)
-    path = Path(job.cache_dir) / key[:8] / f"base.{kind}"
+    path = Path(job.cache_dir) / key[:8] / f"base.{SUFFIXES[kind]}"
     if valid_sidecar(path, key) is not None:
         return path
     started = time.monotonic()
-    export = to_onnx.export_base if kind == "onnx" else to_tflite.export_base
     alike = equalised(network, list(batches(crops, preprocessing))) if len(crops) else network
-    content = export(alike, preprocessing.height_px, preprocessing.width_px)
+    content = exporter(kind).export_base(alike, preprocessing.height_px, preprocessing.width_px)
     save(path, content, Sidecar.of(parts, None, started))
     return path
 
@@ -116,18 +117,19 @@ def _make(
 ) -> None:
     """Make a file, compare its scores under its real runtime with the network's, and save it."""
     from swapbench.workshop.artifacts.quantising import quantised
-    from swapbench.workshop.export import flatbuffer, to_onnx, to_tflite
+    from swapbench.workshop.export.exporters import exporter
 
     started = time.monotonic()
     text = description(job.card, variant)
-    exporter: Any = to_onnx if variant.format == "onnx" else to_tflite
-    describe = to_onnx.described if variant.format == "onnx" else flatbuffer.described
+    makes = exporter(variant.format)
     trials: tuple[Trial, ...] = ()
     if variant.precision in {"fp32", "fp16"}:
-        convert = exporter.fp32 if variant.precision == "fp32" else exporter.fp16
-        content = describe(convert(base), text)
+        convert = makes.fp32 if variant.precision == "fp32" else makes.fp16
+        content = makes.described(convert(base), text)
     elif variant.precision in QUANTISED:
-        content, trials = quantised(variant, base, calibration, judge, lambda file: describe(file, text))
+        content, trials = quantised(
+            variant, base, calibration, judge, lambda file: makes.described(file, text)
+        )
     else:
         raise UserError(f"exporting to precision {variant.precision!r} is not supported")
     agreement = judge.parity(content, variant, compared)[0] if len(compared) else NOTHING_TO_COMPARE

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,8 +20,8 @@ from swapbench import errors
 from swapbench.cores import usable_cores
 from swapbench.environment import CONVERTERS
 from swapbench.errors import EnvironmentFailed, SwapbenchError, WorkerFailed
-from swapbench.files import scratch_folder
-from swapbench.records import FORMATS, Frozen, ModelCard, Variant
+from swapbench.files import lock_of, only_one, scratch_folder
+from swapbench.records import ALL_FORMATS, Frozen, ModelCard, Variant
 from swapbench.workshop.artifacts.files import Built, Failed, cached, missing
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def build(
 ) -> list[Built | Failed]:
     """Export the variants that are not in the cache; one failure does not stop the others.
 
-    Formats are exported at the same time where there are two cores.
+    Formats are exported at the same time where there are two cores; a network by one command at a time: a
+    second one waits, and finds the files.
 
     Args:
         card: Of the model.
@@ -81,12 +83,13 @@ def build(
     data_digest = data.digest()
     wanted = missing(card, variants, cache_dir, data_digest)
     failures: dict[Variant, SwapbenchError] = {}
-    if wanted:
-        by_format = [[variant for variant in wanted if variant.format == name] for name in FORMATS]
-        groups = [group for group in by_format if group]
-        with scratch_folder(cache_dir, "job") as folder:
-            jobs = _write_jobs(folder, groups, card, card_path, data, data_digest, cache_dir)
-            failures = _run_jobs(jobs, cache_dir / "logs", card.name, progress)
+    with only_one(lock_of(cache_dir, card.name)) if wanted else nullcontext():
+        wanted = wanted and missing(card, variants, cache_dir, data_digest)  # after another was waited for
+        by_format = [[variant for variant in wanted if variant.format == name] for name in ALL_FORMATS]
+        if groups := [group for group in by_format if group]:
+            with scratch_folder(cache_dir, "job") as folder:
+                jobs = _write_jobs(folder, groups, card, card_path, data, data_digest, cache_dir)
+                failures = _run_jobs(jobs, cache_dir / "logs", card.name, progress)
     results: list[Built | Failed] = []
     for variant in variants:
         result = cached(card, variant, cache_dir, data_digest)
@@ -189,22 +192,12 @@ def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Pope
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, str(job)],
-        stdin=subprocess.PIPE,  # which ends when we do, however we end; see `end_with_parent`
+        stdin=subprocess.PIPE,  # which ends when we do, however we end; see `interrupts.end_with_parent`
         stdout=subprocess.PIPE,
         stderr=errors_to,
         env=environment,
         text=True,
     )
-
-
-def end_with_parent() -> None:
-    """End this process, which `start_child` started, as soon as its parent is gone."""
-
-    def wait() -> None:
-        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _start(job: Path, log: Path) -> subprocess.Popen[str]:

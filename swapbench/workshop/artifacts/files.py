@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from swapbench import errors
-from swapbench.files import write_atomically
+from swapbench.files import files_sha256, write_atomically
 from swapbench.kept import keep, kept
+from swapbench.modelfile.parts import write_model
 from swapbench.records import Absent, Frozen, ModelCard, Parity, Variant
 from swapbench.workshop.export.mixed import Trial
 
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.errors import SwapbenchError
-    from swapbench.records import Format
 
 EXPORTER_VERSION = 3
 """Part of every key: raise it when a change here or in `export` changes the bytes or the parity of a file."""
 
-PACKAGES: dict[Format, tuple[str, ...]] = {
+PACKAGES: dict[str, tuple[str, ...]] = {
     "onnx": ("torch", "onnx", "onnxscript", "onnxslim", "onnxconverter-common", "onnxruntime"),
+    "ncnn": ("torch", "pnnx", "ncnn"),
     "tflite": ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
 }
 """Packages whose version the bytes of a file of that format depend on."""
@@ -170,7 +171,7 @@ def missing(card: ModelCard, variants: Sequence[Variant], cache_dir: Path, data_
     return [variant for variant in variants if cached(card, variant, cache_dir, data_digest) is None]
 
 
-def base_parts(card: ModelCard, kind: Format) -> dict[str, Any]:
+def base_parts(card: ModelCard, kind: str) -> dict[str, Any]:
     """What every file of a network in a format depends on, whatever its precision."""
     return {
         "exporter": EXPORTER_VERSION,
@@ -211,15 +212,15 @@ def save(path: Path, content: bytes, sidecar: Sidecar) -> None:
 
     Args:
         path: The file.
-        content: Its bytes.
+        content: Its bytes, see `modelfile.parts`.
         sidecar: What is known of it, without its digest.
     """
     _beside(path).unlink(missing_ok=True)
-    write_atomically(path, content)
+    parts = write_model(path, content)
     if len(sidecar.trials) > 1:
         write_atomically(path.with_name(curve_name(path)), curve_csv(sidecar.trials))
-    sidecar = sidecar.replace(sha256=hashlib.sha256(content).hexdigest())
-    keep(_beside(path), sidecar.model_dump(mode="json"), [path])
+    sidecar = sidecar.replace(sha256=files_sha256(parts))
+    keep(_beside(path), sidecar.model_dump(mode="json"), parts)
 
 
 def curve_name(path: Path) -> str:

@@ -6,10 +6,11 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from swapbench.data.preprocess import normalise
 from swapbench.errors import UserError
+from swapbench.modelfile.parts import write_model
 from swapbench.pad.agreement import NEAR_ERROR, parity
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.workshop.export.mixed import Trial, price, search
@@ -63,7 +64,7 @@ class Judge:
         """
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             trial = Path(folder) / variant.file_name
-            trial.write_bytes(content)
+            write_model(trial, content)
             outputs, run_ns = file_outputs(trial, samples.crops, self.card.preprocessing)
         scores = bona_fide_scores(outputs.tolist(), self.card.output)
         precision, meaning = variant.precision, self.card.output
@@ -88,8 +89,14 @@ def quantised(
     Raises:
         UserError: ranges are needed, and there are no crops.
     """
-    from swapbench.workshop.export import to_onnx, to_tflite
+    from swapbench.workshop.export.exporters import exporter
 
+    makes = exporter(variant.format)
+    if not hasattr(makes, "Quantiser"):
+        raise UserError(
+            f"{variant.format} files are made in fp32 and fp16 only: its packages have no quantiser",
+            remedy="Make the file with ncnn's own tools and name it: swapbench run FILE.param",
+        )
     images = None
     if variant.precision != "int8-dynamic":
         if not len(calibration):
@@ -100,8 +107,7 @@ def quantised(
             )
         images = normalise(calibration.crops, judge.card.preprocessing)
         images = nchw(images) if variant.format == "onnx" else images
-    exporter: Any = to_onnx if variant.format == "onnx" else to_tflite
-    quantiser = exporter.Quantiser(base, variant.precision, images)
+    quantiser = makes.Quantiser(base, variant.precision, images)
     if not len(calibration):
         return describe(quantiser.file()), ()
     few = calibration.half()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench.data.preprocess import normalise
-from swapbench.errors import BadModelFile
+from swapbench.errors import BadModelFile, MissingPackage
 from swapbench.modelfile import read_graph, single_static_input
 
 if TYPE_CHECKING:
@@ -58,7 +58,13 @@ def file_outputs(path: Path, crops: NDArray[np.uint8], preprocessing: Preprocess
     """
     graph = read_graph(path)
     input_tensor = single_static_input(graph, path.name)
-    run = _onnx(path) if graph.format == "onnx" else _tflite(path, input_tensor, graph.outputs[0])
+    match graph.format:
+        case "onnx":
+            run = _onnx(path)
+        case "tflite":
+            run = _tflite(path, input_tensor, graph.outputs[0])
+        case "ncnn":
+            run = _ncnn(path, input_tensor.name, graph.outputs[0].name)
     channels_first = graph.layout == "nchw"
     outputs, runs_ns = [], []
     for crop in crops:
@@ -116,6 +122,28 @@ def _tflite(path: Path, input_tensor: Tensor, output_tensor: Tensor) -> Callable
             output_tensor.scale
         )
         return values
+
+    return run
+
+
+def _ncnn(path: Path, input_name: str, output_name: str) -> Callable[[Images], Images]:
+    """With ncnn's own options, as an app finds them that sets none."""
+    try:
+        import ncnn
+    except ImportError:
+        raise MissingPackage("ncnn", "checking a file of ncnn", "ncnn") from None
+    net = ncnn.Net()
+    net.opt.num_threads = 1
+    if net.load_param(str(path)) != 0 or net.load_model(str(path.with_suffix(".bin"))) != 0:
+        raise BadModelFile(f"ncnn cannot load {path}")
+
+    def run(image: Images) -> Images:
+        extractor = net.create_extractor()
+        extractor.input(input_name, ncnn.Mat(image[0]).clone())
+        status, output = extractor.extract(output_name)
+        if status != 0:
+            raise BadModelFile(f"ncnn cannot run {path}")
+        return np.array(output, np.float32)
 
     return run
 
