@@ -316,7 +316,9 @@ def _draw_points(
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
     for point in points:
         diameter = shown.diameter_pt[point.file_bytes]
-        key = (point.on_front, -diameter, point.model, point.runtime, point.precision)
+        # networks beyond the palette share a colour, and thousands of them must not be thousands of artists
+        model = point.model if point.model in models.names else models.others[0]
+        key = (point.on_front, -diameter, model, point.runtime, point.precision)
         alike.setdefault(key, []).append(point)
     for (is_front, size, model, runtime, precision), members in sorted(alike.items()):
         colour = models.colour(model) if is_front else lighter(models.colour(model))
@@ -392,12 +394,15 @@ def _draw_labels(
 
     obstacles: list[Box] = []
     lines: list[Box] = []
-    for point in points:
-        (value_x, low_x, high_x), (value_y, low_y, high_y) = ends_of(point, x, "x"), ends_of(point, y, "y")
-        here_x, here_y = at(value_x, value_y)
+    ends = [(ends_of(point, x, "x"), ends_of(point, y, "y")) for point in points]
+    # value, low and high of each point, all at once: one by one it would take longer than the drawing
+    here, low_ends, high_ends = (
+        axes.transData.transform([(of_x[which], of_y[which]) for of_x, of_y in ends]) for which in range(3)
+    )
+    for point, *pixels_of in zip(points, here.tolist(), low_ends.tolist(), high_ends.tolist(), strict=True):
+        (here_x, here_y), (left, low), (right, high) = pixels_of
         radius = (shown.diameter_pt[point.file_bytes] / 2 + 1) * pixels
         obstacles.append((here_x - radius, here_y - radius, here_x + radius, here_y + radius))
-        (left, low), (right, high) = at(low_x, low_y), at(high_x, high_y)
         lines += [
             (left, here_y - pixels, right, here_y + pixels),
             (here_x - pixels, low, here_x + pixels, high),
