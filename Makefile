@@ -83,6 +83,7 @@ bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios;
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/systems.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/change_points.py --series 500 --steps 10
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/gate_selftest.py build/bench/minifasnet_v2.fp32.onnx --gates $(GATES)
 
