@@ -243,6 +243,7 @@ _TELLING: dict[Condition, Callable[[Row], str]] = {
     "scope": lambda row: f"{row.conditions.scope}" if row.energy else "",
     "version": lambda row: f"{row.runtime} {row.used.version}",
     "settings": lambda row: row.conditions.settings,
+    "threshold": lambda row: f"threshold {row.conditions.threshold}" if row.accuracy else "",
     "reference": lambda row: f"against {row.conditions.reference}" if row.relative else "",
 }
 
