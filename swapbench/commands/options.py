@@ -445,6 +445,7 @@ class FigureOptions:
     history: Path | None = None
     labels: str = "auto"
     shares: bool = False
+    uncertainty: str = "bars"
 
 
 def command_line(options: Any) -> list[str]:

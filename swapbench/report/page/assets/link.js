@@ -42,8 +42,8 @@ function viewOf(hash) {
     if (place >= 0) allowed.add(place);
     if (place >= 0 || !value.length) view.allowed.set(name, allowed);
   }
-  const chosen = new Set(["file", ...given.getAll("column")]);
-  if (given.has("column")) view.shown = [...columns.keys()].filter((name) => chosen.has(name));
+  const chosen = new Set(given.getAll("column").filter((name) => columns.has(name)));
+  if (chosen.size) view.shown = [...columns.keys()].filter((name) => name === "file" || chosen.has(name));
   const sort = given.get("sort") ?? "";
   const name = sort.replace(/^-/, "");
   if (columns.has(name)) view.sort = { name, descending: sort !== name };

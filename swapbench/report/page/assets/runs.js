@@ -56,7 +56,7 @@ function drawRunControls() {
 // Rows of A and B that are the same file, measured in the same way, once in each.
 function pairsOfRuns({ a, b }) {
   const keyOf = (row) =>
-    JSON.stringify([label(row), ofRow("place", row)[0], ...SAME_IN_BOTH.map((name) => data.rows.conditions[name][row])]);
+    JSON.stringify([data.rows.file[row], ofRow("place", row)[0], ...SAME_IN_BOTH.map((name) => data.rows.conditions[name][row])]);
   const byKey = (run) => Map.groupBy(state.ordered.filter((row) => runOf(row) === run), keyOf);
   const [ofA, ofB] = [byKey(a), byKey(b)];
   const both = [...ofA].filter(([key]) => ofB.has(key)).map(([key, rows]) => [rows, ofB.get(key)]);
@@ -97,7 +97,7 @@ function pairLine([row, other], column) {
     const attributes = { type: "button", class: "link", onclick: () => openRecord(place) };
     return make("td", { class: "number" }, make("button", attributes, text(column, place) + (isDoubtful(place) ? " †" : "")));
   };
-  const head = make("th", { scope: "row" }, breakable(label(row)));
+  const head = make("th", { scope: "row" }, breakable(data.rows.file[row]));
   const place = make("td", {}, `${text(columns.get("runtime"), row)}, ${text(columns.get("device"), row)}`);
   const values = [row, other].map((one) => column.values[one]);
   const why = values.every(Number.isFinite) ? whyNot(row, other, column) : "";
