@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test tflite-runtime check bench models evidence clean
+.PHONY: docs demo phone test tflite-runtime plugin check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +47,17 @@ tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a 
 		'numpy<2' 'tflite-runtime>=2.14,<3'  # as the extra of that name, and nothing of swapbench
 	$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
 
+PLUGIN := build/plugin
+
+# The environment lends swapbench and its packages from the first: installing them again would take minutes.
+plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
+	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
+	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
+		> $$($(PLUGIN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth
+	$(PLUGIN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps \
+		'openvino>=2026.1,<2027' tests/plugin_openvino
+	$(BIN)/python -m pytest -p no:randomly tests/test_plugin_openvino.py
+
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -70,7 +81,9 @@ bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios;
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
 	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/systems.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/change_points.py --series 500 --steps 10
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/gate_selftest.py build/bench/minifasnet_v2.fp32.onnx --gates $(GATES)
 
@@ -81,8 +94,10 @@ models: $(VENV)/.workshop    ## train the bundled checkpoints again (hours on a 
 	$(BIN)/swapbench train mobilefacenet --recipe uniform --macs 40M --schedule small --seed 1 --missing
 
 evidence: $(VENV)/.workshop    ## train and measure what reports/compression tells of (hours; SCHEDULE=full for a GPU); goes on where it was cut
-	$(BIN)/python -m benchmarks.compression train students --schedule $(or $(SCHEDULE),small)
-	$(BIN)/python -m benchmarks.compression train unseen rank --schedule $(or $(SCHEDULE),smallest)
+	$(BIN)/swapbench train benchmarks/compression/students.toml --schedule $(or $(SCHEDULE),small) --out build/compression/students
+	$(BIN)/swapbench train benchmarks/compression/unseen.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/unseen
+	$(BIN)/python -m benchmarks.compression rank
+	$(BIN)/swapbench train build/compression/rank.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/rank
 	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
 

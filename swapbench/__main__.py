@@ -1,13 +1,16 @@
 """`python -m swapbench` is `swapbench`: the command line, which can be interrupted before it is imported."""
 
+import os
 import sys
 
-from swapbench import interrupts
+from swapbench import environment, interrupts
 
 
 def main() -> int:
     """Run the command line with what was typed; returns the exit status."""
     interrupts.listen()
+    if os.environ.get(environment.CHILD):
+        interrupts.end_with_parent()
     try:
         from swapbench.cli import main as run
 

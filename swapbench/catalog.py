@@ -2,6 +2,8 @@
 
 Concrete classes are named by strings and loaded when they are needed, so that reading the catalogue imports
 nothing. A user's working folder adds to the built-in `models/` and `devices/` or overrides them, by name.
+Installed packages add runtimes, meters and kinds of devices, which must not take a built-in name; see
+`plugins`.
 """
 
 from __future__ import annotations
@@ -9,16 +11,19 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
 from swapbench.files import toml_table
+from swapbench.plugins import plugins
 from swapbench.records import FLOATS, FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from swapbench.plugins import Plugin, Plugins
     from swapbench.ports import Device, Meter, Runtime
 
 RUNTIMES: Mapping[str, str] = {
@@ -39,6 +44,10 @@ METERS: Mapping[str, str] = {
     "pyrapl": "swapbench.meters.pyrapl:find_pyrapl",
     "nvml": "swapbench.meters.nvml:find_nvml",
 }
+_RUNTIME = ("formats", "command", "parse_loaded", "parse_slice", "parse_outputs", "parse_profile")
+_METER = ("scope", "resolution_uj", "update_ns", "read")
+_DEVICE = ("describe", "push", "pull", "run", "start", "read", "quiet")
+"""What the things of packages must have, beside a name; see `ports`."""
 
 
 @dataclass(frozen=True)
@@ -194,23 +203,46 @@ def runtime(folders: Folders, name: str) -> Runtime:
     Raises:
         UnknownName: There is no such runtime.
         UserError: The file that names its interpreter is malformed.
+        EnvironmentFailed: It belongs to a package, and does not work.
     """
-    found = builtin_runtime(name)
+    found = unmoved_runtime(name)
     python = interpreter(folders, name)
     return found if python is None else with_interpreter(found, python)
 
 
-def builtin_runtime(name: str) -> Runtime:
-    """The runtime of that name, with our own interpreter; UnknownName where there is none."""
-    if name not in RUNTIMES:
-        raise UnknownName("runtime", name, RUNTIMES)
-    return cast("Runtime", load(RUNTIMES[name])())
+def added_runtimes() -> Plugins:
+    """The runtimes of installed packages."""
+    return plugins("runtime", RUNTIMES)
+
+
+def runtime_names() -> tuple[str, ...]:
+    """The built-in runtimes, then those of installed packages."""
+    return (*RUNTIMES, *added_runtimes().by_name)
+
+
+def unmoved_runtime(name: str) -> Runtime:
+    """The runtime of that name, with our own interpreter.
+
+    Raises:
+        UnknownName: There is none.
+        EnvironmentFailed: It belongs to a package, and does not work.
+    """
+    if name in RUNTIMES:
+        return cast("Runtime", load(RUNTIMES[name])())
+    added = added_runtimes().by_name
+    if name not in added:
+        raise UnknownName("runtime", name, (*RUNTIMES, *added))
+    return cast("Runtime", added[name].checked(added[name].made(), *_RUNTIME))
 
 
 def runtimes(folders: Folders, names: Sequence[str] = ()) -> tuple[Runtime, ...]:
-    """The named runtimes, or all that do not have to be named."""
-    wanted = names or [name for name in RUNTIMES if name not in ON_REQUEST]
-    return tuple(runtime(folders, name) for name in wanted)
+    """The named runtimes, or those that run by default."""
+    return tuple(runtime(folders, name) for name in (names or runtimes_by_default()))
+
+
+def runtimes_by_default() -> tuple[str, ...]:
+    """The runtimes that do not have to be named; those of packages have to."""
+    return tuple(name for name in RUNTIMES if name not in ON_REQUEST)
 
 
 def interpreter_file(folders: Folders, name: str) -> Path:
@@ -278,6 +310,10 @@ def device(folders: Folders, name: str, serial: str | None = None) -> Device:
         return cast(
             "Device", load(DEVICE_KINDS[kind])(profile, serial or os.environ.get("ANDROID_SERIAL") or None)
         )
+    if kind not in DEVICE_KINDS:
+        plugin = plugins("device", DEVICE_KINDS).by_name[kind]
+        made = plugin.made(toml_table(path, "device profile"), serial)
+        return cast("Device", plugin.checked(made, *_DEVICE, named=name))
     if serial is not None:
         raise UserError(f"the device {name} has no serial number", remedy="Omit --serial, or name a phone")
     return cast("Device", load(DEVICE_KINDS[kind])())
@@ -294,21 +330,43 @@ def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
     if name not in files:
         raise UnknownName("device", name, files)
     kind = toml_table(files[name], "device profile").get("kind")
-    if not isinstance(kind, str) or kind not in DEVICE_KINDS:
+    if isinstance(kind, str) and kind in DEVICE_KINDS:
+        return files[name], kind
+    added = plugins("device", DEVICE_KINDS).by_name
+    if not isinstance(kind, str) or kind not in added:
         raise UserError(
             f"the device profile {files[name]} has the unknown kind {kind!r}",
-            remedy=f"Known kinds: {', '.join(DEVICE_KINDS)}",
+            remedy=f"Known kinds: {', '.join((*DEVICE_KINDS, *added))}",
         )
     return files[name], kind
 
 
+def plugin_notices() -> tuple[str, ...]:
+    """A line for each thing of an installed package that is ignored, and why."""
+    from swapbench.modelfile import added_formats
+
+    found = [plugins("meter", METERS), plugins("device", DEVICE_KINDS), added_formats()]
+    return tuple(line for one in (added_runtimes(), *found) for line in one.refused)
+
+
 def meters() -> Mapping[str, Callable[[], Meter | Absent]]:
-    """Meter name -> a function that finds it on this computer, or says why it is absent."""
+    """Meter name -> a function that finds it on this computer, or says why it is absent.
+
+    That of a package's meter raises EnvironmentFailed where the meter does not work.
+    """
 
     def finder(reference: str) -> Callable[[], Meter | Absent]:
         return lambda: cast("Meter | Absent", load(reference)())
 
-    return {name: finder(reference) for name, reference in METERS.items()}
+    def found(plugin: Plugin) -> Meter | Absent:
+        meter = plugin.made()
+        return meter if isinstance(meter, Absent) else cast("Meter", plugin.checked(meter, *_METER))
+
+    added = plugins("meter", METERS).by_name
+    return {
+        **{name: finder(reference) for name, reference in METERS.items()},
+        **{name: partial(found, plugin) for name, plugin in added.items()},
+    }
 
 
 def variants(

@@ -40,6 +40,13 @@ CACHES: Final[Mapping[str, str]] = {
 """Variable that says where a library caches -> the folder's name below our own cache."""
 
 
+CHILD: Final = "SWAPBENCH_CHILD"
+"""Set in the environment of a `swapbench` command that another one started and listens to.
+
+It ends when its standard input does, and tells its progress in lines for a program.
+"""
+
+
 def be_quiet() -> None:
     """Set QUIET in this process, which its children inherit."""
     os.environ.update(QUIET)

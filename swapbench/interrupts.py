@@ -31,6 +31,17 @@ def listen() -> None:
             signal.signal(number, _interrupt)
 
 
+def end_with_parent() -> None:
+    """End this process as soon as its parent is gone, which holds the other end of its standard input."""
+    import threading
+
+    def wait() -> None:
+        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def say() -> int:
     """Say on standard error that the command was interrupted; returns its exit status."""
     with contextlib.suppress(OSError):  # nobody listens

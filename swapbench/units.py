@@ -53,6 +53,13 @@ def duration(ns: float, digits: int = 3) -> str:
     return _scaled(ns, ((1e9, "s"), (1e6, "ms"), (1e3, "µs"), (1, "ns")), digits)
 
 
+def time_span(seconds: float) -> str:
+    """Seconds that a person waits, as text: '34 s', '12 min', '5.2 h'."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def milliseconds(ns: float, digits: int = 3) -> str:
     """Nanoseconds as a bare number of milliseconds, for a column whose heading names the unit."""
     return significant(ns / 1e6, digits)

@@ -23,7 +23,7 @@ from card_fields import meanings
 
 from swapbench import cli
 from swapbench.gate.policy import Budget, Ceiling
-from swapbench.records import Accuracy, Frozen, Power, Record, RuntimeUsed, Speed, Weight
+from swapbench.records import Accuracy, Decision, Frozen, Power, Record, RuntimeUsed, Speed, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 SHOWN = ("README.md", "CHANGELOG.md", "docs/**/*.md", "docs/**/*.yml", "reports/example/table.md")
 SHOWN += ("reports/compression/*.md", "reports/**/*.png")
 FIELDS: Mapping[str, tuple[type[Frozen], ...]] = {
-    "reference/records.md": (Record, RuntimeUsed, Speed, Weight, Accuracy, Power),
+    "reference/records.md": (Record, RuntimeUsed, Speed, Weight, Accuracy, Power, Decision),
     "reference/policies.md": (Budget, Ceiling),
 }
 SCHEMAS: Mapping[str, type[Frozen]] = {"reference/record.schema.json": Record}
@@ -49,8 +49,10 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
     "Understand": {
         "How numbers are made": "methodology",
         "The gate": "gate",
+        "The history": "history",
         "Decision systems": "systems",
         "Smaller networks": "compression",
+        "Studies": "studies",
         "What is promised": "security",
         "Words": "glossary",
         "An example run": "reports/example/table",

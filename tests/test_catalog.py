@@ -73,9 +73,9 @@ def test_a_misspelt_device_is_corrected(folders: catalog.Folders, name: str, nea
         catalog.device(folders, name)
 
 
-def test_a_misspelt_runtime_is_corrected() -> None:
+def test_a_misspelt_runtime_is_corrected(folders: catalog.Folders) -> None:
     with pytest.raises(UnknownName, match="Did you mean onnxruntime"):
-        catalog.runtime("onnx-runtime")
+        catalog.runtime(folders, "onnx-runtime")
 
 
 def test_a_device_profile_of_an_unknown_kind_is_refused(folders: catalog.Folders) -> None:
@@ -114,9 +114,9 @@ def test_every_meter_is_there_or_says_why_not() -> None:
             assert meter.read(), name
 
 
-def test_a_runtime_that_is_no_longer_maintained_has_to_be_named() -> None:
-    assert [one.name for one in catalog.runtimes()] == ["onnxruntime", "litert"]
-    assert [one.name for one in catalog.runtimes(["tflite-runtime"])] == ["tflite-runtime"]
+def test_a_runtime_that_is_no_longer_maintained_has_to_be_named(folders: catalog.Folders) -> None:
+    assert [one.name for one in catalog.runtimes(folders)] == ["onnxruntime", "litert", "ncnn"]
+    assert [one.name for one in catalog.runtimes(folders, ["tflite-runtime"])] == ["tflite-runtime"]
 
 
 def test_it_is_not_for_phones(folders: catalog.Folders, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,3 +49,12 @@ def test_an_addition_works_in_a_copy_of_the_package(diff: str, trial: str, tmp_p
         check=False,
     )
     assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "swapbench_openvino.py"])
+def test_the_package_on_the_page_is_the_one_that_ci_installs_and_it_is_short(name: str) -> None:
+    content = (ROOT / "tests" / "plugin_openvino" / name).read_text(encoding="utf-8")
+    assert f"```{'toml' if name.endswith('.toml') else 'py'}\n{content}```\n" in PAGE.read_text(
+        encoding="utf-8"
+    )
+    assert len(content.splitlines()) < 100

@@ -243,6 +243,6 @@ def test_a_mixture_names_both() -> None:
 
 
 def test_the_adapter_names_its_worker_and_its_format() -> None:
-    runtime = litert.LiteRT(python="py")
+    runtime = litert.LiteRT()
     assert (runtime.name, runtime.formats) == ("litert", ("tflite",))
     assert runtime.command("m", mode="time", threads=1, options={})[2] == "swapbench.runtimes.litert"

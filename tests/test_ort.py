@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -145,10 +146,10 @@ def test_a_truncated_file_is_one_error_line(tmp_path: Path) -> None:
 
 
 def test_the_adapter_names_its_worker_and_its_format() -> None:
-    runtime = ort.OnnxRuntime(python="py")
+    runtime = ort.OnnxRuntime()
     assert (runtime.name, runtime.formats) == ("onnxruntime", ("onnx",))
     assert runtime.command("m.onnx", mode="time", threads=1, options={})[:3] == [
-        "py",
+        sys.executable,
         "-m",
         "swapbench.runtimes.ort",
     ]

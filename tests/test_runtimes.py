@@ -51,7 +51,7 @@ def other(tmp_path: Path) -> Path:
 
 
 def test_each_runtime_says_what_it_is_and_what_is_missing_how_to_get_it(folders: catalog.Folders) -> None:
-    rows = {row["name"]: row for row in runtimes.list_runtimes(folders)}
+    rows = {row["name"]: row for row in runtimes.list_runtimes(folders).rows}
     assert list(rows) == list(catalog.RUNTIMES)
     import onnxruntime
 
@@ -71,7 +71,7 @@ def test_the_listing_is_a_table_or_json(
     monkeypatch.setattr(runtimes, "_asked", missing)
     assert cli.main(["runtimes"]) == 0
     text = capsys.readouterr().out
-    assert text.splitlines()[1].split() == ["tflite-runtime", ".tflite", "missing"]
+    assert text.splitlines()[1].split() == ["tflite-runtime", "tflite", "missing"]
     assert "not installed. It needs NumPy 1" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     assert cli.main(["runtimes", "--json"]) == 0
@@ -178,7 +178,7 @@ def test_an_interpreter_that_is_gone_ends_the_run_before_it_begins(
     message = capsys.readouterr().err
     assert f"{other} does not run onnxruntime: cannot start {other}: No such file" in message
     assert "swapbench runtimes remove onnxruntime" in message
-    rows = {row["name"]: row for row in runtimes.list_runtimes(folders)}
+    rows = {row["name"]: row for row in runtimes.list_runtimes(folders).rows}
     assert (rows["onnxruntime"]["state"], rows["litert"]["state"]) == ("missing", "ok")
 
 

@@ -632,10 +632,10 @@ def test_outputs_with_a_hole_are_refused(answers: tuple[dict[str, Any], ...]) ->
 
 
 def test_options_become_flags() -> None:
-    runtime = contract.PythonWorker("n", ("onnx",), "some.module", python="py")
+    runtime = contract.PythonWorker("n", ("onnx",), "some.module")
     assert runtime.command(
         "f.onnx", mode="serve", threads=2, options={"warmup_runs": 5, "samples": "s.npy"}
     ) == [
-        *("py", "-m", "some.module", "--mode", "serve", "--artifact", "f.onnx", "--threads", "2"),
+        *(sys.executable, "-m", "some.module", "--mode", "serve", "--artifact", "f.onnx", "--threads", "2"),
         *("--warmup-runs", "5", "--samples", "s.npy"),
     ]

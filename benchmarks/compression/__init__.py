@@ -1,10 +1,13 @@
 """What does compression buy? The evidence behind reports/compression, from trainings to the report.
 
-All with swapbench's own commands:
+All with swapbench's own commands (make evidence):
 
-    python -m benchmarks.compression train [students | unseen | rank] [--schedule small] [--seeds 3] [--lanes
-    2] python -m benchmarks.compression measure [students | unseen | rank] [--missing] python -m
-    benchmarks.compression report
+    swapbench train benchmarks/compression/students.toml --out build/compression/students
+    swapbench train benchmarks/compression/unseen.toml --out build/compression/unseen
+    python -m benchmarks.compression rank
+    swapbench train build/compression/rank.toml --schedule smallest --out build/compression/rank
+    python -m benchmarks.compression measure [students | unseen | rank] [--missing]
+    python -m benchmarks.compression report
 
 Three studies, all on the simulated four-domain data:
 

@@ -8,20 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.compression.trainings import (
-    ARMS,
-    DOMAINS,
-    RANK_DOMAIN,
-    ROOT,
-    STUDENT,
-    TEACHER,
-    UNPRUNED,
-    WORK,
-    fold,
-    rank,
-    students_folder,
-    unseen_folder,
-)
+from benchmarks.compression.trainings import ARMS, DOMAINS, RANK_DOMAIN, ROOT, TEACHER, Trained, fold, trained
 from swapbench import store
 from swapbench.cards import read_card
 
@@ -74,37 +61,40 @@ class Measurement:
         return status
 
 
-def measurements(study: str, seeds: int) -> Iterator[Measurement]:
-    """Those of a study, of the cards that are there."""
+def measurements(study: str) -> Iterator[Measurement]:
+    """Those of a study, of what it has trained."""
+    every = list(trained(study))
     if study == "students":
-        for seed in range(1, seeds + 1):
-            cards = [students_folder(seed) / f"{stem}.toml" for stem in (STUDENT, f"{STUDENT}.distill")]
+        for seed in sorted({one.seed for one in every}):
+            cards = tuple(one.card for one in every if one.seed == seed)
             options = ("--precision", "fp32", "--precision", "int8")
-            yield Measurement(f"students-seed{seed}", _there(cards), options, (TEACHER,))
+            yield Measurement(f"students-seed{seed}", cards, options, (TEACHER,))
         return
     files = ("--format", "onnx", "--precision", "fp32", "--runtime", "onnxruntime")
     if study == "rank":
-        options = (*files, "--protocol", fold(RANK_DOMAIN))
-        yield Measurement("rank", _there([training.card for training in rank(1)]), options)
+        yield Measurement("rank", tuple(one.card for one in every), (*files, "--protocol", fold(RANK_DOMAIN)))
         return
     for domain in DOMAINS:
-        for seed in range(1, seeds + 1):
-            cards = [unseen_folder(domain, seed) / f"{UNPRUNED}.{arm}-40M.toml" for arm in ARMS]
-            yield Measurement(
-                f"without-{domain}-seed{seed}", _there(cards), (*files, "--protocol", fold(domain))
+        for seed in sorted({one.seed for one in every}):
+            cards = tuple(
+                one.card for one in every if one.arm in ARMS and (one.domain, one.seed) == (domain, seed)
             )
+            yield Measurement(f"without-{domain}-seed{seed}", cards, (*files, "--protocol", fold(domain)))
 
 
-def _there(cards: Sequence[Path]) -> tuple[Path, ...]:
-    return tuple(card for card in cards if card.is_file())
+def kept_folder(study: str, one: Trained) -> Path:
+    """Where the card, the curve and the search history of a training are kept."""
+    kept = KEPT / "trainings" / study
+    if study == "rank":
+        return kept
+    return kept / (f"without-{one.domain}-seed{one.seed}" if one.domain else f"seed{one.seed}")
 
 
-def measure(studies: Sequence[str], seeds: int, *, missing: bool) -> int:
+def measure(studies: Sequence[str], *, missing: bool) -> int:
     """Run all measurements of these studies; keep curves, cards and search histories of the trainings.
 
     Args:
         studies: names.
-        seeds: how many.
         missing: leave out those whose records are kept already.
 
     Returns:
@@ -112,18 +102,18 @@ def measure(studies: Sequence[str], seeds: int, *, missing: bool) -> int:
     """
     worst = 0
     for study in studies:
-        for measurement in measurements(study, seeds):
-            if not measurement.cards:
-                print(f"{measurement.name}: nothing is trained yet", file=sys.stderr)
-                worst = 4
-                continue
+        every = [measurement for measurement in measurements(study) if measurement.cards]
+        if not every:
+            print(f"{study}: nothing is trained yet", file=sys.stderr)
+            worst = 4
+        for measurement in every:
             if not (missing and measurement.is_kept):
                 status = measurement.run()
                 worst = max(worst, status if status not in {0, 3} else 0)
-            for card in measurement.cards:
-                target = KEPT / "trainings" / card.parent.relative_to(WORK)
-                target.mkdir(parents=True, exist_ok=True)
-                for suffix in (".toml", ".curve.csv", ".search.csv"):
-                    if card.with_suffix(suffix).is_file():
-                        shutil.copy2(card.with_suffix(suffix), target)
+        for one in trained(study):
+            target = kept_folder(study, one)
+            target.mkdir(parents=True, exist_ok=True)
+            for suffix in (".toml", ".curve.csv", ".search.csv"):
+                if one.card.with_suffix(suffix).is_file():
+                    shutil.copy2(one.card.with_suffix(suffix), target)
     return worst

@@ -77,12 +77,14 @@ class World:
 
     def _folds(self, name: str, protocol: str) -> list[FoldScores]:
         """Scores of the networks that are there, on the data of a protocol."""
+        cards = {seed: TRAINEES[name].card(self.trained, seed) for seed in range(1, self.seeds + 1)}
+        there = {seed: card for seed, card in cards.items() if card.is_file()}
+        if not there:
+            return []
         (data,) = open_data(self.data, protocol=protocol or None, splits=("dev", "test"))
-        cards = [(seed, TRAINEES[name].card(self.trained, seed)) for seed in range(1, self.seeds + 1)]
         return [
             scorers.network(data, card, self.cache, f"{name} seed {seed} {protocol}")
-            for seed, card in cards
-            if card.is_file()
+            for seed, card in there.items()
         ]
 
     def unseen(self) -> tuple[ErrorRates, ErrorRates] | None:

@@ -142,6 +142,11 @@ def _energy_uj(power: tuple[Power, ...] | Absent) -> float | None:
 def _module(file: FileUnderTest) -> str:
     if not isinstance(file.runtime, PythonWorker):
         raise UserError(f"{file.name} does not run in a process of this computer")
+    if file.runtime.is_elsewhere:
+        raise UserError(
+            f"{file.runtime.name} runs with a Python of its own, and the files of a system share a process",
+            remedy=f"Choose another runtime, or: swapbench runtimes remove {file.runtime.name}",
+        )
     return file.runtime.module
 
 

@@ -46,7 +46,7 @@ class Desktop:
             runtime,
             samples.name,
             sorted(told.items()),
-            sorted((packages_elsewhere(self.runtimes[runtime]) or machine.packages).items()),
+            sorted((packages_elsewhere(self.runtimes.get(runtime)) or machine.packages).items()),
             machine.soc,
         )
         return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:24]

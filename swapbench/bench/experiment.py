@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Final
 
 from swapbench import bench, store
 from swapbench.bench.model_under_test import ModelUnderTest, file_under_test, prepared_crops
-from swapbench.bench.run_folder import description, read_about, record_ids, unfinished, write_about
+from swapbench.bench.run_folder import (
+    description,
+    measured_at,
+    read_about,
+    record_ids,
+    unfinished,
+    write_about,
+)
 from swapbench.bench.scoring import NO_CARD, NO_DATA, ScoringPass, scored_folds
 from swapbench.bench.setup import Setup
 from swapbench.errors import DeviceFailed, NotValid, SwapbenchError, WorkerFailed
@@ -90,6 +97,7 @@ def run(
     about = {
         "description": description(models, setup),
         "began": datetime.now(UTC).isoformat(timespec="seconds"),
+        **measured_at(folder),
         **({"reported": False} if to_report else {}),
     }
     write_about(folder, about, finished=False)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench import store
+from swapbench import repository, store
 from swapbench.errors import UserError
 from swapbench.files import content_of, only_one, write_atomically
+from swapbench.history import MeasuredAt, said_by_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.setup import Setup
@@ -73,6 +74,22 @@ def write_about(folder: Path, about: dict[str, Any], *, finished: bool) -> None:
         finished: whether every model has its record.
     """
     write_atomically(folder / "run.json", store.dumps({**about, "finished": finished}) + "\n")
+
+
+def measured_at(folder: Path) -> dict[str, Any]:
+    """The commit of the working folder's repository, for `run.json`, where there is one.
+
+    Nothing where records of an interrupted run were made at another one.
+    """
+    here = Path.cwd()
+    head = repository.commit(here)
+    if head is None:
+        return {}
+    at = MeasuredAt(commit=head.name, time=head.time, changed=repository.is_changed(here))
+    before = read_about(folder)
+    if before is not None and record_ids(folder) and said_by_run(before) != at:
+        return {}
+    return {"measured_at": at.model_dump(mode="json")}
 
 
 def read_about(folder: Path) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from swapbench.cli import (
     data,
     device,
     gate,
+    history,
     inspect,
     latency,
     listing,
@@ -58,6 +59,11 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     ),
     "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
+    "history": (
+        "Compare",
+        "Show how numbers moved from commit to commit.",
+        (history.show, history.add, history.export),
+    ),
     "data": ("Data and scores", "Simulate or check a dataset.", (data.simulate, data.check)),
     "system": (
         "Compare",

@@ -21,8 +21,8 @@ from swapbench.cli.options import (
     ShapeTexts,
     Threads,
 )
-from swapbench.cli.panels import OUTPUT, TIME, WHAT, WHERE, Command
-from swapbench.commands.options import GATE_BUDGET_S, PairOptions, input_shapes
+from swapbench.cli.panels import OUTPUT, RARE, TIME, WHAT, WHERE, Command
+from swapbench.commands.options import GATE_BUDGET_S, LAST, PairOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,6 +103,25 @@ def gate(
     *,
     pairs: Pairs,
     data: ComparedData,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            rich_help_panel=WHAT,
+            help="History (swapbench history) that says where a number is worse than its last ones on this "
+            "place: advice, never a verdict.",
+        ),
+    ] = None,
+    last: Annotated[
+        int,
+        typer.Option(
+            "--history-last",
+            min=5,
+            metavar="N",
+            rich_help_panel=RARE,
+            help="How many of its newest comparable records count.",
+        ),
+    ] = LAST,
     junit: Annotated[
         Path | None, typer.Option(metavar="FILE", rich_help_panel=OUTPUT, help="Also write JUnit XML.")
     ] = None,
@@ -121,7 +140,7 @@ def gate(
     from swapbench.gate import outputs
 
     baseline = baseline or ["reports/baseline"]
-    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data)
+    request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data, history=history, last=last)
     with terminal.progress() as progress:
         result = commands.gate(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)  # first, so that a file that cannot be written hides nothing
@@ -142,9 +161,9 @@ def compare(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="A B",
-            help="Two files, folders of model files, baselines or runs. With several --runtime: FILE..., the "
-            "files of one network for each of them.",
+            metavar="FILES",
+            help="A and B: files, folders of model files, baselines or runs. With several --runtime the "
+            "files of one network for each of them, or folders of files.",
         ),
     ],
     *,
@@ -153,10 +172,11 @@ def compare(
     doubts: Doubts = False,
     json_out: Json = False,
 ) -> int:
-    """Compare B with A as the gate does, without failing; or one network under several --runtime.
+    """Compare B with A as the gate does, without failing, or runtimes with each other.
 
     Two runs whose model files are gone are compared by their records. Exit status 3 if the measurements are
-    unusable. Runtimes are set side by side without a verdict, against the first that is named.
+    unusable. With several --runtime one network under each is set side by side, without a verdict, against
+    the first that is named.
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import gate as commands

@@ -75,7 +75,10 @@ ShapeTexts = Annotated[
 Runtimes = Annotated[
     list[str] | None,
     typer.Option(
-        "--runtime", metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert. By default both."
+        "--runtime",
+        metavar="NAME",
+        rich_help_panel=WHAT,
+        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert and ncnn.",
     ),
 ]
 Threads = Annotated[

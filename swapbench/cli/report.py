@@ -111,8 +111,12 @@ def _figure(
             help="Say beside each name of pareto in how many draws the file is on the front.",
         ),
     ] = False,
+    uncertainty: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="Intervals of pareto as bars, bars with caps, or an ellipse."),
+    ] = "bars",
 ) -> FigureOptions:
-    return FigureOptions(x, y, style, width, history, labels, shares)
+    return FigureOptions(x, y, style, width, history, labels, shares, uncertainty)
 
 
 def report(

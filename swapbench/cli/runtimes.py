@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WIDTH: Final = 80
 
@@ -22,20 +25,29 @@ def show(json_out: Json = False) -> None:
     """Show which runtimes work here, on what they could run, and how to get the rest."""
     from swapbench.commands import runtimes
 
-    rows = runtimes.list_runtimes(terminal.folders())
+    listed = runtimes.list_runtimes(terminal.folders())
+    if json_out:
+        terminal.print_result(listed.rows, (), "", json_out=True)
+    else:
+        _print(listed.rows)
+    for notice in listed.notices:
+        terminal.say(f"notice: {notice}")
+
+
+def _print(rows: Sequence[dict[str, Any]]) -> None:
+    """The table, and below it what does not fit into a cell."""
+    from swapbench.records import SUFFIXES
+
     shown = [
         {
             "name": row["name"],
-            "formats": " ".join(f".{name}" for name in row["formats"]),
+            "formats": " ".join(f".{SUFFIXES.get(name, name).rpartition('.')[2]}" for name in row["formats"]),
             "version": f"{row['package']} {row['version']}" if row["state"] == "ok" else row["state"],
             "threads": row["threads"],
             "accelerators": ", ".join(row["accelerators"]),
         }
         for row in rows
     ]
-    if json_out:
-        terminal.print_result(rows, (), "", json_out=True)
-        return
     terminal.print_rows(shown, ("name", "formats", "version", "threads", "accelerators"), "")
     notes = []
     for row in rows:
@@ -43,6 +55,8 @@ def show(json_out: Json = False) -> None:
             packages = ", ".join(f"{name} {version}" for name, version in row["packages"].items())
             there = f"{row['interpreter']} ({packages})" if packages else row["interpreter"]
             notes.append(f"{row['name']} runs with {there}")
+        if row["added_by"]:
+            notes.append(f"{row['name']} comes with the package {row['added_by']}")
         if row["detail"]:
             notes.append(f"{row['name']}: {row['detail']}. {row['remedy']}".rstrip())
     for note in notes:

@@ -6,12 +6,14 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from swapbench import interrupts, units
+from swapbench.environment import CHILD
 from swapbench.files import disk_failure
 from swapbench.texts import visible
 
@@ -88,6 +90,11 @@ def show(text: object, end: str = "\n") -> None:
     print(visible(str(text), keep="\n"), end=end)
 
 
+def columns() -> int:
+    """How many letters fit on a line of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
 def conclude() -> None:
     """All was said: what waits for its reader is written, and no signal ends the command from here on."""
     sys.stdout.flush()
@@ -158,6 +165,29 @@ class PlainProgress:
         return None
 
 
+class ToldProgress:
+    """Progress for the command that started this one, at most twice a second."""
+
+    def __init__(self) -> None:
+        self._stage = ""
+        self._said_s = 0.0
+
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """See ports.Progress."""
+        from swapbench.study.executor import progress_line
+
+        now_s = time.monotonic()
+        if stage != self._stage or done >= total or now_s - self._said_s >= 0.5:
+            self._stage, self._said_s = stage, now_s
+            print(progress_line(stage, done, total), file=sys.stderr, flush=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
 class LiveProgress:
     """Progress bars with remaining time, on a terminal."""
 
@@ -197,8 +227,10 @@ class LiveProgress:
         self._bars.stop()
 
 
-def progress() -> PlainProgress | LiveProgress:
-    """Bars on a terminal, plain lines elsewhere."""
+def progress() -> PlainProgress | LiveProgress | ToldProgress:
+    """Bars on a terminal, plain lines elsewhere, and for a command that listens what it understands."""
+    if os.environ.get(CHILD):
+        return ToldProgress()
     return LiveProgress() if sys.stderr.isatty() and not os.environ.get("CI") else PlainProgress()
 
 

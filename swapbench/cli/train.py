@@ -11,7 +11,8 @@ from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import ChannelMultiple, Formats, Json, Precisions, TrainingData
 from swapbench.cli.panels import OUTPUT, PRUNING, RARE
-from swapbench.commands.options import VariantOptions
+from swapbench.cli.study import refuse, run_study, study_in
+from swapbench.commands.options import DataOptions, VariantOptions
 
 METHOD = "Method"
 EFFORT = "How long"
@@ -19,7 +20,12 @@ EFFORT = "How long"
 
 def train(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Recipe of the network (name or file); see models/recipes.")
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="Recipe of the network (name or file; see models/recipes), or a study: a .toml file with "
+            "arms, each trained with several seeds (docs/studies.md).",
+        ),
     ],
     recipe: Annotated[
         str | None,
@@ -78,6 +84,23 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", rich_help_panel=EFFORT, help="CPU threads. By default all."),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            rich_help_panel=EFFORT,
+            help="Cores for the trainings of a study, which run side by side. By default all.",
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            rich_help_panel=EFFORT,
+            help="GPUs for the trainings of a study, as 0,1: each has one to itself.",
+        ),
+    ] = None,
     missing: Annotated[
         bool,
         typer.Option(
@@ -91,19 +114,37 @@ def train(
         typer.Option(
             metavar="FOLDER",
             rich_help_panel=OUTPUT,
-            help="Folder for the card and the checkpoint. By default models/.",
+            help="Folder for the card and the checkpoint. By default models/, of a study studies/NAME/.",
         ),
     ] = None,
     seed: Annotated[
         int | None,
         typer.Option(metavar="N", rich_help_panel=RARE, help="Random seed. By default the recipe's."),
     ] = None,
-) -> None:
-    """Train a network from its recipe, with distillation or pruning if asked.
+) -> int:
+    """Train a network from its recipe, with distillation or pruning if asked; or all networks of a study.
 
-    Writes a checkpoint and a model card that says how it was made.
+    Writes a checkpoint and a model card that says how it was made. What is interrupted goes on with the same
+    command.
     """
     from swapbench.commands import train as commands
+
+    study = study_in(name)
+    if study is not None:
+        given = {
+            "--recipe": recipe,
+            "--teacher": teacher,
+            "--macs": macs,
+            "--latency-ms": latency_ms,
+            "--latency-table": latency_table,
+            "--channel-multiple": channel_multiple,
+            "--threads": threads,
+            "--seed": seed,
+            "an option of the data": data != DataOptions() or None,
+        }
+        refuse(given, f"{name} is a study, which says this itself", "Write it into the file")
+        return run_study(study.with_schedule(schedule), jobs, gpus, out)
+    refuse({"--jobs": jobs, "--gpus": gpus}, f"{name} is no study", "Leave it out")
 
     request = commands.TrainRequest(
         name,
@@ -128,6 +169,7 @@ def train(
             say=terminal.say,
         )
     terminal.show(path)
+    return 0
 
 
 def _wanted(

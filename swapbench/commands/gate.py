@@ -13,7 +13,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench import bench, catalog, store, units
+from swapbench import bench, catalog, history, store, units
 from swapbench.bench.doubt import BUSY_A_CORE, crowding
 from swapbench.bench.scoring import NO_CARD
 from swapbench.commands import error_evidence, models_under_test, paired_runs
@@ -21,8 +21,9 @@ from swapbench.commands.data import evaluation, folds
 from swapbench.commands.error_evidence import ScoredFile, kept_folds, kept_scores
 from swapbench.commands.explanations import explain
 from swapbench.commands.face_cache import face_cache
+from swapbench.commands.history import points_of
 from swapbench.commands.named_files import CardFinder, NamedFile
-from swapbench.commands.options import DeviceOptions, PairOptions
+from swapbench.commands.options import LAST, DeviceOptions, PairOptions
 from swapbench.commands.place import open_place
 from swapbench.commands.sides import FilesGone, side
 from swapbench.errors import BadModelFile, UserError
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from swapbench.gate.comparison import Check
     from swapbench.ports import Progress, Say
     from swapbench.records import Machine, Plan
+    from swapbench.report.trends.series import Point
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class GateRequest:
         baseline: Files, folders or glob patterns, like the candidate; see `sides.side`.
         data: What both sides are scored on; None for nothing.
         plan: How each round is timed; None for the plan of the bench with the threads and seed of `pairs`.
+        history: Folder of a history that advises the reader; it decides nothing.
+        last: How many of its newest comparable records each number is held against.
     """
 
     baseline: tuple[str, ...]
@@ -59,6 +63,8 @@ class GateRequest:
     pairs: PairOptions = field(default_factory=PairOptions)
     data: JudgedData | None = None
     plan: Plan | None = None
+    history: Path | None = None
+    last: int = LAST
 
 
 def gate(
@@ -84,6 +90,7 @@ def gate(
     rules = read_policy(options.policy)
     overlay = {"threads": options.threads, "seed": options.seed}
     plan = request.plan or bench.PAIRED_PLAN.replace(**overlay)
+    earlier = None if request.history is None else points_of(folders, history.existing(request.history))[0]
     sides = (side(folders, request.baseline, "baseline"), side(folders, request.candidate, "candidate"))
     cards = CardFinder.named(folders, options.card)
     matched, notes = _matched(*sides)
@@ -113,11 +120,23 @@ def gate(
         with face_cache(folders, say, keep=request.data.keep_crops) as kept:
             judged_on = evaluation(kept, data, request.data)
             scored = paired_runs.scored_files(completed, session, judged_on)
-    measured, remarks = paired_runs.checks_of(judged, sides, scored, session)
+    measured, remarks, candidates = paired_runs.checks_of(judged, sides, scored, session)
     checks += measured
     notes += remarks
+    if earlier is not None:
+        notes += _advice(candidates, earlier, request.last, scored=bool(scored))
     notes += comparison.elsewhere(rules, device.name, [pair.model for pair in pairs])
     return GateResult(tuple(checks), tuple(notes), explanations)
+
+
+def _advice(candidates: Sequence[Record], earlier: Sequence[Point], last: int, *, scored: bool) -> list[str]:
+    """What a history says of the candidates, in the numbers that were measured now."""
+    from swapbench.report.rows.summary import summary
+    from swapbench.report.trends.advice import advice
+
+    names = ("latency_p50", "peak_memory", "file_bytes", *(("acer",) if scored else ()))
+    told = [line for record in candidates for line in advice(summary(record), earlier, names, last)]
+    return told or ["history: no number is worse than each of its last comparable ones"]
 
 
 def compare(folders: Folders, request: GateRequest, *, progress: Progress, say: Say) -> GateResult:

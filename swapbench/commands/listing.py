@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from swapbench import catalog, units
 from swapbench.errors import SwapbenchError
 from swapbench.files import toml_table
+from swapbench.records import Finding
 
 if TYPE_CHECKING:
     from swapbench.catalog import Folders
     from swapbench.commands.options import DeviceOptions
-    from swapbench.records import Finding
 
 
 def list_models(folders: Folders) -> tuple[list[dict[str, Any]], tuple[SwapbenchError, ...]]:
@@ -75,7 +75,7 @@ def list_devices(folders: Folders) -> DeviceList:
                 row |= {"summary": profile.summary, "attached": ", ".join(serials)}
             else:
                 summary = str(toml_table(path, "device profile").get("summary", ""))
-                row |= {"summary": summary, "attached": "here"}
+                row |= {"summary": summary, "attached": "here" if row["kind"] == "local" else ""}
         except SwapbenchError as error:
             row |= {"kind": "damaged", "summary": str(error)}
         profiles.append(row)
@@ -102,8 +102,23 @@ def examine(folders: Folders, options: DeviceOptions | None = None) -> tuple[Fin
     """
     from swapbench import doctor
 
-    if options is None or catalog.profile_file(folders, options.name)[1] != "android":
-        return doctor.examine(meters=catalog.meters(), folder=folders.root)
+    kind = "local" if options is None else catalog.profile_file(folders, options.name)[1]
+    if options is None or kind == "local":
+        ignored = (Finding("packages' additions", "limited", line) for line in catalog.plugin_notices())
+        return (*doctor.examine(meters=catalog.meters(), folder=folders.root), *ignored)
+    if kind != "android":
+        return _package_findings(folders, options)
     from swapbench.commands.device import phone_findings
 
     return phone_findings(folders, options)
+
+
+def _package_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, ...]:
+    """What a device of an installed package says of itself."""
+    from swapbench import doctor
+    from swapbench.commands.place import open_place
+
+    place = open_place(folders, options, ())
+    machine = place.device.describe()
+    about = f"{machine.device}, {machine.soc}, {machine.system}, {machine.logical_cores} cores"
+    return (Finding("device", "ok", about), *doctor.energy(place.meters))

@@ -26,6 +26,9 @@ DELEGATES: Final = ("cpu", "xnnpack", "gpu", "npu", "nnapi")
 GATE_BUDGET_S: Final = 20.0
 """Default time for the rounds of one model in a gate."""
 
+LAST: Final = 20
+"""So many earlier records a gate with a history holds each number against."""
+
 PROFILE_PROCESSES: Final = 5
 """Fresh processes in which a file is profiled: their range misses the median once in 16 times."""
 
@@ -175,7 +178,7 @@ class VariantOptions:
         known = [name for name in ALL_PRECISIONS if name != "unknown"]
         return cls(
             split_commas(models),
-            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), ALL_FORMATS)),
+            checked_names("format", split_commas(formats), ALL_FORMATS),
             cast("tuple[Precision, ...]", checked_names("precision", split_commas(precisions), known)),
         )
 
@@ -442,6 +445,7 @@ class FigureOptions:
     history: Path | None = None
     labels: str = "auto"
     shares: bool = False
+    uncertainty: str = "bars"
 
 
 def command_line(options: Any) -> list[str]:

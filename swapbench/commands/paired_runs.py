@@ -267,8 +267,8 @@ def checks_of(
     sides: tuple[Side, Side],
     scored: Mapping[str, ScoredFile],
     session: Session,
-) -> tuple[list[Check], list[str]]:
-    """What was measured of every pair, judged by the policy, and remarks for the reader.
+) -> tuple[list[Check], list[str], list[Record]]:
+    """What was measured of every pair, judged by the policy, remarks for the reader, and the candidates.
 
     Args:
         judged: The pairs.
@@ -305,7 +305,7 @@ def checks_of(
             others = tuple(flips if check.metric == flips.metric else check for check in others)
         checks += [*others, *comparison.ceiling_checks(new, session.rules)]
         notes += known.notes(model)
-    return checks, notes
+    return checks, notes, [new for _, new in records]
 
 
 def _folds(

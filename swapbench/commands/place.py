@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast, runtime_checkable
 
 from swapbench import catalog
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
 from swapbench.commands.runtimes import settled
 from swapbench.errors import EnvironmentFailed, UserError
+from swapbench.ports import unheard
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
 from swapbench.runtimes.native.adapter import NativeWorker
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from swapbench.commands.options import DeviceOptions
     from swapbench.devices.android import Android
     from swapbench.devices.android_text import Cores
-    from swapbench.ports import Device, Meter, Runtime, SampledMeter, Tool
+    from swapbench.ports import Device, Meter, Runtime, SampledMeter, Say, Tool
     from swapbench.records import PhoneState
     from swapbench.runtimes.benchmark_model import Api
 
@@ -77,7 +78,7 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
             interpreter that was named for a runtime does not run it any more.
         DeviceFailed: A phone cannot be reached.
     """
-    catalog.checked_names("runtime", tuple(runtimes), tuple(catalog.RUNTIMES))
+    catalog.checked_names("runtime", tuple(runtimes), catalog.runtime_names())
     _, kind = catalog.profile_file(folders, options.name)
     device = catalog.device(folders, options.name, options.serial)
     if kind == "android":
@@ -89,8 +90,26 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
     ):
         if given:
             raise UserError(f"{option} is for phones", remedy="Leave it out, or name a phone with --device")
+    if kind != "local":
+        return _package_place(device, kind, runtimes)
     found = catalog.runtimes(folders, runtimes)
     return Place(device, tuple(settled(device, runtime) for runtime in found), catalog.meters())
+
+
+@runtime_checkable
+class MeteredDevice(Protocol):
+    """A device of an installed package that has energy counters; this computer's are not its own."""
+
+    def meters(self) -> Mapping[str, Callable[[], Meter | SampledMeter | Absent]]:
+        """Meter name -> a function that finds it there, or says why it is absent; the best first."""
+
+
+def _package_place(device: Device, kind: str, runtimes: Sequence[str]) -> Place:
+    """A device of a package. Interpreters that were named for runtimes are this computer's, not its."""
+    names = runtimes or catalog.runtimes_by_default()
+    meters = device.meters() if isinstance(device, MeteredDevice) else {}
+    found = tuple(catalog.unmoved_runtime(name) for name in names)
+    return Place(device, found, meters, setup={"kind": kind})
 
 
 def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runtimes: Sequence[str]) -> Place:
@@ -185,9 +204,20 @@ def abi_of(phone: Android) -> str:
 AnyMeter = TypeVar("AnyMeter", bound="Meter | SampledMeter")
 
 
-def available_meters(finders: Mapping[str, Callable[[], AnyMeter | Absent]]) -> tuple[AnyMeter, ...] | Absent:
-    """The meters that are there, in their order; why there is none where there is none."""
-    results = [(name, find()) for name, find in finders.items()]
+def available_meters(
+    finders: Mapping[str, Callable[[], AnyMeter | Absent]], say: Say = unheard
+) -> tuple[AnyMeter, ...] | Absent:
+    """The meters that are there, in their order; why there is none where there is none.
+
+    One of a package that does not work costs a line of notice and itself.
+    """
+    results: list[tuple[str, AnyMeter | Absent]] = []
+    for name, find in finders.items():
+        try:
+            results.append((name, find()))
+        except EnvironmentFailed as error:
+            say(f"notice: {error}")
+            results.append((name, Absent(absent=str(error.args[0]), remedy=error.remedy)))
     meters = tuple(meter for _, meter in results if not isinstance(meter, Absent))
     if meters:
         return meters

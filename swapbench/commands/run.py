@@ -108,7 +108,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         settings["operators"] = "profiled"
     setup = experiment.Setup(
         place.device,
-        available_meters(place.meters),
+        available_meters(place.meters, say),
         _plan(request.timing, len(models)),
         evaluation(folders, data, request.data) if data and request.accuracy else None,
         desktop=_desktop(folders, place.runtimes) if place.setup else None,

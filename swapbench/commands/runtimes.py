@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,10 +27,23 @@ PATIENCE_S: Final = 60.0
 NO_WORKER: Final = "it is no Python program, so it cannot be asked what it is"
 
 
-def list_runtimes(folders: Folders) -> list[dict[str, Any]]:
-    """One row a runtime, asked in a process of its own what it is and what it could run on."""
+@dataclass(frozen=True)
+class RuntimeList:
+    """A row a runtime, and a line for each of an installed package that is ignored."""
+
+    rows: list[dict[str, Any]]
+    notices: tuple[str, ...]
+
+
+def list_runtimes(folders: Folders) -> RuntimeList:
+    """Every runtime, asked in a process of its own what it is and what it could run on."""
+    added = catalog.added_runtimes()
+    names = (*catalog.RUNTIMES, *added.by_name)
     with ThreadPoolExecutor() as processes:
-        return list(processes.map(lambda name: _row(folders, name), catalog.RUNTIMES))
+        rows = list(processes.map(lambda name: _row(folders, name), names))
+    for row in rows:
+        row["added_by"] = added.by_name[row["name"]].package if row["name"] in added.by_name else ""
+    return RuntimeList(rows, added.refused)
 
 
 def add(folders: Folders, name: str, python: Path) -> About:
@@ -48,7 +61,7 @@ def add(folders: Folders, name: str, python: Path) -> About:
         UnknownName: There is no such runtime.
         UserError: The interpreter does not run it; the message says why.
     """
-    found = catalog.builtin_runtime(name)
+    found = catalog.unmoved_runtime(name)
     interpreter = _interpreter(folders, python)
     moved = catalog.with_interpreter(found, folders.root / interpreter)
     assert isinstance(moved, PythonWorker)
@@ -73,7 +86,7 @@ def remove(folders: Folders, name: str) -> None:
         UserError: It has no other interpreter.
         EnvironmentFailed: The file cannot be deleted.
     """
-    catalog.builtin_runtime(name)
+    catalog.unmoved_runtime(name)
     path = catalog.interpreter_file(folders, name)
     try:
         path.unlink()

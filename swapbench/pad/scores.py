@@ -118,9 +118,13 @@ class Scored:
 
     def with_scores(self, score: ArrayLike) -> Scored:
         """The same rows with other scores."""
-        return Scored(
-            self.presentation, self.subject, self.is_bona_fide, self.species, np.asarray(score, np.float64)
-        )
+        scores = np.array(score, dtype=np.float64)
+        if scores.shape != self.score.shape or np.any(np.isinf(scores)):
+            return Scored(self.presentation, self.subject, self.is_bona_fide, self.species, scores)  # refuses
+        others = object.__new__(Scored)  # names that passed their checks need no second check
+        others.__dict__.update(self.__dict__)
+        others._own("score", scores)
+        return others
 
     @property
     def acquired(self) -> Scored:

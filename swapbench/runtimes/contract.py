@@ -336,7 +336,7 @@ def _lent(package: str) -> str:
     return f"{package}={(spec and spec.origin) or ''}"
 
 
-def packages_elsewhere(runtime: Runtime) -> Mapping[str, str]:
+def packages_elsewhere(runtime: Runtime | None) -> Mapping[str, str]:
     """Name -> version of the packages of a runtime's own interpreter; empty where it shares ours."""
     return runtime.installed if isinstance(runtime, PythonWorker) else {}
 

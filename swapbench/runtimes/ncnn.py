@@ -61,6 +61,7 @@ class Ncnn(PythonWorker):
     name: str = "ncnn"
     formats: tuple[Format, ...] = ("ncnn",)
     module: str = "swapbench.runtimes.ncnn"
+    distributions: tuple[str, ...] = ("ncnn",)
 
 
 class _Package:
@@ -78,6 +79,10 @@ class _Package:
             raise Unusable(f"ncnn is installed but does not load ({error})") from None
         self._ncnn = ncnn
         self.version: str = ncnn.__version__
+
+    def available_providers(self) -> Sequence[str]:
+        """See about.TellsProviders."""
+        return (CPU, SINGLE)
 
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
         return _Loaded(self._ncnn, artifact, threads, provider or CPU, shapes)

@@ -186,7 +186,8 @@ class Sheets:
         careful: share that is hard to tell.
         bend: deviation of the curl.
         shade: largest darkening across a sheet; a careful one has a third of it.
-        fidelity: range of it, of a careful sheet and of another.
+        fidelity: range of it.
+        careful_fidelity: the same, of a careful sheet.
         creased: share with folds.
         reflections: of rooms in their gloss.
         holds: their outlines.
@@ -195,7 +196,8 @@ class Sheets:
     careful: float = 0.2
     bend: float = 0.06
     shade: float = 0.45
-    fidelity: tuple[tuple[float, float], tuple[float, float]] = ((0.5, 0.8), (0.0, 0.45))
+    fidelity: tuple[float, float] = (0.0, 0.45)
+    careful_fidelity: tuple[float, float] = (0.5, 0.8)
     creased: float = 0.0
     reflections: Reflections = NOTHING_REFLECTED
     holds: Holds = FILLING
@@ -213,7 +215,7 @@ class Sheets:
             gloss_at=(float(rng.uniform()), float(rng.uniform())),
             zoom=float(rng.uniform(0.85, 1.15)) * (0.7 if careful else 1.0),
             phase_px=(int(rng.integers(256)), int(rng.integers(256))),
-            fidelity=float(rng.uniform(*self.fidelity[0 if careful else 1])),
+            fidelity=float(rng.uniform(*(self.careful_fidelity if careful else self.fidelity))),
             light=(float(np.exp(-warmth)), 1.0, float(np.exp(warmth))),
             creases=self._creases(rng),
             reflection=self.reflections.draw(rng),

@@ -12,6 +12,7 @@ from swapbench.stats.bootstrap import (
     percentile_interval,
     relative_half_width,
 )
+from swapbench.stats.change_points import LEVEL, ChangePoint, change_points
 from swapbench.stats.clustered import clustered_proportion, effective_trials, likely_rates
 from swapbench.stats.energy import EnergyPerRun, energy_per_run, energy_per_run_uj, idle_drift, integral
 from swapbench.stats.exact import clopper_pearson, holm, mcnemar, proportion, spearman
@@ -38,8 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DRAWS",
+    "LEVEL",
     "LOOKS",
     "MEDIAN",
+    "ChangePoint",
     "EnergyPerRun",
     "Estimate",
     "beta_probability",
@@ -47,6 +50,7 @@ __all__ = [
     "bootstrap_interval",
     "bound_place",
     "change_p",
+    "change_points",
     "clopper_pearson",
     "clustered_proportion",
     "clustered_totals",

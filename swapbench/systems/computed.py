@@ -195,9 +195,8 @@ def _gain(system: System, folds: Sequence[FoldScores], known: Known, how: How) -
         development = Development(members, EER_AT_DEV if how.rule.rate == "given" else how.rule)
         file = system.members[place].replace(weight=1.0)
         alone = system.replace(rule="mean", margin=None, members=(file,), frames=one)
-        member = development.freeze(alone)
-        errors = development.errors(member)
+        trial = development.tried(alone)
         words = name if len(known.names) > 1 else f"{name}, one frame"
-        sides.append((errors.acer, words, (member, fold_scores(member, members))))
+        sides.append((trial.errors.acer, words, (trial.system, fold_scores(trial.system, members))))
     _, words, side = min(sides, key=lambda entry: entry[0])
     return gain((words, side), (system, folds), confidence=how.confidence, seed=how.seed)

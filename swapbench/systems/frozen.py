@@ -11,7 +11,7 @@ import numpy as np
 
 from swapbench.errors import BadDataset
 from swapbench.pad.metrics import FoldScores
-from swapbench.pad.rates import acer, apcer, bpcer
+from swapbench.pad.rates import apcer, bpcer
 from swapbench.records import FrozenFold
 from swapbench.systems.evidence import fitted
 from swapbench.systems.rules import Decided, decided, fuse, over_frames
@@ -39,6 +39,21 @@ class DevErrors:
 
 
 @dataclass(frozen=True, eq=False)
+class Trial:
+    """A system that was frozen on development.
+
+    Attributes:
+        system: frozen
+        errors: on the scores that chose its thresholds: a description, no estimate
+        said: what it says there, fold by fold
+    """
+
+    system: System
+    errors: DevErrors
+    said: tuple[Decided, ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Development:
     """The development splits of all folds, and the rule that freezes thresholds on them.
 
@@ -57,30 +72,26 @@ class Development:
         Raises:
             BadDataset: a class is missing, or scores separate so badly that no finite threshold exists
         """
-        frozen = tuple(self._frozen(system, fold) for fold in self.folds)
-        return system.replace(frozen=frozen, threshold_rule=self.rule.name)
+        return self.tried(system).system
 
-    def errors(self, system: System) -> DevErrors:
-        """The errors of a frozen system.
+    def tried(self, system: System) -> Trial:
+        """The same, with what the system then says and its errors; raises as `freeze`."""
+        frozen, said, errors = [], [], []
+        for fold in self.folds:
+            fold_frozen, decisions = self._frozen(system, fold)
+            dev = fold.dev.of.with_scores(decisions.score).acquired
+            at = fold_frozen.threshold
+            errors.append((apcer(at, dev.attacks_by_species), bpcer(at, dev.bona_fide)))
+            frozen.append(fold_frozen)
+            said.append(decisions)
+        attacks, real = (fmean(rates) for rates in zip(*errors, strict=True))
+        return Trial(
+            system.replace(frozen=tuple(frozen), threshold_rule=self.rule.name),
+            DevErrors(attacks, real, (attacks + real) / 2),
+            tuple(said),
+        )
 
-        Several frozen thresholds are judged on the scores that chose them: a description, no estimate.
-        """
-        found = []
-        for fold, frozen in zip(self.folds, system.frozen, strict=True):
-            dev = scored(system, fold.dev, frozen).acquired
-            real, attacks = dev.bona_fide, dev.attacks_by_species
-            at = frozen.threshold
-            found.append((apcer(at, attacks), bpcer(at, real), acer(at, real, attacks)))
-        return DevErrors(*(fmean(rates) for rates in zip(*found, strict=True)))
-
-    def decided(self, system: System) -> list[Decided]:
-        """What a frozen system says on development, fold by fold."""
-        return [
-            decided(system, fold.dev.scores, frozen)
-            for fold, frozen in zip(self.folds, system.frozen, strict=True)
-        ]
-
-    def _frozen(self, system: System, fold: FoldMembers) -> FrozenFold:
+    def _frozen(self, system: System, fold: FoldMembers) -> tuple[FrozenFold, Decided]:
         dev = fold.dev.first(system.frames.count)
         known: dict[str, Any] = {}
         if system.rule == "cascade":
@@ -94,7 +105,8 @@ class Development:
             else:
                 known["evidence"] = fitted(frames.score, real)
         frozen = FrozenFold(fold=fold.name, threshold=0.0, **known)
-        return frozen.replace(threshold=self._threshold(scored(system, dev, frozen)))
+        said = decided(system, dev.scores, frozen)
+        return frozen.replace(threshold=self._threshold(dev.of.with_scores(said.score))), said
 
     def _member_threshold(self, system: System, fold: FoldMembers, place: int) -> float:
         """Of a member alone; the same for every margin, so it is computed once."""

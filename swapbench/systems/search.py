@@ -76,15 +76,11 @@ def tried(development: Development, systems: Sequence[System], prices: Floats) -
     """
     candidates = []
     for system in systems:
-        frozen = development.freeze(system)
-        said = development.decided(frozen)
-        asked = np.concatenate([one.asked for one in said], axis=1).mean(axis=1)
-        frames = float(np.concatenate([one.frames for one in said]).mean())
-        candidates.append(
-            Candidate(
-                frozen, development.errors(frozen), float(prices @ asked), tuple(asked.tolist()), frames
-            )
-        )
+        trial = development.tried(system)
+        asked = np.concatenate([one.asked for one in trial.said], axis=1).mean(axis=1)
+        frames = float(np.concatenate([one.frames for one in trial.said]).mean())
+        cost = float(prices @ asked)
+        candidates.append(Candidate(trial.system, trial.errors, cost, tuple(asked.tolist()), frames))
     return tuple(candidates)
 
 

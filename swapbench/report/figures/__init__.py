@@ -13,6 +13,7 @@ from swapbench.report.choose.resampling import NOTHING
 from swapbench.report.figures import decision, det, fps, latency, pareto, search, species, sustained, swap
 from swapbench.report.figures.captions import captioned
 from swapbench.report.figures.drawing import Drawing
+from swapbench.report.figures.intervals import uncertainty_of
 from swapbench.report.figures.style import StyleName, WidthName, page_of
 from swapbench.report.tables.columns import numeric_column
 
@@ -55,6 +56,7 @@ class Options:
         labels: what names the files on the front of pareto: "names" beside their points, "keys" (numbers,
             with the names in a legend), or "auto": names where there are few.
         shares: whether pareto says beside a name in how many draws the file is on the front.
+        uncertainty: intervals in pareto as "bars", bars with "caps", or an "ellipse" of both.
     """
 
     x: str = "latency_p50"
@@ -64,6 +66,7 @@ class Options:
     history: Path | None = None
     labels: str = "auto"
     shares: bool = False
+    uncertainty: str = "bars"
 
 
 USUAL = Options()
@@ -91,13 +94,15 @@ def draw(kind: str, table: Table | None, evidence: Evidence = NOTHING, options: 
         return captioned(search.draw(options.history, page), kind, ())
     if table is None or not table.rows:
         return Drawing({}, "there are no records, so there is nothing to draw")
-    if kind == "decision":
-        axes = decision.Axes(options.x, options.y, pareto.Labels.of(options.labels, shares=options.shares))
-        drawn = decision.draw(table, evidence, page, axes)
-    elif kind == "pareto":
-        x, y = (numeric_column(name, table.rows) for name in (options.x, options.y))
+    if kind in {"decision", "pareto"}:
+        names = (options.x, options.y)
         labels = pareto.Labels.of(options.labels, shares=options.shares)
-        drawn = pareto.draw(table, evidence, page, x, y, labels)
+        uncertainty = uncertainty_of(options.uncertainty)
+        if kind == "decision":
+            drawn = decision.draw(table, evidence, page, names, labels, uncertainty)
+        else:
+            columns = (numeric_column(names[0], table.rows), numeric_column(names[1], table.rows))
+            drawn = pareto.draw(table, evidence, page, columns, labels, uncertainty)
     else:
         drawn = _DRAW[kind](table, evidence, page)
     return captioned(drawn, kind, table.rows)

@@ -40,7 +40,8 @@ def captioned(drawing: Drawing, kind: str, rows: Sequence[Row]) -> Drawing:
 def _sentences(drawing: Drawing, rows: Sequence[Row]) -> Iterator[str]:
     if drawing.shows:
         yield drawing.shows
-    shown = [row for row in rows if row.label not in drawing.left_out]
+    left_out = set(drawing.left_out)
+    shown = [row for row in rows if row.label not in left_out]
     if shown:
         yield caption_of(shown)
     scored = (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 from swapbench import units
 from swapbench.errors import UnknownName
 from swapbench.report.figures.drawing import Drawing, drawing
+from swapbench.report.figures.intervals import CAPTION, draw_intervals
 from swapbench.report.figures.labels import label_boxes
 from swapbench.report.figures.pareto_points import ends_of, is_log, points_csv, points_of
 from swapbench.report.figures.style import (
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from swapbench.report.choose.resampling import Evidence
+    from swapbench.report.figures.intervals import Uncertainty
     from swapbench.report.figures.labels import Box
-    from swapbench.report.figures.pareto_points import Ends, Point
+    from swapbench.report.figures.pareto_points import Point
     from swapbench.report.tables.column import Column
     from swapbench.report.tables.table import Table
 
@@ -97,20 +99,27 @@ USUAL_LABELS = Labels()
 
 
 def draw(
-    table: Table, evidence: Evidence, page: Page, x: Column, y: Column, labels: Labels = USUAL_LABELS
+    table: Table,
+    evidence: Evidence,
+    page: Page,
+    columns: tuple[Column, Column],
+    labels: Labels = USUAL_LABELS,
+    uncertainty: Uncertainty = "bars",
 ) -> Drawing:
     """The figure of a table; the shares on the front are drawn from the evidence."""
+    x, y = columns
     points, left_out = points_of(table.rows, x, y, evidence)
     if not points:
         lacking = x.title if x.name == y.name else f"both {x.title} and {y.title}"
         return Drawing({}, f"no record has {lacking}, so there is nothing to draw", left_out)
     bars = ", with their intervals" if any(column.low is not None for column in (x, y)) else ""
     return drawing(
-        lambda: figure_of(points, page, (x, y), labels, left_out),
+        lambda: figure_of(points, page, columns, labels, left_out, uncertainty),
         points_csv(points, x, y),
         page,
         left_out,
-        f"{y.title} against {_small(x)} of each file{bars}; the line is the Pareto front.",
+        f"{y.title} against {_small(x)} of each file{bars}; the line is the Pareto front."
+        + (CAPTION[uncertainty] if bars else ""),
         {x.about, y.about, "intervals"},
     )
 
@@ -126,6 +135,7 @@ def figure_of(
     columns: tuple[Column, Column],
     labels: Labels = USUAL_LABELS,
     left_out: Sequence[str] = (),
+    uncertainty: Uncertainty = "bars",
 ) -> Figure:
     """Draw `points`, of which there is at least one; call it inside `rc_context(page.rc)`."""
     x, y = columns
@@ -147,7 +157,7 @@ def figure_of(
         notes.append("Intervals of the front only; the data file has all.")
     notes += not_drawn(f"no {_small(x)} or no {_small(y)}", left_out, ", see the table")
     y_title = _axis_title(y, points, height_in, page)
-    shown = _Shown.of(points)
+    shown = _Shown.of(points, uncertainty)
     named = [point for group in groups for point in labelled(_of(points, group), page)]
     beside = labels.beside(points)
     longest = BESIDE if beside else characters(page.width_in - page.inch(0.65), page, 6)
@@ -199,14 +209,15 @@ def _axis_title(column: Column, points: Sequence[Point], room_in: float, page: P
 
 @dataclass(frozen=True)
 class _Shown:
-    """What colour, marker and size say in all panels of one figure."""
+    """What colour, marker and size say in all panels of one figure, and how intervals are drawn."""
 
     models: Looks
     runtimes: Looks
     diameter_pt: Mapping[int | None, float]
+    uncertainty: Uncertainty
 
     @classmethod
-    def of(cls, points: Sequence[Point]) -> _Shown:
+    def of(cls, points: Sequence[Point], uncertainty: Uncertainty) -> _Shown:
         """Networks on a front are served first with colours.
 
         The marker's area grows with the square root of the file size: sizes differ too much for a linear
@@ -224,6 +235,7 @@ class _Shown:
             Looks.of((point.model for point in points), (point.model for point in points if point.on_front)),
             Looks.of(point.runtime for point in points),
             {size: diameter(size) for size in sizes},
+            uncertainty,
         )
 
 
@@ -296,11 +308,6 @@ def _front_line(axes: Axes, points: Sequence[Point], page: Page, x: Column, y: C
     )
 
 
-def _bars(ends: Sequence[Ends]) -> list[list[float]]:
-    """Lengths of error bars below and above each value."""
-    return [[value - low for value, low, _ in ends], [high - value for value, _, high in ends]]
-
-
 def _draw_points(
     axes: Axes, points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Column
 ) -> None:
@@ -309,25 +316,18 @@ def _draw_points(
     alike: dict[tuple[bool, float, str, str, str], list[Point]] = {}
     for point in points:
         diameter = shown.diameter_pt[point.file_bytes]
-        key = (point.on_front, -diameter, point.model, point.runtime, point.precision)
+        # networks beyond the palette share a colour, and thousands of them must not be thousands of artists
+        model = point.model if point.model in models.names else models.others[0]
+        key = (point.on_front, -diameter, model, point.runtime, point.precision)
         alike.setdefault(key, []).append(point)
     for (is_front, size, model, runtime, precision), members in sorted(alike.items()):
         colour = models.colour(model) if is_front else lighter(models.colour(model))
-        xs, ys = ([ends_of(point, c, which) for point in members] for c, which in ((x, "x"), (y, "y")))
+        ends = [(ends_of(point, x, "x"), ends_of(point, y, "y")) for point in members]
         if is_front or len(points) <= BARS_AT_MOST:
-            axes.errorbar(
-                [value for value, _, _ in xs],
-                [value for value, _, _ in ys],
-                xerr=_bars(xs),
-                yerr=_bars(ys),
-                fmt="none",
-                ecolor=colour,
-                elinewidth=page.pt(0.8 if is_front else 0.6),
-                zorder=2 + is_front / 2,
-            )
+            draw_intervals(axes, ends, shown.uncertainty, colour, 0.8 if is_front else 0.6, page)
         axes.plot(
-            [value for value, _, _ in xs],
-            [value for value, _, _ in ys],
+            [value for (value, _, _), _ in ends],
+            [value for _, (value, _, _) in ends],
             linestyle="none",
             marker=runtimes.marker(runtime),
             markersize=page.pt(-size),
@@ -394,12 +394,15 @@ def _draw_labels(
 
     obstacles: list[Box] = []
     lines: list[Box] = []
-    for point in points:
-        (value_x, low_x, high_x), (value_y, low_y, high_y) = ends_of(point, x, "x"), ends_of(point, y, "y")
-        here_x, here_y = at(value_x, value_y)
+    ends = [(ends_of(point, x, "x"), ends_of(point, y, "y")) for point in points]
+    # value, low and high of each point, all at once: one by one it would take longer than the drawing
+    here, low_ends, high_ends = (
+        axes.transData.transform([(of_x[which], of_y[which]) for of_x, of_y in ends]) for which in range(3)
+    )
+    for point, *pixels_of in zip(points, here.tolist(), low_ends.tolist(), high_ends.tolist(), strict=True):
+        (here_x, here_y), (left, low), (right, high) = pixels_of
         radius = (shown.diameter_pt[point.file_bytes] / 2 + 1) * pixels
         obstacles.append((here_x - radius, here_y - radius, here_x + radius, here_y + radius))
-        (left, low), (right, high) = at(low_x, low_y), at(high_x, high_y)
         lines += [
             (left, here_y - pixels, right, here_y + pixels),
             (here_x - pixels, low, here_x + pixels, high),
@@ -482,7 +485,10 @@ def _keys(points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Colu
             mark(page, "on the front", marker="o", **face("#000000", "fp32", page)),
             mark(page, "dominated", marker="o", **face(lighter("#000000"), "fp32", page)),
         ]
-    if any(column.low is not None for column in (x, y)):
+    if shown.uncertainty == "ellipse" and all(column.low is not None for column in (x, y)):
+        disk = {"color": lighter(GREY), "markersize": page.pt(7), "markeredgewidth": 0}
+        last.append(mark(page, "both intervals, each by itself", marker="o", **disk))
+    elif any(column.low is not None for column in (x, y)):
         bar = {
             "linestyle": "-",
             "color": GREY,

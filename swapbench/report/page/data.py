@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from swapbench import units
 from swapbench.records import NO_THRESHOLD, PeakMemory
+from swapbench.report.page.copies import copies_data
 from swapbench.report.page.detail import SAMPLES_A_RECORD, thinned
-from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, names_of, value_of
+from swapbench.report.rows.comparable import CONDITIONS, OF_ONE_RUNTIME, WORDS, names_of, value_of
 from swapbench.report.rows.row import worst_species
 from swapbench.report.rows.values import at
 from swapbench.report.tables.columns import COLUMNS, bare_percent, column
@@ -96,6 +97,7 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
         "sections": _SECTIONS,
         "first_shown": _first_shown(table),
         "of_one_runtime": OF_ONE_RUNTIME,
+        "words": WORDS,
         "columns": [_column(column, rows, pool) for column in shown],
         "facts": [fact for fact in _facts(rows, ordered) if any(fact["texts"])],
         "facets": _facets(table),
@@ -117,6 +119,7 @@ def page_data(table: Table, details: Iterable[Detail], parities: Sequence[RowPar
             "folds": [[_fold(fold) for fold in row.accuracy.folds] if row.accuracy else [] for row in rows],
             "parity": [_parity(parity_by_id.get((row.run, row.record_id))) for row in rows],
         },
+        "copies": copies_data(table, shown, pool),
         "pool": pool.values,
     }
 
@@ -184,6 +187,9 @@ def _column(column: Column, rows: Sequence[Row], pool: _Pool) -> dict[str, Any]:
         "title": column.title,
         "heading": column.heading,
         "unit": column.unit,
+        "sign": column.sign,
+        "about": column.about,
+        "parts": column.parts,
         "per_unit": column.per_unit,
         "better": column.better,
         "numeric": column.numeric,

@@ -43,7 +43,10 @@ if TYPE_CHECKING:
     from swapbench.report.tables.table import Table
 
 ASSETS = resources.files("swapbench.report.page") / "assets"
-SCRIPTS = ("data.js", "fronts.js", "table.js", "chart.js", "detail.js", "page.js")
+SCRIPTS = (
+    *("data.js", "fronts.js", "table.js", "chart.js", "detail.js"),
+    *("view.js", "skins.js", "latex.js", "runs.js", "link.js", "page.js"),
+)
 """Our own script, joined in this order; the last one starts the page."""
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 """The files of BokehJS that are needed, in the order in which they run."""

@@ -59,7 +59,8 @@ SAME_DECISION: Final[frozenset[Condition]] = SAME_SETUP | SAME_DATA
 OF_ONE_RUNTIME: Final[tuple[Condition, ...]] = ("version", "settings")
 """Asked only of rows under one runtime."""
 _ATTRIBUTES: Final = {"cores": "held_to"}
-_WORDS: Final[dict[str, str]] = {"data": "digest of the data", "frame_rate": "frame rate"}
+WORDS: Final[dict[str, str]] = {"data": "digest of the data", "frame_rate": "frame rate"}
+"""Conditions whose names are no words for a reader."""
 
 MACHINE_IDENTITY: Final = (
     "name",
@@ -124,6 +125,12 @@ class Conditions:
         """Machine, cores and libraries as one line of text: what one device's table is about."""
         return " · ".join(filter(None, (self.machine, self.held_to and f"on {self.held_to}", self.libraries)))
 
+    @property
+    def device_with_cores(self) -> str:
+        """The device's own name, its cores and libraries where these are not the usual ones."""
+        kind = self.cores and f"{self.cores} cores"
+        return ", ".join(filter(None, (self.device, kind, self.libraries)))
+
 
 def conditions_of(record: Record) -> Conditions:
     """The conditions of a record."""
@@ -177,7 +184,7 @@ def comparable(row: Measured, other: Measured, column: Depends) -> bool:
 def why_not(row: Measured, other: Measured, column: Depends) -> str:
     """The conditions that differ, as one phrase: 'threads: 1 and 2; meter: rapl and nvml'; "" for none."""
     return "; ".join(
-        f"{_WORDS.get(name, name)}: {value_of(row, name) or 'none'} and {value_of(other, name) or 'none'}"
+        f"{WORDS.get(name, name)}: {value_of(row, name) or 'none'} and {value_of(other, name) or 'none'}"
         for name in differing(row, other, column.conditions)
     )
 
@@ -397,13 +404,8 @@ def names_of(rows: Iterable[Measured]) -> dict[str, str]:
     """
     places = {row.conditions.place: row.conditions for row in rows}
     names = {key: conditions.device for key, conditions in places.items()}
-    with_cores = {key: _with_cores(conditions) for key, conditions in places.items()}
+    with_cores = {key: conditions.device_with_cores for key, conditions in places.items()}
     for longer in (with_cores, {key: key for key in places}):
         taken = list(names.values())
         names = {key: longer[key] if taken.count(name) > 1 else name for key, name in names.items()}
     return names
-
-
-def _with_cores(conditions: Conditions) -> str:
-    kind = conditions.cores and f"{conditions.cores} cores"
-    return ", ".join(filter(None, (conditions.device, kind, conditions.libraries)))

@@ -10,6 +10,7 @@ share a machine, a runtime and their doubts.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from operator import attrgetter
@@ -29,7 +30,7 @@ from swapbench.processes import results
 from swapbench.report.rows.row import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 _MANY = 1000
 _PROCESSES_AT_MOST = 8
@@ -59,16 +60,55 @@ def rows_of_run(run_folder: Path, kept_in: Path | None = None) -> tuple[Row, ...
     folder = run_folder / "records"
     if not folder.is_dir():
         raise BadRecord(f"{run_folder} holds no records", remedy="Make some with: swapbench run")
-    cache = None if kept_in is None else kept_in / f"{_digest(str(run_folder.resolve()).encode())[:16]}.json"
-    code = _code_digest()
-    old = {} if cache is None else _read(cache, code)
     paths = sorted(entry.path for entry in os.scandir(folder) if entry.name.endswith(".json"))
     digests = {path: _file_digest(path) for path in paths}
-    rows = {digest: old[digest] for digest in digests.values() if digest in old}
-    rows |= _summed_up({digest: path for path, digest in digests.items() if digest not in old})
+    rows = _rows_of({digest: path for path, digest in digests.items()}, _cache(run_folder, kept_in), None)
+    return tuple(rows[digest] for digest in digests.values())
+
+
+def rows_by_digest(
+    folder: Path, kept_in: Path | None, bad: Callable[[str, BadRecord], None]
+) -> dict[str, Row]:
+    """The rows of all records in a folder by the sha256 of their files; a record that is none costs itself.
+
+    Args:
+        folder: of the files.
+        kept_in: as in rows_of_run.
+        bad: hears of a file that holds no record: its digest, and why.
+    """
+    digests: dict[str, str] = {}
+    for entry in os.scandir(folder):
+        if entry.name.endswith(".json"):
+            with contextlib.suppress(OSError):  # a pipe, a folder: nothing that was kept as a record
+                digests[_file_digest(entry.path)] = entry.path
+    return _rows_of(digests, _cache(folder, kept_in), bad)
+
+
+def _cache(folder: Path, kept_in: Path | None) -> Path | None:
+    return None if kept_in is None else kept_in / f"{_digest(str(folder.resolve()).encode())[:16]}.json"
+
+
+def _rows_of(
+    paths: Mapping[str, str], cache: Path | None, bad: Callable[[str, BadRecord], None] | None
+) -> dict[str, Row]:
+    """Rows by the digests of records, from the cache or summed up; without `bad`, a bad record is raised."""
+    code = _code_digest()
+    old = {} if cache is None else _read(cache, code)
+    rows = {digest: old[digest] for digest in paths if digest in old}
+    missing = {digest: path for digest, path in paths.items() if digest not in old}
+    try:
+        rows |= _summed_up(missing)
+    except BadRecord:
+        if bad is None:
+            raise
+        for digest, path in missing.items():
+            try:
+                rows[digest] = _row_of(path)
+            except BadRecord as error:
+                bad(digest, error)
     if cache is not None and rows.keys() != old.keys():
         _write(cache, _text(rows, code))
-    return tuple(rows[digest] for digest in digests.values())
+    return rows
 
 
 def _summed_up(paths: Mapping[str, str]) -> dict[str, Row]:

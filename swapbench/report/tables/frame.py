@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from swapbench.errors import EnvironmentFailed
 from swapbench.report.tables.columns import columns as columns_named
 from swapbench.report.tables.fields import flat, names
+from swapbench.report.tables.skins import HONESTY, IDENTITY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
 
     from swapbench.report.tables.fields import Value
     from swapbench.report.tables.table import Table
-
-_ALWAYS = ("label",)
-_WHY = ("data_simulated", "valid", "doubts", "missing")
 
 
 def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str, Value]]:
@@ -38,7 +36,7 @@ def flat_rows(table: Table, columns: str | Sequence[str] = ()) -> list[dict[str,
     if columns:
         chosen = columns_named(columns, table.rows)
         fields = tuple(
-            dict.fromkeys((*_ALWAYS, *(name for column in chosen for name in column.fields), *_WHY))
+            dict.fromkeys((*IDENTITY, *(name for column in chosen for name in column.fields), *HONESTY))
         )
     values = {name: flat(name) for name in fields}
     return [{name: value(row) for name, value in values.items()} for row in table.rows]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from swapbench.report.rows.row import Row
-    from swapbench.report.tables.column import Amount, Cell, Column
+    from swapbench.report.tables.column import Cell, Column
     from swapbench.report.tables.table import Table
     from swapbench.report.tables.view import Line, Query, Selection, View
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 COLUMN_PT, PAGE_PT = 229.0, 469.0
 LINES_AT_MOST = 48
 """Lines that a page has room for beside a caption and notes; more are a longtable."""
-_BETWEEN_PT = 6.0
-_SCRIPT = (
+BETWEEN_PT = 6.0
+SCRIPT = (
     0.95  # of the width in footnote size is that of script size, whose letters are wider for their height
 )
-_TEXT_SHARE = 0.34
+TEXT_SHARE = 0.34
 """Text that takes more of the width than this is broken over several lines."""
 PACKAGES = "booktabs,longtable,siunitx"
 """What a paper with such a table must load."""
@@ -45,7 +45,7 @@ PAGE = "letterpaper,textwidth=7.16in,textheight=9.3in,columnsep=0.16in"
 """A page of two columns as IEEE's, for the package geometry."""
 
 # \@nodocument becomes \relax at \begin{document}: inside a paper the preamble is skipped.
-_HEAD = rf"""% Made by swapbench. It compiles as it is; in a paper: \input it, and load {PACKAGES}.
+HEAD = rf"""% Made by swapbench. It compiles as it is; in a paper: \input it, and load {PACKAGES}.
 \expandafter\ifx\csname @nodocument\endcsname\relax\else
 \documentclass[10pt,twocolumn]{{article}}
 \usepackage[{PAGE}]{{geometry}}
@@ -55,13 +55,13 @@ _HEAD = rf"""% Made by swapbench. It compiles as it is; in a paper: \input it, a
 \begin{{document}}
 \fi
 """
-_TAIL = "\\csname swapbenchend\\endcsname\n"
-_SETUP = (
+TAIL = "\\csname swapbenchend\\endcsname\n"
+SETUP = (
     r"\footnotesize\sloppy\setlength{\tabcolsep}{3pt}",
     r"\sisetup{detect-weight,mode=text}% so that bold digits are bold",
 )
 _SCALED = frozenset({"ms", "MB", "M", "mJ"})
-_BRIEF = {
+BRIEF = {
     "latency_p50": "Median",
     "latency_p05": "p05",
     "latency_p90": "p90",
@@ -113,33 +113,34 @@ def as_latex(selection: Selection, notes: Notes = "short", title: str = "") -> s
         below = list(_notes(view, notes)) if number == len(layouts) else []
         draw = _longtable if layout.lines > LINES_AT_MOST else _float
         tables.append(draw(layout, flowing(caption), notes, below))
-    return _HEAD + "\n".join(tables) + "\n" + _TAIL
+    return HEAD + "\n".join(tables) + "\n" + TAIL
 
 
 # ---- Columns that are short ----
 
 
 def _printed(column: Column, rows: Sequence[Row]) -> Column:
-    """A column with a short head; in a smaller unit if all numbers are below 1, a larger one above 1000."""
-    brief = replace(column, title=_BRIEF.get(column.name, column.title))
+    """A column with a short head; in a smaller unit if all numbers are below 1, a larger one from 1000."""
+    brief = replace(column, title=BRIEF.get(column.name, column.title))
     shown = [column.shown(number) for row in rows if (number := column.number(row))]
-    if column.amount is None or column.amount.unit not in _SCALED or not shown:
+    if not shown:
         return brief
-    step = 1e-3 if max(shown) < 1 else 1e3 if min(shown) >= 1000 else 1.0
-    return replace(brief, amount=_in_unit(column.amount, column.per_unit * step))
+    return in_unit(brief, 1e-3 if max(shown) < 1 else 1e3 if min(shown) >= 1000 else 1.0)
 
 
-def _in_unit(amount: Amount, per_unit: float) -> Amount:
-    """The same amount in the unit of that size, as it is where there is no such unit."""
-    sizes = units.UNITS[amount.quantity]
-    unit = next(
-        (unit for unit, size in sizes.items() if size == per_unit and unit not in {"", "us", "uJ"}), None
-    )
-    if unit in {None, amount.unit}:
-        return amount
-    return replace(
+def in_unit(column: Column, step: float) -> Column:
+    """The same column in the unit that is `step` times as large, as it is where there is none."""
+    amount, per_unit = column.amount, column.per_unit * step
+    if amount is None or amount.unit not in _SCALED or step == 1:
+        return column
+    sizes = units.UNITS[amount.quantity].items()
+    unit = next((unit for unit, size in sizes if size == per_unit and unit not in {"", "us", "uJ"}), None)
+    if unit is None:
+        return column
+    other = replace(
         amount, unit=unit, per_unit=per_unit, show=lambda value: units.significant(value / per_unit)
     )
+    return replace(column, amount=other)
 
 
 # ---- Room ----
@@ -175,7 +176,7 @@ class _Layout:
     @property
     def width_pt(self) -> float:
         """The width that it takes."""
-        return sum(self.column_pt.values()) + _BETWEEN_PT * len(self.places)
+        return sum(self.column_pt.values()) + BETWEEN_PT * len(self.places)
 
     @property
     def fits(self) -> bool:
@@ -207,14 +208,14 @@ class _Layout:
             dagger = 8.0 if place == self.view.naming else 0.0
             return max([*heads, *(min(width_pt(cell.text), self.text_pt) for cell in cells)]) + dagger
         numbers = max((width_pt(cell.digits or cell.text + "00") for cell in cells), default=0.0)
-        asides = max((_SCRIPT * width_pt(cell.aside) for cell in cells), default=0.0)
+        asides = max((SCRIPT * width_pt(cell.aside) for cell in cells), default=0.0)
         beside = 4 + asides if place in self.asides else 0.0
         return max([numbers + beside, 0.0 if beside else asides, *heads])
 
     @property
     def text_pt(self) -> float:
         """The width at which text is broken."""
-        return _TEXT_SHARE * self.room_pt if self.crowded else math.inf
+        return TEXT_SHARE * self.room_pt if self.crowded else math.inf
 
     @property
     def specification(self) -> str:
@@ -287,7 +288,7 @@ def _float(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]) ->
         [
             rf"\begin{{{kind}}}[!t]",
             r"\centering",
-            *_SETUP,
+            *SETUP,
             rf"\caption{{{caption}}}",
             rf"\begin{{tabular}}{{{layout.specification}}}",
             r"\toprule",
@@ -309,7 +310,7 @@ def _longtable(layout: _Layout, caption: str, notes: Notes, below: Sequence[str]
             r"\makeatletter\if@twocolumn\onecolumn\let\swapbenchback\twocolumn",
             r"\else\let\swapbenchback\relax\fi\makeatother",
             r"\begingroup",
-            *_SETUP,
+            *SETUP,
             rf"\begin{{longtable}}{{{layout.specification}}}",
             rf"\caption{{{caption}}}\\",
             rf"\toprule {head} \midrule \endfirsthead",
@@ -399,7 +400,7 @@ def _notes(view: View, notes: Notes) -> Iterator[str]:
 
 def _heads(view: View) -> str:
     """What the heads stand for that are shorter than the title of their column."""
-    meant = {column.title: COLUMNS[column.name].title for column in view.columns if column.name in _BRIEF}
+    meant = {column.title: COLUMNS[column.name].title for column in view.columns if column.name in BRIEF}
     return "; ".join(f"{brief}: {title}" for brief, title in meant.items()) + "." if meant else ""
 
 

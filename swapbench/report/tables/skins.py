@@ -58,8 +58,9 @@ SKINS: Mapping[str, Skin] = {
 """By name; a new one is a module beside this one and an entry here."""
 
 SUFFIXES = {name: skin.suffix for name, skin in SKINS.items()}
-_IDENTITY = ("label",)
-_HONESTY = ("data_simulated", "valid", "doubts", "missing")
+IDENTITY = ("label",)
+HONESTY = ("data_simulated", "valid", "doubts", "missing")
+"""What stands in CSV before and after the chosen columns, whatever they are."""
 
 
 def text_of(table: Table, query: Query, skin: str) -> str:
@@ -76,7 +77,7 @@ def text_of(table: Table, query: Query, skin: str) -> str:
 
 def _names(view: Selection) -> tuple[str, ...]:
     named = [name for column in view.columns for name in column.fields]
-    return tuple(dict.fromkeys((*_IDENTITY, *named, *_HONESTY)))
+    return tuple(dict.fromkeys((*IDENTITY, *named, *HONESTY)))
 
 
 def as_csv(view: Selection, *, chosen: bool = True) -> str:

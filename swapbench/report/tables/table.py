@@ -103,7 +103,7 @@ def csv_text(rows: Iterable[Row], names: Sequence[str], *, raw: bool = False) ->
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
-    writer.writerows([_csv_cell(value(row), raw=raw) for value in values] for row in rows)
+    writer.writerows([csv_cell(value(row), raw=raw) for value in values] for row in rows)
     return text.getvalue()
 
 
@@ -126,7 +126,8 @@ def json_text(records: Sequence[Record], relative_to: str | None = None) -> str:
     return as_json(table_of(records, relative_to))
 
 
-def _csv_cell(value: Value, *, raw: bool) -> str:
+def csv_cell(value: Value, *, raw: bool) -> str:
+    """A value as it stands in CSV; `raw` as in Table."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, bool):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = "n/a"
 TOO_DIFFERENT = "Rows were scored on different data or protocols: their accuracies cannot be compared."
+NOT_HELD = "the record does not hold it"
 Notes = Literal["none", "short", "full"]
 TAILS = ("latency_p90", "latency_p95", "latency_p99", "paced_p95")
 
@@ -167,7 +168,7 @@ def selection_of(table: Table, query: Query | None = None) -> Selection:
         UserError: a condition cannot be read or leaves no row.
     """
     query = query or Query()
-    rows = _where(table.rows, query.where)
+    rows = where(table.rows, query.where)
     chosen = _chosen(query.columns, rows, relative=table.reference_was_asked)
     titled = _grouped(rows, _group_columns(query.group, rows))
     members = tuple((title, tuple(_sorted(members, query.sort))) for title, members in titled)
@@ -237,7 +238,8 @@ def _chosen(names: Sequence[str], rows: Sequence[Row], *, relative: bool) -> tup
     return chosen if any(column.name in _NAMING for column in chosen) else (COLUMNS["file"], *chosen)
 
 
-def _where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
+def where(rows: Sequence[Row], conditions: Sequence[str]) -> tuple[Row, ...]:
+    """Those rows that meet all conditions, as in Query.where; UserError and UnknownName as in `view_of`."""
     for text in conditions:
         name, equals, wanted = text.partition("=")
         if equals and not name.endswith(("<", ">")):
@@ -334,9 +336,7 @@ def _cells(of: Column, rows: Sequence[Row]) -> list[Cell]:
     for place in _best(of, rows, [cell.digits for cell in cells]):
         cells[place] = cells[place]._replace(best=True)
     return [
-        cell._replace(absent="the record does not hold it")
-        if cell.text == units.NOT_MEASURED and not cell.absent
-        else cell
+        cell._replace(absent=NOT_HELD) if cell.text == units.NOT_MEASURED and not cell.absent else cell
         for cell in cells
     ]
 
@@ -376,6 +376,24 @@ def caption_of(rows: Sequence[Row]) -> str:
     return f"{count} of run{'s' * (len(runs) != 1)} {few(runs)} on {few(machines)}, {when}."
 
 
+SAID = {
+    "simulated_rows": " Rows: {}.",
+    "more_flips": "So do {} more.",
+    "frame_rate": "Frame rate: {} frames a second.",
+    "intervals": "In brackets: intervals{}.",
+    "confidence": " (latency: {})",
+    "tails": "{}: an upper bound at 95 % for a typical process.",
+    "spread": "±: worst-case uncertainty.",
+    "bound": "<: no more than a bound is known.",
+    "ratios": "Ratios: {} in fp32 of the same format, runtime, version, threads, settings and device is 1 "
+    "(reductions and speed-up: more is better).",
+    "reference": "No fp32 file was measured in place of {}, so that is the reference.",
+    "too_different": TOO_DIFFERENT,
+    "best": "Bold: best of {}; rows with a doubt about the quantity are left out of this.",
+}
+"""Remarks on how to read a view; the page says the same with the same words."""
+
+
 def flip_sentence(row: Row) -> str:
     """What must be said of a file that decides otherwise on its device than on the desktop.
 
@@ -398,30 +416,27 @@ def _remarks(
     remarks = [SIMULATED] if any(row.data_simulated for row in rows) else []
     flips = [text for text in map(flip_sentence, rows) if text]
     if remarks and any(row.data_simulated is False for row in rows):
-        remarks[0] += f" Rows: {few([row.label for row in rows if row.data_simulated])}."
+        remarks[0] += SAID["simulated_rows"].format(few([row.label for row in rows if row.data_simulated]))
     remarks += flips[:NAMES_AT_MOST]
     if len(flips) > NAMES_AT_MOST:
-        remarks.append(f"So do {len(flips) - NAMES_AT_MOST} more.")
+        remarks.append(SAID["more_flips"].format(len(flips) - NAMES_AT_MOST))
     rates = sorted({row.conditions.frame_rate for row in rows if row.conditions.frame_rate is not None})
     if rates and any("paced" in column.parts for column in chosen):
-        remarks.append(f"Frame rate: {' or '.join(f'{rate:g}' for rate in rates)} frames a second.")
+        remarks.append(SAID["frame_rate"].format(" or ".join(f"{rate:g}" for rate in rates)))
     if any(cell.aside.startswith("[") for cell in shown):
         timed = any(column.name == "latency_p50" for column in chosen) and confidences(rows)
-        level = f" (latency: {confidences(rows)})" if timed else ""
-        remarks.append(f"In brackets: intervals{level}.")
+        level = SAID["confidence"].format(confidences(rows)) if timed else ""
+        remarks.append(SAID["intervals"].format(level))
     tails = [column for column in chosen if column.name in TAILS]
     if any(column.digits(row) for column in tails for row in rows):
         names = ", ".join(dict.fromkeys(column.name.rpartition("_")[2] for column in tails))
-        remarks.append(f"{names}: an upper bound at 95 % for a typical process.")
+        remarks.append(SAID["tails"].format(names))
     if any(cell.aside.startswith("±") for cell in shown):
-        remarks.append("±: worst-case uncertainty.")
+        remarks.append(SAID["spread"])
     if any(cell.text.startswith("<") for cell in shown):
-        remarks.append("<: no more than a bound is known.")
+        remarks.append(SAID["bound"])
     if table.reference is not None and any(column.relative for column in chosen):
-        remarks.append(
-            f"Ratios: {table.reference} in fp32 of the same format, runtime, version, threads, settings and "
-            "device is 1 (reductions and speed-up: more is better)."
-        )
+        remarks.append(SAID["ratios"].format(table.reference))
         remarks += other_references(rows)
     scored = {
         (row.conditions.data, row.conditions.protocol)
@@ -429,10 +444,10 @@ def _remarks(
         if any(column.about == "accuracy" and column.digits(row) for column in chosen)
     }
     if len(scored) > 1:
-        remarks.append(TOO_DIFFERENT)
+        remarks.append(SAID["too_different"])
     if any(cell.best for cell in shown):
         among = "its group" if len(tuple(groups)) > 1 else "the rows"
-        remarks.append(f"Bold: best of {among}; rows with a doubt about the quantity are left out of this.")
+        remarks.append(SAID["best"].format(among))
     return tuple(remarks)
 
 
@@ -449,7 +464,7 @@ def other_references(rows: Iterable[Row]) -> list[str]:
     }
     if not labels:
         return []
-    return [f"No fp32 file was measured in place of {units.some(sorted(labels))}, so that is the reference."]
+    return [SAID["reference"].format(units.some(sorted(labels)))]
 
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from swapbench.cores import usable_cores
 from swapbench.errors import WorkerFailed
+from swapbench.interrupts import end_with_parent
 from swapbench.kept import keep, kept
 from swapbench.modelfile.parts import write_model
 from swapbench.records import Format, Frozen, Precision
-from swapbench.workshop.artifacts.exporting import end_with_parent, start_child
+from swapbench.workshop.artifacts.exporting import start_child
 from swapbench.workshop.artifacts.files import EXPORTER_VERSION, PACKAGES
 from swapbench.workshop.export.exporters import exporter
 from swapbench.workshop.export.outputs import nchw

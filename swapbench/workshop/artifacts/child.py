@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swapbench.errors import SwapbenchError, UserError
+from swapbench.interrupts import end_with_parent
 from swapbench.modelfile.parts import content_of_model
 from swapbench.pad.agreement import flip_threshold
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.records import NOTHING_TO_COMPARE, SUFFIXES
 from swapbench.workshop.artifacts.dev_crops import rows_for_calibration, rows_for_parity
-from swapbench.workshop.artifacts.exporting import ExportJob, end_with_parent
+from swapbench.workshop.artifacts.exporting import ExportJob
 from swapbench.workshop.artifacts.files import (
     QUANTISED,
     Sidecar,

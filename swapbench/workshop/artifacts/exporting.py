@@ -192,22 +192,12 @@ def start_child(module: str, job: Path, errors_to: IO[bytes]) -> subprocess.Pope
     }
     return subprocess.Popen(
         [sys.executable, "-m", module, str(job)],
-        stdin=subprocess.PIPE,  # which ends when we do, however we end; see `end_with_parent`
+        stdin=subprocess.PIPE,  # which ends when we do, however we end; see `interrupts.end_with_parent`
         stdout=subprocess.PIPE,
         stderr=errors_to,
         env=environment,
         text=True,
     )
-
-
-def end_with_parent() -> None:
-    """End this process, which `start_child` started, as soon as its parent is gone."""
-
-    def wait() -> None:
-        os.read(0, 1)  # not sys.stdin, whose lock would be held when the interpreter ends
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _start(job: Path, log: Path) -> subprocess.Popen[str]:

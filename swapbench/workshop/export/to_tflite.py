@@ -62,6 +62,11 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     return flatbuffer.tidied(content)
 
 
+def described(model: bytes, metadata: str) -> bytes:
+    """The file with `metadata` (JSON text) under the key "swapbench"; see flatbuffer.described."""
+    return flatbuffer.described(model, metadata)
+
+
 def fp32(base: bytes) -> bytes:
     """The base, unchanged."""
     return base

@@ -36,7 +36,7 @@ from swapbench.workshop.prune.pruning_net import PruningNet, shape_of
 from swapbench.workshop.prune.search import best, search
 from swapbench.workshop.prune.widths import Budget, WidthSpace
 from swapbench.workshop.recipes.pruning_recipe import Magnitude, MetaPruning, UniformWidth
-from swapbench.workshop.recipes.recipe import TrainRecipe
+from swapbench.workshop.recipes.recipe import TrainRecipe, label
 from swapbench.workshop.train.loop import TrainingRun
 from swapbench.workshop.train.mmd import require_domains
 from swapbench.workshop.train.setup import Start, TrainingSetup
@@ -136,16 +136,6 @@ def with_widths(recipe: TrainRecipe, channels: Channels) -> TrainRecipe:
         architecture={**recipe.architecture, "channels": list(channels)},
         pruning=None,
     )
-
-
-def label(recipe: TrainRecipe) -> str:
-    """Method and budget for a file name: metammd-40M, uniform-3_5ms; uniform-40M-x8 in multiples of 8."""
-    pruning = recipe.pruning
-    assert pruning is not None
-    method = recipe.recipe or pruning.method
-    budget = f"{pruning.latency_ms:g}ms" if pruning.macs is None else f"{pruning.macs / 1e6:g}M"
-    multiple = f"-x{pruning.channel_multiple}" if pruning.channel_multiple > 1 else ""
-    return f"{method}-{budget}{multiple}".replace(".", "_")
 
 
 def _multiples(channel_multiple: int) -> str:

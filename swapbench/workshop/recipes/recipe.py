@@ -169,3 +169,13 @@ def _merged(table: dict[str, Any], overrides: dict[str, Any]) -> dict[str, Any]:
     both = table.keys() & overrides.keys()
     nested = {key for key in both if isinstance(table[key], dict) and isinstance(overrides[key], dict)}
     return {**table, **overrides, **{key: _merged(table[key], overrides[key]) for key in nested}}
+
+
+def label(recipe: TrainRecipe) -> str:
+    """Method and budget for a file name: metammd-40M, uniform-3_5ms; uniform-40M-x8 in multiples of 8."""
+    pruning = recipe.pruning
+    assert pruning is not None
+    method = recipe.recipe or pruning.method
+    budget = f"{pruning.latency_ms:g}ms" if pruning.macs is None else f"{pruning.macs / 1e6:g}M"
+    multiple = f"-x{pruning.channel_multiple}" if pruning.channel_multiple > 1 else ""
+    return f"{method}-{budget}{multiple}".replace(".", "_")

@@ -11,7 +11,6 @@ import csv
 import io
 import json
 import platform
-import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from swapbench import __version__
+from swapbench import __version__, repository
 from swapbench.cards import read_card, write_card
 from swapbench.files import write_atomically
 from swapbench.records import ModelCard, Training
@@ -187,17 +186,13 @@ def _machine(run: TrainingRun) -> str:
 def _commit() -> str:
     """The commit of this source tree, +changed where code or recipes differ; "" outside a repository."""
     package = Path(__file__).parents[2]
-    where = ["git", "--no-optional-locks", "-C", str(package)]
     # what a training writes beside its recipes is no change
     sources = [str(package), str(package.parent / "models" / "recipes")]
-
-    def git(*arguments: str) -> str:
-        command = [*where, *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-    try:
-        git("ls-files", "--error-unmatch", __file__)  # an installed package may lie in another repository
-        changes = git("status", "--porcelain", "--", *sources)
-        return git("rev-parse", "HEAD") + ("+changed" if changes else "")
-    except (OSError, subprocess.SubprocessError):
+    # an installed package may lie in another repository
+    if repository.git(package, "ls-files", "--error-unmatch", __file__) is None:
         return ""
+    head, changes = (
+        repository.git(package, *command)
+        for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", *sources))
+    )
+    return "" if head is None or changes is None else head.strip() + ("+changed" if changes.strip() else "")

@@ -13,28 +13,57 @@ const SHAPE_NAMES = Object.keys(SHAPES);
 const shapeName = (place) => SHAPE_NAMES[place % SHAPE_NAMES.length];
 const COLOURS = 7; // --series-0 to --series-6; everything after them is grey
 const BARS_AT_MOST = 300;
-const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes: small squares take two thirds of the time
+const SHAPES_AT_MOST = 1000; // beyond, only the front has shapes
 const LINES_AT_MOST = 6;
 const NAMED_ON_FRONT = 12;
 const REACH_PX = 14;
 
 const plot = {
-  started: false, built: "", figure: null, view: null,
-  sources: {}, rows: [], xs: [], ys: [], front: new Set(),
+  started: false, built: "", figure: null, view: null, said: "",
+  sources: {}, rows: [], xs: [], ys: [], front: new Set(), palette: [], crowd: [], ticks: [],
 };
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const seriesColour = (place) => style(place < COLOURS ? `--series-${place}` : "--series-rest");
+const seriesColour = (place) => plot.palette[Math.min(place, COLOURS)];
 const facet = (name) => data.facets.find((candidate) => candidate.name === name);
+
+// Which values of a facet some rows have, in the order of the table.
+function presentIn(name, rows) {
+  const { rows: valueOf, values } = facet(name);
+  const there = new Uint8Array(values.length);
+  for (const row of rows) there[valueOf[row]] = 1;
+  return [...values.keys()].filter((value) => there[value]);
+}
 
 // From the values of a facet to colours or shapes. Where there are more values than colours, those of the
 // visible rows get them, in the order of the table, so that a filter does not leave them grey.
 function placesOf(name) {
-  const { rows, values } = facet(name);
-  const present = new Set(state.visible.map((row) => rows[row]));
-  const all = values.map((_, i) => i);
-  const distinguished = values.length <= COLOURS ? all : [...present].sort((a, b) => a - b);
+  const { values } = facet(name);
+  const distinguished = values.length <= COLOURS ? [...values.keys()] : presentIn(name, state.visible);
   return new Map(distinguished.map((value, place) => [value, place]));
+}
+
+// Thousands of points as small squares, straight on the canvas: as points of a data source they take ten times
+// as long. The library paints the glyph whenever it paints the plot, so that squares follow every zoom.
+function crowdGlyph() {
+  class CrowdView extends Bokeh.Scatter.prototype.default_view {
+    _paint(context) {
+      const [sx, sy] = [this.renderer.xscale.v_compute(plot.xs), this.renderer.yscale.v_compute(plot.ys)];
+      context.save();
+      context.globalAlpha = 0.35;
+      for (const [colour, members] of plot.crowd) {
+        context.fillStyle = colour;
+        for (const i of members) context.fillRect(sx[i] - 2, sy[i] - 2, 4, 4);
+      }
+      context.restore();
+    }
+  }
+  class Crowd extends Bokeh.Scatter {
+    static {
+      this.prototype.default_view = CrowdView;
+    }
+  }
+  return new Crowd({ x: { field: "x" }, y: { field: "y" } });
 }
 
 function rangeOf(lows, highs, log) {
@@ -57,6 +86,9 @@ function buildFigure() {
   const built = [state.xLog, state.yLog, isDark()].join(" ");
   if (plot.built === built) return Promise.resolve();
   plot.built = built;
+  plot.palette = Array.from({ length: COLOURS }, (_, place) => style(`--series-${place}`));
+  plot.palette.push(style("--series-rest"));
+  Object.assign(plot, { said: "", ticks: [] });
   const source = (names) =>
     new Bokeh.ColumnDataSource({ data: Object.fromEntries(names.map((name) => [name, []])) });
   plot.sources = {
@@ -64,6 +96,7 @@ function buildFigure() {
     bars: source(["x0", "y0", "x1", "y1", "colour", "alpha"]),
     front: source(["xs", "ys"]),
     selected: source(["x", "y"]),
+    crowd: new Bokeh.ColumnDataSource({ data: { x: [1], y: [1] } }),
   };
   const figure = Bokeh.Plotting.figure({
     x_axis_type: state.xLog ? "log" : "linear",
@@ -77,6 +110,7 @@ function buildFigure() {
     tools: matchMedia("(pointer: fine)").matches ? [new Bokeh.BoxZoomTool()] : [],
   });
   const at = (name) => ({ field: name });
+  figure.add_glyph(crowdGlyph(), plot.sources.crowd);
   figure.segment(at("x0"), at("y0"), at("x1"), at("y1"), {
     source: plot.sources.bars, line_color: at("colour"), line_alpha: at("alpha"),
   });
@@ -130,10 +164,12 @@ function setTicks() {
     const [low, high] = [range.start, range.end].map(Math.log10);
     const first = Math.floor(low);
     const decades = Array.from({ length: Math.floor(high) - first + 1 }, (_, i) => 10 ** (first + i));
-    const fixed = (ticks) => new Bokeh.FixedTicker({ ticks });
-    if (high - low > 3) axis.ticker = fixed(decades);
-    else if (high - low > 0.7) axis.ticker = fixed(decades.flatMap((power) => [power, 2 * power, 5 * power]));
-    else axis.ticker = new Bokeh.BasicTicker();
+    const span = high - low;
+    const marked = span > 3 ? decades : decades.flatMap((power) => [power, 2 * power, 5 * power]);
+    const ticks = span > 0.7 ? marked : [];
+    if (plot.ticks[dimension] === String(ticks)) continue; // a new ticker lays the figure out again
+    plot.ticks[dimension] = String(ticks);
+    axis.ticker = ticks.length ? new Bokeh.FixedTicker({ ticks }) : new Bokeh.BasicTicker();
     const grids = center.filter((part) => part.type === "Grid" && part.dimension === dimension);
     for (const grid of grids) grid.ticker = axis.ticker;
   }
@@ -160,15 +196,17 @@ async function drawChart() {
   const ys = rows.map((row) => shown(yColumn, yColumn.values[row]));
   const fronts = frontsOf(rows, xColumn, yColumn);
   const onFront = new Set(fronts.flat());
-  Object.assign(plot, { rows, xs, ys, front: onFront });
-
   const [colours, shapes] = [placesOf(state.colour), placesOf(state.shape)];
-  const palette = Array.from({ length: COLOURS + 1 }, (_, place) => seriesColour(place));
-  const colourOf = (row) => palette[Math.min(colours.get(facet(state.colour).rows[row]) ?? COLOURS, COLOURS)];
+  const { rows: colourValue } = facet(state.colour);
+  const colourOf = (row) => seriesColour(colours.get(colourValue[row]) ?? COLOURS);
   const shapeOf = (row) => shapeName(shapes.get(facet(state.shape).rows[row]) ?? 0);
   const colour = rows.map(colourOf);
   const crowded = rows.length > SHAPES_AT_MOST;
-  const withBars = rows.length <= BARS_AT_MOST ? rows.map((_, i) => i) : [...onFront].slice(0, BARS_AT_MOST);
+  const positions = [...rows.keys()];
+  const drawn = crowded ? [...onFront] : positions;
+  const crowd = crowded ? Map.groupBy(positions.filter((i) => !onFront.has(i)), (i) => colour[i]) : [];
+  Object.assign(plot, { rows, xs, ys, front: onFront, crowd });
+  const withBars = rows.length <= BARS_AT_MOST ? positions : [...onFront].slice(0, BARS_AT_MOST);
   const bound = (column, end, i) => shown(column, column[end]?.[rows[i]] ?? column.values[rows[i]]);
   const interval = (column, i) => [bound(column, "low", i), bound(column, "high", i)];
   const bars = withBars.map((i) => ({ i, x: interval(xColumn, i), y: interval(yColumn, i) }));
@@ -183,10 +221,10 @@ async function drawChart() {
   setTitle(plot.figure.left[0], axisTitle(yColumn, state.yLog));
   resetZoom();
   plot.sources.points.data = {
-    x: xs, y: ys, colour,
-    marker: rows.map((row, i) => (crowded && !onFront.has(i) ? "square" : shapeOf(row))),
-    alpha: rows.map((_, i) => (onFront.has(i) ? 1 : crowded ? 0.35 : 0.6)),
-    size: rows.map((_, i) => (onFront.has(i) ? 11 : crowded ? 4 : 9)),
+    x: drawn.map((i) => xs[i]), y: drawn.map((i) => ys[i]), colour: drawn.map((i) => colour[i]),
+    marker: drawn.map((i) => shapeOf(rows[i])),
+    alpha: drawn.map((i) => (onFront.has(i) ? 1 : 0.6)),
+    size: drawn.map((i) => (onFront.has(i) ? 11 : 9)),
   };
   plot.sources.bars.data = {
     x0: [...across.map((bar) => Math.max(bar.x[0], xStart)), ...up.map((bar) => xs[bar.i])],
@@ -200,8 +238,14 @@ async function drawChart() {
   const lines = joined.map((front) => stepsThrough(front, xs, ys, xColumn.better));
   plot.sources.front.data = { xs: lines.map((line) => line[0]), ys: lines.map((line) => line[1]) };
   markSelected();
+  const inOrder = [...onFront].sort((a, b) => xs[a] - xs[b]);
+  const keys = [state.colour, state.shape].map((name) => [name, presentIn(name, rows)]);
+  // Elements that stay as they are cost no layout.
+  const said = JSON.stringify([keys, inOrder.map((i) => rows[i]), fronts.length, rows.length, state.visible.length, state.x, state.y]);
+  if (plot.said === said) return;
+  plot.said = said;
   drawLegend(colours, shapes);
-  describeFront([...onFront], fronts.length, rows.length, xColumn, yColumn);
+  describeFront(inOrder, fronts.length, rows.length, xColumn, yColumn);
 }
 
 function resetZoom() {
@@ -224,8 +268,7 @@ function drawLegend(colours, shapes) {
   const key = (symbol, text) => make("span", { class: "key" }, symbol, text);
   const group = (name, places, symbol) => {
     const { title, values } = facet(name);
-    const present = new Set(plot.rows.map((row) => facet(name).rows[row]));
-    const entries = [...places].filter(([value]) => present.has(value));
+    const entries = presentIn(name, plot.rows).map((value) => [value, places.get(value)]);
     if (entries.length < 2) return "";
     const keys = entries.slice(0, COLOURS).map(([value, place]) => key(symbol(place), values[value]));
     const rest = entries.length - keys.length;
@@ -235,13 +278,12 @@ function drawLegend(colours, shapes) {
   byId("legend").replaceChildren(
     ...[
       group(state.colour, colours, (place) => swatch("circle", seriesColour(place))),
-      group(state.shape, shapes, (place) => swatch(shapeName(place), style("--muted"))),
+      group(state.shape, shapes, (place) => swatch(shapeName(place), "var(--muted)")),
     ].filter(Boolean),
   );
 }
 
-function describeFront(onFront, groups, drawn, xColumn, yColumn) {
-  const order = onFront.sort((a, b) => plot.xs[a] - plot.xs[b]);
+function describeFront(order, groups, drawn, xColumn, yColumn) {
   const links = order.slice(0, NAMED_ON_FRONT).map((i) => {
     const row = plot.rows[i];
     return make("button", { type: "button", class: "link", onclick: () => openRecord(row) }, named(row));

@@ -65,12 +65,13 @@ const shown = (column, value) => (typeof value === "number" ? value / column.per
 
 const reason = (column, row) => (column.values[row] === null ? shared(column.absent[row]) : "");
 
-const haystacks = [];
-function haystack(row) {
-  if (haystacks[row] === undefined) {
+// Of every row the text in which words are searched.
+let haystack = null;
+function haystacks() {
+  haystack ??= data.rows.id.map((_, row) => {
     const texts = data.columns.filter((column) => !column.numeric).map((column) => column.values[row]);
     const doubts = data.rows.doubts[row].map((place) => shared(place).code);
-    haystacks[row] = [...texts, ...doubts, data.rows.sha256[row]].join(" ").toLowerCase();
-  }
-  return haystacks[row];
+    return [...texts, ...doubts, data.rows.sha256[row]].join(" ").toLowerCase();
+  });
+  return haystack;
 }

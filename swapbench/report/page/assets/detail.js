@@ -81,14 +81,7 @@ function paritySection(row) {
 function commandSection(row) {
   const command = data.rows.command[row];
   const status = make("span", { role: "status", class: "muted" });
-  const copy = make("button", { type: "button", onclick: async () => {
-    try {
-      await navigator.clipboard.writeText(command);
-      status.textContent = " Copied.";
-    } catch {
-      status.textContent = " The browser did not allow it: select the text and copy it yourself.";
-    }
-  } }, "Copy");
+  const copy = make("button", { type: "button", onclick: () => copyText(command, status, "") }, "Copy");
   const dataset = data.rows.data[row] === null ? "" : shared(data.rows.data[row]);
   return section(
     "How to measure it again",

@@ -3,8 +3,8 @@
 
 const state = {
   visible: [], ordered: [], page: 0, sort: { name: "", descending: false }, shown: [], selected: -1,
-  allowed: new Map(), words: "",
-  x: "latency_p50", y: "acer", xLog: true, yLog: false, colour: "net", shape: "precision",
+  allowed: new Map(), words: "", x: "", y: "", xLog: true, yLog: false, colour: "", shape: "",
+  opened: -1, compared: null, // the runs and the column that are held against each other: see runs.js
 };
 
 // ---- Filters ----
@@ -15,15 +15,14 @@ function applyFilters() {
     .map(({ name, rows }) => [rows, state.allowed.get(name)]);
   const words = state.words.toLowerCase().split(/\s+/).filter(Boolean);
   const isAllowed = (row) => limits.every(([rows, allowed]) => allowed.has(rows[row]));
-  const hasWords = (row) => words.every((word) => haystack(row).includes(word));
-  const rows = Array.from({ length: count() }, (_, row) => row);
-  state.visible = rows.filter((row) => isAllowed(row) && hasWords(row));
+  const hasWords = (row) => words.every((word) => haystacks()[row].includes(word));
+  state.visible = [...data.rows.id.keys()].filter((row) => isAllowed(row) && hasWords(row));
   state.page = 0;
-  const { name, descending } = state.sort;
-  state.ordered = name ? sorted(state.visible, name, descending) : state.visible;
+  state.ordered = state.sort.name ? sorted(state.visible, state.sort) : state.visible;
   const none = state.visible.length ? "" : ": none passes the filters";
   byId("count").textContent = `${state.visible.length} of ${count()} records${none}`;
   drawTable();
+  drawRuns();
   return drawChart();
 }
 
@@ -36,21 +35,28 @@ const check = (title, checked, onchange, more = {}) =>
   make("label", {}, make("input", { type: "checkbox", checked, onchange, ...more }), " ", title);
 
 function facetMenu({ name: facetName, title, values, rows }) {
-  const summary = make("span", {}, "all");
+  const summary = make("span");
   const counts = values.map(() => 0);
   for (const place of rows) counts[place] += 1;
+  const isChosen = (place) => state.allowed.get(facetName)?.has(place) ?? true;
   const boxes = values.map((value, place) =>
-    check(`${value} (${counts[place]})`, true, changed, { value: place, "data-facet": facetName }));
+    check(`${value} (${counts[place]})`, isChosen(place), changed, { value: place, "data-facet": facetName }));
   const inputs = boxes.map((box) => box.querySelector("input"));
-  function changed() {
-    const chosen = inputs.filter((input) => input.checked).map((input) => Number(input.value));
-    const all = chosen.length === inputs.length;
-    if (all) state.allowed.delete(facetName);
-    else state.allowed.set(facetName, new Set(chosen));
-    const names = chosen.map((place) => values[place]).join(", ") || "none";
-    summary.textContent = all ? "all" : chosen.length > 2 ? `${chosen.length} chosen` : names;
-    applyFilters();
+  const chosenPlaces = () => inputs.filter((input) => input.checked).map((input) => Number(input.value));
+  function sumUp() {
+    const names = chosenPlaces().map((place) => values[place]);
+    const some = names.length > 2 ? `${names.length} chosen` : names.join(", ") || "none";
+    summary.textContent = names.length === values.length ? "all" : some;
   }
+  function changed() {
+    const chosen = chosenPlaces();
+    if (chosen.length === values.length) state.allowed.delete(facetName);
+    else state.allowed.set(facetName, new Set(chosen));
+    sumUp();
+    applyFilters();
+    remember();
+  }
+  sumUp();
   const setAll = (checked) => () => {
     for (const input of inputs) input.checked = checked;
     changed();
@@ -69,8 +75,9 @@ function drawFilters() {
   const oninput = (event) => {
     state.words = event.target.value;
     applyFilters();
+    remember("words");
   };
-  const attributes = { type: "search", id: "search", autocomplete: "off" };
+  const attributes = { type: "search", id: "search", autocomplete: "off", value: state.words };
   const search = make("input", { ...attributes, placeholder: "name, run, digest …", oninput });
   byId("filters").replaceChildren(make("label", {}, "Search ", search), ...facets.map(facetMenu));
 }
@@ -83,25 +90,23 @@ function choice(title, id, options, value, onchange) {
   return make("label", {}, `${title} `, select);
 }
 
+const numericColumns = () => data.columns.filter((column) => column.numeric);
+
+// The facets that colours and shapes can say: those that tell rows apart.
+function tellingFacets() {
+  const telling = data.facets.filter(({ values }) => values.length > 1);
+  return telling.length ? telling : data.facets.filter(({ name }) => name === "net");
+}
+
 function drawAxes() {
-  const measured = data.columns.filter((column) => column.numeric);
-  const numeric = measured.map(({ name, heading }) => [name, heading]);
-  if (numeric.length < 2) {
-    byId("chart-section").hidden = true; // no two quantities were measured, so that there is no trade-off
-    return;
-  }
-  const has = (options, wanted) => options.some(([name]) => name === wanted);
-  const usable = (wanted, other) =>
-    (has(numeric, wanted) ? wanted : numeric.find(([name]) => name !== other)[0]);
-  state.x = usable(state.x);
-  state.y = usable(state.y, state.x);
-  const distinguishing = data.facets.filter(({ values }) => values.length > 1);
-  const titles = distinguishing.map(({ name, title }) => [name, title]);
-  const facets = titles.length ? titles : [["net", "Network"]];
-  for (const name of ["colour", "shape"]) if (!has(facets, state[name])) state[name] = facets[0][0];
+  const numeric = numericColumns().map(({ name, heading }) => [name, heading]);
+  byId("chart-section").hidden = numeric.length < 2; // then there is no trade-off
+  if (numeric.length < 2 || !byId("axes")) return;
+  const facets = tellingFacets().map(({ name, title }) => [name, title]);
   const set = (name) => (value) => {
     state[name] = value;
     drawChart();
+    remember();
   };
   const log = (title, id, name) =>
     check(title, state[name], (event) => set(name)(event.target.checked), { id });
@@ -115,7 +120,6 @@ function drawAxes() {
 }
 
 function drawColumnMenu() {
-  state.shown = data.first_shown.filter((name) => columns.has(name));
   const summary = make("span", {}, `${state.shown.length} of ${columns.size}`);
   // Columns keep the order of the table, whichever was ticked first. The file names the row and always stays.
   const change = (name, checked) => {
@@ -125,11 +129,27 @@ function drawColumnMenu() {
     state.shown = [...columns.keys()].filter((column) => chosen.has(column));
     summary.textContent = `${state.shown.length} of ${columns.size}`;
     drawTable();
+    remember();
   };
   const boxes = data.columns.map(({ name, heading }) =>
     check(heading, state.shown.includes(name), (event) => change(name, event.target.checked),
       { "data-column": name, disabled: name === "file" }));
-  byId("table-controls").replaceChildren(menu("Columns", summary, boxes));
+  const status = make("span", { role: "status", class: "muted" });
+  const copies = Object.entries({ Markdown: asMarkdown, LaTeX: asLatex, CSV: asCsv }).map(([title, write]) => {
+    const onclick = () => copyText(write(viewShown()), status, `${state.ordered.length} rows as ${title}`);
+    return make("button", { type: "button", "data-copy": title, onclick, "aria-label": `Copy as ${title}` }, title);
+  });
+  const label = make("span", { class: "muted" }, "Copy as");
+  byId("table-controls").replaceChildren(menu("Columns", summary, boxes), label, ...copies, status);
+}
+
+async function copyText(words, status, what) {
+  try {
+    await navigator.clipboard.writeText(words);
+    status.textContent = ` Copied${what ? `: ${what}` : ""}.`;
+  } catch {
+    status.textContent = " The browser did not allow it: select the text and copy it yourself.";
+  }
 }
 
 // ---- The chosen record ----
@@ -145,7 +165,8 @@ function openRecord(row) {
   fillDetail(row);
   dialog.scrollTop = 0;
   (dialog.querySelector(`[data-offset="${offset}"]:enabled`) ?? byId("close")).focus();
-  history.replaceState(null, "", `#record=${encodeURIComponent(data.rows.id[row])}`);
+  state.opened = row;
+  remember("record");
 }
 
 function closeRecord() {
@@ -153,7 +174,8 @@ function closeRecord() {
 }
 
 function afterClosing() {
-  history.replaceState(null, "", "#");
+  state.opened = -1;
+  remember();
   const place = state.ordered.indexOf(state.selected);
   if (place >= 0 && Math.floor(place / ROWS_A_PAGE) !== state.page) {
     state.page = Math.floor(place / ROWS_A_PAGE);
@@ -195,6 +217,7 @@ function listen() {
     open.open = false;
     open.querySelector("summary").focus();
   });
+  addEventListener("popstate", followAddress);
   addEventListener("beforeprint", () => drawTable(true));
   addEventListener("afterprint", () => drawTable());
 }
@@ -218,7 +241,6 @@ function explain(section, ...texts) {
 async function startChart(library) {
   try {
     await library;
-    drawAxes();
     listenToChart();
     plot.started = true;
     await drawChart();
@@ -240,16 +262,15 @@ async function start() {
   }
   const library = startLibrary();
   setData(JSON.parse(await unpacked("data")));
-  drawFilters();
-  drawColumnMenu();
+  Object.assign(state, viewOf(location.hash));
+  drawControls();
   listen();
   byId("theme").setAttribute("aria-pressed", String(isDark()));
   applyFilters();
   await startChart(library);
   document.documentElement.dataset.ready = "yes";
-  const address = /^#record=(.*)$/.exec(location.hash)?.[1] ?? "";
-  const row = data.rows.id.indexOf(decodeURIComponent(address));
-  if (row >= 0) openRecord(row);
+  if (state.opened >= 0) openRecord(state.opened);
+  haystacks();
 }
 
 document.addEventListener("DOMContentLoaded", start);

@@ -3,21 +3,29 @@
 
 const ROWS_A_PAGE = 50;
 const PRINTED_AT_MOST = 1000;
-const compareTexts = new Intl.Collator("en", { numeric: true }).compare;
+const table = { head: "", lines: new Map(), columns: "" };
 
-// Rows in the order of a column. Equal ones keep the order of the table; those without a value always come
-// last.
-function sorted(rows, name, descending) {
-  const values = columns.get(name).values;
-  const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : compareTexts(a, b));
-  const present = rows.filter((row) => values[row] !== null);
-  const absent = rows.filter((row) => values[row] === null);
-  const sign = descending ? -1 : 1;
-  present.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
-  return [...present, ...absent];
+// Rows in the order of a column, as swapbench report --sort: equal ones keep the order of the table, those
+// without a value come last.
+function sorted(rows, { name, descending }) {
+  const column = columns.get(name);
+  const places = once(column, descending, () => {
+    const { values } = column;
+    const [sign, every] = [descending ? -1 : 1, [...values.keys()]];
+    const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
+    const present = every.filter((row) => values[row] !== null);
+    present.sort((a, b) => sign * compare(values[a], values[b]) || a - b);
+    const place = new Int32Array(every.length).fill(every.length);
+    present.forEach((row, at) => { place[row] = at; });
+    return place;
+  });
+  return [...rows].sort((a, b) => places[a] - places[b] || a - b);
 }
 
 function drawHead() {
+  const key = JSON.stringify([state.shown, state.sort]);
+  if (table.head === key) return;
+  table.head = key;
   const heads = state.shown.map((name) => {
     const column = columns.get(name);
     const order = state.sort.name !== name ? "none" : state.sort.descending ? "descending" : "ascending";
@@ -42,8 +50,9 @@ function sortBy(name) {
   const first = columns.get(name).better === "higher";
   state.sort = { name, descending: same ? !state.sort.descending : first };
   state.page = 0;
-  state.ordered = sorted(state.visible, name, state.sort.descending);
+  state.ordered = sorted(state.visible, state.sort);
   drawTable();
+  remember();
 }
 
 // "1.35 [1.34, 1.36]": the interval on a line of its own, so that the numbers of a column line up.
@@ -58,6 +67,12 @@ function numberCell(column, row) {
   );
 }
 
+// A line is made once: a filter mostly shows those that were there before, and the browser lays out what is new.
+function lineOf(row) {
+  if (!table.lines.has(row)) table.lines.set(row, tableRow(row));
+  return table.lines.get(row);
+}
+
 function tableRow(row) {
   const cells = state.shown.map((name) => {
     const column = columns.get(name);
@@ -67,7 +82,7 @@ function tableRow(row) {
     }
     return column.numeric ? numberCell(column, row) : make("td", {}, text(column, row));
   });
-  return make("tr", { "data-row": row, "aria-current": row === state.selected ? "true" : null }, cells);
+  return make("tr", { "data-row": row }, cells);
 }
 
 function drawTable(whole = false) {
@@ -75,8 +90,14 @@ function drawTable(whole = false) {
   state.page = Math.min(state.page, pages - 1);
   const first = whole ? 0 : state.page * ROWS_A_PAGE;
   const rows = state.ordered.slice(first, whole ? PRINTED_AT_MOST : first + ROWS_A_PAGE);
+  const [body, columnsShown] = [byId("table").tBodies[0], state.shown.join(" ")];
+  if (table.columns !== columnsShown) Object.assign(table, { columns: columnsShown, lines: new Map() });
   drawHead();
-  byId("table").tBodies[0].replaceChildren(...rows.map(tableRow));
+  const lines = rows.map(lineOf);
+  if (lines.length !== body.rows.length || lines.some((line, i) => line !== body.rows[i])) {
+    body.replaceChildren(...lines);
+    showSelected();
+  }
   byId("pages").hidden = pages === 1;
   const turn = (title, step, possible) => {
     const attributes = { type: "button", "data-step": step, disabled: !possible };

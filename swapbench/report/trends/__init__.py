@@ -1,0 +1,1 @@
+"""How numbers moved from commit to commit: series of comparable records, their changes, and three skins."""
