@@ -23,7 +23,7 @@ from swapbench.records import FLOATS, FORMATS, PRECISIONS, Absent, Format, Model
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from swapbench.plugins import Kind, Plugin, Plugins
+    from swapbench.plugins import Plugin, Plugins
     from swapbench.ports import Device, Meter, Runtime
 
 RUNTIMES: Mapping[str, str] = {
@@ -343,12 +343,10 @@ def profile_file(folders: Folders, name: str) -> tuple[Path, str]:
 
 def plugin_notices() -> tuple[str, ...]:
     """A line for each thing of an installed package that is ignored, and why."""
-    kinds: tuple[tuple[Kind, Mapping[str, str]], ...] = (
-        ("runtime", RUNTIMES),
-        ("meter", METERS),
-        ("device", DEVICE_KINDS),
-    )
-    return tuple(line for kind, builtin in kinds for line in plugins(kind, builtin).refused)
+    from swapbench.modelfile import added_formats
+
+    found = [plugins("meter", METERS), plugins("device", DEVICE_KINDS), added_formats()]
+    return tuple(line for one in (added_runtimes(), *found) for line in one.refused)
 
 
 def meters() -> Mapping[str, Callable[[], Meter | Absent]]:

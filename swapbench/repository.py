@@ -62,8 +62,9 @@ def commit(folder: Path, name: str = "HEAD") -> Commit | None:
 
 
 def is_changed(folder: Path) -> bool:
-    """Whether a file that git follows differs from the commit at hand."""
-    return bool(git(folder, "status", "--porcelain", "--untracked-files=no"))
+    """Whether a file that git follows differs from the commit at hand, or git cannot tell."""
+    changes = git(folder, "status", "--porcelain", "--untracked-files=no")
+    return changes is None or bool(changes.strip())
 
 
 def commits_between(folder: Path, before: str, after: str, at_most: int) -> tuple[Commit, ...] | None:

@@ -23,7 +23,7 @@ from card_fields import meanings
 
 from swapbench import cli
 from swapbench.gate.policy import Budget, Ceiling
-from swapbench.records import Accuracy, Frozen, Power, Record, RuntimeUsed, Speed, Weight
+from swapbench.records import Accuracy, Decision, Frozen, Power, Record, RuntimeUsed, Speed, Weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[1]
 SHOWN = ("README.md", "CHANGELOG.md", "docs/**/*.md", "docs/**/*.yml", "reports/example/table.md")
 SHOWN += ("reports/compression/*.md", "reports/**/*.png")
 FIELDS: Mapping[str, tuple[type[Frozen], ...]] = {
-    "reference/records.md": (Record, RuntimeUsed, Speed, Weight, Accuracy, Power),
+    "reference/records.md": (Record, RuntimeUsed, Speed, Weight, Accuracy, Power, Decision),
     "reference/policies.md": (Budget, Ceiling),
 }
 SCHEMAS: Mapping[str, type[Frozen]] = {"reference/record.schema.json": Record}

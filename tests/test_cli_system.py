@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from red_faces import red_less_blue, write_red_faces
 
 from swapbench import store
 from swapbench.cli import main
 from swapbench.records import Absent
+from swapbench.report.rows.references import compared_rows
 from swapbench.report.rows.summary import summary
 from swapbench.report.tables.columns import COLUMNS
-from swapbench.systems.file import read_system
+from swapbench.systems.file import read_system, write_system
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,6 +89,14 @@ def test_files_and_systems_stand_on_one_front(with_pair: Path, capsys: pytest.Ca
     assert {point["label"] for point in points} == {SMALL, OTHER, LARGE, "pair (computed)"}
     assert main(["report", str(with_pair), "--figure", "decision", "--x", "energy"]) == 2
     assert "Energy of a decision" in capsys.readouterr().err
+
+
+def test_ratios_are_of_files_and_never_to_a_system(with_pair: Path) -> None:
+    rows, reference = compared_rows(map(summary, store.load_run(with_pair)))
+    assert reference == "resnet18_map"  # a system has the MACs of all its files
+    pair = next(row for row in rows if row.is_system)
+    assert pair.relative is None
+    assert COLUMNS["speed_up"].absent(pair) == "ratios are of files, and this is a system"
 
 
 def test_no_system_no_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -187,3 +197,54 @@ def test_a_system_file_of_someone_else_is_data(tmp_path: Path, capsys: pytest.Ca
         path.write_text(text, encoding="utf-8")
         assert main(["run", "--system", str(path)]) == 2, text
         assert message in capsys.readouterr().err, text
+
+
+CARD = """
+name = "{name}"
+[preprocessing]
+width_px = 8
+height_px = 8
+crop_scale = {crop}
+scale = 1.0
+mean = 128.0
+[output]
+kind = "logits"
+bona_fide_index = 1
+"""
+
+
+@pytest.mark.slow
+def test_files_without_records_are_measured_and_a_system_runs_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    write_red_faces(tmp_path / "faces")
+    for name, crop, saturation in (("small", 1.6, 30.0), ("large", 1.0, 200.0)):
+        (tmp_path / f"{name}.onnx").write_bytes(red_less_blue(saturated_by=saturation))
+        (tmp_path / f"{name}.toml").write_text(CARD.format(name=name, crop=crop), encoding="utf-8")
+    data = ["--data", "faces/manifest.csv"]
+    files = ["small.onnx", "large.onnx"]
+    assert main(["system", "cascade", *files, *data, "--name", "door", "--target", "acer<=5 %"]) in {0, 3}
+    assert "measured first" in capsys.readouterr().err
+    (system,) = tmp_path.glob("reports/*/systems/door.toml")
+    shutil.copy(system, tmp_path / "door.toml")
+    argv = ["run", "--system", "door.toml", *data, "--name", "whole", "--budget", "1", "--window", "1"]
+    assert main(argv) in {0, 3}
+    assert "door (measured): a decision takes" in capsys.readouterr().err
+    (record,) = [one for one in store.load_run(tmp_path / "reports" / "whole") if one.decision is not None]
+    decision = record.decision
+    assert decision is not None
+    assert decision.timed is not None
+    assert decision.system == read_system(system)  # on the data that chose it, its rule is its own
+    taken = {
+        tuple(one[2:]) for worker in decision.timed.workers for part in worker.decisions or () for one in part
+    }
+    assert taken <= {(1, 0), (1, 1)}
+    assert "system_decides_otherwise" not in {doubt.code for doubt in record.doubts}
+    assert decision.computed_time_ns is not None
+    assert not list(tmp_path.glob("reports/whole/systems/*.job.json"))
+    small = decision.system.replace(members=(decision.system.members[0].replace(file="gone.onnx"),) * 2)
+    write_system(small, tmp_path / "gone.toml")
+    assert main(["run", "--system", "gone.toml", *data]) == 2
+    assert "there is no file gone.onnx" in capsys.readouterr().err

@@ -149,7 +149,7 @@ def test_a_runtime_that_does_not_load_is_missing_and_not_only_installed() -> Non
     assert findings["onnxruntime"].state == "missing"
     assert "is installed but does not load: ImportError: libfoo.so.1" in findings["onnxruntime"].detail
     assert findings["litert"].state == "ok"
-    assert tried == ["onnxruntime", "ai_edge_litert.interpreter"]
+    assert tried == ["onnxruntime", "ai_edge_litert.interpreter", "ncnn"]
 
 
 def test_the_frozen_tflite_runtime_is_a_limited_litert() -> None:
@@ -164,7 +164,7 @@ def test_the_frozen_tflite_runtime_is_a_limited_litert() -> None:
     assert finding.state == "limited"
     assert "tflite-runtime 2.14.0 runs .tflite files" in finding.detail
     assert finding.remedy == "LiteRT is its successor: pip install ai-edge-litert"
-    assert tried[-1] == "tflite_runtime.interpreter"
+    assert tried == ["onnxruntime", "tflite_runtime.interpreter", "ncnn"]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_files import small_ncnn, small_onnx
 
-from swapbench.errors import BadModelFile
+from swapbench import cli
+from swapbench.commands.baseline_folder import load_baseline
+from swapbench.errors import BadModelFile, BadRecord
 from swapbench.files import file_sha256
 from swapbench.modelfile import read_graph
 from swapbench.modelfile.input_shapes import image_shapes, refuse_unmeasurable
 from swapbench.modelfile.ncnn_param import parse
 from swapbench.modelfile.parts import files_of, model_sha256
+from swapbench.store import load_run
 
 MINIVISION = PRETRAINED.parent / "minivision_ncnn"
 
@@ -97,6 +100,39 @@ def test_both_files_are_the_model(tmp_path: Path) -> None:
     assert before != file_sha256(path)
     weights.write_bytes(weights.read_bytes()[:-4] + struct.pack("<f", 9))
     assert model_sha256(path) != before
+
+
+def test_a_baseline_keeps_both_files_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small(tmp_path)
+    assert cli.main(["baseline", "save", "net.param", "--out", "base"]) == 0
+    assert {path.name for path in (tmp_path / "base").glob("net.*")} == {"net.param", "net.bin"}
+    kept = load_baseline(tmp_path / "base").files[0]
+    assert (kept.name, kept.format, kept.macs) == ("net.param", "ncnn", 108 * 64 + 8)
+    assert kept.sha256 == model_sha256(tmp_path / "net.param")
+    weights = tmp_path / "base" / "net.bin"
+    weights.write_bytes(weights.read_bytes()[:-4] + bytes(4))
+    with pytest.raises(BadRecord, match="is not the file that was saved"):
+        load_baseline(tmp_path / "base")
+    weights.unlink()
+    with pytest.raises(BadRecord, match="is incomplete"):
+        load_baseline(tmp_path / "base")
+
+
+def test_a_run_measures_and_records_the_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ncnn")
+    monkeypatch.chdir(tmp_path)
+    path = small(tmp_path)
+    assert cli.main(["run", "net.param", "--no-accuracy", "--budget", "1", "--name", "a"]) in {0, 3}
+    (record,) = load_run(tmp_path / "reports" / "a")
+    assert (record.variant.format, record.runtime.runtime) == ("ncnn", "ncnn")
+    assert record.artifact_sha256 == model_sha256(path)
+    assert record.weight.file_bytes == sum(part.stat().st_size for part in files_of(path))
+    assert record.runtime.settings["winograd"] == "on"
 
 
 # ----------------------------------------------------------------------------------------- sizes of the input
@@ -315,6 +351,12 @@ def test_weights_of_another_length_are_refused(tmp_path: Path) -> None:
     ) as raised:
         read_graph(path)
     assert "both files are one model" in raised.value.remedy
+
+
+def test_a_text_with_commas_is_one_parameter() -> None:
+    """As pnnx writes the size of a Reshape that follows from another."""
+    (_, layer) = parse(network("Input x 0 1 x", 'Reshape r 1 1 x y 6="1,//(8,0n),0n" 7=1').encode()).layers
+    assert layer.params == {6: "1,//(8,0n),0n", 7: 1}
 
 
 def test_more_weights_than_memory_are_not_asked_for(tmp_path: Path) -> None:

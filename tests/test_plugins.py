@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import ValidationError
 from tiny_files import small_onnx
 
 from swapbench import catalog, cli
 from swapbench.commands.options import DeviceOptions
 from swapbench.commands.place import available_meters, open_place
-from swapbench.errors import EnvironmentFailed, UnknownName, UserError
+from swapbench.errors import BadModelFile, EnvironmentFailed, UnknownName, UserError
+from swapbench.modelfile import read_graph
 from swapbench.plugins import plugins
-from swapbench.records import Absent
+from swapbench.records import Absent, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -250,3 +252,118 @@ def test_a_device_of_another_name_or_kind_is_refused(
     (folders.devices / "mine.toml").rename(folders.devices / "other.toml")
     with pytest.raises(EnvironmentFailed, match="it calls itself 'mine'"):
         catalog.device(folders, "other")
+
+
+# ------------------------------------------------------------------------------------------------- formats
+
+FORMAT = """
+import json
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from swapbench.errors import BadModelFile
+from swapbench.modelfile import Graph, Tensor
+from swapbench.runtimes.contract import PythonWorker
+from swapbench.runtimes.feed import Input, Output
+from swapbench.runtimes.worker import main
+
+def read(path, content, shapes):
+    try:
+        shape = tuple(json.loads(content))
+    except ValueError:
+        raise BadModelFile(f"{path} holds no dots") from None
+    inputs, outputs = (Tensor("x", shape, "float32"),), (Tensor("y", (1,), "float32"),)
+    return Graph("dots", inputs, outputs, len(content), params=7, macs=0, ops={"Dot": 1},
+                 uncounted_ops=("Dot",), precision="fp32", layout="nchw", files=(path,))
+
+@dataclass
+class Dots(PythonWorker):
+    name: str = "dots"
+    formats: tuple = ("dots",)
+    module: str = "dotted"
+
+class Backend:
+    runtime = package = "dots"
+    version = "1"
+
+    def load(self, artifact, threads, provider, shapes):
+        return Engine(shapes)
+
+class Engine:
+    providers, settings, outputs = ("python",), {}, (Output("y"),)
+    delegated_nodes = nodes = None
+
+    def __init__(self, shapes):
+        self.input = Input("x", shapes.of_input(0, "x", ()), np.dtype(np.float32))
+
+    def timed_call(self, feed):
+        return lambda: feed.sum(keepdims=True)
+
+if __name__ == "__main__":
+    sys.exit(main(Backend))
+"""
+ENTRIES = "[swapbench.formats]\ndots = dotted:read\n[swapbench.runtimes]\ndots = dotted:Dots\n"
+
+
+def test_a_format_of_a_package_is_measured_and_reported_without_the_package(
+    folders: catalog.Folders,
+    install: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    install("dotted", ENTRIES, FORMAT)
+    Path("net.dots").write_text("[1, 3, 8, 8]")
+    Path("bad.dots").write_text("[1, 3")
+    run = [
+        "run",
+        "net.dots",
+        "bad.dots",
+        "--runtime",
+        "dots",
+        "--budget",
+        "1",
+        "--window",
+        "1",
+        "--name",
+        "run",
+    ]
+    assert cli.main(run) == BadModelFile.exit_status
+    assert "failed: bad.dots: holds no dots" in capsys.readouterr().err
+    (path,) = Path("reports/run/records").glob("*.json")
+    record = json.loads(path.read_text())
+    assert (record["variant"]["format"], record["weight"]["params"]) == ("dots", 7)
+    assert record["weight"]["uncounted_ops"] == ["Dot"]
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(tmp_path / "site")])
+    assert cli.main(["report", "reports/run", "--format", "csv"]) == 0
+    assert cli.main(["run", "net.dots"]) == BadModelFile.exit_status
+    assert "net.dots is no .onnx, .tflite or .param file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("def read(*_): return 3", "it does not return a Graph of the format dots"),
+        (FORMAT.replace('Graph("dots"', 'Graph("onnx"'), "it does not return a Graph of the format dots"),
+        ("def read(*_): raise KeyError('dot')", "KeyError: 'dot'"),
+    ],
+)
+def test_a_reader_that_does_not_work_costs_its_files(
+    folders: catalog.Folders, install: Callable[..., None], code: str, reason: str
+) -> None:
+    install("dotted", ENTRIES, code)
+    Path("net.dots").write_text("[1, 3, 8, 8]")
+    with pytest.raises(EnvironmentFailed) as caught:
+        read_graph(Path("net.dots"))
+    assert reason in str(caught.value)
+
+
+def test_a_package_cannot_take_a_format(install: Callable[..., None]) -> None:
+    install(
+        "taker", "[swapbench.formats]\n" + "".join(f"{one} = taker:x\n" for one in ("onnx", "param", "ncnn"))
+    )
+    assert len(catalog.plugin_notices()) == 3
+    with pytest.raises(ValidationError):
+        Variant(net="n", precision="fp32", format="../onnx")

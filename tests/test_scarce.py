@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import pytest
 from small_commands import COMMANDS, KILLS, argv, begun, is_done, prepared, require, result
 
+from swapbench import store
+from swapbench.records import Speed
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -147,3 +150,68 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_same_command_goes_on_wh
     judged(name, status, said)
     assert is_done(name, then) or (is_done(name, status) and "records already" in said_then), said_then
     assert result(name, tmp_path / "left") or name == "gate"
+
+
+JUMPING = """
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+static long jump(void) {  /* a day ahead and a day behind, ten times a second */
+    struct timespec now;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return now.tv_nsec / 100000000 % 2 ? 86400 : -86400;
+}
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int failed = syscall(SYS_clock_gettime, clock, now);
+    if (!failed && clock == CLOCK_REALTIME) now->tv_sec += jump();
+    return failed;
+}
+int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+    int failed = syscall(SYS_gettimeofday, now, zone);
+    if (!failed) now->tv_sec += jump();
+    return failed;
+}
+time_t time(time_t *now) {
+    struct timespec real;
+    clock_gettime(CLOCK_REALTIME, &real);
+    if (now) *now = real.tv_sec;
+    return real.tv_sec;
+}
+"""
+DAYS = """
+import sys, time
+days = set()
+for _ in range(20):
+    days.add(time.time() // 86400)
+    time.sleep(0.1)
+print(len(days), file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_clock_that_jumps_a_day_changes_no_duration_and_ends_no_wait(tmp_path: Path, name: str) -> None:
+    require(name)
+    if not KILLS and name != "run":
+        pytest.skip("tried where SWAPBENCH_KILLS names a number of kills")
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    (tmp_path / "jumping.c").write_text(JUMPING)
+    shim = tmp_path / "jumping.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", shim, tmp_path / "jumping.c"], check=True)
+    jumps = {"LD_PRELOAD": str(shim)}
+    _, days = begun([sys.executable, "-c", DAYS], tmp_path, **jumps).communicate()
+    assert int(days) > 1
+    folder = prepared(tmp_path / "one")
+    done = begun(argv(name), folder, **jumps)
+    _, said = done.communicate(timeout=600)
+    assert is_done(name, done.returncode), said
+    assert "days" not in said
+    assert result(name, folder) or name == "gate"
+    if name == "run":
+        for record in store.load_run(folder / "reports" / "r"):
+            assert isinstance(record.speed, Speed)
+            assert 0 < min(record.speed.runs_ns) <= max(record.speed.runs_ns) < 60e9

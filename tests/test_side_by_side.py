@@ -321,6 +321,24 @@ def test_a_runtime_that_fails_is_named_and_the_rest_goes_on(
     assert "failed: other.fp32.onnx" in told.err
 
 
+def test_a_run_with_profile_keeps_what_its_report_explains(
+    device: Fake, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", *FILES, *BOTH, "--name", "kept", "--budget", "1", "--profile"]
+    assert cli.main(words) in {0, 3}
+    capsys.readouterr()
+    onnx, tflite = store.load_run(Path("reports/kept"))
+    assert not isinstance(onnx.operators, Absent)
+    assert [(one.op, one.share) for one in onnx.operators.executed] == [("Conv", 0.75), ("Cast", 0.25)]
+    assert onnx.operators.processes == 3
+    assert not isinstance(tflite.operators, Absent)
+    assert tflite.operators.untimed == "programmed without operators"
+    text = Path("reports/kept/table.md").read_text(encoding="utf-8")
+    assert "1 executed node only converts between types of numbers: 1 Cast (25.0 %" in text
+    assert "which operators take the time is not known: programmed without operators." in text
+    assert device.open_workers == 0
+
+
 def test_from_python_the_same(device: Fake) -> None:
     compared = sb.side_by_side(FILES, ("onnxruntime", "litert"), budget_s=5)
     (one,) = compared.networks

@@ -167,6 +167,15 @@ def test_a_job_that_ends_well_and_leaves_nothing_failed() -> None:
     assert "left no" in str(dict(now.failures)["a"])
 
 
+def test_a_job_whose_files_cannot_be_prepared_costs_itself() -> None:
+    def spoilt() -> None:
+        raise KeyError("channels")
+
+    now = run(Paper(1), [replace(job("a"), prepare=spoilt), job("b")])
+    assert states(now) == {"a": "failed", "b": "done"}
+    assert "KeyError: 'channels'" in str(dict(now.failures)["a"])
+
+
 def test_finished_jobs_are_kept_and_a_changed_one_is_done_again() -> None:
     place = Paper(1)
     run(place, [job("a"), job("b")])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from typing import TYPE_CHECKING
 
 import made_systems as made
 import numpy as np
@@ -12,12 +14,16 @@ from hypothesis import strategies as st
 
 from swapbench.errors import BadDataset, UserError
 from swapbench.pad.rates import EER_AT_DEV, ThresholdRule
-from swapbench.records import Absent, Evidence, Frames, FrozenFold
+from swapbench.records import Absent, Evidence, Frames, FrozenFold, System
 from swapbench.systems import costs, evidence, rules, search
 from swapbench.systems.computed import How, Known, computed
 from swapbench.systems.costs import Prices
+from swapbench.systems.file import read_system, write_system
 from swapbench.systems.frozen import Development, fold_scores
 from swapbench.systems.scores import check_probabilities
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 HOW = How(EER_AT_DEV)
 NO_ENERGY = Absent(absent="no energy")
@@ -229,6 +235,18 @@ def test_fusions_stay_between_the_least_and_the_highest_score(scores: list[list[
         fused = rules.fuse(array, rule, (1.0,) * len(scores))
         assert np.all(fused >= array.min(axis=0) - 1e-12)
         assert np.all(fused <= array.max(axis=0) + 1e-12)
+
+
+# ---- As data ----
+
+
+def test_a_system_survives_toml_and_json_with_an_infinite_margin(tmp_path: Path) -> None:
+    frozen = FrozenFold(threshold=0.1, members=(0.5, 0.25))
+    system = made.system("cascade", margin=math.inf, frozen=(frozen,))
+    write_system(system, tmp_path / "made.toml")
+    assert read_system(tmp_path / "made.toml") == system
+    text = json.dumps(system.model_dump(mode="json"), allow_nan=False)  # JSON has no infinity
+    assert System.model_validate_json(text) == system
 
 
 # ---- Choosing ----

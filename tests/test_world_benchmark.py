@@ -13,6 +13,7 @@ pytest.importorskip("sklearn")
 
 from PIL import Image
 
+from benchmarks.world import __main__ as command
 from benchmarks.world import acceptance, features, scorers, trainings
 from benchmarks.world.acceptance import Line
 from swapbench.data.dataset import Dataset
@@ -141,3 +142,35 @@ def test_each_line_has_its_training(tmp_path):
     wide = read_recipe(tmp_path / "recipes" / "minifasnet_v2.toml")
     assert (wide.preprocessing.width_px, wide.architecture["size_px"]) == (128, 128)
     assert {phase.size_px for phase in wide.phases} == {128}
+
+
+def test_a_slice_of_a_world_is_made_where_it_is_wanted(tmp_path, monkeypatch, capsys):
+    made = {}
+
+    def simulate(folder, recipe):
+        made[folder] = recipe
+        return folder / "simulated-00000000"
+
+    monkeypatch.setattr(command, "simulate", simulate)
+    arguments = ["benchmarks.world", "make", str(tmp_path), "--world", "2", "--people", "8", "4", "6"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert command.main() == 0
+    recipe = made[tmp_path]
+    assert (recipe.world, recipe.train_identities, recipe.dev_identities, recipe.test_identities) == (
+        2,
+        8,
+        4,
+        6,
+    )
+    assert recipe.test_captures == (2, 2, 2)
+    assert capsys.readouterr().out == f"{tmp_path / 'simulated-00000000'}\n"
+
+
+def test_a_name_that_nothing_has_and_data_that_are_not_there_are_said(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["benchmarks.world", "train", str(tmp_path), "studnet"])
+    with pytest.raises(SystemExit):
+        command.main()
+    assert "nothing is called 'studnet'; known: student" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["benchmarks.world", "table", str(tmp_path / "nowhere")])
+    assert command.main() == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -9,7 +9,10 @@ from pathlib import Path
 import benchmarks.world as package
 from benchmarks.world import acceptance, trainings
 from swapbench.cards import read_network
+from swapbench.data.dataset import SPLITS
 from swapbench.errors import SwapbenchError
+from swapbench.simulate.dataset import Recipe, simulate
+from swapbench.simulate.worlds import STANDARD
 
 ZOO = Path(__file__).parents[2] / "models" / "zoo"
 NOTICE = "Simulated data; not PAD performance."
@@ -21,11 +24,17 @@ def main() -> int:
         description=package.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("step", choices=("train", "table"))
-    parser.add_argument("data", type=Path, help="folder of the simulated data")
+    parser.add_argument("step", choices=("make", "train", "table"))
+    parser.add_argument(
+        "data", type=Path, help="folder of the simulated data; of what is made, the one above"
+    )
     parser.add_argument("names", nargs="*", default=[], metavar="NAME", help="what to train; all if none")
     parser.add_argument("--schedule", default="full", help="full, or a file of models/recipes/schedules")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--world", type=int, default=STANDARD)
+    parser.add_argument(
+        "--people", type=int, nargs=3, metavar="N", help="train, dev, test; the world's own if none"
+    )
     parser.add_argument("--trained", type=Path, help="folder of the networks; DATA-networks if none")
     parser.add_argument(
         "--detector",
@@ -39,6 +48,9 @@ def main() -> int:
     if unknown := sorted(set(options.names) - set(trainings.TRAINEES)):
         parser.error(f"nothing is called {unknown[0]!r}; known: {', '.join(trainings.TRAINEES)}")
     try:
+        if options.step == "make":
+            print(_made(options))
+            return 0
         if options.step == "train":
             names = options.names or list(trainings.TRAINEES)
             return trainings.train(names, options.data, out, options.schedule, options.seeds)
@@ -46,6 +58,12 @@ def main() -> int:
     except SwapbenchError as error:
         print(error, file=sys.stderr)
         return error.exit_status
+
+
+def _made(options: argparse.Namespace) -> Path:
+    counts = zip(SPLITS, options.people or (), strict=False)
+    recipe = Recipe.of_world(options.world, **{f"{split}_identities": count for split, count in counts})
+    return simulate(options.data, recipe)
 
 
 def _table(options: argparse.Namespace, out: Path) -> int:

@@ -193,7 +193,8 @@ def _in_rounds(
     all_series = {name: _Series(name) for name in names}
     if len(all_series) != len(names):
         raise ValueError("two files that are measured together have the same name")
-    started_s, sitting = clock(), datetime.now(UTC).isoformat(timespec="seconds")
+    # to the microsecond: two sittings stay two where the clock was set back in between
+    started_s, sitting = clock(), datetime.now(UTC).isoformat(timespec="microseconds")
     stopped: Literal["target", "budget", "rounds"] = "rounds"
     for number in range(max(plan.max_rounds, 1)):
         running = [series for series in all_series.values() if series.failure is None]

@@ -86,7 +86,7 @@ def _file_text(graph: Graph) -> str:
     names = " and ".join(path.name for path in graph.files[1:])
     size = units.size(graph.file_bytes) + (f" with {names}" if names else "")
     versions = (f"{name} {version}" for name, version in graph.versions.items())
-    kind = {"onnx": "ONNX", "tflite": "TFLite", "ncnn": "ncnn"}[graph.format]
+    kind = {"onnx": "ONNX", "tflite": "TFLite"}.get(graph.format, graph.format)
     return ", ".join(filter(None, (size, kind, *versions, graph.producer)))
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from swapbench import units
 from swapbench.cli import terminal
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from swapbench.commands.study_table import Study
     from swapbench.study.engine import JobNow, Now
 
+_NAME, _BAR = 36, 14
+"""Letters of a name and of a bar, at most."""
 _EVERY_S: Final = 60.0
 """How often plain lines say how far all are, besides what begins and ends."""
 
@@ -147,13 +149,19 @@ def _drawn(now: Now) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for ratio in (None, 24, None, None):
-        options: dict[str, Any] = {} if ratio is None else {"width": ratio}
-        table.add_column(no_wrap=True, overflow="ellipsis", **options)
-    for job in now.of("running"):
-        bar = ProgressBar(total=1.0, completed=job.how_far.share, width=24)
+    running = now.of("running")
+    widest = max((len(job.job.name) for job in running), default=1)
+    table = Table(box=None, pad_edge=False, show_header=False, expand=True)
+    for width in (min(widest, _NAME), _BAR, 5, 6):
+        table.add_column(no_wrap=True, overflow="ellipsis", min_width=width, max_width=width)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)  # what there is no room for
+    for job in running:
+        far = job.how_far
         table.add_row(
-            terminal.plain(job.job.name), bar, units.time_span(job.seconds), terminal.plain(how_far(job))
+            terminal.plain(job.job.name),
+            ProgressBar(total=1.0, completed=far.share, width=_BAR),
+            f"{100 * far.share:.0f} %" if far.total else "",
+            units.time_span(job.seconds),
+            terminal.plain(far.stage or "starting"),
         )
     return Group(table, Text(summary(now)))

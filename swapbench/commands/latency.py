@@ -15,6 +15,8 @@ from swapbench.commands.place import open_place
 from swapbench.errors import EnvironmentFailed, NotValid, UserError, WorkerFailed
 from swapbench.files import write_atomically
 from swapbench.kept import keep, kept
+from swapbench.modelfile import read_graph
+from swapbench.modelfile.parts import files_of
 from swapbench.records import PRECISIONS, SUFFIXES, Frozen, Plan, RuntimeUsed
 
 if TYPE_CHECKING:
@@ -179,6 +181,11 @@ class _Task:
     def format(self) -> Format:
         return self.runtime.formats[0]
 
+    def under_test(self, name: str, path: Path) -> bench.FileUnderTest:
+        """A file on the device; only a worker of ncnn must be told the size of the input."""
+        options = read_graph(path).worker_options if self.format == "ncnn" else {}
+        return bench.FileUnderTest(name, self.device.push(*files_of(path)), self.runtime, options)
+
     def sitting(
         self,
         name: str,
@@ -193,9 +200,7 @@ class _Task:
             row = _Row.model_validate(content)
             if row.files == tuple(files):
                 return row
-        under_test = [
-            bench.FileUnderTest(file, self.device.push(paths[file]), self.runtime) for file in files
-        ]
+        under_test = [self.under_test(file, paths[file]) for file in files]
         plan = self.request.plan.replace(time_budget_s=SECONDS_A_FILE * len(files))
         speeds, used = {}, []
         for file, result in bench.measure_speed(under_test, self.device, plan).items():

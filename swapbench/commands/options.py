@@ -178,7 +178,7 @@ class VariantOptions:
         known = [name for name in ALL_PRECISIONS if name != "unknown"]
         return cls(
             split_commas(models),
-            cast("tuple[Format, ...]", checked_names("format", split_commas(formats), ALL_FORMATS)),
+            checked_names("format", split_commas(formats), ALL_FORMATS),
             cast("tuple[Precision, ...]", checked_names("precision", split_commas(precisions), known)),
         )
 

@@ -81,7 +81,7 @@ def side(folders: Folders, sources: Sequence[str], role: str) -> Side:
                 files += [path / model.name for model in load_baseline(path).files]
                 records += store.load_run(path / "run") if (path / "run" / "records").is_dir() else ()
             elif (path / "records").is_dir():
-                run = store.load_run(path)
+                run = [record for record in store.load_run(path) if record.decision is None]  # of files
                 files += [_artifact(folders, record, path) for record in run]
                 records += run
                 scores |= kept_scores(path, run)

@@ -22,11 +22,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from swapbench.errors import BadModelFile, of_one_file
 from swapbench.files import LARGEST_MODEL_BYTES, content_of
+from swapbench.plugins import plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from swapbench.plugins import Plugin, Plugins
     from swapbench.records import Format, Precision
 
 METADATA_KEY = "swapbench"
@@ -126,7 +128,8 @@ class Graph:
     @property
     def worker_options(self) -> dict[str, str]:
         """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
-        if not self.set_shapes and self.format != "ncnn":  # whose runtime does not say what a file expects
+        # the runtimes of other formats need not say what a file expects
+        if not self.set_shapes and self.format in {"onnx", "tflite"}:
             return {}
         shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
         # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway
@@ -159,6 +162,7 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
 
     Raises:
         BadModelFile: The file is missing, damaged or of another format, or fixes another shape.
+        EnvironmentFailed: A package reads files of this format, and does not work.
     """
     from swapbench.modelfile.foreign import refuse_foreign
 
@@ -169,7 +173,8 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
     if not content:
         raise BadModelFile(f"{path} is empty", remedy=AGAIN)
     reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    added = None if reader else added_formats().by_name.get(path.suffix.lower().removeprefix("."))
+    if reader is None and added is None:
         network = path.with_suffix(".param")
         raise BadModelFile(
             f"{path} is no {KINDS} file",
@@ -177,10 +182,28 @@ def read_graph(path: Path, shapes: Shapes | None = None) -> Graph:
             if path.suffix == ".bin" and network.is_file()
             else "Only these formats can be measured.",
         )
+    if added is not None:
+        return _read_by(added, path, content, shapes or {})
+    assert reader is not None
     refuse_foreign(path, content)
     with of_one_file(str(path), BadModelFile):
         graph: Graph = importlib.import_module(reader).read(path, content, shapes or {})
         return graph
+
+
+def added_formats() -> Plugins:
+    """The formats that installed packages read, by the suffix of their files without its dot."""
+    from swapbench.records import ALL_FORMATS
+
+    return plugins("format", {suffix.removeprefix(".") for suffix in _READERS} | set(ALL_FORMATS))
+
+
+def _read_by(plugin: Plugin, path: Path, content: bytes, shapes: Shapes) -> Graph:
+    """Read a file as an installed package does; EnvironmentFailed where that does not work."""
+    graph = plugin.made(path, content, shapes)
+    if not isinstance(graph, Graph) or graph.format != plugin.name:
+        raise plugin.broken(f"it does not return a Graph of the format {plugin.name}")
+    return graph
 
 
 def single_static_input(graph: Graph, name: str) -> Tensor:

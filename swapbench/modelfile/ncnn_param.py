@@ -131,7 +131,7 @@ def _parameter(layer: str, word: str) -> tuple[int, Value]:
     number = _ARRAYS - number if is_array else number
     if not 0 <= number < _MOST_IDS:
         raise ValueError(f"the layer {layer!r} has a parameter {key[:20]}, which ncnn does not know")
-    if not is_array and "," not in text:
+    if not is_array and (text[:1] == '"' or "," not in text):
         return number, _value(text)
     count, *values = text.split(",") if is_array else ("", *text.split(","))
     if is_array and _whole(count) != len(values):

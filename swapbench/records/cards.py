@@ -8,13 +8,15 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    StringConstraints,
     ValidationInfo,
     model_validator,
 )
 
 from swapbench.records.values import FileName, Frozen
 
-Format = Literal["onnx", "tflite", "ncnn"]
+Format = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
+"""Of a model file: one of ALL_FORMATS, or one that an installed package reads."""
 Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "mixed", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
@@ -46,7 +48,8 @@ PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
 FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
 """Those that are made in every format: for integer weights ncnn's packages have no quantiser."""
-ALL_FORMATS: tuple[Format, ...] = get_args(Format)
+ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn")
+"""Those that swapbench itself reads."""
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 """Those that a card becomes where none is asked for."""
 SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
@@ -75,7 +78,7 @@ class Variant(Frozen):
     @property
     def file_name(self) -> str:
         """The file name; it sorts and globs."""
-        return f"{self.name}.{SUFFIXES[self.format]}"
+        return f"{self.name}.{SUFFIXES.get(self.format, self.format)}"
 
 
 def _per_channel(value: object, info: ValidationInfo) -> object:

@@ -3,7 +3,7 @@
 What they show of an instrument is what makes them worth having: a sheet or a display is flat, whatever it
 shows; most inks are transparent at 850 nm, so a print is pale but for its black; a display is dark, and
 reflects the sensor's own lamp. Skin is equally bright at all tones, and hair is grey. The facts are those of
-data sets that have such channels (Zhang et al., CASIA-SURF, CVPR 2019; George et al., WMCA, TIFS 2019); the
+data sets that have such channels (Zhang et al., CASIA-SURF, CVPR 2019; George et al., WMCA, TIFS 2020); the
 numbers are our choice. Simulated data; not PAD performance.
 """
 

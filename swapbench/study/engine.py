@@ -177,8 +177,9 @@ class _Engine:
             self._running[name] = (self._executor.start(job), self._clock.seconds())
         except SwapbenchError as error:
             self._fail(name, error)
-        except OSError as error:
-            self._fail(name, EnvironmentFailed(f"it could not be started ({error.strerror or error})"))
+        except Exception as error:  # noqa: BLE001 - whatever files of others raise costs one training
+            reason = f"{type(error).__name__}: {error}"
+            self._fail(name, EnvironmentFailed(f"it could not be started ({reason})"))
         else:
             self._now[name] = JobNow(job, "running")
 

@@ -106,17 +106,20 @@ class LocalProcesses:
 
     def start(self, job: Job) -> Running:
         """See Executor.start."""
-        gpu = self._free_gpus.pop(0) if self._free_gpus else None
-        threads = {"OMP_NUM_THREADS": str(job.cores)}
-        on_gpu = {} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}
+        gpus = self._free_gpus[:1]
+        own = {"OMP_NUM_THREADS": str(job.cores), CHILD: "1"}
+        if gpus:
+            own["CUDA_VISIBLE_DEVICES"] = gpus[0]
         job.folder.mkdir(parents=True, exist_ok=True)
         with job.log.open("ab") as log:
-            return _Process(
+            started = _Process(
                 [*self.command, *job.words],
-                {**os.environ, **threads, **on_gpu, CHILD: "1"},
+                {**os.environ, **own},
                 log,
-                lambda: self._free_gpus.extend([] if gpu is None else [gpu]),
+                lambda: self._free_gpus.extend(gpus),
             )
+        del self._free_gpus[:1]
+        return started
 
 
 class _Process:

@@ -190,5 +190,5 @@ def _cost_doubts(
             code=f"computed_{name}_differs",
             quantity=quantity,
             message=f"the {name} of a decision is {text(found)}, and its files alone make {text(computed)}",
-            remedy="Trust the measured one: files that share a process also share its caches",
+            remedy="Trust the measured one: deciding takes time, and files in one process share its caches",
         )

@@ -43,7 +43,7 @@ def draw(
         UnknownName: there is no such column.
         UserError: a column is text.
     """
-    if all(row.decision is None or row.decision.basis == "file" for row in table.rows):
+    if not any(row.is_system for row in table.rows):
         return Drawing({}, "no record is of a system (swapbench system cascade SMALL LARGE makes one)")
     x, y = (numeric_column(OF_A_DECISION.get(name, name), table.rows) for name in names)
     drawn = pareto.draw(table, evidence, page, (x, y), labels, uncertainty)

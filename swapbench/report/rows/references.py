@@ -49,7 +49,10 @@ def compared_rows(rows: Iterable[Row], relative_to: str | None = None) -> tuple[
     compared = []
     for row in rows:
         reference = references.get(_setup(row))
-        if reference is None:
+        if row.is_system:
+            why = Missing("reference", "ratios are of files, and this is a system")
+            compared.append(_changed(row, missing=(*row.missing, why)))
+        elif reference is None:
             threads = row.used.threads
             under = f"{row.runtime} {row.used.version} with {threads} thread{'s' * (threads != 1)}"
             under += " and the same settings" * bool(row.settings)
@@ -173,10 +176,10 @@ def _with_labels(rows: list[Row]) -> list[Row]:
 
 def _reference_name(rows: Sequence[Row], relative_to: str | None) -> str | None:
     if relative_to is not None:
-        if not any(relative_to in {row.net, row.model} for row in rows):
+        if not any(relative_to in {row.net, row.model} for row in rows if not row.is_system):
             raise UnknownName("network among these records", relative_to, {row.model for row in rows})
         return relative_to
-    macs = [(row.weight.macs, row.net) for row in rows if row.weight is not None]
+    macs = [(row.weight.macs, row.net) for row in rows if row.weight is not None and not row.is_system]
     heaviest = max((count for count, _ in macs), default=0)
     return min((net for count, net in macs if count == heaviest), default=None)
 
@@ -191,7 +194,7 @@ def _references(rows: Iterable[Row], name: str) -> dict[tuple[object, ...], Row]
     """The reference of every setup that has one."""
     references: dict[tuple[object, ...], Row] = {}
     for row in rows:
-        if row.precision in FLOATS and name in {row.net, row.model}:
+        if row.precision in FLOATS and name in {row.net, row.model} and not row.is_system:
             best = references.setdefault(_setup(row), row)
             if _rank(row, name) > _rank(best, name):
                 references[_setup(row)] = row

@@ -274,6 +274,11 @@ class Row:
         return self.variant.format
 
     @property
+    def is_system(self) -> bool:
+        """Whether it is of files that decide together, and not of a file."""
+        return self.decision is not None and self.decision.basis != "file"
+
+    @property
     def machine(self) -> str:
         """The device's own name."""
         return self.conditions.device

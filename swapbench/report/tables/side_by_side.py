@@ -2,9 +2,9 @@
 
 The whole report shows it as a section, the page as a table of its own, and `swapbench compare` in a terminal
 and as JSON: an object with `kind` ("swapbench.side_by_side"), `version` (1) and `networks`, each with `net`,
-`recipe`, `precision`, `reference` (a label) and `rows`. A row has fields of the JSON skin of the whole table,
-under their names; `agreement` (how far it is from the reference, an object with `absent` where that is not
-known, null for the reference itself) and `hindrances` (sentences).
+`recipe`, `precision`, `place`, `reference` (a label) and `rows`. A row has fields of the JSON skin of the
+whole table, under their names; `agreement` (how far it is from the reference, an object with `absent` where
+that is not known, null for the reference itself) and `hindrances` (sentences).
 """
 
 from __future__ import annotations
