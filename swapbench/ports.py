@@ -20,15 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from swapbench.records import (
-        Format,
-        Machine,
-        Plan,
-        Power,
-        PowerGrade,
-        RuntimeUsed,
-        ToolSummary,
-    )
+    from swapbench.records import Format, Machine, Plan, Power, PowerGrade, RuntimeUsed, ToolSummary
 
 Mode = Literal["time", "serve", "score", "profile"]
 Ending = Literal["done", "plugged", "waited"]

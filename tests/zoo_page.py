@@ -51,11 +51,12 @@ and protocols, and they cannot be compared with each other. **A licence is what 
 TAIL = """
 ## Left out
 
-The networks of Silent-Face-Anti-Spoofing's Android app are in the format of ncnn, which no runtime here
-reads. The first versions of syaringan357's app take six channels, hue, saturation and value beside red, green
-and blue, which a card cannot say; of four later ones the code that fed them was not found at the same commit.
-Networks whose files nobody gives a digest of are left out too, among them DeePixBiS of
-ffletcherr/face-recognition-liveness and the network with two classes of hairymax/Face-AntiSpoofing.
+The networks of Silent-Face-Anti-Spoofing's Android app are in the format of ncnn. They run (`swapbench run
+model_1.param`), but the list has no card of them. The first versions of syaringan357's app take six channels,
+hue, saturation and value beside red, green and blue, which a card cannot say; of four later ones the code
+that fed them was not found at the same commit. Networks whose files nobody gives a digest of are left out
+too, among them DeePixBiS of ffletcherr/face-recognition-liveness and the network with two classes of
+hairymax/Face-AntiSpoofing.
 """
 
 
