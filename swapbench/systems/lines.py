@@ -68,7 +68,7 @@ def lines(decision: Decision, accuracy: Accuracy) -> Iterator[Line]:
         yield Line(
             "frames alike",
             f"{decision.alike:.2f}",
-            note=f"correlation in a presentation: {count:.3g} are worth {worth:.2g} independent ones",
+            note=f"correlation in a presentation: {count:.3g} are worth {worth:.2f} independent ones",
         )
 
 
