@@ -9,10 +9,14 @@ from typing import Any
 from swapbench.records import (
     Absent,
     Accuracy,
+    CostSummary,
     CounterRead,
+    Decision,
+    DecisionCost,
     Doubt,
     Interval,
     Machine,
+    Member,
     Parity,
     PeakMemory,
     Plan,
@@ -21,6 +25,7 @@ from swapbench.records import (
     Record,
     RuntimeUsed,
     Speed,
+    System,
     Variant,
     Weight,
     WorkerTimes,
@@ -188,6 +193,22 @@ def record(net: str = "net", precision: str = "fp32", form: str = "onnx", **more
         "doubts": (),
     }
     return Record(**(fields | more))
+
+
+def decision(mean_ns: float) -> Decision:
+    """Of two files that are asked together once about each presentation."""
+    cost = CostSummary(presentations=250, mean=mean_ns, p90=mean_ns, worst=mean_ns)
+    costs = DecisionCost(all=cost, bona_fide=cost, species={"print": cost, "replay": cost})
+    absent = Absent(absent="no member has any")
+    return Decision(
+        system=System(name="pair", members=(Member(file="a.onnx"), Member(file="b.onnx"))),
+        basis="computed",
+        members=(),
+        time_ns=costs,
+        energy_uj=absent,
+        frames=costs,
+        latency_ns=absent,
+    )
 
 
 def demo(*, errors: bool = True, simulated: bool = True) -> list[Record]:

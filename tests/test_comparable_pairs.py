@@ -51,6 +51,7 @@ ALONE: dict[str, dict[str, Any]] = {
     "settings": {"runtime": used(delegate="gpu")},
     "data": {"accuracy": scored(dataset_digest="fedcba9876543210")},
     "protocol": {"accuracy": scored(protocol="cross")},
+    "threshold": {"accuracy": scored(threshold_rule="given")},
     "frame_rate": {"plan": Plan(fps=15)},
     "meter": {"power": drawn_uj(meter="nvml")},
     "scope": {"power": drawn_uj(scope="psys")},
@@ -96,6 +97,8 @@ RATES |= {
     "parity_samples",
     "device_samples",
 }
+FROZEN = {"acer", "apcer", "bpcer", "hter", "acer_sd", "apcer.print", "apcer.replay"}
+DECISIONS = {"decision_time", "decision_p90", "decision_worst", "decision_frames", "decision_latency"}
 ENERGIES = {"energy", "energy_gross", "energy_runs"}
 BASE_OF = {
     "speed_up": LATENCIES,
@@ -105,8 +108,8 @@ BASE_OF = {
     "params_reduction": COUNTED,
     "macs_reduction": COUNTED,
     "energy_reduction": ENERGIES,
-    "accuracy_kept": RATES,
-    "error_ratio": RATES,
+    "accuracy_kept": FROZEN,
+    "error_ratio": FROZEN,
 }
 SETUP = {"machine", "cores", "libraries", "threads", "version", "settings"}
 ASKED = {
@@ -114,6 +117,9 @@ ASKED = {
     **dict.fromkeys(LATENCIES, SETUP),
     **dict.fromkeys(PACED, SETUP | {"frame_rate"}),
     **{name: {"data", "protocol"} for name in RATES},
+    **{name: {"data", "protocol", "threshold"} for name in FROZEN},
+    **dict.fromkeys(DECISIONS, SETUP | {"data", "protocol"}),
+    "decision_energy": SETUP | {"frame_rate", "meter", "scope", "data", "protocol"},
     **dict.fromkeys(ENERGIES, SETUP | {"frame_rate", "meter", "scope"}),
 }
 """By column: in what two records may not differ; ratios ask what their base asks, and the same reference."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from figure_checks import assert_legible
-from made_records import NOT_SCORED, accuracy, demo, power, record, speed, weight
+from made_records import NOT_SCORED, accuracy, decision, demo, power, record, speed, weight
 from matplotlib import rc_context
 
 from swapbench import store
@@ -124,9 +124,11 @@ def every_kind(folder: Path) -> dict[str, Drawing]:
     paced = with_energy(
         [record("a", run=f"r{i}", plan=Plan(fps=rate)) for i, rate in enumerate((5.0, 30.0, None))]
     )
+    whole = [record(net, accuracy=accuracy({"print": (2, 100)}, 1, 50, frames=150)) for net in "ab"]
     hot = [warm("a", (1.0, 900, 30.0, 0), (1.4, 700, 38.0, 2))]
     return {
         "pareto": drawn("pareto", records),
+        "decision": drawn("decision", [*whole, record("pair", form="onnx", decision=decision(2e6))]),
         "swap": drawn("swap", records),
         "latency": drawn("latency", records),
         "species": drawn("species", records),

@@ -42,7 +42,7 @@ def system_record(known: Members, result: Computed) -> Record:
         run=first.run,
         variant=Variant(
             net=system.name,
-            precision=precisions.pop() if len(precisions) == 1 else "mixed",
+            precision=precisions.pop() if len(precisions) == 1 else "unknown",
             format="system",
         ),
         artifact=f"{system.name}.toml",

@@ -17,12 +17,12 @@ from swapbench.records.values import FileName, Frozen
 
 Format = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")]
 """Of a model file: one of ALL_FORMATS, or one that an installed package reads."""
-Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "mixed", "unknown"]
+Precision = Literal["fp32", "fp16", "int16x8", "int8", "int8-dynamic", "unknown"]
 """What most weights of a file are, and how it computes with them.
 
 "int8" has activations of 8 bits whose scales were found beforehand, "int16x8" has weights of 8 and
 activations of 16 bits, and "int8-dynamic" finds the scales of its activations anew in each run. The files
-of a system that have several precisions are "mixed".
+of a system may have several, which is "unknown" too.
 """
 FaceBoxes = Literal["given", "detector", "frame"]
 FACE_BOXES: tuple[FaceBoxes, ...] = ("given", "detector", "frame")

@@ -45,7 +45,7 @@ SLOT_IN = 0.075
 """Height of a point."""
 BETWEEN_IN = 0.26
 """From the last line of a panel to the first of the next: its title."""
-COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[place] for place in (2, 0, 3, 5, 1, 6, 4)), strict=True))
+COLOUR_OF = dict(zip(PRECISION_MARKERS, (COLOURS[place] for place in (2, 0, 3, 5, 1, 4)), strict=True))
 """Precision -> its colour."""
 
 

@@ -41,7 +41,6 @@ PRECISIONS: Mapping[str, str] = {
     "int16x8": "top",
     "int8": "none",
     "int8-dynamic": "left",
-    "mixed": "right",
     "unknown": "right",
 }
 """Precision -> how its marker is filled."""
@@ -51,7 +50,6 @@ PRECISION_LINES: Mapping[str, Any] = {
     "int16x8": (0, (7, 1.5)),
     "int8": LINES[1],
     "int8-dynamic": (0, (4, 1.5, 1, 1.5, 1, 1.5)),
-    "mixed": (0, (7, 1.5, 1, 1.5)),
     "unknown": LINES[3],
 }
 PRECISION_MARKERS: Mapping[str, str] = {
@@ -60,7 +58,6 @@ PRECISION_MARKERS: Mapping[str, str] = {
     "int16x8": "v",
     "int8": "s",
     "int8-dynamic": "P",
-    "mixed": "X",
     "unknown": "D",
 }
 
