@@ -49,7 +49,7 @@ tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a 
 
 PLUGIN := build/plugin
 
-# The environment lends swapbench and its packages from the first: installing them again would take minutes.
+# The environment is lent our package and what it needs: installing them again would take minutes.
 plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
 	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
