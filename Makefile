@@ -17,7 +17,7 @@ $(VENV)/.workshop: pyproject.toml constraints.txt | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.phone: $(VENV)/.workshop
-	$(INSTALL) -e ".[export,simulate,phone]"
+	$(INSTALL) -e ".[export,simulate,phone,ncnn]"
 	touch $@
 
 # all extras at once: pip would resolve the same names twice
@@ -49,7 +49,7 @@ tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a 
 
 PLUGIN := build/plugin
 
-# The environment lends swapbench and its packages from the first: installing them again would take minutes.
+# The environment is lent our package and what it needs: installing them again would take minutes.
 plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
 	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
 	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
@@ -77,7 +77,8 @@ GATES ?= 30
 
 bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios; is the gate right here (GATES=8 for a short look)
 	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --precision int8 --out build/bench
-	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite
+	$(BIN)/swapbench export minifasnet_v2 --format ncnn --precision fp32 --out build/bench
+	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.fp32.ncnn.param
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
 	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py

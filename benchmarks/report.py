@@ -4,8 +4,9 @@
 
 Writes N record files (800 timed runs each, hand-made, as the tests make them), then prints the wall time of
 `swapbench report` in every format, each in a fresh process: once when nothing was summed up before, then with
-what the first call kept. Exits with 1 where a table of named columns takes more than the limit once rows are
-kept, in CPU time where other work made it wait.
+what the first call kept. Then the CPU time of drawing each figure of them, without reading the records. Exits
+with 1 where a table of named columns takes more than the limit once rows are kept, in CPU time where other
+work made it wait, or all figures together take more than theirs.
 """
 
 from __future__ import annotations
@@ -23,8 +24,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from made_records import demo
 
 from swapbench import store
+from swapbench.report import figures
+from swapbench.report.tables.table import table_of
+from swapbench.report.writer import EVERY_FIGURE, evidence_of
 
 LIMIT_S = 3.0
+FIGURES_LIMIT_S = 60.0
 COLUMNS = ("--columns", "latency_p50,params,acer,energy", "--relative-to", "resnet18_map")
 
 
@@ -53,6 +58,19 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def figures_s(folder: Path) -> dict[str, float]:
+    """CPU time of each figure of a run."""
+    records = store.load_run(folder)
+    evidence = evidence_of(records, {(record.run, record.id): folder for record in records})
+    table = table_of(records)
+    times = {}
+    for kind in EVERY_FIGURE:
+        began_s = time.process_time()
+        figures.draw(kind, table, evidence)
+        times[kind] = time.process_time() - began_s
+    return times
+
+
 def in_words(times: tuple[float, float]) -> str:
     return f"{times[0]:.1f} s ({times[1]:.1f} s of CPU)"
 
@@ -73,8 +91,11 @@ def main() -> int:
             slowest_s = max(slowest_s, min(named))
             everything = f", all columns {in_words(seconds(folder, *form))}" if form else ""
             print(f"{skin:>9}: named columns {in_words(named)}{everything}")
-    if slowest_s > LIMIT_S:
-        print(f"limit: {LIMIT_S:.0f} s for named columns")
+        drawn = figures_s(folder / "run")
+        for kind, taken_s in drawn.items():
+            print(f"{kind:>9}: drawn in {taken_s:.1f} s of CPU")
+    if slowest_s > LIMIT_S or sum(drawn.values()) > FIGURES_LIMIT_S:
+        print(f"limit: {LIMIT_S:.0f} s for named columns, {FIGURES_LIMIT_S:.0f} s of CPU for all figures")
         return 1
     return 0
 

@@ -290,7 +290,7 @@ def test_the_policy_decides_what_is_allowed(device: Put, capsys: pytest.CaptureF
         (["--candidate", "new"], "swapbench baseline save"),
         (["--baseline", "nowhere", "--candidate", "new"], "there is no baseline nowhere"),
         (["--baseline", "old", "--candidate", "nowhere"], "there is no candidate nowhere"),
-        (["--baseline", "old", "--candidate", "empty"], "holds no .onnx or .tflite file"),
+        (["--baseline", "old", "--candidate", "empty"], "the candidate empty holds no "),
         (["--baseline", "old", "--candidate", "two"], "has the same name as a candidate"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "litert"], "none of the chosen runtimes"),
         (["--baseline", "old", "--candidate", "new", "--runtime", "lite"], "Did you mean litert?"),

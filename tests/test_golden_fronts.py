@@ -189,6 +189,7 @@ def rows_and_columns(golden: dict[str, Any]) -> tuple[list[Any], list[Any]]:
         threads=1,
         data=None,
         protocol=None,
+        threshold=None,
         frame_rate=None,
         meter=None,
         scope=None,

@@ -17,35 +17,43 @@ if TYPE_CHECKING:
 
     from small_commands import Process
 
-HOLDING = (
-    "import sys, time; from pathlib import Path; from swapbench.files import only_one\n"
-    "with only_one(Path('made/.lock')): print('mine', file=sys.stderr, flush=True); time.sleep({seconds})"
-)
+HOLDING = """
+import sys, time
+from pathlib import Path
+from swapbench.files import only_one
+with only_one(Path("made/.lock")):
+    print("mine", file=sys.stderr, flush=True)
+    while not Path("enough").exists():
+        time.sleep(0.05)
+"""
 PEOPLE = (
     "from pathlib import Path; from swapbench.simulate.dataset import Recipe, simulate\n"
     "simulate(Path({out!r}), Recipe(dev_identities=2), ('dev',), processes=1)"
 )
 
 
-def holding(folder: Path, seconds: float) -> Process:
-    return begun([sys.executable, "-c", HOLDING.format(seconds=seconds)], folder)
+def holding(folder: Path) -> Process:
+    return begun([sys.executable, "-c", HOLDING], folder)
 
 
 def test_the_second_waits_with_a_line_of_notice_and_no_lock_stays(tmp_path: Path) -> None:
-    first = holding(tmp_path, 3)
+    first = holding(tmp_path)
     assert first.stderr is not None
     assert first.stderr.readline() == "mine\n"
-    second = holding(tmp_path, 0)
+    second = holding(tmp_path)
+    assert second.stderr is not None
+    notice = second.stderr.readline()
+    assert notice == f"note: waiting for another process that writes to made (process {first.pid})\n"
+    (tmp_path / "enough").touch()
     _, said = second.communicate(timeout=60)
-    notice = f"note: waiting for another process that writes to made (process {first.pid})\n"
-    assert said == f"{notice}mine\n"
+    assert said == "mine\n"
     assert first.wait() == 0
     first.stderr.close()
     assert list((tmp_path / "made").iterdir()) == []
 
 
 def test_one_that_does_not_wait_is_refused_until_the_other_was_killed(tmp_path: Path) -> None:
-    owner = holding(tmp_path, 60)
+    owner = holding(tmp_path)
     assert owner.stderr is not None
     assert owner.stderr.readline() == "mine\n"
     lock = tmp_path / "made" / ".lock"

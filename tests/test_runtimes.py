@@ -12,7 +12,7 @@ import pytest
 from tiny_files import small_onnx
 
 from swapbench import catalog, cli
-from swapbench.commands import runtimes
+from swapbench.commands import listing, runtimes
 from swapbench.errors import EnvironmentFailed, SwapbenchError, UnknownName, UserError, WorkerFailed
 from swapbench.runtimes.about import about
 from swapbench.runtimes.contract import LENDER, PythonWorker, parse_about
@@ -266,3 +266,14 @@ def test_a_choice_that_a_person_has_spoilt_is_named(folders: catalog.Folders, co
     path.write_text(content)
     with pytest.raises(SwapbenchError, match=r"runtimes/litert\.toml"):
         catalog.runtime(folders, "litert")
+
+
+def test_the_doctor_says_which_runtimes_have_a_python_of_their_own(
+    folders: catalog.Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("swapbench.doctor.examine", lambda **_: ())
+    folders.runtimes.mkdir()
+    (folders.runtimes / "litert.toml").write_text('python = "env/bin/python"')
+    (finding,) = listing.examine(folders)
+    assert (finding.name, finding.state) == ("Python of litert", "ok")
+    assert f"with {folders.root / 'env/bin/python'}" in finding.detail

@@ -555,7 +555,7 @@ def test_a_finished_job_says_how_long_it_took() -> None:
 
 @pytest.mark.slow
 def test_a_study_of_two_tiny_trainings_is_done_once(capsys: pytest.CaptureFixture[str]) -> None:
-    from test_kills import labelled
+    from small_commands import labelled
 
     labelled(Path())
     Path("one.toml").write_text("epochs = 0.01\n")

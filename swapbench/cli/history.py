@@ -101,7 +101,7 @@ def add(
 
     added, failures = commands.add(terminal.folders(), runs or (), history, commit, terminal.say)
     for run, one in added:
-        known = f", {one.known} were there already" if one.known else ""
+        known = f", {one.known} there already" if one.known else ""
         terminal.show(f"{run}: {one.new} added{known}")
         if one.elsewhere:
             terminal.say(f"{run}: what was there keeps its commit, {', '.join(one.elsewhere)}")

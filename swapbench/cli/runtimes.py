@@ -36,12 +36,10 @@ def show(json_out: Json = False) -> None:
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
     """The table, and below it what does not fit into a cell."""
-    from swapbench.records import SUFFIXES
-
     shown = [
         {
             "name": row["name"],
-            "formats": " ".join(f".{SUFFIXES.get(name, name).rpartition('.')[2]}" for name in row["formats"]),
+            "formats": " ".join(row["formats"]),
             "version": f"{row['package']} {row['version']}" if row["state"] == "ok" else row["state"],
             "threads": row["threads"],
             "accelerators": ", ".join(row["accelerators"]),

@@ -90,7 +90,7 @@ class PlainView:
 
     def __call__(self, now: Now) -> None:
         """Hear how all trainings stand."""
-        ended = False
+        ended = not self._states  # what an earlier call finished is said first
         for job in now.jobs:
             before = self._states.get(job.job.name, "waiting")
             self._states[job.job.name] = job.state

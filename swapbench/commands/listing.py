@@ -104,8 +104,15 @@ def examine(folders: Folders, options: DeviceOptions | None = None) -> tuple[Fin
 
     kind = "local" if options is None else catalog.profile_file(folders, options.name)[1]
     if options is None or kind == "local":
-        ignored = (Finding("packages' additions", "limited", line) for line in catalog.plugin_notices())
-        return (*doctor.examine(meters=catalog.meters(), folder=folders.root), *ignored)
+        found = [*doctor.examine(meters=catalog.meters(), folder=folders.root)]
+        for name in catalog.RUNTIMES:
+            if (python := catalog.interpreter(folders, name)) is not None:
+                detail = (
+                    f"{name} does not run with this Python, but with {python}; swapbench runtimes asks it"
+                )
+                found.append(Finding(f"Python of {name}", "ok", detail))
+        found += [Finding("installed package", "limited", line) for line in catalog.plugin_notices()]
+        return tuple(found)
     if kind != "android":
         return _package_findings(folders, options)
     from swapbench.commands.device import phone_findings

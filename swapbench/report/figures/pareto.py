@@ -394,10 +394,10 @@ def _draw_labels(
 
     obstacles: list[Box] = []
     lines: list[Box] = []
-    ends = [(ends_of(point, x, "x"), ends_of(point, y, "y")) for point in points]
+    places = [(ends_of(point, x, "x"), ends_of(point, y, "y")) for point in points]
     # value, low and high of each point, all at once: one by one it would take longer than the drawing
     here, low_ends, high_ends = (
-        axes.transData.transform([(of_x[which], of_y[which]) for of_x, of_y in ends]) for which in range(3)
+        axes.transData.transform([(of_x[which], of_y[which]) for of_x, of_y in places]) for which in range(3)
     )
     for point, *pixels_of in zip(points, here.tolist(), low_ends.tolist(), high_ends.tolist(), strict=True):
         (here_x, here_y), (left, low), (right, high) = pixels_of
@@ -486,8 +486,7 @@ def _keys(points: Sequence[Point], shown: _Shown, page: Page, x: Column, y: Colu
             mark(page, "dominated", marker="o", **face(lighter("#000000"), "fp32", page)),
         ]
     if shown.uncertainty == "ellipse" and all(column.low is not None for column in (x, y)):
-        disk = {"color": lighter(GREY), "markersize": page.pt(7), "markeredgewidth": 0}
-        last.append(mark(page, "both intervals, each by itself", marker="o", **disk))
+        last.append(mark(page, "both intervals, each by itself", marker="o", color=lighter(GREY)))
     elif any(column.low is not None for column in (x, y)):
         bar = {
             "linestyle": "-",

@@ -1,8 +1,8 @@
 """The data of the web page as JSON values: the numbers of the table with their texts, and the details.
 
 Numbers and texts come from `report.tables.columns`, in the units of `summary.Row`, so the page cannot
-disagree with the table; the page itself neither computes nor rounds. What many records share (a machine, a
-doubt, a plan) is stored once, in `pool`, and referred to by its index.
+disagree with the table; the page itself only subtracts one run from another. What many records share (a
+machine, a doubt, a plan) is stored once, in `pool`, and referred to by its index.
 """
 
 from __future__ import annotations

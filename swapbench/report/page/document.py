@@ -1,13 +1,15 @@
 """The web report: one HTML file with its data, style, scripts and chart library, which works offline.
 
-The script draws and filters; it neither computes nor rounds a number (`page_data` brings values and texts).
+The script draws, filters and copies; it neither computes nor rounds a number (`page_data` brings values and
+texts), but for the difference of two runs.
 
 Charts are drawn by BokehJS from the installed package `bokeh`, which is never imported. Measured in November
 2026 (headless Chromium 156, two shared cores, 10,000 points, 300 pairs of bars, one stepped front, under the
 page's own security policy): BokehJS redraws in about a tenth of a second (96 ms after a zoom, 86 ms after a
 filter). Plotly's WebGL points need eval and its SVG points take nine to eleven times as long, Apache ECharts
 2.8 to 3.6 times; uPlot takes a quarter of the time, but no package on PyPI keeps a current one, and a canvas
-of our own takes a third of the time but would be ours to maintain.
+of our own takes a third of the time but would be ours to maintain. So only a crowd of more than a thousand
+points is painted by us, as a glyph that the library calls.
 
 Data and chart library travel gzipped, as base64. As plain text the library alone would be 94 % of a page of
 twelve records, and the exact numbers would be most of a page of thousands.

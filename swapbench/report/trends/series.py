@@ -125,7 +125,9 @@ class Series:
         return is_counted(self.column)
 
     def doubts(self, place: int) -> tuple[str, ...]:
-        """Codes of what speaks against the number of a point."""
+        """Codes of what speaks against the number of a point; nothing does against what is counted."""
+        if self.counted:
+            return ()
         about = {self.column.about, "run"}
         return tuple(
             dict.fromkeys(doubt.code for doubt in self.points[place].row.doubts if doubt.quantity in about)
