@@ -141,7 +141,7 @@ def every_kind(folder: Path) -> dict[str, Drawing]:
 
 def test_every_kind_has_its_files_with_real_text(tmp_path: Path) -> None:
     first = every_kind(tmp_path)
-    assert set(first) == set(KINDS) - {"decision"}  # drawn where there is a system: test_systems
+    assert set(first) == set(KINDS)
     for kind, found in first.items():
         assert set(found.files) == set(SUFFIXES), (kind, found.reason)
         svg = found.files["svg"].decode()
