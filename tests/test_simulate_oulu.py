@@ -379,9 +379,10 @@ def test_a_full_folder_for_temporary_files_is_noticed_although_the_encoder_is_si
     assert not lost.exists()
 
 
-def test_a_folder_for_temporary_files_that_is_gone_is_named(copy, monkeypatch, tmp_path):
+def test_a_folder_for_temporary_files_that_cannot_be_made_is_named(copy, monkeypatch, tmp_path):
     (copy / "Test_files/2_1_36_4.avi").unlink()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file" / "gone"))
     with pytest.raises(EnvironmentFailed, match=r"gone could not be written .* Check that"):
         simulate_oulu(copy, TINY, 1)
 
