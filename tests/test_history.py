@@ -21,7 +21,7 @@ import pytest
 from swapbench import cli, history, repository, store
 from swapbench.catalog import Folders
 from swapbench.commands import history as commands
-from swapbench.commands.history import Chosen
+from swapbench.commands.options import TrendSelection
 from swapbench.errors import BadRecord, UnknownName, UserError
 from swapbench.history import MeasuredAt
 from swapbench.records import Record
@@ -462,7 +462,9 @@ def test_only_one_place_is_exported_and_the_newest_series_of_it(capsys: pytest.C
     assert list(exported("bencher", "--place", "other")) == ["net.int8.tflite (litert)"]
     assert cli.main(["history", "export", "--place", "third"]) == 2
     with pytest.raises(UnknownName):
-        commands.export(commands.trends(Folders(Path()), Path("history"), Chosen()), "benchr", "other")
+        commands.export(
+            commands.trends(Folders(Path()), Path("history"), TrendSelection()), "benchr", "other"
+        )
     newer = record(4)
     newer = newer.replace(runtime=newer.runtime.replace(version="9"))
     history.add(Path("history"), run_of(newer, name="newer"), at(4))

@@ -12,7 +12,7 @@ from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import Json
 from swapbench.cli.panels import OUTPUT, WHAT
-from swapbench.commands.history import Chosen
+from swapbench.commands.options import TrendSelection
 
 Folder = Annotated[
     Path,
@@ -38,13 +38,13 @@ def _chosen(
             metavar="CONDITION", help='Keep only rows that meet it: runtime=litert, "acer<=0.05". Repeatable.'
         ),
     ] = None,
-) -> Chosen:
+) -> TrendSelection:
     from swapbench.catalog import split_commas
 
-    return Chosen(split_commas(columns or ()), tuple(where or ()))
+    return TrendSelection(split_commas(columns or ()), tuple(where or ()))
 
 
-Trends = Annotated[Chosen, Group(WHAT, _chosen)]
+Trends = Annotated[TrendSelection, Group(WHAT, _chosen)]
 
 
 def show(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from swapbench import history, repository
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from swapbench.catalog import Folders
+    from swapbench.commands.options import TrendSelection
     from swapbench.errors import SwapbenchError
     from swapbench.history import Added, History
     from swapbench.ports import Say
@@ -25,19 +26,6 @@ if TYPE_CHECKING:
 COMMITS_AT_MOST: Final = 50
 """So many commits between the two sides of a change are named."""
 _NO_COMMIT: Final = "Give it with --commit, as git log shows it"
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Which trends a person wants.
-
-    Attributes:
-        columns: names; the usual ones if empty.
-        where: conditions on rows, as in `swapbench report --where`.
-    """
-
-    columns: tuple[str, ...] = ()
-    where: tuple[str, ...] = ()
 
 
 def add(
@@ -95,7 +83,7 @@ def _measured_at(root: Path, run: Path, named: str | None, say: Say) -> Measured
     return at
 
 
-def trends(folders: Folders, folder: Path, chosen: Chosen) -> Trends:
+def trends(folders: Folders, folder: Path, chosen: TrendSelection) -> Trends:
     """The trends of a history, with the commits between the two sides of each change.
 
     Raises:

@@ -435,6 +435,19 @@ class RunSelection:
 
 
 @dataclass(frozen=True)
+class TrendSelection:
+    """Which trends a person wants.
+
+    Attributes:
+        columns: names; the usual ones if empty.
+        where: conditions on rows, as in `swapbench report --where`.
+    """
+
+    columns: tuple[str, ...] = ()
+    where: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FigureOptions:
     """How one figure is drawn; see `report.figures.draw`."""
 
