@@ -44,7 +44,8 @@ def test_importing_it_imports_nothing_heavy() -> None:
 
 
 def test_its_names_are_those_that_it_promises() -> None:
-    promised = {"load", "measure", "compare", "metrics", "Run", "Figure", "Errors", "__version__"}
+    promised = {"load", "measure", "compare", "metrics", "side_by_side"}
+    promised |= {"Run", "Figure", "Errors", "__version__"}
     assert set(sb.__all__) == promised
     assert promised <= set(dir(sb))
     assert all(hasattr(sb, name) for name in promised)

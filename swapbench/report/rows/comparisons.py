@@ -59,4 +59,5 @@ def comparisons_of(
         for folder, members in by_run.items()
         for parity in parities_of(members, {record.id: folder for record in members})
     )
-    return Comparisons(parities, side_by_side(rows, KeptScores(paths).agreement))
+    are_kept = any(path.is_file() for path in paths.values())  # else no table gets columns of dashes
+    return Comparisons(parities, side_by_side(rows, KeptScores(paths).agreement) if are_kept else None)
