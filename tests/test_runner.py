@@ -435,7 +435,7 @@ def test_a_watched_file_that_is_replaced_is_read_anew(runner: Runner, tmp_path: 
         ({"library": "libc.so.6"}, "library", "libc.so.6 has no function OrtGetApiBase"),
         ({"artifact": "/no/model.onnx"}, "model", "there is no model file /no/model.onnx"),
         ({"provider": "NoSuchExecutionProvider"}, "provider", "is not in this onnxruntime; it has"),
-        ({"runtime": "caffe"}, "usage", "--runtime must be onnxruntime or litert, not 'caffe'"),
+        ({"runtime": "caffe"}, "usage", "--runtime must be onnxruntime, litert or ncnn, not 'caffe'"),
         ({"mode": "dance"}, "usage", "--mode must be time, serve or score, not 'dance'"),
         ({"runs": 0}, "usage", "--runs needs an integer from 1 to 1000000, not '0'"),
         ({"threads": "two"}, "usage", "--threads needs an integer"),
