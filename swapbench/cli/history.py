@@ -10,7 +10,7 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Json
+from swapbench.cli.options import Json, Runs
 from swapbench.cli.panels import OUTPUT, WHAT
 from swapbench.commands.options import TrendSelection
 
@@ -80,12 +80,7 @@ def show(
 
 
 def add(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUNS", help="Run folders, or patterns such as 'reports/*'. By default the newest run."
-        ),
-    ] = None,
+    runs: Runs = None,
     history: Folder = _FOLDER,
     commit: Annotated[
         str | None,

@@ -410,3 +410,10 @@ def _reading(
 
 
 Reading = Annotated[ScoreReading, Group("Columns of score files", _reading)]
+
+Runs = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="RUNS", help="Run folders, or patterns such as 'reports/*'. By default the newest run."
+    ),
+]

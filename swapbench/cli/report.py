@@ -12,7 +12,7 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import Doubts, Json, RawCsv, RelativeTo
+from swapbench.cli.options import Doubts, Json, RawCsv, RelativeTo, Runs
 from swapbench.cli.panels import OUTPUT
 from swapbench.commands.options import FigureOptions, RunSelection
 
@@ -24,12 +24,7 @@ TABLE = "Table"
 
 
 def _selection(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="RUNS", help="Run folders, or patterns such as 'reports/*'. By default the newest run."
-        ),
-    ] = None,
+    runs: Runs = None,
     relative_to: RelativeTo = None,
     out: Annotated[
         Path | None,
