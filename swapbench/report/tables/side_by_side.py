@@ -222,6 +222,20 @@ def view(sets: Sequence[SideBySide], caption: str = "") -> View:
     return replace(shown, caption=caption, remarks=(*shown.remarks, *_remarks(sets)))
 
 
+def first_rows(sets: Sequence[SideBySide], at_most: int) -> tuple[SideBySide, ...]:
+    """The sets as far as their rows fit, the last one cut if need be, so that none is of its reference alone."""
+    fitting: list[SideBySide] = []
+    for one in sets:
+        rows = one.rows[:at_most]
+        if one.reference not in rows:
+            rows = (one.reference, *rows[:-1])
+        if len(rows) < min(2, len(one.rows)):
+            break
+        fitting.append(replace(one, rows=rows))
+        at_most -= len(rows)
+    return tuple(fitting)
+
+
 def _remarks(sets: Sequence[SideBySide]) -> Iterator[str]:
     references = dict.fromkeys(one.reference.runtime for one in sets)
     yield f"Ratios and differences: against {' or '.join(references)}; speed-up: more is better."
