@@ -82,6 +82,7 @@ bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios;
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
 	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/systems.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/change_points.py --series 500 --steps 10

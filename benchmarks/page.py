@@ -2,11 +2,11 @@
 
     python benchmarks/page.py [--records N] [--filters K]
 
-Makes the page of N hand-made records (as tests/test_page.py does), opens it in headless Chromium, and ticks a
-box of a filter K times as a reader does. Each time is taken in the page, from the click to the end of the next
-frame: filter, table, fronts, chart and the browser's own layout and painting. Another page that only changes
-one word is timed in turns with it, since a shared machine makes both wait. Exits with 1 where the median,
-less that of the other page, takes more than the limit.
+Makes the page of N hand-made records (as tests/test_page.py does), opens it in headless Chromium, and ticks
+a box of a filter K times as a reader does. Each time is taken in the page, from the click to the end of the
+next frame: filter, table, fronts, chart and the browser's own layout and painting. Another page that only
+changes one word is timed in turns with it, since a shared machine makes both wait. Exits with 1 where the
+median, less that of the other page, is more than the limit.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def main() -> int:
         chromium.close()
     median = {what: statistics.median(times) for what, times in taken.items()}
     print(
-        f"{options.records} records, {options.filters} filters: {median['filter']:.0f} ms from click to painted "
-        f"frame (least {min(taken['filter']):.0f}), of which {median['script']:.0f} ms before the frame; "
+        f"{options.records} records, {options.filters} filters: {median['filter']:.0f} ms from click to "
+        f"painted frame (least {min(taken['filter']):.0f}), of which {median['script']:.0f} ms before the frame; "
         f"a page that changes one word {median['empty']:.0f} ms"
     )
     if median["filter"] - median["empty"] > LIMIT_MS:
