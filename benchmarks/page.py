@@ -65,8 +65,8 @@ def main() -> int:
     median = {what: statistics.median(times) for what, times in taken.items()}
     print(
         f"{options.records} records, {options.filters} filters: {median['filter']:.0f} ms from click to "
-        f"painted frame (least {min(taken['filter']):.0f}), of which {median['script']:.0f} ms before the frame; "
-        f"a page that changes one word {median['empty']:.0f} ms"
+        f"painted frame (least {min(taken['filter']):.0f}), of which {median['script']:.0f} ms before the "
+        f"frame; a page that changes one word {median['empty']:.0f} ms"
     )
     if median["filter"] - median["empty"] > LIMIT_MS:
         print(f"limit: {LIMIT_MS:.0f} ms more than the page that changes one word")
