@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test tflite-runtime plugin check bench models evidence clean
+.PHONY: docs demo phone test exhaustive tflite-runtime plugin check bench models evidence clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,7 +37,10 @@ phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where ther
 
 test: $(VENV)/.dev    ## the whole suite, a process more than cores; files that export and train come first
 	-$(BIN)/python tests/phone/fetch.py  # without the programs of emulated phones their tests are skipped
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware and not exhaustive"
+
+exhaustive: $(VENV)/.dev    ## what the suite claims, for every further network, seed and kill; before a release
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "exhaustive and not hardware"
 
 FROZEN := build/tflite-runtime
 
