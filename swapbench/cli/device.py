@@ -48,6 +48,14 @@ def prepare(
             help="Google's benchmark_model for Android, for delegates; LiteRT's documentation links builds.",
         ),
     ] = None,
+    litert_library: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Further library that LiteRT loads by itself, for --delegate gpu or npu: an accelerator, or "
+            "an NPU's libLiteRtDispatch_NAME.so and what that needs. Repeatable.",
+        ),
+    ] = None,
     serial: Serial = None,
     json_out: Json = False,
 ) -> None:
@@ -62,7 +70,13 @@ def prepare(
     options = DeviceOptions.of(name, serial)
     with terminal.progress() as progress:
         rows = device.prepare(
-            terminal.folders(), options, archives, benchmark_model, progress=progress, say=terminal.say
+            terminal.folders(),
+            options,
+            archives,
+            benchmark_model,
+            litert_library or (),
+            progress=progress,
+            say=terminal.say,
         )
     columns = ("runtime", "version", "flavour", "package", "providers", "library")
     terminal.print_result(rows, columns, "", json_out=json_out)
