@@ -40,20 +40,30 @@ def end_detached(folders: Folders, options: DeviceOptions) -> bool:
 
 def phone_findings(folders: Folders, options: DeviceOptions) -> tuple[Finding, ...]:
     """Everything that a run needs of a phone, probed on it; DeviceFailed where it cannot be reached."""
+    phone = cast("Android", catalog.device(folders, options.name, options.serial))
+    return findings_of(folders, phone, options.name)
+
+
+def findings_of(folders: Folders, phone: Android, name: str) -> tuple[Finding, ...]:
+    """The same of a phone that was found already, by the name of its profile."""
     from swapbench import doctor
     from swapbench.devices.android_probe import probe
 
-    phone = cast("Android", catalog.device(folders, options.name, options.serial))
     findings = probe(phone)
-    if any(finding.name == "adb" and finding.state == "missing" for finding in findings):
+    if unreachable(findings):
         return findings
-    runtimes = _runtimes_finding(folders, phone, options.name)
+    runtimes = _runtimes_finding(folders, phone, name)
     return (
         *findings,
         runtimes,
-        _pages_finding(folders, phone, options.name),
+        _pages_finding(folders, phone, name),
         *doctor.energy(place.phone_meters(phone)),
     )
+
+
+def unreachable(findings: Sequence[Finding]) -> bool:
+    """Whether a probe ended at once, because the phone did not answer."""
+    return any(finding.name == "adb" and finding.state == "missing" for finding in findings)
 
 
 def _runtimes_finding(folders: Folders, phone: Android, name: str) -> Finding:
