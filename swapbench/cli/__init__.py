@@ -57,7 +57,7 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
         "Show what runs files here, or give a runtime a Python of its own.",
         (runtimes.show, runtimes.add, runtimes.remove),
     ),
-    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
+    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end, device.replay)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
     "history": (
         "Compare",

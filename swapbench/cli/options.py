@@ -155,8 +155,9 @@ def _device(
         typer.Option(
             metavar="NAME",
             rich_help_panel=RARE,
-            help="Also time .tflite files with Google's benchmark_model on a phone: cpu, xnnpack, gpu, npu "
-            "or nnapi, as far as the program has them. Repeatable.",
+            help="Also run .tflite files on a phone's gpu or npu, with scores, if LiteRT's library for it is "
+            "there, and time them with Google's benchmark_model where that is there, which knows cpu, "
+            "xnnpack and nnapi too. Repeatable.",
         ),
     ] = None,
     require_full_delegation: Annotated[

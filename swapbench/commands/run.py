@@ -19,6 +19,7 @@ from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, Tim
 from swapbench.commands.place import available_meters, open_place
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
+from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -281,8 +282,13 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
         catalog.device(folders, "local"),
-        {runtime.name: catalog.runtime(folders, runtime.name) for runtime in runtimes},
+        {runtime.name: catalog.runtime(folders, _without_delegate(runtime)) for runtime in runtimes},
     )
+
+
+def _without_delegate(runtime: Runtime) -> str:
+    """What stands on this computer for a runtime of a phone, an accelerated one too."""
+    return runtime.plain_name if isinstance(runtime, NativeWorker) else runtime.name
 
 
 def _parity_notes(records: Sequence[Record]) -> list[str]:
