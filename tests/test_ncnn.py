@@ -83,11 +83,11 @@ def test_with_several_threads_spinning_is_off_and_said(tmp_path: Path) -> None:
 
 def test_in_single_precision_no_layer_rounds_to_half() -> None:
     for number, weight in ((1.0, 1 + 2.0**-13), (1 + 2.0**-13, 1.0)):
-        assert worker.halved(ncnn, worker.SINGLE, number, weight) == []
+        assert worker.halved(worker.Nets(ncnn, worker.SINGLE), number, weight) == []
 
 
 def test_what_has_a_float16_is_rounded_by_no_layer() -> None:
-    assert worker.halved(ncnn, worker.CPU, 1.0, 1.5) == []
+    assert worker.halved(worker.Nets(ncnn), 1.0, 1.5) == []
 
 
 def test_an_unknown_provider_is_an_error(tmp_path: Path) -> None:

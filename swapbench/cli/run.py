@@ -19,18 +19,19 @@ from swapbench.cli.options import (
     Runtimes,
     Seed,
     ShapeTexts,
+    Switches,
     Threads,
     Variants,
 )
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME, WHAT
-from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, sustained_s
+from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, runtime_switches, sustained_s
 
 Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help=".onnx, .tflite and .param files, a file with its card (net.onnx=net.toml), folders of files. "
-        "By default every bundled model.",
+        help=".onnx, .tflite, .param and .pte files, a file with its card (net.onnx=net.toml), folders of "
+        "files. By default every bundled model.",
     ),
 ]
 System = Annotated[
@@ -127,6 +128,7 @@ def run(
     system: System = None,
     variants: Variants,
     runtime: Runtimes = None,
+    switch: Switches = None,
     shape: ShapeTexts = None,
     device: Device,
     timing: Annotated[TimingOptions, Group(TIME, _timing)],
@@ -156,6 +158,7 @@ def run(
         timing=timing,
         output=output,
         shapes=input_shapes(shape or ()),
+        switches=runtime_switches(switch or ()),
     )
     with terminal.progress() as progress:
         if system is None:

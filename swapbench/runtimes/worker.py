@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
 
 from swapbench.runtimes.feed import (
     ImageFeed,
@@ -108,6 +108,25 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Switchable(Protocol):
+    """A Backend with options that change results and times; others refuse to be told any."""
+
+    def switch(self, switches: Mapping[str, bool]) -> None:
+        """Turn options on or off for every file that is loaded from now on; Unusable where it has no such."""
+        ...
+
+
+def set_switches(backend: Backend, text: str) -> None:
+    """Turn a runtime's options on or off, as in "winograd=off,sgemm=on"; Unusable where that cannot be."""
+    if not isinstance(backend, Switchable):
+        raise Unusable(f"{backend.runtime} has no switches")
+    pairs = [one.partition("=") for one in text.split(",")]
+    if any(state not in {"on", "off"} for _, _, state in pairs):
+        raise Unusable(f"--switches must be as in NAME=off, not {text[:100]!r}")
+    backend.switch({name: state == "on" for name, _, state in pairs})
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise Unusable(f"bad command line: {message}")
@@ -139,6 +158,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shapes", help="of every input in the graph's order, as in 1x3x80x80,1x10")
     parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
+    parser.add_argument("--switches", help="options of the runtime to turn on or off, as in winograd=off")
     options = parser.parse_args(list(argv))
     if options.artifact is None and options.mode != "about":
         raise Unusable("bad command line: --artifact is required")
@@ -451,6 +471,8 @@ def work(
 
             say(about(backend))
             return 0
+        if options.switches:
+            set_switches(backend, options.switches)
         session = _Session(options, backend, say)
         gc.collect()
         gc.freeze()
