@@ -208,7 +208,9 @@ def _runtimes(ask: Probes) -> Iterator[Finding]:
     yield _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask)
     yield _runtime("litert", ".tflite", tuple(modules), modules, ask)
     yield _runtime("ncnn", ".param", ("ncnn",), {}, ask)
-    yield _runtime("executorch", ".pte", ("executorch",), {}, ask)
+    # its library is linked with PyTorch's, which must be there first
+    linked = {"executorch": "torch, executorch.extension.pybindings._C"}
+    yield _runtime("executorch", ".pte", ("executorch",), linked, ask)
     if all(ask.version_of(package) is not None for package in modules):
         yield _runtime("tflite-runtime", ".tflite", ("tflite-runtime",), modules, ask)
 

@@ -24,7 +24,7 @@ from swapbench.cli.options import (
     Variants,
 )
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME, WHAT
-from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, runtime_switches, sustained_s
+from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, sustained_s
 
 Files = Annotated[
     list[str] | None,
@@ -145,6 +145,7 @@ def run(
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import run as main_job
+    from swapbench.commands.switches import runtime_switches
     from swapbench.report.tables import table
 
     request = main_job.RunRequest(

@@ -229,26 +229,6 @@ def input_shapes(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def runtime_switches(texts: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Options of runtimes as they were typed, "ncnn.winograd=off": name of a runtime -> option -> state.
-
-    Raises:
-        UserError: One is of another form, or is given twice.
-    """
-    from swapbench.errors import UserError
-
-    found: dict[str, dict[str, str]] = {}
-    for text in (one for given in texts for one in given.split(",")):
-        names, _, state = text.strip().partition("=")
-        runtime, _, option = names.partition(".")
-        if not runtime or not option or state not in {"on", "off"}:
-            raise UserError(f"--switch {text!r} is no switch", remedy="Write: --switch ncnn.winograd=off")
-        if option in found.setdefault(runtime, {}):
-            raise UserError(f"--switch gives {names} twice", remedy="Leave one of them out")
-        found[runtime][option] = state
-    return found
-
-
 def frame_counts(text: str) -> tuple[int, ...]:
     """Numbers of frames as they were typed, "1,2,4,8".
 

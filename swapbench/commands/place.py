@@ -14,7 +14,6 @@ from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.ports import unheard
 from swapbench.records import Absent
 from swapbench.runtimes.benchmark_model import COMPILED_MODEL_BANNER, BenchmarkModel
-from swapbench.runtimes.contract import PythonWorker
 from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
@@ -95,33 +94,6 @@ def open_place(folders: Folders, options: DeviceOptions, runtimes: Sequence[str]
         return _package_place(device, kind, runtimes)
     found = catalog.runtimes(folders, runtimes)
     return Place(device, tuple(settled(device, runtime) for runtime in found), catalog.meters())
-
-
-def switched(place: Place, switches: Mapping[str, Mapping[str, str]]) -> Place:
-    """The place with options of runtimes turned on or off, as `options.runtime_switches` has them.
-
-    Raises:
-        UserError: A runtime is not there or has no such option, or they were named for a phone.
-    """
-    if not switches:
-        return place
-    if place.device.name != "local":
-        raise UserError("--switch is for this computer", remedy="Leave it out, or --device")
-    there = {runtime.name: runtime for runtime in place.runtimes}
-    for name, states in switches.items():
-        runtime = there.get(name)
-        if runtime is None:
-            raise UserError(
-                f"--switch names {name}, which does not run here", remedy=f"Add it: --runtime {name}"
-            )
-        known = runtime.switchable if isinstance(runtime, PythonWorker) else ()
-        for option in states:
-            if option not in known:
-                choose = f"Choose {', '.join(known)}" if known else "Leave --switch out"
-                raise UserError(f"{name} has no switch {option!r}", remedy=choose)
-        assert isinstance(runtime, PythonWorker)
-        there[name] = replace(runtime, switches=states)
-    return replace(place, runtimes=tuple(there.values()))
 
 
 @runtime_checkable

@@ -16,7 +16,8 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.model_files import model_files
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
-from swapbench.commands.place import available_meters, open_place, switched
+from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 
@@ -46,7 +47,7 @@ class RunRequest:
         card: Model card (name or file) of all files that have none named for them alone.
         accuracy: Whether files are scored at all.
         shapes: Of inputs whose lengths a file leaves free; see `options.input_shapes`.
-        switches: Options of runtimes that are turned on or off; see `options.runtime_switches`.
+        switches: Options of runtimes that are turned on or off; see `switches.runtime_switches`.
     """
 
     files: tuple[str, ...] = ()

@@ -13,7 +13,8 @@ from swapbench.commands.data import evaluation, folds
 from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import SystemOptions
-from swapbench.commands.place import available_meters, open_place, switched
+from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.commands.system_members import members
 from swapbench.commands.system_row import keep, system_record
 from swapbench.errors import UserError

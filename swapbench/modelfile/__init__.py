@@ -129,7 +129,7 @@ class Graph:
     def worker_options(self) -> dict[str, str]:
         """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
         # the runtimes of other formats need not say what a file expects
-        if not self.set_shapes and self.format in {"onnx", "tflite"}:
+        if not self.set_shapes and self.format in {"onnx", "tflite", "executorch"}:
             return {}
         shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
         # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway

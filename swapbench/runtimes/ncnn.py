@@ -88,7 +88,7 @@ class _Package:
         return (CPU, SINGLE)
 
     def switch(self, switches: Mapping[str, bool]) -> None:
-        """See worker.Switchable."""
+        """See switches.Switchable."""
         unknown = [name for name in switches if name not in OPTIONS]
         if unknown:
             raise Unusable(f"ncnn has no switch {unknown[0]!r}; choose {', '.join(OPTIONS)}")

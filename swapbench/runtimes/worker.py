@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from swapbench.runtimes.feed import (
     ImageFeed,
@@ -106,25 +106,6 @@ class Backend(Protocol):
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
         """Load a model file whose inputs are to have these shapes; Unusable where it cannot be run."""
         ...
-
-
-@runtime_checkable
-class Switchable(Protocol):
-    """A Backend with options that change results and times; others refuse to be told any."""
-
-    def switch(self, switches: Mapping[str, bool]) -> None:
-        """Turn options on or off for every file that is loaded from now on; Unusable where it has no such."""
-        ...
-
-
-def set_switches(backend: Backend, text: str) -> None:
-    """Turn a runtime's options on or off, as in "winograd=off,sgemm=on"; Unusable where that cannot be."""
-    if not isinstance(backend, Switchable):
-        raise Unusable(f"{backend.runtime} has no switches")
-    pairs = [one.partition("=") for one in text.split(",")]
-    if any(state not in {"on", "off"} for _, _, state in pairs):
-        raise Unusable(f"--switches must be as in NAME=off, not {text[:100]!r}")
-    backend.switch({name: state == "on" for name, _, state in pairs})
 
 
 class _Parser(argparse.ArgumentParser):
@@ -472,6 +453,8 @@ def work(
             say(about(backend))
             return 0
         if options.switches:
+            from swapbench.runtimes.switches import set_switches
+
             set_switches(backend, options.switches)
         session = _Session(options, backend, say)
         gc.collect()

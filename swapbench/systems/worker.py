@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from swapbench.runtimes.feed import ImageFeed, Normalise, Shapes, Unusable, open_samples
-from swapbench.runtimes.worker import arguments, main, set_switches
+from swapbench.runtimes.switches import set_switches
+from swapbench.runtimes.worker import arguments, main
 from swapbench.systems.stepwise import NotStepwise, Steps, score_of
 
 if TYPE_CHECKING:
