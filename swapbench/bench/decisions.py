@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import stats
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from swapbench.records import PeakMemory, Power, System
 
 NAME: Final = "system"
-RUNTIME: Final = PythonWorker(NAME, (), "swapbench.systems.worker")
+_MODULE: Final = "swapbench.systems.worker"
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Job:
                 {
                     "module": _module(file),
                     "artifact": file.artifact,
+                    "switches": _python_worker(file).switches_text,
                     "meaning": _meaning(model),
                     **{name: str(value) for name, value in file.options.items()},
                 }
@@ -105,7 +106,7 @@ def measure_decisions(job: Job, setup: Setup, progress: Progress) -> DecisionPas
     try:
         first = job.files[0].options
         told = {name: first[name] for name in ("samples", "normalise")}
-        whole = FileUnderTest(NAME, str(job.path.resolve()), RUNTIME, told)
+        whole = FileUnderTest(NAME, str(job.path.resolve()), _worker(job.files), told)
         plan, stage = setup.plan, "timing decisions"
 
         def report(done: RoundDone) -> None:
@@ -140,14 +141,35 @@ def _energy_uj(power: tuple[Power, ...] | Absent) -> float | None:
 
 
 def _module(file: FileUnderTest) -> str:
+    return _python_worker(file).module
+
+
+def _python_worker(file: FileUnderTest) -> PythonWorker:
     if not isinstance(file.runtime, PythonWorker):
-        raise UserError(f"{file.name} does not run in a process of this computer")
-    if file.runtime.is_elsewhere:
         raise UserError(
-            f"{file.runtime.name} runs with a Python of its own, and the files of a system share a process",
-            remedy=f"Choose another runtime, or: swapbench runtimes remove {file.runtime.name}",
+            f"{file.runtime.name} does not run in Python, and the files of a system share a process",
+            remedy="Choose another runtime: swapbench runtimes",
         )
-    return file.runtime.module
+    return file.runtime
+
+
+def _worker(files: Sequence[FileUnderTest]) -> PythonWorker:
+    """What runs the system: the interpreter of its files, which must be the same for all.
+
+    Raises:
+        UserError: It is not.
+    """
+    workers = {file.runtime.name: _python_worker(file) for file in files}
+    if len({worker.python for worker in workers.values()}) > 1:
+        elsewhere = [name for name, worker in workers.items() if worker.is_elsewhere]
+        raise UserError(
+            f"{' and '.join(workers)} run with different Pythons, and the files of a system share a process",
+            remedy="Have one Python run all of them, such as swapbench's own: "
+            + " && ".join(f"swapbench runtimes remove {name}" for name in elsewhere),
+        )
+    first, *others = workers.values()
+    lent = tuple(worker.module for worker in (first, *others))
+    return replace(first, name=NAME, formats=(), module=_MODULE, lent=lent, switches={})
 
 
 def _meaning(model: ModelUnderTest) -> dict[str, Any]:

@@ -78,7 +78,17 @@ Runtimes = Annotated[
         "--runtime",
         metavar="NAME",
         rich_help_panel=WHAT,
-        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert and ncnn.",
+        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert, ncnn and executorch.",
+    ),
+]
+Switches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--switch",
+        metavar="NAME.OPTION=on|off",
+        rich_help_panel=RARE,
+        help="Turn an option of a runtime on or off, as in ncnn.winograd=off; of ncnn: winograd, sgemm, "
+        "packing, fp16_storage, fp16_arithmetic, bf16_storage, int8. Repeatable; records keep them.",
     ),
 ]
 Threads = Annotated[
@@ -200,7 +210,9 @@ Models = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
+    typer.Option(
+        "--format", metavar="NAME", help="onnx, tflite, ncnn or executorch. By default the first two."
+    ),
 ]
 Precisions = Annotated[
     list[str] | None,

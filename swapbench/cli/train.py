@@ -197,7 +197,7 @@ def export(
     ] = None,
     json_out: Json = False,
 ) -> int:
-    """Export PyTorch networks to ONNX and TFLite, and check that they agree."""
+    """Export PyTorch networks to the files that ship, and check that they agree."""
     from swapbench.commands import export as commands
 
     with terminal.progress() as progress:

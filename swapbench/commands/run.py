@@ -17,6 +17,7 @@ from swapbench.commands.model_files import model_files
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
 from swapbench.runtimes.native.adapter import NativeWorker
@@ -47,6 +48,7 @@ class RunRequest:
         card: Model card (name or file) of all files that have none named for them alone.
         accuracy: Whether files are scored at all.
         shapes: Of inputs whose lengths a file leaves free; see `options.input_shapes`.
+        switches: Options of runtimes that are turned on or off; see `switches.runtime_switches`.
     """
 
     files: tuple[str, ...] = ()
@@ -59,6 +61,7 @@ class RunRequest:
     timing: TimingOptions = field(default_factory=TimingOptions)
     output: RunFolder = field(default_factory=RunFolder)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,15 @@ def finish(result: RunResult) -> None:
 def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
     from swapbench.bench import experiment
 
-    place = open_place(folders, request.device, request.runtimes)
+    place = switched(open_place(folders, request.device, request.runtimes), request.switches)
     models, data, failures = _models(folders, request, place, progress, say)
     if not models:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
             "these options leave nothing to run",
-            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files",
+            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files, "
+            "executorch runs .pte files",
         )
     _check_reference(request.output.relative_to, models)
     settings = dict(place.setup)
@@ -107,6 +111,8 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
     if request.timing.profile:
         settings["operators"] = "profiled"
+    for name, states in request.switches.items():
+        settings[f"switches of {name}"] = ", ".join(f"{option}={state}" for option, state in states.items())
     setup = experiment.Setup(
         place.device,
         available_meters(place.meters, say),

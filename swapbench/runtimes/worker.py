@@ -139,6 +139,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shapes", help="of every input in the graph's order, as in 1x3x80x80,1x10")
     parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
+    parser.add_argument("--switches", help="options of the runtime to turn on or off, as in winograd=off")
     options = parser.parse_args(list(argv))
     if options.artifact is None and options.mode != "about":
         raise Unusable("bad command line: --artifact is required")
@@ -451,6 +452,10 @@ def work(
 
             say(about(backend))
             return 0
+        if options.switches:
+            from swapbench.runtimes.switches import set_switches
+
+            set_switches(backend, options.switches)
         session = _Session(options, backend, say)
         gc.collect()
         gc.freeze()
