@@ -50,7 +50,8 @@ def scored_in_series(
         Unusable: An output does not fit the input that reads it.
     """
     steps: list[Callable[[], None]] = []
-    for (part, place), after in zip(before, (*(one for one, _ in before[1:]), engine), strict=True):
+    readers = [part for part, _ in before[1:]] + [engine] * bool(before)
+    for (part, place), after in zip(before, readers, strict=True):
         call, given = part.scored_call(feed, [place]), part.outputs[place]
         feed = np.zeros(after.input.shape, after.input.dtype)
         steps.append(partial(_hand_over, call, given, feed, after.input))
