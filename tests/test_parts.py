@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-import math
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from red_faces import red_less_blue, red_parts, write_red_faces
+from red_faces import red_less_blue, red_parts
 
-from swapbench import store
 from swapbench.bench import series
 from swapbench.bench.model_under_test import ModelUnderTest
-from swapbench.cli import main
 from swapbench.errors import WorkerFailed
 from swapbench.modelfile import read_graph
 from swapbench.records import (
     Absent,
-    FrozenFold,
     Member,
     ModelCard,
     OutputMeaning,
@@ -33,7 +28,6 @@ from swapbench.records.cards import Reads
 from swapbench.runtimes import ort
 from swapbench.runtimes.contract import PythonWorker, parse_outputs, parse_slice
 from swapbench.runtimes.worker import work
-from swapbench.systems.file import write_system
 from swapbench.systems.worker import _System
 
 if TYPE_CHECKING:
@@ -183,59 +177,3 @@ def test_only_a_cascade_has_members_that_read() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             System(name="x", rule=rule, margin=0.1 if rule == "cascade" else None, members=members)
-
-
-CARD = """
-name = "net"
-recipe = "{recipe}"
-[preprocessing]
-width_px = 8
-height_px = 8
-crop_scale = 1.0
-scale = 1.0
-mean = 128.0
-[output]
-kind = "logits"
-bona_fide_index = 1
-"""
-
-
-@pytest.mark.slow
-def test_parts_are_measured_and_decide_together(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "faces").mkdir()
-    write_red_faces(tmp_path / "faces")
-    for recipe, more in (("1", ""), ("2", '[reads]\ncard = "net.1"')):
-        shutil.copy(folder / f"net_{recipe}.onnx", tmp_path)
-        (tmp_path / f"net_{recipe}.toml").write_text(CARD.format(recipe=recipe) + more, encoding="utf-8")
-    files = ["net_1.onnx", "net_2.onnx"]
-    frozen = FrozenFold(threshold=0.0, members=(0.5, 0.5))
-    members = (Member(file=files[0]), Member(file=files[1], reads="features"))
-    door = System(name="door", rule="cascade", margin=math.inf, members=members, frozen=(frozen,))
-    write_system(door, tmp_path / "door.toml")
-    run = ["run", "--system", "door.toml", "--data", "faces/manifest.csv", "--budget", "1", "--window", "1"]
-    assert main([*run, "--name", "whole"]) in {0, 3}
-    records = {one.artifact: one for one in store.load_run(tmp_path / "reports" / "whole")}
-    assert not isinstance(records["net_1.onnx"].accuracy, Absent)
-    part, system = records["net_2.onnx"], records["door.toml"]
-    assert isinstance(part.accuracy, Absent)
-    assert part.accuracy.absent == "it is a part of a network and decides nothing without net.1"
-    assert not isinstance(part.speed, Absent)
-    assert part.speed.input == "random"
-    assert system.decision is not None
-    assert [member.asked for member in system.decision.members] == [1.0, 1.0]
-    assert not isinstance(system.weight, Absent)
-    weights = [records[file].weight for file in files]
-    assert system.weight.macs == sum(one.macs for one in weights if not isinstance(one, Absent))
-    assert "system_decides_otherwise" not in {doubt.code for doubt in system.doubts}
-    capsys.readouterr()
-    for argv, message in (
-        (["cascade", *files[::-1]], "features of net.1, which must be named right before it"),
-        (["fuse", *files], "net_2.onnx is a part of a network, which decides in a cascade only"),
-        (["frames", "net_2.onnx"], "must be named right before it"),
-    ):
-        assert main(["system", *argv]) == 2
-        assert message in capsys.readouterr().err
-    assert main(["system", "cascade", *files, "--name", "searched"]) in {0, 3}
