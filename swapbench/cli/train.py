@@ -32,8 +32,8 @@ def train(
         typer.Option(
             metavar="METHOD",
             rich_help_panel=METHOD,
-            help="Method applied on top of the network's recipe (name or file): distill, uniform, magnitude, "
-            "metapruning or metammd; see models/recipes/methods.",
+            help="Method applied on top of the network's recipe (name or file): distill, early_exit, "
+            "uniform, magnitude, metapruning or metammd; see models/recipes/methods.",
         ),
     ] = None,
     teacher: Annotated[

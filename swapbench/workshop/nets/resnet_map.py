@@ -9,7 +9,7 @@ Learning for Image Recognition" (CVPR 2016); module names are torchvision's, so 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,14 @@ class ResNetMap(nn.Module):
     convolutional: any input size from 32 px works.
     """
 
+    STAGES: ClassVar = (
+        ("conv1", "bn1", "relu", "maxpool", "layer1"),
+        ("layer2",),
+        ("layer3",),
+        ("layer4",),
+    )
+    END: ClassVar = ("drop", "fc")
+
     def __init__(
         self,
         *,
@@ -74,6 +82,7 @@ class ResNetMap(nn.Module):
         super().__init__()
         if len(stages) != 4 or len(blocks) != 4 or min(*stages, *blocks, stem) < 1:
             raise ValueError("stages and blocks must be four positive whole numbers each")
+        self.classes, self._stages = classes, tuple(stages)
         self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
@@ -105,14 +114,28 @@ class ResNetMap(nn.Module):
             nn.init.normal_(head.weight, std=0.01)
             nn.init.zeros_(cast("Tensor", head.bias))
 
-    def taps(self, images: Tensor) -> Taps:
-        """The taps: the embedding is pooled, the features feed the map; its logits are None once exported."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
-        features = self.layer3(self.layer2(self.layer1(x)))
+    def channels_of(self, stage: int) -> int:
+        """Channels of the map of a stage, from 1."""
+        return self._stages[stage - 1]
+
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and embedding, which is pooled, of the map of the last stage."""
         # adaptive_avg_pool2d, not x.mean: the latter leaves a transposition in TFLite files
-        embedding = torch.flatten(nn.functional.adaptive_avg_pool2d(self.layer4(features), 1), 1)
+        embedding = torch.flatten(nn.functional.adaptive_avg_pool2d(x, 1), 1)
+        return self.fc(self.drop(embedding)), embedding
+
+    def taps_of(self, maps: Sequence[Tensor]) -> Taps:
+        """The taps: the features, of the third stage, feed the map; its logits are None once exported."""
+        features = maps[2]
         map_logits = None if self.map_head is None else self.map_head(features)
-        return Taps(self.fc(self.drop(embedding)), embedding, features, map_logits)
+        return Taps(*self.end(maps[3]), features, map_logits)
+
+    def taps(self, images: Tensor) -> Taps:
+        """The same of normalised images [n, 3, h, w]."""
+        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return self.taps_of((first, second, third, self.layer4(third)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [n, 3, h, w] to logits [n, classes]."""

@@ -85,6 +85,29 @@ class Distillation(Frozen):
         return max(self.attention_weight, self.hint_weight, self.map_weight) > 0
 
 
+class EarlyExit(Frozen):
+    """Exits behind stages of a network, trained with it.
+
+        loss of the last exit + sum over the others of
+            (1 - weight) CE + weight (T^2 KL from the last exit's softened probabilities)
+
+    That is self-distillation after Zhang et al., "Be Your Own Teacher" (ICCV 2019), without their hint loss
+    on features; with weight 0 it is the joint training of BranchyNet (Teerapittayanon et al., ICPR 2016). No
+    gradient flows through what the last exit teaches.
+
+    Attributes:
+        after: Stages behind which there is an exit, from 1, ascending: one or two.
+        width: Channels of the exits.
+        weight: Of what the last exit teaches.
+        temperature: T.
+    """
+
+    after: tuple[Annotated[int, Field(ge=1)], ...] = Field(min_length=1, max_length=2)
+    width: int = Field(default=128, ge=1)
+    weight: float = Field(default=0.3, ge=0, le=1)
+    temperature: float = Field(default=3.0, gt=0)
+
+
 class TrainRecipe(Frozen):
     """How to train one network. The card, and so its file, gets the recipe's `name` and `recipe`."""
 
@@ -108,6 +131,7 @@ class TrainRecipe(Frozen):
     mmd_over: Literal["each_class", "all", "bona_fide"] = "each_class"
     augmentation: Augmentation = Augmentation()
     distillation: Distillation | None = None
+    early_exit: EarlyExit | None = None
     pruning: Pruning | None = None
     bfloat16: bool = Field(
         default=False, description="autocast; depthwise convolutions are slower in it, others faster"
@@ -124,7 +148,17 @@ class TrainRecipe(Frozen):
             raise ValueError("the last phase must train at the deployed size, width_px")
         if self.output.kind != "logits" or self.output.bona_fide_index not in (0, 1):
             raise ValueError("training needs logits of two classes")
+        if self.early_exit is not None and self.pruning is not None:
+            raise ValueError("a network is pruned or gets early exits, not both at once")
         return self
+
+    @property
+    def network(self) -> tuple[str, dict[str, Any]]:
+        """Family and architecture of what is trained: with exits, where it gets any."""
+        if self.early_exit is None:
+            return self.family, self.architecture
+        exits = self.early_exit.model_dump(mode="json", include={"after", "width"})
+        return "early_exit", {"family": self.family, "network": self.architecture, **exits}
 
     @property
     def stem(self) -> str:

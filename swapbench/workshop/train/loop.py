@@ -24,7 +24,7 @@ from swapbench.cards import read_card
 from swapbench.data.preprocess import prepare
 from swapbench.errors import BadCard, BadDataset, NotValid
 from swapbench.files import file_sha256
-from swapbench.workshop.distil.distillation import Imitation, as_two
+from swapbench.workshop.distil.distillation import Imitation, as_two, soft_target_loss
 from swapbench.workshop.distil.teacher_cache import cached_outputs
 from swapbench.workshop.nets import Tapped
 from swapbench.workshop.pipeline.batches import batches, normalised, steps
@@ -41,12 +41,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from swapbench.data.dataset import Dataset
-    from swapbench.records import ModelCard, Preprocessing
+    from swapbench.records import ModelCard, OutputMeaning, Preprocessing
     from swapbench.workshop.distil.distillation import Teacher, TeacherOutput
     from swapbench.workshop.distil.teacher_cache import CachedOutputs
+    from swapbench.workshop.nets import Taps
     from swapbench.workshop.pipeline.batches import Batch
     from swapbench.workshop.pipeline.crops import Regions
-    from swapbench.workshop.recipes.recipe import TrainRecipe
+    from swapbench.workshop.recipes.recipe import EarlyExit, TrainRecipe
     from swapbench.workshop.train.setup import Execution
 
 _STATE_FORMAT = 2
@@ -354,6 +355,10 @@ class TrainingRun:
             imitated = learner.imitation(logits, taps, targets)
             loss = learner.imitation.added(loss, imitated)
             terms |= imitated
+        if recipe.early_exit is not None:
+            assert taps is not None
+            loss, exits = _with_exits(recipe.early_exit, recipe.output, taps, bona_fide, loss)
+            terms |= exits
         if recipe.mmd_weight > 0:
             if taps is None:
                 raise BadCard(f"recipe {recipe.stem}: mmd_weight needs a network with an embedding")
@@ -362,6 +367,24 @@ class TrainingRun:
             )
             loss = loss + recipe.mmd_weight * terms["mmd"]
         return loss, terms
+
+
+def _with_exits(
+    wanted: EarlyExit, meaning: OutputMeaning, taps: Taps, bona_fide: Tensor, loss: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss with those of the exits, each taught by the labels and by the last exit; see `EarlyExit`."""
+    last = as_two(taps.logits.float(), meaning).detach()
+    taught = functional.softmax(last / wanted.temperature, 1)
+    terms = {}
+    for number, output in enumerate(taps.exits, 1):
+        logits = as_two(output.float(), meaning)
+        labels = functional.cross_entropy(logits, bona_fide)
+        term = (1 - wanted.weight) * labels + wanted.weight * soft_target_loss(
+            logits, taught, wanted.temperature
+        )
+        terms[f"exit_{number}"] = term
+        loss = loss + term
+    return loss, terms
 
 
 class _Losses(nn.Module):
