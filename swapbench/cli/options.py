@@ -230,14 +230,12 @@ def _fleet(
     return FleetOptions.of(fleet, wait, lease, one_each=one_each)
 
 
-def _fleet_device(fleet: FleetWhere = None, wait: Wait = None, lease: Lease = None) -> FleetOptions:
-    return (
-        FleetOptions.of(fleet, wait, lease, one_each=True) if fleet else FleetOptions.of(fleet, wait, lease)
-    )
+def _fleet_alone(fleet: FleetWhere = None, wait: Wait = None, lease: Lease = None) -> FleetOptions:
+    return FleetOptions.of(fleet, wait, lease)
 
 
 InFleet = Annotated[FleetOptions, Group(WHERE, _fleet)]
-OneInFleet = Annotated[FleetOptions, Group(WHERE, _fleet_device)]
+OnFleet = Annotated[FleetOptions, Group(WHERE, _fleet_alone)]
 Phone = Annotated[DeviceOptions, Group(WHERE, _phone)]
 PhoneCores = Annotated[DeviceOptions, Group(WHERE, _phone_cores)]
 Device = Annotated[DeviceOptions, Group(WHERE, _device)]

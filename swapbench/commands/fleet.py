@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
@@ -142,6 +143,14 @@ def how_to_join(door: Door, join_file: Path) -> list[str]:
 
 
 def _until_interrupted(work: Coroutine[Any, Any, None]) -> None:
-    """Do asynchronous work until it ends, or SIGINT or SIGTERM end it."""
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(work)
+    """Do asynchronous work until it ends, or until Ctrl-C or SIGTERM, which are how such work should end."""
+
+    async def listening() -> None:
+        task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows
+                loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(listening())

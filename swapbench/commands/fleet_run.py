@@ -124,7 +124,7 @@ def _targets(fleet: Fleet, request: RunRequest, options: FleetOptions) -> list[_
 def _job(target: _Target, words: Sequence[str], packing: Packing, options: FleetOptions, nonce: str) -> Job:
     return Job(
         title=target.run,
-        who=_who(),
+        who=who(),
         words=(*words, "--device", target.profile, "--name", target.run, "--no-report"),
         files=dict(packing.files),
         outputs=_WANTED,
@@ -136,7 +136,8 @@ def _job(target: _Target, words: Sequence[str], packing: Packing, options: Fleet
     )
 
 
-def _who() -> str:
+def who() -> str:
+    """Who sends jobs: "ann@desk"."""
     try:
         return f"{getpass.getuser()}@{os.uname().nodename}"
     except (OSError, KeyError):

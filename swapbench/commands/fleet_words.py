@@ -131,13 +131,13 @@ def run_words(packing: Packing, request: RunRequest) -> list[str]:
     for name in request.files:
         path, card = with_card(name)
         words.append(packing.model(path) + (f"={packing.card(card)}" if card else ""))
-    words += _many("--runtime", request.runtimes)
+    words += many("--runtime", request.runtimes)
     words += shape_words(request.shapes)
     kinds = ("sweep",) if device.sweep else device.cores
-    words += _options({"--cores": ",".join(kinds) or None})
-    words += _many("--delegate", device.delegates)
+    words += options_words({"--cores": ",".join(kinds) or None})
+    words += many("--delegate", device.delegates)
     words += ["--require-full-delegation"] * device.require_full_delegation
-    words += _options(
+    words += options_words(
         {
             "--threads": timing.threads,
             "--budget": timing.budget_s,
@@ -162,7 +162,7 @@ def data_words(packing: Packing, data: JudgedData) -> list[str]:
         name, _, weights = detector.partition("=")
         detector = f"{name}={packing.tree(Path(weights))}"
     return [
-        *_options(
+        *options_words(
             {
                 "--data": data.data and packing.manifest(data.data, data.images),
                 "--data-root": data.data_root and packing.tree(data.data_root),
@@ -181,50 +181,59 @@ def data_words(packing: Packing, data: JudgedData) -> list[str]:
 
 def shape_words(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """The words that set free lengths of inputs."""
-    return _many(
+    return many(
         "--shape",
         [f"{name}={_lengths(shape)}" if name else _lengths(shape) for name, shape in shapes.items()],
     )
 
 
-def command_files(packing: Packing, words: Iterable[str], besides: Sequence[Path] = ()) -> list[str]:
-    """The words of a command, with every file that one of them names, where it lies here.
+def command_files(packing: Packing, words: Sequence[str], besides: Iterable[Path], folder: Path) -> list[str]:
+    """The words of a command, as they are, with every file that one of them names where it lies here.
 
     For commands whose files all lie in the working folder. A word that only looks like a file costs nothing
     but its journey.
 
+    Args:
+        packing: Takes the files.
+        words: Of the command.
+        besides: Folders that it reads without naming them.
+        folder: That it writes to; of what is there only networks and recipes travel.
+
     Raises:
         UserError: A file lies elsewhere.
     """
-    changed = []
-    for word in words:
-        path = Path(word)
-        if word and not word.startswith("-") and path.exists() and path not in besides:
+    for path in [*map(Path, filter(_may_be_a_path, words)), *besides]:
+        if path != folder and path.exists():
             _travel(packing, path)
-        changed.append(word)
-    for path in besides:
-        if path.is_dir():
-            _travel(packing, path)
-    return changed
+    for path in sorted([*folder.glob("*.toml"), *folder.glob("*.safetensors")]):
+        _travel(packing, path)
+    return list(words)
+
+
+def _may_be_a_path(word: str) -> bool:
+    return bool(word) and not word.startswith("-")
 
 
 def _travel(packing: Packing, path: Path) -> None:
     root = packing.folders.root.absolute()
-    if not path.absolute().is_relative_to(root) or ".." in path.parts or path.is_absolute():
+    inside = path.absolute().is_relative_to(root) and ".." not in path.parts
+    if not inside:
         raise UserError(
             f"{path} lies outside the working folder, where hosts of a fleet do not find it",
             remedy="Name it by a path that begins in the working folder (a link will do)",
         )
     for inner in sorted(path.rglob("*")) if path.is_dir() else (path,):
         if inner.is_file():
-            packing.add(inner, inner.as_posix())
+            packing.add(inner, inner.absolute().relative_to(root).as_posix())
 
 
-def _options(values: Mapping[str, Any]) -> list[str]:
+def options_words(values: Mapping[str, Any]) -> list[str]:
+    """The words of options that have a value."""
     return [word for name, value in values.items() if value is not None for word in (name, f"{value}")]
 
 
-def _many(name: str, values: Iterable[str]) -> list[str]:
+def many(name: str, values: Iterable[str]) -> list[str]:
+    """The words of an option that is repeated."""
     return [word for value in values for word in (name, value)]
 
 

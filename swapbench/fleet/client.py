@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from swapbench.errors import EnvironmentFailed, UnknownName, UserError
@@ -21,7 +22,6 @@ from swapbench.fleet.slots import can_do, offers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from swapbench.fleet.door import Door
     from swapbench.fleet.parcel import Job
@@ -319,6 +319,16 @@ class Fleet:
                 self._get(digest, path)
             written.append(path)
         return written
+
+    def content(self, result: Result, name: str) -> bytes | None:
+        """A small file of a result; None where it has none of that name."""
+        from tempfile import TemporaryDirectory
+
+        if name not in result.files:
+            return None
+        with TemporaryDirectory(prefix="swapbench-") as folder:
+            (path,) = self.fetch(result, Path(folder), {name: "file"})
+            return path.read_bytes()
 
     def _get(self, digest: str, path: Path) -> None:
         import hashlib

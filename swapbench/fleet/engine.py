@@ -26,6 +26,8 @@ _CONFIG: Final = {
     "distributed.comm.timeouts.tcp": "60s",
     "distributed.comm.retry.count": 0,
 }
+_LOGGERS: Final = ("distributed", "distributed.client", "tornado.application", "asyncio")
+_SILENT: Final = logging.CRITICAL + 1
 NOWHERE: Final = "127.0.0.1:0"
 """Where the web server without pages listens."""
 
@@ -34,9 +36,12 @@ def set_up() -> None:
     """Set Dask up for this process."""
     import dask
 
-    dask.config.set(_CONFIG)
-    for name in ("distributed", "tornado.application", "asyncio"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    dask.config.set({**_CONFIG, "logging": dict.fromkeys(_LOGGERS, _SILENT)})
+    import distributed.config  # sets up logging when it is imported, so its levels are set once more
+
+    assert distributed.config is not None
+    for name in _LOGGERS:
+        logging.getLogger(name).setLevel(_SILENT)
 
 
 def versions() -> dict[str, str]:

@@ -383,7 +383,7 @@ class Host:
                     "put", HAND_IN_S, digest=digest, sender=sender, offset=offset, data=data, last=last
                 )
                 offset += len(data)
-        await self._ask("done", HAND_IN_S, job=job.id, result=result.text().decode())
+        await self._ask("done", HAND_IN_S, job=job.id, result=result.text().decode(), failed=result.failed)
 
 
 def host_name() -> str:

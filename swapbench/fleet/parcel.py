@@ -121,6 +121,11 @@ class Result:
     began: str = ""
     seconds: float = 0.0
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is worth another try: it ended neither well, nor with doubts, nor as a failed gate."""
+        return self.status not in {0, 1, 3}
+
     def text(self) -> bytes:
         """As it travels."""
         return json.dumps(asdict(self)).encode()

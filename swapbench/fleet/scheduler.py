@@ -80,8 +80,9 @@ class Desk:
         return self.content.chunk(digest, offset)
 
     def hand_in(self, job: str, about: dict[str, Any]) -> bool:
-        """Take a job; whether its result is there already."""
-        if job not in self.jobs:
+        """Take a job; whether its result is there already. One that failed before is done again."""
+        before = self.jobs.get(job)
+        if before is None or before.get("failed"):
             self.jobs[job] = {**about, "state": "waiting", "begun": [], "handed_in_s": self.clock()}
             self._write(job)
         known = self.jobs[job]
@@ -105,12 +106,12 @@ class Desk:
             known |= {"stage": stage, "share": share, "host": host, "told_s": self.clock()}
         return bool(known["state"] != "cancelled")
 
-    def done(self, job: str, result: str) -> None:
+    def done(self, job: str, result: str, failed: bool) -> None:
         """Take a result; the first one counts."""
         known = self._known(job)
         if known["state"] == "done":
             return
-        known |= {"state": "done", "result": result, "ended_s": self.clock()}
+        known |= {"state": "done", "result": result, "failed": failed, "ended_s": self.clock()}
         self._write(job)
 
     def cancel(self, job: str) -> None:
