@@ -53,6 +53,7 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
         "Decision systems": "systems",
         "Smaller networks": "compression",
         "Studies": "studies",
+        "Fleets": "fleet",
         "Simulated data": "simulation",
         "What is promised": "security",
         "Words": "glossary",
