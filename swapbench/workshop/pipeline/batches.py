@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swapbench.workshop.pipeline.crops import Jitter, balanced_order, draw_jitter
+from swapbench.workshop.pipeline.crops import Jitter, balanced_order, draw_jitter, stratified_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -143,6 +143,7 @@ class Batch:
         domains: Number of the domain [n].
         views: Number of the fixed view of each image [n]; None where the draws are fresh.
         also: The same images for each of the other networks; empty with fixed views.
+        share: Of the whole training that has passed.
     """
 
     rows: NDArray[np.intp]
@@ -151,6 +152,22 @@ class Batch:
     domains: Tensor
     views: NDArray[np.intp] | None = None
     also: tuple[Images, ...] = ()
+    share: float = 1.0
+
+    def of(self, rows: Tensor) -> Batch:
+        """These rows of it [m], without what other networks see."""
+        chosen = rows.numpy()
+        images = Images(*(array[chosen] for array in self.images))
+        return Batch(self.rows[chosen], images, self.bona_fide[rows], self.domains[rows], share=self.share)
+
+
+class _Job(NamedTuple):
+    """What a batch is made from, see `Batch`."""
+
+    rows: NDArray[np.intp]
+    views: NDArray[np.intp] | None
+    draws: Draws
+    share: float
 
 
 def steps(recipe: TrainRecipe, epoch: int, samples: int) -> int:
@@ -183,23 +200,27 @@ def batches(
         share: The rows of each batch that belong to this process.
     """
     order = balanced_order(regions.samples, random)
+    if recipe.stratified:
+        order = stratified_order(order, regions.samples, random)
     count = recipe.phase(epoch).batch
     bgr = size.channel_order == "bgr"
-    jobs: list[tuple[NDArray[np.intp], NDArray[np.intp] | None, Draws]] = []
-    for step in range(steps(recipe, epoch, len(order))):
+    jobs: list[_Job] = []
+    many = steps(recipe, epoch, len(order))
+    for step in range(many):
+        passed = (epoch + step / many) / recipe.epochs
         rows = order[step * count : (step + 1) * count]
         if views:
             numbers = random.integers(len(views), size=len(rows))[share]
-            jobs.append((rows[share], numbers, chosen(views, numbers, rows[share])))
+            jobs.append(_Job(rows[share], numbers, chosen(views, numbers, rows[share]), passed))
         else:
             draws = draw(recipe.augmentation, len(rows), random, bgr=bgr)
-            jobs.append((rows[share], None, draws.of(share)))
+            jobs.append(_Job(rows[share], None, draws.of(share), passed))
     names = sorted({sample.domain for sample in regions.samples})
     domains = torch.tensor([names.index(sample.domain) for sample in regions.samples])
     bona_fide = torch.tensor([int(sample.bona_fide) for sample in regions.samples])
 
-    def make(job: tuple[NDArray[np.intp], NDArray[np.intp] | None, Draws]) -> Batch:
-        rows, numbers, draws = job
+    def make(job: _Job) -> Batch:
+        rows, numbers, draws, passed = job
         return Batch(
             rows=rows,
             images=cut(regions, rows, draws, size),
@@ -207,6 +228,7 @@ def batches(
             domains=domains[rows],
             views=numbers,
             also=() if views else tuple(cut(regions, rows, draws, other) for other in also),
+            share=passed,
         )
 
     return ahead(make, jobs)

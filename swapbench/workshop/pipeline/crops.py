@@ -274,3 +274,20 @@ def balanced_order(samples: Sequence[Sample], random: np.random.Generator) -> ND
             rounds = [random.permutation(members) for _ in range(-(-quota // len(members)))]
             chosen.append(np.concatenate(rounds)[:quota])
     return random.permutation(np.concatenate(chosen))[: len(samples)]
+
+
+def stratified_order(
+    order: NDArray[np.intp], samples: Sequence[Sample], random: np.random.Generator
+) -> NDArray[np.intp]:
+    """The same indexes, so that every stretch holds each class, domain and species nearly by its share.
+
+    Each group is spread evenly over the epoch, from a start that is drawn: of a share s of all, a batch of b
+    has s b, rounded up or down.
+    """
+    groups: dict[tuple[bool, str, str], list[int]] = {}
+    for index in order:
+        sample = samples[index]
+        groups.setdefault((sample.bona_fide, sample.domain, sample.species), []).append(int(index))
+    places = [(np.arange(len(members)) + random.random()) / len(members) for members in groups.values()]
+    members = np.concatenate([np.array(of_group, np.intp) for of_group in groups.values()])
+    return members[np.argsort(np.concatenate(places), kind="stable")]
