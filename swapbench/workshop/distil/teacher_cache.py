@@ -149,7 +149,7 @@ def _compute(
 
     def make(rows: NDArray[np.intp]) -> Images:
         of_rows = chosen([draws], np.zeros(len(rows), np.intp), rows)
-        return cut(regions, rows, of_rows, teacher.card.preprocessing)
+        return cut(regions, rows, of_rows, *teacher.sight)
 
     files: dict[str, IO[bytes]] = {}
     with contextlib.ExitStack() as stack:

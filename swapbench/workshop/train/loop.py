@@ -21,14 +21,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swapbench.cards import read_card
+from swapbench.data.modalities import in_modality
 from swapbench.data.preprocess import prepare
 from swapbench.errors import BadCard, BadDataset, NotValid, UserError
 from swapbench.files import file_sha256
 from swapbench.workshop.distil.distillation import Imitation, as_two
 from swapbench.workshop.distil.teacher_cache import cached_outputs
-from swapbench.workshop.nets import Tapped
+from swapbench.workshop.nets import Tapped, modalities_of
 from swapbench.workshop.pipeline.batches import batches, normalised, steps
-from swapbench.workshop.pipeline.crops import decode
+from swapbench.workshop.pipeline.crops import decode, of_one_channel, with_modalities
 from swapbench.workshop.train.climb import Climb
 from swapbench.workshop.train.dev_scoring import dev_results, network_scores
 from swapbench.workshop.train.mmd import domain_discrepancy, require_domains
@@ -185,10 +186,13 @@ class TrainingRun:
     def _regions(self) -> Regions:
         """The decoded training frames, as far as the student and its teachers look at them."""
         recipe, execution = self.recipe, self.execution
-        preprocessings = [recipe.preprocessing, *(teacher.card.preprocessing for teacher in self.teachers)]
+        sights = [(recipe.preprocessing, modalities_of(recipe.architecture))]
+        sights += [teacher.sight for teacher in self.teachers]
+        preprocessings = [size for size, _ in sights]
         samples = self.dataset.samples("train")
         with execution.processes.first():
-            regions = decode(samples, preprocessings, recipe.augmentation, execution.work, execution.threads)
+            how = (recipe.augmentation, execution.work, execution.threads)
+            regions = with_modalities(decode(samples, preprocessings, *how), sights, *how)
         if regions.left_out:
             execution.say(
                 f"{len(regions.left_out)} training frames have no face and are left out, "
@@ -243,7 +247,18 @@ class TrainingRun:
                     + ", ".join(list(prepared.failures.values())[:3]),
                     remedy="Restore the files, give face boxes, or use whole frames with --faces frame.",
                 )
-        scores = network_scores(network, prepared, preprocessing, self.recipe.output, bfloat16=bfloat16)
+        beside = [
+            prepare(
+                in_modality(samples, name, preprocessing.face_box),
+                of_one_channel(preprocessing),
+                self.execution.work,
+                self.execution.threads,
+            )
+            for name in modalities_of(self.recipe.architecture)
+        ]
+        scores = network_scores(
+            network, prepared, preprocessing, self.recipe.output, bfloat16=bfloat16, beside=beside
+        )
         if not np.isfinite(scores[usable]).all():
             raise NotValid(
                 f"the network's scores on {split} are not finite",
@@ -289,7 +304,7 @@ class TrainingRun:
             regions,
             size,
             np.random.default_rng([self.execution.seed, epoch]),
-            also=[teacher.card.preprocessing for teacher in self.teachers],
+            also=[teacher.sight for teacher in self.teachers],
             views=outputs.views if outputs else (),
             share=self.execution.processes.share,
         )
