@@ -264,4 +264,9 @@ _D = Domain(
     ),
 )
 
-WORLD_2 = World(2, (_A, _B, _C, _D), (Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))))
+WORLD_2 = World(
+    number=2,
+    domains=(_A, _B, _C, _D),
+    crowds=(Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))),
+    revision=2,
+)

@@ -137,6 +137,9 @@ class TrainRecipe(Frozen):
     stratified: bool = Field(
         default=False, description="every batch, not only the epoch, has each domain and species by its share"
     )
+    views: int = Field(
+        default=0, ge=0, description="fixed augmented views of an image, as of a distillation; 0: fresh ones"
+    )
     choose: Literal["eer", "loss", "last"] = Field(
         default="eer", description="the epoch of the last phase by this on the development split, or the last"
     )
@@ -163,6 +166,8 @@ class TrainRecipe(Frozen):
             raise ValueError("training needs logits of two classes")
         if self.mmd_full < self.mmd_from:
             raise ValueError("mmd_full is before mmd_from")
+        if self.views and self.distillation is not None:
+            raise ValueError("views stand in distillation where there is one")
         if self.flat is not None and self.distillation is not None:
             raise ValueError("flat and distillation cannot be combined")
         return self

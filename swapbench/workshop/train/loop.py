@@ -26,7 +26,7 @@ from swapbench.data.preprocess import prepare
 from swapbench.errors import BadCard, BadDataset, NotValid, UserError
 from swapbench.files import file_sha256
 from swapbench.workshop.distil.distillation import Imitation, as_two
-from swapbench.workshop.distil.teacher_cache import cached_outputs
+from swapbench.workshop.distil.teacher_cache import cached_outputs, fixed_views
 from swapbench.workshop.nets import Tapped, modalities_of
 from swapbench.workshop.pipeline.batches import batches, normalised, steps
 from swapbench.workshop.pipeline.crops import decode, of_one_channel, with_modalities
@@ -305,7 +305,7 @@ class TrainingRun:
             size,
             np.random.default_rng([self.execution.seed, epoch]),
             also=[teacher.sight for teacher in self.teachers],
-            views=outputs.views if outputs else (),
+            views=outputs.views if outputs else fixed_views(recipe, len(regions.samples), recipe.views),
             share=self.execution.processes.share,
         )
         losses = losses or _Losses(self, learner)
