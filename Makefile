@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test exhaustive tflite-runtime plugin check bench models evidence clean
+.PHONY: docs demo phone test exhaustive tflite-runtime plugin check bench models evidence decide clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -105,6 +105,10 @@ evidence: $(VENV)/.workshop    ## train and measure what reports/compression tel
 	$(BIN)/swapbench train build/compression/rank.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/rank
 	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
+
+decide: $(VENV)/.dev    ## the studies on world 2, as far as MINUTES go (60); results are kept in reports/compression/evidence
+	$(BIN)/python -m benchmarks.decide go --minutes $(or $(MINUTES),60) --jobs $(or $(JOBS),1)
+	$(BIN)/python -m benchmarks.decide table
 
 clean:    ## everything that can be made again, except the virtual environment and simulated data
 	rm -rf build dist reports/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis
