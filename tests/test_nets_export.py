@@ -61,7 +61,7 @@ if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
     FORMATS["ncnn"] = to_ncnn
 WITH_INTEGERS = ("onnx", "tflite")
 ALIKE = ("minifasnet_v1", "minifasnet_v1se", "minifasnet_v2")
-"""Of the parts of minifasnet_v2se, in other widths; the bundled minifasnet_v2 is exported in test_main_job."""
+"""Of the parts of minifasnet_v2se, in other widths; test_main_job exports the bundled minifasnet_v2."""
 IN_ALL_FORMATS = tuple(
     pytest.param(name, marks=pytest.mark.exhaustive) if name in ALIKE else name for name in RECIPES
 )

@@ -47,7 +47,7 @@ class Block(nn.Module):
 
 
 class WithHighPass(nn.Module):
-    """Photographs, what else is seen, and what is left of the photographs without their mean over 5x5 pixels."""
+    """The input, and what is left of its photographs without their mean over 5x5 pixels."""
 
     def __init__(self) -> None:
         super().__init__()

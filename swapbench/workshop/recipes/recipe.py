@@ -106,6 +106,8 @@ class EarlyExit(Frozen):
     width: int = Field(default=128, ge=1)
     weight: float = Field(default=0.3, ge=0, le=1)
     temperature: float = Field(default=3.0, gt=0)
+
+
 class FlatMinimum(Frozen):
     """Train towards a flat minimum: sharpness-aware minimisation (Foret et al., "SAM", ICLR 2021).
 
