@@ -1,4 +1,4 @@
-"""What both Python workers share: the command line, the timed loops, the answers.
+"""What the Python workers share: the command line, the timed loops, the answers.
 
 Their protocol is described in `swapbench.runtimes.contract`. Only the standard library and numpy are imported
 here: this module is most of a worker's start-up time, and every worker carries its memory.
@@ -17,15 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from swapbench.runtimes.feed import (
-    ImageFeed,
-    Normalise,
-    Refused,
-    Shapes,
-    Unusable,
-    made_input,
-    open_samples,
-)
+from swapbench.runtimes.feed import ImageFeed, Normalise, Refused, Shapes, Unusable, made_input, open_samples
 from swapbench.runtimes.series import parts_before, scored_in_series
 
 if TYPE_CHECKING:
