@@ -21,6 +21,7 @@ from swapbench.simulate.instruments import Display, Printer, Sheet, Sheets, Show
 from swapbench.simulate.modalities import HALF_FACE_MM, STEP_MM
 from swapbench.simulate.recapture import Framings, printed, replayed
 from swapbench.simulate.reflections import Reflection, Reflections
+from swapbench.simulate.worlds import WORLDS
 
 SOURCE_PX, FRAME_PX = 128, 64
 SIDE = FRAME_PX * SUPERSAMPLING
@@ -281,3 +282,13 @@ def test_world_2_has_the_cues_that_it_promises():
     assert np.mean([showing.reflection is not None for showing in replays]) > 0.5
     assert np.mean([bool(sheet.creases) for sheet in prints]) > 0.2
     assert all(not c.attack for c in captures if not c.species)
+
+
+def test_a_turned_world_has_folders_of_other_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = WORLDS[2]
+    now = Recipe.of_world(2).digest
+    monkeypatch.setitem(WORLDS, 2, replace(world, revision=world.revision + 1))  # type: ignore[arg-type]
+    assert Recipe.of_world(2).digest != now
+    # what names no revision is named as before there were any
+    monkeypatch.setitem(WORLDS, 1, replace(WORLDS[1], revision=1))  # type: ignore[arg-type]
+    assert Recipe.of_world(1).digest == Recipe().digest
