@@ -156,7 +156,7 @@ def _scheduled_as(state: PhoneState | None) -> str:
     told = ", ".join(group for group in groups if isinstance(group, str) and group)
     return (
         f"a program of adb's shell{f' ({told})' if told else ''}, which Android may schedule otherwise "
-        "than an app in the foreground: --cores fixes its cores, and only a run inside the app tells the app's times"
+        "than an app in the foreground: --cores fixes its cores, and only a run in the app tells its times"
     )
 
 
