@@ -203,6 +203,30 @@ def test_a_replayed_phone_is_found_as_the_phone_was(
     assert "then " not in capsys.readouterr().err
 
 
+def test_a_report_makes_an_emulated_phone_that_answers_as_the_real_one_did(
+    start_phone: Callable[..., Phone],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    real = start_phone(dialect="samsung")
+    real.set(level_percent=41.0, thermal_status=2)
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 0
+    capsys.readouterr()
+    played = start_phone(report=Path("r.zip"))
+    assert played.shell("getprop ro.product.model").stdout == "SM-S911B (emulated)\n"
+    assert played.shell("getprop ro.boot.qemu").stdout == "1\n"
+    assert played.shell("cat /sys/class/power_supply/battery/capacity").stdout == "41\n"
+    assert cli.main(["doctor", "--device", "emulated-x86", "--serial", played.serial, "--json"]) == 0
+    printed = capsys.readouterr().out.replace(played.serial, "<serial>")
+    now = {row["name"]: gist(Finding(**row)) for row in json.loads(printed)}
+    then = {one.name: gist(one) for one in read_report(Path("r.zip")).findings}
+    assert now.pop("frequencies") != then.pop("frequencies")  # of this machine's cores
+    assert now == then
+    assert "thermal status moderate" in now["heat"][1]
+
+
 def test_only_rails_are_kept_of_a_trace() -> None:
     rails = b"\xc2\x02\x08\x12\x06\x08\x00\x10\x05\x18\x07"  # field 40: energy_data {index 0, ms 5, energy 7}
     packet = b"\x40\x09" + rails + b"\x0a\x06secret"  # timestamp 9, and a text

@@ -555,6 +555,9 @@ def test_an_interrupted_run_leaves_nothing_running_on_the_phone(phone: Phone) ->
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted" in said.decode()
+    deadline_s = time.monotonic() + 10  # a shell that was hung up takes a moment to end
+    while left_running(phone) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     assert left_running(phone) == []
 
 
