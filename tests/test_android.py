@@ -597,7 +597,7 @@ def rails_by_profile() -> dict[str, tuple[str, ...]]:
 
 def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
     rails = rails_by_profile()
-    assert sorted(rails) == ["emulated-x86", "pixel6", "pixel7", "pixel8"]
+    assert sorted(rails) == ["emulated-x86", "pixel10", "pixel6", "pixel7", "pixel8", "pixel9"]
     assert rails["pixel7"] == (
         "S2M_VDD_CPUCL2",
         "S3M_VDD_CPUCL1",
@@ -607,7 +607,7 @@ def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["pixel6", "pixel7", "pixel8"])
+@pytest.mark.parametrize("name", ["pixel10", "pixel6", "pixel7", "pixel8", "pixel9"])
 def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
     # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...)
     # hang behind converters named after them (..LDO..), and external rails (VSYS, PPVAR) feed converters:

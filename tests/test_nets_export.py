@@ -63,7 +63,11 @@ if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
 IN_EXECUTORCH = tuple(RECIPES) if os.environ.get("SWAPBENCH_EVERY_NET") else ("minifasnet_v1se",)
 """Lowering takes half a minute, so all of them are tried only where someone asks for it."""
 WITH_INTEGERS = ("onnx", "tflite")
-IN_ALL_FORMATS = tuple(RECIPES)
+ALIKE = ("minifasnet_v1", "minifasnet_v1se", "minifasnet_v2")
+"""Of the parts of minifasnet_v2se, in other widths; test_main_job exports the bundled minifasnet_v2."""
+IN_ALL_FORMATS = tuple(
+    pytest.param(name, marks=pytest.mark.exhaustive) if name in ALIKE else name for name in RECIPES
+)
 """Converting to TFLite takes up to ten seconds, so the other widths are left out."""
 IMAGES = 8
 """That calibrate, and that are judged."""

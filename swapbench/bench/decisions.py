@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import stats
+from swapbench.bench.card_fit import outputs_option
 from swapbench.bench.energy import measure_power
 from swapbench.bench.memory import measure_memory
+from swapbench.bench.series import place_of
 from swapbench.bench.speed import measure_speed
 from swapbench.bench.workers import FileUnderTest
 from swapbench.errors import EnvironmentFailed, UserError
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from swapbench.bench.setup import Setup
     from swapbench.bench.speed import RoundDone
     from swapbench.ports import Progress
-    from swapbench.records import PeakMemory, Power, System
+    from swapbench.records import Member, ModelCard, PeakMemory, Power, System
 
 NAME: Final = "system"
 _MODULE: Final = "swapbench.systems.worker"
@@ -73,8 +75,12 @@ class Job:
                     "switches": _python_worker(file).switches_text,
                     "meaning": _meaning(model),
                     **{name: str(value) for name, value in file.options.items()},
+                    **outputs_option(_card(model), model.graph),
+                    **_reads(member, place, self.models),
                 }
-                for file, model in zip(self.files, self.models, strict=True)
+                for place, (member, file, model) in enumerate(
+                    zip(self.system.members, self.files, self.models, strict=True)
+                )
             ],
             "presentations": [list(rows[:count]) for rows in self.presentations],
         }
@@ -172,11 +178,29 @@ def _worker(files: Sequence[FileUnderTest]) -> PythonWorker:
     return replace(first, name=NAME, formats=(), module=_MODULE, lent=lent, switches={})
 
 
-def _meaning(model: ModelUnderTest) -> dict[str, Any]:
+def _reads(member: Member, place: int, models: Sequence[ModelUnderTest]) -> dict[str, int]:
+    """The place of the output that a member takes of the one before it; nothing where it takes a crop."""
+    if not member.reads:
+        return {}
+    before = models[place - 1]
+    found = place_of(member.reads, before.graph)
+    if found is None:
+        raise UserError(
+            f"{member.file} reads {member.reads}, and {before.title} has no such output",
+            remedy="Correct reads = in the system's file",
+        )
+    return {"reads": found}
+
+
+def _card(model: ModelUnderTest) -> ModelCard:
     assert model.card is not None
-    if model.card.output.kind == "expression":
+    return model.card
+
+
+def _meaning(model: ModelUnderTest) -> dict[str, Any]:
+    if _card(model).output.kind == "expression":
         raise UserError(
             f"{model.title} has an expression for an output, which is not timed in a system",
             remedy="Compute the system from records: swapbench system",
         )
-    return model.card.output.model_dump(mode="json")
+    return _card(model).output.model_dump(mode="json")

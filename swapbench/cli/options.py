@@ -10,6 +10,7 @@ import typer
 
 from swapbench.cli.groups import Group
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, PRUNING, RARE, WHAT, WHERE
+from swapbench.commands.fleet_options import FleetOptions
 from swapbench.commands.options import (
     FRAMES_PER_VIDEO,
     DataOptions,
@@ -165,8 +166,9 @@ def _device(
         typer.Option(
             metavar="NAME",
             rich_help_panel=RARE,
-            help="Also time .tflite files with Google's benchmark_model on a phone: cpu, xnnpack, gpu, npu "
-            "or nnapi, as far as the program has them. Repeatable.",
+            help="Also run .tflite files on a phone's gpu or npu, with scores, if LiteRT's library for it is "
+            "there, and time them with Google's benchmark_model where that is there, which knows cpu, "
+            "xnnpack and nnapi too. Repeatable.",
         ),
     ] = None,
     require_full_delegation: Annotated[
@@ -197,6 +199,54 @@ def _device(
     )
 
 
+FleetWhere = Annotated[
+    str | None,
+    typer.Option(
+        "--fleet",
+        metavar="WHERE",
+        help="Have a fleet do it: the address of its scheduler (scheduler:8786), or a join file.",
+    ),
+]
+OneEach = Annotated[
+    bool,
+    typer.Option(
+        "--one-each",
+        rich_help_panel=RARE,
+        help="In a fleet, one device of each profile, whichever is free first. By default all that fit.",
+    ),
+]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        rich_help_panel=RARE,
+        help="How long to wait for a device that no host of the fleet offers, as in 10min, the default.",
+    ),
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        "--lease",
+        metavar="TIME",
+        rich_help_panel=RARE,
+        help="How long a job of a fleet may have its device before its host ends it, as in 1h, the default.",
+    ),
+]
+
+
+def _fleet(
+    fleet: FleetWhere = None, one_each: OneEach = False, wait: Wait = None, lease: Lease = None
+) -> FleetOptions:
+    return FleetOptions.of(fleet, wait, lease, one_each=one_each)
+
+
+def _fleet_alone(fleet: FleetWhere = None, wait: Wait = None, lease: Lease = None) -> FleetOptions:
+    return FleetOptions.of(fleet, wait, lease)
+
+
+InFleet = Annotated[FleetOptions, Group(WHERE, _fleet)]
+OnFleet = Annotated[FleetOptions, Group(WHERE, _fleet_alone)]
 Phone = Annotated[DeviceOptions, Group(WHERE, _phone)]
 PhoneCores = Annotated[DeviceOptions, Group(WHERE, _phone_cores)]
 Device = Annotated[DeviceOptions, Group(WHERE, _device)]

@@ -273,6 +273,7 @@ class RunFolder:
         name: A folder in reports/; None takes a time stamp.
         replace: Measure again under a name that exists.
         relative_to: The model that the report compares with; None takes the one with the most MACs.
+        report: Whether tables, figures and page are drawn.
 
     Raises:
         UserError: The name is not that of a folder.
@@ -281,6 +282,7 @@ class RunFolder:
     name: str | None = None
     replace: bool = False
     relative_to: str | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         from swapbench.errors import UserError

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import store, units
 from swapbench.bench import run_folder
+from swapbench.bench.series import linked
 from swapbench.commands import models_under_test
 from swapbench.commands import run as main_job
 from swapbench.commands.data import evaluation, folds
@@ -154,7 +155,7 @@ def _models(
     for record, file in zip(known.records, named_files(request.files), strict=True):
         every = models_under_test.of_file(file, runtimes, cards, request.shapes)
         models.append(next(one for one in every if one.runtime.name == record.runtime.runtime))
-    return models
+    return linked(models)
 
 
 def _for_these_data(system: System, known: Members) -> tuple[System, ThresholdRule]:

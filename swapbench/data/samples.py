@@ -69,6 +69,7 @@ class Presentation:
         annotation: the file that says where the face is otherwise
         rotate_deg: 90, 180 or 270: how far a frame must be turned clockwise to be upright, whatever the file
             itself says; 0: as the file says
+        beside: files of other sensors of the same capture, in the same geometry, by modality (depth, nir)
     """
 
     name: str
@@ -85,6 +86,7 @@ class Presentation:
     box: Box | None = None
     annotation: Annotation | None = None
     rotate_deg: int = 0
+    beside: tuple[tuple[str, Path], ...] = ()
 
     def samples(self, frames_per_video: int, split: str) -> tuple[Sample, ...]:
         """The frames to score, as samples of `split`: an image itself, or frames spread over a video."""
@@ -107,6 +109,7 @@ class Presentation:
                 spread=count if self.video else 0,
                 annotation=self.annotation,
                 rotate_deg=self.rotate_deg,
+                beside=self.beside,
             )
             for frame in range(count)
         )
@@ -143,6 +146,7 @@ class Sample:
     annotation: Annotation | None = None
     rotate_deg: int = 0
     detector: Detector = DLIB
+    beside: tuple[tuple[str, Path], ...] = ()
 
     @property
     def bona_fide(self) -> bool:

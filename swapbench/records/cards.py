@@ -261,6 +261,18 @@ class Training(Frozen):
     dev_results: dict[str, float] = Field(default_factory=dict)
 
 
+class Reads(Frozen):
+    """What a part of a network takes instead of an image: an output of the part before it.
+
+    Attributes:
+        card: of the part before it, its name and recipe as in "mobilefacenet.early_exit_1".
+        output: of that part's file, by its name.
+    """
+
+    card: FileName
+    output: str = Field(default="features", min_length=1)
+
+
 class ModelCard(Frozen):
     """A network that swapbench knows: what it expects, what its output means, and how it can be built.
 
@@ -278,8 +290,9 @@ class ModelCard(Frozen):
         drop_keys: shell patterns of keys of a foreign state dict that inference does not need, such as
             "module.FTGenerator.*".
         rename_keys: regular expression -> replacement, applied in order to the keys that are left.
-        preprocessing: what the network expects.
+        preprocessing: what the network expects; of a part that reads, what the first part before it expects.
         output: what it returns.
+        reads: of a part of a network, what it takes instead of an image; None for a whole network.
         licence: of the checkpoint, as an SPDX identifier.
         source: where the checkpoint comes from.
         training: how it was made, None where that is not known.
@@ -296,6 +309,12 @@ class ModelCard(Frozen):
     rename_keys: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing
     output: OutputMeaning
+    reads: Reads | None = None
     licence: str = "Apache-2.0"
     source: str = ""
     training: Training | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name and recipe, as files are called."""
+        return f"{self.name}.{self.recipe}" if self.recipe else self.name

@@ -37,6 +37,9 @@ Options:
 - `--warmup-runs N`, `--warmup-ns T`: at least that many untimed runs, and for at least that long
 - `--samples FILE` with `--normalise JSON` and, for timing, `--index I`: what is fed; otherwise random numbers
   from `--seed S`, and zeros for wide integers and for graphs with several inputs
+- `--reads JSON`, in scoring, of a part of a network: the files before it in order, as
+  `[{"artifact": FILE, "place": I}]`. The images are fed to the first, and the output at the place of each is
+  fed to the next; `--shapes` and the like are those of the file itself
 - `--outputs I[,I]`: which outputs scoring returns, by their places in the graph; the first unless told
 - `--shapes 1x3x80x80[,...]`: of every input in the graph's order, where the file leaves lengths free, and
   `--dimensions N=1[,...]`: the free lengths of an ONNX file that have a name

@@ -5,6 +5,7 @@ A detail is much smaller than its record, so that a page of thousands of records
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,9 +106,10 @@ def command(record: Record) -> str:
         words += ["--models", model, "--precision", variant.precision, "--format", variant.format]
     for name, shape in record.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
-    runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
+    runtime = record.runtime.runtime
+    delegate = re.fullmatch(r"(?:benchmark_model|litert)-(\w+)", runtime)
     words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
-    words += ["--delegate", delegate] if delegate else []
+    words += ["--delegate", delegate[1]] if delegate else []
     core_kind = cores(record.machine, record.runtime)
     if core_kind is not None:
         words += ["--cores", "CORES" if core_kind == "chosen" else core_kind]

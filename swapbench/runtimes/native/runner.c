@@ -201,6 +201,9 @@ static void pin(const char *mask) {
 
 static void open_runtime(void) {
     void (*open_it)(void *) = open_onnxruntime;
+    const char *slash = strrchr(options.library, '/');
+    snprintf(engine.folder, sizeof engine.folder, "%.*s", slash != NULL ? (int)(slash - options.library) : 1,
+             slash != NULL ? options.library : ".");
     void *library = dlopen(options.library, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) refuse("library", "cannot load the library %s: %s", options.library, dlerror());
     if (strcmp(options.runtime, "litert") == 0)

@@ -132,6 +132,7 @@ def description(card: ModelCard, variant: Variant) -> str:
         "output": card.output.model_dump(mode="json"),
         "licence": card.licence,
         "source": card.source,
+        **({} if card.reads is None else {"reads": card.reads.model_dump(mode="json")}),
     }
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
