@@ -414,8 +414,12 @@ def test_a_host_that_says_nothing_is_not_shown(desk: Callable[[], Any]) -> None:
 def test_the_overview_says_who_holds_what(desk: Callable[[], Any]) -> None:
     one = desk()
     phone = {
-        "serial": "1A", "state": "device", "model": "Pixel 7", "profiles": ["pixel7"],
-        "battery": 80, "held_by": "ann",
+        "serial": "1A",
+        "state": "device",
+        "model": "Pixel 7",
+        "profiles": ["pixel7"],
+        "battery": 80,
+        "held_by": "ann",
     }
     slots = {"1A": phone_slot("a", "1A", ("pixel7",)).resources, "cores": cores_slot(4, 0).resources}
     one.announce("a", {"slots": slots, "running": {"1A": "r"}, "phones": [phone]})

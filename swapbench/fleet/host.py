@@ -107,19 +107,14 @@ class Host:
 
     async def _ask(self, question: str, within_s: float = 0.0, **values: Any) -> Any:
         """Ask the scheduler; where it is gone, again until it is back or the time is over."""
-        from distributed.core import rpc
-
         until_s = time.monotonic() + within_s
         while True:
-            desk = rpc(self.door.address, connection_args=self.door.security().get_connection_args("client"))
             try:
-                return await getattr(desk, f"fleet_{question}")(**values)
+                return await engine.ask(self.door, question, **values)
             except OSError as error:
                 if time.monotonic() >= until_s:
                     raise cannot_connect(self.door, error) from error
                 await asyncio.sleep(1.0)
-            finally:
-                await desk.close_rpc()
 
     async def stay(self, joined: Callable[[], None], patience_s: float | None = None) -> None:
         """Join, and join again whenever the scheduler comes back, until this task is cancelled.
@@ -283,7 +278,7 @@ class Host:
             "begin", HAND_IN_S, job=job.id, host=self.offer.name, device=slot.serial or slot.name
         )
         await asyncio.to_thread(self._set_out, job, folder)
-        began, began_s = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        began, began_s = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         gpu = self._gpus.pop() if job.gpu and self._gpus else None
         environment = {
             **job.environment,

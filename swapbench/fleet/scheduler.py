@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -37,12 +38,14 @@ class Desk:
         folder: Of all that is kept.
         jobs: By id, JSON values.
         hosts: By name, what each last said of itself.
+        instance: Tells this scheduler from one that is started again in its place.
     """
 
     folder: Path
     clock: Callable[[], float] = time.time
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
     content: Content = field(init=False)
 
     def __post_init__(self) -> None:
@@ -135,6 +138,7 @@ class Desk:
         }
         chosen = jobs or [name for name, job in self.jobs.items() if job["state"] in {"waiting", "running"}]
         return {
+            "instance": self.instance,
             "now_s": now_s,
             "hosts": self.hosts,
             "jobs": {name: self.jobs[name] for name in chosen if name in self.jobs},
