@@ -19,7 +19,7 @@ from tiny_files import small_onnx
 from swapbench import cli
 from swapbench.catalog import Folders
 from swapbench.commands import fleet as commands
-from swapbench.commands.fleet_options import FleetOptions
+from swapbench.commands.fleet_options import FleetOptions, shard_numbers
 from swapbench.commands.fleet_run import failures_of
 from swapbench.commands.fleet_words import Packing, command_files, run_words
 from swapbench.commands.options import (
@@ -542,3 +542,64 @@ def test_where_no_note_can_be_written_nobody_is_kept_out(monkeypatch: pytest.Mon
     leases.use("1A")
     with pytest.raises(EnvironmentFailed, match="leases of phones cannot be kept"):
         leases.take("1A", "ann")
+
+
+# ---- Shards ----
+
+
+def test_every_presentation_is_in_one_shard_with_all_of_its_frames() -> None:
+    from swapbench.data.shards import shard_of
+
+    names = [f"person {number}" for number in range(1000)]
+    sizes = [sum(shard_of(name, 4) == number for name in names) for number in (1, 2, 3, 4)]
+    assert sum(sizes) == 1000
+    assert min(sizes) > 150
+    assert shard_of("person 1", 4) == 1  # its sha256 begins with 9e6f4bda08124274, a multiple of 4
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/", "/2", "-1/2", "1/99999"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is no shard"):
+        shard_numbers(text)
+
+
+CARD = (
+    'name = "red"\nsummary = "a test"\nfamily = ""\ncheckpoint = ""\ncheckpoint_sha256 = ""\n[architecture]\n'
+    "[preprocessing]\nwidth_px = 8\nheight_px = 8\ncrop_scale = 1.0\n"
+    '[output]\nkind = "logits"\nbona_fide_index = 1\n'
+)
+
+
+def scored_data() -> list[str]:
+    """Options that score twelve people, one presentation of whom a spreadsheet would compute."""
+    from red_faces import red_less_blue, write_red_faces
+
+    write_red_faces(Path.cwd())
+    text = Path("manifest.csv").read_text()
+    Path("manifest.csv").write_text(text.replace("\n3.png", "\n=3.png"))
+    Path("3.png").rename("=3.png")
+    Path("net.onnx").write_bytes(red_less_blue(saturated_by=1.0))
+    Path("net.toml").write_text(CARD)
+    return ["score", "net.onnx", "--data", "manifest.csv"]
+
+
+def test_shards_together_are_the_file_of_one_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swapbench.commands.data import folds
+    from swapbench.commands.fleet_score import merged
+    from swapbench.commands.options import DataOptions
+
+    words = scored_data()
+    assert cli.main([*words, "--out", "whole.csv"]) == 0
+    parts = []
+    for number in (3, 1, 2):
+        assert cli.main([*words, "--out", "part.csv", "--shard", f"{number}/3"]) == 0
+        parts.append(Path("part.csv").read_text())
+    options = DataOptions(data=Path("manifest.csv"))
+    data = folds(Folders(Path.cwd()), options, ("dev", "test"), progress=lambda *_: None, say=lambda _: None)
+    assert merged(parts, data, raw=False) == Path("whole.csv").read_bytes()
+    with pytest.raises(EnvironmentFailed, match="lack a frame"):
+        merged(parts[:2], data, raw=False)
+    with pytest.raises(EnvironmentFailed, match="not in the data"):
+        merged([*parts, parts[0]], data, raw=False)
+    assert cli.main([*words, "--out", "part.csv", "--shard", "1/9999"]) == 0  # an empty one
+    assert len(Path("part.csv").read_text().splitlines()) == 1

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -52,15 +53,22 @@ class _Target:
     run: str
 
 
-def run(
-    folders: Folders,
-    request: RunRequest,
-    options: FleetOptions,
-    *,
-    listen: Callable[[Sequence[Standing]], None],
-    say: Say,
-    sleep: Callable[[float], None],
-) -> RunResult:
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of the jobs of a fleet, and how to wait for them.
+
+    Attributes:
+        listen: Hears how all jobs stand.
+        say: Hears what else a person should know.
+        sleep: For tests.
+    """
+
+    listen: Callable[[Sequence[Standing]], None]
+    say: Say
+    sleep: Callable[[float], None] = time.sleep
+
+
+def run(folders: Folders, request: RunRequest, options: FleetOptions, watch: Watch) -> RunResult:
     """Measure files on every device of the named profiles, or on one of each.
 
     What came back before is kept: the same command goes on with the rest.
@@ -83,7 +91,7 @@ def run(
         "devices": request.device.name,
         "one_each": options.one_each,
     }
-    with Fleet(door, options.wait_s, say) as fleet:
+    with Fleet(door, options.wait_s, watch.say) as fleet:
         folder, table = _table(folders, request, description, lambda: _targets(fleet, request, options))
         with only_one(folder / ".lock", _taken):
             write_atomically(folder / _TABLE, store.dumps(table) + "\n")
@@ -95,7 +103,7 @@ def run(
                     job = _job(target, words, packing, options, table["nonce"])
                     jobs[job.id] = target
                     fleet.hand_in(job, packing.local)
-            failures = _wait(fleet, folders, jobs, folder, table, listen=listen, sleep=sleep)
+            failures = _wait(fleet, folders, jobs, folder, table, watch)
             return _result(folders, request, folder, targets, failures, len(kept))
 
 
@@ -212,9 +220,7 @@ def _wait(
     jobs: dict[str, _Target],
     folder: Path,
     table: dict[str, Any],
-    *,
-    listen: Callable[[Sequence[Standing]], None],
-    sleep: Callable[[float], None],
+    watch: Watch,
 ) -> list[tuple[str, SwapbenchError]]:
     """Fetch what comes of each job as it comes; what failed, by the run."""
     failures: list[tuple[str, SwapbenchError]] = []
@@ -222,7 +228,7 @@ def _wait(
     try:
         while open_jobs:
             standings = fleet.standings()
-            listen(standings)
+            watch.listen(standings)
             for standing in standings:
                 target = open_jobs.get(standing.job.id)
                 if target is None or not standing.over:
@@ -232,7 +238,7 @@ def _wait(
                 failures += failed
                 write_atomically(folder / _TABLE, store.dumps(table) + "\n")
             if open_jobs:
-                sleep(POLL_S)
+                watch.sleep(POLL_S)
     except KeyboardInterrupt:
         fleet.cancel()
         raise

@@ -276,6 +276,7 @@ class Fleet:
         told: Mapping[str, Any] = state["jobs"].get(job.id, {})
         if told.get("state") == "done":
             result = Result.read(str(told["result"]).encode())
+            sent.future = None  # one that was handed in again need not be done again
             return Standing(job, "done", host=result.host, device=result.device, result=result)
         if sent.future is not None and sent.future.status in {"lost", "cancelled"}:
             self._send(sent)

@@ -235,17 +235,22 @@ class Host:
 
     async def _do(self, job: Job, slot: Slot) -> None:
         folder = self._work / job.id
-        self._running[slot.name] = job.title
+        running = slot.name if slot.threads == 1 else f"{slot.name} {job.id}"
+        self._running[running] = job.title
+        about = {"job": job.id, "host": self.offer.name}
         try:
-            if not await self._ask("tell", job=job.id, host=self.offer.name, stage="", share=0.0):
+            if not await self._ask("tell", HAND_IN_S, **about, stage="", share=0.0):
                 return
             await self._fetch(job)
             async with self._quiet.held(alone=slot.name == "processor"), self._leased(job, slot) as lease:
-                result = await self._run(job, slot, folder, lease)
+                lost = await self._ask("begin", HAND_IN_S, **about, device=slot.serial or slot.name)
+                if lost is None:  # another host has done it meanwhile
+                    return
+                result = await self._run(job, slot, folder, lease, lost)
         except SwapbenchError as error:
             result = Result(error.exit_status, str(error), host=self.offer.name, device=slot.serial)
         finally:
-            self._running.pop(slot.name, None)
+            self._running.pop(running, None)
         try:
             await self._hand_in(job, result)
         finally:
@@ -273,10 +278,9 @@ class Host:
         finally:
             leases.give_back(lease)
 
-    async def _run(self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None) -> Result:
-        lost = await self._ask(
-            "begin", HAND_IN_S, job=job.id, host=self.offer.name, device=slot.serial or slot.name
-        )
+    async def _run(
+        self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None, lost: list[str]
+    ) -> Result:
         await asyncio.to_thread(self._set_out, job, folder)
         began, began_s = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         gpu = self._gpus.pop() if job.gpu and self._gpus else None

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HOST_GONE_S: Final = 15.0
 """A host that has said nothing for so long is not shown any more; it speaks every few seconds."""
+_WANTED: Final = frozenset({"waiting", "running"})
 _KEPT_S: Final = 30 * 24 * 3600.0
 
 
@@ -93,9 +94,14 @@ class Desk:
             known["state"] = "waiting"
         return bool(known["state"] == "done")
 
-    def begin(self, job: str, host: str, device: str) -> list[str]:
-        """Note that a host begins a job; the hosts that began it before and never came to an end."""
+    def begin(self, job: str, host: str, device: str) -> list[str] | None:
+        """Note that a host begins a job; the hosts that began it before and never came to an end.
+
+        None where nobody wants it any more, because it is done or cancelled.
+        """
         known = self._known(job)
+        if known["state"] not in _WANTED:
+            return None
         lost = list(known["begun"])
         known["begun"].append(host)
         known |= {"state": "running", "host": host, "device": device, "begun_s": self.clock(), "stage": ""}
@@ -107,7 +113,7 @@ class Desk:
         known = self._known(job)
         if known["state"] != "done" and known.get("host", host) == host:
             known |= {"stage": stage, "share": share, "host": host, "told_s": self.clock()}
-        return bool(known["state"] != "cancelled")
+        return known["state"] in _WANTED
 
     def done(self, job: str, result: str, failed: bool) -> None:
         """Take a result; the first one counts."""
@@ -136,7 +142,7 @@ class Desk:
         self.hosts = {
             name: about for name, about in self.hosts.items() if now_s - about["said_s"] < HOST_GONE_S
         }
-        chosen = jobs or [name for name, job in self.jobs.items() if job["state"] in {"waiting", "running"}]
+        chosen = jobs or [name for name, job in self.jobs.items() if job["state"] in _WANTED]
         return {
             "instance": self.instance,
             "now_s": now_s,
