@@ -16,7 +16,8 @@ from fleet_lab import Lab, lab, wait_until
 from phone.lifecycle import Unavailable, adb_server, emulated_phone
 from tiny_files import small_onnx
 
-from swapbench import store
+from swapbench import cli, store
+from swapbench.devices import leases
 from swapbench.fleet.parcel import Result
 
 if TYPE_CHECKING:
@@ -168,34 +169,40 @@ def test_six_jobs_end_though_a_host_and_the_scheduler_are_lost(fleet: Lab, phone
     assert "has records already" in came.said
 
 
-def test_a_phone_is_one_commands_and_one_that_is_gone_is_a_reason(fleet: Lab, phones: list[Phone]) -> None:
+def test_a_phone_is_one_commands_and_one_that_is_gone_is_a_reason(
+    fleet: Lab, phones: list[Phone], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in fleet.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(leases.FOLDER, str(fleet.folder / "leases"))
+    monkeypatch.setattr(leases, "_own", {})
+    monkeypatch.chdir(fleet.folder / "a")
     fleet.scheduler()
     fleet.host("a", *offered(phones[:2]))
-    busy = fleet.run("net.onnx", *QUICK, "--device", "one", "--name", "busy")
-    wait_until(lambda: at_work(fleet, "a"), "the host a at work")
-    (held,) = [phone for phone in seen(fleet)["phones"] if phone["held by"]]
-    assert held["serial"] == phones[0].serial
-    assert "a job of the fleet (busy-one" in held["held by"]
-    desk = fleet.start(
-        "a", "run", "../person/net.onnx", *QUICK, "--device", "one", "--serial", phones[0].serial
-    )
-    assert desk.ended() == 4
-    assert f"phone {phones[0].serial} is in use by a job of the fleet (busy-one" in desk.said
-
-    late = fleet.run("net.onnx", *QUICK, "--device", "one", "--name", "late", "--lease", "1s", "--wait", "1s")
-    assert busy.ended() == DOUBTFUL, busy.said
+    # a person at the desk has the phone: the job waits, and its lease does not run meanwhile
+    mine = leases.take(phones[0].serial, "ann")
+    late = fleet.run("net.onnx", *QUICK, "--device", "one", "--name", "late", "--lease", "1s")
+    wait_until(lambda: "waits: in use by ann" in late.said, "a job that waits")
+    assert leases.give_back(mine)
     assert late.ended() == 4
     assert "its lease of 1 s ran out before it ended" in late.said
     assert left_running(phones) == []
 
-    unknown = fleet.run("net.onnx", *QUICK, "--device", "three")
-    assert unknown.ended() == 2
-    assert "there is no device in the fleet named 'three'" in unknown.said
-
+    # the fleet has the phone: the person at the desk is told so
     gone = fleet.run("net.onnx", *QUICK, "--device", "two", "--name", "gone", "--wait", "2s")
     wait_until(lambda: at_work(fleet, "a"), "the host a at work")
+    (held,) = [phone for phone in seen(fleet)["phones"] if phone["held by"]]
+    assert held["serial"] == phones[1].serial
+    words = ["run", "../person/net.onnx", *QUICK, "--device", "two", "--serial", phones[1].serial]
+    assert cli.main(words) == 4
+    assert f"phone {phones[1].serial} is in use by a job of the fleet (gone-two" in capsys.readouterr().err
+
+    # the phone is unplugged for ever, in the middle of a job and before the next
     phones[1].adb_server("disconnect", phones[1].serial)
     assert gone.ended() == 4, gone.said
     again = fleet.run("net.onnx", *QUICK, "--device", "two", "--name", "gone", "--wait", "2s")
     assert again.ended() == 4
     assert f"no host of the fleet has offered the phone {phones[1].serial} (two) for 2 s" in again.said
+    unknown = fleet.run("net.onnx", *QUICK, "--device", "three")
+    assert unknown.ended() == 2
+    assert "there is no device in the fleet named 'three'" in unknown.said

@@ -15,7 +15,7 @@ from swapbench.commands.fleet_run import POLL_S, failures_of, who
 from swapbench.commands.fleet_words import Packing, data_words, many, options_words, shape_words
 from swapbench.commands.named_files import with_card
 from swapbench.errors import DeviceFailed, EnvironmentFailed, UserError
-from swapbench.files import write_atomically
+from swapbench.files import whole_file
 from swapbench.fleet.door import door_to, needs_dask
 from swapbench.fleet.parcel import LOCAL, Job
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SHARDS: Final = 8
 _OUT: Final = "out/scores.csv.gz"
+_CHANGED: Final = "The data changed meanwhile: run the same command again"
 Key = tuple[str, str, str, str]
 """Fold, split, presentation and frame of a row."""
 
@@ -76,6 +77,7 @@ def score(folders: Folders, work: Work, data: Sequence[Dataset], fleet: FleetOpt
         EnvironmentFailed: The scheduler cannot be reached, or a shard failed.
     """
     from swapbench.fleet.client import Fleet
+    from swapbench.pad.score_files import text_into
 
     assert fleet.where is not None
     packing = Packing(folders)
@@ -103,8 +105,9 @@ def score(folders: Folders, work: Work, data: Sequence[Dataset], fleet: FleetOpt
         standings = connected.standings()
         watch.listen(standings)
         parts = [_came(connected.content(one.result, _OUT) if one.result else None, one) for one in standings]
-    text, path = merged(parts, data, raw=raw), work.out.path
-    write_atomically(path, gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+    rows, path = merged(parts, data, raw=raw), work.out.path
+    with whole_file(path) as file, text_into(file, compressed=path.suffix == ".gz") as text:
+        csv.writer(text, lineterminator="\n").writerows(rows)
     return path
 
 
@@ -120,35 +123,26 @@ def _came(content: bytes | None, standing: Standing) -> str:
     return gzip.decompress(content).decode()
 
 
-def merged(parts: Iterable[str], data: Sequence[Dataset], *, raw: bool) -> bytes:
-    """The score files of all shards as the one that a computer alone writes, byte for byte.
+def merged(parts: Iterable[str], data: Sequence[Dataset], *, raw: bool) -> list[list[str]]:
+    """The rows of the score files of all shards in the order of the file that one computer writes.
 
     Raises:
         EnvironmentFailed: A frame of the data has no row, or a row is of no frame.
     """
-    rows: dict[Key, deque[list[str]]] = {}
-    header: list[str] = []
+    of_frame: dict[Key, deque[list[str]]] = {}
+    rows: list[list[str]] = []
     for part in parts:
-        header, *lines = list(csv.reader(io.StringIO(part)))
+        header, *lines = csv.reader(io.StringIO(part))
+        rows[:1] = [header]
         for line in lines:
-            rows.setdefault((line[0], line[1], line[2], line[3]), deque()).append(line)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    try:
-        for key in _order(data, raw=raw):
-            writer.writerow(rows[key].popleft())
-    except (KeyError, IndexError):
-        raise EnvironmentFailed(
-            "the shards lack a frame of the data",
-            remedy="The data changed meanwhile: run the same command again",
-        ) from None
-    if any(rows.values()):
-        raise EnvironmentFailed(
-            "the shards hold a frame that is not in the data",
-            remedy="The data changed meanwhile: run the same command again",
-        )
-    return text.getvalue().encode()
+            of_frame.setdefault((line[0], line[1], line[2], line[3]), deque()).append(line)
+    for key in _order(data, raw=raw):
+        if not of_frame.get(key):
+            raise EnvironmentFailed("the shards lack a frame of the data", remedy=_CHANGED)
+        rows.append(of_frame[key].popleft())
+    if any(of_frame.values()):
+        raise EnvironmentFailed("the shards hold a frame that is not in the data", remedy=_CHANGED)
+    return rows
 
 
 def _order(data: Sequence[Dataset], *, raw: bool) -> Iterator[Key]:

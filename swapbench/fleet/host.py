@@ -188,6 +188,7 @@ class Host:
             resources=slot.resources,
             memory_limit=0,
             security=self.door.security(),
+            host=None if self.offer.contact else _own_address(self.door),
             contact_address=self.offer.contact,
             dashboard_address=engine.NOWHERE,
             local_directory=str(self._work),
@@ -383,6 +384,13 @@ class Host:
                 )
                 offset += len(data)
         await self._ask("done", HAND_IN_S, job=job.id, result=result.text().decode(), failed=result.failed)
+
+
+def _own_address(door: Door) -> str:
+    """Where the scheduler reaches this host: only there does it listen."""
+    from distributed.utils import get_ip
+
+    return str(get_ip(door.host, door.port))
 
 
 def host_name() -> str:
