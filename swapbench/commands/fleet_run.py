@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import catalog, store
+from swapbench.bench import run_folder
 from swapbench.commands.fleet_words import Packing, run_words
 from swapbench.commands.run import RunResult, notes_of
 from swapbench.errors import (
@@ -130,11 +131,18 @@ def _targets(fleet: Fleet, request: RunRequest, options: FleetOptions) -> list[_
 
 
 def _job(target: _Target, words: Sequence[str], packing: Packing, options: FleetOptions, nonce: str) -> Job:
+    files = dict(packing.files)
+    begun = packing.folders.reports / target.run  # files that failed do not cost those that did not
+    for path in sorted(
+        [*begun.glob("run.json"), *begun.glob("records/*.json"), *begun.glob("scores/*.csv.gz")]
+    ):
+        place = path.relative_to(packing.folders.root).as_posix()
+        files[place] = packing.digest(path)
     return Job(
         title=target.run,
         who=who(),
         words=(*words, "--device", target.profile, "--name", target.run, "--no-report"),
-        files=dict(packing.files),
+        files=files,
         outputs=_WANTED,
         profile=target.profile,
         serial=target.serial,
@@ -187,6 +195,7 @@ def _table(
         "description": description,
         "nonce": secrets.token_hex(8),
         "targets": [asdict(one) for one in wanted],
+        "measured_at": run_folder.measured_at(folder).get("measured_at"),
         "came": {},
         "finished": False,
     }
@@ -256,11 +265,23 @@ def _arrived(
         return [(run, DeviceFailed(standing.error))]
     own = {name: name for name in result.files if name.startswith(f"reports/{run}/")}
     fleet.fetch(result, folders.root, own)
+    _say_commit(folders.reports / run, table.get("measured_at"))
     failures = failures_of(result.status, result.error, result.said)
     if not failures:
-        table["came"][run] = {name: result.files[name] for name in own}
+        table["came"][run] = {name: result.files[name] for name in own if not name.endswith("/run.json")}
+    elif own:  # what it lacks can be measured on the same device only
+        for target in table["targets"]:
+            if target["run"] == run:
+                target |= {"serial": result.device, "host": "" if result.device else result.host}
     where = f"{run} (host {result.host})"
     return [(where, error) for error in failures]
+
+
+def _say_commit(folder: Path, at: dict[str, Any] | None) -> None:
+    """Note in a run that came at which commit of the working folder here it was asked for."""
+    about = run_folder.read_about(folder)
+    if about is not None and at:
+        write_atomically(folder / "run.json", store.dumps({**about, "measured_at": at}) + "\n")
 
 
 def failures_of(status: int, error: str, said: Sequence[str]) -> list[SwapbenchError]:

@@ -142,7 +142,10 @@ class Fleet:
     def _ask(self, question: str, **values: Any) -> Any:
         if self._client is None or self._client.scheduler is None:
             raise OSError("the scheduler is gone")
-        return self._client.sync(getattr(self._client.scheduler, f"fleet_{question}"), **values)
+        try:
+            return self._client.sync(getattr(self._client.scheduler, f"fleet_{question}"), **values)
+        except RuntimeError as error:  # Dask is closing its client meanwhile
+            raise OSError("the scheduler is gone") from error
 
     # ------------------------------------------------------------------------------------------ jobs
 
@@ -176,17 +179,17 @@ class Fleet:
         return found
 
     def hand_in(self, job: Job, files: Mapping[str, Path]) -> None:
-        """Hand a job in, with those of its files (by digest) that the scheduler lacks.
+        """Hand a job in with the files (by digest) that the scheduler lacks; where it is gone, later.
 
         Raises:
-            EnvironmentFailed: The scheduler is gone.
+            EnvironmentFailed: The scheduler has been gone for too long.
         """
         self._local |= files
         self._sent[job.id] = _Sent(job)
         try:
             self._send(self._sent[job.id])
         except OSError as error:
-            raise cannot_connect(self.door, error) from error
+            self._is_gone(error)
 
     def _send(self, sent: _Sent) -> None:
         job = sent.job

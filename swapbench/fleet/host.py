@@ -38,6 +38,8 @@ POLL_S: Final = 0.5
 QUIET_POLL_S: Final = 5.0
 """How often a host looks at a job while its own processor is measured."""
 ANNOUNCE_S: Final = 2.0
+NAME_FREE_S: Final = 20.0
+"""So long a host waits for its own name, which it may have left in a hurry."""
 HAND_IN_S: Final = 24 * 3600.0
 """So long a host tries to hand a result in."""
 _OWN: Final = ("build", "data", "devices", "runtimes")
@@ -100,6 +102,9 @@ class Host:
         self._content = Content(folder / "content")
         self._content.drop_old()
         self._work = private_folder(folder / "jobs")
+        for left in self._work.iterdir():  # by a host that was killed
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
         self._phones = Phones(self.offer.folder, self.offer.serials)
         self._gpus = list(self.offer.gpus)
 
@@ -135,6 +140,7 @@ class Host:
                 wait_s = 0.0 if first else patience_s if patience_s is not None else 1e9
                 there = await self._ask("hello", wait_s)
                 engine.refuse_other(there, "host")
+                await self._refuse_twice()
                 await self._until_lost(joined)
                 first = False
                 self.say(f"The scheduler {self.door.place} is gone; waiting for it. Jobs go on.")
@@ -143,6 +149,17 @@ class Host:
             for task in self._jobs.values():
                 task.cancel()
             await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    async def _refuse_twice(self) -> None:
+        """Raise UserError where another host has our name; what a killed one said of itself is soon gone."""
+        until_s = time.monotonic() + NAME_FREE_S
+        while self.offer.name in (await self._ask("state", within_s=HAND_IN_S, jobs=["none"]))["hosts"]:
+            if time.monotonic() > until_s:
+                raise UserError(
+                    f"a host named {self.offer.name} has joined already",
+                    remedy="Give this one another --name",
+                )
+            await asyncio.sleep(1.0)
 
     async def _until_lost(self, joined: Callable[[], None]) -> None:
         """Offer what there is until the scheduler is gone."""
@@ -162,7 +179,7 @@ class Host:
                     worker.status.name in {"closed", "closing", "failed"} for worker in self._workers.values()
                 ):
                     return
-                await self._ask("announce", host=self.offer.name, about=self._about())
+                await self._ask("announce", 10.0, host=self.offer.name, about=self._about())
                 if not told:
                     joined()
                     told = True
