@@ -10,6 +10,7 @@ from swapbench import catalog
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
 from swapbench.commands.runtimes import settled
+from swapbench.devices import leases
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.ports import unheard
 from swapbench.records import Absent
@@ -119,6 +120,7 @@ def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runti
                 f"{name} runs on this computer only", remedy=f"Choose {' or '.join(kit.RUNTIMES)}"
             )
     kinds = phone.kinds_of_cores() if options.sweep else options.cores
+    leases.use(phone.adb.serial)
     clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, options, runtimes)
     setup = {"serial": phone.adb.serial, **({"cores": ", ".join(kinds)} if kinds else {})}
