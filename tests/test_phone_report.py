@@ -165,6 +165,23 @@ def test_a_command_that_a_report_does_not_know_is_told_and_not_asked_of_this_com
         assert phone.adb.unanswered() == ("uname -m",)  # type: ignore[attr-defined]
 
 
+def test_a_report_of_what_is_no_phone_or_does_not_answer_is_none(
+    phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["doctor", "--bundle", "r.zip", "--yes"]) == 2
+    assert "--bundle is for phones" in capsys.readouterr().err
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes", "--json"]) == 2
+    phone.set(answering=False)
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 4
+    phone.reset()
+    phone.when("power_supply", cable=False)  # while files are read
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 4
+    assert "Check the cable" in capsys.readouterr().err
+    assert not Path("r.zip").exists()
+    assert cli.main(["device", "replay", "r.zip"]) == 2
+
+
 # ------------------------------------------------------------------------------------------ a replayed phone
 
 

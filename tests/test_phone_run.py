@@ -721,6 +721,23 @@ def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
     assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
 
 
+def test_an_accelerator_that_does_not_load_costs_its_runs_and_no_other(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("libLiteRtGpuAccelerator.so").write_bytes(b"no library")
+    prepare = ["device", "prepare", "emulated-x86", "--json", "--litert-library"]
+    assert cli.main([*prepare, "missing.so"]) == 2
+    assert "there is no file missing.so" in error(capsys)
+    assert cli.main([*prepare, "libLiteRtGpuAccelerator.so"]) == 0
+    told = capsys.readouterr()
+    assert [row["runtime"] for row in json.loads(told.out)] == ["onnxruntime", "litert"]
+    assert "litert-gpu is of no use on this phone: litert found no gpu accelerator" in told.err
+    assert run(model("net.tflite"), "--delegate", "gpu") == 4
+    assert "litert found no gpu accelerator" in error(capsys)
+    assert [one.runtime.runtime for one in store.load_run(Path("reports/r"))] == ["litert"]
+    assert left_running(phone) == []
+
+
 @pytest.mark.slow  # a GPU in software
 def test_scores_of_the_accelerated_file_are_checked_too(
     phone: Phone, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
