@@ -16,7 +16,7 @@ from swapbench.devices import private_text
 from swapbench.devices.android_profile import Profile
 from swapbench.devices.phone_collect import without
 from swapbench.devices.phone_replay import replayed
-from swapbench.devices.phone_report import Answer, PhoneReport, read_report
+from swapbench.devices.phone_report import TRACE, Answer, PhoneReport, read_report
 from swapbench.errors import UserError
 from swapbench.meters.perfetto_trace import only_rails, traced_rails
 from swapbench.records import Finding
@@ -148,7 +148,7 @@ def test_nothing_of_a_report_is_run_and_nothing_of_it_leaves_its_folder(tmp_path
     hostile = report(
         properties={evil: evil},
         answers=(Answer(words=f"dumpsys {evil}", status=0, text=evil, begins=True),),
-        files={f"/sys/../../../../../..{mark}": "x", "/sys/ok": evil},
+        files={"/sys/ok": evil},
     )
     with replayed(hostile) as phone:
         assert phone.adb.query("cat /sys/ok").stdout == evil
@@ -156,6 +156,20 @@ def test_nothing_of_a_report_is_run_and_nothing_of_it_leaves_its_folder(tmp_path
         assert phone.adb.query("dumpsys battery").exit_code == 1
         phone.describe()
     assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"files": {"/sys/../../../../../../tmp/x": "x"}},
+        {"unreadable": ("/sys/../../../../../../tmp/x/y",)},
+        {"files": {"/sys/a": "x", "/sys/a/b": "x"}},
+        {"answers": (Answer(words=TRACE, status=0, text="no base64", begins=True),)},
+    ],
+)
+def test_a_report_that_holds_what_no_phone_says_is_not_replayed(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="cannot be replayed"), replayed(report(**fields)):
+        pass
 
 
 def test_a_command_that_a_report_does_not_know_is_told_and_not_asked_of_this_computer() -> None:

@@ -53,6 +53,7 @@ FILES: Final = (
     *(
         "/dev/cpuset/*/cpus",
         "/dev/cpuset/cpus",
+        "/dev/cpuctl/cpu.uclamp.m??",
         "/dev/cpuctl/*/cpu.uclamp.min",
         "/dev/cpuctl/*/cpu.uclamp.max",
     ),
