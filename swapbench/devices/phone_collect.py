@@ -32,7 +32,7 @@ WAKEFULNESS: Final = "dumpsys power | grep -E 'mWakefulness=|Display Power: stat
 _CPU: Final = "/sys/devices/system/cpu"
 _CPUFREQ: Final = (
     *("cpuinfo_min_freq", "cpuinfo_max_freq", "scaling_min_freq", "scaling_max_freq", "scaling_cur_freq"),
-    "scaling_governor",
+    *("scaling_governor", "stats/time_in_state"),
 )
 _SUPPLY: Final = (
     *("type", "online", "present", "status", "health", "technology", "capacity", "cycle_count", "scope"),
