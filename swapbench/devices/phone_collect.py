@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import swapbench
 from swapbench.devices import android_text, private_text
 from swapbench.devices.android_probe import SAME_TIMEOUT
-from swapbench.devices.phone_report import Answer, PhoneReport
+from swapbench.devices.phone_report import LARGEST_TEXT, Answer, PhoneReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -114,7 +114,8 @@ def collected(phone: Android, findings: Sequence[Finding], tried: Sequence[Answe
 
 
 def _answer(words: str, done: Finished, *, begins: bool = False) -> Answer:
-    return Answer(words=words, status=done.exit_code, text=done.stdout, errors=done.stderr, begins=begins)
+    text, errors = (one[:LARGEST_TEXT] for one in (done.stdout, done.stderr))
+    return Answer(words=words, status=done.exit_code, text=text, errors=errors, begins=begins)
 
 
 def _secrets(serial: str, properties: Mapping[str, str], asked: Mapping[str, Finished]) -> dict[str, str]:
