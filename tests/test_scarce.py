@@ -6,6 +6,7 @@ Full disks and read-only folders are real ones, in a mount namespace of their ow
 from __future__ import annotations
 
 import functools
+import os
 import resource
 import shutil
 import subprocess
@@ -65,6 +66,25 @@ def test_what_the_machine_cannot_give_is_said_and_the_same_command_then_goes_on(
         _, said = last.communicate()
         assert is_done(name, last.returncode), said
     assert result(name, folder) or name == "gate"
+
+
+@pytest.mark.parametrize("module", ["cli/listing", "commands/listing"])
+def test_a_compiled_module_that_a_full_disk_cut_short_is_named(tmp_path: Path, module: str) -> None:
+    """Python writes what there is room for, keeps it, and says "marshal data too short" ever after."""
+    command = [sys.executable, "-m", "swapbench", "models"]
+    compiled = tmp_path / "compiled"
+    for shorten in (False, True, False):
+        if shorten:
+            [path] = compiled.glob(f"**/swapbench/{module}.*.pyc")
+            os.truncate(path, 100)
+        done = begun(command, tmp_path, PYTHONPYCACHEPREFIX=str(compiled), PYTHONDONTWRITEBYTECODE="")
+        _, said = done.communicate()
+        assert done.returncode == (4 if shorten else 0), said
+        if shorten:
+            assert "\n" not in said.strip()  # typer puts an empty line before it
+            assert f"{path}, which Python compiled, is cut short" in said
+            assert f"rm -r '{path.parent}'" in said
+            shutil.rmtree(path.parent)
 
 
 @functools.cache
