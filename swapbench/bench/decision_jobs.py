@@ -79,7 +79,16 @@ def runtime_of(job: Job) -> Runtime:
                     remedy="Take files for one runtime, in libraries of one kind and on the same cores",
                 )
         return NativeSystem.of(first)
-    workers = {file.runtime.name: _python_worker(file) for file in job.files}
+    return _shared_worker(job.files)
+
+
+def _shared_worker(files: Sequence[FileUnderTest]) -> PythonWorker:
+    """What runs a system in Python: the interpreter of its files, which must be the same for all.
+
+    Raises:
+        UserError: it is not, or one of them is no Python program
+    """
+    workers = {file.runtime.name: _python_worker(file) for file in files}
     if len({worker.python for worker in workers.values()}) > 1:
         elsewhere = [name for name, worker in workers.items() if worker.is_elsewhere]
         raise UserError(
