@@ -199,7 +199,14 @@ def test_a_report_of_what_is_no_phone_or_does_not_answer_is_none(
 # ------------------------------------------------------------------------------------------ a replayed phone
 
 
-@pytest.mark.parametrize("dialect", ["pixel", "samsung", "xiaomi"])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "pixel",
+        pytest.param("samsung", marks=pytest.mark.slow),
+        pytest.param("xiaomi", marks=pytest.mark.slow),
+    ],
+)
 def test_a_replayed_phone_is_found_as_the_phone_was(
     start_phone: Callable[..., Phone],
     dialect: str,
@@ -234,6 +241,7 @@ def test_a_replayed_phone_is_found_as_the_phone_was(
     assert "then " not in capsys.readouterr().err
 
 
+@pytest.mark.slow  # two phones
 def test_a_report_makes_an_emulated_phone_that_answers_as_the_real_one_did(
     start_phone: Callable[..., Phone],
     tmp_path: Path,

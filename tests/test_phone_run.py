@@ -199,6 +199,7 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert "differs_from_desktop" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a second phone, which gets everything
 def test_android_s_own_applets_do_what_busybox_s_do(
     phone: Phone, start_phone: Callable[..., Phone], capsys: pytest.CaptureFixture[str]
 ) -> None:
