@@ -346,6 +346,10 @@ def test_a_training_travels_with_what_it_names_and_the_networks_in_its_folder() 
     words = ["train", "mine.toml", "--data", "faces", "--out", "out", "--seed", "1"]
     assert command_files(packing, words, [Path("models")], Path("out")) == words
     assert set(packing.files) == {"mine.toml", "faces/a.png", "models/own.toml", "out/teacher.toml"}
+    Path("faces.csv").write_text("path,label\nfaces/a.png,live\n")
+    packing = Packing(Folders(Path.cwd()))
+    command_files(packing, ["train", "net", "--data", "faces.csv"], [], Path("out2"))
+    assert set(packing.files) == {"faces.csv", "faces/a.png"}
     with pytest.raises(UserError, match="lies outside the working folder"):
         command_files(packing, ["train", "/etc/hostname"], [], Path("out"))
 

@@ -173,7 +173,7 @@ def run(
         timing=timing,
         output=output,
         shapes=input_shapes(shape or ()),
-        lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").split()),
+        lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").splitlines()),
     )
     result = _result(request, system, fleet)
     if not json_out:

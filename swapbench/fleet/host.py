@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import time
@@ -417,6 +418,6 @@ def host_name() -> str:
 
 def checked(offer: Offer) -> Offer:
     """The offer itself; UserError where its name or a number makes no sense."""
-    if not offer.name or "/" in offer.name or not offer.name.isprintable():
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", offer.name):
         raise UserError(f"{offer.name!r} is not a name for a host", remedy="Use letters, digits and dashes")
     return offer
