@@ -1,6 +1,6 @@
 """What a fleet adds to a job: from handing it in to its result, less what its command took.
 
-    python -m benchmarks.fleet            # a scheduler and a host on loopback addresses of this machine, with TLS
+    python -m benchmarks.fleet        # a scheduler and a host on loopback addresses of this machine, with TLS
 
 The command only finds out that its file is not there, so that what is measured is the fleet. The first job is
 shown apart.

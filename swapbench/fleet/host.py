@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.devices import leases
 from swapbench.environment import LOST_HOSTS
-from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
+from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, UserError
 from swapbench.files import private_folder
 from swapbench.fleet import child as children
 from swapbench.fleet import engine
@@ -248,7 +248,10 @@ class Host:
         """Do a job that is not done or being done here already."""
         task = self._jobs.get(job.id)
         if task is None or task.done():
-            slot = self._slots[worker.partition("/")[2]]
+            name = worker.partition("/")[2]
+            slot = self._slots.get(name)
+            if slot is None:
+                raise DeviceFailed(f"phone {name} is no longer attached to the host {self.offer.name}")
             task = self._jobs[job.id] = asyncio.create_task(self._do(job, slot))
         await task
 
