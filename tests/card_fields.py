@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
 
-from swapbench.records import Frozen, ModelCard, OutputMeaning, Preprocessing, Training
+from swapbench.records import Frozen, ModelCard, OutputMeaning, Preprocessing, Reads, Training
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ TABLES: Mapping[str, type[Frozen]] = {
     "Above the tables": ModelCard,
     "[preprocessing]": Preprocessing,
     "[output]": OutputMeaning,
+    "[reads]": Reads,
     "[training]": Training,
 }
 BEGIN, END = "<!-- made by tests/card_fields.py: begin -->", "<!-- made by tests/card_fields.py: end -->"

@@ -67,3 +67,29 @@ def red_less_blue(*, saturated_by: float, flipped: bool = False) -> bytes:
         "high": np.array(saturated_by, np.float32),
     }
     return onnx_bytes(nodes, constants)
+
+
+def red_parts(*, saturated_by: float = 30.0) -> tuple[bytes, bytes]:
+    """A network in two parts: the first is unsure beyond `saturated_by`; the second reads what it passes on.
+
+    "features" [1, 6, 8, 8] are the image twice, so the second part says of an image what `red_less_blue` of
+    200 says.
+    """
+    passed = helper.make_node("Concat", ["x", "x"], ["features"], axis=1)
+    nodes = [
+        passed,
+        helper.make_node("Clip", ["x", "low", "high"], ["c"]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("MatMul", ["f", "w"], ["y"]),
+    ]
+    weights = np.array([[-1, 1], [0, 0], [1, -1]], np.float32)
+    bound = np.array(saturated_by, np.float32)
+    first = onnx_bytes(
+        nodes,
+        {"w": weights / np.float32(saturated_by), "low": -bound, "high": bound},
+        also={"features": [1, 6, 8, 8]},
+    )
+    both = np.concatenate([weights, weights]) / np.float32(400)
+    second = onnx_bytes(nodes[2:], {"w": both}, inputs={"c": [1, 6, 8, 8]})
+    return first, second

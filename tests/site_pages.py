@@ -60,6 +60,7 @@ CONTENTS: Mapping[str, Mapping[str, str]] = {
         "An example run": "reports/example/table",
         "What compression buys": "reports/compression/README",
         "Its tables": "reports/compression/tables",
+        "The studies so far": "reports/compression/decided",
     },
     "Look up": {
         "Cards": "cards",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from red_faces import red_less_blue, write_red_faces
+from red_faces import red_less_blue, red_parts, write_red_faces
 
 from swapbench import store
 from swapbench.cli import main
@@ -220,11 +220,14 @@ def test_files_without_records_are_measured_and_a_system_runs_as_a_whole(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "faces").mkdir()
     write_red_faces(tmp_path / "faces")
-    for name, crop, saturation in (("small", 1.6, 30.0), ("large", 1.0, 200.0)):
-        (tmp_path / f"{name}.onnx").write_bytes(red_less_blue(saturated_by=saturation))
-        (tmp_path / f"{name}.toml").write_text(CARD.format(name=name, crop=crop), encoding="utf-8")
+    contents = (red_less_blue(saturated_by=30.0), *red_parts())  # another crop, then a network in two parts
+    files = ["small.onnx", "large_1.onnx", "large_2.onnx"]
+    for file, content, crop in zip(files, contents, (1.6, 1.0, 1.0), strict=True):
+        reads = '[reads]\ncard = "large_1"' if file == "large_2.onnx" else ""
+        card = CARD.format(name=file.removesuffix(".onnx"), crop=crop) + reads
+        (tmp_path / file).write_bytes(content)
+        (tmp_path / file).with_suffix(".toml").write_text(card, encoding="utf-8")
     data = ["--data", "faces/manifest.csv"]
-    files = ["small.onnx", "large.onnx"]
     assert main(["system", "cascade", *files, *data, "--name", "door", "--target", "acer<=5 %"]) in {0, 3}
     assert "measured first" in capsys.readouterr().err
     (system,) = tmp_path.glob("reports/*/systems/door.toml")
@@ -232,18 +235,38 @@ def test_files_without_records_are_measured_and_a_system_runs_as_a_whole(
     argv = ["run", "--system", "door.toml", *data, "--name", "whole", "--budget", "1", "--window", "1"]
     assert main(argv) in {0, 3}
     assert "door (measured): a decision takes" in capsys.readouterr().err
-    (record,) = [one for one in store.load_run(tmp_path / "reports" / "whole") if one.decision is not None]
+    records = {one.artifact: one for one in store.load_run(tmp_path / "reports" / "whole")}
+    record = records["door.toml"]
     decision = record.decision
     assert decision is not None
+    assert [member.reads for member in decision.system.members] == ["", "", "features"]
     assert decision.timed is not None
     assert decision.system == read_system(system)  # on the data that chose it, its rule is its own
     taken = {
         tuple(one[2:]) for worker in decision.timed.workers for part in worker.decisions or () for one in part
     }
-    assert taken <= {(1, 0), (1, 1)}
+    assert taken <= {(1, 0, 0), (1, 1, 0), (1, 1, 1)}
     assert "system_decides_otherwise" not in {doubt.code for doubt in record.doubts}
     assert decision.computed_time_ns is not None
     assert not list(tmp_path.glob("reports/whole/systems/*.job.json"))
+    # a part is a file of its own in speed and weight, and decides nothing alone
+    part = records["large_2.onnx"]
+    assert part.accuracy == Absent(
+        absent="it is a part of a network and decides nothing without large_1",
+        remedy="Let the parts decide together: swapbench system cascade PART_1 PART_2",
+    )
+    assert not isinstance(part.speed, Absent)
+    assert part.speed.input == "random"
+    weights = [records[file].weight for file in files]
+    assert not isinstance(record.weight, Absent)
+    assert record.weight.macs == sum(one.macs for one in weights if not isinstance(one, Absent))
+    for wrong, message in (
+        (["cascade", *files[::-1]], "features of large_1, which must be named right before it"),
+        (["fuse", *files], "large_2.onnx is a part of a network, which decides in a cascade only"),
+        (["frames", "large_2.onnx"], "must be named right before it"),
+    ):
+        assert main(["system", *wrong]) == 2
+        assert message in capsys.readouterr().err
     small = decision.system.replace(members=(decision.system.members[0].replace(file="gone.onnx"),) * 2)
     write_system(small, tmp_path / "gone.toml")
     assert main(["run", "--system", "gone.toml", *data]) == 2

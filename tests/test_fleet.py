@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -264,6 +264,12 @@ def test_the_words_of_a_run_mean_the_same_run_on_the_host(monkeypatch: pytest.Mo
         accuracy=False,
         timing=TimingOptions(2, 0.05, 7.0, 3, 15.0, 2.0, 60.0, profile=True),
         shapes={"x": (1, 3, 8, 8)},
+        switches={"ncnn": {"winograd": "off", "packing": "on"}},
+    )
+    assert all(
+        getattr(asked, field.name) != getattr(RunRequest(), field.name)
+        for field in fields(RunRequest)
+        if field.name not in {"variants", "output", "lost_hosts"}  # no fleet takes these from a person
     )
     packing = Packing(Folders(Path.cwd()))
     words = run_words(packing, asked)

@@ -86,6 +86,15 @@ def test_attacks_may_cost_more_than_bona_fide() -> None:
     assert (time.bona_fide.mean, time.species["print"].mean, time.all.mean) == (1.0, 6.0, 3.5)
 
 
+def test_a_cascade_of_three_asks_the_third_only_where_the_second_is_unsure_too() -> None:
+    system = made.system("cascade", 3, margin=0.15)
+    frozen = FrozenFold(threshold=0.0, members=(0.5, 0.5, 0.5))
+    scores = np.array([[0.9, 0.6, 0.6, 0.4], [0.1, 0.9, 0.6, 0.4], [0.1, 0.1, 0.9, 0.1]])[:, :, None]
+    said = rules.decided(system, scores, frozen)
+    assert said.asked.tolist() == [[1, 1, 1, 1], [0, 1, 1, 1], [0, 0, 1, 1]]
+    assert said.score == pytest.approx([0.4, 0.4, 0.4, -0.4])
+
+
 # ---- Wald's test ----
 
 

@@ -337,6 +337,66 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
+def test_early_exits_train_together_and_ship_as_parts(stripes: Dataset, tmp_path: Path) -> None:
+    import torch
+
+    from swapbench.modelfile import read_graph
+    from swapbench.records import Parity, Reads, Variant
+    from swapbench.workshop.artifacts import Built
+    from swapbench.workshop.artifacts.child import run_job
+    from swapbench.workshop.artifacts.exporting import ExportJob
+    from swapbench.workshop.artifacts.files import cached
+    from swapbench.workshop.nets.checkpoint import load_network
+    from swapbench.workshop.train.training import train
+
+    recipe = tiny(recipe="early_exit", early_exit={"after": [1, 3], "width": 8})
+    card = train(recipe, stripes, tmp_path)
+    curve = (tmp_path / "tiny.early_exit.curve.csv").read_text()
+    assert curve.splitlines()[0].startswith("epoch,size_px,loss,cross_entropy,map,exit_1,exit_2,")
+    paths = [tmp_path / f"tiny.early_exit_{number}.toml" for number in (1, 2, 3)]
+    parts = [read_card(path) for path in paths]
+    assert [part.reads for part in parts] == [
+        None,
+        Reads(card="tiny.early_exit_1"),
+        Reads(card="tiny.early_exit_2"),
+    ]
+    assert {part.checkpoint_sha256 for part in parts} == {card.checkpoint_sha256}
+    # one part after the other says what the whole says
+    x = images = torch.randn(2, 3, 32, 32)
+    for part, path in zip(parts, paths, strict=True):
+        said = load_network(part, path)(x)
+        logits, x = said if isinstance(said, tuple) else (said, x)
+    whole = load_network(card, tmp_path / "tiny.early_exit.toml")
+    assert torch.equal(logits, whole(images))
+    crops = np.random.default_rng(0).integers(0, 255, (8, 32, 32, 3), np.uint8)
+    np.save(tmp_path / "crops.npy", crops)
+    np.save(tmp_path / "bona_fide.npy", np.arange(8) % 2 == 0)
+    macs = []
+    for file_format, taken in (("onnx", (1, 4, 8, 8)), ("tflite", (1, 8, 8, 4))):
+        variant = Variant(net="tiny", recipe="early_exit_2", precision="fp32", format=file_format)
+        job = ExportJob(
+            card=parts[1],
+            card_path=str(paths[1]),
+            variants=(variant,),
+            crops=str(tmp_path / "crops.npy"),
+            bona_fide=str(tmp_path / "bona_fide.npy"),
+            data_digest="",
+            cache_dir=str(tmp_path / "cache"),
+            threads=1,
+        )
+        run_job(job, lambda _: None)
+        built = cached(parts[1], variant, tmp_path / "cache", "")
+        assert isinstance(built, Built)
+        assert isinstance(built.parity, Parity)
+        assert built.parity.samples == 8  # compared with the network on the maps that the first part makes
+        graph = read_graph(built.path)
+        assert graph.inputs[0].shape == taken
+        assert [tensor.name for tensor in graph.outputs] == ["logits", "features"]
+        macs.append(graph.macs)
+    assert macs[0] == macs[1]
+
+
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_in_the_same_weights(stripes: Dataset, tmp_path: Path) -> None:
     from swapbench.workshop.train.setup import TrainingSetup
     from swapbench.workshop.train.training import train

@@ -26,8 +26,12 @@ def onnx_bytes(
     inputs: dict[str, list[Any]] | None = None,
     metadata: dict[str, str] | None = None,
     domains: tuple[str, ...] = ("",),
+    also: dict[str, list[Any]] | None = None,
 ) -> bytes:
-    """A graph from nodes and constants; unless told, "x" [1, 3, 8, 8] goes in and "y" comes out."""
+    """A graph from nodes and constants; unless told, "x" [1, 3, 8, 8] goes in and "y" comes out.
+
+    `also` has the shapes of further outputs.
+    """
     inputs = {"x": [1, 3, 8, 8]} if inputs is None else inputs
     graph = helper.make_graph(
         nodes,
@@ -42,6 +46,9 @@ def onnx_bytes(
     if not output.type.tensor_type.HasField("shape"):
         output = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])
     model.graph.output[0].CopyFrom(output)
+    model.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in (also or {}).items()
+    )
     for key, value in (metadata or {}).items():
         model.metadata_props.add(key=key, value=value)
     return model.SerializeToString()

@@ -61,7 +61,11 @@ class CardChecks:
         files: Mapping[str, FileUnderTest],
     ) -> dict[str, CardCheck]:
         """What speaks against the card of each drafted file that has one, by record id."""
-        scored = {name: models[name] for name in drafts if models[name].scoring_card is not None}
+        scored = {
+            name: models[name]
+            for name in drafts
+            if (card := models[name].scoring_card) is not None and card.reads is None
+        }
         first_of: dict[str, CardCheck] = {}
         checks: dict[str, CardCheck] = {}
         stage = "checking cards"

@@ -29,7 +29,8 @@ LEAST_USED = 0.25
 def misfit(card: ModelCard, graph: Graph) -> Absent | None:
     """Why a file cannot be scored as a card says; None where it can."""
     try:
-        _check_input(card.preprocessing, graph)
+        if card.reads is None:
+            _check_input(card.preprocessing, graph)
         check_output(card.output, graph.outputs)
     except BadCard as error:
         return Absent(absent=f"the card does not fit the file: {error.args[0]}", remedy=error.remedy)

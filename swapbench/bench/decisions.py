@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from swapbench import stats
+from swapbench.bench.decision_jobs import NAME, content, runtime_of
 from swapbench.bench.energy import measure_power
 from swapbench.bench.memory import measure_memory
 from swapbench.bench.speed import measure_speed
 from swapbench.bench.workers import FileUnderTest
-from swapbench.errors import EnvironmentFailed, UserError
+from swapbench.errors import EnvironmentFailed
 from swapbench.files import write_atomically
 from swapbench.records import Absent
-from swapbench.runtimes.contract import PythonWorker
 from swapbench.systems.measured import Sitting
-from swapbench.systems.rules import wald_bounds
-from swapbench.systems.stepwise import Steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from swapbench.bench.model_under_test import ModelUnderTest
+    from swapbench.bench.decision_jobs import Job
     from swapbench.bench.setup import Setup
     from swapbench.bench.speed import RoundDone
     from swapbench.ports import Progress
-    from swapbench.records import PeakMemory, Power, System
-
-NAME: Final = "system"
-RUNTIME: Final = PythonWorker(NAME, (), "swapbench.systems.worker")
+    from swapbench.records import PeakMemory, Power
 
 
 @dataclass(frozen=True)
@@ -42,70 +33,19 @@ class DecisionPass:
     power: tuple[Power, ...] | Absent
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a system's process is handed.
-
-    Attributes:
-        system: frozen; its first fold is what decides
-        files: of its members, on the device, with their crops
-        models: the same files
-        presentations: rows of the crops that are the frames of each presentation, in the order of the camera
-        path: of the job's own file
-    """
-
-    system: System
-    files: Sequence[FileUnderTest]
-    models: Sequence[ModelUnderTest]
-    presentations: Sequence[Sequence[int]]
-    path: Path
-
-    @property
-    def content(self) -> dict[str, Any]:
-        """As the worker reads it."""
-        count = self.system.frames.count
-        return {
-            "steps": asdict(steps(self.system)),
-            "members": [
-                {
-                    "module": _module(file),
-                    "artifact": file.artifact,
-                    "meaning": _meaning(model),
-                    **{name: str(value) for name, value in file.options.items()},
-                }
-                for file, model in zip(self.files, self.models, strict=True)
-            ],
-            "presentations": [list(rows[:count]) for rows in self.presentations],
-        }
-
-
-def steps(system: System) -> Steps:
-    """A frozen system as its process takes it."""
-    frozen = system.frozen[0]
-    evidence = (0.0, 0.0) if frozen.evidence is None else (frozen.evidence.slope, frozen.evidence.offset)
-    return Steps(
-        rule=system.rule,
-        weights=tuple(member.weight for member in system.members),
-        margin=system.margin,
-        frame_rule=system.frames.rule,
-        bounds=wald_bounds(system.frames.apcer, system.frames.bpcer),
-        threshold=frozen.threshold,
-        members=frozen.members,
-        evidence=evidence,
-    )
-
-
 def measure_decisions(job: Job, setup: Setup, progress: Progress) -> DecisionPass:
     """Time a system and its files in turn, then its memory and energy alone.
 
     Raises:
         EnvironmentFailed: a worker failed
+        UserError: the files cannot share a process
     """
-    write_atomically(job.path, json.dumps(job.content))
+    runtime = runtime_of(job)
+    write_atomically(job.path, content(job))
     try:
         first = job.files[0].options
         told = {name: first[name] for name in ("samples", "normalise")}
-        whole = FileUnderTest(NAME, str(job.path.resolve()), RUNTIME, told)
+        whole = FileUnderTest(NAME, setup.device.push(job.path.resolve()), runtime, told)
         plan, stage = setup.plan, "timing decisions"
 
         def report(done: RoundDone) -> None:
@@ -137,24 +77,3 @@ def _energy_uj(power: tuple[Power, ...] | Absent) -> float | None:
         return None
     run = stats.energy_per_run(power[0])
     return run.above_idle_uj if run.above_idle_uj > run.uncertainty_uj else None
-
-
-def _module(file: FileUnderTest) -> str:
-    if not isinstance(file.runtime, PythonWorker):
-        raise UserError(f"{file.name} does not run in a process of this computer")
-    if file.runtime.is_elsewhere:
-        raise UserError(
-            f"{file.runtime.name} runs with a Python of its own, and the files of a system share a process",
-            remedy=f"Choose another runtime, or: swapbench runtimes remove {file.runtime.name}",
-        )
-    return file.runtime.module
-
-
-def _meaning(model: ModelUnderTest) -> dict[str, Any]:
-    assert model.card is not None
-    if model.card.output.kind == "expression":
-        raise UserError(
-            f"{model.title} has an expression for an output, which is not timed in a system",
-            remedy="Compute the system from records: swapbench system",
-        )
-    return model.card.output.model_dump(mode="json")

@@ -24,8 +24,9 @@ from swapbench.bench.run_folder import (
     write_about,
 )
 from swapbench.bench.scoring import NO_CARD, NO_DATA, ScoringPass, scored_folds
+from swapbench.bench.series import file_to_score
 from swapbench.bench.setup import Setup
-from swapbench.errors import DeviceFailed, NotValid, SwapbenchError, WorkerFailed
+from swapbench.errors import DeviceFailed, NotValid, SwapbenchError, UserError, WorkerFailed
 from swapbench.records import Absent, Accuracy
 
 if TYPE_CHECKING:
@@ -146,7 +147,13 @@ def score(
     crops = prepared_crops([model], evaluation, progress)
     for group in evaluation.failed_frames(crops[model.card.preprocessing].failures):
         say(group.sentence)
-    file = file_under_test(model, device, crops)
+    if model.card.reads is not None and not model.before:
+        raise UserError(
+            f"{model.title} is a part of a network: it reads {model.card.reads.output} of"
+            f" {model.card.reads.card}, and alone it decides nothing",
+            remedy="Measure its parts together: swapbench run FILES --data FOLDER",
+        )
+    file = file_to_score(model, file_under_test(model, device, crops), device, crops)
     progress("scoring", 0, 1)
     _, outputs = next(iter(bench.measure_scores([file], device, plan)))
     progress("scoring", 1, 1)

@@ -60,6 +60,7 @@ class ModelUnderTest:
         unscored: why it gets no accuracy, known before anything is measured; None where it is scored.
         tool: what times the file by itself, in place of the runtime's worker.
         cores: the kind of a phone's cores that the file runs on, "" where the system chooses.
+        before: of a part of a network, the parts before it; see `bench.series`.
     """
 
     variant: Variant
@@ -73,6 +74,7 @@ class ModelUnderTest:
     unscored: Absent | None = None
     tool: Tool | None = None
     cores: str = ""
+    before: tuple[ModelUnderTest, ...] = ()
 
     @property
     def scoring_card(self) -> ModelCard | None:
@@ -162,6 +164,12 @@ class ModelUnderTest:
             )
         if self.graph.against_rules:
             remarks.append(f"the ONNX checker refuses the file: {self.graph.against_rules.rstrip('.')}")
+        if self.card is not None and self.card.reads is not None:
+            before = " and ".join(part.title for part in self.before) or self.card.reads.card
+            remarks.append(
+                f"a part of a network: it reads {self.card.reads.output} of {before}, without which it"
+                " decides nothing; its scores are of all parts in series, and speed and weight its own"
+            )
         return tuple(remarks)
 
 
@@ -181,7 +189,7 @@ def file_under_test(
     """The model's file on the device, with the crops that its card asks for, where there are any."""
     pushed, card = model.pushed(device), model.scoring_card
     options = dict(pushed.options)
-    if card is not None and card.preprocessing in crops:
+    if card is not None and card.reads is None and card.preprocessing in crops:
         samples = device.push(crops[card.preprocessing].path)
         options |= {"samples": samples, "normalise": normalise_json(card.preprocessing)}
         options |= outputs_option(card, model.graph)

@@ -13,6 +13,7 @@ from swapbench.bench.card_fit import outputs_option
 from swapbench.bench.desktop_agreement import device_parity
 from swapbench.bench.output_cache import cache_key, keep_outputs, kept_outputs
 from swapbench.bench.outputs import measure_scores
+from swapbench.bench.series import file_to_score, read_digests
 from swapbench.bench.workers import normalise_json
 from swapbench.errors import BadModelFile, EnvironmentFailed, SwapbenchError, UserError
 from swapbench.pad.raw_outputs import output_doubts
@@ -42,6 +43,15 @@ NO_CARD: Final = Absent(
     remedy="`swapbench inspect FILE` shows what a card must say, `swapbench card FILE --data FOLDER` finds"
     " one on labelled images; give it with --card",
 )
+
+
+def of_a_part(card: ModelCard) -> Absent:
+    """Why a part of a network has no error rates, though its scores in series with the others are kept."""
+    assert card.reads is not None
+    return Absent(
+        absent=f"it is a part of a network and decides nothing without {card.reads.card}",
+        remedy="Let the parts decide together: swapbench system cascade PART_1 PART_2",
+    )
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,10 @@ class ScoringPass:
         """The result of every draft by record id, as soon as it is known: first those that need no worker."""
         evaluation = self.setup.evaluation
         to_score: list[FileUnderTest] = []
+        files = {
+            name: file_to_score(self.models[name], files[name], self.setup.device, self.crops)
+            for name in drafts
+        }
         for name, draft in drafts.items():
             unscored = self.models[name].unscored
             if unscored is not None:
@@ -128,6 +142,8 @@ class ScoringPass:
                 seed=plan.seed,
             )
             write_score_file(store.scores_path(self.folder, draft.id), folds, evaluation.data)
+            if card.reads is not None:
+                return ScoringResult(of_a_part(card), doubts=output_doubts(outputs.rows, card.output))
         except EnvironmentFailed as error:  # another attempt may succeed
             return error
         except SwapbenchError as error:  # its speed and weight are still worth a record
@@ -169,6 +185,8 @@ class ScoringPass:
             "samples": self.crops[card.preprocessing].path.name,
             "normalise": file.options["normalise"],
         }
+        if self.models[draft.id].before:
+            about["reads"] = read_digests(self.models[draft.id])
         if "outputs" in file.options:
             about["outputs"] = file.options["outputs"]
         return evaluation.cache / "scores" / f"{cache_key(draft, about)}.json"

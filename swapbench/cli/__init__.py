@@ -63,7 +63,7 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
         "Show the phones of several hosts, or be one of them.",
         (fleet.show, fleet.start, fleet.join),
     ),
-    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
+    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end, device.replay)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
     "history": (
         "Compare",

@@ -79,7 +79,17 @@ Runtimes = Annotated[
         "--runtime",
         metavar="NAME",
         rich_help_panel=WHAT,
-        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert and ncnn.",
+        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert, ncnn and executorch.",
+    ),
+]
+Switches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--switch",
+        metavar="NAME.OPTION=on|off",
+        rich_help_panel=RARE,
+        help="Turn an option of a runtime on or off, as in ncnn.winograd=off; of ncnn: winograd, sgemm, "
+        "packing, fp16_storage, fp16_arithmetic, bf16_storage, int8. Repeatable; records keep them.",
     ),
 ]
 Threads = Annotated[
@@ -156,8 +166,9 @@ def _device(
         typer.Option(
             metavar="NAME",
             rich_help_panel=RARE,
-            help="Also time .tflite files with Google's benchmark_model on a phone: cpu, xnnpack, gpu, npu "
-            "or nnapi, as far as the program has them. Repeatable.",
+            help="Also run .tflite files on a phone's gpu or npu, with scores, if LiteRT's library for it is "
+            "there, and time them with Google's benchmark_model where that is there, which knows cpu, "
+            "xnnpack and nnapi too. Repeatable.",
         ),
     ] = None,
     require_full_delegation: Annotated[
@@ -248,7 +259,9 @@ Models = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
+    typer.Option(
+        "--format", metavar="NAME", help="onnx, tflite, ncnn or executorch. By default the first two."
+    ),
 ]
 Precisions = Annotated[
     list[str] | None,

@@ -22,6 +22,7 @@ from swapbench.cli.options import (
     Runtimes,
     Seed,
     ShapeTexts,
+    Switches,
     Threads,
     Variants,
 )
@@ -37,8 +38,8 @@ Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help=".onnx, .tflite and .param files, a file with its card (net.onnx=net.toml), folders of files. "
-        "By default every bundled model.",
+        help=".onnx, .tflite, .param and .pte files, a file with its card (net.onnx=net.toml), folders of "
+        "files. By default every bundled model.",
     ),
 ]
 System = Annotated[
@@ -143,6 +144,7 @@ def run(
     system: System = None,
     variants: Variants,
     runtime: Runtimes = None,
+    switch: Switches = None,
     shape: ShapeTexts = None,
     device: Device,
     fleet: InFleet,
@@ -160,6 +162,7 @@ def run(
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import run as main_job
+    from swapbench.commands.switches import runtime_switches
     from swapbench.report.tables import table
 
     request = main_job.RunRequest(
@@ -173,6 +176,7 @@ def run(
         timing=timing,
         output=output,
         shapes=input_shapes(shape or ()),
+        switches=runtime_switches(switch or ()),
         lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").splitlines()),
     )
     result = _result(request, system, fleet)

@@ -16,6 +16,8 @@ from swapbench.cli.panels import OUTPUT, WHAT
 from swapbench.commands.options import FRAMES_PER_VIDEO, JudgedData, SystemOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swapbench.commands.system import Found
 
 CHOICE = "Choice"
@@ -97,16 +99,17 @@ def fuse(
     """Let several files decide together on each frame."""
     from swapbench.commands import system
 
-    with terminal.progress() as progress:
-        found = system.fuse(
-            terminal.folders(), files, rule, weights, options, progress=progress, say=terminal.say
-        )
-    return _show(found, json_out=json_out)
+    return _show(system.fuse, files, rule, weights, options, json_out=json_out)
 
 
 def cascade(
-    small: Annotated[str, typer.Argument(metavar="SMALL", help=_FILE_HELP)],
-    large: Annotated[str, typer.Argument(metavar="LARGE", help="The file that is asked where it is unsure.")],
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES",
+            help=f"The cheap file, then those that are asked where it is unsure. {_FILE_HELP}",
+        ),
+    ],
     *,
     margin: Annotated[
         float | None,
@@ -114,20 +117,16 @@ def cascade(
             min=0,
             metavar="SCORE",
             rich_help_panel=CHOICE,
-            help="Ask LARGE where the score of SMALL is nearer to its threshold. By default it is searched.",
+            help="Ask the next file where a score is nearer to its threshold. By default it is searched.",
         ),
     ] = None,
     options: Options,
     json_out: Json = False,
 ) -> int:
-    """Ask a large file only where a small one is unsure."""
+    """Ask a large file, or the rest of a network, only where the one before it is unsure."""
     from swapbench.commands import system
 
-    with terminal.progress() as progress:
-        found = system.cascade(
-            terminal.folders(), small, large, margin, options, progress=progress, say=terminal.say
-        )
-    return _show(found, json_out=json_out)
+    return _show(system.cascade, files, margin, options, json_out=json_out)
 
 
 def frames(
@@ -155,25 +154,17 @@ def frames(
     from swapbench.commands import system
     from swapbench.commands.options import frame_counts
 
-    with terminal.progress() as progress:
-        found = system.frames(
-            terminal.folders(),
-            file,
-            frame_counts(counts),
-            rule,
-            options,
-            progress=progress,
-            say=terminal.say,
-        )
-    return _show(found, json_out=json_out)
+    return _show(system.frames, file, frame_counts(counts), rule, options, json_out=json_out)
 
 
-def _show(found: Found, *, json_out: bool) -> int:
-    """The search on development, then what was found on test."""
+def _show(find: Callable[..., Found], *arguments: object, json_out: bool) -> int:
+    """Find a system; show the search on development, then what was found on test."""
     from swapbench.commands.system import shown
     from swapbench.records import Accuracy
     from swapbench.systems.lines import lines, search_rows
 
+    with terminal.progress() as progress:
+        found = find(terminal.folders(), *arguments, progress=progress, say=terminal.say)
     record = found.record
     assert isinstance(record.accuracy, Accuracy)
     if json_out:

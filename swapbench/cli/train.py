@@ -32,8 +32,8 @@ def train(
         typer.Option(
             metavar="METHOD",
             rich_help_panel=METHOD,
-            help="Method applied on top of the network's recipe (name or file): distill, uniform, magnitude, "
-            "metapruning or metammd; see models/recipes/methods.",
+            help="Method applied on top of the network's recipe (name or file): distill, early_exit, "
+            "uniform, magnitude, metapruning or metammd; see models/recipes/methods.",
         ),
     ] = None,
     teacher: Annotated[
@@ -198,7 +198,7 @@ def export(
     ] = None,
     json_out: Json = False,
 ) -> int:
-    """Export PyTorch networks to ONNX and TFLite, and check that they agree."""
+    """Export PyTorch networks to the files that ship, and check that they agree."""
     from swapbench.commands import export as commands
 
     with terminal.progress() as progress:

@@ -144,6 +144,8 @@ def run_words(packing: Packing, request: RunRequest) -> list[str]:
         path, card = with_card(name)
         words.append(packing.model(path) + (f"={packing.card(card)}" if card else ""))
     words += many("--runtime", request.runtimes)
+    switches = request.switches.items()
+    words += many("--switch", [f"{name}.{one}={state}" for name, of in switches for one, state in of.items()])
     words += shape_words(request.shapes)
     kinds = ("sweep",) if device.sweep else device.cores
     words += options_words({"--cores": ",".join(kinds) or None})

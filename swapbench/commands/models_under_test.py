@@ -88,6 +88,7 @@ def of_files(
         UnknownName: A shape is for an input that no file has.
     """
     from swapbench.bench.experiment import NO_CARD
+    from swapbench.bench.series import linked
 
     models: list[ModelUnderTest] = []
     failures: list[tuple[str, SwapbenchError]] = []
@@ -109,7 +110,7 @@ def of_files(
         known = {tensor.name for model in models for tensor in model.graph.inputs}
         for name in (shapes or {}).keys() - known - {""}:
             raise UnknownName("input in these files", name, known)
-    return models, failures
+    return linked(models), failures
 
 
 def _without_card(folders: Folders, file: NamedFile, sha256: str) -> Absent:
@@ -132,10 +133,11 @@ def of_networks(
 ) -> list[ModelUnderTest]:
     """The files of known networks under every runtime that runs them."""
     from swapbench.bench.experiment import ModelUnderTest
+    from swapbench.bench.series import linked
     from swapbench.modelfile import read_graph
 
     cards = {(model.card.name, model.card.recipe): model.card for model in carded}
-    return [
+    models = [
         ModelUnderTest(
             variant=file.variant,
             path=file.path,
@@ -149,6 +151,7 @@ def of_networks(
         for runtime in runtimes
         if file.variant.format in runtime.formats
     ]
+    return linked(models)
 
 
 def _net_name(path: Path) -> str:

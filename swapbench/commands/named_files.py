@@ -182,6 +182,7 @@ def own_card(path: Path, metadata: dict[str, Any]) -> ModelCard:
             checkpoint_sha256=metadata.get("checkpoint_sha256", ""),
             preprocessing=metadata["preprocessing"],
             output=metadata["output"],
+            reads=metadata.get("reads"),
         )
     except (KeyError, ValidationError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else first_problem(error, ModelCard)

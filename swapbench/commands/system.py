@@ -86,6 +86,12 @@ def fuse(
     known = members(folders, files, options, progress=progress, say=say)
     if rule != "maximum":
         check_probabilities(known.known.names, known.known.folds)
+    reading = next((one for one in known.records if one.card is not None and one.card.reads), None)
+    if reading is not None:
+        raise UserError(
+            f"{reading.title} is a part of a network, which decides in a cascade only",
+            remedy="swapbench system cascade PART_1 PART_2",
+        )
     system = _system(known, rule, options, given)
     if given is not None:
         systems: Iterable[System] = (system,)
@@ -100,19 +106,23 @@ def fuse(
 
 def cascade(
     folders: Folders,
-    small: str,
-    large: str,
+    files: Sequence[str],
     margin: float | None,
     options: SystemOptions,
     *,
     progress: Progress,
     say: Say,
 ) -> Found:
-    """Ask `large` only where the score of `small` lies less than a margin from its threshold.
+    """Ask each file after the first only where the score of the one before it lies near its threshold.
 
-    Without a `margin` it is chosen on the development split.
+    Nearer than `margin`; without one it is chosen on the development split.
+
+    Raises:
+        UserError: There are fewer than two files.
     """
-    known = members(folders, (small, large), options, progress=progress, say=say)
+    if len(files) < 2:
+        raise UserError("a cascade takes two files or more, the cheapest first", remedy="Name another one")
+    known = members(folders, files, options, progress=progress, say=say)
     system = _system(known, "cascade", options, margin=margin or 0.0)
     if margin is not None:
         return _found(known, (system,), options, progress=progress, say=say)
@@ -175,6 +185,7 @@ def _system(
                 sha256=record.artifact_sha256,
                 runtime=record.runtime.runtime,
                 weight=1.0 if weights is None else weights[place],
+                reads="" if record.card is None or record.card.reads is None else record.card.reads.output,
             )
             for place, record in enumerate(known.records)
         ),

@@ -61,7 +61,8 @@ def members(
     if len({(record.artifact_sha256, record.runtime.runtime) for record in records}) < len(records):
         raise UserError("a file is named twice", remedy="A system asks each file once: leave one of them out")
     rows = tuple(map(summary, records))
-    _check_comparable(rows)
+    _check_parts(records)
+    _check_comparable(rows, records)
     titles = tuple(record.title for record in records)
     folds = joined(titles, [_frames(run, record) for record in records])
     left_out = sum(fold.dev.left_out + fold.test.left_out for fold in folds)
@@ -160,23 +161,47 @@ def _measured(
 # ---- Whether they go together ----
 
 
-def _check_comparable(rows: Sequence[Row]) -> None:
+def _check_parts(records: Sequence[Record]) -> None:
+    """Raise UserError where a part of a network does not come right after the part that it reads."""
+    for place, record in enumerate(records):
+        reads = None if record.card is None else record.card.reads
+        if reads is None:
+            continue
+        before = records[place - 1] if place else None
+        if before is None or before.card is None or before.card.stem != reads.card:
+            raise UserError(
+                f"{record.title} reads {reads.output} of {reads.card}, which must be named right before it",
+                remedy="Name the parts of a network in their order",
+            )
+        ours, theirs = (
+            (one.variant.precision, one.variant.format, one.runtime.runtime) for one in (record, before)
+        )
+        if ours != theirs:
+            raise UserError(
+                f"{record.title} was scored with a part in {ours[0]} ({ours[1]}) under {ours[2]}, and"
+                f" {before.title} is in {theirs[0]} ({theirs[1]}) under {theirs[2]}",
+                remedy="Take the parts in one precision and format, under one runtime",
+            )
+
+
+def _check_comparable(rows: Sequence[Row], records: Sequence[Record]) -> None:
     from swapbench.report.rows.comparable import why_not
     from swapbench.report.tables.columns import COLUMNS
 
+    parts = [row for row, one in zip(rows, records, strict=True) if one.card is not None and one.card.reads]
     for row in rows:
         if row.speed is None:
             raise UserError(
                 f"{row.label} has no times: {COLUMNS['latency_p50'].absent(row)}", remedy="Measure it again"
             )
-        if row.accuracy is None:
+        if row.accuracy is None and row not in parts:
             raise UserError(
                 f"{row.label} has no scores: {COLUMNS['acer'].absent(row)}",
                 remedy="Give data and a card: swapbench run FILE=CARD --data FOLDER",
             )
     first = rows[0]
     for row in rows[1:]:
-        for name in ("latency_p50", "auc"):
+        for name in ("latency_p50", *(() if row in parts else ("auc",))):
             if why := why_not(first, row, COLUMNS[name]):
                 raise UserError(
                     f"{first.label} and {row.label} cannot decide together: they differ in {why}",
@@ -191,6 +216,10 @@ def _frames(run: Path, record: Record) -> tuple[FoldFrames, ...]:
 
     path = store.scores_path(run, record.id)
     if not path.is_file():
+        if isinstance(record.accuracy, Absent):
+            raise UserError(
+                f"{record.title} has no scores: {record.accuracy.absent}", remedy=record.accuracy.remedy
+            )
         raise BadRecord(
             f"the scores of {record.title} are not in {path.parent}",
             remedy="Measure it again: swapbench run keeps the score of every frame",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from swapbench import store, units
 from swapbench.bench import run_folder
+from swapbench.bench.series import linked
 from swapbench.commands import models_under_test
 from swapbench.commands import run as main_job
 from swapbench.commands.data import evaluation, folds
@@ -14,6 +15,7 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import SystemOptions
 from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.commands.system_members import members
 from swapbench.commands.system_row import keep, system_record
 from swapbench.errors import UserError
@@ -48,11 +50,6 @@ def run(
         raise UserError(
             f"{path} has no frozen threshold, so it cannot decide",
             remedy="Choose it on a development split: swapbench system fuse, cascade or frames",
-        )
-    if request.device.name != "local":
-        raise UserError(
-            "a system is measured as a whole on this computer only",
-            remedy="Measure its files on the phone, then compute it from their records: swapbench system",
         )
     files = _files(folders, system, path, request.files)
     runtimes = tuple(dict.fromkeys(member.runtime for member in system.members if member.runtime))
@@ -95,7 +92,8 @@ def _measured(
 ) -> list[str]:
     """Time the system, keep its record, and say how near comes what its files' times make of it."""
     from swapbench.bench import experiment
-    from swapbench.bench.decisions import Job, measure_decisions
+    from swapbench.bench.decision_jobs import Job
+    from swapbench.bench.decisions import measure_decisions
     from swapbench.systems.measured import measured
 
     if len(known.known.folds) > 1:
@@ -103,7 +101,7 @@ def _measured(
             f"a system is timed on one fold, and these data have {len(known.known.folds)}",
             remedy="Choose one: --protocol 3_1",
         )
-    place = open_place(folders, request.device, request.runtimes)
+    place = switched(open_place(folders, request.device, request.runtimes), request.switches)
     models = _models(folders, known, place.runtimes, request)
     data = folds(folders, request.data, ("dev", "test"), progress=progress, say=lambda _: None)
     judged_on = evaluation(folders, data, request.data)
@@ -153,7 +151,7 @@ def _models(
     for record, file in zip(known.records, named_files(request.files), strict=True):
         every = models_under_test.of_file(file, runtimes, cards, request.shapes)
         models.append(next(one for one in every if one.runtime.name == record.runtime.runtime))
-    return models
+    return linked(models)
 
 
 def _for_these_data(system: System, known: Members) -> tuple[System, ThresholdRule]:

@@ -46,13 +46,18 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
-FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
-"""Those that are made in every format: for integer weights ncnn's packages have no quantiser."""
-ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn")
+PRECISIONS_OF: dict[str, tuple[Precision, ...]] = {"ncnn": ("fp32", "fp16"), "executorch": ("fp32", "int8")}
+"""Of formats that have not all: ncnn's packages have no quantiser, ExecuTorch takes no mixed fp16."""
+ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn", "executorch")
 """Those that swapbench itself reads."""
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 """Those that a card becomes where none is asked for."""
-SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+SUFFIXES: dict[str, str] = {
+    "onnx": "onnx",
+    "tflite": "tflite",
+    "ncnn": "ncnn.param",
+    "executorch": "pte",
+}
 """How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]
@@ -256,6 +261,18 @@ class Training(Frozen):
     dev_results: dict[str, float] = Field(default_factory=dict)
 
 
+class Reads(Frozen):
+    """What a part of a network takes instead of an image: an output of the part before it.
+
+    Attributes:
+        card: of the part before it, its name and recipe as in "mobilefacenet.early_exit_1".
+        output: of that part's file, by its name.
+    """
+
+    card: FileName
+    output: str = Field(default="features", min_length=1)
+
+
 class ModelCard(Frozen):
     """A network that swapbench knows: what it expects, what its output means, and how it can be built.
 
@@ -273,8 +290,9 @@ class ModelCard(Frozen):
         drop_keys: shell patterns of keys of a foreign state dict that inference does not need, such as
             "module.FTGenerator.*".
         rename_keys: regular expression -> replacement, applied in order to the keys that are left.
-        preprocessing: what the network expects.
+        preprocessing: what the network expects; of a part that reads, what the first part before it expects.
         output: what it returns.
+        reads: of a part of a network, what it takes instead of an image; None for a whole network.
         licence: of the checkpoint, as an SPDX identifier.
         source: where the checkpoint comes from.
         training: how it was made, None where that is not known.
@@ -291,6 +309,12 @@ class ModelCard(Frozen):
     rename_keys: dict[str, str] = Field(default_factory=dict)
     preprocessing: Preprocessing
     output: OutputMeaning
+    reads: Reads | None = None
     licence: str = "Apache-2.0"
     source: str = ""
     training: Training | None = None
+
+    @property
+    def stem(self) -> str:
+        """Name and recipe, as files are called."""
+        return f"{self.name}.{self.recipe}" if self.recipe else self.name

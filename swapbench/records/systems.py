@@ -48,12 +48,15 @@ class Member(Frozen):
         sha256: of the file; "" for any file of that name.
         runtime: what it was chosen to run under; "" for any.
         weight: of its scores in a fusion; a member of weight 0 is never asked.
+        reads: the output of the member before it that it takes in place of a crop, by its name; "" for a file
+            that takes a crop. Only in a cascade, where the member before it has always been asked.
     """
 
     file: FileName
     sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     runtime: str = Field(default="", max_length=80)
     weight: Annotated[Finite, Field(ge=0, le=1e6)] = 1.0
+    reads: str = Field(default="", max_length=200)
 
 
 class Frames(Frozen):
@@ -103,10 +106,10 @@ class System(Frozen):
 
     Attributes:
         name: of the system.
-        rule: of several members: a fusion, or a cascade, whose second member is asked only where the score of
-            the first lies less than `margin` from its threshold.
-        members: one at least; a cascade has the cheap one and the one that it asks.
-        margin: of a cascade; infinite: the second is always asked.
+        rule: of several members: a fusion, or a cascade, in which each member after the first is asked only
+            where the score of the one before it was asked and lies less than `margin` from its threshold.
+        members: one at least; a cascade has the cheap one first, then those that are asked in turn.
+        margin: of a cascade; infinite: all are always asked.
         frames: that a decision may see.
         threshold_rule: how thresholds were chosen on development, such as "eer@dev".
         frozen: what was frozen there, fold by fold; () for a system that was not chosen yet.
@@ -125,8 +128,13 @@ class System(Frozen):
         cascade = self.rule == "cascade"
         if cascade != (self.margin is not None):
             raise ValueError('rule = "cascade" and margin = ... belong together')
-        if cascade and len(self.members) != 2:
-            raise ValueError(f"a cascade has two members, not {len(self.members)}")
+        if cascade and len(self.members) < 2:
+            raise ValueError("a cascade has two members or more, not 1")
+        reading = [member.file for member in self.members if member.reads]
+        if reading and not cascade:
+            raise ValueError(f"{reading[0]} reads another member, which only a cascade allows")
+        if self.members[0].reads:
+            raise ValueError(f"{reading[0]} reads the member before it, and it is the first")
         if not sum(member.weight for member in self.members):
             raise ValueError("all weights are 0, so no member decides")
         if any(member.weight != 1 for member in self.members) and (cascade or self.rule == "maximum"):

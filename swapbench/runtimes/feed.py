@@ -232,6 +232,19 @@ class ImageFeed:
             np.take(self._table[channel], image[:, :, channel], out=self.buffer[0, channel], mode="clip")
 
 
+def fill_with_map(feed: Array, given: Array, spec: Input) -> None:
+    """Copy what one file returned into the input of the next; Unusable where it does not fit.
+
+    Both are float32 of one shape: a part of a network hands its map over as it is.
+    """
+    if given.shape != feed.shape or feed.dtype != np.float32:
+        raise Unusable(
+            f"the input {spec.name!r} takes {feed.dtype} {list(feed.shape)}, and the file before it returns"
+            f" {given.dtype} {list(given.shape)}"
+        )
+    np.copyto(feed, given)
+
+
 def open_samples(path: str, spec: Input) -> Array:
     """Memory-map the samples file; Unusable where it does not hold images of the graph's size.
 

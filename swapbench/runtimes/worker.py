@@ -1,4 +1,4 @@
-"""What both Python workers share: the command line, the timed loops, the answers.
+"""What the Python workers share: the command line, the timed loops, the answers.
 
 Their protocol is described in `swapbench.runtimes.contract`. Only the standard library and numpy are imported
 here: this module is most of a worker's start-up time, and every worker carries its memory.
@@ -17,15 +17,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from swapbench.runtimes.feed import (
-    ImageFeed,
-    Normalise,
-    Refused,
-    Shapes,
-    Unusable,
-    made_input,
-    open_samples,
-)
+from swapbench.runtimes.feed import ImageFeed, Normalise, Refused, Shapes, Unusable, made_input, open_samples
+from swapbench.runtimes.series import parts_before, scored_in_series
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -136,9 +129,13 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--outputs", default="0", help="which outputs scoring returns: their places in the graph, e.g. 0,2"
     )
+    parser.add_argument(
+        "--reads", help='of a part of a network, the files before it: [{"artifact": FILE, "place": 1}]'
+    )
     parser.add_argument("--shapes", help="of every input in the graph's order, as in 1x3x80x80,1x10")
     parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
+    parser.add_argument("--switches", help="options of the runtime to turn on or off, as in winograd=off")
     options = parser.parse_args(list(argv))
     if options.artifact is None and options.mode != "about":
         raise Unusable("bad command line: --artifact is required")
@@ -279,7 +276,7 @@ class _Session:
     def __init__(
         self, options: argparse.Namespace, backend: Backend, say: Callable[[Mapping[str, object]], None]
     ) -> None:
-        self.options, self.say = options, say
+        self.options, self.say, self._backend = options, say, backend
         self.frame_ns = None if options.fps is None else round(1e9 / options.fps)
         before_load_bytes = resident_bytes()
         if not Path(options.artifact).is_file():
@@ -319,7 +316,7 @@ class _Session:
 
     def _feed(self) -> tuple[Array, str]:
         options, spec = self.options, self.engine.input
-        if options.samples is None or options.normalise is None:
+        if options.samples is None or options.normalise is None or options.reads is not None:
             return made_input(spec, options.seed)
         samples = open_samples(options.samples, spec)
         feed = ImageFeed(spec, Normalise.from_json(options.normalise))
@@ -363,10 +360,12 @@ class _Session:
         options, engine = self.options, self.engine
         if options.samples is None or options.normalise is None:
             raise Unusable("scoring needs --samples and --normalise")
-        samples = open_samples(options.samples, engine.input)
-        feed = ImageFeed(engine.input, Normalise.from_json(options.normalise))
+        before = parts_before(options.reads, self._backend, options.threads)
+        spec = (*before, (engine, 0))[0][0].input
+        samples = open_samples(options.samples, spec)
+        feed = ImageFeed(spec, Normalise.from_json(options.normalise))
         wanted = _wanted(options.outputs, engine.outputs)
-        call, clock = engine.scored_call(feed.buffer, list(wanted)), time.perf_counter_ns
+        call, clock = scored_in_series(before, engine, feed.buffer, list(wanted)), time.perf_counter_ns
         rows: list[list[float]] = []
         invoke_ns = reported = 0
         started = clock()
@@ -381,7 +380,7 @@ class _Session:
                 self.say({"event": "outputs", "first": reported, "rows": rows})
                 reported, rows = index + 1, []
                 # mapped again, so that the pages read so far leave this process's memory
-                samples = open_samples(options.samples, engine.input)
+                samples = open_samples(options.samples, spec)
         tensors = [
             {"name": output.name, "shape": list(array.shape)}
             for output, array in zip(wanted.values(), real, strict=True)
@@ -451,6 +450,10 @@ def work(
 
             say(about(backend))
             return 0
+        if options.switches:
+            from swapbench.runtimes.switches import set_switches
+
+            set_switches(backend, options.switches)
         session = _Session(options, backend, say)
         gc.collect()
         gc.freeze()

@@ -165,8 +165,8 @@ def _latency(
 ) -> DecisionCost | Absent:
     if how.fps is None:
         return NO_CAMERA
-    if system.rule == "cascade":  # the second member sees the frames once the first has seen all of them
-        each, after = float(time.each[0]), time.each[1] * asked[1]
+    if system.rule == "cascade":  # the others see the frames once the first has seen all of them
+        each, after = float(time.each[0]), time.each[1:] @ asked[1:]
     else:
         used = [member.weight > 0 for member in system.members]
         each, after = float(time.each[used].sum()), np.zeros(frames.size)
@@ -193,7 +193,7 @@ def _gain(system: System, folds: Sequence[FoldScores], known: Known, how: How) -
             for fold in known.folds
         )
         development = Development(members, EER_AT_DEV if how.rule.rate == "given" else how.rule)
-        file = system.members[place].replace(weight=1.0)
+        file = system.members[place].replace(weight=1.0, reads="")
         alone = system.replace(rule="mean", margin=None, members=(file,), frames=one)
         trial = development.tried(alone)
         words = name if len(known.names) > 1 else f"{name}, one frame"

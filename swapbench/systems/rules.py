@@ -10,6 +10,7 @@ maximum); Wald, Sequential Analysis, 1947.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,11 +60,17 @@ def decided(system: System, scores: Floats, frozen: FrozenFold) -> Decided:
     scores = scores[:, :, : system.frames.count]
     frames = np.sum(~np.isnan(scores[0]), axis=1)
     if system.rule == "cascade":
-        small, large = (over_frames(one, system.frames.rule) for one in scores)
         assert system.margin is not None
-        unsure = asked_beyond(small, frozen.members[0], system.margin)
-        score = np.where(unsure, large - frozen.members[1], small - frozen.members[0])
-        return Decided(score, np.stack([frames, np.where(unsure, frames, 0)]), frames)
+        alone = [
+            over_frames(one, system.frames.rule) - threshold
+            for one, threshold in zip(scores, frozen.members, strict=True)
+        ]
+        score, unsure, asked = alone[0], np.ones(len(frames), dtype=np.bool_), [frames]
+        for earlier, later in itertools.pairwise(alone):
+            unsure = unsure & asked_beyond(earlier, system.margin)
+            score = np.where(unsure, later, score)
+            asked.append(np.where(unsure, frames, 0))
+        return Decided(score, np.stack(asked), frames)
     weights = [member.weight for member in system.members]
     fused = scores[0] if len(scores) == 1 else fuse(scores, system.rule, weights)
     used = np.array([weight > 0 for weight in weights])[:, None]
@@ -113,9 +120,9 @@ def logits(scores: Floats) -> Floats:
     return value
 
 
-def asked_beyond(score: Floats, threshold: float, margin: float) -> NDArray[np.bool_]:
-    """Where a cascade asks its second member: nearer to the threshold than the margin."""
-    unsure: NDArray[np.bool_] = np.isinf(margin) | (np.abs(score - threshold) < margin)
+def asked_beyond(distance: Floats, margin: float) -> NDArray[np.bool_]:
+    """Where a cascade asks its next member: where a score is nearer to its threshold than the margin."""
+    unsure: NDArray[np.bool_] = np.isinf(margin) | (np.abs(distance) < margin)
     return unsure
 
 

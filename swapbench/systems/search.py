@@ -108,20 +108,21 @@ def chosen(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
 
 
 def margins(development: Development, system: System) -> Iterator[System]:
-    """A cascade with every margin that is worth a try: from never to always asking the second member.
+    """A cascade with every margin that is worth a try: from never to always asking the later members.
 
-    Margins lie where equal shares of the development presentations are nearer to the first member's
-    threshold.
+    Margins lie where equal shares of the development presentations are nearer to a threshold, of any member
+    but the last.
     """
     base = development.freeze(system.replace(margin=0.0))
     distances = np.sort(
         np.concatenate(
             [
                 np.abs(
-                    over_frames(fold.dev.first(system.frames.count).scores[0], system.frames.rule)
-                    - frozen.members[0]
+                    over_frames(fold.dev.first(system.frames.count).scores[place], system.frames.rule)
+                    - frozen.members[place]
                 )
                 for fold, frozen in zip(development.folds, base.frozen, strict=True)
+                for place in range(len(system.members) - 1)
             ]
         )
     )

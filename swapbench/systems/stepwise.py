@@ -121,13 +121,13 @@ class Steps:
         return score >= self.threshold, asked
 
     def _cascade(self, asks: Sequence[Sequence[Ask]]) -> tuple[bool, tuple[int, ...]]:
-        small, large = asks
-        margin = self.margin or 0.0
-        first = self._over_frames([ask() for ask in small])
-        if math.isinf(margin) or abs(first - self.members[0]) < margin:
-            second = self._over_frames([ask() for ask in large])
-            return second - self.members[1] >= self.threshold, (len(small), len(large))
-        return first - self.members[0] >= self.threshold, (len(small), 0)
+        margin, asked, score = self.margin or 0.0, [0] * len(asks), 0.0
+        for place, frames in enumerate(asks):
+            score = self._over_frames([ask() for ask in frames]) - self.members[place]
+            asked[place] = len(frames)
+            if not math.isinf(margin) and abs(score) >= margin:
+                break
+        return score >= self.threshold, tuple(asked)
 
     def _fused(self, scores: Sequence[float], used: Sequence[int]) -> float:
         if len(self.weights) == 1:

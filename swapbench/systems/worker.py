@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from swapbench.runtimes.feed import ImageFeed, Normalise, Shapes, Unusable, open_samples
+from swapbench.runtimes.feed import ImageFeed, Normalise, Shapes, Unusable, fill_with_map, open_samples
+from swapbench.runtimes.switches import set_switches
 from swapbench.runtimes.worker import arguments, main
 from swapbench.systems.stepwise import NotStepwise, Steps, score_of
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 BUFFERS_BYTES: Final = 64 * 2**20
 """Memory for the inputs of the presentations that a process decides about."""
 FEWEST: Final = 8
-_RUNTIMES: Final = "swapbench.runtimes."
 
 
 class _System:
@@ -61,13 +61,15 @@ class _Member:
     """One loaded file."""
 
     def __init__(self, job: Mapping[str, Any], threads: int) -> None:
-        if not str(job["module"]).startswith(_RUNTIMES):
-            raise Unusable(f"{job['module']} is no runtime of swapbench")
         backend: Backend = importlib.import_module(job["module"]).open_backend()
+        if job.get("switches"):
+            set_switches(backend, job["switches"])
         shapes = Shapes.of(job.get("shapes"), job.get("dimensions"))
         self.engine = backend.load(job["artifact"], threads, job.get("provider"), shapes)
-        self.samples = open_samples(job["samples"], self.engine.input)
-        self._normalise = Normalise.from_json(job["normalise"])
+        self.reads: int | None = job.get("reads")  # the place of an output of the member before it
+        if self.reads is None:
+            self._samples = open_samples(job["samples"], self.engine.input)
+            self._normalise = Normalise.from_json(job["normalise"])
         self._place = int(job.get("outputs", "0"))
         self._score = score_of(job["meaning"])
 
@@ -77,17 +79,29 @@ class _Member:
         spec = self.engine.input
         return math.prod(spec.shape) * spec.dtype.itemsize
 
-    def ask(self, row: int) -> Callable[[], float]:
-        """A function that runs the file on a frame, whose crop lies ready, and returns its score."""
+    def feed(self, row: int) -> Array:
+        """An input that holds the crop of a frame, or room for what the member before this one returns."""
+        if self.reads is not None:
+            return np.zeros(self.engine.input.shape, self.engine.input.dtype)
         feed = ImageFeed(self.engine.input, self._normalise)
-        feed.fill(self.samples[row])
-        return partial(
-            _asked, self.engine.scored_call(feed.buffer, [self._place]), self._output.real, self._score
-        )
+        feed.fill(self._samples[row])
+        return feed.buffer
 
-    @property
-    def _output(self) -> Any:
-        return self.engine.outputs[self._place]
+    def ask(self, feed: Array, after: _Member | None, next_feed: Array | None) -> Callable[[], float]:
+        """A function that runs the file on a frame and returns its score.
+
+        Args:
+            feed: Its input.
+            after: The member after it.
+            next_feed: Input of that one, into which an output goes that it reads.
+        """
+        engine, outputs = self.engine, self.engine.outputs
+        if after is None or after.reads is None or next_feed is None:
+            run = engine.scored_call(feed, [self._place])
+            return partial(_asked, run, outputs[self._place].real, self._score)
+        run = engine.scored_call(feed, [self._place, after.reads])
+        hand_over = partial(_handed, next_feed, outputs[after.reads], after.engine.input)
+        return partial(_asked_and_handed, run, outputs[self._place].real, self._score, hand_over)
 
 
 def _asked(
@@ -96,6 +110,21 @@ def _asked(
     score: Callable[[Sequence[float]], float],
 ) -> float:
     return score(real(run()[0]).ravel().tolist())
+
+
+def _asked_and_handed(
+    run: Callable[[], Sequence[Array]],
+    real: Callable[[Array], Array],
+    score: Callable[[Sequence[float]], float],
+    hand_over: Callable[[Array], None],
+) -> float:
+    numbers, passed_on = run()
+    hand_over(passed_on)
+    return score(real(numbers).ravel().tolist())
+
+
+def _handed(feed: Array, given: Output, spec: Input, array: Array) -> None:
+    fill_with_map(feed, given.real(array), spec)
 
 
 class _Engine:
@@ -126,10 +155,7 @@ class _Engine:
     def timed_call(self, feed: Array) -> Callable[[], Array]:
         """A decision about the next presentation; `feed` is the first member's and stays as it is."""
         del feed
-        asks = [
-            [[member.ask(row) for row in self._presentations[place]] for member in self._members]
-            for place in self._held
-        ]
+        asks = [self._asks(self._presentations[place]) for place in self._held]
         answers, held, log, decide = (
             (np.array(False), np.array(True)),
             self._held,
@@ -146,6 +172,19 @@ class _Engine:
             return answers[accepted]
 
         return call
+
+    def _asks(self, rows: Sequence[int]) -> list[list[Callable[[], float]]]:
+        """Of each member and frame of a presentation, what runs it; inputs lie ready in buffers."""
+        feeds = [[member.feed(row) for row in rows] for member in self._members]
+        asks = []
+        for place, member in enumerate(self._members):
+            is_last = place + 1 == len(self._members)
+            after = None if is_last else self._members[place + 1]
+            rooms: Sequence[Array | None] = [None] * len(rows) if is_last else feeds[place + 1]
+            asks.append(
+                [member.ask(feed, after, room) for feed, room in zip(feeds[place], rooms, strict=True)]
+            )
+        return asks
 
     def decisions(self, runs: int) -> list[tuple[int, ...]]:
         """What the last runs were: number of the presentation, accepted or not, inferences of each member."""

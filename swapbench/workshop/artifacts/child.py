@@ -14,7 +14,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from swapbench.errors import SwapbenchError, UserError
+import numpy as np
+
+from swapbench.cards import read_card
+from swapbench.errors import BadCard, SwapbenchError, UserError
 from swapbench.interrupts import end_with_parent
 from swapbench.modelfile.parts import content_of_model
 from swapbench.pad.agreement import flip_threshold
@@ -37,11 +40,10 @@ from swapbench.workshop.artifacts.files import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch import nn
 
-    from swapbench.records import Variant
+    from swapbench.records import ModelCard, Variant
     from swapbench.workshop.artifacts.quantising import Judge, Samples
     from swapbench.workshop.export.mixed import Trial
 
@@ -53,7 +55,6 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
         job: What to export.
         report: Receives {"done": variants so far} and, for a failure, {"variant", "error", "done"}.
     """
-    import numpy as np
     import torch
 
     from swapbench.modelfile import read_graph
@@ -62,16 +63,19 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
     from swapbench.workshop.export.rewrite import shipped
     from swapbench.workshop.nets.checkpoint import load_network
 
+    def inputs(rows: NDArray[np.intp]) -> NDArray[Any]:
+        return _read_by(card, Path(job.card_path), crops[rows])
+
     torch.set_num_threads(job.threads)
     card, share = job.card, len(job.variants) / (len(job.variants) + 2)
     crops, bona_fide = np.load(job.crops, mmap_mode="r"), np.load(job.bona_fide)
     network = load_network(card, Path(job.card_path))
     calibration_rows = rows_for_calibration(bona_fide)
-    base = _base(job, shipped(network), crops[calibration_rows])
+    base = _base(job, shipped(network), inputs(calibration_rows))
     compared_rows = rows_for_parity(bona_fide, read_graph(base).macs)
 
     def samples(rows: NDArray[np.intp]) -> Samples:
-        chosen = crops[rows]
+        chosen = inputs(rows)
         if not len(chosen):
             return Samples(chosen, np.empty(0))
         outputs = network_outputs(network, chosen, card.preprocessing)
@@ -93,7 +97,33 @@ def run_job(job: ExportJob, report: Callable[[dict[str, Any]], None]) -> None:
             report({"variant": variant.model_dump(), "error": error_report(error), "done": done})
 
 
-def _base(job: ExportJob, network: nn.Module, crops: NDArray[np.uint8]) -> Path:
+def _read_by(card: ModelCard, path: Path, crops: NDArray[np.uint8]) -> NDArray[Any]:
+    """What a network takes: crops, or the maps [n, h, w, c] that the parts before it make of them.
+
+    Raises:
+        BadCard: the card of the part before it is not beside its own, or cannot be used
+    """
+    from swapbench.workshop.export.outputs import network_outputs
+    from swapbench.workshop.nets import output_names
+    from swapbench.workshop.nets.checkpoint import load_network
+
+    if card.reads is None or not len(crops):
+        return crops
+    before_path = path.with_name(f"{card.reads.card}.toml")
+    before = read_card(before_path)
+    network = load_network(before, before_path)
+    names = output_names(network)
+    if card.reads.output not in names:
+        raise BadCard(
+            f"card {card.stem} reads {card.reads.output}, and {before.stem} returns {', '.join(names)}",
+            remedy="Correct output in the section [reads] of the card.",
+        )
+    place = names.index(card.reads.output)
+    maps = network_outputs(network, _read_by(before, before_path, crops), before.preprocessing, place)
+    return np.ascontiguousarray(maps.transpose(0, 2, 3, 1))
+
+
+def _base(job: ExportJob, network: nn.Module, crops: NDArray[Any]) -> Path:
     """The fp32 graph that the precisions of a format are made from, from the cache or exported now."""
     from swapbench.workshop.export.equalise import equalised
     from swapbench.workshop.export.exporters import exporter

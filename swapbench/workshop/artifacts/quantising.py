@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from swapbench.data.preprocess import normalise
 from swapbench.errors import UserError
 from swapbench.modelfile.parts import write_model
 from swapbench.pad.agreement import NEAR_ERROR, parity
 from swapbench.pad.raw_outputs import bona_fide_scores
 from swapbench.workshop.export.mixed import Trial, price, search
-from swapbench.workshop.export.outputs import file_outputs, nchw
+from swapbench.workshop.export.outputs import fed, file_outputs, nchw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,9 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """uint8 crops [n, height, width, 3], and the PyTorch network's bona fide scores of them [n]."""
+    """Inputs [n, height, width, channels], and the PyTorch network's bona fide scores of them [n].
 
-    crops: NDArray[np.uint8]
+    Inputs are uint8 crops; of a part of a network the maps of the part before it.
+    """
+
+    crops: NDArray[np.uint8] | NDArray[np.float32]
     reference: NDArray[np.float64]
 
     def __len__(self) -> int:
@@ -105,8 +107,8 @@ def quantised(
                 "development split has none that could be read",
                 remedy="Name a dataset with --data, or export int8-dynamic",
             )
-        images = normalise(calibration.crops, judge.card.preprocessing)
-        images = nchw(images) if variant.format == "onnx" else images
+        images = fed(calibration.crops, judge.card.preprocessing)
+        images = nchw(images) if variant.format in {"onnx", "executorch"} else images
     quantiser = makes.Quantiser(base, variant.precision, images)
     if not len(calibration):
         return describe(quantiser.file()), ()

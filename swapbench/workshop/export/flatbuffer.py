@@ -17,7 +17,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from swapbench.workshop.export.mixed import Operator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -36,13 +36,18 @@ _FILE_IDENTIFIER = b"TFL3"
 _LOWEST_PADDING = -1e30
 
 
-def tidied(content: bytes) -> bytes:
-    """A converter's file made ready to ship: PReLU fused, zero padding, short names, nothing unused."""
+def tidied(content: bytes, outputs: Sequence[str] = (OUTPUT,)) -> bytes:
+    """A converter's file made ready to ship: PReLU fused, zero padding, short names, nothing unused.
+
+    Args:
+        content: Of the file.
+        outputs: Names that its outputs are to have, in order.
+    """
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     _fuse_prelu(model)
     _pad_with_zeros(model)
     _drop_unused(model)
-    _rename(model)
+    _rename(model, outputs)
     model.description = "swapbench"
     return _written(model)
 
@@ -229,7 +234,7 @@ def _drop_unused(model: Any) -> None:
     model.buffers = [model.buffers[index] for index in buffers]
 
 
-def _rename(model: Any) -> None:
+def _rename(model: Any, outputs: Sequence[str]) -> None:
     """Name tensors after their operator: converters write whole module paths into the file."""
     graph = _Graph(model)
     for number, op in enumerate(graph.operators):
@@ -240,9 +245,9 @@ def _rename(model: Any) -> None:
         for place, index in enumerate(op.outputs):
             graph.tensor(index).name = f"{kind}_{number}" + (f":{place}" if place else "")
     subgraph = graph.subgraph
-    for indices, name in ((subgraph.inputs, INPUT), (subgraph.outputs, OUTPUT)):
+    for indices, names in ((subgraph.inputs, (INPUT,)), (subgraph.outputs, outputs)):
         for place, index in enumerate(indices):
-            graph.tensor(index).name = name + (f"_{place}" if place else "")
+            graph.tensor(index).name = names[place] if place < len(names) else f"{names[0]}_{place}"
     for signature in model.signatureDefs or ():
         for entry in (*signature.inputs, *signature.outputs):
             entry.name = graph.tensor(entry.tensorIndex).name

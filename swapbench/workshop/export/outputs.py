@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,30 +23,42 @@ if TYPE_CHECKING:
     from swapbench.records import Preprocessing
 
     Images = NDArray[np.float32]
+    Inputs = NDArray[np.uint8] | NDArray[np.float32]
     Outputs = NDArray[np.float64]
 
 _TORCH_BATCH = 32
+_USUAL_LAYOUT = {"onnx": "nchw", "tflite": "nhwc", "ncnn": "nchw", "executorch": "nchw"}
+"""Of our own files, where the shape of the input does not tell it: that of a map with few channels."""
 
 
-def batches(crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Iterator[TorchTensor]:
-    """uint8 crops [n, height, width, 3] as batches of up to 32, normalised, [.., 3, height, width]."""
+def fed(inputs: Inputs, preprocessing: Preprocessing) -> Images:
+    """What a network is fed: uint8 crops normalised, and maps of the part before it as they are."""
+    if inputs.dtype != np.uint8:
+        return inputs.astype(np.float32)
+    return normalise(cast("NDArray[np.uint8]", inputs), preprocessing)
+
+
+def batches(inputs: Inputs, preprocessing: Preprocessing) -> Iterator[TorchTensor]:
+    """Inputs [n, h, w, channels], see `fed`, as batches of up to 32, [.., channels, h, w]."""
     import torch
 
-    for start in range(0, len(crops), _TORCH_BATCH):
-        yield torch.from_numpy(nchw(normalise(crops[start : start + _TORCH_BATCH], preprocessing)))
+    for start in range(0, len(inputs), _TORCH_BATCH):
+        yield torch.from_numpy(nchw(fed(inputs[start : start + _TORCH_BATCH], preprocessing)))
 
 
-def network_outputs(network: nn.Module, crops: NDArray[np.uint8], preprocessing: Preprocessing) -> Outputs:
-    """First output of a PyTorch network in eval mode for uint8 crops [n, height, width, 3]."""
+def network_outputs(
+    network: nn.Module, inputs: Inputs, preprocessing: Preprocessing, place: int = 0
+) -> NDArray[np.float32]:
+    """One output of a PyTorch network in eval mode for inputs [n, height, width, channels], see `fed`."""
     import torch
 
     with torch.inference_mode():
-        outputs = [network(batch).numpy().astype(np.float64) for batch in batches(crops, preprocessing)]
-    return np.concatenate(outputs)
+        found = [network(batch) for batch in batches(inputs, preprocessing)]
+    return np.concatenate([(one[place] if isinstance(one, tuple) else one).numpy() for one in found])
 
 
-def file_outputs(path: Path, crops: NDArray[np.uint8], preprocessing: Preprocessing) -> tuple[Outputs, int]:
-    """First output of an exported file under its real runtime for uint8 crops [n, height, width, 3].
+def file_outputs(path: Path, inputs: Inputs, preprocessing: Preprocessing) -> tuple[Outputs, int]:
+    """First output of an exported file under its real runtime for inputs [n, height, width, channels].
 
     Integer inputs and outputs are converted with the scale and zero point of their tensor.
 
@@ -65,10 +77,12 @@ def file_outputs(path: Path, crops: NDArray[np.uint8], preprocessing: Preprocess
             run = _tflite(path, input_tensor, graph.outputs[0])
         case "ncnn":
             run = _ncnn(path, input_tensor.name, graph.outputs[0].name)
-    channels_first = graph.layout == "nchw"
+        case "executorch":
+            run = _executorch(path)
+    channels_first = (graph.layout or _USUAL_LAYOUT[graph.format]) == "nchw"
     outputs, runs_ns = [], []
-    for crop in crops:
-        image = normalise(crop[None], preprocessing)
+    for one in inputs:
+        image = fed(one[None], preprocessing)
         image = nchw(image) if channels_first else image
         began_ns = time.perf_counter_ns()
         numbers = run(image)
@@ -144,6 +158,25 @@ def _ncnn(path: Path, input_name: str, output_name: str) -> Callable[[Images], I
         if status != 0:
             raise BadModelFile(f"ncnn cannot run {path}")
         return np.array(output, np.float32)
+
+    return run
+
+
+def _executorch(path: Path) -> Callable[[Images], Images]:
+    import torch
+
+    try:
+        from executorch.runtime import Runtime
+    except ImportError:
+        raise MissingPackage("executorch", "checking a file of ExecuTorch", "executorch") from None
+    try:
+        method = Runtime.get().load_program(path).load_method("forward")
+    except RuntimeError as error:
+        raise BadModelFile(f"ExecuTorch cannot load {path}: {error}") from error
+
+    def run(image: Images) -> Images:
+        first: Images = method.execute((torch.from_numpy(image),))[0].numpy()
+        return first
 
     return run
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from swapbench.errors import MissingPackage, WorkerFailed
+from swapbench.errors import MissingPackage, UserError, WorkerFailed
 from swapbench.modelfile import ncnn_bin
 from swapbench.modelfile.ncnn_param import METADATA_LINE, parse
 from swapbench.modelfile.parts import packed, unpacked
@@ -42,10 +42,18 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     Raises:
         MissingPackage: pnnx is not installed.
         WorkerFailed: pnnx fails, or leaves operators that ncnn does not have.
+        UserError: it is a part of a network with early exits.
     """
     import torch
 
     from swapbench.workshop.export.rewrite import batch_norms_folded
+    from swapbench.workshop.nets import input_shape, output_names
+
+    if len(output_names(module)) > 1 or input_shape(module, height_px, width_px)[0] != 3:
+        raise UserError(
+            "parts of a network with early exits are exported to onnx and tflite only",
+            remedy="Choose one of these: --format tflite",
+        )
 
     example = torch.zeros(1, 3, height_px, width_px)
     with warnings.catch_warnings(), torch.no_grad(), tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,7 @@
 """PyTorch to ONNX: fp32, fp16 and integer files of a network; "input" is NCHW float32, "logits" float32.
 
+A part of a network also returns its map, "features", which is the "input" of the next one.
+
 The base is exported once, with PRelu as one node; the precisions are made from it without PyTorch. Every
 function returns the same bytes for the same arguments.
 """
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from swapbench.records import Precision
 
 INPUT = "input"
-OUTPUT = "logits"
 OPSET = 18
 METADATA_KEY = "swapbench"
 
@@ -59,8 +60,9 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     import torch
 
     from swapbench.workshop.export.rewrite import batch_norms_folded
+    from swapbench.workshop.nets import input_shape, output_names
 
-    example = torch.zeros(1, 3, height_px, width_px)
+    example = torch.zeros(1, *input_shape(module, height_px, width_px))
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -68,7 +70,7 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
             (example,),
             dynamo=True,
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=list(output_names(module)),
             opset_version=OPSET,
             verbose=False,
         )

@@ -1,5 +1,7 @@
 """PyTorch to TFLite: fp32, fp16 and integer files of a network; "input" is NHWC float32, "logits" float32.
 
+A part of a network also returns its map, "features", which is the "input" of the next one; it is NHWC too.
+
 The base is converted once with litert-torch; the precisions are made from it without PyTorch. Every function
 returns the same bytes for the same arguments.
 """
@@ -49,17 +51,21 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
     import torch
 
     from swapbench.workshop.export.rewrite import batch_norms_folded
+    from swapbench.workshop.nets import input_shape, output_names
 
-    example = torch.zeros(1, height_px, width_px, 3)
+    channels, height, width = input_shape(module, height_px, width_px)
+    example, names = torch.zeros(1, height, width, channels), output_names(module)
+    maps = [place for place, name in enumerate(names) if name == "features"]
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")
         import litert_torch
 
-        channel_last = litert_torch.to_channel_last_io(batch_norms_folded(module.eval()), args=[0]).eval()
+        plain = batch_norms_folded(module.eval())
+        channel_last = litert_torch.to_channel_last_io(plain, args=[0], outputs=maps or None).eval()
         path = Path(folder) / "base.tflite"
         litert_torch.convert(channel_last, (example,)).export(str(path))
         content = path.read_bytes()
-    return flatbuffer.tidied(content)
+    return flatbuffer.tidied(content, names)
 
 
 def described(model: bytes, metadata: str) -> bytes:

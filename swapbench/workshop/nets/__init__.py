@@ -8,23 +8,29 @@ and in it every module that has `folded` is replaced by the cheaper layer that t
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
 
 from swapbench.errors import BadCard, UnknownName
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
 FAMILIES = {
     "central_difference": "swapbench.workshop.nets.central_difference:CentralDifferenceNet",
+    "early_exit": "swapbench.workshop.nets.early_exit:early_exit_net",
     "feathernet": "swapbench.workshop.nets.feathernet:FeatherNet",
     "minifasnet": "swapbench.workshop.nets.minifasnet:MiniFASNet",
     "mobilenet_v3": "swapbench.workshop.nets.mobilenet_v3:MobileNetV3",
     "resnet_map": "swapbench.workshop.nets.resnet_map:ResNetMap",
 }
 """Family on a card -> module and class. The architecture on the card holds the arguments of the class."""
+
+
+def modalities_of(architecture: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a network sees besides the photograph, each a channel behind its three: depth, nir."""
+    return tuple(architecture.get("modalities", ()))
 
 
 class Taps(NamedTuple):
@@ -35,12 +41,14 @@ class Taps(NamedTuple):
         embedding: [n, d].
         features: Of a middle stage [n, c, h, w].
         map_logits: Of a spatial map [n, 1, h, w]; None without a map head.
+        exits: Logits of early exits, from the first.
     """
 
     logits: Tensor
     embedding: Tensor
     features: Tensor
     map_logits: Tensor | None
+    exits: tuple[Tensor, ...] = ()
 
 
 @runtime_checkable
@@ -49,6 +57,33 @@ class Tapped(Protocol):
 
     def taps(self, images: Tensor) -> Taps:
         """A forward pass of normalised images [n, 3, h, w]."""
+        ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A network that is a chain of stages, between which it can be cut.
+
+    Attributes:
+        STAGES: Names of the modules of each stage, one called after the other.
+        END: Names of the modules that make logits of the last stage's map.
+        classes: Number of logits.
+    """
+
+    STAGES: ClassVar[tuple[tuple[str, ...], ...]]
+    END: ClassVar[tuple[str, ...]]
+    classes: int
+
+    def channels_of(self, stage: int) -> int:
+        """Channels of the map of a stage, from 1."""
+        ...
+
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and embedding of the map of the last stage."""
+        ...
+
+    def taps_of(self, maps: Sequence[Tensor]) -> Taps:
+        """The taps, from the maps of all stages."""
         ...
 
 
@@ -85,6 +120,17 @@ def build(family: str, architecture: Mapping[str, Any]) -> nn.Module:
         return cast("nn.Module", kind(**architecture))
     except (TypeError, ValueError) as error:
         raise BadCard(f"the architecture does not fit the family {family}: {error}") from error
+
+
+def input_shape(module: nn.Module, height_px: int, width_px: int) -> tuple[int, ...]:
+    """What a network takes, [c, h, w]: an image, or the map of the part before it."""
+    takes: tuple[int, ...] | None = getattr(module, "takes", None)
+    return takes or (3, height_px, width_px)
+
+
+def output_names(module: nn.Module) -> tuple[str, ...]:
+    """What a network returns: its logits, and of a part also the map that the next one takes."""
+    return getattr(module, "returns", ("logits",))
 
 
 def exportable(module: nn.Module) -> nn.Module:

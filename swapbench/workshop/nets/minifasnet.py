@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -149,6 +149,13 @@ class Stage(nn.Module):
 class MiniFASNet(nn.Module):
     """The network; 434,560 parameters with V2 at 80 px and 3 classes."""
 
+    STAGES: ClassVar = (
+        ("conv1", "conv2_dw", "conv_23", "conv_3"),
+        ("conv_34", "conv_4"),
+        ("conv_45", "conv_5"),
+    )
+    END: ClassVar = ("conv_6_sep", "conv_6_dw", "linear", "bn", "drop", "prob")
+
     def __init__(
         self,
         channels: Sequence[int],
@@ -174,6 +181,7 @@ class MiniFASNet(nn.Module):
         """
         super().__init__()
         check_channels(channels)
+        self.classes, self._channels = classes, tuple(channels)
         kernel = math.ceil(size_px / 16)
         self.conv1 = Convolution(3, channels[0], 3, stride=2, padding=1)
         self.conv2_dw = Convolution(channels[0], channels[1], 3, padding=1, groups=channels[1])
@@ -197,13 +205,25 @@ class MiniFASNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def taps(self, images: Tensor) -> Taps:
-        """The taps: the embedding is that before dropout, the features are those of the second stage."""
-        x = self.conv_3(self.conv_23(self.conv2_dw(self.conv1(images))))
-        features = self.conv_4(self.conv_34(x))
-        x = self.conv_6_dw(self.conv_6_sep(self.conv_5(self.conv_45(features))))
+    def channels_of(self, stage: int) -> int:
+        """Channels of the map of a stage, from 1."""
+        return self._channels[1 + 3 * sum(n + 1 for n in RESIDUALS[:stage])]
+
+    def end(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and embedding, the latter before dropout, of the map of the last stage."""
+        x = self.conv_6_dw(self.conv_6_sep(x))
         embedding = self.bn(self.linear(torch.flatten(x, 1)))
-        return Taps(self.prob(self.drop(embedding)), embedding, features, None)
+        return self.prob(self.drop(embedding)), embedding
+
+    def taps_of(self, maps: Sequence[Tensor]) -> Taps:
+        """The taps; the features are those of the second stage."""
+        return Taps(*self.end(maps[2]), maps[1], None)
+
+    def taps(self, images: Tensor) -> Taps:
+        """The same of normalised images [n, 3, h, w]."""
+        first = self.conv_3(self.conv_23(self.conv2_dw(self.conv1(images))))
+        second = self.conv_4(self.conv_34(first))
+        return self.taps_of((first, second, self.conv_5(self.conv_45(second))))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images [n, 3, h, w] to logits [n, classes]."""

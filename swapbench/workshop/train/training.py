@@ -14,17 +14,18 @@ import platform
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
 from swapbench import __version__, repository
 from swapbench.cards import read_card, write_card
 from swapbench.files import write_atomically
-from swapbench.records import ModelCard, Training
+from swapbench.records import ModelCard, Reads, Training
 from swapbench.workshop.distil.distillation import open_teachers, training_data_difference
 from swapbench.workshop.nets import build
 from swapbench.workshop.nets.checkpoint import load_network, save_checkpoint
+from swapbench.workshop.nets.early_exit import shapes_between
 from swapbench.workshop.train.dev_scoring import dev_results
 from swapbench.workshop.train.loop import TrainingRun
 from swapbench.workshop.train.setup import Start, TrainingSetup
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from swapbench.data.dataset import Dataset
     from swapbench.workshop.distil.distillation import Teacher
+    from swapbench.workshop.nets.early_exit import EarlyExitNet
     from swapbench.workshop.recipes.recipe import TrainRecipe
 
 _PACKAGES = ("torch", "numpy", "pillow", "safetensors")
@@ -47,6 +49,9 @@ def train(
     start: Start | None = None,
 ) -> ModelCard:
     """Train a recipe and write <stem>.toml, <stem>.safetensors and <stem>.curve.csv.
+
+    A network with early exits gets a card for each of its parts as well, <stem>_1.toml and so on, whose
+    checkpoint is the same.
 
     Frames without a face are left out and counted.
 
@@ -97,7 +102,8 @@ def train(
         say(f"{card_path} exists already: the same recipe, data and seed were trained before")
         return finished
     torch.manual_seed(execution.seed)
-    fitted = run.fit(build(recipe.family, recipe.architecture))
+    family, architecture = recipe.network
+    fitted = run.fit(build(family, architecture))
     if not processes.leads:
         processes.together()
         return read_card(card_path)
@@ -105,8 +111,8 @@ def train(
         name=recipe.name,
         recipe=recipe.recipe,
         summary=summary,
-        family=recipe.family,
-        architecture=recipe.architecture,
+        family=family,
+        architecture=architecture,
         checkpoint=checkpoint.name,
         checkpoint_sha256=save_checkpoint(fitted.network, checkpoint),
         preprocessing=recipe.preprocessing,
@@ -131,11 +137,38 @@ def train(
     assert card.training is not None
     card = card.replace(training=card.training.replace(dev_results=results))
     write_atomically(checkpoint.with_suffix(".curve.csv"), curve_csv(fitted.state.curve))
+    for part in parts_of(card):
+        write_card(part, out / f"{part.stem}.toml")
     write_card(card, card_path)
     write_atomically(run.finished_path, json.dumps({"checkpoint_sha256": card.checkpoint_sha256}) + "\n")
     run.state_path.unlink(missing_ok=True)
     processes.together()
     return card
+
+
+def parts_of(card: ModelCard) -> tuple[ModelCard, ...]:
+    """The cards of the parts of a network with early exits, each of which reads the one before it."""
+    if card.family != "early_exit":
+        return ()
+    whole = cast("EarlyExitNet", build(card.family, card.architecture))
+    size = card.preprocessing
+    shapes = (None, *shapes_between(whole, size.height_px, size.width_px))
+    parts: list[ModelCard] = []
+    for number, takes in enumerate(shapes, 1):
+        cut = {"part": number} if takes is None else {"part": number, "takes": list(takes)}
+        architecture = {**card.architecture, **cut}
+        kept = build(card.family, architecture).state_dict()
+        others = (key.split(".")[:2] for key in whole.state_dict() if key not in kept)
+        parts.append(
+            card.replace(
+                recipe=f"{card.recipe or 'early_exit'}_{number}",
+                summary=f"{card.summary}, part {number} of {len(shapes)}",
+                architecture=architecture,
+                drop_keys=tuple(dict.fromkeys(f"{'.'.join(names)}.*" for names in others)),
+                reads=None if not parts else Reads(card=parts[-1].stem),
+            )
+        )
+    return tuple(parts)
 
 
 def _shortest_command(run: TrainingRun) -> str:
