@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import secrets
@@ -96,7 +97,6 @@ class Host:
     _jobs: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
     _gpus: list[str] = field(default_factory=list)
-    _lost: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         folder = private_folder(self.offer.folder / "fleet")
@@ -122,12 +122,11 @@ class Host:
                     raise cannot_connect(self.door, error) from error
                 await asyncio.sleep(1.0)
 
-    async def stay(self, joined: Callable[[], None], patience_s: float | None = None) -> None:
+    async def stay(self, joined: Callable[[], None]) -> None:
         """Join, and join again whenever the scheduler comes back, until this task is cancelled.
 
         Args:
             joined: Hears that the host has joined, each time.
-            patience_s: How long to wait for a scheduler that was there; None for ever.
 
         Raises:
             UserError: The scheduler has another version.
@@ -135,15 +134,14 @@ class Host:
         """
         engine.set_up()
         _here[:] = [self]
-        first = True
+        wait_s = 0.0
         try:
             while True:
-                wait_s = 0.0 if first else patience_s if patience_s is not None else 1e9
                 there = await self._ask("hello", wait_s)
                 engine.refuse_other(there, "host")
                 await self._refuse_twice()
                 await self._until_lost(joined)
-                first = False
+                wait_s = math.inf
                 self.say(f"The scheduler {self.door.place} is gone; waiting for it. Jobs go on.")
         finally:
             _here.clear()
@@ -239,7 +237,7 @@ class Host:
             "slots": {name: slot.resources for name, slot in self._slots.items()},
             "running": dict(self._running),
             "phones": self._phones.about(),
-            "versions": engine.versions(),
+            "note": self._phones.note,
         }
 
     # ------------------------------------------------------------------------------------------- jobs
