@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -264,6 +264,12 @@ def test_the_words_of_a_run_mean_the_same_run_on_the_host(monkeypatch: pytest.Mo
         accuracy=False,
         timing=TimingOptions(2, 0.05, 7.0, 3, 15.0, 2.0, 60.0, profile=True),
         shapes={"x": (1, 3, 8, 8)},
+        switches={"ncnn": {"winograd": "off", "packing": "on"}},
+    )
+    assert all(
+        getattr(asked, field.name) != getattr(RunRequest(), field.name)
+        for field in fields(RunRequest)
+        if field.name not in {"variants", "output", "lost_hosts"}  # no fleet takes these from a person
     )
     packing = Packing(Folders(Path.cwd()))
     words = run_words(packing, asked)
@@ -346,6 +352,10 @@ def test_a_training_travels_with_what_it_names_and_the_networks_in_its_folder() 
     words = ["train", "mine.toml", "--data", "faces", "--out", "out", "--seed", "1"]
     assert command_files(packing, words, [Path("models")], Path("out")) == words
     assert set(packing.files) == {"mine.toml", "faces/a.png", "models/own.toml", "out/teacher.toml"}
+    Path("faces.csv").write_text("path,label\nfaces/a.png,live\n")
+    packing = Packing(Folders(Path.cwd()))
+    command_files(packing, ["train", "net", "--data", "faces.csv"], [], Path("out2"))
+    assert set(packing.files) == {"faces.csv", "faces/a.png"}
     with pytest.raises(UserError, match="lies outside the working folder"):
         command_files(packing, ["train", "/etc/hostname"], [], Path("out"))
 

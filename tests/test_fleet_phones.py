@@ -17,6 +17,8 @@ from phone.lifecycle import Unavailable, adb_server, emulated_phone
 from tiny_files import small_onnx
 
 from swapbench import cli, store
+from swapbench.catalog import Folders
+from swapbench.commands.fleet import overview
 from swapbench.devices import leases
 from swapbench.fleet.parcel import Result
 
@@ -79,9 +81,7 @@ def offered(of: Sequence[Phone]) -> list[str]:
 
 def seen(made: Lab) -> dict[str, Any]:
     """What `swapbench fleet` shows."""
-    shown = made.start("person", "fleet", str(made.join_file), "--json")
-    shown.ended()
-    return dict(json.loads(shown.said))
+    return overview(Folders(made.folder), str(made.join_file))
 
 
 def runs(made: Lab, name: str) -> dict[str, Record]:
@@ -189,7 +189,8 @@ def test_a_phone_is_one_commands_and_one_that_is_gone_is_a_reason(
     assert left_running(phones) == []
 
     # the fleet has the phone: the person at the desk is told so
-    gone = fleet.run("net.onnx", *QUICK, "--device", "two", "--name", "gone", "--wait", "2s")
+    long = ("--budget", "60", "--target", "0.001")  # it never comes to its end
+    gone = fleet.run("net.onnx", *QUICK, *long, "--device", "two", "--name", "gone", "--wait", "2s")
     wait_until(lambda: at_work(fleet, "a"), "the host a at work")
     (held,) = [phone for phone in seen(fleet)["phones"] if phone["held by"]]
     assert held["serial"] == phones[1].serial
@@ -198,9 +199,9 @@ def test_a_phone_is_one_commands_and_one_that_is_gone_is_a_reason(
     assert f"phone {phones[1].serial} is in use by a job of the fleet (gone-two" in capsys.readouterr().err
 
     # the phone is unplugged for ever, in the middle of a job and before the next
-    phones[1].adb_server("disconnect", phones[1].serial)
+    phones[1].set(cable=False)
     assert gone.ended() == 4, gone.said
-    again = fleet.run("net.onnx", *QUICK, "--device", "two", "--name", "gone", "--wait", "2s")
+    again = fleet.run("net.onnx", *QUICK, *long, "--device", "two", "--name", "gone", "--wait", "2s")
     assert again.ended() == 4
     assert f"no host of the fleet has offered the phone {phones[1].serial} (two) for 2 s" in again.said
     unknown = fleet.run("net.onnx", *QUICK, "--device", "three")

@@ -140,7 +140,7 @@ def show(
         terminal.show(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     terminal.print_rows(
-        rows["hosts"], ("host", "cores", "gpus", "processor", "running"), "No host has joined."
+        rows["hosts"], ("host", "cores", "gpus", "processor", "running", "note"), "No host has joined."
     )
     terminal.show("")
     columns = ("serial", "host", "profiles", "state", "battery", "held by")

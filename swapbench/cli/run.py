@@ -177,7 +177,7 @@ def run(
         output=output,
         shapes=input_shapes(shape or ()),
         switches=runtime_switches(switch or ()),
-        lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").split()),
+        lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").splitlines()),
     )
     result = _result(request, system, fleet)
     if not json_out:

@@ -98,6 +98,7 @@ def rows(state: dict[str, Any]) -> dict[str, Any]:
                 "gpus": int(slots.get("cores", {}).get("gpu", 0)),
                 "processor": "offered" if "processor" in slots else "",
                 "running": ", ".join(sorted(about["running"].values())),
+                "note": about.get("note", ""),
             }
         )
         for phone in about["phones"]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from swapbench.errors import EnvironmentFailed, UnknownName
+from swapbench.errors import EnvironmentFailed, SwapbenchError, UnknownName
 from swapbench.files import file_sha256, whole_file
 from swapbench.fleet import engine
 from swapbench.fleet.content import CHUNK_BYTES
@@ -285,9 +285,8 @@ class Fleet:
             self._send(sent)
         if sent.future is not None and sent.future.status == "error":
             error = sent.future.exception(timeout=5)
-            return Standing(
-                job, "failed", error=f"the host could not do it ({type(error).__name__}: {error})"
-            )
+            said = str(error) if isinstance(error, SwapbenchError) else f"{type(error).__name__}: {error}"
+            return Standing(job, "failed", error=said)
         heard_s = max(float(told.get(name, 0.0)) for name in ("told_s", "begun_s"))
         running = told.get("state") == "running" and now_s - heard_s < SILENT_S
         if any(can_do(about, job.needs) for about in hosts.values()):

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import re
 import secrets
 import shutil
 import time
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.devices import leases
 from swapbench.environment import LOST_HOSTS
-from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
+from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, UserError
 from swapbench.files import private_folder
 from swapbench.fleet import child as children
 from swapbench.fleet import engine
@@ -95,7 +97,6 @@ class Host:
     _jobs: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
     _gpus: list[str] = field(default_factory=list)
-    _lost: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         folder = private_folder(self.offer.folder / "fleet")
@@ -121,12 +122,11 @@ class Host:
                     raise cannot_connect(self.door, error) from error
                 await asyncio.sleep(1.0)
 
-    async def stay(self, joined: Callable[[], None], patience_s: float | None = None) -> None:
+    async def stay(self, joined: Callable[[], None]) -> None:
         """Join, and join again whenever the scheduler comes back, until this task is cancelled.
 
         Args:
             joined: Hears that the host has joined, each time.
-            patience_s: How long to wait for a scheduler that was there; None for ever.
 
         Raises:
             UserError: The scheduler has another version.
@@ -134,15 +134,14 @@ class Host:
         """
         engine.set_up()
         _here[:] = [self]
-        first = True
+        wait_s = 0.0
         try:
             while True:
-                wait_s = 0.0 if first else patience_s if patience_s is not None else 1e9
                 there = await self._ask("hello", wait_s)
                 engine.refuse_other(there, "host")
                 await self._refuse_twice()
                 await self._until_lost(joined)
-                first = False
+                wait_s = math.inf
                 self.say(f"The scheduler {self.door.place} is gone; waiting for it. Jobs go on.")
         finally:
             _here.clear()
@@ -238,7 +237,7 @@ class Host:
             "slots": {name: slot.resources for name, slot in self._slots.items()},
             "running": dict(self._running),
             "phones": self._phones.about(),
-            "versions": engine.versions(),
+            "note": self._phones.note,
         }
 
     # ------------------------------------------------------------------------------------------- jobs
@@ -247,7 +246,10 @@ class Host:
         """Do a job that is not done or being done here already."""
         task = self._jobs.get(job.id)
         if task is None or task.done():
-            slot = self._slots[worker.partition("/")[2]]
+            name = worker.partition("/")[2]
+            slot = self._slots.get(name)
+            if slot is None:
+                raise DeviceFailed(f"phone {name} is no longer attached to the host {self.offer.name}")
             task = self._jobs[job.id] = asyncio.create_task(self._do(job, slot))
         await task
 
@@ -417,6 +419,6 @@ def host_name() -> str:
 
 def checked(offer: Offer) -> Offer:
     """The offer itself; UserError where its name or a number makes no sense."""
-    if not offer.name or "/" in offer.name or not offer.name.isprintable():
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", offer.name):
         raise UserError(f"{offer.name!r} is not a name for a host", remedy="Use letters, digits and dashes")
     return offer
