@@ -81,7 +81,8 @@ GATES ?= 30
 bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios; is the gate right here (GATES=8 for a short look)
 	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --precision int8 --out build/bench
 	$(BIN)/swapbench export minifasnet_v2 --format ncnn --precision fp32 --out build/bench
-	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.fp32.ncnn.param
+	@if $(BIN)/python -c "import executorch" 2>/dev/null; then $(BIN)/swapbench export minifasnet_v2 --format executorch --precision fp32 --out build/bench; fi
+	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.fp32.ncnn.param $$(ls build/bench/minifasnet_v2.fp32.pte 2>/dev/null)
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
 	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from conftest import skip_without
-from tiny_pte import small_pte
+from tiny_pte import Table, flatbuffer, small_pte
 
 from swapbench.errors import UserError
 from swapbench.modelfile import read_graph
 from swapbench.runtimes import contract
 from swapbench.runtimes import executorch as worker
+from swapbench.runtimes.executorch_profile import executed
+from swapbench.runtimes.feed import Unusable
 from swapbench.runtimes.worker import work
 
 if TYPE_CHECKING:
@@ -50,6 +52,41 @@ def test_without_the_packages_the_error_says_what_to_install(
     assert status == 1
     wanted = f"{missing} is not installed; install it with: pip install executorch torch"
     assert answers[-1]["message"] == wanted
+
+
+def trace(*runs: list[tuple[str, str, int]]) -> bytes:
+    """What ExecuTorch writes of runs, whose events are (name, name inside a delegate, time in ns)."""
+
+    def event(name: str, inside: str, took_ns: int) -> Table:
+        return Table({0: Table({0: name, 4: inside, 6: ("Q", 1000), 7: ("Q", 1000 + took_ns)})})
+
+    blocks = [Table({0: "Execute", 3: [event(*one) for one in run]}) for run in runs]
+    return bytes(4) + flatbuffer(Table({1: [Table({0: "Default"}), *blocks]}), b"ED00")
+
+
+def test_a_trace_gives_each_operator_its_time_in_every_run_after_the_warm_up() -> None:
+    runs = [
+        [
+            ("", "Convolution (NHWC, F32) IGEMM #1", 7000 + run),
+            ("", "PReLU (ND) #1", 1000),
+            ("DELEGATE_CALL", "", 9000),
+            ("native_call_mean.out", "", 500),
+            ("Method::execute", "", 10_000),
+        ]
+        for run in range(4)
+    ]
+    found = executed(trace(*runs), 3)
+    assert [(one.op, one.provider, one.run_ns) for one in found] == [
+        ("Convolution (NHWC, F32)", "xnnpack", [7001, 7002, 7003]),
+        ("PReLU (ND)", "xnnpack", [1000] * 3),
+        ("mean.out", "builtin", [500] * 3),
+    ]
+    with pytest.raises(Unusable, match="changed from run to run"):
+        executed(trace(runs[0], runs[1][1:]), 2)
+    with pytest.raises(Unusable, match="lacks runs"):
+        executed(trace(runs[0]), 2)
+    with pytest.raises(Unusable, match="unknown format"):
+        executed(trace(*runs)[:40], 2)
 
 
 # ---------------------------------------------------------------------------------- with it, and with PyTorch
@@ -128,6 +165,17 @@ def test_the_worker_times_and_scores_what_pytorch_computes(network: Any, file: P
     assert (status, len(answers[1]["run_ns"])) == (0, 2)
     assert answers[0]["threads"] == 2
     assert read_graph(file).worker_options == {}
+
+
+@pytest.mark.slow
+def test_the_profile_says_what_xnnpack_ran(file: Path) -> None:
+    status, answers = said("--artifact", str(file), "--mode", "profile", "--runs", "12")
+    assert status == 0, answers
+    profile = contract.parse_profile("\n".join(map(json.dumps, answers)))
+    assert profile.absent == ""
+    assert {node.provider for node in profile.nodes} == {"xnnpack"}
+    assert any(node.op.startswith("PReLU") for node in profile.nodes)
+    assert [node.op for node in profile.placed] == [node.op for node in profile.nodes]
 
 
 @pytest.mark.slow

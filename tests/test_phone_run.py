@@ -31,11 +31,12 @@ from swapbench import catalog, cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import options, place
 from swapbench.commands import run as main_job
+from swapbench.commands.phone_report import gist
 from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import Parity, Plan, Speed, Sustained
+from swapbench.records import Finding, Parity, Plan, Speed, Sustained
 from swapbench.report import writer
 
 if TYPE_CHECKING:
@@ -196,6 +197,23 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert record.device_parity.decision_flips > 6
     assert "differs_from_desktop" in codes(record)
     assert "differs_from_desktop" in capsys.readouterr().out
+
+
+@pytest.mark.slow  # a second phone, which gets everything
+def test_android_s_own_applets_do_what_busybox_s_do(
+    phone: Phone, start_phone: Callable[..., Phone], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doctored(one: Phone) -> list[tuple[str, ...]]:
+        assert cli.main(["doctor", "--device", "emulated-x86", "--serial", one.serial, "--json"]) == 0
+        return [gist(Finding(**row)) for row in json.loads(capsys.readouterr().out)]
+
+    toybox = start_phone(applets="toybox")
+    assert toybox.shell("readlink /system/bin/grep /system/bin/sha256sum").stdout == "toybox\ntoybox\n"
+    assert doctored(toybox) == doctored(phone)
+    assert run(red_less_blue("net.onnx"), *faces(), "--serial", toybox.serial) == 3
+    assert records()["net.onnx"].device_parity.decision_flips == 0
+    assert left_running(toybox) == []
+    assert cli.main(["device", "end", "emulated-x86", "--serial", toybox.serial]) == 0
 
 
 def test_free_lengths_and_weights_in_another_file_work_on_the_phone_as_here(phone: Phone) -> None:
@@ -538,6 +556,9 @@ def test_an_interrupted_run_leaves_nothing_running_on_the_phone(phone: Phone) ->
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted" in said.decode()
+    deadline_s = time.monotonic() + 10  # a shell that was hung up takes a moment to end
+    while left_running(phone) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     assert left_running(phone) == []
 
 
@@ -699,6 +720,23 @@ def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
     assert "does not say what the gpu delegate took" in error(capsys)
     assert run("net.tflite", "--delegate", "nnapi", name="nnapi") == 2
     assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
+
+
+def test_an_accelerator_that_does_not_load_costs_its_runs_and_no_other(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("libLiteRtGpuAccelerator.so").write_bytes(b"no library")
+    prepare = ["device", "prepare", "emulated-x86", "--json", "--litert-library"]
+    assert cli.main([*prepare, "missing.so"]) == 2
+    assert "there is no file missing.so" in error(capsys)
+    assert cli.main([*prepare, "libLiteRtGpuAccelerator.so"]) == 0
+    told = capsys.readouterr()
+    assert [row["runtime"] for row in json.loads(told.out)] == ["onnxruntime", "litert"]
+    assert "litert-gpu is of no use on this phone: litert found no gpu accelerator" in told.err
+    assert run(model("net.tflite"), "--delegate", "gpu") == 4
+    assert "litert found no gpu accelerator" in error(capsys)
+    assert [one.runtime.runtime for one in store.load_run(Path("reports/r"))] == ["litert"]
+    assert left_running(phone) == []
 
 
 @pytest.mark.slow  # a GPU in software

@@ -87,19 +87,33 @@ def whole(*numbers: int, kind: Any = np.int32) -> np.ndarray:
 
 def tensor(*shape: int, kind: int = FLOAT, constant: int = 0, dynamic: int = 0) -> Table:
     """A value of a program; `constant` is the place of its data."""
-    inner = Table({0: ("b", kind), 2: whole(*shape), 5: ("I", constant), 8: ("b", dynamic)})
+    order = np.arange(len(shape), dtype=np.uint8)
+    inner = Table({0: ("b", kind), 2: whole(*shape), 3: order, 5: ("I", constant), 8: ("b", dynamic)})
     return Table({0: ("B", 5), 1: inner})
 
 
-def xnn_value(number: int, *shape: int, data: int = 0, kind: int = 1) -> Table:
-    """A value of XNNPACK's graph; `data` is the place of its constant."""
-    inner = Table({0: ("h", kind), 2: whole(*shape, kind=np.uint32), 3: ("I", data), 6: ("I", number)})
+def xnn_value(number: int, *shape: int, data: int = 0, kind: int = 1, flag: int = 0) -> Table:
+    """A value of XNNPACK's graph; `data` is the place of its constant, `flag` 1 is fed and 2 is made."""
+    inner = Table(
+        {
+            0: ("h", kind),
+            1: ("I", len(shape)),
+            2: whole(*shape, kind=np.uint32),
+            3: ("I", data),
+            4: ("I", number if flag else NO_VALUE),
+            5: ("I", flag),
+            6: ("I", number),
+        }
+    )
     return Table({0: ("B", 1), 1: inner})
 
 
-def xnn_node(kind: int, **fields: int) -> Table:
+def xnn_node(kind: int, lists: dict[int, tuple[int, ...]] | None = None, **fields: int) -> Table:
     """A node of XNNPACK's graph; fields are named by their places, as in f16=3."""
-    inner = Table({int(name[1:]): ("I", value) for name, value in fields.items()})
+    inner = Table(
+        {int(name[1:]): ("I", value) for name, value in fields.items()}
+        | {number: whole(*numbers, kind=np.uint32) for number, numbers in (lists or {}).items()}
+    )
     return Table({0: ("B", kind), 1: inner})
 
 
@@ -139,6 +153,7 @@ def program(
             5: [Table({2: calls})],
             6: [Table({0: name, 1: "out"}) for name in operators],
             7: delegated,
+            8: whole(0, kind=np.int64),
         }
     )
     root = Table(
@@ -165,13 +180,14 @@ def xnnpack(values: list[Table], nodes: list[Table], outside: tuple[int, ...], *
     """A delegate of XNNPACK, with its constants behind it; the last of `outside` is what it makes."""
     begins = np.cumsum([0, *(one.nbytes for one in data)])
     stored = [
-        Table({0: ("Q", int(begin)), 1: ("Q", one.nbytes), 2: ""})
+        Table({0: ("Q", int(begin)), 1: ("Q", one.nbytes)})
         for begin, one in zip((0, *begins), (np.empty(0), *data), strict=False)
     ]
     root = Table(
         {
             1: nodes,
             2: values,
+            3: ("I", len(outside)),
             4: whole(*outside[:-1], kind=np.uint32),
             5: whole(*outside[-1:], kind=np.uint32),
             8: stored,
@@ -189,8 +205,8 @@ def small_pte(named: dict[str, bytes] | None = None) -> bytes:
     """The network of `tiny_files.small_onnx` for ExecuTorch, all of it under XNNPACK; every weight is 1."""
     weights = [np.ones(shape, np.float32) for shape in ((4, 3, 3, 3), (4,), (4,), (2, 4), (2,))]
     values = [
-        xnn_value(0, 1, 3, 8, 8),
-        xnn_value(1, 1, 2),
+        xnn_value(0, 1, 3, 8, 8, flag=1),
+        xnn_value(1, 1, 2, flag=2),
         *(xnn_value(2 + place, *one.shape, data=1 + place) for place, one in enumerate(weights)),
         xnn_value(7, 1, 8, 8, 3),
         xnn_value(8, 1, 8, 8, 4),
@@ -198,8 +214,20 @@ def small_pte(named: dict[str, bytes] | None = None) -> bytes:
         xnn_value(10, 1, 4),
     ]
     nodes = [
-        xnn_node(5, f2=0, f3=7),  # StaticTranspose
-        xnn_node(7, f4=3, f5=3, f10=3, f11=4, f12=1, f15=7, f16=2, f17=3, f18=8),  # Conv2d
+        xnn_node(5, {1: (0, 2, 3, 1)}, f0=4, f2=0, f3=7),  # StaticTranspose
+        xnn_node(
+            7,
+            **dict.fromkeys(("f0", "f1", "f2", "f3", "f6", "f7", "f8", "f9"), 1),
+            f4=3,
+            f5=3,
+            f10=3,
+            f11=4,
+            f12=1,
+            f15=7,
+            f16=2,
+            f17=3,
+            f18=8,
+        ),  # Conv2d
         xnn_node(31, f0=8, f1=4, f2=9),  # PReLU
         xnn_node(19, f0=9, f1=10),  # GlobalAvgPooling2d
         xnn_node(2, f0=10, f1=5, f2=6, f3=1),  # FullyConnected

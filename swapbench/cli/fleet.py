@@ -140,7 +140,7 @@ def show(
         terminal.show(json.dumps(rows, indent=1, ensure_ascii=False))
         return
     terminal.print_rows(
-        rows["hosts"], ("host", "cores", "gpus", "processor", "running"), "No host has joined."
+        rows["hosts"], ("host", "cores", "gpus", "processor", "running", "note"), "No host has joined."
     )
     terminal.show("")
     columns = ("serial", "host", "profiles", "state", "battery", "held by")
@@ -168,9 +168,8 @@ def summary(jobs: Sequence[Standing]) -> str:
 
 def where_of(job: Standing) -> str:
     """'host a, phone 1234'."""
-    return f"host {job.host}" + (
-        f", phone {job.device}" if job.job.serial or job.job.profile != "local" else ""
-    )
+    phone = job.job.profile not in {"", "local"}
+    return f"host {job.host}" + (f", phone {job.device}" if phone else "")
 
 
 class PlainJobs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,15 +51,19 @@ class Packing:
 
     def add(self, path: Path, place: str) -> str:
         """Let a file travel; returns its place there. UserError where it cannot be read."""
+        self.files[place] = self.digest(path)
+        return place
+
+    def digest(self, path: Path) -> str:
+        """The digest of a file that may travel. UserError where it cannot be read."""
         whole = path.resolve()
         if whole not in self._digests:
             try:
                 self._digests[whole] = file_sha256(path)
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}") from error
-        self.files[place] = self._digests[whole]
         self.local[self._digests[whole]] = path
-        return place
+        return self._digests[whole]
 
     def tree(self, path: Path) -> str:
         """A file, or a folder with all that is in it."""
@@ -90,23 +95,30 @@ class Packing:
     def manifest(self, path: Path, images: Path | None) -> str:
         """A manifest with the files that it names; in a folder of its own they need not be named."""
         place = self.tree(path)
-        if path.is_dir() or images is not None:
-            return place
-        try:
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                names = [row.get("path") or "" for row in csv.DictReader(file)]
-        except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"cannot read the manifest {path} ({error})") from error
-        for name in dict.fromkeys(filter(None, names)):
-            if Path(name).is_absolute():
-                raise UserError(
-                    f"the manifest {path} names {name}, which hosts of a fleet do not have",
-                    remedy="Write paths relative to the manifest, or to a folder given with --images",
-                )
-            image = path.parent / name
-            if image.is_file():
+        if not path.is_dir() and images is None:
+            for image in images_of(path):
                 self.add(image, self.place(image))
         return place
+
+
+def images_of(manifest: Path) -> list[Path]:
+    """The files that a manifest names and that are there, beginning in its own folder.
+
+    Raises:
+        UserError: It cannot be read, or names files by where they lie on this computer.
+    """
+    try:
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            names = [row.get("path") or "" for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"cannot read the manifest {manifest} ({error})") from error
+    named = list(dict.fromkeys(filter(None, names)))
+    if elsewhere := next((name for name in named if Path(name).is_absolute()), None):
+        raise UserError(
+            f"the manifest {manifest} names {elsewhere}, which hosts of a fleet do not have",
+            remedy="Write paths relative to the manifest, or to a folder given with --images",
+        )
+    return [image for name in named if (image := manifest.parent / name).is_file()]
 
 
 def run_words(packing: Packing, request: RunRequest) -> list[str]:
@@ -132,6 +144,8 @@ def run_words(packing: Packing, request: RunRequest) -> list[str]:
         path, card = with_card(name)
         words.append(packing.model(path) + (f"={packing.card(card)}" if card else ""))
     words += many("--runtime", request.runtimes)
+    switches = request.switches.items()
+    words += many("--switch", [f"{name}.{one}={state}" for name, of in switches for one, state in of.items()])
     words += shape_words(request.shapes)
     kinds = ("sweep",) if device.sweep else device.cores
     words += options_words({"--cores": ",".join(kinds) or None})
@@ -205,7 +219,9 @@ def command_files(packing: Packing, words: Sequence[str], besides: Iterable[Path
     for path in [*map(Path, filter(_may_be_a_path, words)), *besides]:
         if path != folder and path.exists():
             _travel(packing, path)
-    for path in sorted([*folder.glob("*.toml"), *folder.glob("*.safetensors")]):
+    manifests = [Path(word) for option, word in pairwise(words) if option == "--data"]
+    images = [image for path in manifests if path.is_file() for image in images_of(path)]
+    for path in sorted([*folder.glob("*.toml"), *folder.glob("*.safetensors"), *images]):
         _travel(packing, path)
     return list(words)
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
+import re
 import secrets
 import shutil
 import time
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.devices import leases
 from swapbench.environment import LOST_HOSTS
-from swapbench.errors import EnvironmentFailed, SwapbenchError, UserError
+from swapbench.errors import DeviceFailed, EnvironmentFailed, SwapbenchError, UserError
 from swapbench.files import private_folder
 from swapbench.fleet import child as children
 from swapbench.fleet import engine
@@ -38,6 +40,8 @@ POLL_S: Final = 0.5
 QUIET_POLL_S: Final = 5.0
 """How often a host looks at a job while its own processor is measured."""
 ANNOUNCE_S: Final = 2.0
+NAME_FREE_S: Final = 20.0
+"""So long a host waits for its own name, which it may have left in a hurry."""
 HAND_IN_S: Final = 24 * 3600.0
 """So long a host tries to hand a result in."""
 _OWN: Final = ("build", "data", "devices", "runtimes")
@@ -93,13 +97,15 @@ class Host:
     _jobs: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _running: dict[str, str] = field(default_factory=dict)
     _gpus: list[str] = field(default_factory=list)
-    _lost: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         folder = private_folder(self.offer.folder / "fleet")
         self._content = Content(folder / "content")
         self._content.drop_old()
         self._work = private_folder(folder / "jobs")
+        for left in self._work.iterdir():  # by a host that was killed
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
         self._phones = Phones(self.offer.folder, self.offer.serials)
         self._gpus = list(self.offer.gpus)
 
@@ -107,26 +113,20 @@ class Host:
 
     async def _ask(self, question: str, within_s: float = 0.0, **values: Any) -> Any:
         """Ask the scheduler; where it is gone, again until it is back or the time is over."""
-        from distributed.core import rpc
-
         until_s = time.monotonic() + within_s
         while True:
-            desk = rpc(self.door.address, connection_args=self.door.security().get_connection_args("client"))
             try:
-                return await getattr(desk, f"fleet_{question}")(**values)
+                return await engine.ask(self.door, question, **values)
             except OSError as error:
                 if time.monotonic() >= until_s:
                     raise cannot_connect(self.door, error) from error
                 await asyncio.sleep(1.0)
-            finally:
-                await desk.close_rpc()
 
-    async def stay(self, joined: Callable[[], None], patience_s: float | None = None) -> None:
+    async def stay(self, joined: Callable[[], None]) -> None:
         """Join, and join again whenever the scheduler comes back, until this task is cancelled.
 
         Args:
             joined: Hears that the host has joined, each time.
-            patience_s: How long to wait for a scheduler that was there; None for ever.
 
         Raises:
             UserError: The scheduler has another version.
@@ -134,20 +134,31 @@ class Host:
         """
         engine.set_up()
         _here[:] = [self]
-        first = True
+        wait_s = 0.0
         try:
             while True:
-                wait_s = 0.0 if first else patience_s if patience_s is not None else 1e9
                 there = await self._ask("hello", wait_s)
                 engine.refuse_other(there, "host")
+                await self._refuse_twice()
                 await self._until_lost(joined)
-                first = False
+                wait_s = math.inf
                 self.say(f"The scheduler {self.door.place} is gone; waiting for it. Jobs go on.")
         finally:
             _here.clear()
             for task in self._jobs.values():
                 task.cancel()
             await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    async def _refuse_twice(self) -> None:
+        """Raise UserError where another host has our name; what a killed one said of itself is soon gone."""
+        until_s = time.monotonic() + NAME_FREE_S
+        while self.offer.name in (await self._ask("state", within_s=HAND_IN_S, jobs=["none"]))["hosts"]:
+            if time.monotonic() > until_s:
+                raise UserError(
+                    f"a host named {self.offer.name} has joined already",
+                    remedy="Give this one another --name",
+                )
+            await asyncio.sleep(1.0)
 
     async def _until_lost(self, joined: Callable[[], None]) -> None:
         """Offer what there is until the scheduler is gone."""
@@ -167,7 +178,7 @@ class Host:
                     worker.status.name in {"closed", "closing", "failed"} for worker in self._workers.values()
                 ):
                     return
-                await self._ask("announce", host=self.offer.name, about=self._about())
+                await self._ask("announce", 10.0, host=self.offer.name, about=self._about())
                 if not told:
                     joined()
                     told = True
@@ -193,6 +204,7 @@ class Host:
             resources=slot.resources,
             memory_limit=0,
             security=self.door.security(),
+            host=None if self.offer.contact else _own_address(self.door),
             contact_address=self.offer.contact,
             dashboard_address=engine.NOWHERE,
             local_directory=str(self._work),
@@ -225,7 +237,7 @@ class Host:
             "slots": {name: slot.resources for name, slot in self._slots.items()},
             "running": dict(self._running),
             "phones": self._phones.about(),
-            "versions": engine.versions(),
+            "note": self._phones.note,
         }
 
     # ------------------------------------------------------------------------------------------- jobs
@@ -234,23 +246,31 @@ class Host:
         """Do a job that is not done or being done here already."""
         task = self._jobs.get(job.id)
         if task is None or task.done():
-            slot = self._slots[worker.partition("/")[2]]
+            name = worker.partition("/")[2]
+            slot = self._slots.get(name)
+            if slot is None:
+                raise DeviceFailed(f"phone {name} is no longer attached to the host {self.offer.name}")
             task = self._jobs[job.id] = asyncio.create_task(self._do(job, slot))
         await task
 
     async def _do(self, job: Job, slot: Slot) -> None:
         folder = self._work / job.id
-        self._running[slot.name] = job.title
+        running = slot.name if slot.threads == 1 else f"{slot.name} {job.id}"
+        self._running[running] = job.title
+        about = {"job": job.id, "host": self.offer.name}
         try:
-            if not await self._ask("tell", job=job.id, host=self.offer.name, stage="", share=0.0):
+            if not await self._ask("tell", HAND_IN_S, **about, stage="", share=0.0):
                 return
             await self._fetch(job)
             async with self._quiet.held(alone=slot.name == "processor"), self._leased(job, slot) as lease:
-                result = await self._run(job, slot, folder, lease)
+                lost = await self._ask("begin", HAND_IN_S, **about, device=slot.serial or slot.name)
+                if lost is None:  # another host has done it meanwhile
+                    return
+                result = await self._run(job, slot, folder, lease, lost)
         except SwapbenchError as error:
             result = Result(error.exit_status, str(error), host=self.offer.name, device=slot.serial)
         finally:
-            self._running.pop(slot.name, None)
+            self._running.pop(running, None)
         try:
             await self._hand_in(job, result)
         finally:
@@ -278,12 +298,11 @@ class Host:
         finally:
             leases.give_back(lease)
 
-    async def _run(self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None) -> Result:
-        lost = await self._ask(
-            "begin", HAND_IN_S, job=job.id, host=self.offer.name, device=slot.serial or slot.name
-        )
+    async def _run(
+        self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None, lost: list[str]
+    ) -> Result:
         await asyncio.to_thread(self._set_out, job, folder)
-        began, began_s = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        began, began_s = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         gpu = self._gpus.pop() if job.gpu and self._gpus else None
         environment = {
             **job.environment,
@@ -386,6 +405,13 @@ class Host:
         await self._ask("done", HAND_IN_S, job=job.id, result=result.text().decode(), failed=result.failed)
 
 
+def _own_address(door: Door) -> str:
+    """Where the scheduler reaches this host: only there does it listen."""
+    from distributed.utils import get_ip
+
+    return str(get_ip(door.host, door.port))
+
+
 def host_name() -> str:
     """What this host is called where nobody says otherwise."""
     return os.uname().nodename.partition(".")[0]
@@ -393,6 +419,6 @@ def host_name() -> str:
 
 def checked(offer: Offer) -> Offer:
     """The offer itself; UserError where its name or a number makes no sense."""
-    if not offer.name or "/" in offer.name or not offer.name.isprintable():
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,100}", offer.name):
         raise UserError(f"{offer.name!r} is not a name for a host", remedy="Use letters, digits and dashes")
     return offer

@@ -11,12 +11,12 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from swapbench.modelfile.flatbuffer_tables import root
+from swapbench.flatbuffer_tables import root
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from swapbench.modelfile.flatbuffer_tables import Table
+    from swapbench.flatbuffer_tables import Table
 
     Numbers = tuple[int, ...]
 

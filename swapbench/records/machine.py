@@ -22,6 +22,8 @@ class CpuCluster(Frozen):
         max_khz: the highest frequency of the hardware.
         allowed_khz: the highest frequency allowed now, below max_khz where something caps it.
         governor: of their frequency.
+        centiseconds_at_khz: how long they have been at each frequency since boot, asleep or not; empty where
+            the phone does not tell.
     """
 
     cores: tuple[int, ...]
@@ -29,6 +31,17 @@ class CpuCluster(Frozen):
     max_khz: int | None = None
     allowed_khz: int | None = None
     governor: str | None = None
+    centiseconds_at_khz: dict[int, int] = Field(default_factory=dict)
+
+    def mean_khz_since(self, earlier: CpuCluster) -> float | None:
+        """The mean frequency since an earlier moment of the same boot; None where it is not known."""
+        spent = {
+            khz: until - earlier.centiseconds_at_khz.get(khz, 0)
+            for khz, until in self.centiseconds_at_khz.items()
+        }
+        if not earlier.centiseconds_at_khz or sum(spent.values()) <= 0 or min(spent.values()) < 0:
+            return None
+        return sum(khz * time for khz, time in spent.items()) / sum(spent.values())
 
 
 class PhoneState(Frozen):
@@ -44,7 +57,11 @@ class PhoneState(Frozen):
         battery_saver: whether it is on.
         screen_on: whether the screen is lit.
         screen_kept_on: whether the phone let us keep it lit; None where we did not try.
+        thermal_headroom: how far its skin was towards severe throttling, which begins at 1.
         cpuset: the group in which the kernel schedules what adb's shell starts, e.g. "/" or "/foreground".
+        cpu_group: its group in the kernel's cpu controller, which may bound its share and its clock.
+        clamp_min_percent: what the kernel takes its load for at least when it chooses a clock (uclamp).
+        clamp_max_percent: at most.
         clusters: its processor cores.
     """
 
@@ -57,7 +74,11 @@ class PhoneState(Frozen):
     battery_saver: bool | None = None
     screen_on: bool | None = None
     screen_kept_on: bool | None = None
+    thermal_headroom: float | None = None
     cpuset: str | None = None
+    cpu_group: str | None = None
+    clamp_min_percent: float | None = None
+    clamp_max_percent: float | None = None
     clusters: tuple[CpuCluster, ...] = ()
 
 

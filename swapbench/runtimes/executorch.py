@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -91,9 +91,10 @@ class _Loaded:
         used = library._threadpool_get_thread_count()  # noqa: SLF001
         if used != threads:
             raise Unusable(f"ExecuTorch uses {used} threads where {threads} were asked for")
+        self._library, self._artifact = library, artifact
         self._program = program = library._load_program(artifact)  # noqa: SLF001
         names = [program.get_method_name(place) for place in range(program.num_methods())]
-        name = METHOD if METHOD in names else names[0]
+        self._name = name = METHOD if METHOD in names else names[0]
         try:
             self._method = program.load_method(name)
         except RuntimeError as error:
@@ -135,8 +136,16 @@ class _Loaded:
         return call
 
     def profile(self, feed: Array, runs: int) -> Profiled:
-        del feed, runs
-        return Profiled([], [], "ExecuTorch's profile is not read")
+        from swapbench.runtimes.executorch_profile import profile
+
+        tensors = self._tensors(feed)
+        try:
+            nodes = profile(
+                self._library, self._artifact, self._name, lambda method: method.call(tensors), runs
+            )
+        except Unusable as problem:
+            return Profiled([], [], str(problem))
+        return Profiled(nodes, [replace(node, run_ns=[]) for node in nodes])
 
     def _tensors(self, feed: Array) -> tuple[Any, ...]:
         """What the method is called with; the first shares the memory of the input buffer."""
