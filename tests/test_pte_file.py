@@ -58,6 +58,14 @@ def test_kernels_outside_a_delegate_are_counted_too(tmp_path: Path) -> None:
     assert found.made_by == ("aten::addmm",)
 
 
+def test_a_program_may_have_many_constants_in_few_bytes(tmp_path: Path) -> None:
+    constants = tuple(np.full(2, place, np.float32).tobytes() for place in range(1, 400))
+    values = [tensor(1, 2), tensor(1, 2), *(tensor(2, constant=place) for place in range(1, 400))]
+    calls = [call(0, 1 if place else 0, 2 + place, 1, 1) for place in range(399)]
+    content = program(values, calls, operators=("aten::mul",), constants=constants)
+    assert graph(tmp_path, content).params == 2 * 399
+
+
 def test_biases_that_are_all_zero_do_not_count(tmp_path: Path) -> None:
     values = [tensor(1, 4), tensor(1, 2), tensor(2, 4, constant=1), tensor(2, constant=2)]
     weights, zeros = np.ones((2, 4), np.float32).tobytes(), bytes(8)
