@@ -164,6 +164,12 @@ def test_a_damaged_program_is_refused_with_the_reason(tmp_path: Path, content: b
         graph(tmp_path, content)
 
 
+def test_a_program_by_another_name_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(small_pte())
+    with pytest.raises(BadModelFile, match=r"an ExecuTorch program named \.tflite. Rename it to \.pte"):
+        read_graph(tmp_path / "net.tflite")
+
+
 def test_a_program_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
     content = small_pte()
     for end in range(1, len(content), 7):

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part")
 
-IDENTIFIER: Final = b"ET12"
 XNNPACK: Final = "XnnpackBackend"
 METHOD: Final = "forward"
 DTYPES: Final[Mapping[int, str]] = {
