@@ -152,6 +152,14 @@ def test_a_file_has_the_counts_and_the_description_and_only_a_base_holds_what_in
 
 
 @pytest.mark.slow
+def test_the_same_network_gives_the_same_bytes(network: Any, base: bytes) -> None:
+    from swapbench.workshop.export import to_executorch
+
+    again = to_executorch.export_base(network, 8, 6)
+    assert to_executorch.fp32(again) == to_executorch.fp32(base)
+
+
+@pytest.mark.slow
 def test_the_worker_times_and_scores_what_pytorch_computes(network: Any, file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", IMAGES)
     scoring = ("--mode", "score", "--samples", str(tmp_path / "s.npy"), "--normalise", PLAIN)
