@@ -232,6 +232,18 @@ def test_int8_is_smaller_and_near_and_keeps_its_small_head_in_float(
 
 
 @pytest.mark.slow
+def test_a_part_of_a_network_is_refused_for_the_format_has_no_names(network: Any) -> None:
+    from swapbench.workshop.export import to_executorch
+
+    network.returns = ("logits", "features")
+    try:
+        with pytest.raises(UserError, match="onnx and tflite only"):
+            to_executorch.export_base(network, 8, 6)
+    finally:
+        del network.returns
+
+
+@pytest.mark.slow
 def test_precisions_that_are_not_made_are_refused(base: bytes) -> None:
     from swapbench.workshop.export import to_executorch
 

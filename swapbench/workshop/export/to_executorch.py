@@ -45,11 +45,18 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
 
     Raises:
         MissingPackage: ExecuTorch is not installed.
+        UserError: It is a part of a network with early exits, which is read by the names of its outputs.
     """
     import torch
 
     from swapbench.workshop.export.rewrite import batch_norms_folded
+    from swapbench.workshop.nets import input_shape, output_names
 
+    if len(output_names(module)) > 1 or input_shape(module, height_px, width_px)[0] != 3:
+        raise UserError(
+            "parts of a network with early exits are exported to onnx and tflite only",
+            remedy="Choose one of these: --format tflite",
+        )
     with _quiet():
         example = (torch.zeros(1, 3, height_px, width_px),)
         exported = torch.export.export(batch_norms_folded(module.eval()), example, strict=False)
