@@ -50,7 +50,7 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
     },
     "train": {"torch": "torch", "safetensors": "safetensors"},
     "simulate": {"opencv-python-headless": "cv2"},
-    "datasets": {"opencv-python-headless": "cv2", "dlib-bin": "dlib"},
+    "datasets": {"opencv-python-headless": "cv2", "dlib-bin": "dlib", "h5py": "h5py"},
 }
 """Extra -> its packages, each with the module that shows that it is installed."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parents[1]
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 
 
 def wait_until(true: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -67,7 +67,7 @@ class Lab:
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
-    _started: list[Process] = field(default_factory=list)
+    started: list[Process] = field(default_factory=list)
 
     @property
     def join_file(self) -> Path:
@@ -77,7 +77,7 @@ class Lab:
         """Starts `swapbench` with these words in the folder of this name."""
         folder = self.folder / place
         folder.mkdir(exist_ok=True)
-        log = folder / f"log{len(self._started)}.txt"
+        log = folder / f"log{len(self.started)}.txt"
         environment = {**os.environ, "CI": "true", "COLUMNS": "200", "PYTHONPATH": str(REPOSITORY)}
         environment |= {"SWAPBENCH_LEASES": str(self.folder / "leases")} | self.environment
         with log.open("wb") as out:
@@ -90,7 +90,7 @@ class Lab:
                 env=environment,
             )
         process = Process(child, log)
-        self._started.append(process)
+        self.started.append(process)
         return process
 
     def scheduler(self, *words: str, port: int = 0) -> Process:
@@ -119,5 +119,5 @@ def lab(folder: Path, **environment: str) -> Iterator[Lab]:
     try:
         yield made
     finally:
-        for process in reversed(made._started):
+        for process in reversed(made.started):
             process.end()

@@ -215,9 +215,13 @@ def test_a_result_is_kept_and_its_training_is_not_done_again_elsewhere(here, mon
     monkeypatch.setattr(progress, "standing", standing)
     assert command._go("tiny", 1, None) == 0
     files = {path.stem: json.loads(path.read_text()) for path in (here / "evidence" / "tiny").glob("*.json")}
-    assert set(files) == {"teacher.seed1", "taught.seed1"}
+    assert set(files) == {"teacher.seed1", "taught.seed1", "presentations"}
     assert files["teacher.seed1"]["presentations"] == 12
     assert len(files["teacher.seed1"]["logits_in_hundredths"]) == 12
+    told = dataclasses.replace(standing(""), planned=planned)
+    assert verdicts.over_people(told, "taught", "teacher").endswith("]")
+    errors = verdicts.errors_of(told.of("teacher")["", 1], "tiny").sum(0, keepdims=True)
+    assert verdicts.acer(errors)[0] == pytest.approx(files["teacher.seed1"]["acer"], abs=1e-4)
     assert files["teacher.seed1"]["tested_on"] == "the test split"
     assert standing("").missing == ()
 
@@ -242,10 +246,29 @@ def test_pairs_by_hand():
     values = verdicts.differences(results(0.9, 0.8, 0.7), results(0.8, 0.78))
     assert values == pytest.approx([0.1, 0.02])
     # mean .06, deviation .0566, t(.975; 1) = 12.706: half 12.706 * .0566 / sqrt(2) = .508
-    assert verdicts.compared(values) == ("+6.00 [-44.82, +56.82]", "0.5")
-    # ten pairs of one sign: 2 / 2^10
-    assert verdicts.compared([0.01] * 10) == ("+1.00 [+1.00, +1.00]", "0.00195")
-    assert verdicts.compared([0.01]) == ("+1.00", "")
+    assert verdicts.spread_of(values) == "+6.00 [-44.82, +56.82]"
+    assert verdicts.flips_p(values) == 0.5
+    # ten pairs of one sign: 2 / 2^10; with a second question twice that, and the worse of both
+    lines = list(verdicts.with_p([(("a",), [0.01] * 10), (("b",), values), (("c",), [0.01])]))
+    assert lines == [
+        ("a", "10", "+1.00 [+1.00, +1.00]", "0.00195", "0.00391"),
+        ("b", "2", "+6.00 [-44.82, +56.82]", "0.5", "0.5"),
+        ("c", "1", "+1.00", "", ""),
+    ]
+
+
+def test_errors_of_people_by_hand(here):
+    folder = here / "evidence" / "s"
+    folder.mkdir(parents=True)
+    about = {"subject": ["x", "x", "y", "y", "y"], "species": ["", "print", "", "print", "replay"]}
+    (folder / "presentations.json").write_text(json.dumps(about))
+    content = {"presentations_in": "presentations.json", "threshold_logit": 0.5}
+    content["logits_in_hundredths"] = [49, 50, 80, 10, 10]  # x: rejected, and its print accepted; y: right
+    errors = verdicts.errors_of(Evidence("a", "", 1, content), "s")
+    # bona fide, print, replay: errors and presentations
+    assert errors.tolist() == [[1, 1, 1, 1, 0, 0], [0, 1, 0, 1, 0, 1]]
+    weights = np.array([[1.0, 1.0], [0.0, 2.0], [2.0, 0.0]])
+    assert verdicts.acer(weights @ errors).tolist() == [0.5, 0.0, 1.0]
 
 
 def test_the_table_says_how_far_everything_is(here):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from conftest import skip_without
@@ -19,7 +21,7 @@ from tiny_files import small_onnx
 from swapbench import cli
 from swapbench.catalog import Folders
 from swapbench.commands import fleet as commands
-from swapbench.commands.fleet_options import FleetOptions
+from swapbench.commands.fleet_options import FleetOptions, shard_numbers
 from swapbench.commands.fleet_run import failures_of
 from swapbench.commands.fleet_words import Packing, command_files, run_words
 from swapbench.commands.options import (
@@ -34,10 +36,14 @@ from swapbench.devices import leases
 from swapbench.errors import EnvironmentFailed, MissingPackage, NotValid, UserError
 from swapbench.files import file_sha256
 from swapbench.fleet import door as doors
+from swapbench.fleet.client import Standing
 from swapbench.fleet.content import Content
 from swapbench.fleet.door import Door, door_to, opened_at, read_join_file, split, write_join_file
+from swapbench.fleet.executor import OnFleet
 from swapbench.fleet.parcel import Job, Result, inside
 from swapbench.fleet.slots import Quiet, can_do, cores_slot, phone_slot, processor_slot
+from swapbench.study.executor import Ended
+from swapbench.study.jobs import Job as Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +156,7 @@ def test_times_of_a_fleet_are_typed_with_their_unit() -> None:
 
 
 def test_a_job_and_its_result_travel_whole() -> None:
-    job = replace(JOB, serial="1A", environment={"A": "1"}, outputs=("reports/*",))
+    job = replace(JOB, serial="1A", environment={"GITHUB_ACTIONS": "1"}, outputs=("reports/*",))
     assert Job.read(job.text()) == job
     assert job.id == Job.read(job.text()).id != JOB.id
     result = Result(3, "", ("note",), "{}", {"a": "0" * 64}, "b", "1A", ("a",), "2026", 1.5)
@@ -542,3 +548,148 @@ def test_where_no_note_can_be_written_nobody_is_kept_out(monkeypatch: pytest.Mon
     leases.use("1A")
     with pytest.raises(EnvironmentFailed, match="leases of phones cannot be kept"):
         leases.take("1A", "ann")
+
+
+# ---- Shards ----
+
+
+def test_every_presentation_is_in_one_shard_with_all_of_its_frames() -> None:
+    from swapbench.data.shards import shard_of
+
+    names = [f"person {number}" for number in range(1000)]
+    sizes = [sum(shard_of(name, 4) == number for name in names) for number in (1, 2, 3, 4)]
+    assert sum(sizes) == 1000
+    assert min(sizes) > 150
+    assert shard_of("person 1", 4) == 1  # its sha256 begins with 9e6f4bda08124274, a multiple of 4
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/", "/2", "-1/2", "1/99999"])
+def test_what_is_no_shard_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match="is no shard"):
+        shard_numbers(text)
+
+
+CARD = (
+    'name = "red"\nsummary = "a test"\nfamily = ""\ncheckpoint = ""\ncheckpoint_sha256 = ""\n[architecture]\n'
+    "[preprocessing]\nwidth_px = 8\nheight_px = 8\ncrop_scale = 1.0\n"
+    '[output]\nkind = "logits"\nbona_fide_index = 1\n'
+)
+
+
+def scored_data() -> list[str]:
+    """Options that score twelve people, one presentation of whom a spreadsheet would compute."""
+    from red_faces import red_less_blue, write_red_faces
+
+    write_red_faces(Path.cwd())
+    text = Path("manifest.csv").read_text()
+    Path("manifest.csv").write_text(text.replace("\n3.png", "\n=3.png"))
+    Path("3.png").rename("=3.png")
+    Path("net.onnx").write_bytes(red_less_blue(saturated_by=1.0))
+    Path("net.toml").write_text(CARD)
+    return ["score", "net.onnx", "--data", "manifest.csv"]
+
+
+def test_shards_together_are_the_file_of_one_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swapbench.commands.data import folds
+    from swapbench.commands.fleet_score import merged
+    from swapbench.commands.options import DataOptions
+
+    words = scored_data()
+    assert cli.main([*words, "--out", "whole.csv"]) == 0
+    parts = []
+    for number in (3, 1, 2):
+        assert cli.main([*words, "--out", "part.csv", "--shard", f"{number}/3"]) == 0
+        parts.append(Path("part.csv").read_text())
+    options = DataOptions(data=Path("manifest.csv"))
+    data = folds(Folders(Path.cwd()), options, ("dev", "test"), progress=lambda *_: None, say=lambda _: None)
+    with Path("whole.csv").open(newline="") as file:
+        assert merged(parts, data, raw=False) == list(csv.reader(file))
+    with pytest.raises(EnvironmentFailed, match="lack a frame"):
+        merged(parts[:2], data, raw=False)
+    with pytest.raises(EnvironmentFailed, match="not in the data"):
+        merged([*parts, parts[0]], data, raw=False)
+    assert cli.main([*words, "--out", "part.csv", "--shard", "1/9999"]) == 0  # an empty one
+    assert len(Path("part.csv").read_text().splitlines()) == 1
+
+
+# ---- Trainings ----
+
+
+class OnPaper:
+    """A fleet whose jobs stand as they are told."""
+
+    def __init__(self, cores: int) -> None:
+        self.about = {"a": {"slots": {"cores": cores_slot(cores, 0).resources}}}
+        self.standing: dict[str, Standing] = {}
+        self.handed_in: list[Job] = []
+        self.cancelled: list[Job] = []
+
+    def hosts(self) -> dict[str, Any]:
+        return self.about
+
+    def hand_in(self, job: Job, files: dict[str, Path]) -> None:
+        self.handed_in.append(job)
+        self.standing[job.id] = Standing(job)
+
+    def standings(self) -> tuple[Standing, ...]:
+        return tuple(self.standing.values())
+
+    def fetch(self, result: Result, folder: Path, names: dict[str, str]) -> None:
+        for name in names:
+            (folder / name).write_text(result.files[name])
+
+    def cancel(self, jobs: list[Job]) -> None:
+        self.cancelled += jobs
+
+
+def test_a_training_goes_to_a_fleet_and_its_files_come_back() -> None:
+    training = Training("net.seed1", "net", "k1", ("train", "net"), Path("out"), "net", cores=8)
+    Path("out").mkdir()
+    fleet = OnPaper(cores=2)
+    place = OnFleet(
+        cast("Any", fleet),
+        Path.cwd(),
+        lambda job: (job.words, {"a": "0" * 64}, {}),
+        "ann",
+        clock=count().__next__,
+    )
+    assert place.cores == 2
+    running = place.start(training)
+    (sent,) = fleet.handed_in
+    assert (sent.words, sent.cores, sent.nonce) == (("train", "net"), 2, "k1")  # no more than a host has
+    assert running.how_far().stage == "waits for a host"
+    fleet.standing[sent.id] = Standing(sent, "running", "training net", 0.25, "a")
+    assert (running.how_far().stage, running.how_far().share) == ("training net (host a)", 0.25)
+    assert running.ended() is None
+    result = Result(
+        0, said=("a note",), files={"out/net.toml": "card", "out/net.log": "theirs"}, host="a", lost=("b",)
+    )
+    fleet.standing[sent.id] = Standing(sent, "done", result=result)
+    assert running.ended() == Ended(0)
+    assert Path("out/net.toml").read_text() == "card"
+    assert Path("out/net.log").read_text().splitlines()[:3] == [
+        *("done by host a", "b began it before and was lost", "a note")
+    ]
+    running.end()
+    assert fleet.cancelled == [sent]
+
+
+def test_a_training_that_no_host_does_says_why() -> None:
+    fleet = OnPaper(cores=1)
+    place = OnFleet(
+        cast("Any", fleet), Path.cwd(), lambda job: (job.words, {}, {}), "ann", clock=count().__next__
+    )
+    running = place.start(Training("net", "net", "k1", ("train", "net"), Path("out"), "net"))
+    (sent,) = fleet.handed_in
+    fleet.standing[sent.id] = Standing(sent, "failed", error="nobody offers it")
+    assert running.ended() == Ended(4, "nobody offers it")
+    with pytest.raises(EnvironmentFailed, match="no host of the fleet offers GPUs"):
+        OnFleet(cast("Any", fleet), Path.cwd(), lambda job: (job.words, {}, {}), "ann", gpu=True)
+
+
+def test_what_is_the_hosts_own_business_is_refused() -> None:
+    for files in ({"runtimes/onnxruntime.toml": "0" * 64}, {"devices/pixel7.toml": "0" * 64}):
+        with pytest.raises(EnvironmentFailed, match="is the host's own"):
+            Job.read(replace(JOB, files=files).text())
+    with pytest.raises(EnvironmentFailed, match="a fleet does not set LD_PRELOAD"):
+        Job.read(replace(JOB, environment={"LD_PRELOAD": "x"}).text())

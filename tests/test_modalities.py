@@ -13,9 +13,11 @@ import test_train
 from PIL import Image
 
 from swapbench.data.dataset import Dataset
+from swapbench.data.frames import read_frames
 from swapbench.data.layouts import recognise
 from swapbench.data.manifests import COLUMNS
 from swapbench.data.modalities import in_modality
+from swapbench.data.preprocess import prepare
 from swapbench.data.protocol import open_data
 from swapbench.errors import BadCard, BadDataset
 
@@ -163,6 +165,67 @@ def test_what_casia_surf_lacks_and_has_otherwise_is_said(tmp_path: Path) -> None
     assert [one.name for one in corpus.missing] == ["Val/0007/007193-color.jpg"]
     assert "test_private_list.txt" in str(corpus.faults[0])
     assert "val_private_list.txt: left out 2 lines in another form" in corpus.findings[0]
+
+
+def wmca_tree(root: Path) -> Path:
+    """WMCA in small: a bona fide capture and an attack in each group, three frames each."""
+    h5py = pytest.importorskip("h5py")
+    lines = ["path,label,kind,group"]
+    for number, group in enumerate(("train", "dev", "eval")):
+        for kind in (0, 2):
+            name = f"face-station/12.02.18/{500 * (kind > 0) + number:03d}_01_000_{kind}_00"
+            lines.append(f"{name},{kind},x,{group}")
+            for folder, planes in (("RGB", 3), ("CDIT", 4)):
+                path = root / f"WMCA_preprocessed_{folder}" / "WMCA" / f"{name}.hdf5"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with h5py.File(path, "w") as file:
+                    for frame in (0, 2, 10):  # numbers may be missing, and 10 comes after 2
+                        array = np.stack(
+                            [np.full((6, 8), 20 * plane + frame, np.uint8) for plane in range(planes)]
+                        )
+                        file[f"Frame_{frame}/array"] = array
+    (root / "wmca-protocols-csv").mkdir()
+    (root / "wmca-protocols-csv" / "PROTOCOL-grandtest.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def test_wmca_is_read_from_its_protocol_and_its_stacks(tmp_path: Path) -> None:
+    root = wmca_tree(tmp_path / "wmca")
+    layout = recognise(root)
+    assert layout is not None
+    assert layout.title == "WMCA"
+    corpus = layout.read(root)
+    assert corpus.findings == ()
+    assert [(one.split, one.subject, one.species) for one in corpus.presentations[:2]] == [
+        ("train", "wmca:000", ""),
+        ("train", "wmca:500", "type2"),
+    ]
+    (data,) = open_data(root, splits=("train", "test"), frames_per_video=3)
+    samples = data.samples("train")[:3]
+    found = dict(read_frames(samples))
+    assert [found[index].number for index in range(3)] == [0, 1, 2]  # type: ignore[union-attr]
+    assert found[2].image.getpixel((0, 0)) == (10, 30, 50)  # type: ignore[union-attr]
+    depth = dict(read_frames(in_modality(samples, "depth", "frame")))
+    assert depth[1].image.getpixel((0, 0)) == (22, 22, 22)  # type: ignore[union-attr]
+    assert dict(read_frames(in_modality(samples, "nir", "frame")))[0].image.getpixel((0, 0)) == (40, 40, 40)  # type: ignore[union-attr]
+    # both lie in one file: what is kept of one is not taken for the other
+    size = test_train.INPUT.replace(face_box="frame", channel_order="gray", mean=(0.5,), std=(0.25,))
+    kept = [prepare(in_modality(samples, name, "frame"), size, tmp_path).crops() for name in ("depth", "nir")]
+    assert [int(crops[0, 0, 0, 0]) for crops in kept] == [20, 40]
+
+
+def test_a_stack_that_is_none_and_a_frame_that_it_lacks_are_said(tmp_path: Path) -> None:
+    root = wmca_tree(tmp_path / "wmca")
+    (data,) = open_data(root, splits=("train",), frames_per_video=1)
+    sample = data.samples("train")[0]
+    late = dataclasses.replace(sample, spread=0, frame=7)
+    assert dict(read_frames([late]))[0] == "there is no frame 7: the file has 3 frames"
+    sample.path.write_bytes(b"no file of this kind")
+    assert str(dict(read_frames([sample]))[0]).startswith("not an HDF5 file of frames")
+    (root / "wmca-protocols-csv" / "PROTOCOL-grandtest.csv").unlink()
+    layout = recognise(root)
+    assert layout is not None
+    assert "PROTOCOL-grandtest.csv" in str(layout.read(root).faults[0])
 
 
 @pytest.mark.slow

@@ -161,6 +161,10 @@ def test_only_rows_of_one_machine_and_one_data_set_have_the_conditions_of_a_fron
 def test_a_record_of_a_phone_says_that_a_shell_is_not_an_app():
     for state, told in (
         (PhoneState(cpuset="/top-app"), "a program of adb's shell (cpuset /top-app), which"),
+        (
+            PhoneState(cpuset="/", cpu_group="/bg", clamp_min_percent=0, clamp_max_percent=39.06),
+            "a program of adb's shell (cpuset /, cpu group /bg, uclamp 0 to 39.06 %), which",
+        ),
         (PhoneState(), "a program of adb's shell, which"),  # an older record
     ):
         phone = made.MACHINE.model_copy(update={"state": state})

@@ -31,11 +31,12 @@ from swapbench import catalog, cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import options, place
 from swapbench.commands import run as main_job
+from swapbench.commands.phone_report import gist
 from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import Parity, Plan, Speed, Sustained
+from swapbench.records import Finding, Parity, Plan, Speed, Sustained
 from swapbench.report import writer
 
 if TYPE_CHECKING:
@@ -196,6 +197,22 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert record.device_parity.decision_flips > 6
     assert "differs_from_desktop" in codes(record)
     assert "differs_from_desktop" in capsys.readouterr().out
+
+
+def test_android_s_own_applets_do_what_busybox_s_do(
+    phone: Phone, start_phone: Callable[..., Phone], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doctored(one: Phone) -> list[tuple[str, ...]]:
+        assert cli.main(["doctor", "--device", "emulated-x86", "--serial", one.serial, "--json"]) == 0
+        return [gist(Finding(**row)) for row in json.loads(capsys.readouterr().out)]
+
+    toybox = start_phone(applets="toybox")
+    assert toybox.shell("readlink /system/bin/grep /system/bin/sha256sum").stdout == "toybox\ntoybox\n"
+    assert doctored(toybox) == doctored(phone)
+    assert run(red_less_blue("net.onnx"), *faces(), "--serial", toybox.serial) == 3
+    assert records()["net.onnx"].device_parity.decision_flips == 0
+    assert left_running(toybox) == []
+    assert cli.main(["device", "end", "emulated-x86", "--serial", toybox.serial]) == 0
 
 
 def test_free_lengths_and_weights_in_another_file_work_on_the_phone_as_here(phone: Phone) -> None:

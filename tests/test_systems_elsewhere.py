@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from swapbench.bench.decisions import _module, _worker
+from swapbench.bench.decision_jobs import _python_worker, _shared_worker
 from swapbench.bench.workers import FileUnderTest
 from swapbench.errors import UserError
 from swapbench.runtimes.contract import PythonWorker
@@ -20,7 +20,7 @@ def under(*runtimes: object) -> list[FileUnderTest]:
 
 
 def test_files_of_one_other_python_are_a_system_there_that_is_lent_their_packages() -> None:
-    worker = _worker(under(THERE, replace(THERE, name="again", module="numpy.worker")))
+    worker = _shared_worker(under(THERE, replace(THERE, name="again", module="numpy.worker")))
     assert (worker.python, worker.module) == ("/env/bin/python", "swapbench.systems.worker")
     lent = [one.partition("=")[0] for one in worker.start[3 : worker.start.index("-m")]]
     assert lent == ["numpy", "swapbench", "yaml"]
@@ -28,14 +28,14 @@ def test_files_of_one_other_python_are_a_system_there_that_is_lent_their_package
 
 
 def test_files_of_our_python_are_a_system_there_whosever_package_runs_them() -> None:
-    worker = _worker(under(HERE, replace(HERE, name="added", module="yaml.worker")))
+    worker = _shared_worker(under(HERE, replace(HERE, name="added", module="yaml.worker")))
     assert not worker.is_elsewhere
     assert worker.start[1:] == ["-m", "swapbench.systems.worker"]
 
 
 def test_files_of_two_pythons_are_no_system() -> None:
     with pytest.raises(UserError, match="here and there run with different Pythons") as caught:
-        _worker(under(HERE, THERE))
+        _shared_worker(under(HERE, THERE))
     assert "swapbench runtimes remove there" in caught.value.remedy
 
 
@@ -44,4 +44,4 @@ def test_a_runtime_that_is_no_python_program_cannot_be_part_of_a_system() -> Non
         name = "native"
 
     with pytest.raises(UserError, match="native does not run in Python"):
-        _module(under(Native())[0])
+        _python_worker(under(Native())[0])

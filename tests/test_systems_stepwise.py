@@ -26,7 +26,7 @@ PROBABILITY = st.floats(0, 1).map(lambda number: round(number, 3))
 
 def steps_of(system: made.System) -> Steps:
     """As `bench.decisions.steps` has it, and through JSON as a process gets it."""
-    from swapbench.bench.decisions import steps
+    from swapbench.bench.decision_jobs import steps
 
     return Steps.of(json.loads(json.dumps(vars(steps(system)))))
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 KEPT: Final = ROOT / "reports" / "compression" / "evidence"
 _FORMAT: Final = 1
-_LOGIT_UNIT, _LOGIT_MOST = 0.01, 20.0
+LOGIT_UNIT, _LOGIT_MOST = 0.01, 20.0
 
 
 @dataclass(frozen=True)
@@ -91,15 +91,13 @@ def keep(planned: Planned, training: Training) -> None:
     fold = FoldScores(
         training.job.name, scored(own.samples("dev"), logits["dev"]), scored(unseen, logits["test"])
     )
-    rates = evaluate_folds([fold])
+    rates, target = evaluate_folds([fold]), _target(options.protocol)
     content: dict[str, Any] = {
         "format": _FORMAT,
         "key": training.job.key,
         "simulated": True,
         "data": planned.data.folder.name,
-        "tested_on": f"all people of {_target(options.protocol)}"
-        if _target(options.protocol)
-        else "the test split",
+        "tested_on": f"people of {target} that no training saw" if target else "the test split",
         "people": rates.subjects,
         "presentations": rates.bona_fide + rates.attacks,
         "auc": round(rates.auc, 5),
@@ -119,9 +117,21 @@ def keep(planned: Planned, training: Training) -> None:
     if searched.is_file():
         content["search"] = _searched(searched, whole=training.seed == 1)
     if planned.keeps_scores:
-        units = np.clip(logits["test"], -_LOGIT_MOST, _LOGIT_MOST) / _LOGIT_UNIT
+        units = np.clip(logits["test"], -_LOGIT_MOST, _LOGIT_MOST) / LOGIT_UNIT
+        content["presentations_in"] = _presentations(study.name, unseen, training.domain)
         content["logits_in_hundredths"] = [round(float(value)) for value in units]
     write_atomically(path_of(study.name, training), json.dumps(content) + "\n")
+
+
+def _presentations(study: str, samples: tuple[Sample, ...], domain: str) -> str:
+    """Write, once a study and domain, who and what was tested; the name of the file."""
+    name = ".".join(filter(None, ("presentations", domain, "json")))
+    about = {
+        "subject": [sample.subject for sample in samples],
+        "species": [sample.species for sample in samples],
+    }
+    write_atomically(KEPT / study / name, json.dumps(about) + "\n")
+    return name
 
 
 def _images(planned: Planned) -> Path | None:

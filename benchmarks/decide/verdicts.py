@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from benchmarks.decide import progress, studies
-from benchmarks.decide.evidence import KEPT
+from benchmarks.decide.evidence import KEPT, LOGIT_UNIT
 from benchmarks.decide.progress import Standing
 from swapbench import stats
 from swapbench.files import write_atomically
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from benchmarks.decide.evidence import Evidence
 
     Pair = tuple[str, str, int]
@@ -23,14 +28,19 @@ if TYPE_CHECKING:
 DIGITS: Final = 1e-4
 """Unit of the differences of AUC in the sign-flip test, which counts in whole numbers."""
 
-QUESTIONS: Final = (
-    ("metapruning", "uniform", "what the search brings"),
+PRIMARY: Final = (
     ("metammd_live", "metapruning", "what live-only alignment brings"),
     ("metammd_class", "metapruning", "what class-wise alignment brings"),
+)
+SECONDARY: Final = (
+    ("metapruning", "uniform", "what the search brings"),
     ("metammd_live", "uniform", "both together"),
     ("flat", "uniform", "what a flat minimum brings, without a search"),
 )
-"""Pairs of arms of the decision; the first two are the primary ones."""
+"""Pairs of arms of the decision that differ in one thing."""
+
+DRAWS, SEED = 2000, 0
+"""Of people, for intervals of ACER."""
 
 
 def write() -> Path:
@@ -112,35 +122,103 @@ def differences(
     ]
 
 
-def compared(values: Sequence[float]) -> tuple[str, str]:
-    """Mean difference in points with Student's 95 % interval, and p of an exact sign-flip test."""
+def spread_of(values: Sequence[float]) -> str:
+    """Mean difference in points, with Student's 95 % interval where there are several."""
     if len(values) < 2:
-        return ("" if not values else f"{100 * values[0]:+.2f}", "")
+        return f"{100 * values[0]:+.2f}" if values else ""
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     half = stats.t_quantile(0.975, len(values) - 1) * deviation / len(values) ** 0.5
-    p = change_p([round(value / DIGITS) for value in values])
-    return f"{100 * mean:+.2f} [{100 * (mean - half):+.2f}, {100 * (mean + half):+.2f}]", f"{p:.3g}"
+    return f"{100 * mean:+.2f} [{100 * (mean - half):+.2f}, {100 * (mean + half):+.2f}]"
+
+
+def flips_p(values: Sequence[float]) -> float | None:
+    """p of an exact two-sided sign-flip test; None for fewer than two pairs."""
+    return change_p([round(value / DIGITS) for value in values]) if len(values) > 1 else None
+
+
+def with_p(lines: Sequence[tuple[tuple[str, ...], Sequence[float]]]) -> Iterator[tuple[str, ...]]:
+    """Each line with its differences, p, and p after Holm's correction within these lines."""
+    found = [flips_p(values) for _, values in lines]
+    corrected = iter(stats.holm([p for p in found if p is not None]))
+    for (cells, values), p in zip(lines, found, strict=True):
+        ps = ("", "") if p is None else (f"{p:.3g}", f"{next(corrected):.3g}")
+        yield (*cells, str(len(values)), spread_of(values), *ps)
 
 
 def _pairs_with_the_first(stands: Standing) -> Iterator[str]:
     first, *others = stands.arms
     lines = []
-    for arm in others:
-        for name, heading in (("auc", "AUC"), ("acer", "ACER")):
+    for name, heading in (("auc", "AUC"), ("acer", "ACER")):
+        for arm in others:
             values = differences(_results([stands], arm), _results([stands], first), name)
             if values:
-                lines.append((f"{arm} less {first}", heading, str(len(values)), *compared(values)))
+                lines.append(((f"{arm} less {first}", heading), values))
     if lines:
         yield ""
-        yield from _table(("arms", "what", "pairs", "difference, points", "p"), lines)
+        yield from _table(("arms", "what", *_HEADS), with_p(lines))
+    people = [(f"{arm} less {first}", over_people(stands, arm, first)) for arm in others if stands.of(arm)]
+    if any(interval for _, interval in people):
+        yield ""
+        yield "ACER, points; the people of the test drawn again, the same for both, and seeds averaged:"
+        yield ""
+        yield from _table(("arms", "difference [95 %]"), [each for each in people if each[1]])
+
+
+_HEADS: Final = ("pairs", "difference, points", "p (sign flips)", "p (Holm)")
 
 
 def _decision(found: Sequence[Standing]) -> Iterator[str]:
-    lines = []
-    for arm, other, question in QUESTIONS:
-        values = differences(_results(found, arm), _results(found, other))
-        lines.append((question, f"{arm} less {other}", str(len(values)), *compared(values)))
-    yield from _table(("question", "arms", "pairs", "AUC, points", "p (sign flips)"), lines)
+    for title, questions in (("Primary", PRIMARY), ("Secondary", SECONDARY)):
+        lines = [
+            (
+                (question, f"{arm} less {other}"),
+                differences(_results(found, arm), _results(found, other)),
+            )
+            for arm, other, question in questions
+        ]
+        yield f"{title}, AUC:"
+        yield ""
+        yield from _table(("question", "arms", *_HEADS), with_p(lines))
+        yield ""
+
+
+def over_people(stands: Standing, arm: str, other: str) -> str:
+    """The difference in ACER with its interval over people; empty without scores of both."""
+    ours, theirs = stands.of(arm), stands.of(other)
+    shared = [pair for pair in ours if pair in theirs]
+    if not shared or not stands.planned.keeps_scores:
+        return ""
+    drawn = []
+    for pair in shared:
+        counts = [errors_of(one, stands.planned.study.name) for one in (ours[pair], theirs[pair])]
+        random = np.random.default_rng(SEED)
+        people = len(counts[0])
+        weights = random.multinomial(people, np.full(people, 1 / people), DRAWS)
+        weights = np.vstack([np.ones((1, people)), weights])
+        drawn.append(acer(weights @ counts[0]) - acer(weights @ counts[1]))
+    values = 100 * np.mean(drawn, axis=0)
+    low, high = np.quantile(values[1:], (0.025, 0.975))
+    return f"{values[0]:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def errors_of(result: Evidence, study: str) -> NDArray[np.float64]:
+    """Of each person, for bona fide and each species: errors and presentations [people, 2 * kinds]."""
+    about = json.loads((KEPT / study / result.content["presentations_in"]).read_text(encoding="utf-8"))
+    logits = np.array(result.content["logits_in_hundredths"]) * LOGIT_UNIT
+    accepted = logits >= result.content["threshold_logit"]
+    species = np.array(about["species"])
+    people = np.unique(about["subject"], return_inverse=True)[1]
+    columns = []
+    for kind in ["", *sorted(set(species) - {""})]:
+        wrong = (species == kind) & (accepted if kind else ~accepted)
+        columns += [np.bincount(people, wrong), np.bincount(people, species == kind)]
+    return np.stack(columns, 1).astype(float)
+
+
+def acer(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Half the BPCER and half the APCER of the worst species, of sums of `errors_of` [n, 2 * kinds]."""
+    rates = counts[:, ::2] / np.maximum(counts[:, 1::2], 1)
+    return np.asarray((rates[:, 0] + rates[:, 1:].max(1)) / 2)
 
 
 def _rank(stands: Standing) -> Iterator[str]:

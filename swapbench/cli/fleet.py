@@ -168,9 +168,8 @@ def summary(jobs: Sequence[Standing]) -> str:
 
 def where_of(job: Standing) -> str:
     """'host a, phone 1234'."""
-    return f"host {job.host}" + (
-        f", phone {job.device}" if job.job.serial or job.job.profile != "local" else ""
-    )
+    phone = job.job.profile not in {"", "local"}
+    return f"host {job.host}" + (f", phone {job.device}" if phone else "")
 
 
 class PlainJobs:

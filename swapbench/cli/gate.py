@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -170,6 +169,7 @@ def _gate_on_fleet(
 ) -> int:
     """The same on a device of a fleet; the exit status is the gate's."""
     from swapbench.commands import fleet_gate
+    from swapbench.commands.fleet_run import Watch
 
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     files = {name: path for name, path in written.items() if path is not None}
@@ -179,9 +179,8 @@ def _gate_on_fleet(
         annotations=os.environ.get("GITHUB_ACTIONS") == "true",
     )
     with fleet_cli.view() as view:
-        result = fleet_gate.gate(
-            terminal.folders(), request, outputs, fleet, listen=view, say=terminal.say, sleep=time.sleep
-        )
+        watch = Watch(view, terminal.say)
+        result = fleet_gate.gate(terminal.folders(), request, outputs, fleet, watch)
     terminal.show(result.printed, end="")
     for line in result.said:
         terminal.say(line)

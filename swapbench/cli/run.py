@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -207,9 +206,8 @@ def _result(request: RunRequest, system: Path | None, fleet: FleetOptions) -> Ru
         from swapbench.commands import fleet_run
 
         with fleet_cli.view() as view:
-            return fleet_run.run(
-                terminal.folders(), request, fleet, listen=view, say=terminal.say, sleep=time.sleep
-            )
+            watch = fleet_run.Watch(view, terminal.say)
+            return fleet_run.run(terminal.folders(), request, fleet, watch)
     with terminal.progress() as progress:
         if system is None:
             return main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)

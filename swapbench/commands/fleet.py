@@ -8,6 +8,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 from swapbench import units
+from swapbench.errors import UserError
+from swapbench.files import only_one
 from swapbench.fleet.door import (
     door_to,
     is_loopback,
@@ -63,8 +65,12 @@ def join(folders: Folders, where: str, offer: Offer, joined: Callable[[], None],
     needs_dask()
     from swapbench.fleet.host import Host, checked
 
-    host = Host(door_to(where, folders.root), checked(offer), say)
-    _until_interrupted(host.stay(joined))
+    def refusal(owner: str) -> UserError:
+        return UserError(f"another host works in this folder{owner}", remedy="Join from a folder of its own")
+
+    door = door_to(where, folders.root)
+    with only_one(folders.root / "fleet" / ".host.lock", refusal):
+        _until_interrupted(Host(door, checked(offer), say).stay(joined))
 
 
 def overview(folders: Folders, where: str) -> dict[str, Any]:

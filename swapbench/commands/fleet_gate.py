@@ -16,14 +16,13 @@ from swapbench.fleet.door import door_to, needs_dask
 from swapbench.fleet.parcel import LOCAL, Job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from swapbench.catalog import Folders
     from swapbench.commands.fleet_options import FleetOptions
+    from swapbench.commands.fleet_run import Watch
     from swapbench.commands.gate import GateRequest
-    from swapbench.fleet.client import Standing
     from swapbench.fleet.parcel import Result
-    from swapbench.ports import Say
 
 WRITTEN: Final = {"junit": "out/junit.xml", "markdown": "out/gate.md", "summary": "out/summary.md"}
 """What a gate may write -> where it lies on the host."""
@@ -49,10 +48,7 @@ def gate(
     request: GateRequest,
     outputs: GateOutputs,
     options: FleetOptions,
-    *,
-    listen: Callable[[Sequence[Standing]], None],
-    say: Say,
-    sleep: Callable[[float], None],
+    watch: Watch,
 ) -> Result:
     """Judge on the first free device of a profile; its result has what was printed and the exit status.
 
@@ -71,7 +67,7 @@ def gate(
         raise UserError("a gate judges on one device", remedy="Name one profile with --device")
     packing = Packing(folders)
     words = _words(packing, request, outputs)
-    with Fleet(door_to(options.where, folders.root), options.wait_s, say) as fleet:
+    with Fleet(door_to(options.where, folders.root), options.wait_s, watch.say) as fleet:
         fleet.devices(profiles[0])  # an unknown profile is said before anything travels
         job = Job(
             title=f"gate on {profiles[0]}",
@@ -87,12 +83,12 @@ def gate(
         fleet.hand_in(job, packing.local)
         try:
             while not (standing := fleet.standings()[0]).over:
-                listen((standing,))
-                sleep(POLL_S)
+                watch.listen((standing,))
+                watch.sleep(POLL_S)
         except KeyboardInterrupt:
             fleet.cancel()
             raise
-        listen((standing,))
+        watch.listen((standing,))
         if standing.result is None:
             raise DeviceFailed(standing.error)
         for name, path in outputs.files.items():

@@ -46,3 +46,19 @@ class FleetOptions:
             if given[name]
         }
         return cls(where, one_each, **times)
+
+
+def shard_numbers(text: str | None) -> tuple[int, int] | None:
+    """Which of how many shards, as it was typed, "2/8".
+
+    Raises:
+        UserError: It is none.
+    """
+    from swapbench.errors import UserError
+
+    if text is None:
+        return None
+    number, slash, of = text.partition("/")
+    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of) <= 10_000):
+        raise UserError(f"--shard {text!r} is no shard", remedy="Write which of how many: --shard 2/8")
+    return int(number), int(of)

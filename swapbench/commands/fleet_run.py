@@ -7,11 +7,13 @@ import json
 import os
 import re
 import secrets
+import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import catalog, store
+from swapbench.bench import run_folder
 from swapbench.commands.fleet_words import Packing, run_words
 from swapbench.commands.run import RunResult, notes_of
 from swapbench.errors import (
@@ -52,15 +54,22 @@ class _Target:
     run: str
 
 
-def run(
-    folders: Folders,
-    request: RunRequest,
-    options: FleetOptions,
-    *,
-    listen: Callable[[Sequence[Standing]], None],
-    say: Say,
-    sleep: Callable[[float], None],
-) -> RunResult:
+@dataclass(frozen=True)
+class Watch:
+    """Who is told of the jobs of a fleet, and how to wait for them.
+
+    Attributes:
+        listen: Hears how all jobs stand.
+        say: Hears what else a person should know.
+        sleep: For tests.
+    """
+
+    listen: Callable[[Sequence[Standing]], None]
+    say: Say
+    sleep: Callable[[float], None] = time.sleep
+
+
+def run(folders: Folders, request: RunRequest, options: FleetOptions, watch: Watch) -> RunResult:
     """Measure files on every device of the named profiles, or on one of each.
 
     What came back before is kept: the same command goes on with the rest.
@@ -83,7 +92,7 @@ def run(
         "devices": request.device.name,
         "one_each": options.one_each,
     }
-    with Fleet(door, options.wait_s, say) as fleet:
+    with Fleet(door, options.wait_s, watch.say) as fleet:
         folder, table = _table(folders, request, description, lambda: _targets(fleet, request, options))
         with only_one(folder / ".lock", _taken):
             write_atomically(folder / _TABLE, store.dumps(table) + "\n")
@@ -95,7 +104,7 @@ def run(
                     job = _job(target, words, packing, options, table["nonce"])
                     jobs[job.id] = target
                     fleet.hand_in(job, packing.local)
-            failures = _wait(fleet, folders, jobs, folder, table, listen=listen, sleep=sleep)
+            failures = _wait(fleet, folders, jobs, folder, table, watch)
             return _result(folders, request, folder, targets, failures, len(kept))
 
 
@@ -122,11 +131,18 @@ def _targets(fleet: Fleet, request: RunRequest, options: FleetOptions) -> list[_
 
 
 def _job(target: _Target, words: Sequence[str], packing: Packing, options: FleetOptions, nonce: str) -> Job:
+    files = dict(packing.files)
+    begun = packing.folders.reports / target.run  # files that failed do not cost those that did not
+    for path in sorted(
+        [*begun.glob("run.json"), *begun.glob("records/*.json"), *begun.glob("scores/*.csv.gz")]
+    ):
+        place = path.relative_to(packing.folders.root).as_posix()
+        files[place] = packing.digest(path)
     return Job(
         title=target.run,
         who=who(),
         words=(*words, "--device", target.profile, "--name", target.run, "--no-report"),
-        files=dict(packing.files),
+        files=files,
         outputs=_WANTED,
         profile=target.profile,
         serial=target.serial,
@@ -179,6 +195,7 @@ def _table(
         "description": description,
         "nonce": secrets.token_hex(8),
         "targets": [asdict(one) for one in wanted],
+        "measured_at": run_folder.measured_at(folder).get("measured_at"),
         "came": {},
         "finished": False,
     }
@@ -212,9 +229,7 @@ def _wait(
     jobs: dict[str, _Target],
     folder: Path,
     table: dict[str, Any],
-    *,
-    listen: Callable[[Sequence[Standing]], None],
-    sleep: Callable[[float], None],
+    watch: Watch,
 ) -> list[tuple[str, SwapbenchError]]:
     """Fetch what comes of each job as it comes; what failed, by the run."""
     failures: list[tuple[str, SwapbenchError]] = []
@@ -222,7 +237,7 @@ def _wait(
     try:
         while open_jobs:
             standings = fleet.standings()
-            listen(standings)
+            watch.listen(standings)
             for standing in standings:
                 target = open_jobs.get(standing.job.id)
                 if target is None or not standing.over:
@@ -232,7 +247,7 @@ def _wait(
                 failures += failed
                 write_atomically(folder / _TABLE, store.dumps(table) + "\n")
             if open_jobs:
-                sleep(POLL_S)
+                watch.sleep(POLL_S)
     except KeyboardInterrupt:
         fleet.cancel()
         raise
@@ -250,11 +265,23 @@ def _arrived(
         return [(run, DeviceFailed(standing.error))]
     own = {name: name for name in result.files if name.startswith(f"reports/{run}/")}
     fleet.fetch(result, folders.root, own)
+    _say_commit(folders.reports / run, table.get("measured_at"))
     failures = failures_of(result.status, result.error, result.said)
     if not failures:
-        table["came"][run] = {name: result.files[name] for name in own}
+        table["came"][run] = {name: result.files[name] for name in own if not name.endswith("/run.json")}
+    elif own:  # what it lacks can be measured on the same device only
+        for target in table["targets"]:
+            if target["run"] == run:
+                target |= {"serial": result.device, "host": "" if result.device else result.host}
     where = f"{run} (host {result.host})"
     return [(where, error) for error in failures]
+
+
+def _say_commit(folder: Path, at: dict[str, Any] | None) -> None:
+    """Note in a run that came at which commit of the working folder here it was asked for."""
+    about = run_folder.read_about(folder)
+    if about is not None and at:
+        write_atomically(folder / "run.json", store.dumps({**about, "measured_at": at}) + "\n")
 
 
 def failures_of(status: int, error: str, said: Sequence[str]) -> list[SwapbenchError]:

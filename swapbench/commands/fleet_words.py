@@ -50,15 +50,19 @@ class Packing:
 
     def add(self, path: Path, place: str) -> str:
         """Let a file travel; returns its place there. UserError where it cannot be read."""
+        self.files[place] = self.digest(path)
+        return place
+
+    def digest(self, path: Path) -> str:
+        """The digest of a file that may travel. UserError where it cannot be read."""
         whole = path.resolve()
         if whole not in self._digests:
             try:
                 self._digests[whole] = file_sha256(path)
             except OSError as error:
                 raise UserError(f"cannot read {path}: {error.strerror}") from error
-        self.files[place] = self._digests[whole]
         self.local[self._digests[whole]] = path
-        return place
+        return self._digests[whole]
 
     def tree(self, path: Path) -> str:
         """A file, or a folder with all that is in it."""

@@ -301,6 +301,7 @@ class ScoringOptions:
         card: Model card (name or file) of files that carry none of their own.
         runtimes: The first that runs a file is taken; all if empty.
         shapes: Of inputs whose lengths a file leaves free; see `input_shapes`.
+        shard: Which of how many shards of the data is scored; None for all.
     """
 
     data: JudgedData
@@ -309,6 +310,7 @@ class ScoringOptions:
     device: str = "local"
     threads: int = 1
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shard: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

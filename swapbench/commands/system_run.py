@@ -51,11 +51,6 @@ def run(
             f"{path} has no frozen threshold, so it cannot decide",
             remedy="Choose it on a development split: swapbench system fuse, cascade or frames",
         )
-    if request.device.name != "local":
-        raise UserError(
-            "a system is measured as a whole on this computer only",
-            remedy="Measure its files on the phone, then compute it from their records: swapbench system",
-        )
     files = _files(folders, system, path, request.files)
     runtimes = tuple(dict.fromkeys(member.runtime for member in system.members if member.runtime))
     request = replace(request, files=tuple(map(str, files)), runtimes=request.runtimes or runtimes)
@@ -97,7 +92,8 @@ def _measured(
 ) -> list[str]:
     """Time the system, keep its record, and say how near comes what its files' times make of it."""
     from swapbench.bench import experiment
-    from swapbench.bench.decisions import Job, measure_decisions
+    from swapbench.bench.decision_jobs import Job
+    from swapbench.bench.decisions import measure_decisions
     from swapbench.systems.measured import measured
 
     if len(known.known.folds) > 1:

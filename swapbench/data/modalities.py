@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MODALITIES: Final = ("depth", "nir")
 """Besides the photograph; each is an image of one channel."""
 
+PLANES: Final = {"depth": 1, "nir": 2}
+"""Of each in an array of several planes: WMCA has grey, depth, infrared and thermal, in that order."""
+
 
 def in_modality(samples: Sequence[Sample], modality: str, faces: FaceBoxes) -> tuple[Sample, ...]:
     """The same captures as another sensor saw them, with the face boxes of the photographs.
@@ -41,5 +44,8 @@ def in_modality(samples: Sequence[Sample], modality: str, faces: FaceBoxes) -> t
                 remedy="Give boxes, or use whole frames with --faces frame.",
             )
     return tuple(
-        replace(sample, path=dict(sample.beside)[modality], annotation=None, beside=()) for sample in samples
+        replace(
+            sample, path=dict(sample.beside)[modality], annotation=None, beside=(), plane=PLANES[modality]
+        )
+        for sample in samples
     )

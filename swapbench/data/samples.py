@@ -20,6 +20,10 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 """Suffixes of video files; every other file of a dataset is an image."""
 
 
+STACK_SUFFIXES = frozenset({".hdf5", ".h5"})
+"""Suffixes of HDF5 files that hold an array a frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """A file of the dataset that says where the face is. It is read when the frame is.
@@ -127,6 +131,7 @@ class Sample:
         spread: n > 0 for a video: this is frame number `frame` of n that are spread evenly over its N frames,
             floor((frame + 1/2) N / n); N is known once the video is open
         detector: what finds the face where nothing says where it is
+        plane: which plane of an array of several is meant, where the file is a stack of arrays
     """
 
     name: str
@@ -147,6 +152,7 @@ class Sample:
     rotate_deg: int = 0
     detector: Detector = DLIB
     beside: tuple[tuple[str, Path], ...] = ()
+    plane: int = 0
 
     @property
     def bona_fide(self) -> bool:

@@ -152,10 +152,8 @@ def read_report(path: Path) -> PhoneReport:
         raise _no_report(path, first_problem(problem, PhoneReport)) from None
     except UserError:
         raise
-    except (OSError, zipfile.BadZipFile, KeyError, TypeError, AttributeError, ValueError) as problem:
+    except Exception as problem:  # zipfile raises what it likes for damaged and encrypted archives
         raise _no_report(path, f"{type(problem).__name__}: {problem}") from problem
-    except (RuntimeError, NotImplementedError) as problem:  # encrypted, or packed in another way
-        raise _no_report(path, str(problem)) from problem
 
 
 def _texts(packed: zipfile.ZipFile) -> dict[str, str]:

@@ -6,13 +6,15 @@ again: a host that is still at it goes on, and a result that is there is taken.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
-from swapbench.errors import EnvironmentFailed, UnknownName, UserError
+from swapbench.errors import EnvironmentFailed, UnknownName
 from swapbench.files import file_sha256, whole_file
 from swapbench.fleet import engine
 from swapbench.fleet.content import CHUNK_BYTES
@@ -30,7 +32,9 @@ WAIT_S: Final = 600.0
 """How long a job waits for a phone or host that is not there, before that is its end."""
 PATIENCE_S: Final = 300.0
 """How long a scheduler that is gone is waited for."""
-_SAY_S: Final = 10.0
+SILENT_S: Final = 20.0
+"""A job of which its host has said nothing for so long does not run any more."""
+_NO_JOB: Final = ["none"]
 State = Literal["waiting", "running", "done", "failed"]
 
 
@@ -89,10 +93,10 @@ class Fleet:
     patience_s: float = PATIENCE_S
     clock: Callable[[], float] = time.monotonic
     _client: Any = None
+    _instance: str = ""
     _sent: dict[str, _Sent] = field(default_factory=dict)
     _local: dict[str, Path] = field(default_factory=dict)
     _gone_since_s: float | None = None
-    _said_s: float = -1e9
 
     def __enter__(self) -> Self:
         """Connect.
@@ -112,6 +116,11 @@ class Fleet:
         from distributed import Client
 
         try:
+            there = asyncio.run(engine.ask(self.door, "hello"))
+        except OSError as error:
+            raise cannot_connect(self.door, error) from error
+        engine.refuse_other(there, "computer")
+        try:
             self._client = Client(
                 self.door.address,
                 security=self.door.security(),
@@ -119,31 +128,30 @@ class Fleet:
                 direct_to_workers=False,
                 timeout=5,
             )
-            there = self._ask("hello")
+            self._instance = self._ask("state", jobs=_NO_JOB)["instance"]
         except (OSError, RuntimeError) as error:
             self._disconnect()
             raise cannot_connect(self.door, error) from error
-        try:
-            engine.refuse_other(there, "computer")
-        except UserError:
-            self._disconnect()
-            raise
 
     def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            client.close(timeout=2)
+            with contextlib.suppress(Exception):  # whatever Dask raises where the scheduler is gone
+                client.close(timeout=2)
 
     def _ask(self, question: str, **values: Any) -> Any:
         if self._client is None or self._client.scheduler is None:
             raise OSError("the scheduler is gone")
-        return self._client.sync(getattr(self._client.scheduler, f"fleet_{question}"), **values)
+        try:
+            return self._client.sync(getattr(self._client.scheduler, f"fleet_{question}"), **values)
+        except RuntimeError as error:  # Dask is closing its client meanwhile
+            raise OSError("the scheduler is gone") from error
 
     # ------------------------------------------------------------------------------------------ jobs
 
     def hosts(self) -> dict[str, dict[str, Any]]:
         """What every host announced, by name."""
-        return dict(self._ask("state", jobs=["none"])["hosts"])
+        return dict(self._ask("state", jobs=_NO_JOB)["hosts"])
 
     def overview(self) -> dict[str, Any]:
         """Hosts, and the jobs of all people that are not done."""
@@ -171,17 +179,17 @@ class Fleet:
         return found
 
     def hand_in(self, job: Job, files: Mapping[str, Path]) -> None:
-        """Hand a job in, with those of its files (by digest) that the scheduler lacks.
+        """Hand a job in with the files (by digest) that the scheduler lacks; where it is gone, later.
 
         Raises:
-            EnvironmentFailed: The scheduler is gone.
+            EnvironmentFailed: The scheduler has been gone for too long.
         """
         self._local |= files
         self._sent[job.id] = _Sent(job)
         try:
             self._send(self._sent[job.id])
         except OSError as error:
-            raise cannot_connect(self.door, error) from error
+            self._is_gone(error)
 
     def _send(self, sent: _Sent) -> None:
         job = sent.job
@@ -222,7 +230,7 @@ class Fleet:
                 self._ask("cancel", job=name)
                 if sent.future is not None:
                     sent.future.cancel()
-            except OSError:
+            except (OSError, RuntimeError):
                 return  # a scheduler that is gone has nobody to tell
 
     def standings(self) -> tuple[Standing, ...]:
@@ -234,10 +242,13 @@ class Fleet:
         try:
             if self._gone_since_s is not None:
                 self._again()
-            state = self._ask("state", jobs=list(self._sent) or ["none"])
-            for name, sent in self._sent.items():
+            state = self._ask("state", jobs=list(self._sent) or _NO_JOB)
+            if state["instance"] != self._instance:  # it was started again before we noticed
+                self._again()
+                state = self._ask("state", jobs=list(self._sent) or _NO_JOB)
+            for sent in self._sent.values():
                 if sent.standing is None or not sent.standing.over:
-                    sent.standing = self._standing(sent, state["jobs"].get(name, {}), state["hosts"])
+                    sent.standing = self._standing(sent, state)
         except (OSError, EnvironmentFailed) as error:
             self._is_gone(error)
         return tuple(sent.standing or Standing(sent.job) for sent in self._sent.values())
@@ -247,7 +258,7 @@ class Fleet:
         self._disconnect()
         self._connect()
         self._gone_since_s = None
-        self.say(f"The scheduler {self.door.place} is back.")
+        self.say(f"The scheduler {self.door.place} is back; what had not come back is handed in again.")
         for sent in self._sent.values():
             if sent.standing is None or not sent.standing.over:
                 self._send(sent)
@@ -263,15 +274,22 @@ class Fleet:
                 remedy="Start it again, then run the same command: it goes on from what came back",
             ) from error
 
-    def _standing(self, sent: _Sent, told: Mapping[str, Any], hosts: Mapping[str, Any]) -> Standing:
-        job = sent.job
+    def _standing(self, sent: _Sent, state: Mapping[str, Any]) -> Standing:
+        job, hosts, now_s = sent.job, state["hosts"], float(state["now_s"])
+        told: Mapping[str, Any] = state["jobs"].get(job.id, {})
         if told.get("state") == "done":
             result = Result.read(str(told["result"]).encode())
+            sent.future = None  # one that was handed in again need not be done again
             return Standing(job, "done", host=result.host, device=result.device, result=result)
-        if sent.future is not None and sent.future.status in {"error", "lost"}:
-            error = sent.future.exception(timeout=5) if sent.future.status == "error" else None
-            return Standing(job, "failed", error=f"the host could not do it ({error or 'it was lost'})")
-        running = told.get("state") == "running" and told.get("host") in hosts
+        if sent.future is not None and sent.future.status in {"lost", "cancelled"}:
+            self._send(sent)
+        if sent.future is not None and sent.future.status == "error":
+            error = sent.future.exception(timeout=5)
+            return Standing(
+                job, "failed", error=f"the host could not do it ({type(error).__name__}: {error})"
+            )
+        heard_s = max(float(told.get(name, 0.0)) for name in ("told_s", "begun_s"))
+        running = told.get("state") == "running" and now_s - heard_s < SILENT_S
         if any(can_do(about, job.needs) for about in hosts.values()):
             sent.missing_since_s = None
         else:

@@ -93,8 +93,8 @@ class Content:
                 source.unlink()
                 raise EnvironmentFailed(f"a kept file ({digest[:12]}) was damaged", remedy="Try again")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)  # no link: a command may write to what it was given
             os.utime(source)
+            _link(source, target)
         except OSError as error:
             raise disk_failure(error, target) from error
 
@@ -104,3 +104,12 @@ class Content:
         for path in self.folder.iterdir():
             if path.name.startswith(".") or path.stat().st_mtime < oldest_s:
                 path.unlink(missing_ok=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    """The file under another name, which nobody may write to; a copy where that cannot be."""
+    source.chmod(0o400)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

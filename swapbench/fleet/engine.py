@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from swapbench import __version__
 from swapbench.errors import UserError
+
+if TYPE_CHECKING:
+    from swapbench.fleet.door import Door
 
 _CONFIG: Final = {
     # no web pages: nobody asked for them, and they have no lock
@@ -49,6 +52,17 @@ def versions() -> dict[str, str]:
     import distributed
 
     return {"swapbench": __version__, "distributed": distributed.__version__}
+
+
+async def ask(door: Door, question: str, **values: Any) -> Any:
+    """Ask the scheduler's desk over a connection of its own; OSError where it is gone or lets nobody in."""
+    from distributed.core import rpc
+
+    desk = rpc(door.address, connection_args=door.security().get_connection_args("client"))
+    try:
+        return await getattr(desk, f"fleet_{question}")(**values)
+    finally:
+        await desk.close_rpc()
 
 
 def refuse_other(there: dict[str, Any], role: str) -> None:

@@ -38,6 +38,8 @@ POLL_S: Final = 0.5
 QUIET_POLL_S: Final = 5.0
 """How often a host looks at a job while its own processor is measured."""
 ANNOUNCE_S: Final = 2.0
+NAME_FREE_S: Final = 20.0
+"""So long a host waits for its own name, which it may have left in a hurry."""
 HAND_IN_S: Final = 24 * 3600.0
 """So long a host tries to hand a result in."""
 _OWN: Final = ("build", "data", "devices", "runtimes")
@@ -100,6 +102,9 @@ class Host:
         self._content = Content(folder / "content")
         self._content.drop_old()
         self._work = private_folder(folder / "jobs")
+        for left in self._work.iterdir():  # by a host that was killed
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
         self._phones = Phones(self.offer.folder, self.offer.serials)
         self._gpus = list(self.offer.gpus)
 
@@ -107,19 +112,14 @@ class Host:
 
     async def _ask(self, question: str, within_s: float = 0.0, **values: Any) -> Any:
         """Ask the scheduler; where it is gone, again until it is back or the time is over."""
-        from distributed.core import rpc
-
         until_s = time.monotonic() + within_s
         while True:
-            desk = rpc(self.door.address, connection_args=self.door.security().get_connection_args("client"))
             try:
-                return await getattr(desk, f"fleet_{question}")(**values)
+                return await engine.ask(self.door, question, **values)
             except OSError as error:
                 if time.monotonic() >= until_s:
                     raise cannot_connect(self.door, error) from error
                 await asyncio.sleep(1.0)
-            finally:
-                await desk.close_rpc()
 
     async def stay(self, joined: Callable[[], None], patience_s: float | None = None) -> None:
         """Join, and join again whenever the scheduler comes back, until this task is cancelled.
@@ -140,6 +140,7 @@ class Host:
                 wait_s = 0.0 if first else patience_s if patience_s is not None else 1e9
                 there = await self._ask("hello", wait_s)
                 engine.refuse_other(there, "host")
+                await self._refuse_twice()
                 await self._until_lost(joined)
                 first = False
                 self.say(f"The scheduler {self.door.place} is gone; waiting for it. Jobs go on.")
@@ -148,6 +149,17 @@ class Host:
             for task in self._jobs.values():
                 task.cancel()
             await asyncio.gather(*self._jobs.values(), return_exceptions=True)
+
+    async def _refuse_twice(self) -> None:
+        """Raise UserError where another host has our name; what a killed one said of itself is soon gone."""
+        until_s = time.monotonic() + NAME_FREE_S
+        while self.offer.name in (await self._ask("state", within_s=HAND_IN_S, jobs=["none"]))["hosts"]:
+            if time.monotonic() > until_s:
+                raise UserError(
+                    f"a host named {self.offer.name} has joined already",
+                    remedy="Give this one another --name",
+                )
+            await asyncio.sleep(1.0)
 
     async def _until_lost(self, joined: Callable[[], None]) -> None:
         """Offer what there is until the scheduler is gone."""
@@ -167,7 +179,7 @@ class Host:
                     worker.status.name in {"closed", "closing", "failed"} for worker in self._workers.values()
                 ):
                     return
-                await self._ask("announce", host=self.offer.name, about=self._about())
+                await self._ask("announce", 10.0, host=self.offer.name, about=self._about())
                 if not told:
                     joined()
                     told = True
@@ -193,6 +205,7 @@ class Host:
             resources=slot.resources,
             memory_limit=0,
             security=self.door.security(),
+            host=None if self.offer.contact else _own_address(self.door),
             contact_address=self.offer.contact,
             dashboard_address=engine.NOWHERE,
             local_directory=str(self._work),
@@ -240,17 +253,22 @@ class Host:
 
     async def _do(self, job: Job, slot: Slot) -> None:
         folder = self._work / job.id
-        self._running[slot.name] = job.title
+        running = slot.name if slot.threads == 1 else f"{slot.name} {job.id}"
+        self._running[running] = job.title
+        about = {"job": job.id, "host": self.offer.name}
         try:
-            if not await self._ask("tell", job=job.id, host=self.offer.name, stage="", share=0.0):
+            if not await self._ask("tell", HAND_IN_S, **about, stage="", share=0.0):
                 return
             await self._fetch(job)
             async with self._quiet.held(alone=slot.name == "processor"), self._leased(job, slot) as lease:
-                result = await self._run(job, slot, folder, lease)
+                lost = await self._ask("begin", HAND_IN_S, **about, device=slot.serial or slot.name)
+                if lost is None:  # another host has done it meanwhile
+                    return
+                result = await self._run(job, slot, folder, lease, lost)
         except SwapbenchError as error:
             result = Result(error.exit_status, str(error), host=self.offer.name, device=slot.serial)
         finally:
-            self._running.pop(slot.name, None)
+            self._running.pop(running, None)
         try:
             await self._hand_in(job, result)
         finally:
@@ -278,12 +296,11 @@ class Host:
         finally:
             leases.give_back(lease)
 
-    async def _run(self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None) -> Result:
-        lost = await self._ask(
-            "begin", HAND_IN_S, job=job.id, host=self.offer.name, device=slot.serial or slot.name
-        )
+    async def _run(
+        self, job: Job, slot: Slot, folder: Path, lease: leases.Lease | None, lost: list[str]
+    ) -> Result:
         await asyncio.to_thread(self._set_out, job, folder)
-        began, began_s = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        began, began_s = datetime.now(UTC).isoformat(timespec="milliseconds"), time.monotonic()
         gpu = self._gpus.pop() if job.gpu and self._gpus else None
         environment = {
             **job.environment,
@@ -384,6 +401,13 @@ class Host:
                 )
                 offset += len(data)
         await self._ask("done", HAND_IN_S, job=job.id, result=result.text().decode(), failed=result.failed)
+
+
+def _own_address(door: Door) -> str:
+    """Where the scheduler reaches this host: only there does it listen."""
+    from distributed.utils import get_ip
+
+    return str(get_ip(door.host, door.port))
 
 
 def host_name() -> str:

@@ -20,6 +20,10 @@ LOCAL: Final = "local"
 """The profile of a host's own processor."""
 COMMANDS: Final = frozenset({"run", "gate", "train", "score"})
 """What a host does for others."""
+VARIABLES: Final = frozenset({"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"})
+"""What a job may say in the environment of its command."""
+_HOSTS_OWN: Final = frozenset({"devices", "runtimes"})
+"""Folders that say which programs are run and what phones are called: the host's business alone."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,11 @@ class Job:
         job = cls(**values)
         if not job.words or job.words[0] not in COMMANDS:
             raise EnvironmentFailed(f"a fleet does not do {' '.join(job.words[:1]) or 'nothing'}")
+        if unknown := job.environment.keys() - VARIABLES:
+            raise EnvironmentFailed(f"a fleet does not set {', '.join(sorted(unknown))}")
         for name in job.files:
-            inside(name)
+            if PurePosixPath(inside(name)).parts[0] in _HOSTS_OWN:
+                raise EnvironmentFailed(f"{name} is the host's own")
         return job
 
 

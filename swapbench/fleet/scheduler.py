@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 HOST_GONE_S: Final = 15.0
 """A host that has said nothing for so long is not shown any more; it speaks every few seconds."""
+_WANTED: Final = frozenset({"waiting", "running"})
 _KEPT_S: Final = 30 * 24 * 3600.0
 
 
@@ -37,12 +39,14 @@ class Desk:
         folder: Of all that is kept.
         jobs: By id, JSON values.
         hosts: By name, what each last said of itself.
+        instance: Tells this scheduler from one that is started again in its place.
     """
 
     folder: Path
     clock: Callable[[], float] = time.time
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     hosts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    instance: str = field(default_factory=lambda: secrets.token_hex(8))
     content: Content = field(init=False)
 
     def __post_init__(self) -> None:
@@ -90,9 +94,14 @@ class Desk:
             known["state"] = "waiting"
         return bool(known["state"] == "done")
 
-    def begin(self, job: str, host: str, device: str) -> list[str]:
-        """Note that a host begins a job; the hosts that began it before and never came to an end."""
+    def begin(self, job: str, host: str, device: str) -> list[str] | None:
+        """Note that a host begins a job; the hosts that began it before and never came to an end.
+
+        None where nobody wants it any more, because it is done or cancelled.
+        """
         known = self._known(job)
+        if known["state"] not in _WANTED:
+            return None
         lost = list(known["begun"])
         known["begun"].append(host)
         known |= {"state": "running", "host": host, "device": device, "begun_s": self.clock(), "stage": ""}
@@ -104,7 +113,7 @@ class Desk:
         known = self._known(job)
         if known["state"] != "done" and known.get("host", host) == host:
             known |= {"stage": stage, "share": share, "host": host, "told_s": self.clock()}
-        return bool(known["state"] != "cancelled")
+        return known["state"] in _WANTED
 
     def done(self, job: str, result: str, failed: bool) -> None:
         """Take a result; the first one counts."""
@@ -133,8 +142,9 @@ class Desk:
         self.hosts = {
             name: about for name, about in self.hosts.items() if now_s - about["said_s"] < HOST_GONE_S
         }
-        chosen = jobs or [name for name, job in self.jobs.items() if job["state"] in {"waiting", "running"}]
+        chosen = jobs or [name for name, job in self.jobs.items() if job["state"] in _WANTED]
         return {
+            "instance": self.instance,
             "now_s": now_s,
             "hosts": self.hosts,
             "jobs": {name: self.jobs[name] for name in chosen if name in self.jobs},

@@ -134,9 +134,7 @@ class NativeWorker:
         """
         if mode == "profile":
             raise _no_profile(self.name)
-        flags: dict[str, str | int | float] = {"runtime": self.plain_name, "library": self.library}
-        flags |= {"mode": mode, **({"provider": self.delegate} if self.delegate else {})}
-        flags |= {"artifact": artifact, "threads": threads}
+        flags: dict[str, str | int | float] = {**self._what(artifact), "mode": mode, "threads": threads}
         if self.affinity:
             flags["affinity"] = self.affinity
         if self.fps is not None and mode != "score":
@@ -145,6 +143,11 @@ class NativeWorker:
         for key, value in {**flags, **options}.items():
             argv += [f"--{key.replace('_', '-')}", str(value)]
         return argv
+
+    def _what(self, artifact: str) -> dict[str, str]:
+        """The flags that say what is run."""
+        provider = {"provider": self.delegate} if self.delegate else {}
+        return {"runtime": self.plain_name, "library": self.library, "artifact": artifact, **provider}
 
     def parse_loaded(self, line: str) -> Loaded:
         """Parse a "loaded" line and add package and flavour; WorkerFailed where another library ran."""
@@ -222,6 +225,31 @@ class NativeNcnn(NativeWorker):
     library: str = ""
     flavour: Flavour = "aar"
     package: str = "ncnn-android"
+
+
+@dataclass
+class NativeSystem(NativeWorker):
+    """Several files in one process of the runner; what it is handed is a job, see native/system.c."""
+
+    name: str = "system"
+    formats: tuple[Format, ...] = ()
+    runner: str = ""
+    library: str = ""
+    flavour: Flavour = "aar"
+    package: str = "system"
+
+    @classmethod
+    def of(cls, member: NativeWorker) -> NativeSystem:
+        """The same runner, started as for a file under `member`."""
+        started = {name: getattr(member, name) for name in STARTED_BY}
+        return cls(**started)
+
+    def _what(self, artifact: str) -> dict[str, str]:
+        return {"system": artifact}
+
+
+STARTED_BY = ("runner", "flavour", "prefix", "affinity", "cores")
+"""What files must have in common to share a process."""
 
 
 def parse_clocks(line: str) -> Clocks:

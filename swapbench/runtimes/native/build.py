@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 Target = Literal["x86_64-linux", "aarch64-linux", "aarch64-android"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 
-SOURCES = ("runner.c", "answers.c", "feed.c", "watch.c", "ort.c", "tflite.c", "litert.c", "ncnn.c")
+SOURCES = (
+    "runner.c",
+    "answers.c",
+    "feed.c",
+    "watch.c",
+    "ort.c",
+    "tflite.c",
+    "litert.c",
+    "ncnn.c",
+    "system.c",
+)
 HEADERS = ("runner.h", "ort_slots.h")
 START = "bionic.c"
 
@@ -80,6 +90,7 @@ LIBRARIES: Mapping[str, tuple[str, ...]] = {
         *("strstr", "strtod", "strtok", "strtoll", "strtoull", "vsnprintf", "write"),
     ),
     "libdl.so": ("dlerror", "dlopen", "dlsym"),
+    "libm.so": ("exp", "fabs", "fmax", "fmin", "log", "log1p", "pow"),
 }
 NDK_VARIABLES = ("ANDROID_NDK_HOME", "ANDROID_NDK_ROOT", "ANDROID_NDK")
 COMPILE_TIMEOUT_S = 300.0
@@ -162,9 +173,12 @@ def _compiled(target: Target, compiler: Sequence[str], scratch: Path) -> Path:
     sources = [str(_source(name)) for name in SOURCES]
     if target != "aarch64-android":
         triple = f"{target}-gnu.{GLIBC}"
-        _run([*compiler, "-target", triple, *FLAGS, *sources, "-o", str(made), "-ldl", "-lpthread"], scratch)
+        _run(
+            [*compiler, "-target", triple, *FLAGS, *sources, "-o", str(made), "-ldl", "-lpthread", "-lm"],
+            scratch,
+        )
     elif len(compiler) == 1:
-        _run([*compiler, *FLAGS, "-fPIE", *ANDROID_LINK, *sources, "-o", str(made), "-ldl"], scratch)
+        _run([*compiler, *FLAGS, "-fPIE", *ANDROID_LINK, *sources, "-o", str(made), "-ldl", "-lm"], scratch)
     else:
         musl = [*compiler, "-target", "aarch64-linux-musl"]
         objects = [_object([*musl, *FREESTANDING, "-fPIE"], name, scratch) for name in (START, *SOURCES)]

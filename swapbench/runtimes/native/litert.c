@@ -102,8 +102,11 @@ typedef int Status;
 
 static struct { FUNCTIONS(FIELD) } litert;
 static Status (*fully_beyond_cpu)(void *compiled, bool *fully); /* NULL where a version lacks it */
-static void *environment, *compiled, *input, *input_buffers[MAX_INPUTS], *buffers[MAX_OUTPUTS];
-static size_t outputs, buffer_of[MAX_OUTPUTS], input_bytes; /* the buffer of each output that is kept */
+static void *environment;
+static struct {
+    void *compiled, *input, *input_buffers[MAX_INPUTS], *buffers[MAX_OUTPUTS];
+    size_t outputs, buffer_of[MAX_OUTPUTS], input_bytes; /* the buffer of each output that is kept */
+} states[MOST_ENGINES];
 
 /* LiteRtElementType, numbered as TfLiteType */
 static const Element elements[] = {
@@ -160,9 +163,9 @@ static void *take_input(size_t index, void *signature, void *graph) {
         type.layout.shape[i] = (int32_t)described.shape[i];
     }
     if (!is_as_stored)
-        CHECK("model", LiteRtCompiledModelResizeInputTensor, compiled, 0, index, type.layout.shape,
+        CHECK("model", LiteRtCompiledModelResizeInputTensor, own.compiled, 0, index, type.layout.shape,
               type.layout.rank);
-    CHECK("model", LiteRtGetCompiledModelInputBufferRequirements, compiled, 0, index, &requirements);
+    CHECK("model", LiteRtGetCompiledModelInputBufferRequirements, own.compiled, 0, index, &requirements);
     CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
           &buffer);
     size_t bytes = tensor_elements(&described) * element_bytes(described.element);
@@ -171,8 +174,8 @@ static void *take_input(size_t index, void *signature, void *graph) {
     CHECK("model", LiteRtUnlockTensorBuffer, buffer);
     if (place == 0) {
         engine.input = described;
-        input = buffer;
-        input_bytes = bytes;
+        own.input = buffer;
+        own.input_bytes = bytes;
     }
     return buffer;
 }
@@ -189,6 +192,7 @@ static int hardware_of(const char *provider) {
 /* With accelerators of a kind of hardware registered, which are looked for beside the library; with all that
  * it finds by itself where a library does not know these options. */
 static void make_environment(int hardware) {
+    if (environment != NULL) return; /* of the engine before it, for the same hardware */
     const EnvironmentOption options[] = {
         {REGISTERED, {A_NUMBER, {.number = hardware | ON_CPU}}},
         {RUNTIME_FOLDER, {A_TEXT, {.text = engine.folder}}},
@@ -224,19 +228,20 @@ static const char *accelerator_for(int hardware, const char *provider) {
 static bool is_whole(int hardware) {
     bool fully = false;
     if (hardware != ON_CPU && fully_beyond_cpu != NULL) {
-        checked("model", "LiteRtCompiledModelIsNonCpuFullyAccelerated", fully_beyond_cpu(compiled, &fully));
+        checked("model", "LiteRtCompiledModelIsNonCpuFullyAccelerated",
+                fully_beyond_cpu(own.compiled, &fully));
         return fully;
     }
-    CHECK("model", LiteRtCompiledModelIsFullyAccelerated, compiled, &fully);
+    CHECK("model", LiteRtCompiledModelIsFullyAccelerated, own.compiled, &fully);
     return fully;
 }
 
 static void compile(void *model, void *options, int hardware, const char *provider, const char *accelerator) {
     if (hardware == ON_CPU) {
-        CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &compiled);
+        CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &own.compiled);
         return;
     }
-    Status status = litert.LiteRtCreateCompiledModel(environment, model, options, &compiled);
+    Status status = litert.LiteRtCreateCompiledModel(environment, model, options, &own.compiled);
     if (status != 0)
         refuse("provider", "the %s accelerator (%s) does not take the whole graph, or does not start: status %d",
                provider, accelerator, status);
@@ -263,14 +268,14 @@ static void load(const char *artifact, int threads, const char *provider) {
     CHECK("model", LiteRtGetModelSignature, model, 0, &signature);
     CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
     CHECK("model", LiteRtGetNumSignatureInputs, signature, &inputs);
-    CHECK("model", LiteRtGetNumSignatureOutputs, signature, &outputs);
-    check_counts(inputs, outputs);
-    check_kept(outputs);
+    CHECK("model", LiteRtGetNumSignatureOutputs, signature, &own.outputs);
+    check_counts(inputs, own.outputs);
+    check_kept(own.outputs);
     compile(model, options, hardware, provider, accelerator);
-    for (size_t i = 0; i < inputs; i++) input_buffers[i] = take_input(i, signature, graph);
+    for (size_t i = 0; i < inputs; i++) own.input_buffers[i] = take_input(i, signature, graph);
     /* shapes of outputs follow from those that the inputs were given */
-    CHECK("model", LiteRtGetCompiledModelOutputTensorLayouts, compiled, 0, outputs, layouts, true);
-    for (size_t i = 0; i < outputs; i++) {
+    CHECK("model", LiteRtGetCompiledModelOutputTensorLayouts, own.compiled, 0, own.outputs, layouts, true);
+    for (size_t i = 0; i < own.outputs; i++) {
         Tensor described = {0};
         CHECK("model", LiteRtGetSignatureOutputTensorByIndex, signature, i, &tensor);
         Ranked type = describe(tensor, &described);
@@ -279,13 +284,13 @@ static void load(const char *artifact, int threads, const char *provider) {
         for (size_t k = 0; k < engine.kept_count; k++) {
             CHECK("model", LiteRtGetSubgraphOutput, graph, engine.kept[k].place, &graph_output);
             if (tensor != graph_output) continue;
-            buffer_of[k] = i;
+            own.buffer_of[k] = i;
             engine.kept[k].tensor = described;
             found++;
         }
-        CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, compiled, 0, i, &requirements);
+        CHECK("model", LiteRtGetCompiledModelOutputBufferRequirements, own.compiled, 0, i, &requirements);
         CHECK("model", LiteRtCreateManagedTensorBufferFromRequirements, environment, &type, requirements,
-              &buffers[i]);
+              &own.buffers[i]);
     }
     if (found < engine.kept_count) refuse("model", "an output of the graph is not in its signature");
     for (size_t k = 0; k < engine.kept_count; k++) refuse_other(&engine.kept[k]);
@@ -306,12 +311,13 @@ static void load(const char *artifact, int threads, const char *provider) {
 
 static void run(void *feed) {
     void *data;
-    CHECK("run", LiteRtLockTensorBuffer, input, &data, TO_WRITE);
-    memcpy(data, feed, input_bytes);
-    CHECK("run", LiteRtUnlockTensorBuffer, input);
-    CHECK("run", LiteRtRunCompiledModel, compiled, 0, engine.inputs, input_buffers, outputs, buffers);
+    CHECK("run", LiteRtLockTensorBuffer, own.input, &data, TO_WRITE);
+    memcpy(data, feed, own.input_bytes);
+    CHECK("run", LiteRtUnlockTensorBuffer, own.input);
+    CHECK("run", LiteRtRunCompiledModel, own.compiled, 0, engine.inputs, own.input_buffers, own.outputs,
+          own.buffers);
     for (size_t k = 0; k < engine.kept_count; k++) {
-        void *buffer = buffers[buffer_of[k]];
+        void *buffer = own.buffers[own.buffer_of[k]];
         CHECK("run", LiteRtLockTensorBuffer, buffer, &data, TO_READ);
         keep(&engine.kept[k], data, tensor_elements(&engine.kept[k].tensor));
         CHECK("run", LiteRtUnlockTensorBuffer, buffer);

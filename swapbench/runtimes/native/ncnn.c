@@ -37,8 +37,11 @@
     F(void *, ncnn_mat_get_data, (const void *matrix))
 
 static struct { FUNCTIONS(FIELD) } ncnn;
-static void *net, *library_of_ncnn;
-static Tensor inputs[MAX_INPUTS];
+static void *library_of_ncnn;
+static struct {
+    void *net;
+    Tensor inputs[MAX_INPUTS];
+} states[MOST_ENGINES];
 
 /* A matrix for an input, filled from an array without gaps, or with zeros where there is none. */
 static void *filled(const Tensor *tensor, const float *from) {
@@ -84,9 +87,9 @@ static void load_files(const char *artifact) {
     if (length < 6 || length >= sizeof weights || strcmp(artifact + length - 6, ".param") != 0)
         refuse("model", "ncnn runs .param files, not %s", artifact);
     snprintf(weights, sizeof weights, "%.*s.bin", (int)(length - 6), artifact);
-    if (ncnn.ncnn_net_load_param(net, artifact) != 0)
+    if (ncnn.ncnn_net_load_param(own.net, artifact) != 0)
         refuse("model", "this ncnn cannot load the network %s", artifact);
-    if (ncnn.ncnn_net_load_model(net, weights) != 0)
+    if (ncnn.ncnn_net_load_model(own.net, weights) != 0)
         refuse("model", "this ncnn cannot load the weights %s", weights);
 }
 
@@ -111,39 +114,40 @@ static void say_settings(void *option) {
 static void load(const char *artifact, int threads, const char *provider) {
     if (provider != NULL && strcmp(provider, "cpu") != 0)
         refuse("provider", "unknown provider '%s'; only cpu is available", provider);
-    net = ncnn.ncnn_net_create();
-    void *option = ncnn.ncnn_net_get_option(net);
+    own.net = ncnn.ncnn_net_create();
+    void *option = ncnn.ncnn_net_get_option(own.net);
     ncnn.ncnn_option_set_num_threads(option, threads);
     say_settings(option);
     load_files(artifact);
-    int found = ncnn.ncnn_net_get_input_count(net), outputs = ncnn.ncnn_net_get_output_count(net);
+    int found = ncnn.ncnn_net_get_input_count(own.net), outputs = ncnn.ncnn_net_get_output_count(own.net);
     check_counts((size_t)found, (size_t)outputs);
     check_kept((size_t)outputs);
     for (int i = 0; i < found; i++) {
-        snprintf(inputs[i].name, sizeof inputs[i].name, "%s", ncnn.ncnn_net_get_input_name(net, i));
-        inputs[i].element = F32;
-        inputs[i].rank = 1; /* unknown: ncnn runs any size, so --shapes says it */
-        settle_input((size_t)i, &inputs[i]);
-        if (inputs[i].rank < 2 || inputs[i].rank > 4 || inputs[i].shape[0] != 1)
+        Tensor *tensor = &own.inputs[i];
+        snprintf(tensor->name, sizeof tensor->name, "%s", ncnn.ncnn_net_get_input_name(own.net, i));
+        tensor->element = F32;
+        tensor->rank = 1; /* unknown: ncnn runs any size, so --shapes says it */
+        settle_input((size_t)i, tensor);
+        if (tensor->rank < 2 || tensor->rank > 4 || tensor->shape[0] != 1)
             refuse("usage", "ncnn takes one image or row a run, not the shape of --shapes for '%s'",
-                   inputs[i].name);
+                   tensor->name);
     }
-    engine.input = inputs[0];
+    engine.input = own.inputs[0];
     for (size_t i = 0; i < engine.kept_count; i++) {
         Tensor *tensor = &engine.kept[i].tensor;
         int place = (int)engine.kept[i].place;
-        snprintf(tensor->name, sizeof tensor->name, "%s", ncnn.ncnn_net_get_output_name(net, place));
+        snprintf(tensor->name, sizeof tensor->name, "%s", ncnn.ncnn_net_get_output_name(own.net, place));
         tensor->element = F32;
     }
     snprintf(engine.providers, sizeof engine.providers, "\"cpu\"");
 }
 
 static void run(void *feed) {
-    void *extractor = ncnn.ncnn_extractor_create(net);
+    void *extractor = ncnn.ncnn_extractor_create(own.net);
     for (size_t i = 0; i < engine.inputs; i++) {
-        void *matrix = filled(&inputs[i], i == 0 ? feed : NULL);
-        if (ncnn.ncnn_extractor_input(extractor, inputs[i].name, matrix) != 0)
-            refuse("run", "ncnn did not accept the input '%s'", inputs[i].name);
+        void *matrix = filled(&own.inputs[i], i == 0 ? feed : NULL);
+        if (ncnn.ncnn_extractor_input(extractor, own.inputs[i].name, matrix) != 0)
+            refuse("run", "ncnn did not accept the input '%s'", own.inputs[i].name);
         ncnn.ncnn_mat_destroy(matrix); /* the extractor holds it */
     }
     for (size_t i = 0; i < engine.kept_count; i++) {

@@ -62,11 +62,13 @@ typedef void *Status;
     F(void, ReleaseValue, (void *value))
 
 static struct { FUNCTIONS(FIELD) } ort;
-static void *environment, *session, *memory;
-static char *input_names[MAX_INPUTS], *output_names[MAX_OUTPUTS];
-static void *inputs[MAX_INPUTS]; /* all but the first are made once, of zeros */
-static size_t outputs;
-static int input_type;
+static void *environment, *memory;
+static struct {
+    void *session, *inputs[MAX_INPUTS]; /* all inputs but the first are made once, of zeros */
+    char *input_names[MAX_INPUTS], *output_names[MAX_OUTPUTS];
+    size_t outputs;
+    int input_type;
+} states[MOST_ENGINES];
 
 /* ONNXTensorElementDataType */
 static const Element elements[] = {OTHER, F32, U8, I8, U16, I16, I32, I64, OTHER, BOOL, F16, F64};
@@ -147,17 +149,17 @@ static void take_inputs(void *allocator) {
         Tensor tensor = {0};
         void *info;
         int type;
-        check("model", ort.SessionGetInputName(session, i, allocator, &input_names[i]));
-        snprintf(tensor.name, sizeof tensor.name, "%s", input_names[i]);
-        check("model", ort.SessionGetInputTypeInfo(session, i, &info));
+        check("model", ort.SessionGetInputName(own.session, i, allocator, &own.input_names[i]));
+        snprintf(tensor.name, sizeof tensor.name, "%s", own.input_names[i]);
+        check("model", ort.SessionGetInputTypeInfo(own.session, i, &info));
         describe(info, &tensor, &type);
         settle_input(i, &tensor);
         if (i == 0) {
             engine.input = tensor;
-            input_type = type;
+            own.input_type = type;
         } else {
             size_t bytes = tensor_elements(&tensor) * element_bytes(tensor.element);
-            inputs[i] = wrapped(&tensor, need(bytes), type);
+            own.inputs[i] = wrapped(&tensor, need(bytes), type);
         }
     }
 }
@@ -184,21 +186,21 @@ static void load(const char *artifact, int threads, const char *provider) {
     if (other) add_provider(library_opened, options, provider, threads);
     snprintf(engine.providers, sizeof engine.providers, "%s%.60s%s\"" CPU "\"", other ? "\"" : "",
              other ? provider : "", other ? "\"," : "");
-    check("model", ort.CreateSession(environment, artifact, options, &session));
+    check("model", ort.CreateSession(environment, artifact, options, &own.session));
 
     check("model", ort.GetAllocatorWithDefaultOptions(&allocator));
     check("model", ort.CreateCpuMemoryInfo(ARENA_ALLOCATOR, DEFAULT_MEMORY, &memory));
-    check("model", ort.SessionGetInputCount(session, &count));
-    check("model", ort.SessionGetOutputCount(session, &outputs));
-    check_counts(count, outputs);
+    check("model", ort.SessionGetInputCount(own.session, &count));
+    check("model", ort.SessionGetOutputCount(own.session, &own.outputs));
+    check_counts(count, own.outputs);
     take_inputs(allocator);
-    for (size_t i = 0; i < outputs; i++)
-        check("model", ort.SessionGetOutputName(session, i, allocator, &output_names[i]));
-    check_kept(outputs);
+    for (size_t i = 0; i < own.outputs; i++)
+        check("model", ort.SessionGetOutputName(own.session, i, allocator, &own.output_names[i]));
+    check_kept(own.outputs);
     for (size_t i = 0; i < engine.kept_count; i++) {
         Output *output = &engine.kept[i];
-        snprintf(output->tensor.name, sizeof output->tensor.name, "%s", output_names[output->place]);
-        check("model", ort.SessionGetOutputTypeInfo(session, output->place, &info));
+        snprintf(output->tensor.name, sizeof output->tensor.name, "%s", own.output_names[output->place]);
+        check("model", ort.SessionGetOutputTypeInfo(own.session, output->place, &info));
         describe(info, &output->tensor, &output_type);
         refuse_other(output);
     }
@@ -207,9 +209,9 @@ static void load(const char *artifact, int threads, const char *provider) {
 static void run(void *feed) {
     void *info, *data, *made[MAX_OUTPUTS] = {0};
     size_t count;
-    inputs[0] = wrapped(&engine.input, feed, input_type);
-    check("run", ort.Run(session, NULL, (const char *const *)input_names, inputs, engine.inputs,
-                         (const char *const *)output_names, outputs, made));
+    own.inputs[0] = wrapped(&engine.input, feed, own.input_type);
+    check("run", ort.Run(own.session, NULL, (const char *const *)own.input_names, own.inputs, engine.inputs,
+                         (const char *const *)own.output_names, own.outputs, made));
     for (size_t i = 0; i < engine.kept_count; i++) {
         void *value = made[engine.kept[i].place];
         check("run", ort.GetTensorTypeAndShape(value, &info));
@@ -218,8 +220,8 @@ static void run(void *feed) {
         keep(&engine.kept[i], data, count);
         ort.ReleaseTensorTypeAndShapeInfo(info);
     }
-    for (size_t i = 0; i < outputs; i++) ort.ReleaseValue(made[i]);
-    ort.ReleaseValue(inputs[0]);
+    for (size_t i = 0; i < own.outputs; i++) ort.ReleaseValue(made[i]);
+    ort.ReleaseValue(own.inputs[0]);
 }
 
 void open_onnxruntime(void *library) {
@@ -236,7 +238,7 @@ void open_onnxruntime(void *library) {
         refuse("library", "onnxruntime %s is too old: it lacks C API %d", engine.version, API_VERSION);
 #define TAKE(result, name, arguments) *(void **)&ort.name = table[SLOT_##name];
     FUNCTIONS(TAKE)
-    check("library", ort.CreateEnv(LOG_ERRORS, "swapbench", &environment));
+    if (environment == NULL) check("library", ort.CreateEnv(LOG_ERRORS, "swapbench", &environment));
     library_opened = library;
     engine.runtime = "onnxruntime";
     snprintf(engine.api, sizeof engine.api, "c-api-%d", API_VERSION);

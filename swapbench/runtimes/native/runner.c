@@ -5,6 +5,7 @@
  * standard output; on failure, one error line and exit status 1 ("stage" says where). Beyond the contract:
  *
  *   --runtime onnxruntime|litert|ncnn --library FILE   what to load with dlopen
+ *   --system FILE         in place of runtime, library and artifact: a job of several files, see system.c
  *   --affinity HEXMASK    the cores to run on, checked before anything is loaded
  *   --fps N               camera pacing: every run waits for its frame; frames due during a run are lost
  *   --watch FILE[,FILE]   numeric files, sampled every --period-ms during each slice and reported after it
@@ -30,10 +31,11 @@
 #define POOL_SLEEP_STEP_NS 2000000
 #define POOL_SLEEP_STEPS 125
 
-Engine engine = {.kept_count = 1};
+Engine engines[MOST_ENGINES] = {{.kept_count = 1}}, *chosen = engines;
 
 static struct {
     const char *mode, *runtime, *library, *artifact, *samples, *normalise, *outputs, *provider, *affinity;
+    const char *system;
     int64_t threads, runs, warmup_runs, warmup_ns, index, seed, period_ms;
     double fps;
 } options = {
@@ -119,6 +121,7 @@ static void read_flag(const char *flag, char *value) {
         {"--runtime", &options.runtime, NULL, 0, 0},
         {"--library", &options.library, NULL, 0, 0},
         {"--artifact", &options.artifact, NULL, 0, 0},
+        {"--system", &options.system, NULL, 0, 0},
         {"--samples", &options.samples, NULL, 0, 0},
         {"--normalise", &options.normalise, NULL, 0, 0},
         {"--outputs", &options.outputs, NULL, 0, 0},
@@ -169,7 +172,11 @@ static void read_command_line(int count, char **arguments) {
         if (i + 1 == count) refuse("usage", "bad command line: %s needs a value", arguments[i]);
         read_flag(arguments[i], arguments[i + 1]);
     }
-    if (options.runtime == NULL || options.library == NULL || options.artifact == NULL)
+    if (options.system != NULL) {
+        if (strcmp(options.mode, "score") == 0) refuse("usage", "bad command line: a system is not scored");
+        options.library = "system";
+        options.artifact = options.system;
+    } else if (options.runtime == NULL || options.library == NULL || options.artifact == NULL)
         refuse("usage", "bad command line: --runtime, --library and --artifact are required");
     bool is_score = strcmp(options.mode, "score") == 0;
     if (!is_score && strcmp(options.mode, "time") != 0 && strcmp(options.mode, "serve") != 0)
@@ -199,25 +206,25 @@ static void pin(const char *mask) {
         refuse("affinity", "cannot run on all the cores %s: some are offline or not allowed", mask);
 }
 
-static void open_runtime(void) {
+void open_runtime(const char *name, const char *path) {
     void (*open_it)(void *) = open_onnxruntime;
-    const char *slash = strrchr(options.library, '/');
-    snprintf(engine.folder, sizeof engine.folder, "%.*s", slash != NULL ? (int)(slash - options.library) : 1,
-             slash != NULL ? options.library : ".");
-    void *library = dlopen(options.library, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) refuse("library", "cannot load the library %s: %s", options.library, dlerror());
-    if (strcmp(options.runtime, "litert") == 0)
+    const char *slash = strrchr(path, '/');
+    snprintf(engine.folder, sizeof engine.folder, "%.*s", slash != NULL ? (int)(slash - path) : 1,
+             slash != NULL ? path : ".");
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) refuse("library", "cannot load the library %s: %s", path, dlerror());
+    if (strcmp(name, "litert") == 0)
         open_it = dlsym(library, "TfLiteInterpreterCreate") != NULL ? open_tflite : open_litert;
-    else if (strcmp(options.runtime, "ncnn") == 0) open_it = open_ncnn;
-    else if (strcmp(options.runtime, "onnxruntime") != 0)
-        refuse("usage", "bad command line: --runtime must be onnxruntime, litert or ncnn, not '%s'",
-               options.runtime);
+    else if (strcmp(name, "ncnn") == 0) open_it = open_ncnn;
+    else if (strcmp(name, "onnxruntime") != 0)
+        refuse("usage", "bad command line: --runtime must be onnxruntime, litert or ncnn, not '%s'", name);
     open_it(library);
 }
 
 static bool is_given_samples(void) { return options.samples != NULL && options.normalise != NULL; }
 
 static Feed make_feed(void) {
+    if (options.system != NULL) return (Feed){0}; /* a system has its own */
     if (!is_given_samples()) return made_feed(&engine.input, options.seed);
     Samples samples = open_samples(options.samples, &engine.input);
     Feed feed = image_feed(&engine.input, options.normalise);
@@ -262,7 +269,9 @@ static void say_loaded(int64_t before_load_bytes, int64_t load_ns, int64_t first
         (long long)first_ns);
     put(&line, "\"warmup_runs\":%zu,\"before_load_bytes\":%lld,\"input\":\"%s\",", warmup_runs,
         (long long)before_load_bytes,
-        is_given_samples() ? "sample" : makes_zeros(&engine.input) ? "zeros" : "random");
+        is_given_samples() || options.system != NULL ? "sample"
+        : makes_zeros(&engine.input)                 ? "zeros"
+                                                     : "random");
     put_clocks(&line);
     put(&line, "}");
     say(&line);
@@ -325,6 +334,7 @@ static void measure(void *feed, size_t runs, int64_t limit_ns, size_t wake_runs)
         (long long)status_bytes("VmHWM:"));
     put(&line, ",\"begin_ns\":%lld,\"end_ns\":%lld", (long long)slice.begin_ns, (long long)slice.end_ns);
     if (options.fps > 0) put(&line, ",\"late_frames\":%lld", (long long)slice.late_frames);
+    if (options.system != NULL) put_decisions(&line, slice.runs);
     put(&line, "}");
     say(&line);
     say_watched("slice", slice.begin_ns, slice.end_ns);
@@ -487,13 +497,14 @@ int main(int count, char **arguments) {
     answer_on(answers);
     read_command_line(count, arguments);
     if (options.affinity != NULL) pin(options.affinity); /* first: threads inherit it */
-    open_runtime();
+    if (options.system == NULL) open_runtime(options.runtime, options.library);
     int64_t before_load_bytes = status_bytes("VmRSS:");
     struct stat about;
     if (stat(options.artifact, &about) != 0 || !S_ISREG(about.st_mode))
         refuse("model", "there is no model file %s", options.artifact);
     int64_t begin = monotonic_ns();
-    engine.load(options.artifact, (int)options.threads, options.provider);
+    if (options.system != NULL) load_system(options.system, (int)options.threads, options.index);
+    else engine.load(options.artifact, (int)options.threads, options.provider);
     int64_t load_ns = monotonic_ns() - begin;
     Feed feed = make_feed();
     begin = monotonic_ns();

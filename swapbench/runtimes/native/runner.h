@@ -109,13 +109,18 @@ typedef struct {
     void (*run)(void *feed); /* the whole of one timed run */
 } Engine;
 
-extern Engine engine;
+#define MOST_MEMBERS 8 /* of a system, which has engines of its own after the first */
+#define MOST_ENGINES (1 + MOST_MEMBERS)
+extern Engine engines[MOST_ENGINES], *chosen; /* engines[0] is the only one where no system runs */
+#define engine (*chosen)
+#define own (states[chosen - engines]) /* what a runtime keeps of the engine that is chosen */
 
 void check_counts(size_t inputs, size_t outputs); /* refuses a graph with none, or with too many */
 void check_kept(size_t outputs); /* refuses places that the graph does not have */
 void keep(Output *output, const void *data, size_t elements);
 void refuse_other(const Output *output); /* refuses an output that is not numeric */
 void *symbol(void *library, const char *name);       /* refuses a library that lacks it */
+void open_runtime(const char *name, const char *path); /* for the engine that is chosen */
 void open_onnxruntime(void *library);
 void open_tflite(void *library);
 void open_litert(void *library);
@@ -123,6 +128,11 @@ void open_ncnn(void *library);
 void add_setting(const char *name, const char *value);
 
 #define FIELD(result, name, arguments) result(*name) arguments;
+
+/* ---- system.c: files that decide together ---- */
+
+void load_system(const char *job, int threads, int64_t turn);
+void put_decisions(Text *line, size_t runs); /* what the last runs of a slice were */
 
 /* ---- watch.c: numeric files sampled by a separate thread ---- */
 

@@ -37,9 +37,11 @@ typedef struct {
     F(int, TfLiteTensorCopyToBuffer, (const void *tensor, void *data, size_t bytes))
 
 static struct { FUNCTIONS(FIELD) } tflite;
-static void *interpreter;
-static size_t input_bytes[MAX_INPUTS], output_bytes[MAX_OUTPUTS];
-static void *zeros[MAX_INPUTS]; /* for all inputs but the first */
+static struct {
+    void *interpreter;
+    size_t input_bytes[MAX_INPUTS], output_bytes[MAX_OUTPUTS];
+    void *zeros[MAX_INPUTS]; /* for all inputs but the first */
+} states[MOST_ENGINES];
 
 /* TfLiteType */
 static const Element elements[] = {
@@ -72,14 +74,14 @@ static void describe(const void *from, Tensor *tensor) {
 /* Describes an input and gives it the shape that it is to have. */
 static Tensor take_input(int32_t place) {
     Tensor stored = {0}, tensor;
-    describe(tflite.TfLiteInterpreterGetInputTensor(interpreter, place), &stored);
+    describe(tflite.TfLiteInterpreterGetInputTensor(own.interpreter, place), &stored);
     tensor = stored;
     settle_input((size_t)place, &tensor);
     bool is_as_stored = memcmp(tensor.shape, stored.shape, sizeof stored.shape) == 0;
     if (tensor.rank == stored.rank && is_as_stored) return tensor;
     int lengths[8];
     for (int i = 0; i < tensor.rank; i++) lengths[i] = (int)tensor.shape[i];
-    if (tflite.TfLiteInterpreterResizeInputTensor(interpreter, place, lengths, tensor.rank) != 0)
+    if (tflite.TfLiteInterpreterResizeInputTensor(own.interpreter, place, lengths, tensor.rank) != 0)
         refuse("model", "litert cannot resize the input '%s'", tensor.name);
     return tensor;
 }
@@ -91,29 +93,30 @@ static void load(const char *artifact, int threads, const char *provider) {
     if (model == NULL) refuse("model", "litert cannot read the model file %s", artifact);
     void *options = tflite.TfLiteInterpreterOptionsCreate();
     tflite.TfLiteInterpreterOptionsSetNumThreads(options, threads);
-    interpreter = tflite.TfLiteInterpreterCreate(model, options);
-    if (interpreter == NULL) refuse("model", "litert cannot create an interpreter for %s", artifact);
-    int32_t inputs = tflite.TfLiteInterpreterGetInputTensorCount(interpreter);
-    int32_t outputs = tflite.TfLiteInterpreterGetOutputTensorCount(interpreter);
+    own.interpreter = tflite.TfLiteInterpreterCreate(model, options);
+    if (own.interpreter == NULL) refuse("model", "litert cannot create an interpreter for %s", artifact);
+    int32_t inputs = tflite.TfLiteInterpreterGetInputTensorCount(own.interpreter);
+    int32_t outputs = tflite.TfLiteInterpreterGetOutputTensorCount(own.interpreter);
     check_counts((size_t)inputs, (size_t)outputs);
     check_kept((size_t)outputs);
     for (int32_t i = 0; i < inputs; i++) {
         Tensor tensor = take_input(i);
         if (i == 0) engine.input = tensor;
     }
-    if (tflite.TfLiteInterpreterAllocateTensors(interpreter) != 0)
+    if (tflite.TfLiteInterpreterAllocateTensors(own.interpreter) != 0)
         refuse("model", "litert cannot allocate the tensors of %s", artifact);
     for (int32_t i = 0; i < inputs; i++) {
-        input_bytes[i] = tflite.TfLiteTensorByteSize(tflite.TfLiteInterpreterGetInputTensor(interpreter, i));
-        if (i > 0) zeros[i] = need(input_bytes[i]);
+        const void *input = tflite.TfLiteInterpreterGetInputTensor(own.interpreter, i);
+        own.input_bytes[i] = tflite.TfLiteTensorByteSize(input);
+        if (i > 0) own.zeros[i] = need(own.input_bytes[i]);
     }
     for (size_t i = 0; i < engine.kept_count; i++) {
         Output *output = &engine.kept[i];
-        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)output->place);
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(own.interpreter, (int32_t)output->place);
         describe(tensor, &output->tensor);
         refuse_other(output);
-        output_bytes[i] = tflite.TfLiteTensorByteSize(tensor);
-        keep(output, NULL, output_bytes[i] / element_bytes(output->tensor.element));
+        own.output_bytes[i] = tflite.TfLiteTensorByteSize(tensor);
+        keep(output, NULL, own.output_bytes[i] / element_bytes(output->tensor.element));
     }
     snprintf(engine.providers, sizeof engine.providers, "\"unknown\"");
 }
@@ -121,15 +124,15 @@ static void load(const char *artifact, int threads, const char *provider) {
 static void run(void *feed) {
     for (size_t i = 0; i < engine.inputs; i++) {
         /* fetched in every run: invoking may move the tensors */
-        void *input = tflite.TfLiteInterpreterGetInputTensor(interpreter, (int32_t)i);
-        if (tflite.TfLiteTensorCopyFromBuffer(input, i == 0 ? feed : zeros[i], input_bytes[i]) != 0)
+        void *input = tflite.TfLiteInterpreterGetInputTensor(own.interpreter, (int32_t)i);
+        if (tflite.TfLiteTensorCopyFromBuffer(input, i == 0 ? feed : own.zeros[i], own.input_bytes[i]) != 0)
             refuse("run", "litert did not accept the input");
     }
-    if (tflite.TfLiteInterpreterInvoke(interpreter) != 0) refuse("run", "litert failed to run the model");
+    if (tflite.TfLiteInterpreterInvoke(own.interpreter) != 0) refuse("run", "litert failed to run the model");
     for (size_t i = 0; i < engine.kept_count; i++) {
         const Output *kept = &engine.kept[i];
-        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(interpreter, (int32_t)kept->place);
-        if (tflite.TfLiteTensorCopyToBuffer(tensor, kept->data, output_bytes[i]) != 0)
+        const void *tensor = tflite.TfLiteInterpreterGetOutputTensor(own.interpreter, (int32_t)kept->place);
+        if (tflite.TfLiteTensorCopyToBuffer(tensor, kept->data, own.output_bytes[i]) != 0)
             refuse("run", "litert did not return its output");
     }
 }
