@@ -152,6 +152,14 @@ def test_a_file_has_the_counts_and_the_description_and_only_a_base_holds_what_in
 
 
 @pytest.mark.slow
+def test_the_same_network_gives_the_same_bytes(network: Any, base: bytes) -> None:
+    from swapbench.workshop.export import to_executorch
+
+    again = to_executorch.export_base(network, 8, 6)
+    assert to_executorch.fp32(again) == to_executorch.fp32(base)
+
+
+@pytest.mark.slow
 def test_the_worker_times_and_scores_what_pytorch_computes(network: Any, file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "s.npy", IMAGES)
     scoring = ("--mode", "score", "--samples", str(tmp_path / "s.npy"), "--normalise", PLAIN)
@@ -221,6 +229,18 @@ def test_int8_is_smaller_and_near_and_keeps_its_small_head_in_float(
     engine = worker.open_backend().load(str(tmp_path / "a.pte"), 1, None, Shapes())
     found = np.concatenate([engine.timed_call(image[None])() for image in images])
     assert np.abs(found - exact(network)).max() < 0.1 * np.ptp(exact(network))
+
+
+@pytest.mark.slow
+def test_a_part_of_a_network_is_refused_for_the_format_has_no_names(network: Any) -> None:
+    from swapbench.workshop.export import to_executorch
+
+    network.returns = ("logits", "features")
+    try:
+        with pytest.raises(UserError, match="onnx and tflite only"):
+            to_executorch.export_base(network, 8, 6)
+    finally:
+        del network.returns
 
 
 @pytest.mark.slow

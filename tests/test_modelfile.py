@@ -239,7 +239,7 @@ def test_an_empty_file_says_so(write: Write, name: str) -> None:
 
 
 def test_another_kind_of_file_is_refused_by_its_name(write: Write) -> None:
-    with pytest.raises(BadModelFile, match=r"is no \.onnx, \.tflite or \.param file"):
+    with pytest.raises(BadModelFile, match=r"is no \.onnx, \.tflite, \.param or \.pte file"):
         read(write, "a.pth", b"x")
 
 

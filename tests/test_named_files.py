@@ -44,7 +44,7 @@ def test_a_folder_is_the_files_in_it_and_every_file_counts_once(folder: Path) ->
     (folder / "c" / "LOUD.ONNX").write_bytes(small_onnx())
     assert [file.title for file in named_files(("c",))] == ["LOUD.ONNX"]
     (folder / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty holds no \.onnx, \.tflite or \.param file"):
+    with pytest.raises(UserError, match=r"empty holds no \.onnx, \.tflite, \.param or \.pte file"):
         named_files(("empty",))
     with pytest.raises(UserError, match="b holds 2 model files"):
         named_file("b")

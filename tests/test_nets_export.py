@@ -62,6 +62,11 @@ if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
     FORMATS["ncnn"] = to_ncnn
 IN_EXECUTORCH = tuple(RECIPES) if os.environ.get("SWAPBENCH_EVERY_NET") else ("minifasnet_v1se",)
 """Lowering takes half a minute, so all of them are tried only where someone asks for it."""
+OUTSIDE_XNNPACK = {
+    "cdcn_thin": {"aten::_adaptive_avg_pool2d", "aten::alias_copy"},
+    "mobilenet_v3_small": {"dim_order_ops::_to_dim_order_copy"},
+}
+"""What XNNPACK does not take of a network, so that kernels of ExecuTorch's own compute it."""
 WITH_INTEGERS = ("onnx", "tflite")
 ALIKE = ("minifasnet_v1", "minifasnet_v1se", "minifasnet_v2")
 """Of the parts of minifasnet_v2se, in other widths; test_main_job exports the bundled minifasnet_v2."""
@@ -244,7 +249,9 @@ def test_ncnn_as_apps_use_it_keeps_scores_and_decisions(name: str) -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="needs the package executorch")
 @pytest.mark.parametrize("name", IN_EXECUTORCH)
-def test_executorch_holds_the_same_network_and_xnnpack_takes_all_of_it(name: str, tmp_path: Path) -> None:
+def test_executorch_holds_and_computes_the_same_network_and_what_xnnpack_leaves_is_known(
+    name: str, tmp_path: Path
+) -> None:
     from swapbench.runtimes import executorch
     from swapbench.workshop.export import to_executorch
 
@@ -252,7 +259,7 @@ def test_executorch_holds_the_same_network_and_xnnpack_takes_all_of_it(name: str
     content = to_executorch.fp32(to_executorch.export_base(alike(name), size_px, size_px))
     onnx, found = graph(base(name, "onnx"), "onnx", tmp_path), graph(content, "executorch", tmp_path)
     assert (found.params, found.macs, found.uncounted_ops) == (onnx.params, onnx.macs, ())
-    assert not [kind for kind in found.ops if "::" in kind]
+    assert {kind for kind in found.ops if "::" in kind} == OUTSIDE_XNNPACK.get(name, set())
     engine = executorch.open_backend().load(str(tmp_path / "a.pte"), 1, None, Shapes())
     images = [np.ascontiguousarray(row[None]) for row in judged(name).numpy()]
     outputs = np.concatenate([engine.timed_call(image)() for image in images])

@@ -58,6 +58,14 @@ def test_kernels_outside_a_delegate_are_counted_too(tmp_path: Path) -> None:
     assert found.made_by == ("aten::addmm",)
 
 
+def test_a_program_may_have_many_constants_in_few_bytes(tmp_path: Path) -> None:
+    constants = tuple(np.full(2, place, np.float32).tobytes() for place in range(1, 400))
+    values = [tensor(1, 2), tensor(1, 2), *(tensor(2, constant=place) for place in range(1, 400))]
+    calls = [call(0, 1 if place else 0, 2 + place, 1, 1) for place in range(399)]
+    content = program(values, calls, operators=("aten::mul",), constants=constants)
+    assert graph(tmp_path, content).params == 2 * 399
+
+
 def test_biases_that_are_all_zero_do_not_count(tmp_path: Path) -> None:
     values = [tensor(1, 4), tensor(1, 2), tensor(2, 4, constant=1), tensor(2, constant=2)]
     weights, zeros = np.ones((2, 4), np.float32).tobytes(), bytes(8)
@@ -154,6 +162,12 @@ def test_of_several_methods_that_named_forward_is_meant_else_the_first(tmp_path:
 def test_a_damaged_program_is_refused_with_the_reason(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(BadModelFile, match=message):
         graph(tmp_path, content)
+
+
+def test_a_program_by_another_name_is_called_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(small_pte())
+    with pytest.raises(BadModelFile, match=r"an ExecuTorch program named \.tflite. Rename it to \.pte"):
+        read_graph(tmp_path / "net.tflite")
 
 
 def test_a_program_cut_short_anywhere_is_refused(tmp_path: Path) -> None:

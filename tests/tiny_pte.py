@@ -52,7 +52,7 @@ class Table:
                     "I": builder.PrependUint32Slot,
                     "Q": builder.PrependUint64Slot,
                 }[kind]
-                slot(number, value, -1 if kind in "bhi" else 255)  # no default, so that each is written
+                slot(number, value, None)  # no default, so that each is written
         return builder.EndObject()
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 TFLITE: Final = b"TFL3"
 """The identifier of a TFLite file, at its fifth byte."""
+EXECUTORCH: Final = b"ET12"
+"""The identifier of an ExecuTorch program, at its fifth byte."""
 NCNN: Final = b"7767517\n"
 """The first line of a network of ncnn."""
 
@@ -83,6 +85,8 @@ def _kind(path: Path, content: bytes) -> tuple[str, str] | None:
     mark = content[4:8]
     if path.suffix.lower() == ".onnx" and mark == TFLITE:
         return "a TFLite file named .onnx", "Rename it to .tflite"
+    if mark == EXECUTORCH and path.suffix.lower() != ".pte":
+        return f"an ExecuTorch program named {path.suffix.lower()}", "Rename it to .pte"
     if mark == b"ORTM":
         return "in onnxruntime's own format (.ort)", "Give the .onnx file that it was made from."
     if path.suffix.lower() == ".tflite" and mark != TFLITE and _is_onnx(content):

@@ -21,8 +21,9 @@ from swapbench.modelfile import (
     first_line,
     layout_of,
 )
+from swapbench.modelfile.foreign import EXECUTORCH
 from swapbench.modelfile.input_shapes import UNNAMED, shaped
-from swapbench.modelfile.pte_schema import IDENTIFIER, XNNPACK, program
+from swapbench.modelfile.pte_schema import XNNPACK, program
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,9 +87,9 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
     Raises:
         BadModelFile: It is damaged or of another format, or fixes another shape.
     """
-    if content[4:8] != IDENTIFIER:
+    if content[4:8] != EXECUTORCH:
         raise BadModelFile(
-            f"{path} is not an ExecuTorch program: it lacks the identifier {IDENTIFIER.decode()}",
+            f"{path} is not an ExecuTorch program: it lacks the identifier {EXECUTORCH.decode()}",
             remedy=AGAIN,
         )
     try:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 _Part = TypeVar("_Part")
 
-IDENTIFIER: Final = b"ET12"
 XNNPACK: Final = "XnnpackBackend"
 METHOD: Final = "forward"
 DTYPES: Final[Mapping[int, str]] = {
@@ -187,6 +186,13 @@ class _Reader:
             one.text(0): _at(self._segments, one.whole(1, "I"), "its named data are missing")
             for one in self._root.tables(7)
         }
+        stored = self._root.table(5)
+        self._offsets = () if stored is None else stored.wholes(1, "Q")
+        self._constants = held[:0]
+        if self._offsets and stored is not None:
+            place = stored.whole(0, "I")
+            self._constants = _at(self._segments, place, "the data of constants are missing")
+        self._inline = self._root.tables(2)
         self._values: dict[int, Value] = {}
         self._nodes: list[Node] = []
 
@@ -245,15 +251,12 @@ class _Reader:
             is_free=tensor.whole(8, "b") != 0,
         )
 
-    def _constant(self, place: int) -> memoryview | None:
+    def _constant(self, place: int) -> memoryview:
         """The data of a constant of the program; how long they are is known by their shape."""
-        stored = self._root.table(5)
-        if stored is None:
-            inline = self._root.tables(2)
-            return _at(inline, place, "the data of a constant are missing").data(0)
-        offsets = stored.wholes(1, "Q")
-        segment = _at(self._segments, stored.whole(0, "I"), "the data of constants are missing")
-        return segment[_at(offsets, place, "the data of a constant are missing") :]
+        missing = "the data of a constant are missing"
+        if self._inline:
+            return _at(self._inline, place, missing).data(0)
+        return self._constants[_at(self._offsets, place, missing) :]
 
     def _flat(self, held: Sequence[Table], arguments: Numbers) -> Numbers:
         """The tensors among arguments, those of lists one by one, and -1 for what is none."""

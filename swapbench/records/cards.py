@@ -47,7 +47,7 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
 PRECISIONS_OF: dict[str, tuple[Precision, ...]] = {"ncnn": ("fp32", "fp16"), "executorch": ("fp32", "int8")}
-"""Of formats that have not all: ncnn's packages have no quantiser, ExecuTorch takes no mixed fp16."""
+"""Of formats that have not all of them: ncnn's packages have no quantiser, fp16 of ExecuTorch is not made."""
 ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn", "executorch")
 """Those that swapbench itself reads."""
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")

@@ -1,9 +1,10 @@
 """PyTorch to ExecuTorch: fp32 and int8 programs (.pte) whose operators XNNPACK takes, NCHW float32 to logits.
 
 The network is exported once with torch.export. The base is the fp32 program, which holds what was exported
-under a name, because int8 is made from that (PT2E) and not from a program. Every function returns the same
-bytes for the same arguments. There is no fp16: XNNPACK computes in half precision only where input and output
-are half too, which no file of the other formats is.
+under a name, because int8 is made from that (PT2E) and not from a program. Files are the same bytes for the
+same network; what the base holds has addresses of memory in it. There is no fp16 yet: the conversions at both
+ends of such a file, whose input and output are floats as in the other formats, would be kernels outside
+XNNPACK.
 """
 
 from __future__ import annotations
@@ -44,16 +45,23 @@ def export_base(module: nn.Module, height_px: int, width_px: int) -> bytes:
 
     Raises:
         MissingPackage: ExecuTorch is not installed.
+        UserError: It is a part of a network with early exits, which is read by the names of its outputs.
     """
     import torch
 
     from swapbench.workshop.export.rewrite import batch_norms_folded
+    from swapbench.workshop.nets import input_shape, output_names
 
+    if len(output_names(module)) > 1 or input_shape(module, height_px, width_px)[0] != 3:
+        raise UserError(
+            "parts of a network with early exits are exported to onnx and tflite only",
+            remedy="Choose one of these: --format tflite",
+        )
     with _quiet():
         example = (torch.zeros(1, 3, height_px, width_px),)
         exported = torch.export.export(batch_norms_folded(module.eval()), example, strict=False)
         stored = io.BytesIO()
-        torch.export.save(_bare(exported), stored)
+        torch.export.save(exported, stored)
         return _with_data(_lowered(exported), _EXPORTED, stored.getvalue())
 
 
@@ -66,9 +74,7 @@ def fp16(base: bytes) -> bytes:
     """Nothing: see the head of this module; always raises UserError."""
     del base
     raise UserError(
-        "executorch files are made in fp32 and int8 only: in half precision, XNNPACK wants input and output "
-        "in half too",
-        remedy="Leave fp16 out: --precision fp32,int8",
+        "executorch files are made in fp32 and int8 only", remedy="Leave fp16 out: --precision fp32,int8"
     )
 
 
@@ -176,14 +182,6 @@ def _lowered(exported: ExportedProgram) -> bytes:
         raise MissingPackage("executorch", "exporting to ExecuTorch", "executorch") from None
     lowered = to_edge_transform_and_lower(exported, partitioner=[XnnpackPartitioner()])
     return bytes(lowered.to_executorch().buffer)
-
-
-def _bare(exported: ExportedProgram) -> ExportedProgram:
-    """Without file names and stack traces, so that the bytes depend on the network alone."""
-    for node in exported.graph.nodes:
-        node.meta.pop("stack_trace", None)
-        node.meta.pop("nn_module_stack", None)
-    return exported
 
 
 def _data(program: bytes, name: str) -> bytes:
