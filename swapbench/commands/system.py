@@ -266,7 +266,17 @@ def _found(
         write_atomically(curve, search_csv(candidates, chosen, "ns" if options.cost == "time" else "uj"))
         report = keep(known.run, record, result.folds, say)
     told = [path for path in report if path.name in {"table.md", "decision.png", "index.html"}]
-    return Found(record, candidates, chosen, options.cost, (file, curve, *told))
+    return Found(record, candidates, chosen, options.cost, (file, curve, _picture(curve), *told))
+
+
+def _picture(curve: Path) -> Path:
+    """The searched curve as a picture beside it."""
+    from swapbench.report import figures
+
+    drawing = figures.draw("search", None, options=figures.Options(history=curve))
+    path = curve.with_suffix(".png")
+    write_atomically(path, drawing.files["png"])
+    return path
 
 
 def shown(path: Path) -> str:
