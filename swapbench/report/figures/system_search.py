@@ -58,10 +58,9 @@ def read_search(path: Path, text: str) -> tuple[Tried, ...]:
         for row in csv.DictReader(io.StringIO(text)):
             column = next(name for name in COSTS if name in row)
             per, axis = COSTS[column]
-            rates = (float(row[f"dev_{name}"]) for name in RATES)
-            found.append(
-                Tried(row["setting"], *rates, float(row[column]) / per, axis, chosen=row["chosen"] == "1")
-            )
+            acer, apcer, bpcer = (float(row[f"dev_{name}"]) for name in RATES)
+            cost, chosen = float(row[column]) / per, row["chosen"] == "1"
+            found.append(Tried(row["setting"], acer, apcer, bpcer, cost, axis, chosen))
     except (KeyError, ValueError, TypeError, StopIteration) as problem:
         raise UserError(
             f"{path} is no search of a system: {problem!r}",
