@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test tflite-runtime plugin check bench models evidence clean
+.PHONY: docs demo phone test exhaustive tflite-runtime plugin check bench models evidence decide clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,7 +37,10 @@ phone: $(VENV)/.phone    ## the main job on an emulated x86-64 phone, where ther
 
 test: $(VENV)/.dev    ## the whole suite, a process more than cores; files that export and train come first
 	-$(BIN)/python tests/phone/fetch.py  # without the programs of emulated phones their tests are skipped
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware"
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --no-loadscope-reorder -m "not hardware and not exhaustive"
+
+exhaustive: $(VENV)/.dev    ## what the suite claims, for every further network, seed and kill; before a release
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "exhaustive and not hardware"
 
 FROZEN := build/tflite-runtime
 
@@ -78,10 +81,12 @@ GATES ?= 30
 bench: $(VENV)/.phone    ## what our own measuring and training cost, as ratios; is the gate right here (GATES=8 for a short look)
 	$(BIN)/swapbench export minifasnet_v2 --precision fp32 --precision int8 --out build/bench
 	$(BIN)/swapbench export minifasnet_v2 --format ncnn --precision fp32 --out build/bench
-	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.fp32.ncnn.param
+	@if $(BIN)/python -c "import executorch" 2>/dev/null; then $(BIN)/swapbench export minifasnet_v2 --format executorch --precision fp32 --out build/bench; fi
+	$(BIN)/python benchmarks/overhead.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.fp32.ncnn.param $$(ls build/bench/minifasnet_v2.fp32.pte 2>/dev/null)
 	$(BIN)/python benchmarks/scoring.py build/bench/minifasnet_v2.fp32.onnx
 	$(BIN)/python benchmarks/runner.py build/bench/minifasnet_v2.fp32.onnx build/bench/minifasnet_v2.int8.onnx build/bench/minifasnet_v2.fp32.tflite build/bench/minifasnet_v2.int8.tflite
 	$(BIN)/python benchmarks/report.py
+	$(BIN)/python benchmarks/page.py
 	$(BIN)/python benchmarks/systems.py
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/change_points.py --series 500 --steps 10
@@ -101,6 +106,10 @@ evidence: $(VENV)/.workshop    ## train and measure what reports/compression tel
 	$(BIN)/swapbench train build/compression/rank.toml --schedule $(or $(SCHEDULE),smallest) --out build/compression/rank
 	$(BIN)/python -m benchmarks.compression measure --missing
 	$(BIN)/python -m benchmarks.compression report
+
+decide: $(VENV)/.dev    ## the studies on world 2, as far as MINUTES go (60); results are kept in reports/compression/evidence
+	$(BIN)/python -m benchmarks.decide go --minutes $(or $(MINUTES),60) --jobs $(or $(JOBS),1)
+	$(BIN)/python -m benchmarks.decide table
 
 clean:    ## everything that can be made again, except the virtual environment and simulated data
 	rm -rf build dist reports/demo .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,6 +1,6 @@
 """What does measuring cost? Swapbench's times against a bare loop around the same runtime on the same file.
 
-    python benchmarks/overhead.py [FILE.onnx | FILE.tflite | FILE.param ...] [--rounds N]
+    python benchmarks/overhead.py [FILE.onnx | .tflite | .param | .pte ...] [--rounds N]
 
 In every round a fresh worker of swapbench and a fresh process with nothing but the runtime in it stay loaded
 and take turns in short slices; the ratio is the median over slices of (median of the worker's slice / median
@@ -27,6 +27,7 @@ from swapbench.devices.local import Local
 from swapbench.errors import SwapbenchError
 from swapbench.modelfile import read_graph
 from swapbench.records import Plan
+from swapbench.runtimes.executorch import ExecuTorch
 from swapbench.runtimes.litert import LiteRT
 from swapbench.runtimes.ncnn import Ncnn
 from swapbench.runtimes.ort import OnnxRuntime
@@ -79,8 +80,19 @@ def run():
     extractor.input(given, ncnn.Mat(x).clone())
     np.array(extractor.extract(answer)[1])
 """,
+    "executorch": """
+import sys, time, json
+import torch
+from executorch.extension.pybindings import _C
+_C._unsafe_reset_threadpool(1)
+program = _C._load_program(sys.argv[1])
+method = program.load_method("forward")
+x = torch.rand(method.method_meta().input_tensor_meta(0).sizes())
+def run():
+    method.call((x,))[0].numpy()
+""",
 }
-RUNTIMES = {"onnx": OnnxRuntime, "tflite": LiteRT, "ncnn": Ncnn}
+RUNTIMES = {"onnx": OnnxRuntime, "tflite": LiteRT, "ncnn": Ncnn, "executorch": ExecuTorch}
 LOOP = """
 for _ in range(30):
     run()

@@ -244,7 +244,7 @@ def measure(
     """Measure model files as `swapbench run` does, into `reports/<name>/` of the working folder.
 
     Args:
-        files: ONNX and TFLite files; one that cannot be measured is among the run's `failures`, the others go
+        files: Model files; one that cannot be measured is among the run's `failures`, the others go
             on.
         budget_s: Time for the speed phase of all files together; None takes 5 s a file.
         device: The name of a device, as `swapbench devices` lists them.
@@ -274,7 +274,7 @@ def measure(
     if budget_s is not None and not budget_s > 0:
         raise UserError(f"a budget of {budget_s} s is no time to measure in", remedy="Give seconds above 0")
     if not paths:
-        raise UserError("no files were named", remedy='Name ONNX or TFLite files, e.g. measure(["net.onnx"])')
+        raise UserError("no files were named", remedy='Name model files, e.g. measure(["net.onnx"])')
     notes: list[str] = []
     result = run(Folders(Path.cwd()), request, progress=progress, say=notes.append)
     if not result.records:

@@ -80,18 +80,20 @@ def _unknown_key(place: tuple[int | str, ...], model: type[BaseModel]) -> str:
     *tables, key = place
     known, names = [model], []
     for table in tables:
-        inner = [part for one in known for part in _inner_models(one, table)]
+        inner = [part for candidate in known for part in _inner_models(candidate, table)]
         if inner:
             known = inner
             names.append(str(table))
         else:  # a position in a list, or the tag of one of several models
-            known = [one for one in known if _has_tag(one, table)] or known
-    fields = sorted({field for one in known for field in one.model_fields})
+            known = [candidate for candidate in known if _has_tag(candidate, table)] or known
+    fields = sorted({field for candidate in known for field in candidate.model_fields})
     text = f"unknown key `{key}`" + (f" in [{'.'.join(names)}]" if names else "")
     if key in model.model_fields:
         return f"{text}; it belongs above the tables"
     for table in model.model_fields:
-        if table not in names and any(key in one.model_fields for one in _inner_models(model, table)):
+        if table not in names and any(
+            key in candidate.model_fields for candidate in _inner_models(model, table)
+        ):
             return f"{text}; it belongs in [{table}]"
     if near := nearest(str(key), fields):
         return f"{text}; did you mean {near[0]}?"
@@ -107,10 +109,10 @@ def _inner_models(model: type[BaseModel], field: int | str) -> list[type[BaseMod
     """The models that a field may hold, also as an alternative or in a list."""
     found, types = [], [model.model_fields[field].annotation] if field in model.model_fields else []
     while types:
-        one = types.pop()
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            found.append(one)
-        types += get_args(one)
+        candidate = types.pop()
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            found.append(candidate)
+        types += get_args(candidate)
     return found
 
 

@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any, cast
 from swapbench.errors import BadCard, SwapbenchError, UnknownName, UserError
 from swapbench.files import toml_table
 from swapbench.plugins import plugins
-from swapbench.records import FLOATS, FORMATS, PRECISIONS, Absent, Format, ModelCard, Precision, Variant
+from swapbench.records import (
+    FORMATS,
+    PRECISIONS,
+    PRECISIONS_OF,
+    Absent,
+    Format,
+    ModelCard,
+    Precision,
+    Variant,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,6 +40,7 @@ RUNTIMES: Mapping[str, str] = {
     "litert": "swapbench.runtimes.litert:LiteRT",
     "tflite-runtime": "swapbench.runtimes.tflite_runtime:TFLiteRuntime",
     "ncnn": "swapbench.runtimes.ncnn:Ncnn",
+    "executorch": "swapbench.runtimes.executorch:ExecuTorch",
 }
 ON_REQUEST = frozenset({"tflite-runtime"})
 """Runtimes that only run where they are named."""
@@ -376,7 +386,7 @@ def variants(
     return tuple(
         Variant(net=card.name, recipe=card.recipe, precision=precision, format=file_format)
         for file_format in (formats or FORMATS)
-        for precision in (precisions or (FLOATS if file_format == "ncnn" else PRECISIONS))
+        for precision in (precisions or PRECISIONS_OF.get(file_format, PRECISIONS))
     )
 
 

@@ -45,11 +45,12 @@ EXTRAS: Mapping[str, Mapping[str, str]] = {
         "onnxconverter-common": "onnxconverter_common",
         "litert-torch": "litert_torch",
         "ai-edge-quantizer": "ai_edge_quantizer",
+        "pnnx": "pnnx",
         "safetensors": "safetensors",
     },
     "train": {"torch": "torch", "safetensors": "safetensors"},
     "simulate": {"opencv-python-headless": "cv2"},
-    "datasets": {"opencv-python-headless": "cv2", "dlib-bin": "dlib"},
+    "datasets": {"opencv-python-headless": "cv2", "dlib-bin": "dlib", "h5py": "h5py"},
 }
 """Extra -> its packages, each with the module that shows that it is installed."""
 
@@ -88,7 +89,7 @@ def examine(
         _python(ask),
         _own_version(ask),
         *_runtimes(ask),
-        _extra("export", "making ONNX and TFLite files", ask),
+        _extra("export", "making ONNX, TFLite and ncnn files", ask),
         _extra("train", "training, distilling and pruning", ask),
         _extra("simulate", "making simulated data", ask),
         _extra("datasets", "reading videos and finding faces", ask),
@@ -207,6 +208,9 @@ def _runtimes(ask: Probes) -> Iterator[Finding]:
     yield _runtime("onnxruntime", ".onnx", _ONNXRUNTIME_PACKAGES, {}, ask)
     yield _runtime("litert", ".tflite", tuple(modules), modules, ask)
     yield _runtime("ncnn", ".param", ("ncnn",), {}, ask)
+    # its library is linked with PyTorch's, which must be there first
+    linked = {"executorch": "torch, executorch.extension.pybindings._C"}
+    yield _runtime("executorch", ".pte", ("executorch",), linked, ask)
     if all(ask.version_of(package) is not None for package in modules):
         yield _runtime("tflite-runtime", ".tflite", ("tflite-runtime",), modules, ask)
 

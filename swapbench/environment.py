@@ -45,6 +45,8 @@ CHILD: Final = "SWAPBENCH_CHILD"
 
 It ends when its standard input does, and tells its progress in lines for a program.
 """
+LOST_HOSTS: Final = "SWAPBENCH_LOST_HOSTS"
+"""Tells such a command, a line each, which hosts of a fleet began its work before and were lost."""
 
 
 def be_quiet() -> None:

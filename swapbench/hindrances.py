@@ -45,7 +45,7 @@ def hindrances(
         profile: What the runtime executed; None where it was not asked.
     """
     if profile is None:
-        found = [_outside_by_count(used), _in_file(precision, ops)]
+        found = [_outside_by_count(used), _outside_in_program(used, ops), _in_file(precision, ops)]
     else:
         found = [
             _outside(profile) or _outside_by_count(used),
@@ -122,6 +122,17 @@ def _outside_by_count(used: RuntimeUsed) -> str:
         return f"no delegate took any of the {every} nodes"
     providers = [provider for provider in used.providers if provider not in FALLBACKS]
     return f"{every - taken} of {every} nodes are outside {' and '.join(providers) or 'the delegate'}"
+
+
+def _outside_in_program(used: RuntimeUsed, ops: Mapping[str, int]) -> str:
+    """Kernels of a program of ExecuTorch; the nodes of a delegate have names without namespaces."""
+    kernels = {op: count for op, count in ops.items() if "::" in op}
+    if used.runtime != "executorch" or not kernels:
+        return ""
+    every = sum(ops.values())
+    if len(kernels) == len(ops):
+        return f"no delegate took any of the {every} nodes"
+    return f"{sum(kernels.values())} of {every} nodes are outside the delegate: {_counted(kernels)}"
 
 
 def _in_file(precision: str, ops: Mapping[str, int]) -> str:

@@ -88,6 +88,7 @@ class Pixel:
         self.write("proc/meminfo", "MemTotal: 7782400 kB\nMemAvailable: 4000000 kB\n")
         self.write("proc/self/status", "VmHWM:\t  1000 kB\nCpus_allowed_list:\t0-7\n")
         self.write("proc/self/cpuset", "/system-background\n")
+        self.write("proc/self/cgroup", "2:cpu:/background\n")
         self.write("proc/stat", "cpu  1 0 1 10 0 0 0 0 0 0\ncpu0 1\n")
 
     def write(self, name: str, text: str) -> None:
@@ -137,6 +138,7 @@ def test_a_phone_tells_what_may_be_compared(pixel: Pixel) -> None:
     assert (state.thermal_status, state.surface_c, state.temperatures_c["BATT"]) == (0, 31.5, 31.7)
     assert (state.battery_percent, state.charging, state.plugged) == (71, True, ("usb",))
     assert (state.battery_saver, state.screen_on, state.cpuset) == (False, True, "/system-background")
+    assert state.cpu_group == "/background"
     assert [(one.cores, one.allowed_khz) for one in state.clusters] == [
         ((0, 1, 2, 3), 1803000),
         ((4, 5), 2348000),
@@ -170,6 +172,7 @@ def test_what_a_phone_does_not_tell_is_absent(pixel: Pixel) -> None:
         (pixel.state / name).unlink()
     pixel.write("cpu", "")
     pixel.write("proc/self/cpuset", "")
+    pixel.write("proc/self/cgroup", "")
     pixel.adb.tool("settings", "#!/bin/sh\necho 'settings: inaccessible or not found' >&2\nexit 127\n")
     machine = pixel.device().describe()
     assert (machine.temperature_c, machine.on_battery, machine.governor) == (None, None, None)
@@ -597,7 +600,7 @@ def rails_by_profile() -> dict[str, tuple[str, ...]]:
 
 def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
     rails = rails_by_profile()
-    assert sorted(rails) == ["emulated-x86", "pixel6", "pixel7", "pixel8"]
+    assert sorted(rails) == ["emulated-x86", "pixel10", "pixel6", "pixel7", "pixel8", "pixel9"]
     assert rails["pixel7"] == (
         "S2M_VDD_CPUCL2",
         "S3M_VDD_CPUCL1",
@@ -607,7 +610,7 @@ def test_pixels_and_the_emulated_phone_name_the_rails_that_add_up() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["pixel6", "pixel7", "pixel8"])
+@pytest.mark.parametrize("name", ["pixel10", "pixel6", "pixel7", "pixel8", "pixel9"])
 def test_no_rail_that_is_added_up_feeds_another_one(name: str) -> None:
     # Converters (S, on the main or the second chip) hang on the battery side by side. Regulators (L...)
     # hang behind converters named after them (..LDO..), and external rails (VSYS, PPVAR) feed converters:

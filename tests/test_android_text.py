@@ -296,6 +296,40 @@ def test_battery_saver_was_never_touched_or_is_on_or_off(text: str, on: bool | N
 # ------------------------------------------------------------------------------------------ processor
 
 
+def test_headroom_is_the_way_of_the_skin_to_severe_throttling() -> None:
+    heat = android_text.heat(HEAT)
+    assert heat.headroom == pytest.approx(1 - (48.0 - 39.2) / 30, abs=1e-3)
+    assert android_text.heat(HEAT.replace("39.2", "17.0")).headroom == 0.0
+    assert android_text.heat(HEAT.replace("48.0, 66.0", "NaN, 66.0")).headroom is None
+    assert (
+        android_text.heat(HEAT.replace("mType=3, mName=SKIN1, mHot", "mType=0, mName=SKIN1, mHot")).headroom
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "group"),
+    [
+        ("4:memory:/\n3:cpu:/foreground\n2:cpuset:/x\n", "/foreground"),
+        ("3:cpu,cpuacct:/\n", "/"),
+        ("0::/uid_2000/pid_7\n", None),
+        ("cat: /proc/self/cgroup: No such file or directory\n", None),
+    ],
+)
+def test_the_cpu_group_of_a_shell_is_read(text: str, group: str | None) -> None:
+    assert android_text.cpu_group(text) == group
+
+
+def test_the_clamps_are_those_of_the_shell_s_own_group() -> None:
+    text = (
+        "/dev/cpuctl/cpu.uclamp.min:0.00\n/dev/cpuctl/cpu.uclamp.max:max\n"
+        "/dev/cpuctl/background/cpu.uclamp.min:0.00\n/dev/cpuctl/background/cpu.uclamp.max:39.06\n"
+    )
+    assert android_text.clamps(text, "/background") == (0.0, 39.06)
+    assert android_text.clamps(text, "/") == android_text.clamps(text, None) == (0.0, 100.0)
+    assert android_text.clamps(text, "/top-app") == (None, None)
+
+
 @pytest.mark.parametrize(
     ("text", "group"),
     [

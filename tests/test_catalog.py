@@ -115,7 +115,12 @@ def test_every_meter_is_there_or_says_why_not() -> None:
 
 
 def test_a_runtime_that_is_no_longer_maintained_has_to_be_named(folders: catalog.Folders) -> None:
-    assert [one.name for one in catalog.runtimes(folders)] == ["onnxruntime", "litert", "ncnn"]
+    assert [one.name for one in catalog.runtimes(folders)] == [
+        "onnxruntime",
+        "litert",
+        "ncnn",
+        "executorch",
+    ]
     assert [one.name for one in catalog.runtimes(folders, ["tflite-runtime"])] == ["tflite-runtime"]
 
 

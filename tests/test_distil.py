@@ -467,7 +467,7 @@ def test_a_bgr_teacher_sees_the_same_colours_as_its_rgb_student(stripes: Dataset
     rgb = recipe.preprocessing
     bgr = rgb.model_copy(update={"channel_order": "bgr"})
     regions = decode(stripes.samples("train"), [rgb, bgr], recipe.augmentation, tmp_path)
-    for batch in batches(recipe, 0, regions, rgb, np.random.default_rng(0), also=[bgr]):
+    for batch in batches(recipe, 0, regions, rgb, np.random.default_rng(0), also=[(bgr, ())]):
         pixels, other = batch.images.pixels(CPU), batch.also[0].pixels(CPU)
         assert torch.allclose(other.flip(1), pixels, atol=1e-3)
         assert not torch.allclose(other, pixels, atol=1)

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from swapbench.ports import Meter
 
 FOLDER = Path("/work of mine")
+EXECUTORCH = "torch, executorch.extension.pybindings._C"
 VERSIONS = dict.fromkeys(
     (
         *("swapbench", "numpy", "pydantic", "onnx", "pillow", "pandas", "matplotlib", "psutil"),
-        *("onnxruntime", "ai-edge-litert", "ncnn", "torch", "onnxscript", "onnxslim", "onnxconverter-common"),
+        *("onnxruntime", "ai-edge-litert", "ncnn", "executorch", "torch", "onnxscript", "onnxslim"),
+        *("onnxconverter-common", "pnnx"),
         *("litert-torch", "ai-edge-quantizer", "safetensors", "opencv-python-headless", "dlib-bin"),
     ),
     "1.2.3",
@@ -149,7 +151,7 @@ def test_a_runtime_that_does_not_load_is_missing_and_not_only_installed() -> Non
     assert findings["onnxruntime"].state == "missing"
     assert "is installed but does not load: ImportError: libfoo.so.1" in findings["onnxruntime"].detail
     assert findings["litert"].state == "ok"
-    assert tried == ["onnxruntime", "ai_edge_litert.interpreter", "ncnn"]
+    assert tried == ["onnxruntime", "ai_edge_litert.interpreter", "ncnn", EXECUTORCH]
 
 
 def test_the_frozen_tflite_runtime_is_a_limited_litert() -> None:
@@ -164,7 +166,7 @@ def test_the_frozen_tflite_runtime_is_a_limited_litert() -> None:
     assert finding.state == "limited"
     assert "tflite-runtime 2.14.0 runs .tflite files" in finding.detail
     assert finding.remedy == "LiteRT is its successor: pip install ai-edge-litert"
-    assert tried == ["onnxruntime", "tflite_runtime.interpreter", "ncnn"]
+    assert tried == ["onnxruntime", "tflite_runtime.interpreter", "ncnn", EXECUTORCH]
 
 
 @pytest.mark.parametrize(

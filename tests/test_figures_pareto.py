@@ -17,6 +17,7 @@ from made_records import MACHINE, NOT_SCORED, accuracy, demo, doubt, power, reco
 from swapbench.errors import UnknownName, UserError
 from swapbench.report.choose.resampling import NOTHING, Evidence
 from swapbench.report.figures import Drawing, Options, draw
+from swapbench.report.figures.intervals import draw_intervals
 from swapbench.report.figures.labels import label_boxes, overlap
 from swapbench.report.figures.pareto import Labels, figure_of, labelled
 from swapbench.report.figures.pareto_points import points_csv, points_of
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
     from swapbench.records import Accuracy, Record
+    from swapbench.report.figures.intervals import Uncertainty
     from swapbench.report.figures.pareto_points import Point
 
 LATENCY, ACER = column("latency_p50"), column("acer")
@@ -127,6 +131,58 @@ def test_a_column_of_text_is_no_axis_and_an_unknown_one_is_named() -> None:
         drawn([record()], x="runtime")
     with pytest.raises(UnknownName, match="acre"):
         drawn([record()], y="acre")
+
+
+# ---- intervals ----
+
+
+def drawn_intervals(how: Uncertainty, *, log: bool = False) -> Axes:
+    """An empty plot with one point at (10, 2) whose intervals are [5, 20] and [1, 4]."""
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    if log:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+    draw_intervals(axes, [((10.0, 5.0, 20.0), (2.0, 1.0, 4.0))], how, "#0072b2", 0.8, PAPER)
+    return axes
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_an_ellipse_ends_where_both_intervals_do(log: bool) -> None:
+    axes = drawn_intervals("ellipse", log=log)
+    [shape] = axes.collections
+    corners = shape.get_paths()[0].vertices
+    assert [*corners.min(axis=0), *corners.max(axis=0)] == pytest.approx([5, 1, 20, 4])
+    assert [*axes.lines, *axes.containers] == []
+    lowest = corners[corners[:, 1].argmin()]
+    assert lowest[0] == pytest.approx(10)  # the narrow end stands at the value
+
+
+def test_bars_end_where_the_intervals_do_and_only_caps_have_caps() -> None:
+    for how, caps in (("bars", 0), ("caps", 4)):
+        axes = drawn_intervals(how)  # type: ignore[arg-type]
+        across, up = axes.collections
+        assert across.get_segments()[0].tolist() == [[5, 2], [20, 2]]
+        assert up.get_segments()[0].tolist() == [[10, 1], [10, 4]]
+        assert len([line for line in axes.lines if line.get_marker() not in {"", "None"}]) == caps
+
+
+def test_where_one_axis_has_no_interval_an_ellipse_is_a_bar() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    draw_intervals(axes, [((10.0, 5.0, 20.0), (2.0, 2.0, 2.0))], "ellipse", "#0072b2", 0.8, PAPER)
+    assert axes.collections[0].get_segments()[0].tolist() == [[5, 2], [20, 2]]
+
+
+def test_a_way_to_draw_intervals_is_chosen_by_name_and_told_in_the_caption() -> None:
+    ways = {how: drawn(demo(), uncertainty=how) for how in ("bars", "caps", "ellipse")}
+    assert len({found.files["svg"] for found in ways.values()}) == 3
+    assert "half axes of an ellipse" in ways["ellipse"].files["txt"].decode()
+    assert "ellipse" not in ways["bars"].files["txt"].decode()
+    with pytest.raises(UnknownName, match="boxes"):
+        drawn(demo(), uncertainty="boxes")
 
 
 # ---- labels ----

@@ -172,3 +172,13 @@ def test_a_profile_without_times_keeps_where_nodes_were_placed_and_why() -> None
 def test_the_element_types_of_several_outputs_are_named_once() -> None:
     assert element_types("float 1x32x40x40, int64 4, float 2") == "float, int64"
     assert element_types("") == ""
+
+
+def test_kernels_of_an_executorch_program_are_outside_its_delegate() -> None:
+    used = CPU.model_copy(update={"runtime": "executorch", "providers": ("cpu",)})
+    ops = {"Conv2d": 8, "aten::mean": 2, "dim_order_ops::_to_dim_order_copy": 1}
+    wanted = "3 of 11 nodes are outside the delegate: 2 aten::mean, 1 dim_order_ops::_to_dim_order_copy"
+    assert hindrances("fp32", used, ops, None) == (wanted,)
+    assert hindrances("fp32", used, {"aten::mean": 2}, None) == ("no delegate took any of the 2 nodes",)
+    assert hindrances("fp32", used, {"Conv2d": 8}, None) == ()
+    assert hindrances("fp32", CPU, ops, None) == ()

@@ -46,7 +46,7 @@ def test_the_same_command_goes_on_after_it_was_killed_at_any_moment(tmp_path: Pa
     wanted = result(name, undisturbed)
     dice = np.random.default_rng([7, *name.encode()])
     folder, kills = prepared(tmp_path / "0"), 0
-    while kills < (KILLS or 4):
+    while kills < (KILLS or 2):
         killed = begun(argv(name), folder)
         time.sleep(dice.uniform(0, taken))
         if killed.poll() is None:

@@ -59,6 +59,24 @@ def test_the_library_and_its_name_come_out_of_an_archive(
     assert "aarch64-android" in source.runner.name
 
 
+def test_accelerators_come_out_of_the_archive_of_litert_for_the_phone_s_processor_alone(
+    tmp_path: Path,
+) -> None:
+    libraries = (
+        "libLiteRt.so",
+        "libLiteRtClGlAccelerator.so",
+        "libLiteRtDispatch_GoogleTensor.so",
+        "libother.so",
+    )
+    content = {f"jni/{abi}/{name}": abi.encode() for abi in ("x86_64", "arm64-v8a") for name in libraries}
+    given = archive(tmp_path / "litert-2.3.0.aar", **content)
+    source = from_aar("litert", given, tmp_path / "cache")
+    assert source.library.name == "libLiteRt.so"
+    assert [path.name for path in source.accelerators] == list(libraries[1:3])
+    assert {path.read_bytes() for path in source.accelerators} == {b"arm64-v8a"}
+    assert set(source.accelerators) < set(kit.files_of(source))
+
+
 def test_an_archive_without_the_library_says_what_it_has(tmp_path: Path) -> None:
     given = archive(tmp_path / "other.aar", **{"jni/arm64-v8a/libother.so": b"", "classes.jar": b""})
     with pytest.raises(

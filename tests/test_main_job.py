@@ -50,7 +50,7 @@ def test_a_bundled_network_is_exported_measured_and_reported_and_nothing_is_done
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CI", "true")
-    argv = ["run", "--models", "minifasnet_v2", "--data", str(data), "--budget", "6"]
+    argv = ["run", "--models", "minifasnet_v2", "--data", str(data), "--budget", "2"]
     assert cli.main([*argv, "--name", "first"]) in {0, 3}
     first = capsys.readouterr()
     assert "Simulated data" in first.err

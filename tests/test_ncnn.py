@@ -73,6 +73,26 @@ def test_it_reports_its_version_and_the_switches_that_change_results(tmp_path: P
     contract.parse_loaded(json.dumps(loaded))
 
 
+def test_a_switch_turns_an_option_and_is_reported(tmp_path: Path) -> None:
+    small_ncnn(tmp_path / "m.param")
+    argv = ("--artifact", str(tmp_path / "m.param"), "--shapes", "1x3x8x8")
+    for states in ({"winograd": "off", "fp16_storage": "off"}, {"winograd": "on", "fp16_storage": "on"}):
+        text = ",".join(f"{name}={state}" for name, state in states.items())
+        status, (loaded, _) = said(*argv, "--switches", text)
+        assert status == 0
+        assert {name: loaded["settings"][name] for name in states} == states
+    off = ("fp16_storage=off", "fp16_arithmetic=off", "bf16_storage=off")
+    _, (loaded, _) = said(*argv, "--switches", ",".join(off))
+    assert loaded["settings"]["fp16_activations"] == "none"
+    for wrong, message in (
+        ("winograd", "must be as in NAME=off"),
+        ("winograd=maybe", "must be as in NAME=off"),
+        ("speed=on", "ncnn has no switch 'speed'; choose winograd, "),
+    ):
+        status, answers = said(*argv, "--switches", wrong)
+        assert (status, message in answers[-1]["message"]) == (1, True), answers
+
+
 def test_with_several_threads_spinning_is_off_and_said(tmp_path: Path) -> None:
     small_ncnn(tmp_path / "m.param")
     argv = ("--artifact", str(tmp_path / "m.param"), "--shapes", "1x3x8x8", "--mode", "serve")
@@ -83,11 +103,11 @@ def test_with_several_threads_spinning_is_off_and_said(tmp_path: Path) -> None:
 
 def test_in_single_precision_no_layer_rounds_to_half() -> None:
     for number, weight in ((1.0, 1 + 2.0**-13), (1 + 2.0**-13, 1.0)):
-        assert worker.halved(ncnn, worker.SINGLE, number, weight) == []
+        assert worker.halved(worker.Nets(ncnn, worker.SINGLE), number, weight) == []
 
 
 def test_what_has_a_float16_is_rounded_by_no_layer() -> None:
-    assert worker.halved(ncnn, worker.CPU, 1.0, 1.5) == []
+    assert worker.halved(worker.Nets(ncnn), 1.0, 1.5) == []
 
 
 def test_an_unknown_provider_is_an_error(tmp_path: Path) -> None:

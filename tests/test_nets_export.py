@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import os
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -59,8 +60,14 @@ KINDS = {
 FORMATS: dict[str, Any] = {"onnx": to_onnx, "tflite": to_tflite}
 if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
     FORMATS["ncnn"] = to_ncnn
+IN_EXECUTORCH = tuple(RECIPES) if os.environ.get("SWAPBENCH_EVERY_NET") else ("minifasnet_v1se",)
+"""Lowering takes half a minute, so all of them are tried only where someone asks for it."""
 WITH_INTEGERS = ("onnx", "tflite")
-IN_ALL_FORMATS = tuple(RECIPES)
+ALIKE = ("minifasnet_v1", "minifasnet_v1se", "minifasnet_v2")
+"""Of the parts of minifasnet_v2se, in other widths; test_main_job exports the bundled minifasnet_v2."""
+IN_ALL_FORMATS = tuple(
+    pytest.param(name, marks=pytest.mark.exhaustive) if name in ALIKE else name for name in RECIPES
+)
 """Converting to TFLite takes up to ten seconds, so the other widths are left out."""
 IMAGES = 8
 """That calibrate, and that are judged."""
@@ -125,10 +132,15 @@ def exact(name: str) -> np.ndarray:
 
 
 @functools.cache
+def alike(name: str) -> Any:
+    """What ships of a network, as converters get it."""
+    return equalised(shipped(network(name)), [pictures(4, KINDS[name].size_px, seed=1)])
+
+
+@functools.cache
 def base(name: str, file_format: str) -> bytes:
     size_px = KINDS[name].size_px
-    alike = equalised(shipped(network(name)), [pictures(4, size_px, seed=1)])
-    return FORMATS[file_format].export_base(alike, size_px, size_px)
+    return FORMATS[file_format].export_base(alike(name), size_px, size_px)
 
 
 def file(name: str, file_format: str, precision: str) -> bytes:
@@ -228,6 +240,23 @@ def test_ncnn_as_apps_use_it_keeps_scores_and_decisions(name: str) -> None:
     assert np.abs(live - said).max() <= 1e-3
     threshold = np.median(live) + 1e-6
     assert ((live > threshold) == (said > threshold)).all()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("executorch") is None, reason="needs the package executorch")
+@pytest.mark.parametrize("name", IN_EXECUTORCH)
+def test_executorch_holds_the_same_network_and_xnnpack_takes_all_of_it(name: str, tmp_path: Path) -> None:
+    from swapbench.runtimes import executorch
+    from swapbench.workshop.export import to_executorch
+
+    size_px = KINDS[name].size_px
+    content = to_executorch.fp32(to_executorch.export_base(alike(name), size_px, size_px))
+    onnx, found = graph(base(name, "onnx"), "onnx", tmp_path), graph(content, "executorch", tmp_path)
+    assert (found.params, found.macs, found.uncounted_ops) == (onnx.params, onnx.macs, ())
+    assert not [kind for kind in found.ops if "::" in kind]
+    engine = executorch.open_backend().load(str(tmp_path / "a.pte"), 1, None, Shapes())
+    images = [np.ascontiguousarray(row[None]) for row in judged(name).numpy()]
+    outputs = np.concatenate([engine.timed_call(image)() for image in images])
+    assert np.abs(outputs - exact(name)).max() <= 1e-4 * np.ptp(exact(name))
 
 
 @pytest.mark.parametrize("file_format", WITH_INTEGERS)

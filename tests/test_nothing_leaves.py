@@ -65,9 +65,9 @@ def test_a_run_a_report_and_a_gate_reach_nothing_and_write_nothing_elsewhere(tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["onnx", "tflite", "ncnn"])
+@pytest.mark.parametrize("kind", ["onnx", "tflite", "ncnn", "executorch"])
 def test_an_export_reaches_nothing_and_writes_nothing_elsewhere(tmp_path: Path, kind: str) -> None:
-    skip_without({"onnx": "onnxscript", "tflite": "litert_torch", "ncnn": "pnnx"}[kind])
+    skip_without({"onnx": "onnxscript", "tflite": "litert_torch", "ncnn": "pnnx"}.get(kind, kind))
     faces = tmp_path / "work" / "faces"
     faces.mkdir(parents=True)
     write_red_faces(faces)

@@ -18,6 +18,7 @@ import pytest
 
 from swapbench.errors import EnvironmentFailed
 from swapbench.records import Absent, PhoneState, Record
+from swapbench.report.figures.style import COLOURS
 from swapbench.report.literature import PUBLISHED, literature
 from swapbench.report.page import data as page_data
 from swapbench.report.page import document as page
@@ -160,6 +161,10 @@ def test_only_rows_of_one_machine_and_one_data_set_have_the_conditions_of_a_fron
 def test_a_record_of_a_phone_says_that_a_shell_is_not_an_app():
     for state, told in (
         (PhoneState(cpuset="/top-app"), "a program of adb's shell (cpuset /top-app), which"),
+        (
+            PhoneState(cpuset="/", cpu_group="/bg", clamp_min_percent=0, clamp_max_percent=39.06),
+            "a program of adb's shell (cpuset /, cpu group /bg, uclamp 0 to 39.06 %), which",
+        ),
         (PhoneState(), "a program of adb's shell, which"),  # an older record
     ):
         phone = made.MACHINE.model_copy(update={"state": state})
@@ -450,3 +455,10 @@ def test_every_column_of_the_registry_has_a_place_in_the_page():
     known = {*page_data._SECTIONS, ""}
     assert {page_data._section(one) for one in COLUMNS.values()} <= known
     assert set(page_data._FIRST_SHOWN) <= COLUMNS.keys()
+
+
+def test_the_page_gives_networks_the_colours_of_the_figures_none_of_them_black_or_grey():
+    style = (page.ASSETS / "page.css").read_text(encoding="utf-8")
+    light = re.findall(r"--series-\d: (#\w+);", style)[: len(COLOURS)]
+    assert light == [colour.lower() for colour in COLOURS]
+    assert not any(len({colour[1:3], colour[3:5], colour[5:]}) == 1 for colour in light)

@@ -183,9 +183,10 @@ def running(phone: Phone, text: str) -> bool:
     return any(text in command for _, command in phone.processes())
 
 
-def test_a_command_outlives_the_client_that_started_it(phone: Phone) -> None:
+def test_what_a_shell_started_in_the_background_outlives_the_client(phone: Phone) -> None:
     client = start_client(
-        phone, f"until [[ -e {TMP}/go ]]; do sleep 0.05; done; echo alive > {TMP}/note; exec sleep 1000"
+        phone,
+        f"(until [[ -e {TMP}/go ]]; do sleep 0.05; done; echo alive > {TMP}/note; exec sleep 1000) & wait",
     )
     assert until(lambda: running(phone, f"{TMP}/go"))
     client.kill()
@@ -282,7 +283,7 @@ def test_a_cable_pulled_during_a_run_ends_the_client_and_not_the_run(phone: Phon
     phone.when(online, after_s=0.1, cable=False)
     wait = f"while [[ $(cat {online}) = 1 ]]; do sleep 0.02; done"  # the cable is what charges
     # adb gives status 0 when the link breaks: only the missing word tells.
-    done = phone.shell(f"{wait}; echo done > {TMP}/result; cat {TMP}/result; exec sleep 1000")
+    done = phone.shell(f"({wait}; echo done > {TMP}/result; cat {TMP}/result; exec sleep 1000) & wait")
     assert done.stdout == ""
     phone.set(cable=True)
     phone.connect()
@@ -538,6 +539,18 @@ def test_the_rails_sum_up_to_the_truth(phone: Phone) -> None:
     between_uj = (after_mws - before_mws) * 1000
     assert truth_uj[2] - truth_uj[1] - rounding_uj <= between_uj <= truth_uj[3] - truth_uj[0] + rounding_uj
     assert rounding_uj < 0.02 * between_uj
+
+
+def test_a_shell_whose_client_is_gone_hangs_up_and_what_it_started_lives_on(phone: Phone) -> None:
+    script = "trap 'echo hung up > /data/local/tmp/told; exit' HUP; sleep 77 & while :; do sleep 0.1; done"
+    client = subprocess.Popen(
+        [phone.adb_server.program, "-s", phone.serial, "shell", script], env=phone.adb_server.environment
+    )
+    until(lambda: any("sleep 77" in command for _, command in phone.processes()))
+    client.kill()
+    client.wait()
+    until(lambda: phone.shell("cat /data/local/tmp/told 2>/dev/null").stdout == "hung up\n")
+    assert [command for _, command in phone.processes() if "sleep 77" in command] == ["sleep 77"]
 
 
 def test_the_phone_is_idle_whatever_the_machine_does(phone: Phone) -> None:

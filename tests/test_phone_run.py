@@ -24,17 +24,19 @@ from conftest import REPOSITORY
 from onnx import TensorProto, helper, numpy_helper
 from phone.lifecycle import adb_server
 from PIL import Image
+from software_gpu import ACCELERATOR, VULKAN, software_gpu
 from tiny_files import TinyTflite, heavy, small_tflite
 
 from swapbench import catalog, cli, stats, store
 from swapbench.bench.workers import ask
 from swapbench.commands import options, place
 from swapbench.commands import run as main_job
+from swapbench.commands.phone_report import gist
 from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import FrozenFold, Member, Parity, Plan, Speed, Sustained, System
+from swapbench.records import Finding, FrozenFold, Member, Parity, Plan, Speed, Sustained, System
 from swapbench.report import writer
 from swapbench.systems.file import write_system
 
@@ -220,6 +222,22 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert record.device_parity.decision_flips > 6
     assert "differs_from_desktop" in codes(record)
     assert "differs_from_desktop" in capsys.readouterr().out
+
+
+def test_android_s_own_applets_do_what_busybox_s_do(
+    phone: Phone, start_phone: Callable[..., Phone], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def doctored(one: Phone) -> list[tuple[str, ...]]:
+        assert cli.main(["doctor", "--device", "emulated-x86", "--serial", one.serial, "--json"]) == 0
+        return [gist(Finding(**row)) for row in json.loads(capsys.readouterr().out)]
+
+    toybox = start_phone(applets="toybox")
+    assert toybox.shell("readlink /system/bin/grep /system/bin/sha256sum").stdout == "toybox\ntoybox\n"
+    assert doctored(toybox) == doctored(phone)
+    assert run(red_less_blue("net.onnx"), *faces(), "--serial", toybox.serial) == 3
+    assert records()["net.onnx"].device_parity.decision_flips == 0
+    assert left_running(toybox) == []
+    assert cli.main(["device", "end", "emulated-x86", "--serial", toybox.serial]) == 0
 
 
 def test_free_lengths_and_weights_in_another_file_work_on_the_phone_as_here(phone: Phone) -> None:
@@ -723,6 +741,27 @@ def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
     assert "does not say what the gpu delegate took" in error(capsys)
     assert run("net.tflite", "--delegate", "nnapi", name="nnapi") == 2
     assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
+
+
+@pytest.mark.slow  # a GPU in software
+def test_scores_of_the_accelerated_file_are_checked_too(
+    phone: Phone, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    beside = software_gpu(tmp_path_factory.mktemp("gpu"))
+    libraries = [word for name in (ACCELERATOR, VULKAN) for word in ("--litert-library", str(beside / name))]
+    assert cli.main(["device", "prepare", "emulated-x86", "--json", *libraries]) == 0
+    rows = {row["runtime"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["litert"]["providers"], rows["litert-gpu"]["providers"]) == ("xnnpack", "gpu")
+    assert run(red_less_blue_tflite("net.tflite"), *faces(), "--delegate", "gpu") == 3
+    by_runtime = {one.runtime.runtime: one for one in store.load_run(Path("reports/r"))}
+    assert set(by_runtime) == {"litert", "litert-gpu"}
+    record = by_runtime["litert-gpu"]
+    assert (record.runtime.providers, record.runtime.settings["accelerator"]) == (("gpu",), "GPU WebGPU")
+    assert record.accuracy.auc == 1.0
+    assert (record.device_parity.samples, record.device_parity.decision_flips) == (12, 0)
+    assert record.device_parity.max_abs_difference < 1e-2
+    assert run("net.tflite", "--delegate", "npu", name="npu") == 4
+    assert "nothing that runs files with npu" in error(capsys)
 
 
 def test_a_delegate_without_a_file_for_it_or_without_a_phone_is_a_mistake(

@@ -339,7 +339,7 @@ def test_a_format_of_a_package_is_measured_and_reported_without_the_package(
     monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder != str(tmp_path / "site")])
     assert cli.main(["report", "reports/run", "--format", "csv"]) == 0
     assert cli.main(["run", "net.dots"]) == BadModelFile.exit_status
-    assert "net.dots: is no .onnx, .tflite or .param file" in capsys.readouterr().err
+    assert "net.dots: is no .onnx, .tflite, .param or .pte file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 onnx = pytest.importorskip("onnx")
 schema = pytest.importorskip("ai_edge_litert.schema_py_generated")
 tiny_files = pytest.importorskip("tiny_files")
+software_gpu = pytest.importorskip("software_gpu").software_gpu
 
 SOURCE = Path(building.__file__).parent
 FLOAT, HALF, DOUBLE, INT64 = 1, 10, 11, 7
@@ -138,6 +139,22 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Runner:
     return Runner(str(build(building.this_computer(), tmp_path_factory.mktemp("runner"))))
 
 
+@dataclass
+class WithGpu(Runner):
+    """The runner with LiteRT's accelerator for GPUs, and a GPU in software, beside libLiteRt.so."""
+
+    folder: Path = Path()
+
+    def runtime(self, artifact: str) -> NativeWorker:
+        litert = NativeLiteRT(runner=self.path, library=str(self.folder / "libLiteRt.so"), flavour="host")
+        return litert.accelerated("gpu")
+
+
+@pytest.fixture(scope="module")
+def gpu(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> WithGpu:
+    return WithGpu(runner.path, software_gpu(tmp_path_factory.mktemp("gpu")))
+
+
 # ------------------------------------------------------------------------------------------ the same numbers
 
 
@@ -185,6 +202,53 @@ def test_outputs_of_a_small_network_are_those_of_the_python_worker(
     rows = runner.rows(str(path), samples, IMAGENET)
     assert len(rows) == 300
     np.testing.assert_allclose(rows, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_gpu_scores_what_the_processor_does_and_the_record_says_that_it_took_the_whole_graph(
+    gpu: WithGpu, tmp_path: Path
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tiny_files.small_tflite().bytes())
+    samples = saved_samples(tmp_path, 4, (8, 8))
+    argv = ("--artifact", str(path), "--samples", samples, "--normalise", IMAGENET)
+    answers = gpu.say(str(path), "score", samples=samples, normalise=IMAGENET)
+    rows = contract.parse_outputs("\n".join(map(json.dumps, answers))).rows
+    np.testing.assert_allclose(rows, python_rows(litert.open_backend, *argv), rtol=1e-2, atol=1e-2)
+    used = gpu.runtime(str(path)).parse_loaded(json.dumps(answers[0])).used
+    assert (used.runtime, used.providers) == ("litert-gpu", ("gpu",))
+    assert used.settings["accelerator"] == "GPU WebGPU"
+    assert used.delegated_nodes == used.nodes == 4
+
+
+@pytest.mark.slow
+def test_a_graph_that_a_gpu_does_not_take_whole_is_refused(gpu: WithGpu, tmp_path: Path) -> None:
+    file = tiny_files.TinyTflite()
+    x, y = file.tensor("x", [1, 4, 6, 3]), file.tensor("y", [1], kind=schema.TensorType.INT32)
+    file.op(schema.BuiltinOperator.RANK, [x], y)
+    file.graph.inputs, file.graph.outputs = [x], [y]
+    (tmp_path / "m.tflite").write_bytes(file.bytes())
+    said = gpu.error(str(tmp_path / "m.tflite"))
+    assert said["stage"] == "provider"
+    assert "the gpu accelerator (GPU WebGPU) does not take the whole graph" in said["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("delegate", "says"),
+    [("gpu", "litert found no gpu accelerator"), ("npu", "the npu accelerator (NpuAccelerator) does not")],
+)
+def test_without_an_accelerator_nothing_runs_in_its_place(
+    runner: Runner, tmp_path: Path, delegate: str, says: str
+) -> None:
+    (tmp_path / "libLiteRt.so").symlink_to(installed_library("litert"))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(tiny_files.small_tflite().bytes())
+    worker = NativeLiteRT(runner=runner.path, library=str(tmp_path / "libLiteRt.so"))
+    argv = worker.command(str(path), mode="time", threads=1, options={"provider": delegate})
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, json.loads(done.stdout)["stage"]) == (1, "provider")
+    assert says in json.loads(done.stdout)["message"]
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_the_listing_is_a_table_or_json(
     monkeypatch.setattr(runtimes, "_asked", missing)
     assert cli.main(["runtimes"]) == 0
     text = capsys.readouterr().out
-    assert text.splitlines()[1].split() == ["tflite-runtime", "tflite", "missing"]
+    assert text.splitlines()[1].split() == ["tflite-runtime", ".tflite", "missing"]
     assert "not installed. It needs NumPy 1" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
     assert cli.main(["runtimes", "--json"]) == 0

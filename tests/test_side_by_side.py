@@ -18,9 +18,11 @@ from swapbench.bench.built_in_inputs import COUNT, built_in_images
 from swapbench.errors import UserError
 from swapbench.ports import Node
 from swapbench.records import Absent, OperatorGroup, OperatorProfile, Record
+from swapbench.report.page.detail import detail_of
+from swapbench.report.page.document import RUNTIMES_AT_MOST, page_html
 from swapbench.report.rows.comparisons import comparisons_of
 from swapbench.report.rows.side_by_side import SideBySide, side_by_side
-from swapbench.report.tables.side_by_side import json_text, reasons, terminal_table
+from swapbench.report.tables.side_by_side import first_rows, json_text, reasons, terminal_table
 from swapbench.report.tables.table import table_of
 from swapbench.report.writer import write_report
 from swapbench.testing import Fake, FakeModel
@@ -171,6 +173,28 @@ def test_the_report_and_its_page_show_the_runtimes_and_why_one_is_slow(
     page = (folder / "index.html").read_text(encoding="utf-8")
     assert '<h2 id="runtimes-title">Runtimes side by side</h2>' in page
     assert f"<li>net, fp32 under onnxruntime: {why}</li>" in page
+
+
+def test_a_page_of_very_many_records_shows_the_first_runtimes_and_says_how_many_more() -> None:
+    records = [record(f"net{number}", "fp32", form) for number in range(150) for form in ("onnx", "tflite")]
+    page = page_html(table_of(records), map(detail_of, records))
+    shown = page[page.index('id="runtimes-title"') :]
+    assert sum(f"net{number} · fp32" in shown for number in range(150)) == RUNTIMES_AT_MOST / 2
+    assert "100 more rows are in table.md beside this page." in shown
+
+
+def test_the_last_of_the_sets_that_fit_is_cut_but_never_to_its_reference_alone() -> None:
+    three = [under(runtime) for runtime in ("a", "b", "c")]
+    other = [one.replace(id=f"{one.id}-int8", variant=one.variant.replace(precision="int8")) for one in three]
+    sets = together(*three, *other)
+    assert [[len(one.rows) for one in first_rows(sets, most)] for most in (6, 5, 4, 1)] == [
+        [3, 3],
+        [3, 2],
+        [3],
+        [],
+    ]
+    (last_first,) = side_by_side(sets[0].rows, first=("c",))
+    assert [row.runtime for row in first_rows((last_first,), 2)[0].rows] == ["c", "a"]
 
 
 def test_a_report_of_one_runtime_has_no_such_section(tmp_path: Path) -> None:

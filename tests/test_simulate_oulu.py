@@ -480,6 +480,7 @@ def cues(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "columns"),
     [

@@ -96,7 +96,7 @@ def test_each_process_decides_about_other_presentations(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"module": "os"}, "os is no runtime of swapbench"),
+        ({"module": "swapbench.runtimes.nothing"}, "No module named"),
         ({"meaning": {"kind": "expression"}}, "cannot be timed in a system"),
         ({"samples": "nowhere.npy"}, "cannot read the samples file"),
     ],

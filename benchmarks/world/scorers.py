@@ -42,9 +42,18 @@ def scored(samples: Sequence[Sample], scores: Floats) -> Scored:
     )
 
 
-def classical(data: Dataset) -> dict[str, FoldScores]:
+Tables = dict[str, dict[str, "Floats"]]
+"""Split -> kind of features -> [samples, numbers]."""
+
+
+def tables_of(data: Dataset) -> Tables:
+    """All features of every split."""
+    return {split: features.table(data.samples(split)) for split in SPLITS}
+
+
+def classical(data: Dataset, known: Tables | None = None) -> dict[str, FoldScores]:
     """A logistic regression on each kind of features: fitted on train, its strength chosen on dev, by AUC."""
-    tables = {split: features.table(data.samples(split)) for split in SPLITS}
+    tables = tables_of(data) if known is None else known
     labels = {
         split: np.array([sample.bona_fide for sample in data.samples(split)], np.int64) for split in SPLITS
     }
@@ -56,6 +65,25 @@ def classical(data: Dataset) -> dict[str, FoldScores]:
             name, *(scored(data.samples(split), scores[split]) for split in ("dev", "test"))
         )
     return found
+
+
+def classical_unseen(data: Dataset, tables: Tables, domain: str) -> FoldScores:
+    """The regression on spectra and colours, fitted without a domain and tested there."""
+    kept = {
+        split: np.array([(sample.domain == domain) == (split == "test") for sample in data.samples(split)])
+        for split in SPLITS
+    }
+    samples = {
+        split: [one for one, keep in zip(data.samples(split), kept[split], strict=True) if keep]
+        for split in SPLITS
+    }
+    columns = {split: tables[split]["spectra and colours"][kept[split]] for split in SPLITS}
+    labels = {
+        split: np.array([sample.bona_fide for sample in of_split], np.int64)
+        for split, of_split in samples.items()
+    }
+    scores = _regression(columns, labels)
+    return FoldScores(domain, *(scored(samples[split], scores[split]) for split in ("dev", "test")))
 
 
 def _regression(columns: Mapping[str, Floats], labels: Mapping[str, NDArray[np.int64]]) -> dict[str, Floats]:

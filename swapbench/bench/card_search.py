@@ -203,7 +203,9 @@ class CardSearch:
         tensor = self.graph.inputs[0]
         if np.dtype(tensor.dtype).kind in "iu" and not tensor.scale:
             return ["0..255"]
-        fitting = [name for name, one in ranges.items() if not input_doubts(base.replace(**one), self.graph)]
+        fitting = [
+            name for name, attempt in ranges.items() if not input_doubts(base.replace(**attempt), self.graph)
+        ]
         return fitting or list(ranges)
 
     def _coarse(self, base: Preprocessing, ranges: Sequence[str]) -> list[Preprocessing]:
@@ -217,8 +219,8 @@ class CardSearch:
         ]
         tried = _readable(self._tried(ways, self._coarse_rows))
         best: dict[str, Preprocessing] = {}
-        for one in sorted(tried, key=lambda one: -one.auc):
-            best.setdefault(range_name(one.preprocessing), one.preprocessing)
+        for attempt in sorted(tried, key=lambda attempt: -attempt.auc):
+            best.setdefault(range_name(attempt.preprocessing), attempt.preprocessing)
         return list(best.values())[:2]
 
     def _orders_and_crops(self, best: Sequence[Preprocessing]) -> _Tried:
@@ -237,9 +239,9 @@ class CardSearch:
         ]
         tried = _readable(self._tried(ways, self.rows))
         winner = _best(tried)
-        alike = [one for one in tried if one.output == winner.output]
+        alike = [attempt for attempt in tried if attempt.output == winner.output]
         for name, fields in (("channel_order", _ORDER), ("crop", _CROP)):
-            self._note(name, winner, [one for one in alike if _differs(one, winner) <= fields])
+            self._note(name, winner, [attempt for attempt in alike if _differs(attempt, winner) <= fields])
         return winner
 
     def _stage(self, best: _Tried, name: str, changes: Iterable[Mapping[str, Any]]) -> _Tried:
@@ -249,7 +251,7 @@ class CardSearch:
             return best
         ways = list(dict.fromkeys(own.replace(**change) for change in changes))
         tried = self._tried(ways, self.rows, best.output)
-        usual, winner = tried[0], max(tried, key=lambda one: one.auc)
+        usual, winner = tried[0], max(tried, key=lambda attempt: attempt.auc)
         if self._p(usual, winner) >= SIGNIFICANCE:
             winner = usual
         self._note(name, winner, tried)
@@ -261,7 +263,7 @@ class CardSearch:
         others = [name for name in ranges if name != range_name(best.preprocessing)]
         ways = [best.preprocessing, *(best.preprocessing.replace(**fields[name]) for name in others)]
         tried = self._tried(ways, self.rows, best.output)
-        winner = max(tried, key=lambda one: one.auc)
+        winner = max(tried, key=lambda attempt: attempt.auc)
         if self._p(tried[0], winner) >= SIGNIFICANCE:
             winner = tried[0]
         self._note("range", winner, tried)
@@ -275,7 +277,9 @@ class CardSearch:
         """The ways in which every image has a crop, read as an output that is known or in every way."""
         prepared = self.evaluation.prepared_rows(rows, ways)
         trials = [
-            Trial(way, one.crops()) for way, one in zip(ways, prepared, strict=True) if not one.failures
+            Trial(way, attempt.crops())
+            for way, attempt in zip(ways, prepared, strict=True)
+            if not attempt.failures
         ]
         tried = []
         for trial, outputs in zip(trials, self._measure(trials), strict=True):
@@ -345,18 +349,18 @@ class CardSearch:
             return
         bona_fide = self._labels(self.rows)
         counts = int(np.sum(bona_fide)), int(np.sum(~bona_fide))
-        for one in tried:
+        for attempt in tried:
             verdict = "chosen"
-            if one is not winner:
-                verdict = "worse" if self._p(one, winner) < SIGNIFICANCE else "within noise"
-            low, high = auc_interval(one.auc, *counts)
-            self._lines.append(Line(name, _value(name, one), one.auc, low, high, verdict))
+            if attempt is not winner:
+                verdict = "worse" if self._p(attempt, winner) < SIGNIFICANCE else "within noise"
+            low, high = auc_interval(attempt.auc, *counts)
+            self._lines.append(Line(name, _value(name, attempt), attempt.auc, low, high, verdict))
 
-    def _p(self, one: _Tried, other: _Tried) -> float:
+    def _p(self, attempt: _Tried, other: _Tried) -> float:
         """Of the hypothesis that the other separates no better; see `better_by_chance`."""
-        if other.auc <= one.auc:
+        if other.auc <= attempt.auc:
             return 1.0
-        return better_by_chance(one.scores, other.scores, self._labels(self.rows), DRAWS)
+        return better_by_chance(attempt.scores, other.scores, self._labels(self.rows), DRAWS)
 
     def _labels(self, rows: Rows) -> Labels:
         return np.array([self.evaluation.samples[row].bona_fide for row in rows], dtype=np.bool_)
@@ -434,13 +438,13 @@ def _readable(tried: Sequence[_Tried]) -> Sequence[_Tried]:
 
 def _best(tried: Sequence[_Tried]) -> _Tried:
     """The first of those that separate best, or as good as best."""
-    most = max(one.auc for one in tried)
-    return next(one for one in tried if one.auc >= most - ALIKE)
+    most = max(attempt.auc for attempt in tried)
+    return next(attempt for attempt in tried if attempt.auc >= most - ALIKE)
 
 
-def _differs(one: _Tried, other: _Tried) -> frozenset[str]:
+def _differs(attempt: _Tried, other: _Tried) -> frozenset[str]:
     """The fields in which two preprocessings differ."""
-    pair = one.preprocessing, other.preprocessing
+    pair = attempt.preprocessing, other.preprocessing
     return frozenset(
         name for name in Preprocessing.model_fields if getattr(pair[0], name) != getattr(pair[1], name)
     )

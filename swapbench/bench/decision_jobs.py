@@ -6,7 +6,7 @@ A Python worker reads JSON (`swapbench.systems.worker`), the native runner lines
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from swapbench.bench.card_fit import outputs_option
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from swapbench.records import Member, ModelCard, System
 
 NAME: Final = "system"
-RUNTIME: Final = PythonWorker(NAME, (), "swapbench.systems.worker")
+_MODULE: Final = "swapbench.systems.worker"
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,13 @@ def runtime_of(job: Job) -> Runtime:
     """
     first = job.files[0].runtime
     if isinstance(first, NativeWorker):
-        for file in job.files[1:]:
+        for file in job.files:
             other = file.runtime
+            if isinstance(other, NativeWorker) and other.delegate:
+                raise UserError(
+                    f"{file.name} runs under {other.name}, and a system runs its files on the CPU",
+                    remedy="Leave --delegate out",
+                )
             alike = isinstance(other, NativeWorker) and all(
                 getattr(first, name) == getattr(other, name) for name in STARTED_BY
             )
@@ -74,9 +79,26 @@ def runtime_of(job: Job) -> Runtime:
                     remedy="Take files for one runtime, in libraries of one kind and on the same cores",
                 )
         return NativeSystem.of(first)
-    for file in job.files:
-        _module(file)
-    return RUNTIME
+    return _shared_worker(job.files)
+
+
+def _shared_worker(files: Sequence[FileUnderTest]) -> PythonWorker:
+    """What runs a system in Python: the interpreter of its files, which must be the same for all.
+
+    Raises:
+        UserError: it is not, or one of them is no Python program
+    """
+    workers = {file.runtime.name: _python_worker(file) for file in files}
+    if len({worker.python for worker in workers.values()}) > 1:
+        elsewhere = [name for name, worker in workers.items() if worker.is_elsewhere]
+        raise UserError(
+            f"{' and '.join(workers)} run with different Pythons, and the files of a system share a process",
+            remedy="Have one Python run all of them, such as swapbench's own: "
+            + " && ".join(f"swapbench runtimes remove {name}" for name in elsewhere),
+        )
+    worker, *others = workers.values()
+    lent = tuple(other.module for other in (worker, *others))
+    return replace(worker, name=NAME, formats=(), module=_MODULE, lent=lent, switches={})
 
 
 def content(job: Job) -> str:
@@ -92,8 +114,9 @@ def _values(job: Job) -> dict[str, Any]:
         "steps": asdict(steps(job.system)),
         "members": [
             {
-                "module": _module(file),
+                "module": _python_worker(file).module,
                 "artifact": file.artifact,
+                "switches": _python_worker(file).switches_text,
                 "meaning": _meaning(model),
                 **{name: str(value) for name, value in file.options.items()},
                 **outputs_option(_card(model), model.graph),
@@ -134,7 +157,7 @@ def file_lines(file: FileUnderTest, model: ModelUnderTest) -> Iterator[str]:
     assert isinstance(file.runtime, NativeWorker)
     meaning = _meaning(model)
     yield f"file {file.artifact}"
-    yield f"runtime {file.runtime.name}"
+    yield f"runtime {file.runtime.plain_name}"
     yield f"library {file.runtime.library}"
     told = {**file.options, **outputs_option(_card(model), model.graph)}
     for name in ("samples", "normalise", "shapes", "dimensions"):
@@ -164,15 +187,13 @@ def steps(system: System) -> Steps:
     )
 
 
-def _module(file: FileUnderTest) -> str:
+def _python_worker(file: FileUnderTest) -> PythonWorker:
     if not isinstance(file.runtime, PythonWorker):
-        raise UserError(f"{file.name} does not run in a process of this computer")
-    if file.runtime.is_elsewhere:
         raise UserError(
-            f"{file.runtime.name} runs with a Python of its own, and the files of a system share a process",
-            remedy=f"Choose another runtime, or: swapbench runtimes remove {file.runtime.name}",
+            f"{file.runtime.name} does not run in Python, and the files of a system share a process",
+            remedy="Choose another runtime: swapbench runtimes",
         )
-    return file.runtime.module
+    return file.runtime
 
 
 def _reads(member: Member, place: int, models: Sequence[ModelUnderTest]) -> dict[str, int]:

@@ -61,6 +61,7 @@ class Draft:
     named: str = ""
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    lost_hosts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

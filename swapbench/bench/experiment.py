@@ -241,6 +241,7 @@ class _Passes:
                 self._fail(model.title, result)
             elif result is not None:
                 draft = model.draft(result.speed, result.used, machine, plan, self.folder.name)
+                draft.lost_hosts = self.setup.lost_hosts
                 self.drafts[model.record_id] = draft
         return machine
 

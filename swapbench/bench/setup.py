@@ -29,6 +29,7 @@ class Setup:
         sustained_s: for how long every file also runs without a pause; None for no sustained runs.
         unplugged: for energy that the device measures by itself at the end, with its cable unplugged.
         settings: what else tells this run from others on the same device, e.g. the kind of cores.
+        lost_hosts: hosts of a fleet that began this run before and were lost.
     """
 
     device: Device
@@ -40,3 +41,4 @@ class Setup:
     sustained_s: float | None = None
     unplugged: Unplugged | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    lost_hosts: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from swapbench.cli import (
     clean,
     data,
     device,
+    fleet,
     gate,
     history,
     inspect,
@@ -57,7 +58,12 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
         "Show what runs files here, or give a runtime a Python of its own.",
         (runtimes.show, runtimes.add, runtimes.remove),
     ),
-    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end)),
+    "fleet": (
+        "Measure",
+        "Show the phones of several hosts, or be one of them.",
+        (fleet.show, fleet.start, fleet.join),
+    ),
+    "device": ("Measure", "Prepare a phone for measuring.", (device.prepare, device.end, device.replay)),
     "baseline": ("Compare", "Save what later gates compare with.", (gate.save,)),
     "history": (
         "Compare",

@@ -24,7 +24,7 @@ MOST_LINES = 6
 
 
 def card(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx, .tflite or .param.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Model file, .onnx, .tflite, .param or .pte.")],
     *,
     data: Data,
     out: Annotated[

@@ -1,7 +1,8 @@
-"""The commands about a phone: device prepare, device end."""
+"""The commands about a phone: device prepare, device end, device replay."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -48,6 +49,14 @@ def prepare(
             help="Google's benchmark_model for Android, for delegates; LiteRT's documentation links builds.",
         ),
     ] = None,
+    litert_library: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Further library that LiteRT loads by itself, for --delegate gpu or npu: an accelerator, or "
+            "an NPU's libLiteRtDispatch_NAME.so and what that needs. Repeatable.",
+        ),
+    ] = None,
     serial: Serial = None,
     json_out: Json = False,
 ) -> None:
@@ -62,7 +71,13 @@ def prepare(
     options = DeviceOptions.of(name, serial)
     with terminal.progress() as progress:
         rows = device.prepare(
-            terminal.folders(), options, archives, benchmark_model, progress=progress, say=terminal.say
+            terminal.folders(),
+            options,
+            archives,
+            benchmark_model,
+            litert_library or (),
+            progress=progress,
+            say=terminal.say,
         )
     columns = ("runtime", "version", "flavour", "package", "providers", "library")
     terminal.print_result(rows, columns, "", json_out=json_out)
@@ -74,3 +89,29 @@ def end(name: DeviceArgument, serial: Serial = None) -> None:
 
     ended = device.end_detached(terminal.folders(), DeviceOptions.of(name, serial))
     terminal.say("Ended; its results are discarded." if ended else "Nothing was left on the phone.")
+
+
+def replay(
+    report: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What swapbench doctor --bundle has written.")
+    ],
+    json_out: Json = False,
+) -> None:
+    """Show what swapbench makes of a phone that somebody sent a report of, and what it found then."""
+    from swapbench.cli.listing import print_findings
+    from swapbench.commands import phone_report
+
+    replayed = phone_report.replay(report)
+    if json_out:
+        terminal.show(json.dumps([vars(one) for one in replayed.findings], indent=1, ensure_ascii=False))
+        return
+    told = replayed.report
+    terminal.show(
+        f"{told.profile.summary or told.profile.name}, asked {told.time} by swapbench {told.swapbench}"
+    )
+    print_findings(replayed.findings)
+    for name, old, new in replayed.changed:
+        then, now = (f"{one.state} ({one.detail})" if one else "not looked at" for one in (old, new))
+        terminal.say(f"{name}: then {then}, now {now}")
+    for words in replayed.unanswered:
+        terminal.say(f"The report has no answer to: {words}")

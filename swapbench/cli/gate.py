@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from swapbench.cli import fleet as fleet_cli
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import (
@@ -16,6 +17,7 @@ from swapbench.cli.options import (
     DeviceName,
     Doubts,
     Json,
+    OnFleet,
     Runtimes,
     Seed,
     ShapeTexts,
@@ -25,8 +27,10 @@ from swapbench.cli.panels import OUTPUT, RARE, TIME, WHAT, WHERE, Command
 from swapbench.commands.options import GATE_BUDGET_S, LAST, PairOptions, input_shapes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from swapbench.commands.fleet_options import FleetOptions
+    from swapbench.commands.gate import GateRequest
     from swapbench.commands.options import JudgedData
     from swapbench.gate.comparison import GateResult
 
@@ -102,6 +106,7 @@ def gate(
     ] = None,
     *,
     pairs: Pairs,
+    fleet: OnFleet,
     data: ComparedData,
     history: Annotated[
         Path | None,
@@ -141,6 +146,8 @@ def gate(
 
     baseline = baseline or ["reports/baseline"]
     request = commands.GateRequest(tuple(baseline), tuple(candidate), pairs, data, history=history, last=last)
+    if fleet.where is not None:
+        return _gate_on_fleet(request, fleet, {"junit": junit, "markdown": markdown}, json_out=json_out)
     with terminal.progress() as progress:
         result = commands.gate(terminal.folders(), request, progress=progress, say=terminal.say)
     _print(result, json_out)  # first, so that a file that cannot be written hides nothing
@@ -155,6 +162,31 @@ def gate(
         for line in outputs.github_annotations(result):
             terminal.say(line)
     return result.exit_status
+
+
+def _gate_on_fleet(
+    request: GateRequest, fleet: FleetOptions, written: Mapping[str, Path | None], *, json_out: bool
+) -> int:
+    """The same on a device of a fleet; the exit status is the gate's."""
+    from swapbench.commands import fleet_gate
+    from swapbench.commands.fleet_run import Watch
+
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    files = {name: path for name, path in written.items() if path is not None}
+    outputs = fleet_gate.GateOutputs(
+        {**files, "summary": Path(summary)} if summary else files,
+        json=json_out,
+        annotations=os.environ.get("GITHUB_ACTIONS") == "true",
+    )
+    with fleet_cli.view() as view:
+        watch = Watch(view, terminal.say)
+        result = fleet_gate.gate(terminal.folders(), request, outputs, fleet, watch)
+    terminal.show(result.printed, end="")
+    for line in result.said:
+        terminal.say(line)
+    if result.error and f"error: {result.error}" not in result.said:
+        terminal.say(f"error: {result.error}")
+    return result.status if result.status >= 0 else 4
 
 
 def compare(

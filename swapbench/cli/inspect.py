@@ -26,7 +26,7 @@ HEADING = 14
 def inspect(
     files: Annotated[
         list[str],
-        typer.Argument(metavar="FILES", help=".onnx, .tflite and .param files, or folders of them."),
+        typer.Argument(metavar="FILES", help=".onnx, .tflite, .param and .pte files, or folders of them."),
     ],
     shape: ShapeTexts = None,
     json_out: Json = False,

@@ -17,7 +17,7 @@ def latency_table(
         str, typer.Argument(metavar="NAME", help="Recipe of a network that can be pruned: mobilefacenet.")
     ],
     runtime: Annotated[
-        str, typer.Option(metavar="NAME", rich_help_panel=WHAT, help="onnxruntime or litert.")
+        str, typer.Option(metavar="NAME", rich_help_panel=WHAT, help="onnxruntime, litert or ncnn.")
     ] = "onnxruntime",
     precision: Annotated[
         str, typer.Option(metavar="NAME", rich_help_panel=WHAT, help="fp32, fp16 or int8.")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import pydoc
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +18,7 @@ from swapbench.cli.options import Json, Phone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from swapbench.commands.options import DeviceOptions
     from swapbench.records import Finding
 
 MARKS = {"ok": "[green]ok[/green]", "limited": "[yellow]limited[/yellow]", "missing": "[red]missing[/red]"}
@@ -59,12 +62,26 @@ def doctor(
             help="Measure this computer's noise too, in ten seconds. This is the default.",
         ),
     ] = True,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what a phone answers to a zip that you can send with a question. Serials, accounts "
+            "and names of networks are taken out, and you see all of it first.",
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Write the --bundle without asking, once it was shown.")
+    ] = False,
     json_out: Json = False,
 ) -> None:
     """Show what can be measured on this computer or a phone, how surely, and how to get the rest."""
     from swapbench.commands import listing
     from swapbench.commands import noise as noise_command
 
+    if bundle is not None:
+        _bundle(device, bundle, asks=not yes, json_out=json_out)
+        return
     findings = list(listing.examine(terminal.folders(), device))
     if noise and device.name == "local":
         with terminal.progress() as progress:
@@ -72,7 +89,38 @@ def doctor(
     if json_out:
         terminal.show(json.dumps([vars(finding) for finding in findings], indent=1, ensure_ascii=False))
     else:
-        _print_findings(findings)
+        print_findings(findings)
+
+
+def _bundle(device: DeviceOptions, path: Path, *, asks: bool, json_out: bool) -> None:
+    """Show a report of a phone, ask, and write it."""
+    from swapbench.commands.phone_report import make_report
+    from swapbench.errors import UserError
+    from swapbench.texts import visible
+
+    if json_out:
+        raise UserError(
+            "--bundle shows a text to be read, which --json cannot", remedy="Leave one of them out"
+        )
+    if asks and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UserError(
+            "--bundle asks before it writes, and there is no terminal to answer at",
+            remedy="Add --yes, and read what it shows before you send the file",
+        )
+    report = make_report(terminal.folders(), device)
+    text = visible(report.shown(), keep="\n\t")
+    if asks:
+        pydoc.pager(text)
+    else:
+        terminal.show(text)
+    print_findings(report.findings)
+    taken = ", ".join(f"{kind} {count}x" for kind, count in sorted(report.removed.items())) or "nothing"
+    terminal.say(f"Taken out: {taken}. Not asked for: apps, logs, files of yours.")
+    if asks and not typer.confirm(f"Write {path}?"):
+        terminal.say("Nothing was written.")
+        return
+    report.write(path)
+    terminal.say(f"Wrote {path}. What swapbench makes of it: swapbench device replay {path}")
 
 
 def init(
@@ -99,7 +147,8 @@ def version() -> None:
     terminal.show(__version__)
 
 
-def _print_findings(findings: Sequence[Finding]) -> None:
+def print_findings(findings: Sequence[Finding]) -> None:
+    """What the doctor found, each with its remedy."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, show_header=False)

@@ -10,6 +10,7 @@ import typer
 
 from swapbench.cli.groups import Group
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, PRUNING, RARE, WHAT, WHERE
+from swapbench.commands.fleet_options import FleetOptions
 from swapbench.commands.options import (
     FRAMES_PER_VIDEO,
     DataOptions,
@@ -78,7 +79,17 @@ Runtimes = Annotated[
         "--runtime",
         metavar="NAME",
         rich_help_panel=WHAT,
-        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert and ncnn.",
+        help="Runtime; swapbench runtimes lists them. By default onnxruntime, litert, ncnn and executorch.",
+    ),
+]
+Switches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--switch",
+        metavar="NAME.OPTION=on|off",
+        rich_help_panel=RARE,
+        help="Turn an option of a runtime on or off, as in ncnn.winograd=off; of ncnn: winograd, sgemm, "
+        "packing, fp16_storage, fp16_arithmetic, bf16_storage, int8. Repeatable; records keep them.",
     ),
 ]
 Threads = Annotated[
@@ -155,8 +166,9 @@ def _device(
         typer.Option(
             metavar="NAME",
             rich_help_panel=RARE,
-            help="Also time .tflite files with Google's benchmark_model on a phone: cpu, xnnpack, gpu, npu "
-            "or nnapi, as far as the program has them. Repeatable.",
+            help="Also run .tflite files on a phone's gpu or npu, with scores, if LiteRT's library for it is "
+            "there, and time them with Google's benchmark_model where that is there, which knows cpu, "
+            "xnnpack and nnapi too. Repeatable.",
         ),
     ] = None,
     require_full_delegation: Annotated[
@@ -187,6 +199,54 @@ def _device(
     )
 
 
+FleetWhere = Annotated[
+    str | None,
+    typer.Option(
+        "--fleet",
+        metavar="WHERE",
+        help="Have a fleet do it: the address of its scheduler (scheduler:8786), or a join file.",
+    ),
+]
+OneEach = Annotated[
+    bool,
+    typer.Option(
+        "--one-each",
+        rich_help_panel=RARE,
+        help="In a fleet, one device of each profile, whichever is free first. By default all that fit.",
+    ),
+]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="TIME",
+        rich_help_panel=RARE,
+        help="How long to wait for a device that no host of the fleet offers, as in 10min, the default.",
+    ),
+]
+Lease = Annotated[
+    str | None,
+    typer.Option(
+        "--lease",
+        metavar="TIME",
+        rich_help_panel=RARE,
+        help="How long a job of a fleet may have its device before its host ends it, as in 1h, the default.",
+    ),
+]
+
+
+def _fleet(
+    fleet: FleetWhere = None, one_each: OneEach = False, wait: Wait = None, lease: Lease = None
+) -> FleetOptions:
+    return FleetOptions.of(fleet, wait, lease, one_each=one_each)
+
+
+def _fleet_alone(fleet: FleetWhere = None, wait: Wait = None, lease: Lease = None) -> FleetOptions:
+    return FleetOptions.of(fleet, wait, lease)
+
+
+InFleet = Annotated[FleetOptions, Group(WHERE, _fleet)]
+OnFleet = Annotated[FleetOptions, Group(WHERE, _fleet_alone)]
 Phone = Annotated[DeviceOptions, Group(WHERE, _phone)]
 PhoneCores = Annotated[DeviceOptions, Group(WHERE, _phone_cores)]
 Device = Annotated[DeviceOptions, Group(WHERE, _device)]
@@ -199,7 +259,9 @@ Models = Annotated[
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", metavar="NAME", help="onnx, tflite or ncnn. By default the first two."),
+    typer.Option(
+        "--format", metavar="NAME", help="onnx, tflite, ncnn or executorch. By default the first two."
+    ),
 ]
 Precisions = Annotated[
     list[str] | None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swapbench.cli import fleet as fleet_cli
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import (
@@ -14,23 +16,30 @@ from swapbench.cli.options import (
     Data,
     Device,
     Doubts,
+    InFleet,
     Json,
     RelativeTo,
     Runtimes,
     Seed,
     ShapeTexts,
+    Switches,
     Threads,
     Variants,
 )
 from swapbench.cli.panels import ACCURACY, ENERGY, OUTPUT, TIME, WHAT
+from swapbench.commands.fleet_options import FleetOptions
 from swapbench.commands.options import RunFolder, TimingOptions, input_shapes, sustained_s
+from swapbench.environment import LOST_HOSTS
+
+if TYPE_CHECKING:
+    from swapbench.commands.run import RunRequest, RunResult
 
 Files = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="FILES",
-        help=".onnx, .tflite and .param files, a file with its card (net.onnx=net.toml), folders of files. "
-        "By default every bundled model.",
+        help=".onnx, .tflite, .param and .pte files, a file with its card (net.onnx=net.toml), folders of "
+        "files. By default every bundled model.",
     ),
 ]
 System = Annotated[
@@ -117,8 +126,16 @@ def _output(
         ),
     ] = False,
     relative_to: RelativeTo = None,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report",
+            show_default=False,
+            help="Draw tables, figures and page. This is the default.",
+        ),
+    ] = True,
 ) -> RunFolder:
-    return RunFolder(name, replace, relative_to)
+    return RunFolder(name, replace, relative_to, report)
 
 
 def run(
@@ -127,8 +144,10 @@ def run(
     system: System = None,
     variants: Variants,
     runtime: Runtimes = None,
+    switch: Switches = None,
     shape: ShapeTexts = None,
     device: Device,
+    fleet: InFleet,
     timing: Annotated[TimingOptions, Group(TIME, _timing)],
     accuracy: Accuracy = True,
     data: Data,
@@ -143,6 +162,7 @@ def run(
     """
     from swapbench.catalog import split_commas
     from swapbench.commands import run as main_job
+    from swapbench.commands.switches import runtime_switches
     from swapbench.report.tables import table
 
     request = main_job.RunRequest(
@@ -156,14 +176,10 @@ def run(
         timing=timing,
         output=output,
         shapes=input_shapes(shape or ()),
+        switches=runtime_switches(switch or ()),
+        lost_hosts=tuple(os.environ.get(LOST_HOSTS, "").split()),
     )
-    with terminal.progress() as progress:
-        if system is None:
-            result = main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
-        else:
-            from swapbench.commands import system_run
-
-            result = system_run.run(terminal.folders(), system, request, progress=progress, say=terminal.say)
+    result = _result(request, system, fleet)
     if not json_out:
         terminal.print_records(result.records, output.relative_to, every_doubt=doubts)
     elif result.records:  # where all failed, the failures below are what there is to say
@@ -177,3 +193,24 @@ def run(
     if status == 0 and not all(record.valid for record in result.records):
         return 3
     return status
+
+
+def _result(request: RunRequest, system: Path | None, fleet: FleetOptions) -> RunResult:
+    """What was measured, here or by a fleet."""
+    from swapbench.commands import run as main_job
+    from swapbench.errors import UserError
+
+    if fleet.where is not None:
+        if system is not None:
+            raise UserError("--system cannot go to a fleet", remedy="Measure it on its device's own host")
+        from swapbench.commands import fleet_run
+
+        with fleet_cli.view() as view:
+            watch = fleet_run.Watch(view, terminal.say)
+            return fleet_run.run(terminal.folders(), request, fleet, watch)
+    with terminal.progress() as progress:
+        if system is None:
+            return main_job.run(terminal.folders(), request, progress=progress, say=terminal.say)
+        from swapbench.commands import system_run
+
+        return system_run.run(terminal.folders(), system, request, progress=progress, say=terminal.say)

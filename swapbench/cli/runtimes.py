@@ -36,17 +36,19 @@ def show(json_out: Json = False) -> None:
 
 def _print(rows: Sequence[dict[str, Any]]) -> None:
     """The table, and below it what does not fit into a cell."""
+    from swapbench.records import SUFFIXES
+
     shown = [
         {
             "name": row["name"],
-            "formats": " ".join(row["formats"]),
+            "files": " ".join(f".{SUFFIXES.get(name, name).rpartition('.')[-1]}" for name in row["formats"]),
             "version": f"{row['package']} {row['version']}" if row["state"] == "ok" else row["state"],
             "threads": row["threads"],
             "accelerators": ", ".join(row["accelerators"]),
         }
         for row in rows
     ]
-    terminal.print_rows(shown, ("name", "formats", "version", "threads", "accelerators"), "")
+    terminal.print_rows(shown, ("name", "files", "version", "threads", "accelerators"), "", WIDTH)
     notes = []
     for row in rows:
         if row["interpreter"]:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from swapbench.cli import fleet as fleet_cli
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
 from swapbench.cli.options import (
     Card,
     DeviceName,
     Json,
+    OnFleet,
     RawCsv,
     Reading,
     Runtimes,
@@ -22,11 +24,13 @@ from swapbench.cli.options import (
     Threads,
 )
 from swapbench.cli.panels import OUTPUT, RARE
+from swapbench.commands.fleet_options import shard_numbers
 from swapbench.commands.options import ScoreOutput, ScoringOptions, input_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from swapbench.commands.fleet_options import FleetOptions
     from swapbench.pad.error_lines import Line
 
 
@@ -49,14 +53,49 @@ def score(
     device: DeviceName = "local",
     threads: Threads = 1,
     shape: ShapeTexts = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="K/N",
+            rich_help_panel=RARE,
+            help="Score one of N shards of the data; a digest of its name puts a presentation into one.",
+        ),
+    ] = None,
+    fleet: OnFleet,
+    shards: Annotated[
+        int,
+        typer.Option(
+            "--shards", min=1, max=10_000, metavar="N", rich_help_panel=RARE, help="Jobs for a fleet."
+        ),
+    ] = 8,
 ) -> None:
     """Score a dataset with one model file: a row for every frame."""
     from swapbench.commands import scores
 
-    shapes = input_shapes(shape or ())
-    options = ScoringOptions(data, card, tuple(runtime or ()), device, threads, shapes)
+    shapes, part = input_shapes(shape or ()), shard_numbers(shard)
+    options = ScoringOptions(data, card, tuple(runtime or ()), device, threads, shapes, part)
+    if fleet.where is not None:
+        _score_on_fleet(file, options, output, fleet, shards)
+        return
     with terminal.progress() as progress:
         path = scores.score(terminal.folders(), file, options, output, progress=progress, say=terminal.say)
+    terminal.show(path)
+
+
+def _score_on_fleet(
+    file: str, options: ScoringOptions, output: ScoreOutput, fleet: FleetOptions, shards: int
+) -> None:
+    """The same in shards on the cores of a fleet."""
+    from swapbench.commands import fleet_score
+    from swapbench.commands.fleet_run import Watch
+
+    with terminal.progress() as progress:
+        data = fleet_score.opened(terminal.folders(), options, progress, terminal.say)
+    work = fleet_score.Work(file, options, output, shards)
+    with fleet_cli.view() as view:
+        watch = Watch(view, terminal.say)
+        path = fleet_score.score(terminal.folders(), work, data, fleet, watch)
     terminal.show(path)
 
 

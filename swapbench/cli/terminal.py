@@ -248,10 +248,11 @@ def plain(text: str) -> str:
     return escape(visible(text))
 
 
-def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str) -> None:
+def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: str, width: int = 140) -> None:
     """A table of the named columns on standard output, or what to say instead.
 
-    The first column holds names that people type, so it is never broken.
+    The first column holds names that people type, so it is never broken. It is as wide as the terminal, or
+    `width` where there is none.
     """
     if not rows:
         show(empty)
@@ -263,7 +264,7 @@ def print_rows(rows: Sequence[dict[str, Any]], columns: Sequence[str], empty: st
         table.add_column(column, overflow="fold", no_wrap=place == 0)
     for row in rows:
         table.add_row(*(plain(str(row.get(column, ""))) for column in columns))
-    print_table(table)
+    print_table(table, width)
 
 
 def print_result(

@@ -9,7 +9,7 @@ import typer
 
 from swapbench.cli import terminal
 from swapbench.cli.groups import Group
-from swapbench.cli.options import ChannelMultiple, Formats, Json, Precisions, TrainingData
+from swapbench.cli.options import ChannelMultiple, Formats, Json, OnFleet, Precisions, TrainingData
 from swapbench.cli.panels import OUTPUT, PRUNING, RARE
 from swapbench.cli.study import refuse, run_study, study_in
 from swapbench.commands.options import DataOptions, VariantOptions
@@ -71,6 +71,7 @@ def train(
     channel_multiple: ChannelMultiple = None,
     *,
     data: TrainingData,
+    fleet: OnFleet,
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -143,8 +144,8 @@ def train(
             "an option of the data": data != DataOptions() or None,
         }
         refuse(given, f"{name} is a study, which says this itself", "Write it into the file")
-        return run_study(study.with_schedule(schedule), jobs, gpus, out)
-    refuse({"--jobs": jobs, "--gpus": gpus}, f"{name} is no study", "Leave it out")
+        return run_study(study.with_schedule(schedule), jobs, gpus, out, fleet)
+    refuse({"--jobs": jobs, "--gpus": gpus, "--fleet": fleet.where}, f"{name} is no study", "Leave it out")
 
     request = commands.TrainRequest(
         name,
@@ -197,7 +198,7 @@ def export(
     ] = None,
     json_out: Json = False,
 ) -> int:
-    """Export PyTorch networks to ONNX and TFLite, and check that they agree."""
+    """Export PyTorch networks to the files that ship, and check that they agree."""
     from swapbench.commands import export as commands
 
     with terminal.progress() as progress:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 OPEN: Final = '"?"'
 """Stands where the file does not tell a value."""
 
-_SOFTMAX = frozenset({"Softmax", "SOFTMAX"})
-_SIGMOID = frozenset({"Sigmoid", "LOGISTIC", "QLinearSigmoid"})
+_SOFTMAX = frozenset({"Softmax", "SOFTMAX", "aten::_softmax"})
+_SIGMOID = frozenset({"Sigmoid", "LOGISTIC", "QLinearSigmoid", "aten::sigmoid"})
 _LINEAR = frozenset(
     {
         *("Gemm", "MatMul", "Conv", "Add", "Mul", "QGemm", "QLinearMatMul", "QLinearConv", "FusedGemm"),
@@ -34,6 +34,8 @@ _LINEAR = frozenset(
         *("BatchNormalization", "GlobalAveragePool", "ReduceMean", "LogSoftmax"),
         *("FULLY_CONNECTED", "CONV_2D", "BATCH_MATMUL", "ADD", "MUL", "MEAN", "LOG_SOFTMAX"),
         *("InnerProduct", "Convolution", "BinaryOp", "Pooling"),
+        *("FullyConnected", "Conv2d", "Multiply", "GlobalAvgPooling2d", "AvgPooling2d"),
+        *("aten::addmm", "aten::linear", "aten::convolution", "aten::add", "aten::mul", "aten::mean"),
     }
 )
 """Operators whose numbers are logits where there is one for each class.
@@ -43,6 +45,7 @@ A Mul that rescales ends dynamic int8. Softmax makes the same of a log softmax a
 
 _SCALING = frozenset(
     {"Add", "Sub", "Mul", "Div", "BatchNormalization", "ADD", "SUB", "MUL", "DIV", "BinaryOp", "BatchNorm"}
+    | {"Subtract", "Multiply", "aten::add", "aten::sub", "aten::mul", "aten::div"}
 )
 """With these a file that normalises pixels itself begins."""
 

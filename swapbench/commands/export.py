@@ -1,4 +1,4 @@
-"""Exporting networks to the ONNX and TFLite files that ship."""
+"""Exporting networks to the files that ship."""
 
 from __future__ import annotations
 

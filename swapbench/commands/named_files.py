@@ -47,7 +47,7 @@ def named_files(names: Sequence[str]) -> tuple[NamedFile, ...]:
     """
     cards: dict[Path, str] = {}
     for name in names:
-        path, card = _with_card(name)
+        path, card = with_card(name)
         files = models_below(path) if path.is_dir() else [path]
         if not files:
             raise UserError(
@@ -74,7 +74,7 @@ def named_file(name: str) -> NamedFile:
     return files[0]
 
 
-def _with_card(name: str) -> tuple[Path, str]:
+def with_card(name: str) -> tuple[Path, str]:
     """A name that exists is a file, whatever is in it; else what follows its last '=' is a card."""
     file, equals, card = name.rpartition("=")
     if equals and file and card and not Path(name).exists():

@@ -273,6 +273,7 @@ class RunFolder:
         name: A folder in reports/; None takes a time stamp.
         replace: Measure again under a name that exists.
         relative_to: The model that the report compares with; None takes the one with the most MACs.
+        report: Whether tables, figures and page are drawn.
 
     Raises:
         UserError: The name is not that of a folder.
@@ -281,6 +282,7 @@ class RunFolder:
     name: str | None = None
     replace: bool = False
     relative_to: str | None = None
+    report: bool = True
 
     def __post_init__(self) -> None:
         from swapbench.errors import UserError
@@ -299,6 +301,7 @@ class ScoringOptions:
         card: Model card (name or file) of files that carry none of their own.
         runtimes: The first that runs a file is taken; all if empty.
         shapes: Of inputs whose lengths a file leaves free; see `input_shapes`.
+        shard: Which of how many shards of the data is scored; None for all.
     """
 
     data: JudgedData
@@ -307,6 +310,7 @@ class ScoringOptions:
     device: str = "local"
     threads: int = 1
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shard: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

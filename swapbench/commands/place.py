@@ -10,6 +10,7 @@ from swapbench import catalog
 from swapbench.commands.provision import kit
 from swapbench.commands.provision.sources import ARCHIVES, PACKAGES
 from swapbench.commands.runtimes import settled
+from swapbench.devices import leases
 from swapbench.errors import EnvironmentFailed, UserError
 from swapbench.ports import unheard
 from swapbench.records import Absent
@@ -119,6 +120,7 @@ def _phone_place(folders: Folders, phone: Android, options: DeviceOptions, runti
                 f"{name} runs on this computer only", remedy=f"Choose {' or '.join(kit.RUNTIMES)}"
             )
     kinds = phone.kinds_of_cores() if options.sweep else options.cores
+    leases.use(phone.adb.serial)
     clusters = tuple(Cluster(kind, phone.core_mask(kind)) for kind in kinds)
     workers, tools = _programs(folders, phone, options, runtimes)
     setup = {"serial": phone.adb.serial, **({"cores": ", ".join(kinds)} if kinds else {})}
@@ -154,12 +156,20 @@ def _programs(
             f"phone {phone.adb.serial} is not prepared for {' and '.join(absent)}",
             remedy=f"Run: {prepare_command(options.name, absent)}",
         )
+    chosen = tuple(worker for worker in workers if not names or worker.name in names)
+    accelerated = {one: kit.accelerated(pushed, folder, one) for one in options.delegates}
+    chosen += tuple(worker for worker in accelerated.values() if worker is not None)
     tool = pushed.tools.get("benchmark_model")
-    if options.delegates and tool is None:
+    if tool is None:
+        if all(accelerated.values()):
+            return chosen, ()
+        lacking = " and ".join(one for one, worker in accelerated.items() if worker is None)
         raise EnvironmentFailed(
-            f"phone {phone.adb.serial} has no benchmark_model, which times delegates",
+            f"phone {phone.adb.serial} has nothing that runs files with {lacking}: "
+            "neither a library of LiteRT for it nor benchmark_model, which times delegates",
             remedy=f"Run: swapbench device prepare {options.name} --benchmark-model FILE "
-            "(Google's own program for Android; LiteRT's documentation links builds)",
+            "(Google's own program for Android; LiteRT's documentation links builds), or --litert-aar FILE "
+            "with an accelerator inside, or --litert-library FILE for one beside it (gpu, npu)",
         )
     api = _tool_api(phone, f"{folder}/{tool}") if options.delegates else "delegates"
     tools = tuple(
@@ -172,7 +182,7 @@ def _programs(
         )
         for delegate in options.delegates
     )
-    return tuple(worker for worker in workers if not names or worker.name in names), tools
+    return chosen, tools
 
 
 def _tool_api(phone: Android, program: str) -> Api:

@@ -17,8 +17,10 @@ from swapbench.commands.model_files import model_files
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions, VariantOptions
 from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.errors import SwapbenchError, UnknownName, UserError
 from swapbench.records import ALL_FORMATS, NOT_ELSEWHERE, NOT_PACED, Absent, Accuracy, Parity, Plan, Speed
+from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,6 +48,8 @@ class RunRequest:
         card: Model card (name or file) of all files that have none named for them alone.
         accuracy: Whether files are scored at all.
         shapes: Of inputs whose lengths a file leaves free; see `options.input_shapes`.
+        switches: Options of runtimes that are turned on or off; see `switches.runtime_switches`.
+        lost_hosts: Hosts of a fleet that began this run before and were lost.
     """
 
     files: tuple[str, ...] = ()
@@ -58,6 +62,8 @@ class RunRequest:
     timing: TimingOptions = field(default_factory=TimingOptions)
     output: RunFolder = field(default_factory=RunFolder)
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    switches: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    lost_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,14 +97,15 @@ def finish(result: RunResult) -> None:
 def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
     from swapbench.bench import experiment
 
-    place = open_place(folders, request.device, request.runtimes)
+    place = switched(open_place(folders, request.device, request.runtimes), request.switches)
     models, data, failures = _models(folders, request, place, progress, say)
     if not models:
         if failures:
             return RunResult(folders.reports, (), tuple(failures), ())
         raise UserError(
             "these options leave nothing to run",
-            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files",
+            remedy="onnxruntime runs .onnx files, litert runs .tflite files, ncnn runs .param files, "
+            "executorch runs .pte files",
         )
     _check_reference(request.output.relative_to, models)
     settings = dict(place.setup)
@@ -106,6 +113,8 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
         settings["sustained"] = f"{request.timing.sustained_s:g} s"
     if request.timing.profile:
         settings["operators"] = "profiled"
+    for name, states in request.switches.items():
+        settings[f"switches of {name}"] = ", ".join(f"{option}={state}" for option, state in states.items())
     setup = experiment.Setup(
         place.device,
         available_meters(place.meters, say),
@@ -118,6 +127,7 @@ def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) ->
             bench.Unplugged(available_meters(place.unplugged), say) if request.device.detached else None
         ),
         settings=settings,
+        lost_hosts=request.lost_hosts,
     )
     description = experiment.description(models, setup)
     folder, is_resumed = _run_folder(folders, request, description)
@@ -136,16 +146,10 @@ def _report(
     folder: Path, request: RunRequest, models: int, outcome: Outcome, progress: Progress
 ) -> list[str]:
     """Write the report; what a person should read of it."""
-    notes = [
-        *_remarks(outcome.records),
-        *_frame_notes(outcome.records),
-        *_border_notes(outcome.records),
-        *_paced_notes(outcome.records),
-        *_parity_notes(outcome.records),
-    ]
+    notes = notes_of(outcome.records)
     if outcome.resumed:
         notes.append(f"{outcome.resumed} of {models} records were there already and were kept.")
-    if outcome.records:
+    if outcome.records and request.output.report:
         progress("writing the report", 0, 1)
         from swapbench.report.writer import write_report
 
@@ -154,6 +158,28 @@ def _report(
         notes.append(f"Report: {os.path.relpath(folder)}/ ({', '.join(path.name for path in report.all)})")
         notes += report.remarks
     return notes
+
+
+def notes_of(records: Sequence[Record]) -> list[str]:
+    """What a person should read of some records beside their numbers."""
+    return [
+        *_remarks(records),
+        *_frame_notes(records),
+        *_border_notes(records),
+        *_paced_notes(records),
+        *_parity_notes(records),
+        *_lost_notes(records),
+    ]
+
+
+def _lost_notes(records: Sequence[Record]) -> list[str]:
+    """What was measured again from the beginning, because a host of a fleet was lost."""
+    return [
+        f"{record.title} was measured again: {units.some(list(record.lost_hosts))} began it and "
+        f"{'was' if len(record.lost_hosts) == 1 else 'were'} lost."
+        for record in records
+        if record.lost_hosts
+    ]
 
 
 def _models(
@@ -281,8 +307,13 @@ def _desktop(folders: Folders, runtimes: Sequence[Runtime]) -> bench.Desktop:
     """This computer as the reference of a phone's scores."""
     return bench.Desktop(
         catalog.device(folders, "local"),
-        {runtime.name: catalog.runtime(folders, runtime.name) for runtime in runtimes},
+        {runtime.name: catalog.runtime(folders, _without_delegate(runtime)) for runtime in runtimes},
     )
+
+
+def _without_delegate(runtime: Runtime) -> str:
+    """What stands on this computer for a runtime of a phone, an accelerated one too."""
+    return runtime.plain_name if isinstance(runtime, NativeWorker) else runtime.name
 
 
 def _parity_notes(records: Sequence[Record]) -> list[str]:

@@ -11,6 +11,7 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_file
 from swapbench.commands.options import DeviceOptions, ScoreOutput, ScoreReading
 from swapbench.commands.place import open_place
+from swapbench.data.shards import shard
 from swapbench.errors import BadDataset, UserError
 from swapbench.pad.arrays import Errors
 from swapbench.records import Plan
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from swapbench.pad.metrics import FoldScores
     from swapbench.pad.score_files import ScoreFile
     from swapbench.pad.score_parity import ScoreParity
+    from swapbench.pad.scores import FoldFrames
     from swapbench.ports import Progress, Say
 
 SCORE_SUFFIXES = (".csv", ".gz", ".txt", ".scores")
@@ -49,10 +51,14 @@ def score(
     if model.unscored is not None:
         raise UserError(f"{model.title}: {model.unscored.absent}", remedy=model.unscored.remedy)
     data = folds(folders, options.data, ("dev", "test"), progress=progress, say=say)
+    if options.shard is not None:
+        data = tuple(shard(fold, *options.shard) for fold in data)
     plan = Plan(threads=options.threads)
     with face_cache(folders, say, keep=options.data.keep_crops) as kept:
         judged_on = evaluation(kept, data, options.data)
-        scores = experiment.score(model, place.device, plan, judged_on, progress=progress, say=say)
+        scores: tuple[FoldFrames, ...] = ()
+        if judged_on.samples:  # a shard may be empty
+            scores = experiment.score(model, place.device, plan, judged_on, progress=progress, say=say)
     write_score_file(out.path, scores, judged_on.data, raw=out.raw_csv)
     return out.path
 

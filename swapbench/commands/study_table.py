@@ -27,7 +27,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from swapbench.cards import first_problem, read_card
 from swapbench.commands.options import DataOptions, command_line
-from swapbench.commands.train import TrainRequest, read_recipe, teacher_cards
+from swapbench.commands.train import TrainRequest, read_recipe, taught_by, teacher_cards
 from swapbench.errors import UserError
 from swapbench.files import content_of, file_sha256, parsed_toml, toml_text, write_atomically
 from swapbench.records import Frozen
@@ -318,8 +318,10 @@ class _Maker:
         names = recipe.distillation.teachers if recipe.distillation is not None else ()
         stems = {one.job.stem for one in self.made.values()}
         found: dict[str, str | None] = {name: None for name in names if name in stems}
-        for name, path in teacher_cards(recipe, self.folders, self.out).items():
-            found.setdefault(name, read_card(path).checkpoint_sha256)
+        others = [name for name in names if name not in found]
+        if others:
+            cards = teacher_cards(taught_by(recipe, others), self.folders, self.out)
+            found |= {name: read_card(path).checkpoint_sha256 for name, path in cards.items()}
         return found
 
 

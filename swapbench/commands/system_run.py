@@ -15,6 +15,7 @@ from swapbench.commands.face_cache import face_cache
 from swapbench.commands.named_files import CardFinder, named_files
 from swapbench.commands.options import SystemOptions
 from swapbench.commands.place import available_meters, open_place
+from swapbench.commands.switches import switched
 from swapbench.commands.system_members import members
 from swapbench.commands.system_row import keep, system_record
 from swapbench.errors import UserError
@@ -100,7 +101,7 @@ def _measured(
             f"a system is timed on one fold, and these data have {len(known.known.folds)}",
             remedy="Choose one: --protocol 3_1",
         )
-    place = open_place(folders, request.device, request.runtimes)
+    place = switched(open_place(folders, request.device, request.runtimes), request.switches)
     models = _models(folders, known, place.runtimes, request)
     data = folds(folders, request.data, ("dev", "test"), progress=progress, say=lambda _: None)
     judged_on = evaluation(folders, data, request.data)

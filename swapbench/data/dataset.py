@@ -112,6 +112,8 @@ class Dataset:
                 digest.update(content(sample.path))
                 if sample.annotation is not None:
                     digest.update(content(sample.annotation.path))
+                for _, path in sample.beside:
+                    digest.update(content(path))
         return digest.hexdigest()
 
 
@@ -124,6 +126,7 @@ def _digest_row(sample: Sample) -> list[object]:
         "spread": sample.spread,
         "annotation": sample.annotation.format if sample.annotation is not None else None,
         "rotate_deg": sample.rotate_deg,
+        "beside": [modality for modality, _ in sample.beside],
     }
     further = {name: value for name, value in further.items() if value}
     return [*row, further] if further else row

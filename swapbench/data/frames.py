@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import PIL
 from PIL import Image
 
+from swapbench.data import stacks
 from swapbench.data.images import image_or_reason, turned
-from swapbench.data.samples import VIDEO_SUFFIXES
+from swapbench.data.samples import STACK_SUFFIXES, VIDEO_SUFFIXES
 from swapbench.errors import MissingPackage
 
 if TYPE_CHECKING:
@@ -49,7 +50,10 @@ def is_video(sample: Sample) -> bool:
 def decoders(samples: Iterable[Sample]) -> list[str]:
     """Names and versions of what decodes the files of these samples, on which their pixels depend."""
     versions = [f"pillow {PIL.__version__}"]
-    if any(is_video(sample) for sample in samples):
+    films = [sample for sample in samples if is_video(sample)]
+    if any(sample.path.suffix.lower() in STACK_SUFFIXES for sample in films):
+        versions.append(f"h5py {stacks.version()}")
+    if any(sample.path.suffix.lower() not in STACK_SUFFIXES for sample in films):
         versions.append(f"opencv {_cv2().__version__}")
     return versions
 
@@ -85,6 +89,10 @@ def read_frames(samples: Sequence[Sample]) -> Iterator[tuple[int, Frame | str]]:
     Raises:
         MissingPackage: a video is to be read without OpenCV
     """
+    if samples[0].path.suffix.lower() in STACK_SUFFIXES:
+        for index, found in stacks.read(samples, _number):
+            yield index, found if isinstance(found, str) else Frame(*found)
+        return
     if is_video(samples[0]):
         yield from _video_frames(samples)
         return

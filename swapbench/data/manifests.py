@@ -19,6 +19,7 @@ and, where they are known:
     domain      the conditions that differ between domains: camera, printer, display, light
     session device instrument            further conditions, free text
     box_x box_y box_w box_h              face box in pixels of the upright frame; all four empty if unknown
+    path_depth path_nir                  the same capture as a depth and a near-infrared sensor saw it
 
 What would silently make a result wrong is refused here, with its file and line.
 """
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 FRAMES_PER_VIDEO = 8
 BOX_COLUMNS = ("box_x", "box_y", "box_w", "box_h")
+MODALITY_COLUMNS = {"depth": "path_depth", "nir": "path_nir"}
 NEEDED = ("path", "subject", "label", "species", "split")
 COLUMNS = (
     "path",
@@ -128,11 +130,12 @@ class Manifests:
                 frame = "" if first.spread else f" frame {first.frame}"
                 yield RowFault(self.files[split], row, f"{first.name}{frame} is listed twice")
             seen.add(key)
-            if not first.path.is_file():
+            wanted = [first.path, *(path for _, path in first.beside)]
+            if lost := [path for path in wanted if not path.is_file()]:
                 yield RowFault(
                     self.files[split],
                     row,
-                    f"{first.path} does not exist",
+                    f"{lost[0]} does not exist",
                     "Where do the relative paths begin? Name that folder: --images ROOT.",
                 )
 
@@ -248,14 +251,10 @@ def _first_sample(images: Path, split: str, row: Mapping[str, str | None], frame
     """
     if None in row or None in row.values():
         raise BadDataset("the number of fields differs from the header's")
-    text = {column: (row.get(column) or "").strip() for column in (*COLUMNS, "presentation")}
+    further = ("presentation", *MODALITY_COLUMNS.values())
+    text = {column: (row.get(column) or "").strip() for column in (*COLUMNS, *further)}
     name = text["path"].replace("\\", "/")
-    path = PurePosixPath(name)
-    if not name or ".." in path.parts:
-        raise BadDataset(
-            f"path {text['path']!r} must be absolute, or relative and stay inside the folder",
-            remedy="Name the folder in which relative paths begin: --images ROOT.",
-        )
+    path = _inside(text, "path")
     real = is_bona_fide(text["label"])
     if real is None:
         raise BadDataset(f"unknown label {text['label']!r}", remedy=_label_remedy(text["label"]))
@@ -288,7 +287,23 @@ def _first_sample(images: Path, split: str, row: Mapping[str, str | None], frame
         box=box_of([text[column] for column in BOX_COLUMNS]),
         presentation=text["presentation"] or name,
         spread=frames_per_video if video and not text["frame"] else 0,
+        beside=tuple(
+            (modality, images / _inside(text, column))
+            for modality, column in MODALITY_COLUMNS.items()
+            if text[column]
+        ),
     )
+
+
+def _inside(text: Mapping[str, str], column: str) -> PurePosixPath:
+    """The path in a column; BadDataset for none, and for one that leaves the folder."""
+    path = PurePosixPath(text[column].replace("\\", "/"))
+    if not text[column] or ".." in path.parts:
+        raise BadDataset(
+            f"{column} {text[column]!r} must be absolute, or relative and stay inside the folder",
+            remedy="Name the folder in which relative paths begin: --images ROOT.",
+        )
+    return path
 
 
 def _label_remedy(label: str) -> str:

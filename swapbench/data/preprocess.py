@@ -191,6 +191,7 @@ class Sources:
         digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
         for sample in self.samples:
             row: list[object] = [sample.frame, sample.spread, sample.rotate_deg, sample.box]
+            row += [sample.plane] if sample.plane else []
             digest.update(self._contents[sample.path])
             if sample.annotation is not None:
                 row.append(sample.annotation.format)

@@ -20,6 +20,10 @@ VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".m
 """Suffixes of video files; every other file of a dataset is an image."""
 
 
+STACK_SUFFIXES = frozenset({".hdf5", ".h5"})
+"""Suffixes of HDF5 files that hold an array a frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Annotation:
     """A file of the dataset that says where the face is. It is read when the frame is.
@@ -69,6 +73,7 @@ class Presentation:
         annotation: the file that says where the face is otherwise
         rotate_deg: 90, 180 or 270: how far a frame must be turned clockwise to be upright, whatever the file
             itself says; 0: as the file says
+        beside: files of other sensors of the same capture, in the same geometry, by modality (depth, nir)
     """
 
     name: str
@@ -85,6 +90,7 @@ class Presentation:
     box: Box | None = None
     annotation: Annotation | None = None
     rotate_deg: int = 0
+    beside: tuple[tuple[str, Path], ...] = ()
 
     def samples(self, frames_per_video: int, split: str) -> tuple[Sample, ...]:
         """The frames to score, as samples of `split`: an image itself, or frames spread over a video."""
@@ -107,6 +113,7 @@ class Presentation:
                 spread=count if self.video else 0,
                 annotation=self.annotation,
                 rotate_deg=self.rotate_deg,
+                beside=self.beside,
             )
             for frame in range(count)
         )
@@ -124,6 +131,7 @@ class Sample:
         spread: n > 0 for a video: this is frame number `frame` of n that are spread evenly over its N frames,
             floor((frame + 1/2) N / n); N is known once the video is open
         detector: what finds the face where nothing says where it is
+        plane: which plane of an array of several is meant, where the file is a stack of arrays
     """
 
     name: str
@@ -143,6 +151,8 @@ class Sample:
     annotation: Annotation | None = None
     rotate_deg: int = 0
     detector: Detector = DLIB
+    beside: tuple[tuple[str, Path], ...] = ()
+    plane: int = 0
 
     @property
     def bona_fide(self) -> bool:

@@ -62,6 +62,8 @@ STATE: Final[Mapping[str, str]] = {
     "power": "dumpsys power | grep -E 'mWakefulness=|Display Power: state='",
     "saver": "settings get global low_power",
     "cpuset": "cat /proc/self/cpuset",
+    "cgroup": "cat /proc/self/cgroup",
+    "clamps": "grep -sH '' /dev/cpuctl/cpu.uclamp.m?? /dev/cpuctl/*/cpu.uclamp.m??",
     "cpu": CPU_FILES,
 }
 """The commands that tell a phone's state, by name; run in one call."""
@@ -370,6 +372,8 @@ def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
     temperatures = dict(heat.temperatures_c)
     if battery.temperature_c is not None:
         temperatures.setdefault("battery (dumpsys)", battery.temperature_c)
+    group = android_text.cpu_group(_stdout(outputs["cgroup"]))
+    clamp_min, clamp_max = android_text.clamps(outputs["clamps"].stdout, group)
     sensors = (heat.skin_c, heat.battery_c, battery.temperature_c)
     return PhoneState(
         thermal_status=heat.status,
@@ -380,7 +384,11 @@ def phone_state(outputs: Mapping[str, Finished]) -> PhoneState:
         plugged=battery.plugged,
         battery_saver=android_text.battery_saver(_stdout(outputs["saver"])),
         screen_on=android_text.screen_on(outputs["power"].stdout),
+        thermal_headroom=heat.headroom,
         cpuset=android_text.cpuset(_stdout(outputs["cpuset"])),
+        cpu_group=group,
+        clamp_min_percent=clamp_min,
+        clamp_max_percent=clamp_max,
         clusters=android_text.clusters(outputs["cpu"].stdout),
     )
 

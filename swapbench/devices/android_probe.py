@@ -27,7 +27,7 @@ ABIS: Final = ("arm64-v8a", "x86_64")
 LITTLE_DISK_BYTES: Final = 500_000_000
 LITTLE_MEMORY_BYTES: Final = 500_000_000
 BUSY_TEMPERATURE_C: Final = 40.0
-_SAME_TIMEOUT: Final = """
+SAME_TIMEOUT: Final = """
 old=$(settings get system screen_off_timeout) || exit 1
 case $old in
 null) settings delete system screen_off_timeout ;;
@@ -81,7 +81,7 @@ def _commands(folder: str) -> Mapping[str, str]:
         "status": "cat /proc/self/status",
         "online": "cat /sys/devices/system/cpu/online",
         "stat": "cat /proc/stat",
-        "settings": _SAME_TIMEOUT,
+        "settings": SAME_TIMEOUT,
     }
 
 

@@ -20,7 +20,7 @@ from swapbench.files import toml_table
 from swapbench.records import FileName, Frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 READY = "device"
@@ -122,10 +122,14 @@ def read_profile(path: Path) -> Profile:
         ) from None
 
 
-def attached(program: str | None = None) -> tuple[Phone, ...]:
+def attached(program: str | None = None, only: Collection[str] | None = None) -> tuple[Phone, ...]:
     """Every phone that adb lists, with the properties of those that answer.
 
     A phone that is reached over several connections is one phone: a cable before the network.
+
+    Args:
+        program: adb; None for the one that is found.
+        only: Serials of phones; the others are not asked anything.
 
     Raises:
         DeviceFailed: adb itself does not work.
@@ -133,6 +137,8 @@ def attached(program: str | None = None) -> tuple[Phone, ...]:
     program = program or find_adb()
     phones = []
     for serial, state in list_phones(program):
+        if only is not None and serial not in only:
+            continue
         properties: Mapping[str, str] = {}
         boot_id = ""
         if state == READY:

@@ -7,6 +7,7 @@ was overridden by hand is refused with DeviceFailed, because everything measured
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
@@ -28,11 +29,19 @@ COLDEST_C: Final = -40.0
 HOTTEST_C: Final = 150.0
 """What a thermometer in a phone can show; sensors that are not ready say -5700, for example."""
 
+SEVERE: Final = 3
+"""The place of severe throttling among the thresholds of a sensor."""
+HEADROOM_RANGE_C: Final = 30.0
+
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _PLAIN = re.compile(r"[-+]?[0-9]{1,12}(\.[0-9]+)?")
 _PROPERTY = re.compile(r"^\[([^\]\n]+)\]: \[(.*?)\]$", re.MULTILINE | re.DOTALL)
 _TEMPERATURE = re.compile(
     rf"Temperature\{{mValue=({_NUMBER}|NaN), mType=(-?\d+), mName=(.+?), mStatus=(\d+)\}}"
+)
+_THRESHOLD = re.compile(
+    rf"TemperatureThreshold\{{mType=(-?\d+), mName=(.+?), "
+    rf"mHotThrottlingThresholds=\[((?:{_NUMBER}|NaN)(?:, ?(?:{_NUMBER}|NaN)){{0,9}})\]"
 )
 _CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/(?:\w+/)?(\w+):(.*)$")
 _STATES = (
@@ -141,12 +150,14 @@ class Heat:
         temperatures_c: By the sensor's name.
         skin_c: The hottest skin sensor.
         battery_c: The hottest battery sensor.
+        headroom: How far towards severe throttling the skin is, 1 where it begins; see `_headroom`.
     """
 
     status: int | None = None
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
     skin_c: float | None = None
     battery_c: float | None = None
+    headroom: float | None = None
 
 
 def heat(text: str) -> Heat:
@@ -175,7 +186,24 @@ def heat(text: str) -> Heat:
         temperatures_c=by_name,
         skin_c=max(by_kind.get(SKIN_SENSOR, ()), default=None),
         battery_c=max(by_kind.get(BATTERY_SENSOR, ()), default=None),
+        headroom=_headroom(text, by_name),
     )
+
+
+def _headroom(text: str, temperatures_c: Mapping[str, float]) -> float | None:
+    """The thermal headroom now, out of the thresholds of the skin sensors.
+
+    As PowerManager.getThermalHeadroom tells apps for a forecast of 0 s: 0 at 30 degrees below the threshold
+    of severe throttling or colder, 1 at that threshold, the highest of all skin sensors (AOSP,
+    ThermalManagerService, TemperatureWatcher). None without such thresholds.
+    """
+    headrooms = []
+    for kind, name, limits in _THRESHOLD.findall(text):
+        severe = limits.split(",")[SEVERE : SEVERE + 1]
+        limit_c = float(severe[0]) if severe else math.nan
+        if int(kind) == SKIN_SENSOR and name in temperatures_c and not math.isnan(limit_c):
+            headrooms.append(max(0.0, 1 - (limit_c - temperatures_c[name]) / HEADROOM_RANGE_C))
+    return round(max(headrooms), 3) if headrooms else None
 
 
 def is_temperature(degrees_c: float) -> bool:
@@ -231,6 +259,28 @@ def cpuset(text: str) -> str | None:
     """The group of a process, from its /proc/PID/cpuset (cpuset(7))."""
     name = text.strip()
     return name if re.fullmatch(r"/[\w./-]{0,99}", name) else None
+
+
+def cpu_group(text: str) -> str | None:
+    """The group of a process in the cpu controller, from its /proc/PID/cgroup; None where it has none."""
+    match = re.search(r"^\d+:(?:[\w,]+,)?cpu(?:,[\w,]+)?:(/[\w./-]{0,99})$", text, re.MULTILINE)
+    return match[1] if match else None
+
+
+def clamps(text: str, group: str | None) -> tuple[float | None, float | None]:
+    """How low and how high the kernel may think a group's load is, in percent (cpu.uclamp.min and .max).
+
+    Args:
+        text: Lines `FILE:VALUE` of /dev/cpuctl; "max" is 100.
+        group: As cpu_group has it.
+    """
+    folder = f"/dev/cpuctl{'' if group in {None, '/'} else group}"
+    values = dict(line.strip().split(":", 1) for line in text.splitlines() if ":" in line)
+    low, high = (
+        100.0 if value == "max" else _number(value)
+        for value in (values.get(f"{folder}/cpu.uclamp.{end}") for end in ("min", "max"))
+    )
+    return low, high
 
 
 def clusters(text: str) -> tuple[CpuCluster, ...]:

@@ -33,7 +33,16 @@ if TYPE_CHECKING:
     from swapbench.ports import Conversation, Device, Progress
     from swapbench.records import Plan
 
-PACKAGES = ("onnxruntime", "onnxruntime-gpu", "ai-edge-litert", "tflite-runtime", "ncnn", "numpy")
+PACKAGES = (
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "ncnn",
+    "executorch",
+    "torch",
+    "numpy",
+)
 CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal", "cpu", "acpitz")
 STDERR_LINES = 3
 BUSY_WINDOW_S = 1.0

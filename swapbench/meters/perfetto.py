@@ -55,19 +55,23 @@ def find_perfetto_rails(
     return found_rails(NAME, lambda: _rails(ask(COMMAND)), state, summed)
 
 
+def printed_trace(done: Finished) -> bytes:
+    """The trace that COMMAND printed; DeviceFailed where it printed none."""
+    if done.exit_code != 0:
+        raise DeviceFailed(f"Perfetto does not trace on this phone ({last_line(done)})", remedy=NO_RAILS)
+    try:
+        return base64.b64decode("".join(done.stdout[:LARGEST_TRACE].split()), validate=True)
+    except ValueError:
+        raise damaged() from None
+
+
 def _rails(done: Finished) -> RailReading:
     """The first reading of the trace that the phone printed.
 
     Raises:
         DeviceFailed: It printed none, or one without rails.
     """
-    if done.exit_code != 0:
-        raise DeviceFailed(f"Perfetto does not trace on this phone ({last_line(done)})", remedy=NO_RAILS)
-    try:
-        trace = base64.b64decode("".join(done.stdout[:LARGEST_TRACE].split()), validate=True)
-    except ValueError:
-        raise damaged() from None
-    readings = traced_rails(trace)
+    readings = traced_rails(printed_trace(done))
     if not readings:
         raise DeviceFailed("Perfetto traces no power rails on this phone", remedy=NO_RAILS)
     return readings[0]

@@ -61,6 +61,39 @@ def traced_rails(trace: bytes) -> tuple[RailReading, ...]:
     return tuple(readings)
 
 
+def only_rails(trace: bytes) -> bytes:
+    """The packets of a trace that hold power rails, without whatever else stands in it.
+
+    Raises:
+        DeviceFailed: The trace is damaged.
+    """
+    kept = b""
+    for number, content in _fields(trace):
+        if number != _TRACE_PACKET or not isinstance(content, bytes):
+            continue
+        packet = dict(_fields(content))
+        rails = packet.get(_POWER_RAILS)
+        if isinstance(rails, bytes):
+            written = _encoded(_TIMESTAMP, _whole(packet.get(_TIMESTAMP, 0)))
+            kept += _encoded(_TRACE_PACKET, written + _encoded(_POWER_RAILS, rails))
+    return kept
+
+
+def _encoded(number: int, value: int | bytes) -> bytes:
+    """One field of a protobuf message."""
+    if isinstance(value, int):
+        return _varint_bytes(number << 3 | _VARINT) + _varint_bytes(value)
+    return _varint_bytes(number << 3 | _LENGTH) + _varint_bytes(len(value)) + value
+
+
+def _varint_bytes(value: int) -> bytes:
+    parts = bytearray()
+    while value >= 0x80:
+        parts.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*parts, value])
+
+
 def _packet(message: bytes) -> _Packet:
     packet = _Packet()
     for number, content in _fields(message):

@@ -1,6 +1,6 @@
-"""What is in an .onnx, .tflite or .param (ncnn) file: inputs, outputs, operators, parameters and MACs.
+"""What is in a model file, .onnx, .tflite, .param (ncnn) or .pte (ExecuTorch): operators and their counts.
 
-Nothing is run, and PyTorch is not needed.
+That is inputs, outputs, operators, parameters and MACs. Nothing is run, and PyTorch is not needed.
 
 One fused multiply-add is one multiply-accumulate (MAC); convolutions, linear layers and matrix products
 count, nothing else does. Parameters are the constants of the arithmetic: weights, biases that are not all
@@ -129,7 +129,7 @@ class Graph:
     def worker_options(self) -> dict[str, str]:
         """What a worker must be told of lengths that the file leaves free; see `runtimes.contract`."""
         # the runtimes of other formats need not say what a file expects
-        if not self.set_shapes and self.format in {"onnx", "tflite"}:
+        if not self.set_shapes and self.format in {"onnx", "tflite", "executorch"}:
             return {}
         shapes = ",".join("x".join(map(str, tensor.shape)) for tensor in self.inputs)
         # a name with one of the marks of the list is not passed on: what is fed has the right shape anyway
@@ -142,6 +142,7 @@ _READERS: Mapping[str, str] = {
     ".onnx": "swapbench.modelfile.onnx_file",
     ".tflite": "swapbench.modelfile.tflite_file",
     ".param": "swapbench.modelfile.ncnn_file",
+    ".pte": "swapbench.modelfile.pte_file",
 }
 """Suffix of a model file -> the module that reads it."""
 MODEL_SUFFIXES = tuple(_READERS)

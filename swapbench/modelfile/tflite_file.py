@@ -97,7 +97,7 @@ def read(path: Path, content: bytes, shapes: Shapes) -> Graph:
         file_bytes=len(content),
         params=count.params,
         macs=count.macs,
-        ops=dict(Counter(one.kind for one in file.operators).most_common()),
+        ops=dict(Counter(operator.kind for operator in file.operators).most_common()),
         uncounted_ops=tuple(sorted(count.uncounted)),
         weights=count.element_types,
         precision=count.precision,
@@ -119,7 +119,7 @@ class _File:
         self.buffers, self.tensors, self.operators = held.buffers, graph.tensors, graph.operators
         self.resized: dict[int, tuple[int, ...]] | None = {}
         self.inputs, self.outputs = graph.inputs, graph.outputs
-        self.producer = {out: one for one in graph.operators for out in one.outputs}
+        self.producer = {out: operator for operator in graph.operators for out in operator.outputs}
         described = held.metadata.get(METADATA_KEY)
         self.metadata = None if described is None else bytes(held.buffers[described]).decode()
         if not self.operators or not self.inputs or not self.outputs:
@@ -183,21 +183,25 @@ class _File:
     def maker(self, index: int) -> str:
         """The operator that makes a tensor, before any change of its shape or type; "" for none."""
         for _ in self.tensors:  # bounded: a damaged file may have a cycle
-            one = self.producer.get(index)
-            if one is None or one.kind not in {*_SEE_THROUGH, "QUANTIZE", "SQUEEZE"} or not one.inputs:
-                return "" if one is None else one.kind
-            index = one.inputs[0]
+            operator = self.producer.get(index)
+            if (
+                operator is None
+                or operator.kind not in {*_SEE_THROUGH, "QUANTIZE", "SQUEEZE"}
+                or not operator.inputs
+            ):
+                return "" if operator is None else operator.kind
+            index = operator.inputs[0]
         return ""
 
     def takers(self, index: int) -> set[str]:
         """The operators that take a tensor, before any change of its shape or type."""
         same, found = {index}, set()
-        for one in self.operators:
-            if not same.isdisjoint(one.inputs):
-                if one.kind in {*_SEE_THROUGH, "QUANTIZE"}:
-                    same.update(one.outputs)
+        for operator in self.operators:
+            if not same.isdisjoint(operator.inputs):
+                if operator.kind in {*_SEE_THROUGH, "QUANTIZE"}:
+                    same.update(operator.outputs)
                 else:
-                    found.add(one.kind)
+                    found.add(operator.kind)
         return found
 
     def shape(self, index: int) -> tuple[int, ...]:
@@ -206,13 +210,13 @@ class _File:
 
     def count(self) -> Count:
         count = Count()
-        for one in self.operators:
-            kind, inputs = one.kind, one.inputs
+        for operator in self.operators:
+            kind, inputs = operator.kind, operator.inputs
             product = kind in _PRODUCTS
             if product and self.resized is None:
                 count.uncounted.add(kind)
             elif product:
-                count.macs += self._macs(kind, inputs, one.outputs[0])
+                count.macs += self._macs(kind, inputs, operator.outputs[0])
             elif kind in _UNCOUNTED or kind.startswith("STABLEHLO_"):
                 count.uncounted.add(kind)
             for place in _PRODUCTS.get(kind) or _ARITHMETIC.get(kind, ()):

@@ -103,7 +103,7 @@ def write_score_file(path: Path, folds: Sequence[FoldFrames], data: str = "", *,
         raw: whether text that a spreadsheet would compute stands as it is; see texts.quoted_cell
     """
     cell = str if raw else quoted_cell
-    with whole_file(path) as file, _text_into(file, compressed=path.suffix == ".gz") as text:
+    with whole_file(path) as file, text_into(file, compressed=path.suffix == ".gz") as text:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
         for fold in folds:
@@ -139,7 +139,8 @@ def _rows(
 
 
 @contextmanager
-def _text_into(file: IO[bytes], *, compressed: bool) -> Iterator[io.TextIOWrapper]:
+def text_into(file: IO[bytes], *, compressed: bool) -> Iterator[io.TextIOWrapper]:
+    """Text that goes into a file, packed if asked for; the same text gives the same bytes."""
     # no name and no time in the gzip header: they would make two files of the same scores differ
     packed = gzip.GzipFile("", "wb", fileobj=file, mtime=0) if compressed else None
     text = io.TextIOWrapper(packed or file, encoding="utf-8", newline="")

@@ -46,13 +46,18 @@ ALL_PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 """From the most exact to the least."""
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 """Those that a card becomes where none is asked for."""
-FLOATS: tuple[Precision, ...] = ("fp32", "fp16")
-"""Those that are made in every format: for integer weights ncnn's packages have no quantiser."""
-ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn")
+PRECISIONS_OF: dict[str, tuple[Precision, ...]] = {"ncnn": ("fp32", "fp16"), "executorch": ("fp32", "int8")}
+"""Of formats that have not all: ncnn's packages have no quantiser, ExecuTorch takes no mixed fp16."""
+ALL_FORMATS: tuple[Format, ...] = ("onnx", "tflite", "ncnn", "executorch")
 """Those that swapbench itself reads."""
 FORMATS: tuple[Format, ...] = ("onnx", "tflite")
 """Those that a card becomes where none is asked for."""
-SUFFIXES: dict[str, str] = {"onnx": "onnx", "tflite": "tflite", "ncnn": "ncnn.param"}
+SUFFIXES: dict[str, str] = {
+    "onnx": "onnx",
+    "tflite": "tflite",
+    "ncnn": "ncnn.param",
+    "executorch": "pte",
+}
 """How the names of files that we make end; a network of ncnn has a .bin beside it."""
 OutputKind = Literal["logits", "probabilities", "score", "sigmoid", "map", "expression"]
 Reduction = Literal["mean", "sum", "max", "min"]

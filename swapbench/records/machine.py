@@ -44,7 +44,11 @@ class PhoneState(Frozen):
         battery_saver: whether it is on.
         screen_on: whether the screen is lit.
         screen_kept_on: whether the phone let us keep it lit; None where we did not try.
+        thermal_headroom: how far its skin was towards severe throttling, which begins at 1.
         cpuset: the group in which the kernel schedules what adb's shell starts, e.g. "/" or "/foreground".
+        cpu_group: its group in the kernel's cpu controller, which may bound its share and its clock.
+        clamp_min_percent: what the kernel takes its load for at least when it chooses a clock (uclamp).
+        clamp_max_percent: at most.
         clusters: its processor cores.
     """
 
@@ -57,7 +61,11 @@ class PhoneState(Frozen):
     battery_saver: bool | None = None
     screen_on: bool | None = None
     screen_kept_on: bool | None = None
+    thermal_headroom: float | None = None
     cpuset: str | None = None
+    cpu_group: str | None = None
+    clamp_min_percent: float | None = None
+    clamp_max_percent: float | None = None
     clusters: tuple[CpuCluster, ...] = ()
 
 

@@ -74,6 +74,8 @@ class Record(Frozen):
         doubts: reasons to distrust it.
         shapes: by name of an input that the file leaves free, the shape at which it was measured.
         remarks: what should be known of the file; nothing of it speaks against the numbers.
+        lost_hosts: hosts of a fleet that began this measurement and were lost in the middle of it, so that it
+            was done again from the beginning.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -101,6 +103,7 @@ class Record(Frozen):
     doubts: tuple[Doubt, ...]
     shapes: dict[str, tuple[int, ...]] = Field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    lost_hosts: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -44,6 +44,7 @@ Options:
 - `--shapes 1x3x80x80[,...]`: of every input in the graph's order, where the file leaves lengths free, and
   `--dimensions N=1[,...]`: the free lengths of an ONNX file that have a name
 - `--provider NAME`: the execution provider or delegate that must be used
+- `--switches NAME=on|off[,...]`: options of the runtime, which `settings` reports, to turn on or off
 - `--fps N`: camera pacing. Every timed run waits for its frame; frames due during a run are lost and counted
   in the slice's `late_frames`. Scoring is never paced.
 
@@ -275,6 +276,9 @@ class PythonWorker:
         advice: How to get it where plain `pip install` is not the way.
         most_threads: That it can use; None for any number.
         installed: Name -> version of the packages of an interpreter of its own; empty where it shares ours.
+        lent: Modules that another interpreter gets beside `module`, each with its whole package.
+        switchable: Options that a person may turn on or off, which change results and times.
+        switches: Those that are turned, each "on" or "off"; the others stay as the runtime has them.
     """
 
     name: str
@@ -285,6 +289,9 @@ class PythonWorker:
     advice: str = ""
     most_threads: int | None = None
     installed: Mapping[str, str] = field(default_factory=dict)
+    lent: tuple[str, ...] = ()
+    switchable: tuple[str, ...] = ()
+    switches: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_elsewhere(self) -> bool:
@@ -300,8 +307,13 @@ class PythonWorker:
         """
         if not self.is_elsewhere:
             return [self.python, "-m", self.module]
-        lent = {"swapbench", self.module.partition(".")[0]}
+        lent = {"swapbench", *(module.partition(".")[0] for module in (self.module, *self.lent))}
         return [self.python, "-E", str(LENDER), *sorted(map(_lent, lent)), "-m", self.module]
+
+    @property
+    def switches_text(self) -> str:
+        """As the worker takes them."""
+        return ",".join(f"{name}={state}" for name, state in self.switches.items())
 
     def about(self) -> list[str]:
         """The command line of a worker that is only asked about its runtime."""
@@ -312,7 +324,9 @@ class PythonWorker:
     ) -> list[str]:
         """The worker's command line; `options` are further flags, written {"warmup_runs": 5}."""
         argv = self.start
-        for key, value in {"mode": mode, "artifact": artifact, "threads": threads, **options}.items():
+        switches = {"switches": self.switches_text} if self.switches else {}
+        given = {"mode": mode, "artifact": artifact, "threads": threads, **switches, **options}
+        for key, value in given.items():
             argv += [f"--{key.replace('_', '-')}", str(value)]
         return argv
 

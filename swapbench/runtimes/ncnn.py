@@ -4,16 +4,17 @@ Run as `python -m swapbench.runtimes.ncnn --mode time --artifact FILE.param --sh
 makes an extractor, copies the input into ncnn's memory, computes, and copies the first output out, as an app
 does. The copy is needed: a first layer that works in place would write into memory that is not ncnn's own.
 
-ncnn's options stay as an app finds them that sets none but the threads, and are recorded, since they change
-both times and outputs. Whether float16 takes the place of float32 depends on the CPU and the layer as well,
-so that is found out with layers of one weight before anything is loaded: see `halved`.
+ncnn's options stay as an app finds them that sets none but the threads, unless a switch says otherwise, and
+are recorded, since they change both times and outputs. Whether float16 takes the place of float32 depends on
+the CPU and the layer as well, so that is found out with layers of one weight before anything is loaded: see
+`halved`.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -62,6 +63,7 @@ class Ncnn(PythonWorker):
     formats: tuple[Format, ...] = ("ncnn",)
     module: str = "swapbench.runtimes.ncnn"
     distributions: tuple[str, ...] = ("ncnn",)
+    switchable: tuple[str, ...] = tuple(OPTIONS)
 
 
 class _Package:
@@ -78,14 +80,49 @@ class _Package:
         except ImportError as error:
             raise Unusable(f"ncnn is installed but does not load ({error})") from None
         self._ncnn = ncnn
+        self._switches: dict[str, bool] = {}
         self.version: str = ncnn.__version__
 
     def available_providers(self) -> Sequence[str]:
         """See about.TellsProviders."""
         return (CPU, SINGLE)
 
+    def switch(self, switches: Mapping[str, bool]) -> None:
+        """See switches.Switchable."""
+        unknown = [name for name in switches if name not in OPTIONS]
+        if unknown:
+            raise Unusable(f"ncnn has no switch {unknown[0]!r}; choose {', '.join(OPTIONS)}")
+        self._switches = {OPTIONS[name]: state for name, state in switches.items()}
+
     def load(self, artifact: str, threads: int, provider: str | None, shapes: Shapes) -> Engine:
-        return _Loaded(self._ncnn, artifact, threads, provider or CPU, shapes)
+        return _Loaded(Nets(self._ncnn, provider or CPU, self._switches), artifact, threads, shapes)
+
+
+@dataclass(frozen=True)
+class Nets:
+    """Makes empty networks that all have the same options.
+
+    Attributes:
+        ncnn: The package.
+        provider: CPU or SINGLE.
+        switches: ncnn's option -> whether it is on; the others stay as they are.
+    """
+
+    ncnn: Any
+    provider: str = CPU
+    switches: Mapping[str, bool] = field(default_factory=dict)
+
+    def empty(self, threads: int) -> Any:
+        """An empty network; Unusable for an unknown provider."""
+        if self.provider not in {CPU, SINGLE}:
+            raise Unusable(f"unknown provider {self.provider!r}; choose {CPU} or {SINGLE}")
+        net = self.ncnn.Net()
+        net.opt.num_threads = threads
+        net.opt.openmp_blocktime = 0
+        single = dict.fromkeys(_REDUCED, False) if self.provider == SINGLE else {}
+        for option, state in {**single, **self.switches}.items():
+            setattr(net.opt, option, state)
+        return net
 
 
 class _Loaded:
@@ -94,13 +131,13 @@ class _Loaded:
     delegated_nodes: int | None = None
     nodes: int | None = None
 
-    def __init__(self, ncnn: Any, artifact: str, threads: int, provider: str, shapes: Shapes) -> None:
-        net = _net(ncnn, threads, provider)
-        self.providers: tuple[str, ...] = (provider,)
+    def __init__(self, nets: Nets, artifact: str, threads: int, shapes: Shapes) -> None:
+        net, ncnn = nets.empty(threads), nets.ncnn
+        self.providers: tuple[str, ...] = (nets.provider,)
         self.settings = {
             **{name: "on" if getattr(net.opt, option) else "off" for name, option in OPTIONS.items()},
-            "fp16_weights": _listed(halved(ncnn, provider, 1.0, _NEAR_ONE)),
-            "fp16_activations": _listed(halved(ncnn, provider, _NEAR_ONE, 1.0)),
+            "fp16_weights": _listed(halved(nets, 1.0, _NEAR_ONE)),
+            "fp16_activations": _listed(halved(nets, _NEAR_ONE, 1.0)),
         }
         if threads > 1:  # workers that stay loaded and alternate must not burn each other's cores
             self.settings["spinning"] = "off"
@@ -159,19 +196,6 @@ class _Loaded:
         return run
 
 
-def _net(ncnn: Any, threads: int, provider: str) -> Any:
-    """An empty network with its options."""
-    if provider not in {CPU, SINGLE}:
-        raise Unusable(f"unknown provider {provider!r}; choose {CPU} or {SINGLE}")
-    net = ncnn.Net()
-    net.opt.num_threads = threads
-    net.opt.openmp_blocktime = 0
-    if provider == SINGLE:
-        for option in _REDUCED:
-            setattr(net.opt, option, False)
-    return net
-
-
 def _taken(extractor: Any, name: str) -> Array:
     """An output as an array of one's own, with a batch of 1 as the other runtimes give it."""
     status, output = extractor.extract(name)
@@ -180,31 +204,30 @@ def _taken(extractor: Any, name: str) -> Array:
     return np.array(output)[None]
 
 
-def halved(ncnn: Any, provider: str, number: float, weight: float) -> list[str]:
+def halved(nets: Nets, number: float, weight: float) -> list[str]:
     """The types of layers in which ncnn rounds such numbers or weights to float16 on this CPU.
 
     Each is run with one weight and one number throughout, of which one has no float16.
 
     Args:
-        ncnn: The package.
-        provider: CPU or SINGLE.
+        nets: With the options that are asked about.
         number: All numbers of the input.
         weight: All weights.
     """
-    return [kind for kind in _LAYERS if not _is_exact(ncnn, provider, kind, number, weight)]
+    return [kind for kind in _LAYERS if not _is_exact(nets, kind, number, weight)]
 
 
-def _is_exact(ncnn: Any, provider: str, kind: str, number: float, weight: float) -> bool:
+def _is_exact(nets: Nets, kind: str, number: float, weight: float) -> bool:
     """Whether a layer of that type computes in single precision."""
     params, terms, shape = _LAYERS[kind]
     # ncnn refers to both, and holds neither
     stored = bytes(4) + np.full(_CHANNELS**2, weight, np.float32).tobytes()
     numbers = np.full(shape, number, np.float32)
-    net = _net(ncnn, 1, provider)
+    net = nets.empty(1)
     net.load_param_mem(f"7767517\n2 2\nInput in 0 1 in\n{kind} layer 1 1 in out {params}\n")
     net.load_model_mem(stored)
     extractor = net.create_extractor()
-    extractor.input("in", ncnn.Mat(numbers).clone())
+    extractor.input("in", nets.ncnn.Mat(numbers).clone())
     return np.allclose(_taken(extractor, "out"), terms * number * weight, rtol=2.0**-16, atol=0)
 
 

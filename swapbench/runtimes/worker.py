@@ -1,4 +1,4 @@
-"""What both Python workers share: the command line, the timed loops, the answers.
+"""What the Python workers share: the command line, the timed loops, the answers.
 
 Their protocol is described in `swapbench.runtimes.contract`. Only the standard library and numpy are imported
 here: this module is most of a worker's start-up time, and every worker carries its memory.
@@ -17,15 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
-from swapbench.runtimes.feed import (
-    ImageFeed,
-    Normalise,
-    Refused,
-    Shapes,
-    Unusable,
-    made_input,
-    open_samples,
-)
+from swapbench.runtimes.feed import ImageFeed, Normalise, Refused, Shapes, Unusable, made_input, open_samples
 from swapbench.runtimes.series import parts_before, scored_in_series
 
 if TYPE_CHECKING:
@@ -143,6 +135,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--shapes", help="of every input in the graph's order, as in 1x3x80x80,1x10")
     parser.add_argument("--dimensions", help="lengths that an ONNX file leaves free, as in N=1,H=80")
     parser.add_argument("--provider", help="the execution provider or delegate that must be used")
+    parser.add_argument("--switches", help="options of the runtime to turn on or off, as in winograd=off")
     options = parser.parse_args(list(argv))
     if options.artifact is None and options.mode != "about":
         raise Unusable("bad command line: --artifact is required")
@@ -457,6 +450,10 @@ def work(
 
             say(about(backend))
             return 0
+        if options.switches:
+            from swapbench.runtimes.switches import set_switches
+
+            set_switches(backend, options.switches)
         session = _Session(options, backend, say)
         gc.collect()
         gc.freeze()

@@ -138,7 +138,8 @@ class Recipe(Simulation):
     @property
     def digest(self) -> str:
         """Eight hexadecimal digits that name this recipe made by this version."""
-        return self.digest_with(simulator.VERSION)
+        revision = world_named(self.world).revision
+        return self.digest_with(simulator.VERSION if revision == 1 else [simulator.VERSION, revision])
 
 
 @dataclass(frozen=True)

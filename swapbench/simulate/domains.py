@@ -106,8 +106,10 @@ class World:
         number: of this version.
         domains: its sites.
         crowds: of the splits train, dev and test.
+        revision: raised when a number of the world changes, so that its folders have other names.
     """
 
     number: int
     domains: tuple[Domain, ...]
     crowds: tuple[Crowd, Crowd, Crowd]
+    revision: int = 1

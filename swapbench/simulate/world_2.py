@@ -22,14 +22,14 @@ _A_FRONT = Camera("A-front", 0.45, 0.013, 0.004, 0.05, 1.10, 1.0, 0.35, curve=0.
 _A_OLDER = Camera(
     "A-older", 0.52, 0.018, 0.006, 0.09, 1.00, 1.0, 0.55, curve=0.0, denoising=0.4, shots=_A_SHOTS
 )
-_A_LASER = Printer("A-laser", 3.2, False, 0.30, 0.80, 0.80, mottle=0.035, streaks=0.04)
+_A_LASER = Printer("A-laser", 3.2, False, 0.30, 0.80, 0.80, mottle=0.063, streaks=0.04)
 _A_INKJET = Printer(
-    "A-inkjet", 2.6, False, 0.30, 0.92, 0.55, paper=(0.84, 0.84, 0.88), gloss=0.16, mottle=0.05
+    "A-inkjet", 2.6, False, 0.30, 0.92, 0.55, paper=(0.84, 0.84, 0.88), gloss=0.16, mottle=0.09
 )
-_A_PRESS = Printer("A-press", 3.8, False, 0.34, 0.80, 0.85, paper=(0.80, 0.78, 0.72), mottle=0.03)
-_A_MONITOR = Display("A-monitor", 1.96, 0.55, 2.3, (0.92, 1.0, 1.14), 0.03, 0.06, 0.12, 0.05, 0.88, 0.10)
-_A_LAPTOP = Display("A-laptop", 2.10, 0.50, 2.4, (0.95, 1.0, 1.08), 0.04, 0.12, 0.14, 0.06, 0.85, 0.14)
-_A_TABLET = Display("A-tablet", 2.04, 0.55, 2.2, (0.94, 1.0, 1.10), 0.03, 0.06, 0.20, 0.04, 0.90, 0.08)
+_A_PRESS = Printer("A-press", 3.8, False, 0.34, 0.80, 0.85, paper=(0.80, 0.78, 0.72), mottle=0.054)
+_A_MONITOR = Display("A-monitor", 1.96, 0.55, 2.3, (0.92, 1.0, 1.14), 0.051, 0.12, 0.12, 0.05, 0.81, 0.14)
+_A_LAPTOP = Display("A-laptop", 2.10, 0.50, 2.4, (0.95, 1.0, 1.08), 0.068, 0.18, 0.14, 0.06, 0.78, 0.196)
+_A_TABLET = Display("A-tablet", 2.04, 0.55, 2.2, (0.94, 1.0, 1.10), 0.051, 0.12, 0.20, 0.04, 0.83, 0.112)
 
 # Webcams of a desk: small pictures, enlarged, flat, strongly compressed, faces further away.
 _B_SHOTS = Shots(
@@ -48,15 +48,15 @@ _B_LAPTOP = Camera(
     "B-laptop", 0.55, 0.022, 0.008, 0.12, 0.92, 0.95, 0.5, denoising=0.7, resolution=0.82, shots=_B_SHOTS
 )
 _B_COPIER = Printer(
-    "B-copier", 4.2, False, 0.36, 0.92, 0.92, paper=(0.82, 0.82, 0.80), mottle=0.06, streaks=0.07
+    "B-copier", 4.2, False, 0.36, 0.92, 0.92, paper=(0.82, 0.82, 0.80), mottle=0.108, streaks=0.07
 )
 _B_LASER = Printer(
-    "B-laser", 3.6, False, 0.30, 0.80, 0.80, paper=(0.83, 0.83, 0.83), mottle=0.05, streaks=0.05
+    "B-laser", 3.6, False, 0.30, 0.80, 0.80, paper=(0.83, 0.83, 0.83), mottle=0.09, streaks=0.05
 )
-_B_PHOTO = Printer("B-photo", 2.8, False, 0.28, 0.95, 0.5, gloss=0.20, paper=(0.88, 0.88, 0.90), mottle=0.05)
-_B_PHONE = Display("B-phone", 1.90, 0.50, 2.2, (0.96, 1.0, 1.06), 0.02, 0.0, 0.26, 0.10, 0.85, 0.10)
-_B_TABLET = Display("B-tablet", 2.15, 0.50, 2.3, (0.92, 1.0, 1.12), 0.03, 0.05, 0.26, 0.08, 0.85, 0.12)
-_B_OLED = Display("B-phone-oled", 2.05, 0.55, 2.4, (0.96, 1.0, 1.08), 0.015, -0.10, 0.26, 0.14, 0.80, 0.12)
+_B_PHOTO = Printer("B-photo", 2.8, False, 0.28, 0.95, 0.5, gloss=0.20, paper=(0.88, 0.88, 0.90), mottle=0.09)
+_B_PHONE = Display("B-phone", 1.90, 0.50, 2.2, (0.96, 1.0, 1.06), 0.034, 0.06, 0.26, 0.10, 0.78, 0.14)
+_B_TABLET = Display("B-tablet", 2.15, 0.50, 2.3, (0.92, 1.0, 1.12), 0.051, 0.11, 0.26, 0.08, 0.78, 0.168)
+_B_OLED = Display("B-phone-oled", 2.05, 0.55, 2.4, (0.96, 1.0, 1.08), 0.0255, -0.15, 0.26, 0.14, 0.73, 0.168)
 
 # Hand-held compact cameras, near the face, with vivid colours and hard sharpening.
 _C_SHOTS = Shots(noise_sigma=0.6, exposure=(0.21, 0.26), tint=(-0.06, 0.08), focus_px=0.5, quality=(55, 93))
@@ -75,14 +75,14 @@ _C_PHONE = Camera(
     resolution=0.9,
     shots=_C_SHOTS,
 )
-_C_OFFSET = Printer("C-offset", 2.8, False, 0.26, 0.85, 0.70, gloss=0.12, mottle=0.035)
+_C_OFFSET = Printer("C-offset", 2.8, False, 0.26, 0.85, 0.70, gloss=0.12, mottle=0.063)
 _C_INKJET = Printer(
-    "C-inkjet", 3.2, False, 0.30, 0.85, 0.60, paper=(0.85, 0.85, 0.80), mottle=0.07, streaks=0.06
+    "C-inkjet", 3.2, False, 0.30, 0.85, 0.60, paper=(0.85, 0.85, 0.80), mottle=0.126, streaks=0.06
 )
-_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, mottle=0.045)
-_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.04, 0.05, 0.24, 0.04, 0.90, 0.06)
-_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.05, 0.10, 0.10, 0.06, 0.88, 0.16)
-_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.03, 0.05, 0.26, 0.05, 0.88, 0.10)
+_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, mottle=0.081)
+_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.068, 0.11, 0.24, 0.04, 0.83, 0.084)
+_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.085, 0.16, 0.10, 0.06, 0.81, 0.224)
+_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.051, 0.11, 0.26, 0.05, 0.81, 0.14)
 
 # Kiosk and doorway cameras in the evening: warm, noisy, smoothed.
 _D_SHOTS = Shots(
@@ -101,13 +101,15 @@ _D_DOOR = Camera(
     "D-door", 0.60, 0.030, 0.010, 0.12, 0.88, 0.95, 0.4, curve=0.12, resolution=0.8, shots=_D_SHOTS
 )
 _D_COPIER = Printer(
-    "D-copier", 3.8, False, 0.34, 0.85, 0.88, paper=(0.80, 0.80, 0.79), mottle=0.05, streaks=0.06
+    "D-copier", 3.8, False, 0.34, 0.85, 0.88, paper=(0.80, 0.80, 0.79), mottle=0.09, streaks=0.06
 )
-_D_PHOTO = Printer("D-photo", 2.6, False, 0.26, 0.92, 0.5, gloss=0.22, mottle=0.05)
-_D_POSTER = Printer("D-poster", 4.4, False, 0.38, 0.82, 0.8, paper=(0.84, 0.83, 0.80), mottle=0.04)
-_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.045, 0.12, 0.14, 0.08, 0.85, 0.16)
-_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.015, -0.08, 0.26, 0.14, 0.82, 0.10)
-_D_TELEVISION = Display("D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.04, 0.1, 0.14, 0.12, 0.82, 0.18)
+_D_PHOTO = Printer("D-photo", 2.6, False, 0.26, 0.92, 0.5, gloss=0.22, mottle=0.09)
+_D_POSTER = Printer("D-poster", 4.4, False, 0.38, 0.82, 0.8, paper=(0.84, 0.83, 0.80), mottle=0.072)
+_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.0765, 0.18, 0.14, 0.08, 0.78, 0.224)
+_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.0255, -0.12, 0.26, 0.14, 0.75, 0.14)
+_D_TELEVISION = Display(
+    "D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.068, 0.16, 0.14, 0.12, 0.75, 0.252
+)
 
 _A = Domain(
     "A",
@@ -130,20 +132,20 @@ _A = Domain(
         careful=0.0,
         bend=0.06,
         shade=0.45,
-        fidelity=(0.5, 0.85),
+        fidelity=(0.2, 0.6),
         creased=0.3,
         reflections=Reflections(0.3, (0.03, 0.15)),
         holds=Holds(0.25),
     ),
     Showings(
         careful=0.0,
-        grid=(0.6, 1.2),
+        grid=(0.9, 1.7),
         paned=0.0,
-        veil=0.04,
+        veil=0.08,
         zoom=(0.93, 1.07),
         turn_deg=2.5,
         lens=0.10,
-        reflections=Reflections(0.6, (0.05, 0.3)),
+        reflections=Reflections(0.7, (0.08, 0.4)),
         holds=Holds(0.2),
     ),
 )
@@ -168,20 +170,20 @@ _B = Domain(
         careful=0.0,
         bend=0.08,
         shade=0.45,
-        fidelity=(0.65, 0.92),
+        fidelity=(0.3, 0.7),
         creased=0.4,
         reflections=Reflections(0.25, (0.03, 0.15)),
         holds=Holds(0.4),
     ),
     Showings(
         careful=0.0,
-        grid=(0.6, 1.2),
+        grid=(0.9, 1.7),
         paned=0.0,
-        veil=0.05,
+        veil=0.1,
         zoom=(0.93, 1.07),
         turn_deg=2.0,
         lens=0.08,
-        reflections=Reflections(0.7, (0.06, 0.4)),
+        reflections=Reflections(0.8, (0.09, 0.5)),
         holds=Holds(0.5, corner=0.03),
     ),
 )
@@ -206,20 +208,20 @@ _C = Domain(
         careful=0.0,
         bend=0.14,
         shade=0.5,
-        fidelity=(0.5, 0.85),
+        fidelity=(0.2, 0.6),
         creased=0.25,
         reflections=Reflections(0.2, (0.03, 0.15)),
         holds=Holds(0.2),
     ),
     Showings(
         careful=0.0,
-        grid=(0.6, 1.2),
+        grid=(0.9, 1.7),
         paned=0.0,
-        veil=0.04,
+        veil=0.08,
         zoom=(0.93, 1.07),
         turn_deg=4.0,
         lens=0.14,
-        reflections=Reflections(0.6, (0.05, 0.35)),
+        reflections=Reflections(0.7, (0.08, 0.45)),
         holds=Holds(0.2),
     ),
 )
@@ -244,22 +246,27 @@ _D = Domain(
         careful=0.0,
         bend=0.06,
         shade=0.5,
-        fidelity=(0.5, 0.85),
+        fidelity=(0.1, 0.5),
         creased=0.3,
         reflections=Reflections(0.35, (0.03, 0.2)),
         holds=Holds(0.3),
     ),
     Showings(
         careful=0.0,
-        grid=(0.6, 1.2),
+        grid=(0.9, 1.7),
         paned=0.0,
-        veil=0.05,
+        veil=0.1,
         zoom=(0.93, 1.07),
         turn_deg=2.5,
         lens=0.10,
-        reflections=Reflections(0.7, (0.05, 0.4)),
+        reflections=Reflections(0.8, (0.08, 0.5)),
         holds=Holds(0.35, corner=0.02),
     ),
 )
 
-WORLD_2 = World(2, (_A, _B, _C, _D), (Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))))
+WORLD_2 = World(
+    number=2,
+    domains=(_A, _B, _C, _D),
+    crowds=(Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))),
+    revision=2,
+)

@@ -143,7 +143,7 @@ def _markdown(results: Sequence[Result], title: str, notes: Sequence[str]) -> It
     arms, names = tuple(dict.fromkeys(result.arm for result in results)), names_of(results)
     yield f"# {_cell(title)}"
     yield ""
-    yield "On the development split, which also chose the epoch of each network: a ranking, not a result."
+    yield "On the development split, which also chose epochs where recipes let it: a ranking, not a result."
     yield "Mean of the domains' means; ± is the standard deviation over seeds within a domain."
     yield ""
     yield from _table(

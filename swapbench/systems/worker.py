@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from swapbench.runtimes.feed import ImageFeed, Normalise, Shapes, Unusable, fill_with_map, open_samples
+from swapbench.runtimes.switches import set_switches
 from swapbench.runtimes.worker import arguments, main
 from swapbench.systems.stepwise import NotStepwise, Steps, score_of
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 BUFFERS_BYTES: Final = 64 * 2**20
 """Memory for the inputs of the presentations that a process decides about."""
 FEWEST: Final = 8
-_RUNTIMES: Final = "swapbench.runtimes."
 
 
 class _System:
@@ -61,9 +61,9 @@ class _Member:
     """One loaded file."""
 
     def __init__(self, job: Mapping[str, Any], threads: int) -> None:
-        if not str(job["module"]).startswith(_RUNTIMES):
-            raise Unusable(f"{job['module']} is no runtime of swapbench")
         backend: Backend = importlib.import_module(job["module"]).open_backend()
+        if job.get("switches"):
+            set_switches(backend, job["switches"])
         shapes = Shapes.of(job.get("shapes"), job.get("dimensions"))
         self.engine = backend.load(job["artifact"], threads, job.get("provider"), shapes)
         self.reads: int | None = job.get("reads")  # the place of an output of the member before it

@@ -9,6 +9,6 @@ what is measured are files. The rooms, from the top:
     distil      teachers, their outputs kept on disk, and the losses of a student
     pipeline    from samples to batches of crops
     recipes     what is trained, and how much is spent on it, as data
-    export      a network -> ONNX and TFLite files, quantisation
+    export      a network -> ONNX, TFLite, ncnn, ExecuTorch; quantisation
     nets        the networks, a file for each family, and their checkpoints
 """

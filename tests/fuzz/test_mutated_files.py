@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,22 +16,29 @@ from typing import TYPE_CHECKING, Any
 import made_records as made
 import numpy as np
 import pytest
-from tiny_files import small_onnx, small_tflite
+from tiny_files import small_ncnn, small_onnx, small_tflite
+from tiny_pte import small_pte
 
 from swapbench import catalog, store
 from swapbench.cards import read_card
 from swapbench.commands.provision.sources import from_aar
+from swapbench.commands.study_table import study_in
 from swapbench.devices import android_text
-from swapbench.devices.android_profile import read_profile
+from swapbench.devices.android_profile import Profile, read_profile
+from swapbench.devices.phone_report import Answer, PhoneReport, read_report
 from swapbench.errors import SwapbenchError
+from swapbench.fleet.door import Door, read_join_file, write_join_file
 from swapbench.gate.policy import read_policy
 from swapbench.modelfile import read_graph
 from swapbench.pad.score_files import read_score_file
+from swapbench.systems.file import read_system
 from swapbench.workshop.prune.latency_table import read_latency_table
 from swapbench.workshop.recipes.recipe import read_recipe
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from swapbench.modelfile import Graph
 
 COUNT = int(os.environ.get("SWAPBENCH_FUZZ", "150"))
 
@@ -49,11 +57,58 @@ SCORES = "presentation,subject,label,species,split,score\n" + "".join(
 )
 
 
+SYSTEM = (
+    'name = "door"\nrule = "cascade"\nmargin = 0.2\n'
+    '[[members]]\nfile = "small.onnx"\n[[members]]\nfile = "large.onnx"\n'
+)
+STUDY = 'name = "s"\nseeds = [1, 2]\n[arms.alone]\nnetwork = "minifasnet_v2"\n'
+
+
 def aar() -> bytes:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("jni/arm64-v8a/libonnxruntime.so", b"\x7fELF" * 50)
     return content.getvalue()
+
+
+def report() -> bytes:
+    """What a phone answered, as a zip."""
+    profile = Profile(name="p", kind="android", match={"ro.x": ("y",)})
+    answers = (Answer(words="getprop", status=0, text="[ro.x]: [y]\n" * 20),)
+    files = {"/proc/meminfo": "MemTotal: 8000000 kB\n" * 20}
+    more = {"features": (), "findings": (), "properties": {"ro.x": "y"}, "answers": answers, "files": files}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.zip"
+        PhoneReport(swapbench="1", time="now", profile=profile, **more).write(path)
+        return path.read_bytes()
+
+
+def join_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "fleet.json"
+        write_join_file(Door("host", 8786, "a certificate", "its key"), path)
+        return path.read_bytes()
+
+
+def read_private(path: Path) -> Door:
+    path.chmod(0o600)
+    return read_join_file(path)
+
+
+def ncnn() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.param"
+        small_ncnn(path)
+        return path.read_bytes()
+
+
+def read_with_weights(path: Path) -> Graph:
+    """Read a changed .param with the .bin that belongs to the good one."""
+    good = path.with_name("good.param")
+    if not good.exists():
+        small_ncnn(good)
+    path.with_suffix(".bin").write_bytes(good.with_suffix(".bin").read_bytes())
+    return read_graph(path)
 
 
 def record() -> bytes:
@@ -67,9 +122,15 @@ def recipe() -> bytes:
 KINDS: dict[str, tuple[str, Callable[[], bytes], Callable[[Any], object]]] = {
     "onnx": (".onnx", small_onnx, read_graph),
     "tflite": (".tflite", lambda: small_tflite().bytes(), read_graph),
+    "ncnn": (".param", ncnn, read_with_weights),
+    "executorch": (".pte", small_pte, read_graph),
     "record": (".json", record, store.load),
     "card": (".toml", CARD.encode, read_card),
     "recipe": (".toml", recipe, read_recipe),
+    "system": (".toml", SYSTEM.encode, read_system),
+    "study": (".toml", STUDY.encode, study_in),
+    "report of a phone": (".zip", report, read_report),
+    "join file": (".json", join_file, read_private),
     "policy": (".toml", POLICY.encode, read_policy),
     "profile": (".toml", PROFILE.encode, read_profile),
     "scores": (".csv", SCORES.encode, read_score_file),

@@ -60,6 +60,7 @@ def main() -> int:
     )
     parser.add_argument("--dialect", choices=sorted(DIALECTS), default="pixel")
     parser.add_argument("--arch", choices=sorted(ABIS), help="default: this machine's, at native speed")
+    parser.add_argument("--applets", choices=("busybox", "toybox"), default="busybox")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     options = parser.parse_args()
@@ -67,7 +68,13 @@ def main() -> int:
     try:
         with (
             adb_server() as adb,
-            emulated_phone(adb, dialect=options.dialect, arch=options.arch, port=options.port) as phone,
+            emulated_phone(
+                adb,
+                dialect=options.dialect,
+                arch=options.arch,
+                port=options.port,
+                applets=options.applets,
+            ) as phone,
         ):
             if command:
                 environment = {

@@ -41,7 +41,7 @@ from .dialects import DIALECTS, Dialect
 from .gauge import STEP_S, Gauge
 from .nodes import Tree, cpuinfo, stat, sysfs
 from .programs import View, answer, properties
-from .root import ASK, BOOT_ID, Refused, enter, forbid_programs_on_data, limit_data
+from .root import ASK, BOOT_ID, Refused, enter, find_toybox, forbid_programs_on_data, limit_data
 from .state import State
 
 ENVIRONMENT = {
@@ -352,6 +352,7 @@ async def _run(options: argparse.Namespace) -> None:
         options.busybox,
         cpuinfo=cpuinfo(dialect, sorted(os.sched_getaffinity(0))) if options.abi == "arm64-v8a" else None,
         qemu=options.qemu,
+        toybox=find_toybox(options.toybox) if options.toybox else None,
     )
     daemon = Daemon(dialect, options.abi, environment, options.port)
     servant.append(daemon)
@@ -369,6 +370,7 @@ def main() -> None:
     for name in ("--root", "--control", "--shell", "--busybox"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--qemu", type=Path)
+    parser.add_argument("--toybox", type=Path)
     options = parser.parse_args()
     try:
         asyncio.run(_run(options))

@@ -22,9 +22,11 @@ import sys
 from pathlib import Path
 
 CACHE = Path(__file__).parents[2] / "build" / "phone"
-PACKAGES = ("mksh", "busybox-static")
+PACKAGES = ("mksh", "busybox-static", "toybox")
 # A shell that needs no C library, as there is none of Debian's on a phone; and the applets.
 PROGRAMS = {"shell": "mksh/usr/lib/klibc/bin/mksh", "busybox": "busybox-static/bin/busybox"}
+# Android's own applets, for phones of this machine's architecture that are to have them in busybox's place.
+TOYBOX = "toybox/bin/toybox"
 NOTE = "fetched.json"
 APT_TIMEOUT_S = 300
 
@@ -49,6 +51,14 @@ def programs(arch: str, cache: Path = CACHE) -> dict[str, Path]:
             "Fetch them with: python tests/phone/fetch.py"
         )
     return found
+
+
+def toybox(cache: Path = CACHE) -> Path:
+    """Android's applets for this machine as fetched; raises FetchFailed where they were not."""
+    path = cache / native_arch() / TOYBOX
+    if not path.is_file():
+        raise FetchFailed(f"there is no {path}. Fetch it with: python tests/phone/fetch.py")
+    return path
 
 
 def fetch(arch: str, packages: tuple[str, ...] = PACKAGES, cache: Path = CACHE) -> dict[str, Path]:

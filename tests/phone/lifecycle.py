@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .fetch import FetchFailed, native_arch, programs
+from .fetch import FetchFailed, native_arch, programs, toybox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -219,13 +219,25 @@ def adb_server() -> Iterator[AdbServer]:
 
 @contextlib.contextmanager
 def emulated_phone(
-    adb: AdbServer, *, dialect: str = "pixel", arch: str | None = None, port: int = 0
+    adb: AdbServer,
+    *,
+    dialect: str = "pixel",
+    arch: str | None = None,
+    port: int = 0,
+    applets: str = "busybox",
 ) -> Iterator[Phone]:
     """A phone, connected with the server; `arch` is amd64 or arm64 (None: this machine's), port 0 a free one.
+
+    Its `applets` are busybox's, or Android's own, toybox's, on this machine's architecture.
 
     Raises Unavailable, with the reason, where the machine cannot have such a phone.
     """
     argv = daemon_argv(dialect, arch or native_arch(), port)
+    if applets == "toybox":
+        try:
+            argv += ["--toybox", str(toybox())]
+        except FetchFailed as error:
+            raise Unavailable(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="phone") as name:
         folder = Path(name)
         (folder / "root").mkdir()

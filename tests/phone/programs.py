@@ -28,6 +28,8 @@ POWER_STATS = "android.hardware.power.stats.IPowerStats/default"
 SCREEN_OFF_KEYS = {"KEYCODE_SLEEP", "223"}
 SCREEN_ON_KEYS = {"KEYCODE_WAKEUP", "224"}
 POWER_KEYS = {"KEYCODE_POWER", "26"}
+ACCOUNT, NETWORK = "Anna Account", "Anna at home"
+"""What no report of a phone may hold."""
 NAMES = ("getprop", "setprop", "dumpsys", "settings", "cmd", "svc", "input", "am", "pm", "traced_probes")
 
 
@@ -154,6 +156,10 @@ def _cmd(words: list[str], view: View) -> Answer:
             state.battery_saver = mode == "1"
         case ["battery", *rest]:
             return _change_battery(rest, state)
+        case ["wifi", "status"]:
+            return Answer(
+                f'Wifi is enabled\nWifi is connected to "{NETWORK}"\nWifiInfo: SSID: "{NETWORK}", \n'
+            )
         case ["thermalservice" | "power", *_]:
             return _refusal(f"Unknown command: {' '.join(words[1:])}")
         case [service, *_]:
@@ -212,6 +218,7 @@ def _pm(words: list[str], view: View) -> Answer:
 
 def _dumpsys(words: list[str], view: View) -> Answer:
     services: dict[str, Callable[[list[str], View], Answer]] = {
+        "account": _dump_account,
         "battery": _dump_battery,
         "gpu": _dump_gpu,
         "meminfo": _dump_meminfo,
@@ -302,6 +309,12 @@ def _dump_battery(words: list[str], view: View) -> Answer:
     if xiaomi:
         lines += ["MiuiBatteryService first usage time:", "  mSetBatteryUsageTimeCount=56"]
     return Answer("\n".join(lines) + "\n")
+
+
+def _dump_account(words: list[str], view: View) -> Answer:
+    return Answer(
+        f"User UserInfo{{0:Owner:13}}:\n  Accounts: 1\n    Account {{name={ACCOUNT}, type=com.google}}\n"
+    )
 
 
 def _dump_power(words: list[str], view: View) -> Answer:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
+import subprocess
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from .programs import NAMES
@@ -79,7 +82,52 @@ class Refused(Exception):
     """The kernel does not let a phone be made here; the message says what it refused."""
 
 
-def build(root: Path, shell: Path, busybox: Path) -> None:
+@dataclass(frozen=True)
+class Toybox:
+    """Android's applets in busybox's place, with the C library that Debian's build of them needs.
+
+    Their loader has a name of its own, so that a program that looks for glibc's finds none, as on a phone.
+    """
+
+    program: Path
+    libraries: tuple[Path, ...]
+    loader: Path
+    applets: frozenset[str]
+
+    def install(self, root: Path) -> None:
+        """Puts them into a root."""
+        inside = b"/system/tb/ld.so"
+        named = str(self.loader).encode()
+        program = self.program.read_bytes()
+        assert program.count(named + b"\0") == 1
+        assert len(inside) <= len(named)
+        patched = program.replace(named, inside.ljust(len(named), b"\0"), 1)
+        (root / "system/tb").mkdir()
+        (root / "system/tb/ld.so").write_bytes(self.loader.read_bytes())
+        (root / "system/tb/ld.so").chmod(0o755)
+        for library in self.libraries:
+            folder = root / str(library.parent).lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / library.name).write_bytes(library.read_bytes())
+        programs = root / "system/bin"
+        (programs / "toybox").unlink()
+        (programs / "toybox").write_bytes(patched)
+        (programs / "toybox").chmod(0o755)
+        for name in self.applets.intersection(APPLETS):
+            (programs / name).unlink()
+            (programs / name).symlink_to("toybox")
+
+
+def find_toybox(program: Path) -> Toybox:
+    """Toybox of this machine with what it needs."""
+    listed = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True).stdout
+    libraries = re.findall(r"=> (/\S+)", listed)
+    (loader,) = re.findall(r"^\s*(/\S+ld-\S+)", listed, re.MULTILINE)
+    applets = subprocess.run([str(program)], capture_output=True, text=True, check=True).stdout.split()
+    return Toybox(program, tuple(map(Path, libraries)), Path(loader), frozenset(applets))
+
+
+def build(root: Path, shell: Path, busybox: Path, toybox: Toybox | None = None) -> None:
     """Fills an empty folder: programs, folders of Android. /proc, /dev, /data and /sdcard stay empty."""
     for folder in ("system/bin", "vendor/bin", "data", "sdcard", "proc", "dev", "sys", "mnt", "apex"):
         (root / folder).mkdir(parents=True)
@@ -93,6 +141,8 @@ def build(root: Path, shell: Path, busybox: Path) -> None:
         (programs / name).chmod(0o755)
     for name in APPLETS:
         (programs / name).symlink_to("busybox")
+    if toybox is not None:
+        toybox.install(root)
     for name in NAMES:
         (programs / name).symlink_to("ask")
     (root / "bin").symlink_to("system/bin")
@@ -104,14 +154,22 @@ def build(root: Path, shell: Path, busybox: Path) -> None:
     (root / "system/etc/group").write_text(f"shell:x:{SHELL_UID}:\n")
 
 
-def enter(root: Path, shell: Path, busybox: Path, *, cpuinfo: str | None, qemu: Path | None) -> None:
+def enter(
+    root: Path,
+    shell: Path,
+    busybox: Path,
+    *,
+    cpuinfo: str | None,
+    qemu: Path | None,
+    toybox: Toybox | None = None,
+) -> None:
     """Builds the phone over the folder and makes it this process's root, in fresh namespaces.
 
     Afterwards this process keeps only the right to remount; what it starts has no rights but those of the
     shell user. Raises Refused where the kernel does not allow a mount.
     """
     _mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "size=128m,mode=755")
-    build(root, shell, busybox)
+    build(root, shell, busybox, toybox)
     _mount("tmpfs", root / "data", "tmpfs", MS_NOSUID | MS_NODEV, f"size={DATA_BYTES},mode=771")
     # Nothing runs from /sdcard, as on a phone.
     _mount("tmpfs", root / "sdcard", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, f"size={DATA_BYTES},mode=770")

@@ -22,7 +22,8 @@ SHELL = "/system/bin/sh"
 class Command:
     """A command of the phone: its status once it has ended, as waitpid says it, and its pipes."""
 
-    def __init__(self, status: asyncio.Future[int], stdin: asyncio.StreamWriter) -> None:
+    def __init__(self, pid: int, status: asyncio.Future[int], stdin: asyncio.StreamWriter) -> None:
+        self._pid = pid
         self.status = status
         self.stdin = stdin
         self.outputs: list[asyncio.StreamReader] = []
@@ -52,12 +53,18 @@ class Command:
             os.close(end)
         loop = asyncio.get_running_loop()
         into, flow = await loop.connect_write_pipe(FlowControlMixin, os.fdopen(to_stdin, "wb", 0))
-        started = cls(status, asyncio.StreamWriter(into, flow, None, loop))
+        started = cls(pid, status, asyncio.StreamWriter(into, flow, None, loop))
         for end, _ in pipes:
             reader, transport = await _reader(end)
             started.outputs.append(reader)
             started._transports.append(transport)
         return started
+
+    def hang_up(self) -> None:
+        """What adbd does to the shell of a command whose client is gone; what that started is not told."""
+        if not self.status.done():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGHUP)
 
     def let_go(self) -> None:
         """Closes our ends of its pipes. The command may live on."""
@@ -76,7 +83,9 @@ async def _reader(end: int) -> tuple[asyncio.StreamReader, asyncio.BaseTransport
 async def serve_shell(stream: Stream, command: str, *, framed: bool) -> None:
     """Runs a command; with `framed` (shell_v2) its stdout, stderr and status travel apart.
 
-    As on a phone, a client that goes away only takes the pipes with it: the command lives on.
+    As on a phone, a client that goes away takes the pipes with it, and with shell_v2 the command's shell gets
+    SIGHUP (AOSP, adb/daemon/shell_service.cpp). mksh, which is Android's shell too, passes it on to what runs
+    in its foreground; what it started in the background lives on.
     """
     phone = stream.phone
     await asyncio.sleep(phone.state.shell_delay_s)
@@ -96,6 +105,8 @@ async def serve_shell(stream: Stream, command: str, *, framed: bool) -> None:
         for task in (gone, feeder, *pumps):
             task.cancel()
         await asyncio.gather(gone, feeder, *pumps, return_exceptions=True)
+        if framed and stream.gone.is_set():
+            started.hang_up()
         started.let_go()
     if framed and not stream.gone.is_set():
         status = os.waitstatus_to_exitcode(await started.status)

@@ -7,6 +7,7 @@ on with it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +47,7 @@ class Part(Frozen):
 
     Attributes:
         loader: Starts the runner; "" where the phone's own linker does.
+        accelerators: File names of libraries that LiteRT loads by itself.
     """
 
     runtime: str
@@ -55,6 +57,7 @@ class Part(Frozen):
     runner: str
     library: str
     loader: str = ""
+    accelerators: tuple[str, ...] = ()
 
 
 class Kit(Frozen):
@@ -105,7 +108,7 @@ def _note_file(folders: Folders, profile: str) -> Path:
 def files_of(source: Source) -> tuple[Path, ...]:
     """Every file of a runtime, its library first: it is the largest, so that a full disk shows soonest."""
     loader = () if source.loader is None else (source.loader,)
-    return (source.library, source.runner, *loader, *source.support)
+    return (source.library, source.runner, *loader, *source.support, *source.accelerators)
 
 
 def at_hand(folders: Folders, profile: str, abi: str) -> tuple[dict[str, Source], dict[str, SwapbenchError]]:
@@ -116,9 +119,10 @@ def at_hand(folders: Folders, profile: str, abi: str) -> tuple[dict[str, Source]
         for runtime in PACKAGES:
             if runtime in sources and sources[runtime].flavour == "aar":
                 continue
-            sources.pop(runtime, None)  # the wheel may be another one by now
+            before = sources.pop(runtime, None)  # the wheel may be another one by now
             try:
-                sources[runtime] = from_this_computer(runtime, cache(folders))
+                here = from_this_computer(runtime, cache(folders))
+                sources[runtime] = replace(here, accelerators=before.accelerators) if before else here
             except EnvironmentFailed as error:
                 errors[runtime] = error
     return sources, errors
@@ -153,6 +157,7 @@ def push(
                 runner=source.runner.name,
                 library=source.library.name,
                 loader=source.loader.name if source.loader else "",
+                accelerators=tuple(path.name for path in source.accelerators),
             )
             for source in sources
         ),
@@ -188,6 +193,19 @@ def workers(kit: Kit, folder: str) -> tuple[NativeWorker, ...]:
         for part in kit.parts
         if part.runtime in RUNTIMES
     )
+
+
+def accelerated(kit: Kit, folder: str, delegate: str) -> NativeWorker | None:
+    """LiteRT with an accelerator for a delegate; None where the kit has no library of one."""
+    names = [name for part in kit.parts if part.runtime == "litert" for name in part.accelerators]
+    litert = next((worker for worker in workers(kit, folder) if isinstance(worker, NativeLiteRT)), None)
+    if litert is None:
+        return None
+    if delegate == "npu" and any("Dispatch" in name for name in names):
+        return litert.accelerated("npu")
+    if delegate == "gpu" and any("Accelerator" in name for name in names):
+        return litert.accelerated("gpu")
+    return None
 
 
 def try_out(device: Device, worker: NativeWorker, folders: Folders) -> Loaded:

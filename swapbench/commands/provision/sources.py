@@ -39,6 +39,8 @@ AAR_LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = {
     "ncnn": ("libncnn.so",),
 }
 """LiteRT from 2.0 on, and before."""
+ACCELERATOR: Final = re.compile(r"libLiteRt(\w*Accelerator|Dispatch_\w+)\.so")
+"""The libraries that LiteRT loads by itself where they lie beside it: accelerators, and an NPU's dispatch."""
 ARCHIVES: Final[Mapping[str, str]] = {
     "onnxruntime": "--onnxruntime-aar",
     "litert": "--litert-aar",
@@ -77,6 +79,7 @@ class Source:
         runner: The native runner that loads the library.
         loader: Starts the runner where the phone lacks its C library; None where the phone's own linker does.
         support: Libraries that the loader finds beside it.
+        accelerators: Libraries that LiteRT loads by itself, for GPUs and NPUs.
     """
 
     runtime: str
@@ -87,6 +90,7 @@ class Source:
     library: Path
     loader: Path | None = None
     support: tuple[Path, ...] = ()
+    accelerators: tuple[Path, ...] = ()
 
 
 def is_like_this_computer(abi: str) -> bool:
@@ -123,7 +127,7 @@ def from_this_computer(runtime: str, cache: Path) -> Source:
 def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
     """The arm64 library of an official Android archive; UserError if the file is none or lacks it."""
     try:
-        library = _library_of(runtime, archive, cache / "aar" / runtime)
+        library, *accelerators = _libraries_of(runtime, archive, cache / "aar" / runtime)
     except SwapbenchError:
         raise
     except Exception as problem:  # the reader raises what it likes for damaged and encrypted archives
@@ -139,11 +143,16 @@ def from_aar(runtime: str, archive: Path, cache: Path) -> Source:
         version=name["version"] if name and runtime == "litert" else "",
         runner=build("aarch64-android", cache / "runner"),
         library=library,
+        accelerators=tuple(accelerators),
     )
 
 
-def _library_of(runtime: str, archive: Path, folder: Path) -> Path:
-    """The library of a runtime in an archive, written to a folder; UserError where there is none."""
+def _libraries_of(runtime: str, archive: Path, folder: Path) -> tuple[Path, ...]:
+    """The library of a runtime in an archive, and its accelerators, written to a folder.
+
+    Raises:
+        UserError: The archive has no such library.
+    """
     with opened(archive) as file, zipfile.ZipFile(file) as packed:
         names = packed.namelist()
         folder_inside = f"{ARM64}/lib" if runtime == "ncnn" else f"jni/{ARM64}"
@@ -157,7 +166,13 @@ def _library_of(runtime: str, archive: Path, folder: Path) -> Path:
                 f"{archive} holds no {' or '.join(wanted)}: it has {libraries}",
                 remedy=f"Give the Android archive of {runtime} ({KINDS[runtime]}).",
             )
-        return _unpacked(packed, packed_name, folder)
+        beside = packed_name.removesuffix(packed_name.rpartition("/")[2])
+        accelerators = [
+            name
+            for name in names
+            if runtime == "litert" and name.startswith(beside) and ACCELERATOR.fullmatch(Path(name).name)
+        ]
+        return tuple(_unpacked(packed, name, folder) for name in (packed_name, *accelerators))
 
 
 def fetched_bundle(runtime: str, cache: Path) -> Source:

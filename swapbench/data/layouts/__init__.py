@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from swapbench.data.layouts import casia, celeba, folders, msu, oulu, replay
+from swapbench.data.layouts import casia, casia_surf, celeba, folders, msu, oulu, replay, wmca
 from swapbench.data.layouts.corpus import Contents, Corpus, FaceFormat, Layout, entries
 from swapbench.errors import BadDataset, UnknownName
 
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["LAYOUTS", "Contents", "Corpus", "FaceFormat", "Layout", "face_format", "find", "recognise"]
 
 LAYOUTS: tuple[Layout, ...] = (
-    *(oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT),
+    *(oulu.LAYOUT, casia.LAYOUT, replay.LAYOUT, msu.LAYOUT, celeba.LAYOUT, casia_surf.LAYOUT),
+    wmca.LAYOUT,
     folders.LAYOUT,
 )
 """In the order in which they are tried: published datasets before folders that anybody names so."""

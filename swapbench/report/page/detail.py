@@ -5,6 +5,7 @@ A detail is much smaller than its record, so that a page of thousands of records
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -105,9 +106,10 @@ def command(record: Record) -> str:
         words += ["--models", model, "--precision", variant.precision, "--format", variant.format]
     for name, shape in record.shapes.items():
         words += ["--shape", f"{name}={','.join(map(str, shape))}"]
-    runtime, _, delegate = record.runtime.runtime.partition("benchmark_model-")
+    runtime = record.runtime.runtime
+    delegate = re.fullmatch(r"(?:benchmark_model|litert)-(\w+)", runtime)
     words += ["--runtime", "litert" if delegate else runtime, "--device", record.machine.name]
-    words += ["--delegate", delegate] if delegate else []
+    words += ["--delegate", delegate[1]] if delegate else []
     core_kind = cores(record.machine, record.runtime)
     if core_kind is not None:
         words += ["--cores", "CORES" if core_kind == "chosen" else core_kind]
@@ -145,9 +147,16 @@ def _scheduled_as(state: PhoneState | None) -> str:
     """What a phone ran the file as; "" for other devices."""
     if state is None:
         return ""
-    group = f" (cpuset {state.cpuset})" if state.cpuset else ""
+    clamps = (state.clamp_min_percent, state.clamp_max_percent)
+    groups = (
+        state.cpuset and f"cpuset {state.cpuset}",
+        state.cpu_group and f"cpu group {state.cpu_group}",
+        None in clamps or f"uclamp {clamps[0]:g} to {clamps[1]:g} %",
+    )
+    told = ", ".join(group for group in groups if isinstance(group, str) and group)
     return (
-        f"a program of adb's shell{group}, which Android may schedule otherwise than an app in the foreground"
+        f"a program of adb's shell{f' ({told})' if told else ''}, which Android may schedule otherwise "
+        "than an app in the foreground: --cores fixes its cores, and only a run in the app tells its times"
     )
 
 
@@ -185,6 +194,7 @@ def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
     parts = (
         None if state.thermal_status is None else f"thermal status {THERMAL_STATUSES[state.thermal_status]}",
         None if state.surface_c is None else f"surface {state.surface_c:g} °C",
+        None if state.thermal_headroom is None else f"thermal headroom {state.thermal_headroom:g}",
         None if state.battery_percent is None else f"battery {state.battery_percent} %",
         charging,
         saver,

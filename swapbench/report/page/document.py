@@ -52,6 +52,8 @@ SCRIPTS = (
 """Our own script, joined in this order; the last one starts the page."""
 LIBRARY = ("bokeh.min.js", "bokeh-api.min.js")
 """The files of BokehJS that are needed, in the order in which they run."""
+RUNTIMES_AT_MOST = 200
+"""Rows of runtimes side by side; elements by the ten thousand slow down every redrawing of the page."""
 
 
 def page_html(
@@ -90,7 +92,8 @@ def page_html(
         f"default-src 'none'; script-src {hashes}; "
         f"style-src 'nonce-{nonce}'; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    sets = comparisons.side_by_side(table.rows)
+    every = comparisons.side_by_side(table.rows)
+    sets = side_by_side.first_rows(every, RUNTIMES_AT_MOST)
     times = sorted(row.time for row in table.rows)
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return template.from_string(_asset("page.html")).render(
@@ -112,6 +115,7 @@ def page_html(
         published=PUBLISHED,
         side_by_side=as_fragment(side_by_side.view(sets)) if sets else "",
         reasons=side_by_side.reasons(sets),
+        more_runtimes=sum(len(one.rows) for one in every) - sum(len(one.rows) for one in sets),
         literature=literature,
         notes=notes,
     )

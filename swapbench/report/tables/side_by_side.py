@@ -81,21 +81,21 @@ _WHY: Final = "What keeps a runtime from being faster, as far as it was read in 
 def section(sets: Sequence[SideBySide]) -> Section:
     """A row a runtime, each network in each precision after the other."""
     names = ["model", "precision", "runtime", *_varying(sets)]
-    scored = any(one.agreements for one in sets)
+    scored = any(group.agreements for group in sets)
     columns = (
         *(COLUMNS[name] for name in names),
         *_quantities(("latency_p50", "speed_up", "load", "file_bytes", "peak_memory")),
         *(agreement_columns(sets) if scored else ()),
         COLUMNS["reference"],
     )
-    rows = tuple(row for one in sets for row in one.rows)
+    rows = tuple(row for group in sets for row in group.rows)
     caption = _CAPTION + _DIFFERENCES * scored
     return Section(TITLE, columns, rows, caption, below=_below(sets))
 
 
 def _varying(sets: Sequence[SideBySide]) -> list[str]:
     """Columns that tell sets of one network apart."""
-    rows = [row for one in sets for row in one.rows]
+    rows = [row for group in sets for row in group.rows]
     return [
         name for name in ("threads", "cores", "flavour") if len({COLUMNS[name].text(row) for row in rows}) > 1
     ]
@@ -111,7 +111,7 @@ def _below(sets: Sequence[SideBySide]) -> str:
     parts = ["\n".join([f"Why a difference is missing ({units.NOT_MEASURED}):", "", *lines])] if lines else []
     lines = [
         line
-        for row, texts in explained(row for one in sets for row in one.rows)
+        for row, texts in explained(row for group in sets for row in group.rows)
         for line in (f"- {escaped(row.label)}", *(f"  - {escaped(sentence(text))}" for text in texts))
     ]
     parts += ["\n".join([_WHY, "", *lines])] if lines else []
@@ -121,8 +121,8 @@ def _below(sets: Sequence[SideBySide]) -> str:
 def _absences(sets: Sequence[SideBySide]) -> Iterator[tuple[str, str]]:
     """Labels of the rows that miss a difference or decisions, with the reason."""
     by_reason: dict[str, list[str]] = {}
-    for one in sets:
-        for label, found in one.agreements.items():
+    for group in sets:
+        for label, found in group.agreements.items():
             missing = found if isinstance(found, Absent) else found.flips
             if isinstance(missing, Absent):
                 by_reason.setdefault(missing.absent, []).append(label)
@@ -133,20 +133,20 @@ def _absences(sets: Sequence[SideBySide]) -> Iterator[tuple[str, str]]:
 def agreement_columns(sets: Sequence[SideBySide]) -> tuple[Column, ...]:
     """How far a row's scores are from those of its set's reference, which agrees with itself."""
     found: dict[str, ScoreAgreement | Absent] = {}
-    for one in sets:
-        found |= one.agreements
-        known = [each for each in one.agreements.values() if not isinstance(each, Absent)]
+    for group in sets:
+        found |= group.agreements
+        known = [each for each in group.agreements.values() if not isinstance(each, Absent)]
         if known:
             undecided = known[0].flips if isinstance(known[0].flips, Absent) else 0
-            found[one.reference.label] = replace(
+            found[group.reference.label] = replace(
                 known[0],
                 max_abs_difference=0.0,
                 mean_abs_difference=0.0,
                 rank_correlation=1.0,
                 flips=undecided,
             )
-        elif one.agreements:
-            found[one.reference.label] = next(iter(one.agreements.values()))
+        elif group.agreements:
+            found[group.reference.label] = next(iter(group.agreements.values()))
 
     def number(name: str) -> Callable[[Row], float | None]:
         def value(row: Row) -> float | None:
@@ -186,26 +186,26 @@ def agreement_columns(sets: Sequence[SideBySide]) -> tuple[Column, ...]:
 
 def view(sets: Sequence[SideBySide], caption: str = "") -> View:
     """A group a network and precision, a line a runtime, in few columns."""
-    rows = tuple(row for one in sets for row in one.rows)
+    rows = tuple(row for group in sets for row in group.rows)
     places = names_of(rows)
     members = tuple(
         (
             " · ".join(
                 [
-                    one.reference.model,
-                    one.reference.precision,
-                    *([places[one.reference.place]] if len(places) > 1 else []),
+                    group.reference.model,
+                    group.reference.precision,
+                    *([places[group.reference.place]] if len(places) > 1 else []),
                 ]
             ),
-            one.rows,
+            group.rows,
         )
-        for one in sets
+        for group in sets
     )
     often = {
         row.label
-        for one in sets
-        for row in one.rows
-        if sum(row.runtime == other.runtime for other in one.rows) > 1
+        for group in sets
+        for row in group.rows
+        if sum(row.runtime == other.runtime for other in group.rows) > 1
     }
 
     def named(row: Row) -> str:
@@ -216,16 +216,30 @@ def view(sets: Sequence[SideBySide], caption: str = "") -> View:
         replace(COLUMNS["file"], title="Runtime", value=named),
         replace(COLUMNS["latency_p50"], title="Median", low=None, high=None),
         *_quantities(("speed_up", "load", "file_bytes", "peak_memory")),
-        *((decisions, difference) if any(one.agreements for one in sets) else ()),
+        *((decisions, difference) if any(group.agreements for group in sets) else ()),
     )
     shown = dressed(Selection(Table(rows, None, False), columns, members))
     return replace(shown, caption=caption, remarks=(*shown.remarks, *_remarks(sets)))
 
 
+def first_rows(sets: Sequence[SideBySide], at_most: int) -> tuple[SideBySide, ...]:
+    """The sets as far as their rows fit, the last cut if need be, but none to its reference alone."""
+    fitting: list[SideBySide] = []
+    for group in sets:
+        rows = group.rows[:at_most]
+        if group.reference not in rows:
+            rows = (group.reference, *rows[:-1])
+        if len(rows) < min(2, len(group.rows)):
+            break
+        fitting.append(replace(group, rows=rows))
+        at_most -= len(rows)
+    return tuple(fitting)
+
+
 def _remarks(sets: Sequence[SideBySide]) -> Iterator[str]:
-    references = dict.fromkeys(one.reference.runtime for one in sets)
+    references = dict.fromkeys(group.reference.runtime for group in sets)
     yield f"Ratios and differences: against {' or '.join(references)}; speed-up: more is better."
-    rows = [row for one in sets for row in one.rows if row.label != one.reference.label]
+    rows = [row for group in sets for row in group.rows if row.label != group.reference.label]
     if any(row.relative is not None and not row.relative.paired for row in rows):
         yield "Not all were timed together: such an interval joins the worst ends of both medians' intervals."
 
@@ -240,9 +254,9 @@ def terminal_table(sets: Sequence[SideBySide], *, every_doubt: bool) -> Terminal
 def reasons(sets: Sequence[SideBySide]) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """What keeps each runtime from being faster: ('net, int8 under litert', sentences), where it is known."""
     return tuple(
-        (f"{one.title} under {row.runtime}", tuple(map(sentence, texts)))
-        for one in sets
-        for row, texts in explained(one.rows)
+        (f"{group.title} under {row.runtime}", tuple(map(sentence, texts)))
+        for group in sets
+        for row, texts in explained(group.rows)
     )
 
 
@@ -254,24 +268,27 @@ def json_text(sets: Sequence[SideBySide], notes: Sequence[str] = ()) -> str:
     document = {
         "kind": "swapbench.side_by_side",
         "version": 1,
-        "networks": [_network(one) for one in sets],
+        "networks": [_network(group) for group in sets],
         "notes": list(notes),
     }
     return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _network(one: SideBySide) -> dict[str, Any]:
-    known = {row.label: texts for row, texts in explained(one.rows)}
+def _network(group: SideBySide) -> dict[str, Any]:
+    known = {row.label: texts for row, texts in explained(group.rows)}
     return {
-        "net": one.reference.net,
-        "recipe": one.reference.recipe,
-        "precision": one.reference.precision,
-        "place": one.reference.place,
-        "reference": one.reference.label,
+        "net": group.reference.net,
+        "recipe": group.reference.recipe,
+        "precision": group.reference.precision,
+        "place": group.reference.place,
+        "reference": group.reference.label,
         "rows": [
             {name: fields.plain(fields.field(name)(row)) for name in _FIELDS}
-            | {"agreement": _agreement(one.agreements.get(row.label)), "hindrances": known.get(row.label, ())}
-            for row in one.rows
+            | {
+                "agreement": _agreement(group.agreements.get(row.label)),
+                "hindrances": known.get(row.label, ()),
+            }
+            for row in group.rows
         ],
     }
 

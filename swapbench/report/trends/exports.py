@@ -31,7 +31,7 @@ def latest(series: Iterable[Series], place: str | None = None) -> tuple[Series, 
         UserError: there are several places and none is named, or nothing is left.
     """
     every = tuple(series)
-    places = tuple(dict.fromkeys(one.place for one in every))
+    places = tuple(dict.fromkeys(trend.place for trend in every))
     if place is None and len(places) > 1:
         raise UserError(
             f"the history has {len(places)} places: {'; '.join(places)}", remedy="Name one with --place"
@@ -41,11 +41,11 @@ def latest(series: Iterable[Series], place: str | None = None) -> tuple[Series, 
             f"the history has no place {place!r}", remedy=f"There are: {'; '.join(places) or 'none'}"
         )
     newest: dict[tuple[str, str, str], Series] = {}
-    for one in every:
-        if place in {None, one.place}:
-            key = (one.file, one.points[-1].row.runtime, one.column.name)
-            if key not in newest or newest[key].points[-1].time <= one.points[-1].time:
-                newest[key] = one
+    for trend in every:
+        if place in {None, trend.place}:
+            key = (trend.file, trend.points[-1].row.runtime, trend.column.name)
+            if key not in newest or newest[key].points[-1].time <= trend.points[-1].time:
+                newest[key] = trend
     if not newest:
         raise UserError("the history has no number to export", remedy="Name other --columns")
     return tuple(newest.values())
@@ -54,19 +54,19 @@ def latest(series: Iterable[Series], place: str | None = None) -> tuple[Series, 
 def as_bencher(series: Sequence[Series]) -> str:
     """The latest number of each series in Bencher Metric Format, in ns, bytes and uJ."""
     benchmarks: dict[str, dict[str, dict[str, float]]] = {}
-    for one in series:
-        metric = {"value": one.values[-1]}
-        bounds = one.column.interval(one.points[-1].row)
+    for trend in series:
+        metric = {"value": trend.values[-1]}
+        bounds = trend.column.interval(trend.points[-1].row)
         if bounds is not None:
             metric |= {"lower_value": bounds[0], "upper_value": bounds[1]}
-        name = _MEASURES.get(one.column.name, one.column.name.replace("_", "-"))
-        benchmarks.setdefault(_benchmark(one), {})[name] = metric
+        name = _MEASURES.get(trend.column.name, trend.column.name.replace("_", "-"))
+        benchmarks.setdefault(_benchmark(trend), {})[name] = metric
     return store.dumps(benchmarks) + "\n"
 
 
 def as_github(series: Sequence[Series], better: str) -> str:
     """The latest number of each series where `better` is better, as github-action-benchmark reads it."""
-    return store.dumps([_entry(one) for one in series if one.column.better == better]) + "\n"
+    return store.dumps([_entry(trend) for trend in series if trend.column.better == better]) + "\n"
 
 
 def _entry(series: Series) -> dict[str, Any]:

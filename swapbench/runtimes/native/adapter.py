@@ -103,6 +103,7 @@ class NativeWorker:
         affinity: Hexadecimal mask of the cores to run on, "" for all.
         cores: The kind of those cores, "" for all.
         fps: Camera pacing; None for runs back to back.
+        delegate: The accelerator that must run the whole graph, "" for the processor.
     """
 
     name: str
@@ -116,6 +117,12 @@ class NativeWorker:
     affinity: str = ""
     cores: str = ""
     fps: float | None = None
+    delegate: str = ""
+
+    @property
+    def plain_name(self) -> str:
+        """The runtime's name without its delegate's."""
+        return self.name.removesuffix(f"-{self.delegate}")
 
     def command(
         self, artifact: str, *, mode: Mode, threads: int, options: Mapping[str, str | int | float]
@@ -139,7 +146,8 @@ class NativeWorker:
 
     def _what(self, artifact: str) -> dict[str, str]:
         """The flags that say what is run."""
-        return {"runtime": self.name, "library": self.library, "artifact": artifact}
+        provider = {"provider": self.delegate} if self.delegate else {}
+        return {"runtime": self.plain_name, "library": self.library, "artifact": artifact, **provider}
 
     def parse_loaded(self, line: str) -> Loaded:
         """Parse a "loaded" line and add package and flavour; WorkerFailed where another library ran."""
@@ -148,15 +156,16 @@ class NativeWorker:
         version = used.version
         if version == "unknown":
             version = self.version or version
-        elif self.name == "onnxruntime" and self.version and self.version != version:
+        elif self.plain_name == "onnxruntime" and self.version and self.version != version:
             raise WorkerFailed(
-                f"the device runs {self.name} {version} instead of {self.version}",
+                f"the device runs {self.plain_name} {version} instead of {self.version}",
                 remedy="Remove what was pushed to the device and prepare it again.",
             )
         settings = {**used.settings, "flavour": self.flavour}
         if self.cores:
             settings["cores"] = self.cores
-        return replace(loaded, used=used.replace(version=version, package=self.package, settings=settings))
+        known = used.replace(version=version, package=self.package, settings=settings)
+        return replace(loaded, used=known.replace(runtime=self.name) if self.delegate else known)
 
     def parse_slice(self, line: str) -> Slice:
         """See `contract.parse_slice`."""
@@ -192,7 +201,7 @@ class NativeOnnxRuntime(NativeWorker):
 
 @dataclass
 class NativeLiteRT(NativeWorker):
-    """LiteRT through the TFLite C API or, in a library without it, LiteRT's own."""
+    """LiteRT through the TFLite C API or, in a library without it, LiteRT's own, CompiledModel."""
 
     name: str = "litert"
     formats: tuple[Format, ...] = ("tflite",)
@@ -200,6 +209,10 @@ class NativeLiteRT(NativeWorker):
     library: str = ""
     flavour: Flavour = "aar"
     package: str = "litert-android"
+
+    def accelerated(self, delegate: Literal["gpu", "npu"]) -> NativeLiteRT:
+        """The same with an accelerator of CompiledModel, as a runtime of its own: "litert-gpu"."""
+        return replace(self, name=f"{self.name}-{delegate}", delegate=delegate)
 
 
 @dataclass

@@ -1,4 +1,7 @@
-/* LiteRT through its own C API (libLiteRt.so without TfLite*) as of 2.2.0; 2.1 is refused.
+/* LiteRT through its own C API, CompiledModel (libLiteRt.so without TfLite*), as of 2.2.0; 2.1 is refused.
+ *
+ * The provider is xnnpack, gpu or npu. An accelerator lies beside the library and must take the whole graph:
+ * LiteRT runs on the CPU what it leaves over, and does not tell how much that is.
  *
  * One timed run copies the input into a locked buffer, while those of further inputs hold zeros, runs the
  * compiled model and copies what is kept out of others. Places of inputs and outputs are the graph's, as for
@@ -10,6 +13,15 @@
 #include <string.h>
 
 #define ON_CPU 1
+#define ON_GPU 2
+#define ON_NPU 4
+/* LiteRtEnvOptionTag and LiteRtAnyType */
+#define PLUGIN_FOLDER 0
+#define DISPATCH_FOLDER 1
+#define RUNTIME_FOLDER 22
+#define REGISTERED 24
+#define A_NUMBER 2
+#define A_TEXT 8
 #define TO_READ 0
 #define TO_WRITE 1
 #define QUANTISED_PER_TENSOR 1
@@ -32,9 +44,26 @@ typedef struct {
     int64_t zero_point;
 } Quantisation;
 
+/* LiteRtEnvOption, 24 bytes, part of the stable ABI */
+typedef struct {
+    int tag;
+    struct {
+        int kind;
+        union {
+            int64_t number;
+            const char *text;
+        };
+    } value;
+} EnvironmentOption;
+_Static_assert(sizeof(EnvironmentOption) == 24, "LiteRtEnvOption is 24 bytes");
+
 typedef int Status;
 #define FUNCTIONS(F)                                                                                         \
     F(Status, LiteRtCreateEnvironment, (int count, const void *options, void **environment))                 \
+    F(Status, LiteRtGetNumAccelerators, (void *environment, size_t *count))                                  \
+    F(Status, LiteRtGetAccelerator, (void *environment, size_t index, void **accelerator))                   \
+    F(Status, LiteRtGetAcceleratorName, (void *accelerator, const char **name))                              \
+    F(Status, LiteRtGetAcceleratorHardwareSupport, (void *accelerator, int *hardware))                       \
     F(Status, LiteRtCreateModelFromFile, (void *environment, const char *path, void **model))                \
     F(Status, LiteRtCreateOptions, (void **options))                                                         \
     F(Status, LiteRtSetOptionsHardwareAccelerators, (void *options, int accelerators))                       \
@@ -72,6 +101,7 @@ typedef int Status;
       (void *compiled, size_t signature, size_t inputs, void **input, size_t outputs, void **output))
 
 static struct { FUNCTIONS(FIELD) } litert;
+static Status (*fully_beyond_cpu)(void *compiled, bool *fully); /* NULL where a version lacks it */
 static void *environment;
 static struct {
     void *compiled, *input, *input_buffers[MAX_INPUTS], *buffers[MAX_OUTPUTS];
@@ -152,9 +182,76 @@ static void *take_input(size_t index, void *signature, void *graph) {
 
 static void leave(void *payload) { (void)payload; }
 
+static int hardware_of(const char *provider) {
+    if (provider == NULL || strcmp(provider, "xnnpack") == 0) return ON_CPU;
+    if (strcmp(provider, "gpu") == 0) return ON_GPU;
+    if (strcmp(provider, "npu") == 0) return ON_NPU;
+    refuse("provider", "unknown delegate '%s'; the delegates are xnnpack, gpu and npu", provider);
+}
+
+/* With accelerators of a kind of hardware registered, which are looked for beside the library; with all that
+ * it finds by itself where a library does not know these options. */
+static void make_environment(int hardware) {
+    if (environment != NULL) return; /* of the engine before it, for the same hardware */
+    const EnvironmentOption options[] = {
+        {REGISTERED, {A_NUMBER, {.number = hardware | ON_CPU}}},
+        {RUNTIME_FOLDER, {A_TEXT, {.text = engine.folder}}},
+        {DISPATCH_FOLDER, {A_TEXT, {.text = engine.folder}}},
+        {PLUGIN_FOLDER, {A_TEXT, {.text = engine.folder}}},
+    };
+    /* folders mean nothing to the CPU, and a plugin would be looked for */
+    int count = hardware == ON_CPU ? 1 : hardware == ON_GPU ? 2 : 4;
+    if (litert.LiteRtCreateEnvironment(count, options, &environment) != 0)
+        CHECK("library", LiteRtCreateEnvironment, 0, NULL, &environment);
+}
+
+/* The name of the accelerator for a kind of hardware; refuses where there is none, before anything else can
+ * run instead. */
+static const char *accelerator_for(int hardware, const char *provider) {
+    size_t count = 0;
+    CHECK("provider", LiteRtGetNumAccelerators, environment, &count);
+    for (size_t i = 0; i < count; i++) {
+        void *accelerator;
+        int drives = 0;
+        const char *name = "";
+        CHECK("provider", LiteRtGetAccelerator, environment, i, &accelerator);
+        CHECK("provider", LiteRtGetAcceleratorHardwareSupport, accelerator, &drives);
+        if ((drives & hardware) == 0) continue;
+        CHECK("provider", LiteRtGetAcceleratorName, accelerator, &name);
+        return name;
+    }
+    refuse("provider", "litert found no %s accelerator: the library of one must lie beside libLiteRt.so and load",
+           provider);
+}
+
+/* Whether hardware other than the CPU runs the whole graph, as far as this version can tell. */
+static bool is_whole(int hardware) {
+    bool fully = false;
+    if (hardware != ON_CPU && fully_beyond_cpu != NULL) {
+        checked("model", "LiteRtCompiledModelIsNonCpuFullyAccelerated",
+                fully_beyond_cpu(own.compiled, &fully));
+        return fully;
+    }
+    CHECK("model", LiteRtCompiledModelIsFullyAccelerated, own.compiled, &fully);
+    return fully;
+}
+
+static void compile(void *model, void *options, int hardware, const char *provider, const char *accelerator) {
+    if (hardware == ON_CPU) {
+        CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &own.compiled);
+        return;
+    }
+    Status status = litert.LiteRtCreateCompiledModel(environment, model, options, &own.compiled);
+    if (status != 0)
+        refuse("provider", "the %s accelerator (%s) does not take the whole graph, or does not start: status %d",
+               provider, accelerator, status);
+}
+
 static void load(const char *artifact, int threads, const char *provider) {
-    if (provider != NULL && strcmp(provider, "xnnpack") != 0)
-        refuse("provider", "unknown delegate '%s'; only xnnpack is available", provider);
+    int hardware = hardware_of(provider);
+    const char *accelerator = "";
+    make_environment(hardware);
+    if (hardware != ON_CPU) accelerator = accelerator_for(hardware, provider);
     void *model, *options, *opaque, *signature, *graph, *tensor, *graph_output, *requirements;
     static char cpu_options[64];
     size_t inputs, operators, found = 0;
@@ -162,17 +259,19 @@ static void load(const char *artifact, int threads, const char *provider) {
     bool fully = false;
     CHECK("model", LiteRtCreateModelFromFile, environment, artifact, &model);
     CHECK("model", LiteRtCreateOptions, &options);
-    CHECK("model", LiteRtSetOptionsHardwareAccelerators, options, ON_CPU);
-    snprintf(cpu_options, sizeof cpu_options, "num_threads = %d\n", threads);
-    CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, leave, &opaque);
-    CHECK("model", LiteRtAddOpaqueOptions, options, opaque);
+    CHECK("model", LiteRtSetOptionsHardwareAccelerators, options, hardware);
+    if (hardware == ON_CPU) {
+        snprintf(cpu_options, sizeof cpu_options, "num_threads = %d\n", threads);
+        CHECK("model", LiteRtCreateOpaqueOptions, "xnnpack", cpu_options, leave, &opaque);
+        CHECK("model", LiteRtAddOpaqueOptions, options, opaque);
+    }
     CHECK("model", LiteRtGetModelSignature, model, 0, &signature);
     CHECK("model", LiteRtGetSignatureSubgraph, signature, &graph);
     CHECK("model", LiteRtGetNumSignatureInputs, signature, &inputs);
     CHECK("model", LiteRtGetNumSignatureOutputs, signature, &own.outputs);
     check_counts(inputs, own.outputs);
     check_kept(own.outputs);
-    CHECK("model", LiteRtCreateCompiledModel, environment, model, options, &own.compiled);
+    compile(model, options, hardware, provider, accelerator);
     for (size_t i = 0; i < inputs; i++) own.input_buffers[i] = take_input(i, signature, graph);
     /* shapes of outputs follow from those that the inputs were given */
     CHECK("model", LiteRtGetCompiledModelOutputTensorLayouts, own.compiled, 0, own.outputs, layouts, true);
@@ -196,11 +295,18 @@ static void load(const char *artifact, int threads, const char *provider) {
     if (found < engine.kept_count) refuse("model", "an output of the graph is not in its signature");
     for (size_t k = 0; k < engine.kept_count; k++) refuse_other(&engine.kept[k]);
 
-    CHECK("model", LiteRtCompiledModelIsFullyAccelerated, own.compiled, &fully);
     CHECK("model", LiteRtGetNumSubgraphOps, graph, &operators);
     engine.nodes = (int)operators;
+    fully = is_whole(hardware);
     engine.delegated_nodes = fully ? engine.nodes : -1; /* the API does not say how many nodes a part has */
-    snprintf(engine.providers, sizeof engine.providers, fully ? "\"xnnpack\"" : "\"xnnpack\",\"builtin\"");
+    if (hardware == ON_CPU) {
+        snprintf(engine.providers, sizeof engine.providers, fully ? "\"xnnpack\"" : "\"xnnpack\",\"builtin\"");
+        return;
+    }
+    if (!fully)
+        refuse("provider", "the %s accelerator (%s) does not take the whole graph", provider, accelerator);
+    snprintf(engine.providers, sizeof engine.providers, "\"%s\"", provider);
+    add_setting("accelerator", accelerator);
 }
 
 static void run(void *feed) {
@@ -226,7 +332,7 @@ void open_litert(void *library) {
         refuse("library", "this libLiteRt.so is older than 2.2.0 and has no TFLite C API; use a newer one");
 #define TAKE(result, name, arguments) *(void **)&litert.name = symbol(library, #name);
     FUNCTIONS(TAKE)
-    if (environment == NULL) CHECK("library", LiteRtCreateEnvironment, 0, NULL, &environment);
+    *(void **)&fully_beyond_cpu = dlsym(library, "LiteRtCompiledModelIsNonCpuFullyAccelerated");
     snprintf(engine.version, sizeof engine.version, "unknown");
     engine.runtime = "litert";
     snprintf(engine.api, sizeof engine.api, "compiled-model");

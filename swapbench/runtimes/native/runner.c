@@ -208,6 +208,9 @@ static void pin(const char *mask) {
 
 void open_runtime(const char *name, const char *path) {
     void (*open_it)(void *) = open_onnxruntime;
+    const char *slash = strrchr(path, '/');
+    snprintf(engine.folder, sizeof engine.folder, "%.*s", slash != NULL ? (int)(slash - path) : 1,
+             slash != NULL ? path : ".");
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (library == NULL) refuse("library", "cannot load the library %s: %s", path, dlerror());
     if (strcmp(name, "litert") == 0)

@@ -92,6 +92,7 @@ typedef struct {
 typedef struct {
     const char *runtime;
     char version[96], api[24];
+    char folder[512]; /* in which the library lies */
     char providers[160]; /* the inside of a JSON list */
     int delegated_nodes, nodes; /* -1: unknown */
     bool spinning_off, graph_optimization;

@@ -94,7 +94,7 @@ static void load(const char *artifact, int threads, const char *provider) {
     void *options = tflite.TfLiteInterpreterOptionsCreate();
     tflite.TfLiteInterpreterOptionsSetNumThreads(options, threads);
     own.interpreter = tflite.TfLiteInterpreterCreate(model, options);
-    if (own.interpreter == NULL) refuse("model", "litert cannot create an own.interpreter for %s", artifact);
+    if (own.interpreter == NULL) refuse("model", "litert cannot create an interpreter for %s", artifact);
     int32_t inputs = tflite.TfLiteInterpreterGetInputTensorCount(own.interpreter);
     int32_t outputs = tflite.TfLiteInterpreterGetOutputTensorCount(own.interpreter);
     check_counts((size_t)inputs, (size_t)outputs);

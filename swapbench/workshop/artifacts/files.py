@@ -40,6 +40,7 @@ EXPORTER_VERSION = 3
 PACKAGES: dict[str, tuple[str, ...]] = {
     "onnx": ("torch", "onnx", "onnxscript", "onnxslim", "onnxconverter-common", "onnxruntime"),
     "ncnn": ("torch", "pnnx", "ncnn"),
+    "executorch": ("torch", "torchao", "executorch"),
     "tflite": ("torch", "litert-torch", "litert-converter", "ai-edge-quantizer", "ai-edge-litert"),
 }
 """Packages whose version the bytes of a file of that format depend on."""

@@ -108,7 +108,7 @@ def quantised(
                 remedy="Name a dataset with --data, or export int8-dynamic",
             )
         images = fed(calibration.crops, judge.card.preprocessing)
-        images = nchw(images) if variant.format == "onnx" else images
+        images = nchw(images) if variant.format in {"onnx", "executorch"} else images
     quantiser = makes.Quantiser(base, variant.precision, images)
     if not len(calibration):
         return describe(quantiser.file()), ()

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from swapbench.cards import read_card
 from swapbench.errors import BadCard, NotValid
-from swapbench.workshop.nets import Tapped
+from swapbench.workshop.nets import Tapped, modalities_of
 from swapbench.workshop.nets.checkpoint import load_network
 from swapbench.workshop.pipeline.batches import memory_format, normalised
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from swapbench.data.dataset import Dataset
     from swapbench.records import ModelCard, OutputMeaning
     from swapbench.workshop.nets import Taps
+    from swapbench.workshop.pipeline.batches import Sight
     from swapbench.workshop.recipes.recipe import TrainRecipe
 
 
@@ -135,9 +136,14 @@ class Teacher:
         """Name and recipe of its card."""
         return f"{self.card.name}.{self.card.recipe}" if self.card.recipe else self.card.name
 
+    @property
+    def sight(self) -> Sight:
+        """How it sees."""
+        return self.card.preprocessing, modalities_of(self.card.architecture)
+
     @torch.no_grad()
     def output(self, pixels: Tensor) -> TeacherOutput:
-        """The outputs for pixels [n, 3, h, w] 0..255 of the size and channel order on its card.
+        """The outputs for pixels [n, channels, h, w] 0..255 of the size and channel order on its card.
 
         Its classes become two: the probability of all classes but bona fide is that of an attack.
 
@@ -230,7 +236,8 @@ def _check_places(teacher: Teacher, recipe: TrainRecipe) -> None:
 @torch.no_grad()
 def _blank_taps(teacher: Teacher) -> Taps:
     size = teacher.card.preprocessing
-    blank = torch.zeros(1, 3, size.height_px, size.width_px, device=teacher.device)
+    channels = 3 + len(modalities_of(teacher.card.architecture))
+    blank = torch.zeros(1, channels, size.height_px, size.width_px, device=teacher.device)
     return cast("Tapped", teacher.network).taps(blank)
 
 

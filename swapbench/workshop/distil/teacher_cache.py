@@ -86,12 +86,8 @@ def cached_outputs(
         progress: Called with the number of images whose outputs were computed now.
     """
     assert recipe.distillation is not None
-    bgr = recipe.preprocessing.channel_order == "bgr"
     count = len(regions.samples)
-    views = tuple(
-        draw(recipe.augmentation, count, np.random.default_rng([number, _FORMAT]), bgr=bgr)
-        for number in range(recipe.distillation.views)
-    )
+    views = fixed_views(recipe, count, recipe.distillation.views)
     # "answers" is what outputs were called when the first caches were written: they are still found
     folders = [work / f"answers-{_key(teacher, recipe, regions)[:24]}" for teacher in teachers]
     wanted = {
@@ -124,6 +120,15 @@ def cached_outputs(
     return CachedOutputs(views, tuple(stored), seconds)
 
 
+def fixed_views(recipe: TrainRecipe, count: int, views: int) -> tuple[Draws, ...]:
+    """What is drawn for each of some fixed views of `count` samples; the same for every seed."""
+    bgr = recipe.preprocessing.channel_order == "bgr"
+    return tuple(
+        draw(recipe.augmentation, count, np.random.default_rng([number, _FORMAT]), bgr=bgr)
+        for number in range(views)
+    )
+
+
 def _key(teacher: Teacher, recipe: TrainRecipe, regions: Regions) -> str:
     """A digest of everything that a teacher's outputs depend on."""
     parts = [
@@ -149,7 +154,7 @@ def _compute(
 
     def make(rows: NDArray[np.intp]) -> Images:
         of_rows = chosen([draws], np.zeros(len(rows), np.intp), rows)
-        return cut(regions, rows, of_rows, teacher.card.preprocessing)
+        return cut(regions, rows, of_rows, *teacher.sight)
 
     files: dict[str, IO[bytes]] = {}
     with contextlib.ExitStack() as stack:

@@ -1,1 +1,1 @@
-"""PyTorch networks to ONNX and TFLite files in three precisions, and the outputs that parity compares."""
+"""PyTorch networks to the files that ship, a module a format, and the outputs that parity compares."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Outputs = NDArray[np.float64]
 
 _TORCH_BATCH = 32
-_USUAL_LAYOUT = {"onnx": "nchw", "tflite": "nhwc", "ncnn": "nchw"}
+_USUAL_LAYOUT = {"onnx": "nchw", "tflite": "nhwc", "ncnn": "nchw", "executorch": "nchw"}
 """Of our own files, where the shape of the input does not tell it: that of a map with few channels."""
 
 
@@ -77,6 +77,8 @@ def file_outputs(path: Path, inputs: Inputs, preprocessing: Preprocessing) -> tu
             run = _tflite(path, input_tensor, graph.outputs[0])
         case "ncnn":
             run = _ncnn(path, input_tensor.name, graph.outputs[0].name)
+        case "executorch":
+            run = _executorch(path)
     channels_first = (graph.layout or _USUAL_LAYOUT[graph.format]) == "nchw"
     outputs, runs_ns = [], []
     for one in inputs:
@@ -156,6 +158,25 @@ def _ncnn(path: Path, input_name: str, output_name: str) -> Callable[[Images], I
         if status != 0:
             raise BadModelFile(f"ncnn cannot run {path}")
         return np.array(output, np.float32)
+
+    return run
+
+
+def _executorch(path: Path) -> Callable[[Images], Images]:
+    import torch
+
+    try:
+        from executorch.runtime import Runtime
+    except ImportError:
+        raise MissingPackage("executorch", "checking a file of ExecuTorch", "executorch") from None
+    try:
+        method = Runtime.get().load_program(path).load_method("forward")
+    except RuntimeError as error:
+        raise BadModelFile(f"ExecuTorch cannot load {path}: {error}") from error
+
+    def run(image: Images) -> Images:
+        first: Images = method.execute((torch.from_numpy(image),))[0].numpy()
+        return first
 
     return run
 

@@ -28,6 +28,11 @@ FAMILIES = {
 """Family on a card -> module and class. The architecture on the card holds the arguments of the class."""
 
 
+def modalities_of(architecture: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a network sees besides the photograph, each a channel behind its three: depth, nir."""
+    return tuple(architecture.get("modalities", ()))
+
+
 class Taps(NamedTuple):
     """What a network computes on the way to its logits.
 

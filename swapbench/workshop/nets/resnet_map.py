@@ -9,15 +9,19 @@ Learning for Image Recognition" (CVPR 2016); module names are torchvision's, so 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 import torch
 from torch import Tensor, nn
 
+from swapbench.data.modalities import MODALITIES
+from swapbench.errors import BadCard
 from swapbench.workshop.nets import Taps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+_RESIDUAL_PX: Final = 5
 
 
 class Block(nn.Module):
@@ -42,6 +46,22 @@ class Block(nn.Module):
         return cast("Tensor", self.relu(y + self.downsample(x)))
 
 
+class WithHighPass(nn.Module):
+    """The input, and what is left of its photographs without their mean over 5x5 pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel = torch.full((3, 1, _RESIDUAL_PX, _RESIDUAL_PX), -1.0 / _RESIDUAL_PX**2)
+        kernel[:, :, _RESIDUAL_PX // 2, _RESIDUAL_PX // 2] += 1
+        self.register_buffer("residual", kernel, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[n, c, h, w] to [n, c + 3, h, w], of which the first three channels are the photograph."""
+        kernel = cast("Tensor", self.residual)
+        fine = nn.functional.conv2d(images[:, :3], kernel, padding=_RESIDUAL_PX // 2, groups=3)
+        return torch.cat([images, fine], 1)
+
+
 class ResNetMap(nn.Module):
     """ResNet-18 by default, with a map head on the third stage; 11,177,795 parameters with 2 classes.
 
@@ -51,7 +71,7 @@ class ResNetMap(nn.Module):
     """
 
     STAGES: ClassVar = (
-        ("conv1", "bn1", "relu", "maxpool", "layer1"),
+        ("see", "conv1", "bn1", "relu", "maxpool", "layer1"),
         ("layer2",),
         ("layer3",),
         ("layer4",),
@@ -66,6 +86,8 @@ class ResNetMap(nn.Module):
         blocks: Sequence[int] = (2, 2, 2, 2),
         classes: int = 2,
         dropout: float = 0.0,
+        high_pass: bool = False,
+        modalities: Sequence[str] = (),
     ) -> None:
         """Build the network.
 
@@ -75,15 +97,25 @@ class ResNetMap(nn.Module):
             blocks: Number of blocks of each stage.
             classes: Number of logits.
             dropout: Probability before the classifier.
+            high_pass: Whether the first convolution also sees what is left of the photograph without its mean
+                over 5x5 pixels, where moire and screens are: a fixed filter before a network, as in
+                steganalysis (Qian et al. 2015).
+            modalities: What it sees besides the photograph, each in a channel of its own: depth, nir. They
+                are fused before the first convolution. Such a network teaches and is not exported.
 
         Raises:
-            ValueError: Stages and blocks are not four positive numbers each.
+            ValueError: There is no such modality, or stages and blocks are not four positive numbers each.
         """
         super().__init__()
         if len(stages) != 4 or len(blocks) != 4 or min(*stages, *blocks, stem) < 1:
             raise ValueError("stages and blocks must be four positive whole numbers each")
+        if set(modalities) - set(MODALITIES) or len(set(modalities)) < len(modalities):
+            raise ValueError(f"modalities are some of {', '.join(MODALITIES)}, each once")
         self.classes, self._stages = classes, tuple(stages)
-        self.conv1 = nn.Conv2d(3, stem, 7, 2, 3, bias=False)
+        self.high_pass, self.modalities = high_pass, tuple(modalities)
+        self.see = WithHighPass() if high_pass else nn.Identity()
+        inputs = 3 + 3 * high_pass + len(self.modalities)
+        self.conv1 = nn.Conv2d(inputs, stem, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
         self.maxpool = nn.MaxPool2d(3, 2, 1)
@@ -132,17 +164,26 @@ class ResNetMap(nn.Module):
 
     def taps(self, images: Tensor) -> Taps:
         """The same of normalised images [n, 3, h, w]."""
-        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(images)))))
+        first = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(self.see(images))))))
         second = self.layer2(first)
         third = self.layer3(second)
         return self.taps_of((first, second, third, self.layer4(third)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [n, 3, h, w] to logits [n, classes]."""
+        """Normalised images [n, 3, h, w], and a channel for each modality, to logits [n, classes]."""
         return self.taps(images).logits
 
     def for_export(self) -> nn.Module:
-        """A copy without the map head, in eval mode."""
+        """A copy without the map head, in eval mode.
+
+        Raises:
+            BadCard: It sees more than photographs.
+        """
+        if self.modalities:
+            raise BadCard(
+                f"a network that sees {' and '.join(self.modalities)} besides photographs is not exported",
+                remedy="Distil a student that sees photographs only: swapbench train NAME --recipe distill.",
+            )
         shipped = copy.deepcopy(self)
         shipped.map_head = None
         return shipped.eval()

@@ -15,7 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from swapbench.workshop.pipeline.crops import Jitter, balanced_order, draw_jitter
+from swapbench.workshop.nets import modalities_of
+from swapbench.workshop.pipeline.crops import (
+    Jitter,
+    balanced_order,
+    draw_jitter,
+    of_one_channel,
+    stratified_order,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,25 +95,55 @@ class Images(NamedTuple):
         crops: uint8 [n, height, width, 3].
         gains: Factor of each channel [n, 3], in the channel order of the crops.
         contrast: Factor of each image's contrast [n].
+        beside: What other sensors saw, uint8 [n, height, width, modalities]; their levels are not changed.
     """
 
     crops: NDArray[np.uint8]
     gains: NDArray[np.float32]
     contrast: NDArray[np.float32]
+    beside: NDArray[np.uint8] | None = None
 
     def pixels(self, device: torch.device) -> Tensor:
-        """The changed images on a device: [n, 3, height, width] 0..255, float32, in its `memory_format`."""
-        crops, gains, contrast = (torch.from_numpy(array).to(device) for array in self)
+        """The changed images on a device: [n, channels, height, width] 0..255, in its `memory_format`."""
+        arrays = (self.crops, self.gains, self.contrast)
+        crops, gains, contrast = (torch.from_numpy(array).to(device) for array in arrays)
         pixels = crops.permute(0, 3, 1, 2).contiguous(memory_format=memory_format(device))
-        return recoloured(pixels, gains, contrast)
+        changed = recoloured(pixels, gains, contrast)
+        if self.beside is None:
+            return changed
+        others = torch.from_numpy(self.beside).to(device).permute(0, 3, 1, 2).float()
+        return torch.cat([changed, others], 1).contiguous(memory_format=memory_format(device))
+
+    def of(self, rows: NDArray[np.intp]) -> Images:
+        """Some of the images."""
+        beside = None if self.beside is None else self.beside[rows]
+        return Images(self.crops[rows], self.gains[rows], self.contrast[rows], beside)
 
 
-def cut(regions: Regions, rows: NDArray[np.intp], draws: Draws, size: Preprocessing) -> Images:
+Sight = tuple["Preprocessing", tuple[str, ...]]
+"""How a network sees: its preprocessing, and the modalities besides the photograph."""
+
+
+def cut(
+    regions: Regions,
+    rows: NDArray[np.intp],
+    draws: Draws,
+    size: Preprocessing,
+    modalities: Sequence[str] = (),
+) -> Images:
     """The images of rows [n], augmented as drawn, in the size and channel order of a preprocessing."""
+    beside = None
+    if modalities:
+        one = of_one_channel(size)
+        views = [
+            [regions.beside[name].view(int(row), one, jitter) for name in modalities]
+            for row, jitter in zip(rows, draws.jitters, strict=True)
+        ]
+        beside = np.stack([np.concatenate(of_row, axis=2) for of_row in views])
     crops = [regions.view(int(row), size, jitter) for row, jitter in zip(rows, draws.jitters, strict=True)]
     same_order = draws.bgr == (size.channel_order == "bgr")
     gains = draws.gains if same_order else np.ascontiguousarray(draws.gains[:, ::-1])
-    return Images(np.stack(crops), gains, draws.contrast)
+    return Images(np.stack(crops), gains, draws.contrast, beside)
 
 
 def recoloured(pixels: Tensor, gains: Tensor, contrast: Tensor) -> Tensor:
@@ -126,10 +163,16 @@ def recoloured(pixels: Tensor, gains: Tensor, contrast: Tensor) -> Tensor:
 
 
 def normalised(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Pixels [n, 3, h, w] 0..255 as the network's input, float32; device and memory layout stay the same."""
+    """Pixels [n, channels, h, w] 0..255 as the network's input; device and memory layout stay the same.
+
+    The first three are the photograph's, as its card says; others are those of modalities, about 0 in -2..2.
+    """
     mean = torch.tensor(preprocessing.mean, device=pixels.device).view(1, 3, 1, 1)
     std = torch.tensor(preprocessing.std, device=pixels.device).view(1, 3, 1, 1)
-    return (pixels * preprocessing.scale).sub_(mean).div_(std)
+    photographs = (pixels[:, :3] * preprocessing.scale).sub_(mean).div_(std)
+    if pixels.shape[1] == 3:
+        return photographs
+    return torch.cat([photographs, (pixels[:, 3:] / 255 - 0.5) / 0.25], 1)
 
 
 @dataclass(frozen=True)
@@ -143,6 +186,7 @@ class Batch:
         domains: Number of the domain [n].
         views: Number of the fixed view of each image [n]; None where the draws are fresh.
         also: The same images for each of the other networks; empty with fixed views.
+        share: Of the whole training that has passed.
     """
 
     rows: NDArray[np.intp]
@@ -151,6 +195,22 @@ class Batch:
     domains: Tensor
     views: NDArray[np.intp] | None = None
     also: tuple[Images, ...] = ()
+    share: float = 1.0
+
+    def of(self, rows: Tensor) -> Batch:
+        """These rows of it [m], without what other networks see."""
+        chosen = rows.numpy()
+        images = self.images.of(chosen)
+        return Batch(self.rows[chosen], images, self.bona_fide[rows], self.domains[rows], share=self.share)
+
+
+class _Job(NamedTuple):
+    """What a batch is made from, see `Batch`."""
+
+    rows: NDArray[np.intp]
+    views: NDArray[np.intp] | None
+    draws: Draws
+    share: float
 
 
 def steps(recipe: TrainRecipe, epoch: int, samples: int) -> int:
@@ -165,7 +225,7 @@ def batches(
     size: Preprocessing,
     random: np.random.Generator,
     *,
-    also: Sequence[Preprocessing] = (),
+    also: Sequence[Sight] = (),
     views: Sequence[Draws] = (),
     share: slice = slice(None),
 ) -> Iterator[Batch]:
@@ -177,36 +237,41 @@ def batches(
         regions: The decoded training frames.
         size: The student's preprocessing in this epoch.
         random: Where all draws come from.
-        also: Preprocessing of other networks that see the same draws.
+        also: How other networks see, which see the same draws.
         views: Fixed views, draws for every sample each; one of them is drawn for each image, instead of fresh
             draws.
         share: The rows of each batch that belong to this process.
     """
     order = balanced_order(regions.samples, random)
+    if recipe.stratified:
+        order = stratified_order(order, regions.samples, random)
     count = recipe.phase(epoch).batch
     bgr = size.channel_order == "bgr"
-    jobs: list[tuple[NDArray[np.intp], NDArray[np.intp] | None, Draws]] = []
-    for step in range(steps(recipe, epoch, len(order))):
+    jobs: list[_Job] = []
+    many = steps(recipe, epoch, len(order))
+    for step in range(many):
+        passed = (epoch + step / many) / recipe.epochs
         rows = order[step * count : (step + 1) * count]
         if views:
             numbers = random.integers(len(views), size=len(rows))[share]
-            jobs.append((rows[share], numbers, chosen(views, numbers, rows[share])))
+            jobs.append(_Job(rows[share], numbers, chosen(views, numbers, rows[share]), passed))
         else:
             draws = draw(recipe.augmentation, len(rows), random, bgr=bgr)
-            jobs.append((rows[share], None, draws.of(share)))
+            jobs.append(_Job(rows[share], None, draws.of(share), passed))
     names = sorted({sample.domain for sample in regions.samples})
     domains = torch.tensor([names.index(sample.domain) for sample in regions.samples])
     bona_fide = torch.tensor([int(sample.bona_fide) for sample in regions.samples])
 
-    def make(job: tuple[NDArray[np.intp], NDArray[np.intp] | None, Draws]) -> Batch:
-        rows, numbers, draws = job
+    def make(job: _Job) -> Batch:
+        rows, numbers, draws, passed = job
         return Batch(
             rows=rows,
-            images=cut(regions, rows, draws, size),
+            images=cut(regions, rows, draws, size, modalities_of(recipe.architecture)),
             bona_fide=bona_fide[rows],
             domains=domains[rows],
             views=numbers,
-            also=() if views else tuple(cut(regions, rows, draws, other) for other in also),
+            also=() if views else tuple(cut(regions, rows, draws, *other) for other in also),
+            share=passed,
         )
 
     return ahead(make, jobs)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from swapbench.data.frames import by_file, side_by_side
 from swapbench.data.geometry import NoCrop, crop_box
+from swapbench.data.modalities import in_modality
 from swapbench.data.preprocess import Sources, Timings, resized
 from swapbench.errors import BadDataset
 from swapbench.files import whole_file
@@ -101,6 +102,7 @@ class Regions:
         table: Where the part of each sample lies.
         boxes: Policy for face boxes -> box of each sample.
         left_out: Reasons why the other samples were left out.
+        beside: Modality -> the same parts as another sensor saw them.
     """
 
     key: str
@@ -109,6 +111,7 @@ class Regions:
     table: tuple[Region, ...]
     boxes: Mapping[FaceBoxes, Sequence[Box | None]]
     left_out: tuple[str, ...] = ()
+    beside: Mapping[str, Regions] = field(default_factory=dict)
 
     def view(self, index: int, preprocessing: Preprocessing, jitter: Jitter) -> NDArray[np.uint8]:
         """The jittered crop of one sample at the input size of a preprocessing: uint8 [height, width, 3].
@@ -170,6 +173,35 @@ def decode(
         boxes={policy: [tuple(box) if box else None for box in of_policy] for policy, of_policy in boxes},
         left_out=tuple(content["left_out"]),
     )
+
+
+def with_modalities(
+    regions: Regions,
+    sights: Sequence[tuple[Preprocessing, tuple[str, ...]]],
+    augmentation: Augmentation,
+    folder: Path,
+    threads: int = 1,
+) -> Regions:
+    """The regions with those of every modality that one of the networks sees, see `decode`.
+
+    Raises:
+        BadDataset: A capture has no file of a modality, or it cannot be read, or has no box.
+    """
+    beside = {}
+    for name in sorted({name for _, modalities in sights for name in modalities}):
+        sizes = [size for size, modalities in sights if name in modalities]
+        samples = regions.samples
+        for faces in sorted({size.face_box for size in sizes}):
+            samples = in_modality(regions.samples, name, faces)
+        beside[name] = decode(samples, sizes, augmentation, folder, threads)
+        if len(beside[name].samples) < len(regions.samples):
+            raise BadDataset(f"{beside[name].left_out[0]} ({name})")
+    return replace(regions, beside=beside)
+
+
+def of_one_channel(size: Preprocessing) -> Preprocessing:
+    """The same geometry for images of one channel."""
+    return size.replace(channel_order="gray", mean=(0.5,), std=(0.25,))
 
 
 def _decode(
@@ -274,3 +306,20 @@ def balanced_order(samples: Sequence[Sample], random: np.random.Generator) -> ND
             rounds = [random.permutation(members) for _ in range(-(-quota // len(members)))]
             chosen.append(np.concatenate(rounds)[:quota])
     return random.permutation(np.concatenate(chosen))[: len(samples)]
+
+
+def stratified_order(
+    order: NDArray[np.intp], samples: Sequence[Sample], random: np.random.Generator
+) -> NDArray[np.intp]:
+    """The same indexes, so that every stretch holds each class, domain and species nearly by its share.
+
+    Each group is spread evenly over the epoch, from a start that is drawn: of a share s of all, a batch of b
+    has s b, rounded up or down.
+    """
+    groups: dict[tuple[bool, str, str], list[int]] = {}
+    for index in order:
+        sample = samples[index]
+        groups.setdefault((sample.bona_fide, sample.domain, sample.species), []).append(int(index))
+    places = [(np.arange(len(members)) + random.random()) / len(members) for members in groups.values()]
+    members = np.concatenate([np.array(of_group, np.intp) for of_group in groups.values()])
+    return members[np.argsort(np.concatenate(places), kind="stable")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from swapbench.workshop.train.dev_scoring import SCORING_BATCH, dev_results
 from swapbench.workshop.train.mmd import domain_discrepancy, median_bandwidth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from swapbench.data.dataset import Dataset
@@ -31,18 +32,23 @@ if TYPE_CHECKING:
     from swapbench.workshop.train.mmd import MmdOver
     from swapbench.workshop.train.setup import Execution
 
+_NOISE_DRAWS: Final = 20
+"""Halves of the images from which the noise of a discrepancy is estimated."""
+
 
 @dataclass(frozen=True)
 class Fitness:
-    """The fitness of structures with generated weights: loss on the dev split + weight x discrepancy.
+    """The fitness of structures with generated weights: loss on unseen people + weight x discrepancy.
 
-    The loss is class-balanced: unlike an error rate of a few hundred images it hardly ever ties.
+    MetaPruning (Liu et al., ICCV 2019) judges by the error on held-out images. Ours is the class-balanced
+    loss, or 1 - AUC: unlike an error rate of a few hundred images they hardly ever tie. The people are those
+    of the development split or, where a source domain is held out, those of that domain.
 
     Attributes:
         network: Generates the weights.
         bona_fide_index: Of the logits.
         calibration: Batches of normalised training images [n, 3, h, w], for the batch norms' statistics.
-        images: Normalised images of the development split [n, 3, h, w].
+        images: Normalised images that the generated weights have not seen [n, 3, h, w].
         samples: Those that the images show.
         domains: Number of the domain of each image [n].
         bona_fide: 0 or 1 for each image [n].
@@ -50,6 +56,9 @@ class Fitness:
         over: Which images of two domains are compared.
         bandwidth: That of the unpruned structure for all structures, so that discrepancies can be compared;
             None where there is only one domain.
+        judge: Which part of the results on the judged images counts.
+        judged: Rows of the images that it is of.
+        compared: Rows of the images whose domains are compared.
     """
 
     network: PruningNet
@@ -62,6 +71,9 @@ class Fitness:
     weight: float
     over: MmdOver
     bandwidth: float | None
+    judge: Literal["loss", "auc"]
+    judged: tuple[int, ...]
+    compared: tuple[int, ...]
 
     @classmethod
     def of(
@@ -71,24 +83,39 @@ class Fitness:
         pruning: MetaPruning,
         dataset: Dataset,
         execution: Execution,
+        held_out: str = "",
     ) -> Fitness:
         """The fitness on the train and dev splits of a dataset, with the crops as they are deployed.
+
+        Args:
+            network: Generates the weights.
+            recipe: Of the network.
+            pruning: Of the search.
+            dataset: With all source domains.
+            execution: Where it computes.
+            held_out: The source domain that the network was not trained on, on which structures are judged;
+                "" judges them on the development split of all.
 
         Raises:
             BadDataset: Frames cannot be read, or a class has none that can be used.
         """
         size, work, threads = recipe.preprocessing, execution.work, execution.threads
-        regions = decode(dataset.samples("train"), [size], recipe.augmentation, work, threads)
+        seen = [sample for sample in dataset.samples("train") if not held_out or sample.domain != held_out]
+        regions = decode(seen, [size], recipe.augmentation, work, threads)
         order = balanced_order(regions.samples, np.random.default_rng([execution.seed]))
         rows = order[: pruning.calibration_images]
         batches = np.array_split(rows, -(-len(rows) // SCORING_BATCH))
-        dev = dataset.samples("dev")
+        apart = [sample for sample in dataset.samples("train") if held_out and sample.domain == held_out]
+        dev = (*dataset.samples("dev"), *apart)
         prepared = prepare(dev, size, work, threads)
-        chosen = spread(
-            [row for row in range(len(dev)) if row not in prepared.failures], dev, pruning.search_images
-        )
+        usable = [row for row in range(len(dev)) if row not in prepared.failures]
+        chosen = spread([row for row in usable if row < len(dev) - len(apart)], dev, pruning.search_images)
+        chosen += spread([row for row in usable if row >= len(dev) - len(apart)], dev, pruning.search_images)
         samples = tuple(dev[row] for row in chosen)
-        if len({sample.bona_fide for sample in samples}) < 2:
+        judged = tuple(
+            place for place, sample in enumerate(samples) if not held_out or sample.domain == held_out
+        )
+        if len({samples[place].bona_fide for place in judged}) < 2:
             raise BadDataset(
                 f"dev of {dataset.name} has usable images of one class only: "
                 + ", ".join(list(prepared.failures.values())[:3]),
@@ -109,24 +136,63 @@ class Fitness:
             weight=pruning.mmd_search,
             over=recipe.mmd_over,
             bandwidth=None,
+            judge=pruning.judge,
+            judged=judged,
+            compared=tuple(place for place, row in enumerate(chosen) if row < len(dev) - len(apart)),
         )
         if len(names) < 2:
             return fitness
         _, embedding = fitness._outputs(network.space.widest)
-        return replace(fitness, bandwidth=median_bandwidth(embedding))
+        return replace(fitness, bandwidth=median_bandwidth(embedding[list(fitness.compared)]))
 
     def __call__(self, genes: Genes) -> Judged:
         """Evaluate one structure; safe to call from several threads."""
         scores, embedding = self._outputs(genes)
         if not bool(torch.isfinite(scores).all() and torch.isfinite(embedding).all()):
             return Judged(math.inf, {})
-        parts = dict(dev_results(self.samples, scores.numpy()))
-        fitness = parts["loss"]
+        parts = self._results(scores)
+        fitness = self._own(parts)
         if self.bandwidth is not None:
-            mmd = domain_discrepancy(embedding, self.domains, self.bona_fide, self.over, self.bandwidth)
-            parts["mmd"] = float(mmd)
+            parts["mmd"] = self._discrepancy(embedding, self.compared)
             fitness += self.weight * parts["mmd"]
         return Judged(fitness, parts)
+
+    def noise_share(self, structures: Sequence[Genes], random: np.random.Generator) -> float:
+        """Sampling noise of the weighted discrepancy as a share of the spread of the structures' own fitness.
+
+        The noise is the standard deviation over random halves of the compared images, drawn without
+        replacement: about that of the discrepancy of all of them over other images (the delete-half
+        jackknife). It is the mean over the structures; the spread is their standard deviation.
+
+        Args:
+            structures: At least two.
+            random: Where the halves come from.
+        """
+        own, noise = [], []
+        for genes in structures:
+            scores, embedding = self._outputs(genes)
+            own.append(self._own(self._results(scores)))
+            halves = [
+                random.permutation(self.compared)[: len(self.compared) // 2] for _ in range(_NOISE_DRAWS)
+            ]
+            noise.append(np.std([self._discrepancy(embedding, half) for half in halves], ddof=1))
+        spread_of_own = float(np.std(own, ddof=1))
+        return self.weight * float(np.mean(noise)) / spread_of_own if spread_of_own > 0 else math.inf
+
+    def _results(self, scores: Tensor) -> dict[str, float]:
+        samples = [self.samples[place] for place in self.judged]
+        return dict(dev_results(samples, scores[list(self.judged)].numpy()))
+
+    def _own(self, results: Mapping[str, float]) -> float:
+        return results["loss"] if self.judge == "loss" else 1 - results["auc"]
+
+    def _discrepancy(self, embedding: Tensor, places: Sequence[int] | NDArray[np.int_]) -> float:
+        rows = torch.as_tensor(places)
+        return float(
+            domain_discrepancy(
+                embedding[rows], self.domains[rows], self.bona_fide[rows], self.over, self.bandwidth
+            )
+        )
 
     @torch.no_grad()
     def _outputs(self, genes: Genes) -> tuple[Tensor, Tensor]:

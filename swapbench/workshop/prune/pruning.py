@@ -20,8 +20,9 @@ import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import numpy as np
 import torch
 
 from swapbench import units
@@ -53,6 +54,10 @@ if TYPE_CHECKING:
     from swapbench.workshop.prune.widths import Channels
     from swapbench.workshop.recipes.pruning_recipe import Pruning
     from swapbench.workshop.train.setup import Execution
+
+
+_NOISE_STRUCTURES: Final = 16
+"""Structures from which it is estimated whether a discrepancy tells them apart."""
 
 
 def prune(
@@ -203,6 +208,8 @@ def _check_domains(task: _Task) -> None:
         require_domains(task.dataset, "train")
     if meta is not None and meta.mmd_search > 0:
         require_domains(task.dataset, "dev")
+    if meta is not None and meta.held_out:
+        require_domains(task.dataset, "train")
 
 
 def _magnitude(task: _Task, pruning: Magnitude) -> tuple[Channels, dict[str, Tensor] | None]:
@@ -233,10 +240,28 @@ def _magnitude(task: _Task, pruning: Magnitude) -> tuple[Channels, dict[str, Ten
 
 def _metapruning(task: _Task, pruning: MetaPruning) -> tuple[Channels, float]:
     """The widths that the search finds, and the seconds that went into the PruningNet and the search."""
-    digest = task.dataset.digest()
-    generator = _trained_generator(task, pruning, digest)
+    held_out = _held_out(task, pruning)
+    seen = replace(task, dataset=without_domain(task.dataset, held_out)) if held_out else task
+    generator = _trained_generator(seen, pruning, seen.dataset.digest())
     with task.execution.processes.first():  # the others find a finished search on disk
-        return _searched(task, pruning, digest, generator)
+        return _searched(task, pruning, generator, held_out)
+
+
+def _held_out(task: _Task, pruning: MetaPruning) -> str:
+    """The source domain on which structures are judged: each seed's own; "" for none."""
+    if not pruning.held_out:
+        return ""
+    names = sorted({sample.domain for sample in task.dataset.samples("train")})
+    return names[task.execution.seed % len(names)]
+
+
+def without_domain(dataset: Dataset, domain: str) -> Dataset:
+    """The dataset without the samples of a domain."""
+    splits = {
+        split: tuple(sample for sample in samples if sample.domain != domain)
+        for split, samples in dataset.splits.items()
+    }
+    return replace(dataset, splits=splits)
 
 
 class _Cost(NamedTuple):
@@ -259,16 +284,32 @@ class _Generator:
     cost: _Cost
 
 
+def _judging(task: _Task, pruning: MetaPruning, generator: _Generator, held_out: str) -> Fitness:
+    """The fitness, in which a discrepancy that is mostly noise has no say."""
+    execution = task.execution
+    fitness = Fitness.of(generator.network, task.recipe, pruning, task.dataset, execution, held_out)
+    if pruning.mmd_noise is None or not fitness.weight or fitness.bandwidth is None:
+        return fitness
+    feasible, random = task.space.within(task.budget, pruning.least), np.random.default_rng(execution.seed)
+    share = fitness.noise_share([feasible.drawn(random) for _ in range(_NOISE_STRUCTURES)], random)
+    has_say = share <= pruning.mmd_noise
+    execution.say(
+        f"the noise of the discrepancy is {share:.2f} of the spread of the fitness: "
+        f"it has {'its say' if has_say else 'no say in it'}"
+    )
+    return fitness if has_say else replace(fitness, weight=0.0)
+
+
 def _searched(
-    task: _Task, pruning: MetaPruning, digest: str, generator: _Generator
+    task: _Task, pruning: MetaPruning, generator: _Generator, held_out: str
 ) -> tuple[Channels, float]:
     """The widths that an evolutionary search finds, and the seconds of the search and of the PruningNet."""
     execution = task.execution
-    fitness = Fitness.of(generator.network, task.recipe, pruning, task.dataset, execution)
+    fitness = _judging(task, pruning, generator, held_out)
     parts = [
         pruning.model_dump(mode="json"),
         task.recipe.mmd_over,
-        digest,
+        task.dataset.digest(),
         file_sha256(generator.path),
         task.budget.most,
         task.budget.cost(task.space.base),
@@ -276,7 +317,7 @@ def _searched(
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
     torch.set_num_threads(1)  # candidates are evaluated side by side
     evaluated = search(
-        task.space.within(task.budget),
+        task.space.within(task.budget, pruning.least),
         fitness,
         pruning.search,
         seed=execution.seed,
@@ -323,6 +364,8 @@ def _generator_run(task: _Task, pruning: MetaPruning, digest: str) -> TrainingRu
             learning_rate=pruning.learning_rate or recipe.learning_rate,
             map_weight=0.0,
             mmd_weight=pruning.mmd_training,
+            flat=None,
+            average=0.0,
             distillation=None,
             pruning=None,
         ),

@@ -309,13 +309,15 @@ class WidthSpace:
         fitting = bisect_right(factors, 0, key=lambda factor: not budget.holds(cut(factor)))
         return cut(factors[fitting - 1]) if fitting else cut(0)
 
-    def within(self, budget: Budget) -> Feasible:
-        """The structures within a budget.
+    def within(self, budget: Budget, least: float = 0.0) -> Feasible:
+        """The structures within a budget, of which those above this share of it are drawn.
 
         Raises:
             UserError: There is none; the message names the cost of the narrowest.
         """
-        return Feasible(self.sizes, lambda genes: budget.cost(self.channels(genes)), budget.most, budget.text)
+        most = budget.most
+        cost = lambda genes: budget.cost(self.channels(genes))  # noqa: E731
+        return Feasible(self.sizes, cost, most, budget.text, least * most)
 
 
 def _rounded(width: int, unpruned: int, multiple: int) -> int:
@@ -343,12 +345,14 @@ class Feasible:
         cost: Of a structure; it must not fall when a gene rises.
         most: The limit.
         text: Formats a cost.
+        least: What is drawn costs this at least, or as much as single steps of single genes reach.
     """
 
     sizes: tuple[int, ...]
     cost: Callable[[Genes], float]
     most: float
     text: Callable[[float], str] = "{:g}".format
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse a budget that no structure meets, instead of drawing forever."""
@@ -364,7 +368,7 @@ class Feasible:
         """Draw every gene uniformly, again where the budget is missed; after many misses repair the draw."""
         for _ in range(_TRIES):
             genes = tuple(int(random.integers(size)) for size in self.sizes)
-            if self.cost(genes) <= self.most:
+            if self.least <= self.cost(genes) <= self.most:
                 return genes
         return self.repaired(genes, random)
 
@@ -384,9 +388,21 @@ class Feasible:
         return self.repaired(mixed, random)
 
     def repaired(self, genes: Genes, random: np.random.Generator) -> Genes:
-        """The structure, with random genes narrowed one step at a time until it fits."""
+        """The structure, with random genes narrowed, and then widened, a step at a time until it fits."""
         repaired = list(genes)
         while self.cost(tuple(repaired)) > self.most:
             wide = [place for place, gene in enumerate(repaired) if gene > 0]
             repaired[wide[int(random.integers(len(wide)))]] -= 1
+        while self.cost(tuple(repaired)) < self.least:
+            wider = [self._widened(repaired, place) for place in range(len(repaired))]
+            fitting = [genes for genes in wider if genes is not None and self.cost(genes) <= self.most]
+            if not fitting:
+                break
+            repaired = list(fitting[int(random.integers(len(fitting)))])
         return tuple(repaired)
+
+    def _widened(self, genes: Sequence[int], place: int) -> Genes | None:
+        """With one gene a step wider; None where it is as wide as it gets."""
+        if genes[place] + 1 >= self.sizes[place]:
+            return None
+        return (*genes[:place], genes[place] + 1, *genes[place + 1 :])

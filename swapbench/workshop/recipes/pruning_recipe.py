@@ -97,6 +97,13 @@ class MetaPruning(_Pruning):
         search_images: Limit on the development images that a candidate is evaluated on.
         mmd_training: Weight of the discrepancy between source domains in the PruningNet's loss.
         mmd_search: Weight of the discrepancy in the fitness.
+        mmd_noise: The discrepancy has a say in the fitness only where its sampling noise, with its weight, is
+            at most this share of the spread of the structures' own fitness; None lets it have its say anyhow.
+        judge: What the fitness of a structure is besides the discrepancy: the class-balanced loss, or
+            1 - AUC.
+        held_out: Whether one source domain, which the seed decides, is kept from the PruningNet, and
+            structures are judged on it: on people and conditions that the generated weights have not seen.
+        least: Structures that cost less than this share of the budget are not looked at.
         search: The evolutionary search.
     """
 
@@ -110,6 +117,10 @@ class MetaPruning(_Pruning):
     search_images: int = Field(default=256, ge=2)
     mmd_training: float = Field(default=0.0, ge=0)
     mmd_search: float = Field(default=0.0, ge=0)
+    mmd_noise: float | None = Field(default=None, gt=0)
+    judge: Literal["loss", "auc"] = "loss"
+    held_out: bool = False
+    least: float = Field(default=0.0, ge=0, lt=1)
     search: Search = Search()
 
 

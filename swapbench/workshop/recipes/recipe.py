@@ -108,8 +108,31 @@ class EarlyExit(Frozen):
     temperature: float = Field(default=3.0, gt=0)
 
 
+class FlatMinimum(Frozen):
+    """Train towards a flat minimum: sharpness-aware minimisation (Foret et al., "SAM", ICLR 2021).
+
+    Each step climbs first, by `radius` along the normalised gradient, and descends with the gradient found
+    there, at the price of two passes. With `by_domain` the climb follows the loss of one training domain
+    alone, each in its turn, so that the minimum is flat in the direction of every one. Climbing by domain is
+    in the spirit of Le and Woo ("Gradient Alignment for Cross-Domain Face Anti-Spoofing", CVPR 2024), who
+    climb for all domains in every step and align the gradients found there; we do neither.
+
+    Attributes:
+        radius: Length of the climb, in the norm of all weights.
+        by_domain: Whether one domain decides its direction.
+    """
+
+    radius: float = Field(gt=0)
+    by_domain: bool = False
+
+
 class TrainRecipe(Frozen):
-    """How to train one network. The card, and so its file, gets the recipe's `name` and `recipe`."""
+    """How to train one network. The card, and so its file, gets the recipe's `name` and `recipe`.
+
+    `choose` and `average` say which weights are kept. The averaged weights are an exponential mean over steps
+    (Polyak and Juditsky 1992, as in Tarvainen and Valpola, "Mean teachers", NeurIPS 2017); they are what the
+    development split judges, too.
+    """
 
     name: FileName
     recipe: FileName | None = None
@@ -129,6 +152,23 @@ class TrainRecipe(Frozen):
         default=0.0, ge=0, description="loss + w times the discrepancy between the training domains"
     )
     mmd_over: Literal["each_class", "all", "bona_fide"] = "each_class"
+    mmd_from: float = Field(
+        default=0.0, ge=0, le=1, description="share of the training before the weight begins to rise from 0"
+    )
+    mmd_full: float = Field(default=0.0, ge=0, le=1, description="share of it at which the weight is full")
+    flat: FlatMinimum | None = None
+    stratified: bool = Field(
+        default=False, description="every batch, not only the epoch, has each domain and species by its share"
+    )
+    views: int = Field(
+        default=0, ge=0, description="fixed augmented views of an image, as of a distillation; 0: fresh ones"
+    )
+    choose: Literal["eer", "loss", "last"] = Field(
+        default="eer", description="the epoch of the last phase by this on the development split, or the last"
+    )
+    average: float = Field(
+        default=0.0, ge=0, lt=1, description="share that the mean of the weights keeps in a step; 0: no mean"
+    )
     augmentation: Augmentation = Augmentation()
     distillation: Distillation | None = None
     early_exit: EarlyExit | None = None
@@ -150,7 +190,19 @@ class TrainRecipe(Frozen):
             raise ValueError("training needs logits of two classes")
         if self.early_exit is not None and self.pruning is not None:
             raise ValueError("a network is pruned or gets early exits, not both at once")
+        if self.mmd_full < self.mmd_from:
+            raise ValueError("mmd_full is before mmd_from")
+        if self.views and self.distillation is not None:
+            raise ValueError("views stand in distillation where there is one")
+        if self.flat is not None and self.distillation is not None:
+            raise ValueError("flat and distillation cannot be combined")
         return self
+
+    def mmd_weight_at(self, share: float) -> float:
+        """The weight of the discrepancy after this share of the training: a ramp, or the whole of it."""
+        if share >= self.mmd_full:
+            return self.mmd_weight
+        return self.mmd_weight * max(share - self.mmd_from, 0.0) / (self.mmd_full - self.mmd_from)
 
     @property
     def network(self) -> tuple[str, dict[str, Any]]:

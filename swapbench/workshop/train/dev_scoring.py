@@ -9,6 +9,7 @@ import torch
 
 from swapbench.data.preprocess import Prepared, normalise
 from swapbench.pad.rates import auc, eer_threshold
+from swapbench.workshop.pipeline.batches import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,16 +30,32 @@ def network_scores(
     output: OutputMeaning,
     *,
     bfloat16: bool = False,
+    beside: Sequence[Prepared] = (),
 ) -> NDArray[np.float64]:
-    """The bona fide score of every prepared image [n], NaN where it could not be read."""
+    """The bona fide score of every prepared image [n], NaN where it could not be read.
+
+    Args:
+        network: On any device.
+        prepared: The photographs.
+        preprocessing: Theirs.
+        output: What the logits mean.
+        bfloat16: Whether the network computes in it.
+        beside: The same captures in each modality that the network sees besides.
+    """
     pixels = prepared.crops()
+    others = [one.crops() for one in beside]
     device = next(network.parameters()).device
     network.eval()
     batches: list[Tensor] = []
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
         for start in range(0, len(pixels), SCORING_BATCH):
-            images = torch.from_numpy(normalise(pixels[start : start + SCORING_BATCH], preprocessing))
-            logits = network(images.permute(0, 3, 1, 2).to(device)).double()
+            rows = slice(start, start + SCORING_BATCH)
+            if others:
+                stacked = np.concatenate([pixels[rows], *(one[rows] for one in others)], axis=3)
+                images = normalised(torch.from_numpy(stacked).permute(0, 3, 1, 2).float(), preprocessing)
+            else:
+                images = torch.from_numpy(normalise(pixels[rows], preprocessing)).permute(0, 3, 1, 2)
+            logits = network(images.to(device)).double()
             batches.append(torch.softmax(logits, 1)[:, list(output.bona_fide_indexes)].sum(1).cpu())
     scores: NDArray[np.float64] = torch.cat(batches).numpy()
     scores[list(prepared.failures)] = np.nan

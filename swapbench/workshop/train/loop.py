@@ -21,14 +21,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from swapbench.cards import read_card
+from swapbench.data.modalities import in_modality
 from swapbench.data.preprocess import prepare
-from swapbench.errors import BadCard, BadDataset, NotValid
+from swapbench.errors import BadCard, BadDataset, NotValid, UserError
 from swapbench.files import file_sha256
 from swapbench.workshop.distil.distillation import Imitation, as_two, soft_target_loss
-from swapbench.workshop.distil.teacher_cache import cached_outputs
-from swapbench.workshop.nets import Tapped
+from swapbench.workshop.distil.teacher_cache import cached_outputs, fixed_views
+from swapbench.workshop.nets import Tapped, modalities_of
 from swapbench.workshop.pipeline.batches import batches, normalised, steps
-from swapbench.workshop.pipeline.crops import decode
+from swapbench.workshop.pipeline.crops import decode, of_one_channel, with_modalities
+from swapbench.workshop.train.climb import Climb
 from swapbench.workshop.train.dev_scoring import dev_results, network_scores
 from swapbench.workshop.train.mmd import domain_discrepancy, require_domains
 from swapbench.workshop.train.setup import CPU, Start
@@ -135,6 +137,11 @@ class TrainingRun:
         """
         recipe, device, processes = self.recipe, self.execution.device, self.execution.processes
         processes.require_equal_shares(recipe.phases)
+        if recipe.flat is not None and processes.count > 1:
+            raise UserError(
+                f"recipe {recipe.stem} trains towards a flat minimum, which one process does alone",
+                remedy="Start it without torchrun, or remove flat from the recipe.",
+            )
         if self.start.weights is not None:
             _begin_with(self.start.weights, network, recipe)
         if recipe.mmd_weight > 0:
@@ -163,8 +170,8 @@ class TrainingRun:
                 continue
             results: dict[str, float] = {}
             if self.choose_epoch:
-                results = self._dev_results(epoch, network)
-                state = self._with_best(state, epoch, results, network)
+                results = self._dev_results(epoch, learner.judged)
+                state = self._with_best(state, epoch, results, learner.judged)
             seconds = state.seconds + (time.monotonic() - started)
             row = {"epoch": epoch + 1, "size_px": recipe.phase(epoch).size_px, **means}
             row |= {f"dev_{name}": value for name, value in results.items()}
@@ -180,10 +187,13 @@ class TrainingRun:
     def _regions(self) -> Regions:
         """The decoded training frames, as far as the student and its teachers look at them."""
         recipe, execution = self.recipe, self.execution
-        preprocessings = [recipe.preprocessing, *(teacher.card.preprocessing for teacher in self.teachers)]
+        sights = [(recipe.preprocessing, modalities_of(recipe.architecture))]
+        sights += [teacher.sight for teacher in self.teachers]
+        preprocessings = [size for size, _ in sights]
         samples = self.dataset.samples("train")
         with execution.processes.first():
-            regions = decode(samples, preprocessings, recipe.augmentation, execution.work, execution.threads)
+            how = (recipe.augmentation, execution.work, execution.threads)
+            regions = with_modalities(decode(samples, preprocessings, *how), sights, *how)
         if regions.left_out:
             execution.say(
                 f"{len(regions.left_out)} training frames have no face and are left out, "
@@ -208,7 +218,11 @@ class TrainingRun:
         self, state: TrainingState, epoch: int, results: Mapping[str, float], network: nn.Module
     ) -> TrainingState:
         """The state with this network as its best, where it is; only epochs of the last phase count."""
-        key = (results["eer"], results["loss"])
+        key = {
+            "eer": (results["eer"], results["loss"]),
+            "loss": (results["loss"], results["eer"]),
+            "last": (-float(epoch), 0.0),
+        }[self.recipe.choose]
         if epoch < self.recipe.epochs - self.recipe.phases[-1].epochs or key >= state.best_key:
             return state
         weights = {name: value.detach().to(CPU, copy=True) for name, value in network.state_dict().items()}
@@ -234,7 +248,18 @@ class TrainingRun:
                     + ", ".join(list(prepared.failures.values())[:3]),
                     remedy="Restore the files, give face boxes, or use whole frames with --faces frame.",
                 )
-        scores = network_scores(network, prepared, preprocessing, self.recipe.output, bfloat16=bfloat16)
+        beside = [
+            prepare(
+                in_modality(samples, name, preprocessing.face_box),
+                of_one_channel(preprocessing),
+                self.execution.work,
+                self.execution.threads,
+            )
+            for name in modalities_of(self.recipe.architecture)
+        ]
+        scores = network_scores(
+            network, prepared, preprocessing, self.recipe.output, bfloat16=bfloat16, beside=beside
+        )
         if not np.isfinite(scores[usable]).all():
             raise NotValid(
                 f"the network's scores on {split} are not finite",
@@ -280,16 +305,19 @@ class TrainingRun:
             regions,
             size,
             np.random.default_rng([self.execution.seed, epoch]),
-            also=[teacher.card.preprocessing for teacher in self.teachers],
-            views=outputs.views if outputs else (),
+            also=[teacher.sight for teacher in self.teachers],
+            views=outputs.views if outputs else fixed_views(recipe, len(regions.samples), recipe.views),
             share=self.execution.processes.share,
         )
         losses = losses or _Losses(self, learner)
+        climb = Climb(learner)
         for step, batch in enumerate(epoch_batches):
             for group in learner.optimiser.param_groups:
                 group["lr"] = _learning_rate(recipe, epoch + step / count)
             learner.optimiser.zero_grad(set_to_none=True)
             targets = self._targets(batch, outputs)
+            if recipe.flat is not None:
+                self._climb(climb, batch, size, step)
             with torch.autocast(self.execution.device.type, torch.bfloat16, enabled=self.bfloat16):
                 loss, terms = losses(batch, size, targets)
             detached = torch.stack([loss.detach(), *(term.detach() for term in terms.values())])
@@ -298,13 +326,29 @@ class TrainingRun:
             if not math.isfinite(means["loss"]):
                 raise self._diverged(means, epoch, step)
             loss.backward()
+            if recipe.flat is not None:
+                climb.back()
             nn.utils.clip_grad_norm_(learner.parameters(), _MAX_GRADIENT_NORM)
-            learner.optimiser.step()
+            learner.step()
             for name, value in means.items():
                 sums[name] = sums.get(name, 0.0) + value
             if on_step is not None:
                 on_step((step + 1) / count)
         return {name: round(total / count, 6) for name, total in sums.items()}
+
+    def _climb(self, climb: Climb, batch: Batch, size: Preprocessing, step: int) -> None:
+        """Climb along the gradient of a batch, or of the domain in it whose turn it is."""
+        assert self.recipe.flat is not None
+        if self.recipe.flat.by_domain:
+            names = torch.unique(batch.domains)
+            batch = batch.of((batch.domains == names[step % len(names)]).nonzero()[:, 0])
+        with (
+            climb.statistics_kept(),
+            torch.autocast(self.execution.device.type, torch.bfloat16, enabled=self.bfloat16),
+        ):
+            loss, _ = self.loss(climb.learner, batch, size)
+        loss.backward()  # type: ignore[no-untyped-call]
+        climb.up(self.recipe.flat.radius)
 
     def _diverged(self, means: Mapping[str, float], epoch: int, step: int) -> NotValid:
         broken = [name for name, value in means.items() if name != "loss" and not math.isfinite(value)]
@@ -365,7 +409,7 @@ class TrainingRun:
             terms["mmd"] = domain_discrepancy(
                 taps.embedding.float(), batch.domains.to(device), bona_fide, recipe.mmd_over
             )
-            loss = loss + recipe.mmd_weight * terms["mmd"]
+            loss = loss + recipe.mmd_weight_at(batch.share) * terms["mmd"]
         return loss, terms
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from swapbench.errors import NotValid
 from swapbench.files import write_atomically
@@ -26,11 +27,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learner:
-    """What is trained: the network, the layers that only its distillation needs, and their optimiser."""
+    """What is trained: the network, the layers that only its distillation needs, and their optimiser.
+
+    Attributes:
+        average: The mean of the network's weights over the steps; None where the recipe wants none.
+    """
 
     network: nn.Module
     imitation: Imitation | None
     optimiser: torch.optim.Optimizer
+    average: AveragedModel | None = None
 
     @classmethod
     def of(cls, recipe: TrainRecipe, network: nn.Module, imitation: Imitation | None = None) -> Learner:
@@ -48,7 +54,22 @@ class Learner:
             )
         else:
             optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-        return cls(network, imitation, optimiser)
+        average = None
+        if recipe.average > 0:
+            mean = get_ema_multi_avg_fn(recipe.average)  # type: ignore[no-untyped-call]
+            average = AveragedModel(network, multi_avg_fn=mean, use_buffers=True)
+        return cls(network, imitation, optimiser, average)
+
+    @property
+    def judged(self) -> nn.Module:
+        """The network that is judged and kept: the mean, where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def step(self) -> None:
+        """Change the weights by their gradients, and their mean with them."""
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.network)
 
     def parameters(self) -> list[nn.Parameter]:
         """Everything that is trained."""
@@ -64,7 +85,8 @@ class TrainingState:
         seconds: Time that they took.
         best_epoch: Epoch of `best`, from 0; -1 before any is chosen.
         best: State dict of the best network so far, on the CPU.
-        best_key: EER and loss of `best` on the development split, by which epochs are ranked.
+        best_key: Of `best`, by which epochs are ranked: EER and loss on the development split, the two
+            the other way round, or minus its number, as the recipe says.
         curve: A row an epoch: its number from 1, input size, mean loss and each of its unweighted terms,
             development results, and seconds since the beginning.
     """
@@ -109,6 +131,8 @@ def restored(path: Path, learner: Learner, device: torch.device) -> TrainingStat
         if learner.imitation is not None:
             learner.imitation.load_state_dict(content["imitation"])
         learner.optimiser.load_state_dict(content["optimiser"])
+        if learner.average is not None:
+            learner.average.load_state_dict(content["average"])
     except (pickle.UnpicklingError, RuntimeError, KeyError, ValueError, EOFError) as error:
         raise NotValid(f"{path} is damaged", remedy="Delete it to train from the start.") from error
     return TrainingState(
@@ -128,6 +152,7 @@ def save_state(path: Path, state: TrainingState, learner: Learner) -> None:
         "network": learner.network.state_dict(),
         "imitation": learner.imitation.state_dict() if learner.imitation is not None else {},
         "optimiser": learner.optimiser.state_dict(),
+        "average": learner.average.state_dict() if learner.average is not None else {},
         "seconds": state.seconds,
         "best": dict(state.best),
         "best_epoch": state.best_epoch,
