@@ -51,7 +51,7 @@ def test_the_command_names_runner_library_and_flags_and_starts_with_the_prefix()
     argv = runtime.command("/d/my model.onnx", mode="serve", threads=2, options={"warmup_runs": 5, "seed": 0})
     assert argv == [
         *("/d/ld.so", "--library-path", "/d", "/d/runner", "--runtime", "onnxruntime"),
-        *("--library", "/d/libonnxruntime.so", "--mode", "serve", "--artifact", "/d/my model.onnx"),
+        *("--library", "/d/libonnxruntime.so", "--artifact", "/d/my model.onnx", "--mode", "serve"),
         *("--threads", "2", "--warmup-runs", "5", "--seed", "0"),
     ]
 
