@@ -16,6 +16,14 @@ def main() -> int:
 
         status = run()
         interrupts.conclude()
+    except EOFError as error:  # a compiled module, perhaps the command line's own
+        from swapbench.errors import scarcity
+
+        cut_short = scarcity(error)
+        if cut_short is None:
+            raise
+        sys.stderr.write(f"error: {cut_short}\n")
+        return cut_short.exit_status
     except KeyboardInterrupt:  # before the command line listens, or when it no longer does
         return interrupts.say()
     return status

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -140,6 +141,12 @@ class EnvironmentFailed(SwapbenchError):
 
 def scarcity(error: BaseException) -> EnvironmentFailed | None:
     """What this machine had too little of, where an error was raised for that and is no bug of ours."""
+    cut = _cut_short(error)
+    if cut is not None:
+        return EnvironmentFailed(
+            f"{cut}, which Python compiled, is cut short, as by a disk that was full",
+            remedy=f"Delete the compiled modules there: rm -r '{cut.parent}'",
+        )
     number = error.errno if isinstance(error, OSError) else None
     unmapped = isinstance(error, ImportError) and any(words in str(error) for words in _NOT_LOADED)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or unmapped:
@@ -150,6 +157,19 @@ def scarcity(error: BaseException) -> EnvironmentFailed | None:
         return EnvironmentFailed("too many files are open", remedy="Raise ulimit -n, or end other programs")
     if number in DISK_FULL:
         return EnvironmentFailed("the disk is full", remedy="Free some space and run the same command again")
+    return None
+
+
+def _cut_short(error: BaseException) -> Path | None:
+    """The compiled module whose end is missing; Python keeps what a full disk took of one."""
+    trace = error.__traceback__ if isinstance(error, EOFError) else None
+    while trace is not None:
+        path = trace.tb_frame.f_locals.get("bytecode_path")
+        if path is not None and trace.tb_frame.f_code.co_filename.startswith("<frozen importlib"):
+            from pathlib import Path
+
+            return Path(path)
+        trace = trace.tb_next
     return None
 
 

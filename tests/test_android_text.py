@@ -296,6 +296,22 @@ def test_battery_saver_was_never_touched_or_is_on_or_off(text: str, on: bool | N
 # ------------------------------------------------------------------------------------------ processor
 
 
+def test_the_mean_clock_is_that_of_the_time_in_between() -> None:
+    def cluster(*lines: str) -> CpuCluster:
+        place = "/sys/devices/system/cpu/cpu0/cpufreq"
+        times = "".join(f"{place}/stats/time_in_state:{line}\n" for line in lines)
+        (one,) = android_text.clusters(f"{place}/cpuinfo_max_freq:2000000\n{times}")
+        return one
+
+    before, after = cluster("1000000 500", "2000000 7"), cluster("1000000 600", "2000000 307")
+    assert before.centiseconds_at_khz == {1_000_000: 500, 2_000_000: 7}
+    assert after.mean_khz_since(before) == (1_000_000 * 100 + 2_000_000 * 300) / 400
+    assert before.mean_khz_since(after) is None  # it started again in between
+    assert after.mean_khz_since(after) is None
+    assert after.mean_khz_since(cluster()) is None
+    assert cluster("junk", "5 x").centiseconds_at_khz == {}
+
+
 def test_headroom_is_the_way_of_the_skin_to_severe_throttling() -> None:
     heat = android_text.heat(HEAT)
     assert heat.headroom == pytest.approx(1 - (48.0 - 39.2) / 30, abs=1e-3)

@@ -13,8 +13,13 @@ from PIL import Image
 from test_cli_pad import CARD, red_less_blue
 
 from swapbench import cli
+from swapbench.catalog import Folders
+from swapbench.commands import data as data_command
+from swapbench.commands.options import DataOptions
+from swapbench.errors import BadDataset
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 LIVE, SPOOF = (200, 0, 20), (20, 0, 200)
@@ -218,3 +223,21 @@ def test_networks_that_are_still_to_be_exported_need_a_development_split(
     live_and_spoof(tmp_path / "faces")
     assert cli.main(["run", "--models", "minifasnet_v2", "--data", "faces"]) == 2
     assert "faces has no development split, on which exported files are calibrated" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("images", "announced"), [(3, 1), (0, 0)])
+def test_faces_that_have_to_be_simulated_first_are_announced_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int, announced: int
+) -> None:
+    def simulate(folders: object, wanted: object, *, progress: Callable[[str, float, float], None]) -> Path:
+        for done in range(1, images + 1):
+            progress("simulating", done, images)
+        return tmp_path / "none"
+
+    monkeypatch.setattr(data_command, "simulate", simulate)
+    said: list[str] = []
+    with pytest.raises(BadDataset):
+        data_command.folds(
+            Folders(tmp_path), DataOptions(), ("test",), progress=lambda *_: None, say=said.append
+        )
+    assert [("--no-accuracy" in line, "--data" in line) for line in said] == [(True, True)] * announced

@@ -66,6 +66,21 @@ def test_cores_and_pacing_of_the_runtime_are_in_every_command_but_scoring_is_not
     assert "--fps" not in scored
 
 
+def test_an_accelerator_is_a_runtime_of_its_own_that_the_runner_knows_by_its_plain_name() -> None:
+    runtime = NativeLiteRT(runner="r", library="l", flavour="aar", version="2.3.0").accelerated("gpu")
+    argv = runtime.command("m.tflite", mode="score", threads=1, options={})
+    assert argv[argv.index("--runtime") + 1] == "litert"
+    assert argv[argv.index("--provider") + 1] == "gpu"
+    loaded = line(LOADED, runtime="litert", version="unknown", providers=["gpu"])
+    used = runtime.parse_loaded(loaded).used
+    assert (runtime.name, used.runtime, used.providers, used.version) == (
+        "litert-gpu",
+        "litert-gpu",
+        ("gpu",),
+        "2.3.0",
+    )
+
+
 def test_the_adapters_have_the_names_and_formats_of_the_runtimes_that_they_run() -> None:
     assert (NativeOnnxRuntime().name, NativeOnnxRuntime().formats) == ("onnxruntime", ("onnx",))
     assert (NativeLiteRT().name, NativeLiteRT().formats) == ("litert", ("tflite",))

@@ -16,7 +16,7 @@ from swapbench.devices import private_text
 from swapbench.devices.android_profile import Profile
 from swapbench.devices.phone_collect import without
 from swapbench.devices.phone_replay import replayed
-from swapbench.devices.phone_report import Answer, PhoneReport, read_report
+from swapbench.devices.phone_report import TRACE, Answer, PhoneReport, read_report
 from swapbench.errors import UserError
 from swapbench.meters.perfetto_trace import only_rails, traced_rails
 from swapbench.records import Finding
@@ -148,7 +148,7 @@ def test_nothing_of_a_report_is_run_and_nothing_of_it_leaves_its_folder(tmp_path
     hostile = report(
         properties={evil: evil},
         answers=(Answer(words=f"dumpsys {evil}", status=0, text=evil, begins=True),),
-        files={f"/sys/../../../../../..{mark}": "x", "/sys/ok": evil},
+        files={"/sys/ok": evil},
     )
     with replayed(hostile) as phone:
         assert phone.adb.query("cat /sys/ok").stdout == evil
@@ -158,6 +158,20 @@ def test_nothing_of_a_report_is_run_and_nothing_of_it_leaves_its_folder(tmp_path
     assert not mark.exists()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"files": {"/sys/../../../../../../tmp/x": "x"}},
+        {"unreadable": ("/sys/../../../../../../tmp/x/y",)},
+        {"files": {"/sys/a": "x", "/sys/a/b": "x"}},
+        {"answers": (Answer(words=TRACE, status=0, text="no base64", begins=True),)},
+    ],
+)
+def test_a_report_that_holds_what_no_phone_says_is_not_replayed(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="cannot be replayed"), replayed(report(**fields)):
+        pass
+
+
 def test_a_command_that_a_report_does_not_know_is_told_and_not_asked_of_this_computer() -> None:
     with replayed(report(answers=(Answer(words="uname -r", status=0, text="6.1\n"),))) as phone:
         assert phone.adb.query("uname -r").stdout == "6.1\n"
@@ -165,10 +179,34 @@ def test_a_command_that_a_report_does_not_know_is_told_and_not_asked_of_this_com
         assert phone.adb.unanswered() == ("uname -m",)  # type: ignore[attr-defined]
 
 
+def test_a_report_of_what_is_no_phone_or_does_not_answer_is_none(
+    phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["doctor", "--bundle", "r.zip", "--yes"]) == 2
+    assert "--bundle is for phones" in capsys.readouterr().err
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes", "--json"]) == 2
+    phone.set(answering=False)
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 4
+    phone.reset()
+    phone.when("power_supply", cable=False)  # while files are read
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 4
+    assert "Check the cable" in capsys.readouterr().err
+    assert not Path("r.zip").exists()
+    assert cli.main(["device", "replay", "r.zip"]) == 2
+
+
 # ------------------------------------------------------------------------------------------ a replayed phone
 
 
-@pytest.mark.parametrize("dialect", ["pixel", "samsung", "xiaomi"])
+@pytest.mark.parametrize(
+    "dialect",
+    [
+        "pixel",
+        pytest.param("samsung", marks=pytest.mark.slow),
+        pytest.param("xiaomi", marks=pytest.mark.slow),
+    ],
+)
 def test_a_replayed_phone_is_found_as_the_phone_was(
     start_phone: Callable[..., Phone],
     dialect: str,
@@ -201,6 +239,31 @@ def test_a_replayed_phone_is_found_as_the_phone_was(
     ]
     assert cli.main(["device", "replay", "r.zip"]) == 0
     assert "then " not in capsys.readouterr().err
+
+
+@pytest.mark.slow  # two phones
+def test_a_report_makes_an_emulated_phone_that_answers_as_the_real_one_did(
+    start_phone: Callable[..., Phone],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    real = start_phone(dialect="samsung")
+    real.set(level_percent=41.0, thermal_status=2)
+    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 0
+    capsys.readouterr()
+    played = start_phone(report=Path("r.zip"))
+    assert played.shell("getprop ro.product.model").stdout == "SM-S911B (emulated)\n"
+    assert played.shell("getprop ro.boot.qemu").stdout == "1\n"
+    assert played.shell("cat /sys/class/power_supply/battery/capacity").stdout == "41\n"
+    assert cli.main(["doctor", "--device", "emulated-x86", "--serial", played.serial, "--json"]) == 0
+    printed = capsys.readouterr().out.replace(played.serial, "<serial>")
+    now = {row["name"]: gist(Finding(**row)) for row in json.loads(printed)}
+    then = {one.name: gist(one) for one in read_report(Path("r.zip")).findings}
+    assert now.pop("frequencies") != then.pop("frequencies")  # of this machine's cores
+    assert now == then
+    assert "thermal status moderate" in now["heat"][1]
 
 
 def test_only_rails_are_kept_of_a_trace() -> None:

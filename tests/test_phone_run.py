@@ -241,6 +241,7 @@ def test_a_phone_that_scores_otherwise_is_visible(
     assert "differs_from_desktop" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a second phone, which gets everything
 def test_android_s_own_applets_do_what_busybox_s_do(
     phone: Phone, start_phone: Callable[..., Phone], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -597,6 +598,9 @@ def test_an_interrupted_run_leaves_nothing_running_on_the_phone(phone: Phone) ->
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted" in said.decode()
+    deadline_s = time.monotonic() + 10  # a shell that was hung up takes a moment to end
+    while left_running(phone) and time.monotonic() < deadline_s:
+        time.sleep(0.05)
     assert left_running(phone) == []
 
 
@@ -758,6 +762,23 @@ def test_the_benchmark_model_of_compiled_model_is_known_by_its_banner(
     assert "does not say what the gpu delegate took" in error(capsys)
     assert run("net.tflite", "--delegate", "nnapi", name="nnapi") == 2
     assert "has no delegate nnapi. Choose xnnpack, gpu, npu" in error(capsys)
+
+
+def test_an_accelerator_that_does_not_load_costs_its_runs_and_no_other(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("libLiteRtGpuAccelerator.so").write_bytes(b"no library")
+    prepare = ["device", "prepare", "emulated-x86", "--json", "--litert-library"]
+    assert cli.main([*prepare, "missing.so"]) == 2
+    assert "there is no file missing.so" in error(capsys)
+    assert cli.main([*prepare, "libLiteRtGpuAccelerator.so"]) == 0
+    told = capsys.readouterr()
+    assert [row["runtime"] for row in json.loads(told.out)] == ["onnxruntime", "litert"]
+    assert "litert-gpu is of no use on this phone: litert found no gpu accelerator" in told.err
+    assert run(model("net.tflite"), "--delegate", "gpu") == 4
+    assert "litert found no gpu accelerator" in error(capsys)
+    assert [one.runtime.runtime for one in store.load_run(Path("reports/r"))] == ["litert"]
+    assert left_running(phone) == []
 
 
 @pytest.mark.slow  # a GPU in software

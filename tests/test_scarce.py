@@ -6,6 +6,7 @@ Full disks and read-only folders are real ones, in a mount namespace of their ow
 from __future__ import annotations
 
 import functools
+import os
 import resource
 import shutil
 import subprocess
@@ -30,6 +31,13 @@ SCARCE = {
     "64 MB of memory": (resource.RLIMIT_AS, 64 << 20),
     "512 MB of memory": (resource.RLIMIT_AS, 512 << 20),
 }
+FIRST = {
+    ("files of 10 kB", "run"),
+    ("8 descriptors", "report"),
+    ("64 MB of memory", "run"),
+    ("files of 1 kB", "gate"),
+}
+"""What is tried of these at all times; all of it takes minutes."""
 FREE_KB = (0, 4, 16, 64, 200, 600, 1500, 4000) if KILLS else (0, 200)
 """What is free on the disk beside the files that a command reads."""
 READ_ONLY = (".", "reports", "build", "build/cache")
@@ -51,12 +59,15 @@ def test_what_the_machine_cannot_give_is_said_and_the_same_command_then_goes_on(
     tmp_path: Path, name: str, scarce: str
 ) -> None:
     require(name)
+    if not KILLS and (scarce, name) not in FIRST:
+        pytest.skip("tried where SWAPBENCH_KILLS names a number of kills")
     folder = prepared(tmp_path / "one")
     which, most = SCARCE[scarce]
     starve = f"import resource; resource.setrlimit({which}, ({most}, {most}))"
     starved = begun(
         [sys.executable, "-c", f"{starve}; import os, sys; os.execv(sys.argv[1], sys.argv[1:])", *argv(name)],
         folder,
+        PYTHONDONTWRITEBYTECODE="1",  # it would leave compiled modules that are cut short
     )
     _, said = starved.communicate(timeout=300)
     judged(name, starved.returncode, said)
@@ -65,6 +76,25 @@ def test_what_the_machine_cannot_give_is_said_and_the_same_command_then_goes_on(
         _, said = last.communicate()
         assert is_done(name, last.returncode), said
     assert result(name, folder) or name == "gate"
+
+
+@pytest.mark.parametrize("module", ["cli/listing", "commands/listing"])
+def test_a_compiled_module_that_a_full_disk_cut_short_is_named(tmp_path: Path, module: str) -> None:
+    """Python writes what there is room for, keeps it, and says "marshal data too short" ever after."""
+    command = [sys.executable, "-m", "swapbench", "models"]
+    compiled = tmp_path / "compiled"
+    for shorten in (False, True, False):
+        if shorten:
+            [path] = compiled.glob(f"**/swapbench/{module}.*.pyc")
+            os.truncate(path, 100)
+        done = begun(command, tmp_path, PYTHONPYCACHEPREFIX=str(compiled), PYTHONDONTWRITEBYTECODE="")
+        _, said = done.communicate()
+        assert done.returncode == (4 if shorten else 0), said
+        if shorten:
+            assert "\n" not in said.strip()  # typer puts an empty line before it
+            assert f"{path}, which Python compiled, is cut short" in said
+            assert f"rm -r '{path.parent}'" in said
+            shutil.rmtree(path.parent)
 
 
 @functools.cache

@@ -113,3 +113,10 @@ def test_a_start_gate_that_was_not_passed_is_a_doubt(gate: dict[str, Any], code:
     assert (doubt.code, doubt.quantity) == (code, "run")
     assert message in doubt.message
     assert doubt.remedy
+
+
+def test_a_moved_limit_is_explained_by_the_clock_that_the_cores_really_had() -> None:
+    before = state(clusters=cluster(centiseconds_at_khz={1_500_000: 10, 2_401_000: 10}))
+    after = cluster(allowed_khz=1_500_000, centiseconds_at_khz={1_500_000: 110, 2_401_000: 110})
+    (doubt,) = phone_doubts(machine(state_before=before, state=state(clusters=after)))
+    assert doubt.message.endswith("1500 MHz after (they were at 1950 MHz on average)")

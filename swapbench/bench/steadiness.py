@@ -9,7 +9,7 @@ from swapbench.records import THERMAL_STATUSES, Doubt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from swapbench.records import Machine, PhoneState, StartGate
+    from swapbench.records import CpuCluster, Machine, PhoneState, StartGate
 
 LOW_BATTERY_PERCENT: Final = 20
 
@@ -81,6 +81,12 @@ def _gate(gate: StartGate) -> Doubt:
     )
 
 
+def _mean_clock(was: CpuCluster, now: CpuCluster) -> str:
+    """At what frequency cores really were in between, where the phone tells."""
+    mean_khz = now.mean_khz_since(was)
+    return "" if mean_khz is None else f" (they were at {mean_khz / 1000:.0f} MHz on average)"
+
+
 def _throttling(before: PhoneState, after: PhoneState) -> Iterator[Doubt]:
     worst = max(before.thermal_status or 0, after.thermal_status or 0)
     if worst > 0:
@@ -99,7 +105,8 @@ def _throttling(before: PhoneState, after: PhoneState) -> Iterator[Doubt]:
             was_mhz, now_mhz = was.allowed_khz / 1000, cluster.allowed_khz / 1000
             yield _doubt(
                 "frequency_cap_moved",
-                f"the clock limit of cores {cores} was {was_mhz:.0f} MHz before and {now_mhz:.0f} MHz after",
+                f"the clock limit of cores {cores} was {was_mhz:.0f} MHz before and {now_mhz:.0f} MHz after"
+                f"{_mean_clock(was, cluster)}",
                 "Let the phone cool down, and turn off its game and performance modes.",
             )
         if _changed(was.governor, cluster.governor):

@@ -181,5 +181,9 @@ def _status_of(arguments: Sequence[str]) -> int:
         return int(app(args=list(arguments), prog_name="swapbench", standalone_mode=False) or 0)
     except typer.Exit as stop:
         return int(stop.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort as stop:
+        if isinstance(stop.__cause__, EOFError):  # typer takes it for the end of what a person types
+            raise stop.__cause__ from None
+        return interrupts.STATUS
+    except KeyboardInterrupt:
         return interrupts.STATUS

@@ -93,7 +93,7 @@ def folds(
     from swapbench.data.protocol import open_data
 
     datasets = open_data(
-        options.data if options.named else simulate(folders, Simulated(splits), progress=progress),
+        options.data if options.named else _simulated(folders, splits, progress, say),
         data_root=options.data_root,
         protocol=options.protocol,
         frames_per_video=options.frames,
@@ -112,6 +112,22 @@ def folds(
     for line in dict.fromkeys(line for dataset in datasets for line in dataset.basis):
         say(f"  {line}")
     return datasets
+
+
+def _simulated(folders: Folders, splits: Sequence[str], progress: Progress, say: Say) -> Path:
+    """The simulated set; where it has to be made first, that is said with what would spare it."""
+    told: list[bool] = []
+
+    def tell(stage: str, done: float, total: float) -> None:
+        if not told and done < total:
+            told.append(True)
+            say(
+                "Simulating faces first, once, which takes minutes. Name data of your own with --data; "
+                "run --no-accuracy needs none."
+            )
+        progress(stage, done, total)
+
+    return simulate(folders, Simulated(splits), progress=tell)
 
 
 def evaluation(folders: Folders, data: tuple[Dataset, ...], options: JudgedData) -> Evaluation:

@@ -55,6 +55,7 @@ _CPU: Final = "/sys/devices/system/cpu"
 CPU_FILES: Final = (
     f"grep -sH '' {_CPU}/cpu[0-9]*/cpu_capacity {_CPU}/cpu[0-9]*/cpufreq/cpuinfo_max_freq"
     f" {_CPU}/cpu[0-9]*/cpufreq/scaling_max_freq {_CPU}/cpu[0-9]*/cpufreq/scaling_governor"
+    f" {_CPU}/cpu[0-9]*/cpufreq/stats/time_in_state"
 )
 STATE: Final[Mapping[str, str]] = {
     "battery": "dumpsys battery",

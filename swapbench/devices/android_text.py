@@ -43,7 +43,7 @@ _THRESHOLD = re.compile(
     rf"TemperatureThreshold\{{mType=(-?\d+), mName=(.+?), "
     rf"mHotThrottlingThresholds=\[((?:{_NUMBER}|NaN)(?:, ?(?:{_NUMBER}|NaN)){{0,9}})\]"
 )
-_CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/(?:\w+/)?(\w+):(.*)$")
+_CPU_FILE = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/(?:\w+/)*(\w+):(.*)$")
 _STATES = (
     r"(device|offline|unauthorized|authorizing|connecting|no permissions|recovery|sideload|rescue"
     r"|bootloader|host|unknown)\b"
@@ -286,13 +286,20 @@ def clamps(text: str, group: str | None) -> tuple[float | None, float | None]:
 def clusters(text: str) -> tuple[CpuCluster, ...]:
     """Cores grouped by kind, slowest first, from lines `FILE:VALUE` of /sys/devices/system/cpu/cpuN.
 
-    Files: cpu_capacity, cpufreq/{cpuinfo_max_freq,scaling_max_freq,scaling_governor}. Cores are of one kind
+    Files: cpu_capacity, cpufreq/{cpuinfo_max_freq,scaling_max_freq,scaling_governor}, and
+    cpufreq/stats/time_in_state with a line `KHZ CENTISECONDS` for each frequency. Cores are of one kind
     where their capacity and their highest frequency are equal; what stands in the group for all is what its
     first core says.
     """
     files_of: dict[int, dict[str, str]] = {}  # core -> file -> value
+    times_of: dict[int, dict[int, int]] = {}  # core -> frequency -> time
     for line in text.splitlines():
-        if match := _CPU_FILE.match(line.strip()):
+        match = _CPU_FILE.match(line.strip())
+        if match and match[2] == "time_in_state":
+            khz, _, time = match[3].partition(" ")
+            if khz.isdecimal() and time.isdecimal():
+                times_of.setdefault(int(match[1]), {})[int(khz)] = int(time)
+        elif match:
             files_of.setdefault(int(match[1]), {})[match[2]] = match[3].strip()
     kinds: dict[tuple[int | None, int | None], list[int]] = {}
     for core, files in sorted(files_of.items()):
@@ -305,6 +312,7 @@ def clusters(text: str) -> tuple[CpuCluster, ...]:
             max_khz=max_khz,
             allowed_khz=_whole(files_of[cores[0]].get("scaling_max_freq")),
             governor=files_of[cores[0]].get("scaling_governor") or None,
+            centiseconds_at_khz=times_of.get(cores[0], {}),
         )
         for (capacity, max_khz), cores in sorted(
             kinds.items(), key=lambda item: (item[0][0] or 0, item[0][1] or 0, item[1])

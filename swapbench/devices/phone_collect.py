@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import swapbench
 from swapbench.devices import android_text, private_text
 from swapbench.devices.android_probe import SAME_TIMEOUT
-from swapbench.devices.phone_report import Answer, PhoneReport
+from swapbench.devices.phone_report import LARGEST_TEXT, Answer, PhoneReport
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ WAKEFULNESS: Final = "dumpsys power | grep -E 'mWakefulness=|Display Power: stat
 _CPU: Final = "/sys/devices/system/cpu"
 _CPUFREQ: Final = (
     *("cpuinfo_min_freq", "cpuinfo_max_freq", "scaling_min_freq", "scaling_max_freq", "scaling_cur_freq"),
-    "scaling_governor",
+    *("scaling_governor", "stats/time_in_state"),
 )
 _SUPPLY: Final = (
     *("type", "online", "present", "status", "health", "technology", "capacity", "cycle_count", "scope"),
@@ -53,6 +53,7 @@ FILES: Final = (
     *(
         "/dev/cpuset/*/cpus",
         "/dev/cpuset/cpus",
+        "/dev/cpuctl/cpu.uclamp.m??",
         "/dev/cpuctl/*/cpu.uclamp.min",
         "/dev/cpuctl/*/cpu.uclamp.max",
     ),
@@ -113,7 +114,8 @@ def collected(phone: Android, findings: Sequence[Finding], tried: Sequence[Answe
 
 
 def _answer(words: str, done: Finished, *, begins: bool = False) -> Answer:
-    return Answer(words=words, status=done.exit_code, text=done.stdout, errors=done.stderr, begins=begins)
+    text, errors = (one[:LARGEST_TEXT] for one in (done.stdout, done.stderr))
+    return Answer(words=words, status=done.exit_code, text=text, errors=errors, begins=begins)
 
 
 def _secrets(serial: str, properties: Mapping[str, str], asked: Mapping[str, Finished]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from swapbench.devices.adb_client import Printed
 from swapbench.devices.android import Android
 from swapbench.devices.linux_text import BOOT_ID
 from swapbench.devices.phone_report import TRACE
-from swapbench.errors import DeviceFailed, EnvironmentFailed
+from swapbench.errors import DeviceFailed, EnvironmentFailed, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,6 +87,7 @@ def replayed(report: PhoneReport) -> Iterator[Android]:
 
     Raises:
         EnvironmentFailed: This computer has no POSIX shell.
+        UserError: The report holds what no phone says.
     """
     if shutil.which("sh") is None:
         raise EnvironmentFailed(
@@ -94,20 +95,23 @@ def replayed(report: PhoneReport) -> Iterator[Android]:
         )
     with tempfile.TemporaryDirectory(prefix="swapbench-phone-") as name:
         root = Path(name).resolve()
-        _lay_out(root, report)
+        try:
+            _lay_out(root, report)
+        except (OSError, ValueError) as problem:  # a file where a folder must be, a trace that is no base64
+            raise UserError(
+                f"the report cannot be replayed ({problem})", remedy="Ask for another one: it is damaged."
+            ) from None
         yield Android(ReplayedAdb(root, report.features), report.profile)
 
 
 def _lay_out(root: Path, report: PhoneReport) -> None:
     made = {BOOT_ID: "00000000-0000-4000-8000-000000000000\n"}
     for path, text in {**made, **report.files}.items():
-        file = root / path.lstrip("/")
-        if not file.resolve().is_relative_to(root):
-            continue
+        file = _inside(root, path)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     for path in report.unreadable:  # a folder in its place cannot be read either, whoever asks
-        (root / path.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        _inside(root, path).mkdir(parents=True, exist_ok=True)
     (root / FOLDER.lstrip("/")).mkdir(parents=True, exist_ok=True)
     (root / "data/misc/perfetto-traces").mkdir(parents=True)
     answers, programs = root / "answers", root / "bin"
@@ -140,6 +144,14 @@ def _lay_out(root: Path, report: PhoneReport) -> None:
         cases["getprop"].append("*) echo; exit ;;")
     for program, lines_of in cases.items():
         _program(programs / program, lines_of, root / _UNKNOWN)
+
+
+def _inside(root: Path, path: str) -> Path:
+    """A path of the phone in its folder; ValueError where it leads out of it."""
+    inside = root / path.lstrip("/")
+    if not inside.resolve().is_relative_to(root):
+        raise ValueError(f"{path} is no path of a phone")
+    return inside
 
 
 def _program(path: Path, cases: Sequence[str], unknown: Path) -> None:

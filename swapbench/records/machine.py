@@ -22,6 +22,8 @@ class CpuCluster(Frozen):
         max_khz: the highest frequency of the hardware.
         allowed_khz: the highest frequency allowed now, below max_khz where something caps it.
         governor: of their frequency.
+        centiseconds_at_khz: how long they have been at each frequency since boot, asleep or not; empty where
+            the phone does not tell.
     """
 
     cores: tuple[int, ...]
@@ -29,6 +31,17 @@ class CpuCluster(Frozen):
     max_khz: int | None = None
     allowed_khz: int | None = None
     governor: str | None = None
+    centiseconds_at_khz: dict[int, int] = Field(default_factory=dict)
+
+    def mean_khz_since(self, earlier: CpuCluster) -> float | None:
+        """The mean frequency since an earlier moment of the same boot; None where it is not known."""
+        spent = {
+            khz: until - earlier.centiseconds_at_khz.get(khz, 0)
+            for khz, until in self.centiseconds_at_khz.items()
+        }
+        if not earlier.centiseconds_at_khz or sum(spent.values()) <= 0 or min(spent.values()) < 0:
+            return None
+        return sum(khz * time for khz, time in spent.items()) / sum(spent.values())
 
 
 class PhoneState(Frozen):

@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--dialect", choices=sorted(DIALECTS), default="pixel")
     parser.add_argument("--arch", choices=sorted(ABIS), help="default: this machine's, at native speed")
     parser.add_argument("--applets", choices=("busybox", "toybox"), default="busybox")
+    parser.add_argument("--report", type=Path, help="what swapbench doctor --bundle wrote of a real phone")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     options = parser.parse_args()
@@ -74,6 +75,7 @@ def main() -> int:
                 arch=options.arch,
                 port=options.port,
                 applets=options.applets,
+                report=options.report,
             ) as phone,
         ):
             if command:

@@ -41,6 +41,7 @@ from .dialects import DIALECTS, Dialect
 from .gauge import STEP_S, Gauge
 from .nodes import Tree, cpuinfo, stat, sysfs
 from .programs import View, answer, properties
+from .recorded import CORES, Recorded, read_recorded
 from .root import ASK, BOOT_ID, Refused, enter, find_toybox, forbid_programs_on_data, limit_data
 from .state import State
 
@@ -62,8 +63,16 @@ QEMU_CPU = "cortex-a76"
 class Daemon:
     """The phone behind every connection."""
 
-    def __init__(self, dialect: Dialect, abi: str, environment: dict[str, str], port: int) -> None:
+    def __init__(
+        self,
+        dialect: Dialect,
+        abi: str,
+        environment: dict[str, str],
+        port: int,
+        recorded: Recorded | None = None,
+    ) -> None:
         self.state = State()
+        self._recorded = recorded
         self.environment = environment
         self.port = port
         self._dialect, self._abi = dialect, abi
@@ -155,10 +164,13 @@ class Daemon:
             charges=self.state.charges,
             charge_quantum_uah=self.state.charge_quantum_uah or self._dialect.charge_quantum_uah,
         )
-        return View(self.state, self._dialect, reading, self._abi)
+        return View(self.state, self._dialect, reading, self._abi, self._recorded)
 
     def _refresh(self) -> None:
         files = sysfs(self.state, self._dialect, self._view().reading, self._cpus)
+        if self._recorded is not None:
+            cores = {path: text for path, text in files.items() if path.startswith(CORES)}
+            files = {**cores, **self._recorded.files}
         self._tree.put(files, missing=self.state.missing, unreadable=self.state.unreadable)
         truth = self._gauge.truth()
         text = stat(self._cpus, truth["seconds"], truth["cpu_s"], self._started_s)
@@ -344,6 +356,7 @@ async def _run(options: argparse.Namespace) -> None:
     async def control_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await servant[0].serve_control(reader, writer)
 
+    recorded = read_recorded(options.report) if options.report else None
     # A path of the machine: it must be bound before the change of root.
     control = await asyncio.start_unix_server(control_client, options.control, start_serving=False)
     enter(
@@ -354,7 +367,7 @@ async def _run(options: argparse.Namespace) -> None:
         qemu=options.qemu,
         toybox=find_toybox(options.toybox) if options.toybox else None,
     )
-    daemon = Daemon(dialect, options.abi, environment, options.port)
+    daemon = Daemon(dialect, options.abi, environment, options.port, recorded)
     servant.append(daemon)
     await daemon.run(control)
 
@@ -371,6 +384,7 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--qemu", type=Path)
     parser.add_argument("--toybox", type=Path)
+    parser.add_argument("--report", type=Path)
     options = parser.parse_args()
     try:
         asyncio.run(_run(options))

@@ -225,10 +225,12 @@ def emulated_phone(
     arch: str | None = None,
     port: int = 0,
     applets: str = "busybox",
+    report: Path | None = None,
 ) -> Iterator[Phone]:
     """A phone, connected with the server; `arch` is amd64 or arm64 (None: this machine's), port 0 a free one.
 
-    Its `applets` are busybox's, or Android's own, toybox's, on this machine's architecture.
+    Its `applets` are busybox's, or Android's own, toybox's, on this machine's architecture. With a `report`
+    of a real phone it answers what that one answered.
 
     Raises Unavailable, with the reason, where the machine cannot have such a phone.
     """
@@ -238,6 +240,7 @@ def emulated_phone(
             argv += ["--toybox", str(toybox())]
         except FetchFailed as error:
             raise Unavailable(str(error)) from None
+    argv += ["--report", str(report.resolve())] if report is not None else []
     with tempfile.TemporaryDirectory(prefix="phone") as name:
         folder = Path(name)
         (folder / "root").mkdir()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .nodes import temperature_c
 from .perfetto import power_packet
+from .recorded import TRACE
 from .state import SKIN_THRESHOLDS_C
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from .dialects import Dialect
     from .gauge import Reading
+    from .recorded import Recorded
     from .state import State
 
 POWER_STATS = "android.hardware.power.stats.IPowerStats/default"
@@ -44,12 +46,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class View:
-    """What the programs look at. `abi` is the phone's ABI."""
+    """What the programs look at. `abi` is the phone's ABI; what was `recorded` of a real phone goes first."""
 
     state: State
     dialect: Dialect
     reading: Reading
     abi: str
+    recorded: Recorded | None = None
 
 
 def answer(name: str, words: Sequence[str], view: View) -> Answer:
@@ -66,6 +69,10 @@ def answer(name: str, words: Sequence[str], view: View) -> Answer:
         "pm": _pm,
         "traced_probes": _traced_probes,
     }
+    if view.recorded is not None and name not in {"getprop", "traced_probes"}:
+        said = view.recorded.answer(" ".join([name, *words]))
+        if said is not None:
+            return Answer(said.text or said.errors, said.status, stderr=not said.text)
     return programs[name](list(words), view)
 
 
@@ -75,8 +82,9 @@ def _refusal(text: str, status: int = 255) -> Answer:
 
 def properties(view: View) -> dict[str, str]:
     """All properties of the phone."""
+    real = {} if view.recorded is None else {**view.recorded.properties, "ro.boot.qemu": "1"}
     return {
-        **view.dialect.properties,
+        **(real or view.dialect.properties),
         "ro.product.cpu.abi": view.abi,
         "ro.product.cpu.abilist": view.abi,
         "ro.serialno": f"EMULATED{view.dialect.name.upper()}",
@@ -404,6 +412,10 @@ def _traced_probes(words: list[str], view: View) -> Answer:
     wanted = ("buffers {", 'name: "android.power"', "collect_power_rails: true", "duration_ms:")
     if not all(text in config for text in wanted) or config.count("{") != config.count("}"):
         return _refusal("The trace configuration is invalid", 1)
+    said = None if view.recorded is None else view.recorded.answer(f"{TRACE} x")
+    if said is not None:
+        first = said.text if poll == "first" else ""
+        return Answer(first + "\n") if said.status == 0 else _refusal(said.errors, said.status)
     boot_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     rails = view.dialect.rails
     packet = power_packet(rails, view.reading.rail_uws, boot_ns, named=poll == "first") if rails else b""

@@ -167,6 +167,7 @@ def _state(machine: Machine) -> Pairs:
         "Busy cores": machine.busy_cores,
         "Temperature, °C": machine.temperature_c,
         "On battery": machine.on_battery,
+        "Mean clock while measured": _mean_clocks(machine),
         **_phone_state("before", machine.state_before),
         **_phone_state("after", machine.state),
     }
@@ -177,6 +178,22 @@ def _state_text(value: str | bool | float) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return value if isinstance(value, str) else f"{value:g}"
+
+
+def _mean_clocks(machine: Machine) -> str | None:
+    """At what frequency a phone's cores were, asleep or not; None where it does not tell."""
+    if machine.state is None or machine.state_before is None:
+        return None
+    earlier = {cluster.cores: cluster for cluster in machine.state_before.clusters}
+    means = (
+        (cluster.cores, cluster.mean_khz_since(earlier[cluster.cores]))
+        for cluster in machine.state.clusters
+        if cluster.cores in earlier
+    )
+    told = [
+        f"cores {', '.join(map(str, cores))} {khz / 1000:.0f} MHz" for cores, khz in means if khz is not None
+    ]
+    return "; ".join(told) or None
 
 
 def _phone_state(when: str, state: PhoneState | None) -> dict[str, str | None]:
