@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from swapbench.bench.card_fit import outputs_option, place_of
 from swapbench.bench.decision_jobs import file_lines
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     from swapbench.data.preprocess import Prepared
     from swapbench.ports import Device
     from swapbench.records import ModelCard, Preprocessing
+
+
+ON_THE_CPU_ONLY: Final = Absent(
+    absent="the phone's runner feeds one file to another on the CPU only",
+    remedy="Leave --delegate out",
+)
 
 
 def linked(models: Sequence[ModelUnderTest]) -> list[ModelUnderTest]:
@@ -63,6 +69,8 @@ def _linked(model: ModelUnderTest, models: Sequence[ModelUnderTest]) -> ModelUnd
             )
         before.insert(0, found)
         part = found
+    if before and isinstance(model.runtime, NativeWorker) and model.runtime.delegate:
+        return replace(model, unscored=ON_THE_CPU_ONLY)
     return replace(model, before=tuple(before))
 
 
