@@ -65,6 +65,7 @@ def test_a_system_becomes_a_row_with_its_file_its_scores_and_the_searched_curve(
     with store.system_path(with_pair, "pair").with_suffix(".search.csv").open(encoding="utf-8") as file:
         tried = list(csv.DictReader(file))
     assert len(tried) == 21  # weights in steps of a twentieth
+    assert (with_pair / "systems" / "pair.search.png").read_bytes().startswith(b"\x89PNG")
     (chosen,) = [row for row in tried if row["chosen"] == "1"]
     assert float(chosen["dev_acer"]) == min(float(row["dev_acer"]) for row in tried)
     # both files are asked once a decision, so it costs the sum of their medians

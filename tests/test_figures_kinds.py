@@ -35,6 +35,7 @@ from swapbench.report.figures import (
     style,
     sustained,
     swap,
+    system_search,
 )
 from swapbench.report.figures.style import page_of
 from swapbench.report.tables.table import SIMULATED, table_of
@@ -533,6 +534,27 @@ def test_energies_back_to_back_only_have_no_rate_to_be_drawn_against() -> None:
 
 
 # ---- search ----
+
+
+SYSTEM = """setting,dev_acer,dev_apcer,dev_bpcer,dev_cost_ns,dev_asked,dev_frames,chosen
+0,0.2,0.3,0.1,1000000,1.0 0.0,1.0,0
+0.1,0.1,0.15,0.05,3000000,1.0 0.2,1.0,1
+always,0.1,0.1,0.1,11000000,1.0 1.0,1.0,0
+"""
+
+
+def test_the_search_of_a_system_is_drawn_with_what_was_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "pair.search.csv"
+    path.write_text(SYSTEM, encoding="utf-8")
+    found = draw("search", None, options=Options(history=path))
+    lines = found.files["csv"].decode().splitlines()
+    assert lines[0] == "setting,acer,apcer,bpcer,cost,axis,chosen"
+    assert lines[2] == '0.1,0.1,0.15,0.05,3.0,"Time of a decision on development, ms",true'
+    assert found.shows.startswith("What a decision system was chosen from: error rates and mean cost of 3")
+    with rc_context(PAPER.rc):
+        assert_legible(system_search.figure_of(system_search.read_search(path, SYSTEM), PAPER))
+    with pytest.raises(UserError, match="is no search of a system"):
+        system_search.read_search(path, SYSTEM.replace("dev_cost_ns", "cost"))
 
 
 def test_a_history_as_the_search_writes_it_is_read(tmp_path: Path) -> None:

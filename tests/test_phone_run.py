@@ -36,8 +36,9 @@ from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import Finding, Parity, Plan, Speed, Sustained
+from swapbench.records import Finding, FrozenFold, Member, Parity, Plan, Speed, Sustained, System
 from swapbench.report import writer
+from swapbench.systems.file import write_system
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +80,7 @@ def working_folder(tmp_path: Path, runners: Path, monkeypatch: pytest.MonkeyPatc
     )
     monkeypatch.setattr(android, "BUSY_WINDOW_S", 0)
     monkeypatch.setattr(place, "phone_meters", lambda phone: {})
-    monkeypatch.setattr(writer, "write_report", lambda *_: SimpleNamespace(all=(), remarks=()))
+    monkeypatch.setattr(writer, "write_report", lambda *_, **__: SimpleNamespace(all=(), remarks=()))
 
 
 def model(name: str) -> str:
@@ -105,6 +106,19 @@ def red_less_blue(name: str) -> str:
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), name)
     return name
+
+
+def red_less_blue_in_parts() -> tuple[str, str]:
+    """The same network in two parts: the first also passes the image on, negative; the second reads that."""
+    whole = onnx.load(red_less_blue("large_1.onnx"))
+    whole.graph.node.append(helper.make_node("Neg", ["image"], ["features"]))
+    whole.graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 3, 4, 4]))
+    onnx.save(whole, "large_1.onnx")
+    rest = onnx.load(red_less_blue("large_2.onnx"))
+    rest.graph.input[0].name = "map"
+    rest.graph.node.insert(0, helper.make_node("Neg", ["map"], ["image"]))
+    onnx.save(rest, "large_2.onnx")
+    return "large_1.onnx", "large_2.onnx"
 
 
 def faces() -> tuple[str, ...]:
@@ -176,6 +190,34 @@ def test_speed_weight_and_accuracy_come_from_the_phone(
     assert "0 of 12 decisions flip" in said
     assert left_running(phone) == []
     assert json.loads(phone.shell("cat /data/local/tmp/swapbench/kit.json").stdout)["parts"]
+
+
+def test_a_system_is_timed_as_a_whole_in_one_process_of_the_phone(
+    phone: Phone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = faces()[:4]
+    files = (red_less_blue("small.onnx"), *red_less_blue_in_parts())
+    for file in files:
+        reads = '[reads]\ncard = "red_1"\n' if file == "large_2.onnx" else ""
+        name = CARD.replace('name = "red"', f'name = "red_{file[6]}"') if "_" in file else CARD
+        Path(file).with_suffix(".toml").write_text(name + reads)
+    frozen = FrozenFold(threshold=0.0, members=(0.5, 0.5, 0.5))
+    members = tuple(Member(file=file, reads="features" * (file == "large_2.onnx")) for file in files)
+    door = System(name="door", rule="cascade", margin=0.058, members=members, frozen=(frozen,))
+    write_system(door, Path("door.toml"))
+    assert run("--system", "door.toml", *data) == 3
+    assert "door (measured): a decision takes" in error(capsys)
+    decision = records()["door.toml"].decision
+    assert decision is not None
+    assert decision.timed is not None
+    assert decision.computed_time_ns is not None
+    taken = {
+        tuple(one[2:]) for worker in decision.timed.workers for part in worker.decisions or () for one in part
+    }
+    assert taken == {(1, 0, 0), (1, 1, 1)}  # some are asked about, as their scores say
+    assert "system_decides_otherwise" not in codes(records()["door.toml"])
+    assert 0 < decision.members[1].asked < 1
+    assert left_running(phone) == []
 
 
 def test_a_phone_that_scores_otherwise_is_visible(

@@ -283,6 +283,19 @@ def test_a_target_that_nothing_keeps_names_the_nearest() -> None:
         search.chosen(candidates, search.Aim("acer", 0.1))
 
 
+def test_at_a_limit_of_cost_the_lowest_error_is_chosen() -> None:
+    dev = {"": [[0.9], [0.5]], "print": [[0.6], [0.1]]}  # the first file errs
+    of = known(made.fold(dev, made.SMALL_TEST), made.LARGE)
+    development = Development(of.folds, EER_AT_DEV)
+    systems = tuple(search.margins(development, made.system("cascade", margin=0.0)))
+    candidates = search.tried(development, systems, of.time.each)
+    rich, poor = (search.chosen(candidates, search.Aim("cost", limit)) for limit in (11.0, 1.0))
+    assert (rich.errors.acer, poor.errors.acer) == (0.0, 0.5)
+    assert (poor.cost, poor.system.margin) == (1.0, 0.0)
+    with pytest.raises(UserError, match=r"the cheapest takes 2\.00 times the limit"):
+        search.chosen(candidates, search.Aim("cost", 0.5))
+
+
 def test_thresholds_of_a_target_keep_it_on_development() -> None:
     dev = {"": [[0.9], [0.8], [0.3]], "print": [[0.1], [0.2], [0.85]], "replay": [[0.5], [0.1], [0.2]]}
     of = known(made.fold(dev, dev))

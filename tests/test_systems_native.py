@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 from red_faces import red_less_blue, red_parts
 
+from swapbench.bench import series
 from swapbench.bench.decision_jobs import Job, content, runtime_of
 from swapbench.bench.model_under_test import ModelUnderTest
 from swapbench.bench.workers import FileUnderTest
+from swapbench.data.preprocess import Prepared
+from swapbench.devices.local import Local
 from swapbench.errors import UserError
 from swapbench.modelfile import read_graph
 from swapbench.records import (
@@ -27,6 +30,7 @@ from swapbench.records import (
     Member,
     ModelCard,
     OutputMeaning,
+    Plan,
     Preprocessing,
     System,
     Variant,
@@ -157,6 +161,25 @@ def test_the_runner_decides_as_the_python_worker(wanted: System, bench: Bench) -
     assert decisions is not None
     assert sorted(decisions) == bench.python(wanted)
     assert {accepted for _, accepted, *_ in decisions} == {0, 1}  # else it would show little
+
+
+def test_parts_in_series_score_as_the_whole(bench: Bench) -> None:
+    crops = bench.folder / "crops.npy"
+    wanted = system("cascade", "part_1", "part_2", frozen=TWO, margin=math.inf)
+    (first, second), native = bench.job(wanted, bench.native).models, bench.native
+    (part,) = (one for one in series.linked([first, second]) if one.before)
+    device = Local()
+    file = FileUnderTest("part_2", str(second.path), native, {})
+    found = series.file_to_score(part, file, device, {IMAGE: Prepared(crops, {})})
+    rows = []
+    whole = FileUnderTest(
+        "other", str(bench.folder / "other.onnx"), native, {"samples": str(crops), "normalise": PLAIN}
+    )
+    for one in (found, whole):
+        argv = one.command("score", Plan(warmup_runs=0, warmup_ns=0))
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        rows.append(np.array(one.runtime.parse_outputs(done.stdout).rows))
+    assert np.allclose(*rows, atol=1e-5)
 
 
 def test_a_process_is_told_which_turn_it_has(bench: Bench) -> None:

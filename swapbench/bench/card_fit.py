@@ -58,6 +58,12 @@ def outputs_option(card: ModelCard, graph: Graph) -> dict[str, str]:
     return {} if places == (0,) else {"outputs": ",".join(map(str, places))}
 
 
+def place_of(output: str, graph: Graph) -> int | None:
+    """The place of an output of that name among those of a file."""
+    names = [tensor.name for tensor in graph.outputs]
+    return names.index(output) if output in names else None
+
+
 def _check_input(preprocessing: Preprocessing, graph: Graph) -> None:
     tensor = graph.inputs[0]
     sizes = {channels: _image_sizes(tensor, channels) for channels in (3, 1)}

@@ -9,8 +9,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from swapbench.bench.card_fit import outputs_option
-from swapbench.bench.series import place_of
+from swapbench.bench.card_fit import outputs_option, place_of
 from swapbench.errors import UserError
 from swapbench.runtimes.contract import PythonWorker
 from swapbench.runtimes.native.adapter import STARTED_BY, NativeSystem, NativeWorker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from swapbench.records import Absent
 from swapbench.systems.measured import Sitting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from swapbench.bench.decision_jobs import Job
     from swapbench.bench.setup import Setup
     from swapbench.bench.speed import RoundDone
@@ -33,7 +36,9 @@ class DecisionPass:
     power: tuple[Power, ...] | Absent
 
 
-def measure_decisions(job: Job, setup: Setup, progress: Progress) -> DecisionPass:
+def measure_decisions(
+    job: Job, setup: Setup, progress: Progress, *, sleep: Callable[[float], None] = time.sleep
+) -> DecisionPass:
     """Time a system and its files in turn, then its memory and energy alone.
 
     Raises:
@@ -64,7 +69,7 @@ def measure_decisions(job: Job, setup: Setup, progress: Progress) -> DecisionPas
         power = (
             setup.meters
             if isinstance(setup.meters, Absent)
-            else measure_power(whole, setup.meters, setup.device, plan)
+            else measure_power(whole, setup.meters, setup.device, plan, sleep=sleep)
         )
         return DecisionPass(Sitting(tuple(speeds[:-1]), speeds[-1], _energy_uj(power)), memory, power)
     finally:

@@ -10,24 +10,27 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from swapbench.bench.card_fit import outputs_option
+from swapbench.bench.card_fit import outputs_option, place_of
+from swapbench.bench.decision_jobs import file_lines
 from swapbench.bench.workers import normalise_json
+from swapbench.files import write_atomically
 from swapbench.records import Absent
-from swapbench.runtimes.contract import PythonWorker
+from swapbench.runtimes.native.adapter import NativeSystem, NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from swapbench.bench.model_under_test import ModelUnderTest
     from swapbench.bench.workers import FileUnderTest
     from swapbench.data.preprocess import Prepared
-    from swapbench.modelfile import Graph
     from swapbench.ports import Device
     from swapbench.records import ModelCard, Preprocessing
 
-RUNNER_SCORES_NO_PARTS: Final = Absent(
-    absent="the phone's runner scores no file that reads another one",
-    remedy="Score the parts on this computer, in the same precision",
+
+ON_THE_CPU_ONLY: Final = Absent(
+    absent="the phone's runner feeds one file to another on the CPU only",
+    remedy="Leave --delegate out",
 )
 
 
@@ -66,8 +69,8 @@ def _linked(model: ModelUnderTest, models: Sequence[ModelUnderTest]) -> ModelUnd
             )
         before.insert(0, found)
         part = found
-    if before and not isinstance(model.runtime, PythonWorker):
-        return replace(model, unscored=RUNNER_SCORES_NO_PARTS)
+    if before and isinstance(model.runtime, NativeWorker) and model.runtime.delegate:
+        return replace(model, unscored=ON_THE_CPU_ONLY)
     return replace(model, before=tuple(before))
 
 
@@ -81,12 +84,6 @@ def _is(model: ModelUnderTest, stem: str, like: ModelUnderTest) -> bool:
     )
 
 
-def place_of(output: str, graph: Graph) -> int | None:
-    """The place of an output of that name among those of a file."""
-    names = [tensor.name for tensor in graph.outputs]
-    return names.index(output) if output in names else None
-
-
 def file_to_score(
     model: ModelUnderTest, file: FileUnderTest, device: Device, crops: Mapping[Preprocessing, Prepared]
 ) -> FileUnderTest:
@@ -94,6 +91,8 @@ def file_to_score(
     card = model.scoring_card
     if not model.before or card is None:
         return file
+    if isinstance(file.runtime, NativeWorker):
+        return _in_series(model, file, device, crops[card.preprocessing].path)
     options = {
         "samples": device.push(crops[card.preprocessing].path),
         "normalise": normalise_json(card.preprocessing),
@@ -103,6 +102,23 @@ def file_to_score(
         **outputs_option(card, model.graph),
     }
     return replace(file, options={**file.options, **options})
+
+
+def _in_series(model: ModelUnderTest, file: FileUnderTest, device: Device, crops: Path) -> FileUnderTest:
+    """The same for the native runner, which is handed a job of all parts."""
+    assert isinstance(file.runtime, NativeWorker)
+    assert model.card is not None
+    told = {"samples": device.push(crops), "normalise": normalise_json(model.card.preprocessing)}
+    lines = ["rule cascade", "margin inf"]
+    read = _read(model)
+    for number, (part, _) in enumerate(read):
+        pushed = part.pushed(device)
+        lines += file_lines(replace(pushed, options={**pushed.options, **({} if number else told)}), part)
+        lines += [f"reads {read[number - 1][1]}"] if number else []
+    lines += [*file_lines(file, model), f"reads {read[-1][1]}", "presentation 0"]
+    job = crops.with_name(f"{model.record_id}.job")
+    write_atomically(job, "\n".join(lines) + "\n")
+    return replace(file, artifact=device.push(job), runtime=NativeSystem.of(file.runtime), options=told)
 
 
 def read_digests(model: ModelUnderTest) -> list[tuple[str, int]]:

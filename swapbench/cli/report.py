@@ -89,7 +89,8 @@ def _figure(
         str, typer.Option(metavar="NAME", help="column, page, or inches, as in 5.2.")
     ] = "column",
     history: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="CSV of a pruning search, for the figure search.")
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV of a pruning search or of a system's, for the figure search."),
     ] = None,
     labels: Annotated[
         str,

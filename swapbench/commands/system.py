@@ -217,7 +217,9 @@ def _aim(options: SystemOptions, slack: float | None = None) -> tuple[ThresholdR
     """The rule of thresholds, and what a system must keep to on development.
 
     A target on APCER or BPCER is an operating point, so thresholds are frozen there; the ACER then chooses.
-    A target on ACER leaves thresholds at the EER and takes the cheapest that keeps it.
+    A target on ACER leaves thresholds at the EER and takes the cheapest that keeps it. A target on the time
+    or energy of a decision, a mean on development, takes the lowest ACER that keeps it: systems that were
+    chosen under one such limit are compared at equal cost.
     """
     usual = search.Aim(slack=options.slack if slack is None else slack)
     if options.target is None:
@@ -226,10 +228,12 @@ def _aim(options: SystemOptions, slack: float | None = None) -> tuple[ThresholdR
 
     wanted = constraint(options.target)
     name = wanted.column.name
+    if wanted.at_most and name == f"decision_{options.cost}":
+        return EER_AT_DEV, search.Aim("cost", wanted.limit)
     if name not in {"acer", "apcer", "bpcer"} or not wanted.at_most or not 0 < wanted.limit < 1:
         raise UserError(
             f"--target {options.target!r} is none that a system can be chosen by",
-            remedy='Write a limit of apcer, bpcer or acer, as in "apcer<=5 %"',
+            remedy='Write a limit of apcer, bpcer or acer, as in "apcer<=5 %", or "decision_time<=2 ms"',
         )
     if name == "acer":
         return EER_AT_DEV, search.Aim("acer", wanted.limit)
@@ -266,7 +270,17 @@ def _found(
         write_atomically(curve, search_csv(candidates, chosen, "ns" if options.cost == "time" else "uj"))
         report = keep(known.run, record, result.folds, say)
     told = [path for path in report if path.name in {"table.md", "decision.png", "index.html"}]
-    return Found(record, candidates, chosen, options.cost, (file, curve, *told))
+    return Found(record, candidates, chosen, options.cost, (file, curve, _picture(curve), *told))
+
+
+def _picture(curve: Path) -> Path:
+    """The searched curve as a picture beside it."""
+    from swapbench.report import figures
+
+    drawing = figures.draw("search", None, options=figures.Options(history=curve))
+    path = curve.with_suffix(".png")
+    write_atomically(path, drawing.files["png"])
+    return path
 
 
 def shown(path: Path) -> str:

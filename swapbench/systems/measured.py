@@ -190,5 +190,6 @@ def _cost_doubts(
             code=f"computed_{name}_differs",
             quantity=quantity,
             message=f"the {name} of a decision is {text(found)}, and its files alone make {text(computed)}",
-            remedy="Trust the measured one: deciding takes time, and files in one process share its caches",
+            remedy="Trust the measured one: deciding takes time, files in one process share its caches, and"
+            " a busy machine interrupts long runs more often",
         )

@@ -37,12 +37,12 @@ class Aim:
 
     Attributes:
         rate: whose `limit` must be kept; None: the ACER must be within `slack` of the lowest of all
-            candidates
-        limit: between 0 and 1
+            candidates. Of those that keep a limit on "cost" the one of the lowest ACER is taken.
+        limit: between 0 and 1; of a cost in the unit of the prices
         slack: of the ACER, between 0 and 1
     """
 
-    rate: Literal["acer", "apcer", "bpcer"] | None = None
+    rate: Literal["acer", "apcer", "bpcer", "cost"] | None = None
     limit: float = 0.0
     slack: float = 0.005
 
@@ -90,6 +90,16 @@ def chosen(candidates: Sequence[Candidate], aim: Aim) -> Candidate:
     Raises:
         UserError: none does
     """
+    if aim.rate == "cost":
+        within = [candidate for candidate in candidates if candidate.cost <= aim.limit]
+        if not within:
+            least = min(candidate.cost for candidate in candidates)
+            raise UserError(
+                "nothing that was tried costs so little on development: the cheapest takes"
+                f" {least / aim.limit:.2f} times the limit",
+                remedy="Allow more, or take a cheaper first file.",
+            )
+        return min(within, key=lambda candidate: (candidate.errors.acer, candidate.cost))
     if aim.rate is None:
         limit = min(candidate.errors.acer for candidate in candidates) + aim.slack
         fitting = [candidate for candidate in candidates if candidate.errors.acer <= limit + 1e-12]

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from swapbench.errors import UserError
+from swapbench.report.figures import system_search
 from swapbench.report.figures.drawing import Drawing, as_csv, drawing
 from swapbench.report.figures.style import COLOURS, Key, Page, Panel, log_axis, mark, plain_axis, sheet
 
@@ -129,9 +130,13 @@ def _with_best(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
 
 
 def draw(path: Path | None, page: Page) -> Drawing:
-    """The figure of a history."""
+    """The figure of a history; of the search of a decision system, see `system_search`."""
     if path is None:
         return Drawing({}, f"no search history was given (a CSV: {FORMAT})")
+    if path.name.endswith(".search.csv") and path.is_file():
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        if system_search.is_search(text):
+            return system_search.draw(path, text, page)
     candidates = read_history(path)
     failed = tuple(
         candidate.candidate or f"generation {candidate.generation}"

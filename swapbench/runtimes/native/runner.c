@@ -173,7 +173,6 @@ static void read_command_line(int count, char **arguments) {
         read_flag(arguments[i], arguments[i + 1]);
     }
     if (options.system != NULL) {
-        if (strcmp(options.mode, "score") == 0) refuse("usage", "bad command line: a system is not scored");
         options.library = "system";
         options.artifact = options.system;
     } else if (options.runtime == NULL || options.library == NULL || options.artifact == NULL)
@@ -439,21 +438,32 @@ static void put_tensors(Text *line) {
     }
 }
 
+static size_t series_samples;
+
 /* Scores every sample once; only the runs themselves count as invoke time. */
 static void score(void) {
-    if (!is_given_samples()) refuse("usage", "scoring needs --samples and --normalise");
-    Samples samples = open_samples(options.samples, &engine.input);
-    Feed feed = image_feed(&engine.input, options.normalise);
+    bool is_series = options.system != NULL;
+    if (!is_series && !is_given_samples()) refuse("usage", "scoring needs --samples and --normalise");
+    Samples samples = {.count = series_samples};
+    Feed feed = {0};
+    if (!is_series) {
+        samples = open_samples(options.samples, &engine.input);
+        feed = image_feed(&engine.input, options.normalise);
+    }
+    Engine *whole = chosen, *end = is_series ? end_of_series() : chosen;
     Text line = {0}, rows = {0};
     int64_t invoke_ns = 0, started = monotonic_ns();
     size_t reported = 0; /* rows */
     for (size_t i = 0; i < samples.count; i++) {
-        fill(&feed, samples.pixels + i * samples.bytes);
+        if (is_series) feed_series(i);
+        else fill(&feed, samples.pixels + i * samples.bytes);
         int64_t begin = monotonic_ns();
         engine.run(feed.buffer);
         invoke_ns += monotonic_ns() - begin;
         put(&rows, "%s[", i == reported ? "" : ",");
+        chosen = end;
         put_row(&rows);
+        chosen = whole;
         put(&rows, "]");
         if (i + 1 - reported < ROWS_A_LINE && i + 1 < samples.count) continue;
         put(&line, "{\"event\":\"outputs\",\"first\":%zu,\"rows\":[%s]}", reported, rows.bytes);
@@ -463,7 +473,9 @@ static void score(void) {
     }
     put(&line, "{\"event\":\"scored\",\"n\":%zu,\"invoke_ns\":%lld,\"pass_ns\":%lld,\"outputs\":[",
         samples.count, (long long)invoke_ns, (long long)(monotonic_ns() - started));
+    chosen = end;
     put_tensors(&line);
+    chosen = whole;
     put(&line, "]}");
     say(&line);
 }
@@ -503,7 +515,9 @@ int main(int count, char **arguments) {
     if (stat(options.artifact, &about) != 0 || !S_ISREG(about.st_mode))
         refuse("model", "there is no model file %s", options.artifact);
     int64_t begin = monotonic_ns();
-    if (options.system != NULL) load_system(options.system, (int)options.threads, options.index);
+    if (options.system != NULL && strcmp(options.mode, "score") == 0)
+        series_samples = load_series(options.system, (int)options.threads);
+    else if (options.system != NULL) load_system(options.system, (int)options.threads, options.index);
     else engine.load(options.artifact, (int)options.threads, options.provider);
     int64_t load_ns = monotonic_ns() - begin;
     Feed feed = make_feed();

@@ -132,6 +132,9 @@ void add_setting(const char *name, const char *value);
 /* ---- system.c: files that decide together ---- */
 
 void load_system(const char *job, int threads, int64_t turn);
+size_t load_series(const char *job, int threads); /* the files run one after the other; returns the samples */
+void feed_series(size_t sample);
+Engine *end_of_series(void); /* whose outputs are the series' own */
 void put_decisions(Text *line, size_t runs); /* what the last runs of a slice were */
 
 /* ---- watch.c: numeric files sampled by a separate thread ---- */

@@ -272,7 +272,7 @@ static double score_of(const File *file, const Output *output) {
 }
 
 /* Runs a file on a frame; what the next one reads is copied into its input. */
-static double ask(size_t number, size_t buffer) {
+static void run_file(size_t number, size_t buffer) {
     File *file = &job.files[number];
     chosen = file->loaded;
     engine.run(file->buffers[buffer]);
@@ -282,7 +282,11 @@ static double ask(size_t number, size_t buffer) {
             refuse("run", "the output that %s reads has another size than its input", file[1].artifact);
         memcpy(file[1].buffers[buffer], given->data, given->elements * sizeof(float));
     }
-    return score_of(file, &engine.kept[0]);
+}
+
+static double ask(size_t number, size_t buffer) {
+    run_file(number, buffer);
+    return score_of(&job.files[number], &engine.kept[0]);
 }
 
 static double logit(double score) {
@@ -382,6 +386,33 @@ void load_system(const char *path, int threads, int64_t turn_of_process) {
     engine.delegated_nodes = engine.nodes = -1;
     engine.run = decide;
 }
+
+/* ---- parts of a network in series, to be scored ---- */
+
+static void in_series(void *unused) {
+    (void)unused;
+    for (size_t i = 0; i < job.file_count; i++) run_file(i, job.presentations[held_from].first);
+    chosen = engines;
+}
+
+size_t load_series(const char *path, int threads) {
+    load_system(path, threads, 0);
+    engine.run = in_series;
+    return job.files[0].crops.count;
+}
+
+void feed_series(size_t sample) {
+    const File *file = &job.files[0];
+    chosen = file->loaded;
+    Feed feed = image_feed(&engine.input, file->normalise);
+    free(feed.buffer);
+    feed.buffer = file->buffers[job.presentations[held_from].first];
+    fill(&feed, file->crops.pixels + sample * file->crops.bytes);
+    free(feed.table);
+    chosen = engines;
+}
+
+Engine *end_of_series(void) { return job.files[job.file_count - 1].loaded; }
 
 void put_decisions(Text *line, size_t runs) {
     if (runs > LOGGED) return;
