@@ -56,9 +56,12 @@ FEW_PEOPLE = """
 import sys
 from swapbench import interrupts
 interrupts.listen()
-from swapbench.simulate.dataset import Recipe
-of_world = Recipe.of_world
-Recipe.of_world = lambda *world, **fields: of_world(*world, **{"dev_identities": 6, **fields})
+try:
+    from swapbench.simulate.dataset import Recipe
+    of_world = Recipe.of_world
+    Recipe.of_world = lambda *world, **fields: of_world(*world, **{"dev_identities": 6, **fields})
+except ImportError:
+    pass  # no memory for NumPy's libraries: the command itself says so
 from swapbench.__main__ import main
 sys.exit(main())
 """

@@ -567,7 +567,7 @@ def test_what_was_finished_before_the_cable_was_pulled_is_kept(
 ) -> None:
     files = [red_less_blue("one.onnx"), red_less_blue("two.onnx")]
     words = (*files, *faces(), "--threads", str(os.cpu_count()))  # one file is scored at a time
-    phone.when("--mode score --artifact /data/local/tmp/swapbench/two.onnx", cable=False)
+    phone.when("--artifact /data/local/tmp/swapbench/two.onnx --mode score", cable=False)
     assert run(*words) == 4
     assert list(records()) == ["one.onnx"]
     kept = [path.read_bytes() for path in Path("reports/r/records").glob("one*")]

@@ -41,8 +41,8 @@ def test_shares_of_a_batch_make_the_batch(stripes: Dataset, tmp_path: Path) -> N
     from swapbench.workshop.pipeline.batches import Batch, batches, draw
 
     def parts(batch: Batch) -> list[Any]:
-        views = [] if batch.views is None else [batch.views]
-        return [batch.rows, *batch.images, batch.bona_fide, batch.domains, *views]
+        every = [batch.rows, *batch.images, batch.bona_fide, batch.domains, batch.views]
+        return [part for part in every if part is not None]
 
     recipe = test_train.tiny()
     size = recipe.preprocessing

@@ -54,7 +54,7 @@ def recipe(pruning: dict[str, Any] | None, **changes: Any) -> TrainRecipe:
 def test_a_method_is_laid_over_a_networks_recipe() -> None:
     methods = sorted((RECIPES / "methods").glob("*.toml"))
     assert len(methods) >= 7
-    for path in (one for one in methods if one.stem != "distill"):
+    for path in (method for method in methods if method.stem not in {"distill", "early_exit"}):
         read = read_recipe(RECIPES / "mobilefacenet.toml", path)
         assert read.recipe == path.stem
         assert read.pruning is not None
