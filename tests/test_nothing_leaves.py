@@ -40,7 +40,8 @@ def test_every_process_of_ours_switches_the_telemetry_of_onnxruntime_off() -> No
 
 def test_caches_of_libraries_go_where_a_person_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in environment.CACHES:
-        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv(variable, "")  # so that what is set below is undone, too
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("MPLCONFIGDIR", "/elsewhere")
     environment.keep_caches_in(tmp_path)
     assert os.environ["MPLCONFIGDIR"] == "/elsewhere"
