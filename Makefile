@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: docs demo phone test exhaustive tflite-runtime plugin check bench models evidence decide clean
+.PHONY: docs demo phone test exhaustive tflite-runtime plugin executorch check bench models evidence decide clean
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +60,12 @@ plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run 
 	$(PLUGIN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps \
 		'openvino>=2026.1,<2027' tests/plugin_openvino
 	$(BIN)/python -m pytest -p no:randomly tests/test_plugin_openvino.py
+
+executorch: $(VENV)/.dev    ## programs of ExecuTorch, whose packages take long to install, exported and run for real
+	$(INSTALL) -e ".[executorch]"
+	$(BIN)/python -m pytest -p no:randomly tests/test_executorch.py
+	$(BIN)/python -m pytest -p no:randomly tests/test_nets_export.py tests/test_nothing_leaves.py \
+		-k executorch -m "not exhaustive"
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -2,7 +2,6 @@
 
 import functools
 import importlib.util
-import os
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
@@ -60,8 +59,11 @@ KINDS = {
 FORMATS: dict[str, Any] = {"onnx": to_onnx, "tflite": to_tflite}
 if importlib.util.find_spec("pnnx") and importlib.util.find_spec("ncnn"):
     FORMATS["ncnn"] = to_ncnn
-IN_EXECUTORCH = tuple(RECIPES) if os.environ.get("SWAPBENCH_EVERY_NET") else ("minifasnet_v1se",)
-"""Lowering takes half a minute, so all of them are tried only where someone asks for it."""
+IN_EXECUTORCH = tuple(
+    name if name == "minifasnet_v1se" else pytest.param(name, marks=pytest.mark.exhaustive)
+    for name in RECIPES
+)
+"""Lowering takes half a minute, so the others are for `make exhaustive`."""
 OUTSIDE_XNNPACK = {
     "cdcn_thin": {"aten::_adaptive_avg_pool2d", "aten::alias_copy"},
     "mobilenet_v3_small": {"dim_order_ops::_to_dim_order_copy"},
