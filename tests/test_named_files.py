@@ -118,3 +118,17 @@ def test_two_files_of_one_name_have_rows_and_records_of_their_own(folder: Path) 
     assert [model.title for model in models] == ["a/model.onnx", "b/model.onnx"]
     assert len({model.record_id for model in models}) == 2
     assert all("/" not in model.record_id for model in models)
+
+
+def test_a_name_of_a_bundled_network_is_that_network_unless_a_file_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from swapbench.catalog import Folders
+    from swapbench.commands.run import RunRequest, _with_networks
+
+    monkeypatch.chdir(tmp_path)
+    asked = RunRequest(files=("net.onnx", "minifasnet_v2"))
+    found = _with_networks(Folders(tmp_path), asked)
+    assert (found.files, found.variants.models) == (("net.onnx",), ("minifasnet_v2",))
+    Path("minifasnet_v2").mkdir()
+    assert _with_networks(Folders(tmp_path), asked) == asked

@@ -39,7 +39,7 @@ Files = Annotated[
     typer.Argument(
         metavar="FILES",
         help=".onnx, .tflite, .param and .pte files, a file with its card (net.onnx=net.toml), folders of "
-        "files. By default every bundled model.",
+        "files, names of bundled networks. By default every bundled network.",
     ),
 ]
 System = Annotated[

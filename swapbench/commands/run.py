@@ -6,6 +6,7 @@ import os
 import shlex
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from swapbench import bench, catalog, doctor, stats, store, units
@@ -24,7 +25,6 @@ from swapbench.runtimes.native.adapter import NativeWorker
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from swapbench.bench.experiment import ModelUnderTest, Outcome, Setup
     from swapbench.catalog import Folders
@@ -97,6 +97,7 @@ def finish(result: RunResult) -> None:
 def _run(folders: Folders, request: RunRequest, progress: Progress, say: Say) -> RunResult:
     from swapbench.bench import experiment
 
+    request = _with_networks(folders, request)
     place = switched(open_place(folders, request.device, request.runtimes), request.switches)
     models, data, failures = _models(folders, request, place, progress, say)
     if not models:
@@ -180,6 +181,15 @@ def _lost_notes(records: Sequence[Record]) -> list[str]:
         for record in records
         if record.lost_hosts
     ]
+
+
+def _with_networks(folders: Folders, request: RunRequest) -> RunRequest:
+    """The request with names of networks among its files, where there is no such file, as networks."""
+    known = catalog.card_files(folders)
+    networks = [name for name in request.files if name in known and not Path(name).exists()]
+    files = tuple(name for name in request.files if name not in networks)
+    models = tuple(dict.fromkeys((*request.variants.models, *networks)))
+    return replace(request, files=files, variants=replace(request.variants, models=models))
 
 
 def _models(
