@@ -155,6 +155,11 @@ def scarcity(error: BaseException) -> EnvironmentFailed | None:
         )
     if number in {errno.EMFILE, errno.ENFILE}:
         return EnvironmentFailed("too many files are open", remedy="Raise ulimit -n, or end other programs")
+    if number in _FORBIDDEN and isinstance(error, OSError) and error.filename is not None:
+        return EnvironmentFailed(
+            f"{error.filename} cannot be used ({error.strerror})",
+            remedy="Make it readable and writable, or work in another folder",
+        )
     if number in DISK_FULL:
         return EnvironmentFailed("the disk is full", remedy="Free some space and run the same command again")
     return None
@@ -175,6 +180,7 @@ def _cut_short(error: BaseException) -> Path | None:
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """Numbers of the operating system's errors where a disk, or a person's share of it, has no room left."""
+_FORBIDDEN = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
 _NOT_LOADED = ("annot allocate memory", "failed to map segment")
 """What the loader says of a library for which there is no memory; Python makes an ImportError of it."""
 

@@ -37,6 +37,8 @@ def test_a_message_is_one_line_whatever_it_is_made_of() -> None:
         (OSError(errno.ENFILE, "File table overflow"), "too many files are open"),
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), "the disk is full"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b cannot be used (Read-only file system)"),
+        (PermissionError(errno.EACCES, "Permission denied", "c"), "c cannot be used (Permission denied)"),
     ],
 )
 def test_what_a_machine_has_too_little_of_is_no_bug_and_has_a_remedy(error: Exception, said: str) -> None:
