@@ -259,6 +259,7 @@ def measure(
     """
     from swapbench.commands.options import DeviceOptions, JudgedData, RunFolder, TimingOptions
     from swapbench.commands.run import RunRequest, finish, run
+    from swapbench.devices.leases import only_meanwhile
 
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     request = RunRequest(
@@ -276,7 +277,8 @@ def measure(
     if not paths:
         raise UserError("no files were named", remedy='Name model files, e.g. measure(["net.onnx"])')
     notes: list[str] = []
-    result = run(Folders(Path.cwd()), request, progress=progress, say=notes.append)
+    with only_meanwhile():
+        result = run(Folders(Path.cwd()), request, progress=progress, say=notes.append)
     if not result.records:
         raise result.failures[0][1]
     finish(result)
@@ -319,6 +321,7 @@ def compare(
     from swapbench.commands.gate import GateRequest
     from swapbench.commands.gate import compare as compare_files
     from swapbench.commands.options import GATE_BUDGET_S, JudgedData, PairOptions
+    from swapbench.devices.leases import only_meanwhile
 
     request = GateRequest(
         (str(baseline),),
@@ -331,7 +334,8 @@ def compare(
         ),
         None if data is None else JudgedData(Path(data)),
     )
-    return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
+    with only_meanwhile():
+        return compare_files(Folders(Path.cwd()), request, progress=progress, say=unheard)
 
 
 def side_by_side(
@@ -369,6 +373,7 @@ def side_by_side(
     """
     from swapbench.commands.options import GATE_BUDGET_S, JudgedData, PairOptions
     from swapbench.commands.side_by_side import SideBySideRequest, compare_runtimes
+    from swapbench.devices.leases import only_meanwhile
 
     paths = [files] if isinstance(files, (str, Path)) else list(files)
     options = PairOptions(
@@ -380,7 +385,8 @@ def side_by_side(
     )
     judged = None if data is None else JudgedData(Path(data))
     request = SideBySideRequest(tuple(map(str, paths)), options, judged)
-    return compare_runtimes(Folders(Path.cwd()), request, progress=progress, say=unheard)
+    with only_meanwhile():
+        return compare_runtimes(Folders(Path.cwd()), request, progress=progress, say=unheard)
 
 
 def _whole(shapes: Mapping[str, Sequence[int]] | None) -> dict[str, tuple[int, ...]]:

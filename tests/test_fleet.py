@@ -703,3 +703,13 @@ def test_what_is_the_hosts_own_business_is_refused() -> None:
             Job.read(replace(JOB, files=files).text())
     with pytest.raises(EnvironmentFailed, match="a fleet does not set LD_PRELOAD"):
         Job.read(replace(JOB, environment={"LD_PRELOAD": "x"}).text())
+
+
+def test_a_process_that_lives_on_keeps_no_phone_after_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(leases.FOLDER, str(tmp_path))
+    with leases.only_meanwhile():
+        leases.use("R5C")
+        assert leases.holder_of("R5C") is not None
+    assert leases.holder_of("R5C") is None

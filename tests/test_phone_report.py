@@ -221,7 +221,8 @@ def test_a_replayed_phone_is_found_as_the_phone_was(
     phone.set(properties={"ro.product.note": planted}, settings_denied=dialect == "xiaomi", thermal_status=1)
     assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip"]) == 2
     assert "Add --yes" in capsys.readouterr().err
-    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 0
+    report = ["doctor", "--device", "emulated-x86", "--serial", phone.serial, "--bundle", "r.zip", "--yes"]
+    assert cli.main(report) == 0
     shown = capsys.readouterr()
     packed = zipfile.ZipFile("r.zip")
     everything = "".join(packed.read(name).decode() for name in packed.namelist())
@@ -251,7 +252,8 @@ def test_a_report_makes_an_emulated_phone_that_answers_as_the_real_one_did(
     monkeypatch.chdir(tmp_path)
     real = start_phone(dialect="samsung")
     real.set(level_percent=41.0, thermal_status=2)
-    assert cli.main(["doctor", "--device", "emulated-x86", "--bundle", "r.zip", "--yes"]) == 0
+    report = ["doctor", "--device", "emulated-x86", "--serial", real.serial, "--bundle", "r.zip", "--yes"]
+    assert cli.main(report) == 0
     capsys.readouterr()
     played = start_phone(report=Path("r.zip"))
     assert played.shell("getprop ro.product.model").stdout == "SM-S911B (emulated)\n"

@@ -173,6 +173,23 @@ def use(serial: str) -> None:
     atexit.register(give_back, lease)
 
 
+def end_own() -> None:
+    """Give back what this process took for itself: the command that needed it has ended."""
+    for serial, lease in list(_own.items()):
+        del _own[serial]
+        if lease.process == os.getpid():
+            give_back(lease)
+
+
+@contextlib.contextmanager
+def only_meanwhile() -> Iterator[None]:
+    """Keep no phone longer than this, in a process that lives on, as a notebook's does."""
+    try:
+        yield
+    finally:
+        end_own()
+
+
 def _user() -> str:
     import getpass
 

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from swapbench.devices import leases
+
 from .lifecycle import AdbServer, Phone, Unavailable, adb_server, emulated_phone
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def phone(_session_phone: Phone, monkeypatch: pytest.MonkeyPatch) -> Phone:
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(_session_phone.adb_server.port))
     monkeypatch.delenv("ANDROID_SERIAL", raising=False)
     _session_phone.reset()
+    leases.end_own()  # of a command that the test before called in this process
     return _session_phone
 
 
