@@ -169,8 +169,9 @@ def use(serial: str) -> None:
         raise
     except EnvironmentFailed:
         return
+    if not _own:
+        atexit.register(end_own)
     _own[serial] = lease
-    atexit.register(give_back, lease)
 
 
 def end_own() -> None:
