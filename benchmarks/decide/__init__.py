@@ -17,7 +17,7 @@ reports/compression/README.md.
     modalities-unseen     the same, each domain left out
     weights-X             weights of the discrepancy, on held-out sources of what X leaves out
     rank                  structures of a search, trained: does its fitness foretell their errors?
-    decide-X              five ways to 20 M MACs without X: a domain (A to D) or a species (print, replay)
+    decide-X              five ways to 14 M MACs without X: a domain (A to D) or a species (print, replay)
 
 Needs the package's extras `train`, `simulate` and `dev`. Simulated data; not PAD performance.
 """

@@ -24,13 +24,13 @@ DOMAINS: Final = ("A", "B", "C", "D")
 SPECIES: Final = ("print", "replay")
 TARGETS: Final = (*DOMAINS, *SPECIES)
 WEIGHTS: Final = (0.1, 0.3, 1.0, 3.0)
-MACS: Final = "20M"
-SMALL_PX: Final = 64
+MACS: Final = "14M"
+SMALL_PX: Final = 48
 RANKED: Final = 24
 RANK_DOMAIN: Final = "D"
 WORK: Final = ROOT / "build" / "decide"
 _RECIPES, _METHODS = ROOT / "models" / "recipes", ROOT / "models" / "recipes" / "methods"
-_NATIVE_PX = 144
+_NATIVE_PX, _SENSORS_PX = 144, 96
 _LATE = {"mmd_from": 1 / 3, "mmd_full": 0.5}
 
 
@@ -42,11 +42,13 @@ class Planned:
         study: the table.
         data: that it is trained on.
         keeps_scores: whether the scores of the test presentations are kept, to pair over people.
+        questions: arms that are held against each other, the first less the second.
     """
 
     study: Study
     data: Data
     keeps_scores: bool = False
+    questions: tuple[tuple[str, str], ...] = ()
 
 
 def _written(kind: str, name: str, content: Mapping[str, Any]) -> str:
@@ -95,27 +97,24 @@ def _study(name: str, data: Data, arms: Mapping[str, Arm], **fields: Any) -> Stu
     return Study(name=name, data=data.folder, images=data.images, arms=dict(arms), **fields)
 
 
-def _teacher(name: str, *modalities: str) -> str:
+def _teacher(name: str, *modalities: str, px: int = _NATIVE_PX) -> str:
     """ResNet-18 at the faces' own resolution with a view of the high-pass residual, and averaged weights."""
     architecture: dict[str, Any] = {"high_pass": True}
     if modalities:
         architecture["modalities"] = list(modalities)
     changes = {"architecture": architecture, "choose": "last", "average": 0.99}
-    return _recipe("resnet18_map", name, px=_NATIVE_PX, **changes)
+    return _recipe("resnet18_map", name, px=px, **changes)
 
 
 def _teachers() -> Planned:
     arms = {
         "student": Arm(network=_recipe("minifasnet_v2", "student", choose="last")),
-        "bundled": Arm(network="resnet18_map"),
         "native": Arm(network=_recipe("resnet18_map", "native", px=_NATIVE_PX, choose="last")),
-        "averaged": Arm(
-            network=_recipe("resnet18_map", "averaged", px=_NATIVE_PX, choose="last", average=0.99)
-        ),
         "high_pass": Arm(network=_teacher("high_pass")),
     }
     study = _study("teachers", worlds.SLICE, arms, seeds=(1, 2, 3), schedule="small")
-    return Planned(study, worlds.SLICE, keeps_scores=True)
+    questions = (("native", "student"), ("high_pass", "student"), ("high_pass", "native"))
+    return Planned(study, worlds.SLICE, keeps_scores=True, questions=questions)
 
 
 def _distillation(name: str, data: Data) -> Planned:
@@ -130,7 +129,9 @@ def _distillation(name: str, data: Data) -> Planned:
             network=taught, recipe=method, teacher=("teacher",), beside="teacher", schedule=schedule
         )
     study = _study(f"distillation-{name}", data, arms, seeds=(1, 2, 3, 4, 5))
-    return Planned(study, data, keeps_scores=True)
+    questions = [(f"distilled{label}", f"alone{label}") for label in ("4", "28")]
+    questions += [(arm, "teacher") for arm in ("alone28", "distilled28", "distilled4")]
+    return Planned(study, data, keeps_scores=True, questions=tuple(questions))
 
 
 def _modalities(name: str, domains: tuple[str, ...]) -> Planned:
@@ -138,11 +139,14 @@ def _modalities(name: str, domains: tuple[str, ...]) -> Planned:
     student = _recipe("minifasnet_v2", "seeing", choose="last")
     for kind, modalities in {"rgb": (), "depth": ("depth",), "nir": ("nir",)}.items():
         teacher = f"teacher_{kind}"
-        arms[teacher] = Arm(network=_teacher(teacher, *modalities))
+        arms[teacher] = Arm(network=_teacher(teacher, *modalities, px=_SENSORS_PX))
         method = _distil(f"from_{kind}", views=8, teachers={teacher: 1.0})
         arms[f"from_{kind}"] = Arm(network=student, recipe=method, teacher=(teacher,), beside=teacher)
     study = _study(name, worlds.SENSORS, arms, seeds=(1, 2, 3), domains=domains, schedule="small")
-    return Planned(study, worlds.SENSORS, keeps_scores=True)
+    pairs = (("rgb", "labels"), ("depth", "rgb"), ("nir", "rgb"), ("depth", "labels"), ("nir", "labels"))
+    questions = [(f"from_{one}", other if other == "labels" else f"from_{other}") for one, other in pairs]
+    questions += [(f"teacher_{kind}", "teacher_rgb") for kind in ("depth", "nir")]
+    return Planned(study, worlds.SENSORS, keeps_scores=True, questions=tuple(questions))
 
 
 def _small() -> str:
@@ -158,8 +162,8 @@ def _search(weight: float) -> dict[str, Any]:
         "held_out": True,
         "judge": "auc",
         "least": 0.95,
-        "calibration_images": 192,
-        "search_images": 480,
+        "calibration_images": 96,
+        "search_images": 320,
         "mmd_training": weight,
         "mmd_search": weight,
         "mmd_noise": 0.2,
@@ -171,7 +175,7 @@ def _left_out(target: str) -> tuple[Data, dict[str, Any]]:
     """The data of a target, and the fields of a study that keep it out of training."""
     if target in SPECIES:
         return worlds.WITHOUT[target], {}
-    return worlds.SLICE, {"protocol": "+".join(each for each in DOMAINS if each != target) + f":{target}"}
+    return worlds.SMALL, {"protocol": "+".join(each for each in DOMAINS if each != target) + f":{target}"}
 
 
 def _weights(target: str) -> Planned:
@@ -229,8 +233,8 @@ def ranking(held_out: str, ranked: Sequence[Sequence[int]]) -> Planned:
         recipe = _recipe("mobilefacenet", name, px=SMALL_PX, architecture=architecture, **changes)
         arms[name] = Arm(network=recipe)
     protocol = f"{'+'.join(sources)}:{held_out}"
-    study = _study("rank", worlds.SLICE, arms, seeds=(1,), schedule=_shorter(), protocol=protocol)
-    return Planned(study, worlds.SLICE)
+    study = _study("rank", worlds.SMALL, arms, seeds=(1,), schedule=_shorter(), protocol=protocol)
+    return Planned(study, worlds.SMALL)
 
 
 FIXED: Final[dict[str, Callable[[], Planned]]] = {

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
-from benchmarks.decide import progress, studies
-from benchmarks.decide.evidence import KEPT, LOGIT_UNIT
+from benchmarks.decide import paired, progress, studies
+from benchmarks.decide.evidence import KEPT
 from benchmarks.decide.progress import Standing
 from swapbench import stats
 from swapbench.files import write_atomically
@@ -18,8 +15,6 @@ from swapbench.stats.sign_flips import change_p
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
-
-    from numpy.typing import NDArray
 
     from benchmarks.decide.evidence import Evidence
 
@@ -38,9 +33,6 @@ SECONDARY: Final = (
     ("flat", "uniform", "what a flat minimum brings, without a search"),
 )
 """Pairs of arms of the decision that differ in one thing."""
-
-DRAWS, SEED = 2000, 0
-"""Of people, for intervals of ACER."""
 
 
 def write() -> Path:
@@ -64,7 +56,7 @@ def _text() -> Iterator[str]:
             yield f"## {name}"
             yield ""
             yield from _arms([one])
-            yield from _rank(one) if name == "rank" else _pairs_with_the_first(one)
+            yield from _rank(one) if name == "rank" else _pairs(one)
     for title, targets in (("a domain", studies.DOMAINS), ("a species", studies.SPECIES)):
         found = [one for target in targets if isinstance(one := stands[f"decide-{target}"], Standing)]
         if any(one.results for one in found):
@@ -145,23 +137,42 @@ def with_p(lines: Sequence[tuple[tuple[str, ...], Sequence[float]]]) -> Iterator
         yield (*cells, str(len(values)), spread_of(values), *ps)
 
 
-def _pairs_with_the_first(stands: Standing) -> Iterator[str]:
-    first, *others = stands.arms
-    lines = []
-    for name, heading in (("auc", "AUC"), ("acer", "ACER")):
-        for arm in others:
-            values = differences(_results([stands], arm), _results([stands], first), name)
-            if values:
-                lines.append(((f"{arm} less {first}", heading), values))
+def _pairs(stands: Standing) -> Iterator[str]:
+    """Its questions: in AUC and ACER, over people and seeds where the scores are kept."""
+    study, lines = stands.planned.study.name, []
+    for arm, other in stands.planned.questions:
+        shared = _shared(stands, arm, other)
+        if shared and stands.planned.keeps_scores:
+            of_auc, of_acer = (str(paired.difference(shared, study, value)) for value in _VALUES)
+            lines.append((f"{arm} less {other}", str(len(shared)), of_auc, of_acer, _ratios(shared)))
     if lines:
         yield ""
-        yield from _table(("arms", "what", *_HEADS), with_p(lines))
-    people = [(f"{arm} less {first}", over_people(stands, arm, first)) for arm in others if stands.of(arm)]
-    if any(interval for _, interval in people):
+        yield "Differences in points, 95 % over people and seeds; both arms saw the same people:"
         yield ""
-        yield "ACER, points; the people of the test drawn again, the same for both, and seeds averaged:"
-        yield ""
-        yield from _table(("arms", "difference [95 %]"), [each for each in people if each[1]])
+        heads = ("arms", "pairs", "AUC", "ACER", "1 - ACER kept, error ratio")
+        yield from _table(heads, lines)
+
+
+_VALUES: Final = (paired.auc, paired.acer)
+
+
+def _shared(stands: Standing, arm: str, other: str) -> list[tuple[Evidence, Evidence]]:
+    """Results of two arms in the same domain with the same seed; an arm of one seed stands for all."""
+    ours, theirs = stands.of(arm), stands.of(other)
+    alone = {domain: one for (domain, _), one in theirs.items()} if len(_seeds(theirs)) == 1 else {}
+    found = [(one, theirs.get(pair, alone.get(pair[0]))) for pair, one in ours.items()]
+    return [(one, held) for one, held in found if held is not None]
+
+
+def _seeds(results: Iterable[tuple[str, int]]) -> set[int]:
+    return {seed for _, seed in results}
+
+
+def _ratios(shared: Sequence[tuple[Evidence, Evidence]]) -> str:
+    """How much of 1 - ACER is kept, and the errors against the other arm's, of the mean ACERs."""
+    ours, theirs = (statistics.fmean(float(one[at].content["acer"]) for one in shared) for at in (0, 1))
+    kept = f"{100 * (1 - ours) / (1 - theirs):.1f} %"
+    return f"{kept}, {ours / theirs:.2f}" if theirs else kept
 
 
 _HEADS: Final = ("pairs", "difference, points", "p (sign flips)", "p (Holm)")
@@ -180,45 +191,6 @@ def _decision(found: Sequence[Standing]) -> Iterator[str]:
         yield ""
         yield from _table(("question", "arms", *_HEADS), with_p(lines))
         yield ""
-
-
-def over_people(stands: Standing, arm: str, other: str) -> str:
-    """The difference in ACER with its interval over people; empty without scores of both."""
-    ours, theirs = stands.of(arm), stands.of(other)
-    shared = [pair for pair in ours if pair in theirs]
-    if not shared or not stands.planned.keeps_scores:
-        return ""
-    drawn = []
-    for pair in shared:
-        counts = [errors_of(one, stands.planned.study.name) for one in (ours[pair], theirs[pair])]
-        random = np.random.default_rng(SEED)
-        people = len(counts[0])
-        weights = random.multinomial(people, np.full(people, 1 / people), DRAWS)
-        weights = np.vstack([np.ones((1, people)), weights])
-        drawn.append(acer(weights @ counts[0]) - acer(weights @ counts[1]))
-    values = 100 * np.mean(drawn, axis=0)
-    low, high = np.quantile(values[1:], (0.025, 0.975))
-    return f"{values[0]:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
-def errors_of(result: Evidence, study: str) -> NDArray[np.float64]:
-    """Of each person, for bona fide and each species: errors and presentations [people, 2 * kinds]."""
-    about = json.loads((KEPT / study / result.content["presentations_in"]).read_text(encoding="utf-8"))
-    logits = np.array(result.content["logits_in_hundredths"]) * LOGIT_UNIT
-    accepted = logits >= result.content["threshold_logit"]
-    species = np.array(about["species"])
-    people = np.unique(about["subject"], return_inverse=True)[1]
-    columns = []
-    for kind in ["", *sorted(set(species) - {""})]:
-        wrong = (species == kind) & (accepted if kind else ~accepted)
-        columns += [np.bincount(people, wrong), np.bincount(people, species == kind)]
-    return np.stack(columns, 1).astype(float)
-
-
-def acer(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Half the BPCER and half the APCER of the worst species, of sums of `errors_of` [n, 2 * kinds]."""
-    rates = counts[:, ::2] / np.maximum(counts[:, 1::2], 1)
-    return np.asarray((rates[:, 0] + rates[:, 1:].max(1)) / 2)
 
 
 def _rank(stands: Standing) -> Iterator[str]:
