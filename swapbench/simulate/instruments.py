@@ -49,6 +49,7 @@ class Printer:
         gloss: strength of reflections of the light.
         streaks: amplitude of bands across the sheet.
         mottle: amplitude of uneven inking, in blotches of some pixels.
+        vivid: how far the driver raises colours and contrast, as the photo mode of printers does.
     """
 
     name: str
@@ -65,11 +66,16 @@ class Printer:
     gloss: float = 0.05
     streaks: float = 0.02
     mottle: float = 0.0
+    vivid: float = 0.0
 
     def plates(self, photo: Pixels) -> Pixels:
         """Cyan, magenta, yellow and black dot areas 0..255 of an sRGB photograph; black replaces grey."""
         area = np.clip(1 - np.power(_LIGHT_OF_BYTES, self.tone), 0, 1).astype(np.float32)
         cmy = np.asarray(area[photo])
+        if self.vivid:
+            grey = mean_of_channels(cmy)
+            cmy = grey + (cmy - grey) * np.float32(1 + self.vivid)
+            cmy = np.clip(0.5 + (cmy - 0.5) * np.float32(1 + self.vivid / 2), 0, 1)
         black = np.minimum(np.minimum(cmy[..., 0], cmy[..., 1]), cmy[..., 2])[..., None]
         black = np.float32(self.black) * black * black
         cmy = 1 - (1 - cmy) / np.maximum(1 - black, 0.02)

@@ -3,8 +3,15 @@
 Every site has its own cameras (tone, white balance, sharpening, resolution, compression), distances and
 lights, and under each light only some cameras, printers and displays were at hand: what attacks look like
 goes with where they were recorded, as it does between OULU-NPU, CASIA-FASD, Replay-Attack and MSU-MFSD, which
-these sites are modelled after in kind, not in number. Which facts set its difficulty, and how it is accepted:
-docs/simulation.md.
+these sites are modelled after in kind, not in number. Attacks of a site are of its own kind, so that what
+gives them away at three sites need not do so at the fourth:
+
+    A   dots of coarse screens in prints; strong grids and lifted blacks on dull panels
+    B   inking that is uneven, from drivers in their photo mode; vivid phones that reflect a room
+    C   pale prints that shine; vivid displays whose colours drift over the screen
+    D   folded, banded and vivid prints; dull displays with bands of refreshing
+
+Which facts set its difficulty, and how it is accepted: docs/simulation.md.
 """
 
 from __future__ import annotations
@@ -17,19 +24,28 @@ from swapbench.simulate.recapture import Framings
 from swapbench.simulate.reflections import Reflections
 
 # Phones of a laboratory: well exposed, sharp, hardly compressed.
-_A_SHOTS = Shots(noise_sigma=0.6, exposure=(0.19, 0.22), tint=(0.03, -0.03), focus_px=0.40, quality=(78, 97))
+_A_SHOTS = Shots(
+    noise_sigma=0.6,
+    exposure=(0.19, 0.22),
+    tint=(0.03, -0.03),
+    tint_sigma=0.10,
+    saturation_sigma=0.20,
+    focus_px=0.40,
+    flare=0.30,
+    quality=(78, 97),
+)
 _A_FRONT = Camera("A-front", 0.45, 0.013, 0.004, 0.05, 1.10, 1.0, 0.35, curve=0.10, shots=_A_SHOTS)
 _A_OLDER = Camera(
     "A-older", 0.52, 0.018, 0.006, 0.09, 1.00, 1.0, 0.55, curve=0.0, denoising=0.4, shots=_A_SHOTS
 )
-_A_LASER = Printer("A-laser", 3.2, False, 0.30, 0.80, 0.80, mottle=0.063, streaks=0.04)
+_A_LASER = Printer("A-laser", 3.2, False, 0.30, 0.80, 0.80, mottle=0.015, streaks=0.0)
 _A_INKJET = Printer(
-    "A-inkjet", 2.6, False, 0.30, 0.92, 0.55, paper=(0.84, 0.84, 0.88), gloss=0.16, mottle=0.09
+    "A-inkjet", 2.6, False, 0.30, 0.92, 0.55, paper=(0.84, 0.84, 0.88), gloss=0.05, mottle=0.02
 )
-_A_PRESS = Printer("A-press", 3.8, False, 0.34, 0.80, 0.85, paper=(0.80, 0.78, 0.72), mottle=0.054)
-_A_MONITOR = Display("A-monitor", 1.96, 0.55, 2.3, (0.92, 1.0, 1.14), 0.066, 0.12, 0.12, 0.05, 0.78, 0.14)
-_A_LAPTOP = Display("A-laptop", 2.10, 0.50, 2.4, (0.95, 1.0, 1.08), 0.088, 0.18, 0.14, 0.06, 0.75, 0.196)
-_A_TABLET = Display("A-tablet", 2.04, 0.55, 2.2, (0.94, 1.0, 1.10), 0.066, 0.12, 0.20, 0.04, 0.8, 0.112)
+_A_PRESS = Printer("A-press", 3.8, False, 0.34, 0.80, 0.85, paper=(0.80, 0.78, 0.72), mottle=0.012)
+_A_MONITOR = Display("A-monitor", 1.96, 0.55, 2.3, (0.92, 1.0, 1.14), 0.06, 0.12, 0.06, 0.0, 0.85, 0.02)
+_A_LAPTOP = Display("A-laptop", 2.10, 0.50, 2.4, (0.95, 1.0, 1.08), 0.08, 0.16, 0.06, 0.0, 0.85, 0.03)
+_A_TABLET = Display("A-tablet", 2.04, 0.55, 2.2, (0.94, 1.0, 1.10), 0.06, 0.12, 0.08, 0.0, 0.85, 0.02)
 
 # Webcams of a desk: small pictures, enlarged, flat, strongly compressed, faces further away.
 _B_SHOTS = Shots(
@@ -38,7 +54,7 @@ _B_SHOTS = Shots(
     tint=(0.10, -0.10),
     focus_px=0.45,
     shaken=0.1,
-    flare=0.22,
+    flare=0.45,
     quality=(45, 80),
 )
 _B_WEBCAM = Camera(
@@ -48,15 +64,17 @@ _B_LAPTOP = Camera(
     "B-laptop", 0.55, 0.022, 0.008, 0.12, 0.92, 0.95, 0.5, denoising=0.7, resolution=0.82, shots=_B_SHOTS
 )
 _B_COPIER = Printer(
-    "B-copier", 4.2, False, 0.36, 0.92, 0.92, paper=(0.82, 0.82, 0.80), mottle=0.13, streaks=0.14
+    "B-copier", 4.2, False, 0.36, 0.92, 0.92, paper=(0.82, 0.82, 0.80), mottle=0.13, streaks=0.14, vivid=0.7
 )
 _B_LASER = Printer(
-    "B-laser", 3.6, False, 0.30, 0.80, 0.80, paper=(0.83, 0.83, 0.83), mottle=0.11, streaks=0.12
+    "B-laser", 3.6, False, 0.30, 0.80, 0.80, paper=(0.83, 0.83, 0.83), mottle=0.11, streaks=0.12, vivid=0.7
 )
-_B_PHOTO = Printer("B-photo", 2.8, False, 0.28, 0.95, 0.5, gloss=0.20, paper=(0.88, 0.88, 0.90), mottle=0.09)
-_B_PHONE = Display("B-phone", 1.90, 0.50, 2.2, (0.96, 1.0, 1.06), 0.044, 0.06, 0.26, 0.10, 0.75, 0.14)
-_B_TABLET = Display("B-tablet", 2.15, 0.50, 2.3, (0.92, 1.0, 1.12), 0.066, 0.11, 0.26, 0.08, 0.75, 0.168)
-_B_OLED = Display("B-phone-oled", 2.05, 0.55, 2.4, (0.96, 1.0, 1.08), 0.033, -0.15, 0.26, 0.14, 0.7, 0.168)
+_B_PHOTO = Printer(
+    "B-photo", 2.8, False, 0.28, 0.95, 0.5, gloss=0.20, paper=(0.88, 0.88, 0.90), mottle=0.09, vivid=0.8
+)
+_B_PHONE = Display("B-phone", 1.90, 0.50, 2.8, (0.96, 1.0, 1.06), 0.02, -0.45, 0.26, 0.10, 0.9, 0.14)
+_B_TABLET = Display("B-tablet", 2.15, 0.50, 2.8, (0.92, 1.0, 1.12), 0.02, -0.40, 0.26, 0.08, 0.9, 0.168)
+_B_OLED = Display("B-phone-oled", 2.05, 0.55, 2.9, (0.96, 1.0, 1.08), 0.01, -0.55, 0.26, 0.14, 0.9, 0.168)
 
 # Hand-held compact cameras, near the face, with vivid colours and hard sharpening.
 _C_SHOTS = Shots(noise_sigma=0.6, exposure=(0.21, 0.26), tint=(-0.06, 0.08), focus_px=0.5, quality=(55, 93))
@@ -75,14 +93,23 @@ _C_PHONE = Camera(
     resolution=0.9,
     shots=_C_SHOTS,
 )
-_C_OFFSET = Printer("C-offset", 2.8, True, 0.26, 0.85, 0.70, gloss=0.12, mottle=0.063)
+_C_OFFSET = Printer("C-offset", 2.8, False, 0.26, 0.85, 0.70, gloss=0.12, key=(0.17, 0.17, 0.18), mottle=0.02)
 _C_INKJET = Printer(
-    "C-inkjet", 3.2, True, 0.30, 0.85, 0.60, paper=(0.85, 0.85, 0.80), mottle=0.126, streaks=0.06
+    "C-inkjet",
+    3.2,
+    False,
+    0.30,
+    0.85,
+    0.60,
+    paper=(0.85, 0.85, 0.80),
+    key=(0.16, 0.16, 0.17),
+    mottle=0.03,
+    streaks=0.0,
 )
-_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, mottle=0.081)
-_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.088, 0.11, 0.24, 0.04, 0.8, 0.084)
-_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.11, 0.16, 0.10, 0.06, 0.78, 0.224)
-_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.066, 0.11, 0.26, 0.05, 0.78, 0.14)
+_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, key=(0.18, 0.17, 0.17), mottle=0.02)
+_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.03, -0.40, 0.10, 0.0, 0.8, 0.34)
+_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.03, -0.35, 0.06, 0.0, 0.8, 0.40)
+_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.03, -0.45, 0.10, 0.0, 0.8, 0.34)
 
 # Kiosk and doorway cameras in the evening: warm, noisy, smoothed.
 _D_SHOTS = Shots(
@@ -101,17 +128,25 @@ _D_DOOR = Camera(
     "D-door", 0.60, 0.030, 0.010, 0.12, 0.88, 0.95, 0.4, curve=0.12, resolution=0.8, shots=_D_SHOTS
 )
 _D_COPIER = Printer(
-    "D-copier", 3.8, False, 0.34, 0.85, 0.88, paper=(0.80, 0.80, 0.79), mottle=0.09, streaks=0.06
+    "D-copier", 3.8, False, 0.34, 0.85, 0.88, paper=(0.80, 0.80, 0.79), mottle=0.03, streaks=0.20, vivid=0.7
 )
-_D_PHOTO = Printer("D-photo", 2.6, False, 0.26, 0.92, 0.5, gloss=0.36, mottle=0.09)
+_D_PHOTO = Printer("D-photo", 2.6, False, 0.26, 0.92, 0.5, gloss=0.45, mottle=0.02, streaks=0.16, vivid=0.8)
 _D_POSTER = Printer(
-    "D-poster", 4.4, False, 0.38, 0.82, 0.8, gloss=0.2, paper=(0.84, 0.83, 0.80), mottle=0.072
+    "D-poster",
+    4.4,
+    False,
+    0.38,
+    0.82,
+    0.8,
+    gloss=0.2,
+    paper=(0.84, 0.83, 0.80),
+    mottle=0.02,
+    streaks=0.18,
+    vivid=0.7,
 )
-_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.099, 0.18, 0.14, 0.08, 0.75, 0.224)
-_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.033, -0.12, 0.26, 0.14, 0.72, 0.14)
-_D_TELEVISION = Display(
-    "D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.088, 0.16, 0.14, 0.12, 0.72, 0.252
-)
+_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.05, 0.10, 0.30, 0.60, 0.85, 0.06)
+_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.03, -0.12, 0.34, 0.70, 0.85, 0.05)
+_D_TELEVISION = Display("D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.05, 0.10, 0.30, 0.65, 0.85, 0.06)
 
 _A = Domain(
     "A",
@@ -134,20 +169,20 @@ _A = Domain(
         careful=0.0,
         bend=0.06,
         shade=0.45,
-        fidelity=(0.1, 0.5),
-        creased=0.3,
-        reflections=Reflections(0.3, (0.03, 0.15)),
+        fidelity=(0.0, 0.35),
+        creased=0.0,
+        reflections=Reflections(0.05, (0.03, 0.1)),
         holds=Holds(0.25),
     ),
     Showings(
         careful=0.0,
-        grid=(1.2, 2.0),
+        grid=(1.6, 2.6),
         paned=0.0,
-        veil=0.1,
+        veil=0.06,
         zoom=(0.93, 1.07),
         turn_deg=2.5,
         lens=0.10,
-        reflections=Reflections(0.4, (0.05, 0.3)),
+        reflections=Reflections(0.1, (0.03, 0.1)),
         holds=Holds(0.2),
     ),
 )
@@ -172,20 +207,20 @@ _B = Domain(
         careful=0.0,
         bend=0.08,
         shade=0.45,
-        fidelity=(0.25, 0.65),
+        fidelity=(0.5, 0.85),
         creased=0.4,
         reflections=Reflections(0.25, (0.03, 0.15)),
         holds=Holds(0.4),
     ),
     Showings(
         careful=0.0,
-        grid=(0.4, 0.9),
+        grid=(0.0, 0.3),
         paned=0.0,
         veil=0.14,
         zoom=(0.93, 1.07),
         turn_deg=2.0,
         lens=0.08,
-        reflections=Reflections(0.9, (0.12, 0.6)),
+        reflections=Reflections(1.0, (0.2, 0.7)),
         holds=Holds(0.5, corner=0.03),
     ),
 )
@@ -210,20 +245,20 @@ _C = Domain(
         careful=0.0,
         bend=0.14,
         shade=0.5,
-        fidelity=(0.1, 0.5),
+        fidelity=(0.8, 0.95),
         creased=0.25,
-        reflections=Reflections(0.2, (0.03, 0.15)),
+        reflections=Reflections(0.7, (0.05, 0.3)),
         holds=Holds(0.2),
     ),
     Showings(
         careful=0.0,
-        grid=(0.9, 1.6),
+        grid=(0.0, 0.3),
         paned=0.0,
-        veil=0.1,
+        veil=0.05,
         zoom=(0.93, 1.07),
         turn_deg=4.0,
         lens=0.14,
-        reflections=Reflections(0.7, (0.08, 0.45)),
+        reflections=Reflections(0.1, (0.05, 0.2)),
         holds=Holds(0.2),
     ),
 )
@@ -247,21 +282,21 @@ _D = Domain(
     Sheets(
         careful=0.0,
         bend=0.06,
-        shade=0.5,
-        fidelity=(0.15, 0.55),
-        creased=0.3,
+        shade=0.7,
+        fidelity=(0.7, 0.95),
+        creased=0.85,
         reflections=Reflections(0.6, (0.06, 0.3)),
         holds=Holds(0.3),
     ),
     Showings(
         careful=0.0,
-        grid=(0.5, 1.0),
+        grid=(0.6, 1.1),
         paned=0.0,
-        veil=0.25,
+        veil=0.05,
         zoom=(0.93, 1.07),
         turn_deg=2.5,
         lens=0.10,
-        reflections=Reflections(0.8, (0.08, 0.5)),
+        reflections=Reflections(0.2, (0.05, 0.3)),
         holds=Holds(0.35, corner=0.02),
     ),
 )
@@ -270,5 +305,5 @@ WORLD_2 = World(
     number=2,
     domains=(_A, _B, _C, _D),
     crowds=(Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))),
-    revision=3,
+    revision=4,
 )
