@@ -80,6 +80,9 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
 }
 """Command with commands of its own -> its panel, its help and these commands."""
 
+FOR_OURSELVES: Final[Commands] = (train.judge,)
+"""Commands that a process of ours starts, and nobody types."""
+
 
 def _typer(text: str, *, kind: type[CommandGroup] = CommandGroup, completion: bool = False) -> typer.Typer:
     return typer.Typer(
@@ -127,6 +130,8 @@ def _app() -> typer.Typer:
                 family = _typer(text, kind=ShowGroup if shows else CommandGroup)
                 _add(family, members)
                 app.add_typer(family, name=name, rich_help_panel=panel)
+    for command in FOR_OURSELVES:
+        app.command(cls=Command, hidden=True)(ungrouped(command))
     return app
 
 
