@@ -74,7 +74,7 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     "system": (
         "Compare",
         "Let files and frames decide together: what that costs and gains.",
-        (system.fuse, system.cascade, system.frames),
+        (system.fuse, system.cascade, system.frames, system.compare),
     ),
     "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
