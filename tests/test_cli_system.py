@@ -181,6 +181,83 @@ def test_members_of_other_places_data_or_without_scores_are_refused(
     assert "the scores of mobilefacenet.uniform-40M.int8.tflite are not in" in says({})
 
 
+@pytest.fixture(scope="module")
+def with_two(with_pair: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the fusion and a cascade."""
+    run = tmp_path_factory.mktemp("two") / "reports" / "example"
+    shutil.copytree(with_pair, run)
+    with pytest.MonkeyPatch.context() as here:
+        here.chdir(run.parents[1])
+        assert main(["system", "cascade", SMALL, LARGE, "--margin", "0.2", "--name", "door"]) == 3
+    return run
+
+
+def test_a_system_is_held_against_another_on_the_same_presentations(
+    with_two: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(with_two.parents[1])
+    records = {one.variant.net: one for one in store.load_run(with_two) if one.decision is not None}
+    assert main(["system", "compare", "pair", "door", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "Simulated data" in err
+    found = json.loads(out)
+    assert (found["first"], found["second"]) == ("pair (computed)", "door (computed)")
+    for side, name in (("first", "pair"), ("second", "door")):
+        accuracy, decision = records[name].accuracy, records[name].decision
+        assert not isinstance(accuracy, Absent)
+        assert accuracy.bpcer is not None
+        assert decision is not None
+        assert found["acer"][side] == accuracy.acer
+        assert (found["apcer"][side], found["bpcer"][side]) == (accuracy.apcer, accuracy.bpcer.rate)
+        assert found["costs"]["time"][side] == decision.time_ns.all.model_dump()
+    assert found["not_compared"] == {"energy": f"pair (computed) has none, for no energy is known of {SMALL}"}
+    assert found["acer"]["interval"]["method"].startswith("bootstrap over ")
+    assert main(["system", "compare", "reports/example/systems/pair.toml", "door (computed)"]) == 0
+    text = capsys.readouterr().out
+    time = [line for line in text.splitlines() if line.startswith("time, mean")]
+    ratio = found["costs"]["time"]["second"]["mean"] / found["costs"]["time"]["first"]["mean"]
+    assert f"{100 * (ratio - 1):+.1f} %" in time[0]
+    assert f"McNemar p = {found['p_value']:.2g}" in text
+    assert "The energy of a decision is not compared" in text
+
+
+def test_systems_of_other_data_places_or_none_are_refused(
+    with_two: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "reports" / "example"
+    shutil.copytree(with_two, run)
+    monkeypatch.chdir(tmp_path)
+    door = next(one for one in store.load_run(run) if one.variant.net == "door")
+    path = run / "records" / f"{door.id}.json"
+
+    def compared(*words: str, status: int = 2, **change: object) -> str:
+        path.unlink(missing_ok=True)
+        store.save(door.replace(**change), run)
+        assert main(["system", "compare", *(words or ("pair", "door"))]) == status
+        told = capsys.readouterr()
+        return told.out + told.err
+
+    accuracy = door.accuracy
+    assert not isinstance(accuracy, Absent)
+    assert "there is no system in the run example named 'dor'. Did you mean door" in compared("pair", "dor")
+    assert "door and door (computed) are one row" in compared("door", "door (computed)")
+    other_data = compared(accuracy=accuracy.replace(dataset_digest="0" * 64))
+    assert "cannot be compared: they differ in digest of the data" in other_data
+    other_rule = compared(accuracy=accuracy.replace(threshold_rule="apcer<=5 %@dev"))
+    assert "they differ in threshold: eer@dev and apcer<=5 %@dev" in other_rule
+    threads = door.runtime.replace(threads=4)
+    elsewhere = compared(status=0, runtime=threads)
+    assert "The time of a decision is not compared: they differ in threads: 1 and 4." in elsewhere
+    assert door.decision is not None
+    measured = compared(status=0, decision=door.decision.replace(basis="measured"))
+    assert "The time of a decision is not compared: one is measured, the other computed" in measured
+    other_scores = compared(accuracy=accuracy.replace(scores_sha256="0" * 64))
+    assert "the scores of door (computed) are not in" in other_scores
+    shutil.rmtree(run)
+    assert main(["system", "compare", "pair", "door"]) == 2
+    assert "there is no run to take pair from" in capsys.readouterr().err
+
+
 def test_a_system_file_of_someone_else_is_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for text, message in (
         ('name = "../x"\nmembers = [{file = "a.onnx"}]', "is not a plain file name"),

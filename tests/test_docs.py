@@ -16,6 +16,8 @@ DOCUMENTS = sorted(
 )
 TYPED = re.compile(r"(?<!import)(?:^|[\s`(/])swapbench((?: +[^\s`#|;)]+)+)", re.MULTILINE)
 APP = typer.main.get_command(cli.app)
+SHOWN = {name for name, command in APP.commands.items() if not command.hidden}
+"""Commands that people type."""
 
 
 def commands(path: Path) -> list[list[str]]:
@@ -50,11 +52,11 @@ def test_every_command_and_option_in_the_documents_exists(path: Path) -> None:
 def test_the_readme_names_every_command() -> None:
     named = {words[0] for path in DOCUMENTS for words in commands(path) if words}
     assert len(commands(ROOT / "README.md")) > 15
-    assert set(APP.commands) - named <= {"version"}
+    assert SHOWN - named <= {"version"}
 
 
 def test_every_command_has_a_page() -> None:
     pages = {path.stem for path in (ROOT / "docs" / "commands").glob("*.md")}
-    assert pages - {"index"} == set(APP.commands) - {"version"}
+    assert pages - {"index"} == SHOWN - {"version"}
     listed = (ROOT / "docs" / "commands" / "index.md").read_text(encoding="utf-8")
     assert all(f"({name}.md)" in listed for name in pages - {"index"})

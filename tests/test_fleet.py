@@ -460,6 +460,56 @@ def test_versions_that_differ_are_both_named() -> None:
     engine.refuse_other(engine.versions(), "host")
     with pytest.raises(UserError, match=r"this host has swapbench .*, and the scheduler has swapbench 9\.9"):
         engine.refuse_other({**engine.versions(), "swapbench": "9.9"}, "host")
+    other = r"this computer has swapbench's own code \w{16}, and the host a has swapbench's own code unknown"
+    with pytest.raises(UserError, match=other):
+        engine.refuse_other({**engine.versions(), engine.CODE: "unknown"}, "computer", "the host a")
+
+
+def test_two_checkouts_of_one_version_have_different_digests(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without("distributed")
+    import swapbench
+    from swapbench.fleet import engine
+
+    ours = engine.code()
+    for path in Path(swapbench.__file__).parent.rglob("*"):
+        if path.suffix in {".py", ".c", ".h"}:
+            copy = Path("swapbench", path.relative_to(Path(swapbench.__file__).parent))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(swapbench, "__file__", str(Path("swapbench/__init__.py").absolute()))
+    Path("swapbench/__pycache__").mkdir()
+    Path("swapbench/__pycache__/units.cpython-311.pyc").write_bytes(b"x")
+    assert engine.code_now() == ours  # it is the content that counts, wherever it lies
+    Path("swapbench/units.py").write_text(Path("swapbench/units.py").read_text() + "\n# changed\n")
+    changed = engine.code_now()
+    Path("swapbench/units.py").rename("swapbench/unit.py")
+    assert len({ours, changed, engine.code_now()}) == 3
+    assert engine.code() == ours  # what runs stays what it was
+
+
+def test_a_host_whose_code_changed_does_no_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_without("distributed")
+    from swapbench.fleet import engine
+    from swapbench.fleet.host import Host, Offer
+
+    handed_in: list[tuple[str, str]] = []
+
+    async def ask(door: Door, question: str, **values: Any) -> Any:
+        if question == "done":
+            handed_in.append((values["job"], values["result"]))
+        return [] if question == "lacks" else True
+
+    ours = engine.code()
+    monkeypatch.setattr(engine, "ask", ask)
+    monkeypatch.setattr(engine, "code_now", lambda: "0" * 16)
+    host = Host(Door("lab", 1), Offer("b", Path.cwd()), lambda _: None)
+    job = replace(JOB, profile="", cores=1, files={})
+    host._slots["cores"] = cores_slot(1, 0)
+    asyncio.run(host.job(job, "b/cores"))
+    ((name, text),) = handed_in
+    result = Result.read(text.encode())
+    assert (name, result.failed) == (job.id, True)
+    assert f"the host b joined with swapbench's own code {ours}, and now has {'0' * 16}" in result.error
 
 
 # ---- Who waits for whom ----

@@ -43,7 +43,7 @@ def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_who_has_no_right_certificate_or_version_is_refused(
-    fleet: Lab, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fleet: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from swapbench.fleet import engine
     from swapbench.fleet.client import Fleet
@@ -68,6 +68,20 @@ def test_who_has_no_right_certificate_or_version_is_refused(
     host = Host(right, Offer("b", Path.cwd()), lambda _: None)
     with pytest.raises(UserError, match=f"this host {refused}"):
         asyncio.run(host.stay(lambda: None))
+    monkeypatch.undo()
+
+    monkeypatch.chdir(tmp_path)
+    engine.code.cache_clear()
+    monkeypatch.setattr(engine, "code_now", lambda: "0" * 16)
+    refused = rf"has swapbench's own code {'0' * 16}, and the scheduler has swapbench's own code \w{{16}}\."
+    try:
+        with pytest.raises(UserError, match=f"this computer {refused} Install the same commit"), Fleet(right):
+            pass
+        host = Host(right, Offer("b", Path.cwd()), lambda _: None)
+        with pytest.raises(UserError, match=f"this host {refused}"):
+            asyncio.run(host.stay(lambda: None))
+    finally:
+        engine.code.cache_clear()
 
 
 def test_the_secret_is_its_owners_and_nothing_listens_elsewhere(fleet: Lab) -> None:

@@ -13,7 +13,7 @@ from swapbench import catalog
 from swapbench.cards import read_card
 from swapbench.commands import train as training
 from swapbench.data.dataset import Dataset
-from swapbench.errors import BadCard, BadDataset, NotValid, UnknownName, UserError
+from swapbench.errors import BadCard, BadDataset, EnvironmentFailed, NotValid, UnknownName, UserError
 from swapbench.records import OutputMeaning, Preprocessing
 from swapbench.workshop.prune.widths import Budget, Shape, WidthSpace
 from swapbench.workshop.recipes.recipe import Phase, TrainRecipe, read_recipe
@@ -121,12 +121,12 @@ def test_a_wrong_method_is_named_with_both_files_and_the_field(
 pytest.importorskip("torch")
 
 
-def train(tmp_path: Path, **options: Any) -> Path:
+def train(tmp_path: Path, judges: Any = None, /, **options: Any) -> Path:
     def unheard(*_: Any) -> None:
         return
 
     request = training.TrainRequest("mobilefacenet", **options)
-    return training.train(catalog.Folders(tmp_path), request, progress=unheard, say=unheard)
+    return training.train(catalog.Folders(tmp_path), request, judges=judges, progress=unheard, say=unheard)
 
 
 @pytest.mark.slow
@@ -577,6 +577,101 @@ def test_the_fitness_of_a_structure_is_the_same_each_time_and_in_threads(
     without = dataclasses.replace(stripes, splits=unread)
     with pytest.raises(BadDataset, match="dev of stripes has usable images of one class only"):
         Fitness.of(net, made, made.pruning, without, execution)  # type: ignore[arg-type]
+    # from its file it judges to the last bit as before, whatever it judged meanwhile, and in another order
+    fitness.save(tmp_path / "fitness.safetensors")
+    read = Fitness.read(tmp_path / "fitness.safetensors")
+    assert {genes: read(genes) for genes in reversed(several)} == alone
     with torch.no_grad():
         net.kernels["conv1"].bias.fill_(float("nan"))
     assert fitness(several[0]).fitness == float("inf")
+    assert read(several[0]) == alone[several[0]]
+
+
+@pytest.fixture(scope="module")
+def saved(stripes: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a fitness."""
+    import torch
+
+    from swapbench.workshop.prune.fitness import Fitness
+    from swapbench.workshop.prune.pruning_net import PruningNet
+    from swapbench.workshop.train.setup import Execution
+
+    folder = tmp_path_factory.mktemp("saved")
+    made = recipe(META)
+    torch.manual_seed(0)
+    net = PruningNet(made.architecture, WidthSpace.of(THIN), 4)
+    fitness = Fitness.of(net, made, made.pruning, stripes, Execution(seed=0, work=folder))  # type: ignore[arg-type]
+    fitness.save(folder / "fitness.safetensors")
+    return folder / "fitness.safetensors"
+
+
+@pytest.mark.slow
+def test_a_computer_that_rounds_otherwise_judges_nothing(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from swapbench.workshop.prune.fitness import Fitness
+
+    def otherwise(fitness: Fitness, genes: Any) -> Any:
+        scores, embedding = outputs(fitness, genes)
+        return torch.nextafter(scores, torch.ones(())), embedding
+
+    outputs = Fitness._outputs
+    monkeypatch.setattr(Fitness, "_outputs", otherwise)
+    with pytest.raises(EnvironmentFailed, match="computes other last digits than the one that searches"):
+        Fitness.read(saved)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("content", [b"", b"no tensors", b"cut"])
+def test_what_is_no_fitness_is_called_so(saved: Path, tmp_path: Path, content: bytes) -> None:
+    from swapbench.workshop.prune.fitness import Fitness
+
+    path = tmp_path / "f.safetensors"
+    path.write_bytes(saved.read_bytes()[:5000] if content == b"cut" else content)
+    with pytest.raises(NotValid, match=r"f\.safetensors holds no fitness of structures"):
+        Fitness.read(path)
+
+
+class Kills:
+    """Local processes, of which the first to judge a batch is killed."""
+
+    def __init__(self, cores: int) -> None:
+        from swapbench.study.executor import LocalProcesses
+
+        self.place, self.cores, self.started = LocalProcesses(cores), cores, 0
+
+    def start(self, job: Any) -> Any:
+        running: Any = self.place.start(job)
+        self.started += 1
+        if self.started == 1:
+            running._child.kill()
+        return running
+
+
+@pytest.mark.slow
+def test_a_search_in_processes_of_which_one_is_lost_ends_as_in_one_process(
+    stripes: Dataset, tmp_path: Path, uncut: Path
+) -> None:
+    from swapbench.study.batches import Batches
+    from swapbench.workshop.prune.pruning import prune
+
+    place = Kills(2)
+    prune(recipe(META, phases=TWO_EPOCHS), stripes, tmp_path, None, Batches(place))
+    stem = "thin.metapruning-0_15M"
+    assert result(tmp_path, stem) == result(uncut, stem)
+    assert place.started == 2 * 2 + 1  # two batches a generation, and the lost one again
+    assert not list((tmp_path / ".training").glob("judging-*"))
+
+
+@pytest.mark.slow
+def test_jobs_and_a_fleet_are_for_studies_and_searches(tmp_path: Path) -> None:
+    from contextlib import nullcontext
+
+    from swapbench.study.executor import LocalProcesses
+
+    judges = nullcontext(LocalProcesses(1))
+    for options in ({"recipe": "uniform", "macs": "40M"}, {}):
+        with pytest.raises(UserError, match="is neither a study nor a search, so --jobs and --fleet"):
+            train(tmp_path, judges, **options)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from swapbench.errors import NotValid
-from swapbench.workshop.prune.search import Evaluated, Judged, best, breed, search
+from swapbench.workshop.prune.search import Evaluated, Judged, best, breed, in_threads, search
 from swapbench.workshop.prune.widths import Feasible, Genes
 from swapbench.workshop.recipes.pruning_recipe import Search
 
@@ -27,7 +27,7 @@ def run(tmp_path: Path, **changes: Any) -> tuple[Evaluated, ...]:
     options: dict[str, Any] = {"seed": 3, "state": tmp_path / "search.json"} | changes
     return search(
         options.pop("space", SPACE),
-        options.pop("fitness", distance),
+        in_threads(options.pop("fitness", distance), options.pop("workers", 1)),
         options.pop("settings", SMALL),
         **options,
     )

@@ -479,7 +479,7 @@ def test_what_the_table_says_is_not_said_again(
     assert cli.main(["train", "s.toml", *option]) == 2
     assert "is a study, which says this itself" in capsys.readouterr().err
     assert cli.main(["train", "minifasnet_v2", "--jobs", "2"]) == 2
-    assert "is no study" in capsys.readouterr().err
+    assert "is neither a study nor a search" in capsys.readouterr().err
 
 
 def test_two_processes_do_not_share_a_study(pretender: LocalProcesses) -> None:

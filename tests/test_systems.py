@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import made_systems as made
@@ -20,6 +21,7 @@ from swapbench.systems.computed import How, Known, computed
 from swapbench.systems.costs import Prices
 from swapbench.systems.file import read_system, write_system
 from swapbench.systems.frozen import Development, fold_scores
+from swapbench.systems.gain import paired
 from swapbench.systems.scores import check_probabilities
 
 if TYPE_CHECKING:
@@ -76,6 +78,49 @@ def test_the_gain_is_over_the_member_that_is_best_on_development_and_paired() ->
     assert gain.p_value == 0.5  # two tosses: 2 / 2^2
     assert gain.interval is not None
     assert gain.interval.low == -1.0
+
+
+def test_two_systems_against_each_other_by_hand() -> None:
+    first = {
+        "": [[0.9], [0.4], [0.6], [0.7]],
+        "print": [[0.1], [0.8]],
+        "replay": [[0.2], [0.2], [0.2], [0.6]],
+    }
+    second = {
+        "": [[0.8], [0.7], [0.6], [0.9]],
+        "print": [[0.1], [0.1]],
+        "replay": [[0.6], [0.6], [0.2], [0.2]],
+    }
+    sides = []
+    for threshold, test in ((0.5, first), (0.55, second)):
+        frozen = made.system(count=1, frozen=(FrozenFold(threshold=threshold),))
+        sides.append((frozen, fold_scores(frozen, made.members(made.fold(test, test)))))
+    found = paired(*sides, confidence=0.95, seed=0)
+    assert (found.apcer.before, found.apcer.after) == (0.5, 0.5)  # of print, then of replay
+    assert (found.bpcer.before, found.bpcer.after, found.bpcer.change) == (0.25, 0.0, -0.25)
+    assert (found.acer.before, found.acer.after) == (0.375, 0.25)
+    # 2 replays are right with the first alone; 1 live, 1 print and 1 replay with the second alone
+    assert (found.only_first_right, found.only_second_right, found.p_value) == (2, 3, 1.0)
+    assert (found.presentations, found.unmatched) == (10, 0)
+    back = paired(*reversed(sides), confidence=0.95, seed=0)
+    for there, here in ((found.acer, back.acer), (found.apcer, back.apcer), (found.bpcer, back.bpcer)):
+        assert there.change == -here.change
+        assert there.interval is not None
+        assert here.interval is not None
+        assert (there.interval.low, there.interval.high) == (-here.interval.high, -here.interval.low)
+        assert there.interval.low <= there.change <= there.interval.high
+    same = paired(sides[0], sides[0], confidence=0.95, seed=0)
+    assert same.acer.interval is not None
+    assert (same.acer.change, same.acer.interval.low, same.acer.interval.high) == (0.0, 0.0, 0.0)
+
+
+def test_two_systems_without_a_class_in_common_are_not_compared() -> None:
+    of = known(made.SMALL)
+    frozen = made.system(count=1, frozen=(FrozenFold(threshold=0.5),))
+    (fold,) = fold_scores(frozen, of.folds)
+    attacks = fold.test.rows(~fold.test.is_bona_fide)
+    with pytest.raises(BadDataset, match="have no scored presentations in common for bona fide"):
+        paired((frozen, [fold]), (frozen, [replace(fold, test=attacks)]), confidence=0.95, seed=0)
 
 
 def test_attacks_may_cost_more_than_bona_fide() -> None:

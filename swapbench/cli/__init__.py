@@ -74,11 +74,14 @@ FAMILIES: Final[Mapping[str, tuple[str, str, Commands]]] = {
     "system": (
         "Compare",
         "Let files and frames decide together: what that costs and gains.",
-        (system.fuse, system.cascade, system.frames),
+        (system.fuse, system.cascade, system.frames, system.compare),
     ),
     "zoo": ("Make models", "Find the cards of public networks.", (zoo.show, zoo.get)),
 }
 """Command with commands of its own -> its panel, its help and these commands."""
+
+FOR_OURSELVES: Final[Commands] = (train.judge,)
+"""Commands that a process of ours starts, and nobody types."""
 
 
 def _typer(text: str, *, kind: type[CommandGroup] = CommandGroup, completion: bool = False) -> typer.Typer:
@@ -127,6 +130,8 @@ def _app() -> typer.Typer:
                 family = _typer(text, kind=ShowGroup if shows else CommandGroup)
                 _add(family, members)
                 app.add_typer(family, name=name, rich_help_panel=panel)
+    for command in FOR_OURSELVES:
+        app.command(cls=Command, hidden=True)(ungrouped(command))
     return app
 
 

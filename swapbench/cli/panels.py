@@ -67,6 +67,8 @@ class CommandGroup(TyperGroup):
         panels: Panels = {}
         for name in self.list_commands(ctx):
             command: Any = self.get_command(ctx, name)
+            if command.hidden:
+                continue
             summary = (command.help or "").partition("\n\n")[0]
             panels.setdefault(command.rich_help_panel or "Commands", []).append((name, summary))
         options: list[Any] = list(self.get_params(ctx))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from swapbench.commands.fleet_options import FleetOptions
     from swapbench.commands.study_table import Study
     from swapbench.study.engine import JobNow, Now
-    from swapbench.study.executor import Executor
 
 _NAME, _BAR = 36, 14
 """Letters of a name and of a bar, at most."""
@@ -49,34 +47,19 @@ def refuse(given: Mapping[str, object], why: str, remedy: str) -> None:
 def run_study(study: Study, jobs: int | None, gpus: str | None, out: Path | None, fleet: FleetOptions) -> int:
     """Run it here or on a fleet and show its table; the exit status is that of its worst training."""
     from swapbench.commands import study as commands
+    from swapbench.commands.executors import executor
 
     planned = commands.plan(terminal.folders(), study, out)
     if fleet.where is None:
         with terminal.progress() as progress:
             commands.make_data(terminal.folders(), planned, progress, terminal.say)
     live = sys.stderr.isatty() and not os.environ.get("CI")
-    with _executor(jobs, gpus, fleet) as executor, LiveView() if live else PlainView() as view:
-        done = commands.run(planned, executor, view)
+    place = executor(terminal.folders(), jobs, gpus, fleet, terminal.say)
+    with place as where, LiveView() if live else PlainView() as view:
+        done = commands.run(planned, where, view)
     terminal.show(done.files[-1].read_text(encoding="utf-8"), end="")
     terminal.say(f"Table: {', '.join(os.path.relpath(path) for path in done.files)}")
     return terminal.report_failures(done.now.failures)
-
-
-def _executor(
-    jobs: int | None, gpus: str | None, fleet: FleetOptions
-) -> contextlib.AbstractContextManager[Executor]:
-    """Who does the trainings."""
-    from swapbench.catalog import split_commas
-    from swapbench.cores import usable_cores
-    from swapbench.study.executor import LocalProcesses
-
-    if fleet.where is None:
-        here = LocalProcesses(jobs or usable_cores(), gpus=split_commas((gpus or "",)))
-        return contextlib.nullcontext(here)
-    from swapbench.commands import fleet_study
-
-    refuse({"--jobs": jobs}, "the hosts of a fleet say how many cores they have", "Leave it out")
-    return fleet_study.executor(terminal.folders(), fleet, terminal.say, gpu=gpus is not None)
 
 
 def summary(now: Now) -> str:

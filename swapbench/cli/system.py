@@ -1,4 +1,4 @@
-"""The commands about systems: fuse, cascade, frames."""
+"""The commands about systems: fuse, cascade, frames, compare."""
 
 from __future__ import annotations
 
@@ -155,6 +155,34 @@ def frames(
     from swapbench.commands.options import frame_counts
 
     return _show(system.frames, file, frame_counts(counts), rule, options, json_out=json_out)
+
+
+def compare(
+    first: Annotated[
+        str,
+        typer.Argument(metavar="FIRST", help="A system of the run by its name, or its file in systems/."),
+    ],
+    second: Annotated[str, typer.Argument(metavar="SECOND", help="The one that is held against it.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Run that holds the systems. By default the newest."),
+    ] = None,
+    json_out: Json = False,
+) -> int:
+    """Hold a system against another: errors on the same presentations, and cost of a decision."""
+    from swapbench.commands import system_compare
+
+    found = system_compare.compare(terminal.folders(), first, second, run)
+    if json_out:
+        terminal.show(json.dumps(found.document(), indent=1, ensure_ascii=False))
+    else:
+        terminal.show(f"{found.titles[1]} against {found.titles[0]}, on the test split:")
+        terminal.print_rows(found.rows(), ("name", "first", "second", "change", "interval"), "")
+        for note in found.notes():
+            terminal.show(note)
+    if found.simulated:
+        terminal.say("Simulated data: not PAD performance.")
+    return 0
 
 
 def _show(find: Callable[..., Found], *arguments: object, json_out: bool) -> int:

@@ -91,7 +91,8 @@ def train(
             min=1,
             metavar="N",
             rich_help_panel=EFFORT,
-            help="Cores for the trainings of a study, which run side by side. By default all.",
+            help="Cores for the trainings of a study, which run side by side (by default all), or processes "
+            "that judge the structures of a search (by default threads).",
         ),
     ] = None,
     gpus: Annotated[
@@ -129,6 +130,7 @@ def train(
     command.
     """
     from swapbench.commands import train as commands
+    from swapbench.commands.executors import executor
 
     study = study_in(name)
     if study is not None:
@@ -145,7 +147,7 @@ def train(
         }
         refuse(given, f"{name} is a study, which says this itself", "Write it into the file")
         return run_study(study.with_schedule(schedule), jobs, gpus, out, fleet)
-    refuse({"--jobs": jobs, "--gpus": gpus, "--fleet": fleet.where}, f"{name} is no study", "Leave it out")
+    refuse({"--gpus": gpus}, f"{name} is no study", "Leave it out")
 
     request = commands.TrainRequest(
         name,
@@ -166,10 +168,22 @@ def train(
             out,
             threads=threads,
             missing=missing,
+            judges=executor(terminal.folders(), jobs, None, fleet, terminal.say)
+            if jobs or fleet.where
+            else None,
             progress=progress,
             say=terminal.say,
         )
     terminal.show(path)
+    return 0
+
+
+def judge(fitness: Path, batch: Path, answer: Path) -> int:
+    """Judge a batch of structures of a search; train starts this on each core, here or on a fleet."""
+    from swapbench.commands import train as commands
+
+    with terminal.progress() as progress:
+        commands.judge(fitness, batch, answer, progress)
     return 0
 
 

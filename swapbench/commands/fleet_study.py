@@ -1,4 +1,4 @@
-"""The trainings of a study on the hosts of a fleet."""
+"""The trainings of a study, and batches of structures of a search, on the hosts of a fleet."""
 
 from __future__ import annotations
 
@@ -34,13 +34,12 @@ def executor(folders: Folders, options: FleetOptions, say: Say, *, gpu: bool) ->
 
     assert options.where is not None
     packing = Packing(folders)  # one for all trainings: what they share is read once
+    own = folders.models.resolve() != catalog.builtin_folder("models").resolve()
+    cards = (folders.models,) if own else ()
 
     def pack(job: Job) -> tuple[tuple[str, ...], Mapping[str, str], Mapping[str, Path]]:
         packing.files = {}
-        own = (
-            [folders.models] if folders.models.resolve() != catalog.builtin_folder("models").resolve() else []
-        )
-        words = command_files(packing, job.words, own, job.folder)
+        words = command_files(packing, job.words, cards if job.words[0] == "train" else (), job.folder)
         return tuple(words), dict(packing.files), packing.local
 
     with Fleet(door_to(options.where, folders.root), options.wait_s, say) as fleet:

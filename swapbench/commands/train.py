@@ -16,13 +16,16 @@ from swapbench.cores import usable_cores
 from swapbench.errors import UserError
 from swapbench.files import lock_of, only_one, private_folder
 from swapbench.ports import unheard, unseen
+from swapbench.study.batches import Batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from swapbench.catalog import Folders
     from swapbench.ports import Progress, Say
+    from swapbench.study.executor import Executor
     from swapbench.workshop.recipes.recipe import TrainRecipe
 
 
@@ -64,6 +67,7 @@ def train(
     *,
     threads: int | None = None,
     missing: bool = False,
+    judges: AbstractContextManager[Executor] | None = None,
     progress: Progress,
     say: Say,
 ) -> Path:
@@ -71,6 +75,7 @@ def train(
 
     The card and the checkpoint are written to `out` (models/), on `threads` of the processor (all of them).
     With `missing`, nothing is done if the same recipe, data and seed were trained to the card that is there.
+    The structures of a search are judged by `judges` (threads of this process), which changes no result.
 
     Returns:
         The file of the card.
@@ -80,6 +85,7 @@ def train(
         UnknownName: A recipe, method, schedule or teacher is not known.
         UserError: The options contradict each other or the recipe, the protocol has several folds, or another
             process trains the same network to `out`.
+        EnvironmentFailed: The fleet cannot be reached, or offers no cores.
     """
     doctor.require("train", "training")
     from swapbench.workshop.prune.pruning import prune, require_feasible
@@ -92,7 +98,11 @@ def train(
     teachers = teacher_cards(recipe, folders, target)
     if recipe.pruning is not None:
         require_feasible(recipe)
-    make = train_network if recipe.pruning is None else prune
+    if judges is not None and (recipe.pruning is None or recipe.pruning.method != "metapruning"):
+        raise UserError(
+            f"{recipe.stem} is neither a study nor a search, so --jobs and --fleet have no place",
+            remedy="Leave them out, or search with --recipe metapruning",
+        )
     command = request.command()
 
     def refusal(owner: str) -> UserError:
@@ -128,9 +138,27 @@ def train(
         with (
             only_one(lock_of(target, recipe.stem), refusal) if processes.leads else nullcontext(),
             face_cache(folders, say),
+            judges if judges is not None and processes.leads else nullcontext() as elsewhere,
         ):
-            card = make(recipe, data[0], target, setup)
+            if recipe.pruning is None:
+                card = train_network(recipe, data[0], target, setup)
+            else:
+                card = prune(recipe, data[0], target, setup, Batches(elsewhere) if elsewhere else None)
     return target / f"{card.name}{f'.{card.recipe}' if card.recipe else ''}.toml"
+
+
+def judge(fitness: Path, batch: Path, answer: Path, progress: Progress) -> None:
+    """Judge a batch of structures of a search by the fitness in a file.
+
+    Raises:
+        MissingPackage: PyTorch is not installed.
+        NotValid: A file is not what it must be.
+        EnvironmentFailed: This computer computes otherwise than the one that searches.
+    """
+    doctor.require("train", "judging structures")
+    from swapbench.workshop.prune import judging
+
+    judging.judge(fitness, batch, answer, progress)
 
 
 def read_recipe(folders: Folders, request: TrainRequest) -> TrainRecipe:

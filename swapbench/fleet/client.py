@@ -183,10 +183,13 @@ class Fleet:
 
         Raises:
             EnvironmentFailed: The scheduler has been gone for too long.
+            UserError: A host has another version, or other code of the same one.
         """
         self._local |= files
-        self._sent[job.id] = _Sent(job)
         try:
+            for host, about in sorted(self.hosts().items()):
+                engine.refuse_other(about.get("versions", {}), "computer", f"the host {host}")
+            self._sent[job.id] = _Sent(job)
             self._send(self._sent[job.id])
         except OSError as error:
             self._is_gone(error)

@@ -160,6 +160,15 @@ class Host:
                 )
             await asyncio.sleep(1.0)
 
+    async def _refuse_changed_code(self) -> None:
+        """Raise EnvironmentFailed where a command would run other code than this host joined with."""
+        now = await asyncio.to_thread(engine.code_now)
+        if now != engine.code():
+            raise EnvironmentFailed(
+                f"the host {self.offer.name} joined with {engine.CODE} {engine.code()}, and now has {now}",
+                remedy="Start it again there: swapbench fleet join",
+            )
+
     async def _until_lost(self, joined: Callable[[], None]) -> None:
         """Offer what there is until the scheduler is gone."""
         self._slots = {}
@@ -238,6 +247,7 @@ class Host:
             "running": dict(self._running),
             "phones": self._phones.about(),
             "note": self._phones.note,
+            "versions": engine.versions(),
         }
 
     # ------------------------------------------------------------------------------------------- jobs
@@ -261,6 +271,7 @@ class Host:
         try:
             if not await self._ask("tell", HAND_IN_S, **about, stage="", share=0.0):
                 return
+            await self._refuse_changed_code()
             await self._fetch(job)
             async with self._quiet.held(alone=slot.name == "processor"), self._leased(job, slot) as lease:
                 lost = await self._ask("begin", HAND_IN_S, **about, device=slot.serial or slot.name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOCAL: Final = "local"
 """The profile of a host's own processor."""
-COMMANDS: Final = frozenset({"run", "gate", "train", "score"})
+COMMANDS: Final = frozenset({"run", "gate", "train", "score", "judge"})
 """What a host does for others."""
 VARIABLES: Final = frozenset({"GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"})
 """What a job may say in the environment of its command."""

@@ -185,6 +185,7 @@ async def serve(door: Door, folder: Path, ready: Callable[[Door], None]) -> None
     from distributed import Scheduler
 
     engine.set_up()
+    engine.versions()  # those of what runs, whatever changes on the disk from now on
     try:
         scheduler = await Scheduler(
             host=door.host or None,

@@ -80,6 +80,16 @@ def matched_folds(
     ]
 
 
+def require_both_classes(folds: Sequence[MatchedFold]) -> None:
+    """Raise BadDataset where a fold has no bona fide presentation or no attack with a score on both sides."""
+    for fold in folds:
+        if not fold.reference.is_bona_fide.any() or fold.reference.is_bona_fide.all():
+            raise BadDataset(
+                "the two have no scored presentations in common for bona fide, for attacks, or for both",
+                remedy="Score both on the same data.",
+            )
+
+
 def frozen_thresholds(accuracy: Accuracy | Absent, folds: Sequence[FoldScores]) -> dict[str, float]:
     """The frozen threshold of each fold of a record, by its name; empty where the record has none."""
     if isinstance(accuracy, Absent):

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from swapbench import stats
-from swapbench.errors import BadDataset
-from swapbench.pad.matching import matched_folds
+from swapbench.pad.matching import matched_folds, require_both_classes
 from swapbench.pad.scores import coded
 
 if TYPE_CHECKING:
@@ -233,12 +232,7 @@ def paired_counts(
             attack with a score on both sides
     """
     folds = matched_folds(baseline, candidate, thresholds)
-    for fold in folds:
-        if not fold.reference.is_bona_fide.any() or fold.reference.is_bona_fide.all():
-            raise BadDataset(
-                "the two have no scored presentations in common for bona fide, for attacks, or for both",
-                remedy="Score both on the same data.",
-            )
+    require_both_classes(folds)
     code, classes = coded(np.concatenate([fold.reference.species for fold in folds]))
     person, people = coded(np.concatenate([fold.reference.subject for fold in folds]))
     number = np.repeat(np.arange(len(folds)), [len(fold.reference) for fold in folds])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from swapbench.records import Accuracy, Decision, DecisionCost, Interval, System
+    from swapbench.systems.gain import Paired
     from swapbench.systems.search import Candidate
 
 SHOWN = 12
@@ -70,6 +71,52 @@ def lines(decision: Decision, accuracy: Accuracy) -> Iterator[Line]:
             f"{decision.alike:.2f}",
             note=f"correlation in a presentation: {count:.3g} are worth {worth:.2f} independent ones",
         )
+
+
+def compared_lines(
+    found: Paired, decisions: tuple[Decision, Decision], apart: dict[str, str]
+) -> Iterator[dict[str, str]]:
+    """Two systems side by side, a row a number.
+
+    Args:
+        found: their errors on the same presentations
+        decisions: of both
+        apart: why a cost of theirs cannot be compared, by its name; "" for one that can
+    """
+    for name, change in (("ACER", found.acer), ("APCER", found.apcer), ("BPCER", found.bpcer)):
+        interval = change.interval
+        yield {
+            "name": name,
+            "first": units.percent(change.before, 2),
+            "second": units.percent(change.after, 2),
+            "change": _points(change.change),
+            "interval": f"{_points(interval.low)} to {_points(interval.high)}" if interval else "",
+        }
+    for name, text in (("time", units.duration), ("energy", units.energy)):
+        for part in ("mean", "p90", "worst"):
+            before, after = (_part(decision, name, part) for decision in decisions)
+            share = "" if before is None or after is None or apart[name] else _share_of(before, after)
+            yield {
+                "name": f"{name}, {part}",
+                "first": units.NOT_MEASURED if before is None else text(before),
+                "second": units.NOT_MEASURED if after is None else text(after),
+                "change": share,
+                "interval": "",
+            }
+
+
+def cost_of(decision: Decision, name: str) -> DecisionCost | Absent:
+    """The "time" or "energy" of a decision."""
+    return decision.time_ns if name == "time" else decision.energy_uj
+
+
+def _part(decision: Decision, name: str, part: str) -> float | None:
+    cost = cost_of(decision, name)
+    return None if isinstance(cost, Absent) else float(getattr(cost.all, part))
+
+
+def _share_of(before: float, after: float) -> str:
+    return f"{100 * (after / before - 1):+.1f} %" if before > 0 else ""
 
 
 def _cost(name: str, cost: DecisionCost, text: Callable[[float], str]) -> Iterator[Line]:

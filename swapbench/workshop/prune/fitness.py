@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+import os
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import numpy as np
 import torch
 
 from swapbench.data.preprocess import prepare
-from swapbench.errors import BadDataset
+from swapbench.errors import BadDataset, EnvironmentFailed, NotValid
+from swapbench.files import write_atomically
 from swapbench.workshop.pipeline.batches import normalised
 from swapbench.workshop.pipeline.crops import Jitter, balanced_order, decode
+from swapbench.workshop.prune.pruning_net import PruningNet
 from swapbench.workshop.prune.search import Judged
+from swapbench.workshop.prune.widths import Gene, WidthSpace
 from swapbench.workshop.train.dev_scoring import SCORING_BATCH, dev_results
 from swapbench.workshop.train.mmd import domain_discrepancy, median_bandwidth
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
 
     from swapbench.data.dataset import Dataset
     from swapbench.data.samples import Sample
-    from swapbench.workshop.prune.pruning_net import PruningNet
     from swapbench.workshop.prune.widths import Genes
     from swapbench.workshop.recipes.pruning_recipe import MetaPruning
     from swapbench.workshop.recipes.recipe import TrainRecipe
     from swapbench.workshop.train.mmd import MmdOver
     from swapbench.workshop.train.setup import Execution
 
+_ABOUT: Final = "swapbench_fitness"
+_SETTINGS: Final = ("bona_fide_index", "weight", "over", "bandwidth", "judge", "judged", "compared")
+"""What is neither a network nor a tensor."""
 _NOISE_DRAWS: Final = 20
 """Halves of the images from which the noise of a discrepancy is estimated."""
 
@@ -49,7 +58,6 @@ class Fitness:
         bona_fide_index: Of the logits.
         calibration: Batches of normalised training images [n, 3, h, w], for the batch norms' statistics.
         images: Normalised images that the generated weights have not seen [n, 3, h, w].
-        samples: Those that the images show.
         domains: Number of the domain of each image [n].
         bona_fide: 0 or 1 for each image [n].
         weight: Of the discrepancy between domains.
@@ -65,7 +73,6 @@ class Fitness:
     bona_fide_index: int
     calibration: tuple[Tensor, ...]
     images: Tensor
-    samples: tuple[Sample, ...]
     domains: Tensor
     bona_fide: Tensor
     weight: float
@@ -74,6 +81,52 @@ class Fitness:
     judge: Literal["loss", "auc"]
     judged: tuple[int, ...]
     compared: tuple[int, ...]
+
+    def save(self, path: Path) -> None:
+        """Write all of it to a .safetensors file, with which another process judges as this one does."""
+        from safetensors.torch import save
+
+        space = self.network.space
+        tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        tensors |= {"domains": self.domains, "bona_fide": self.bona_fide, "images": _nhwc(self.images)}
+        tensors |= {f"calibration.{place}": _nhwc(batch) for place, batch in enumerate(self.calibration)}
+        about = {
+            "architecture": self.network.architecture,
+            "space": {**asdict(space), "genes": [asdict(gene) for gene in space.genes]},
+            "hidden": self.network.hidden,
+            "batches": len(self.calibration),
+            "settings": {name: getattr(self, name) for name in _SETTINGS},
+            "arithmetic": self.arithmetic(),
+        }
+        write_atomically(path, save(tensors, {_ABOUT: json.dumps(about)}))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """The fitness in a file that `save` wrote.
+
+        Raises:
+            NotValid: It is no such file.
+            EnvironmentFailed: This computer computes otherwise than the one that wrote it, if only in the
+                last digit: its values must not be mixed with those of others.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                about = json.loads((file.metadata() or {})[_ABOUT])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+            fitness = cls(**_fields(about, tensors))
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise NotValid(
+                f"{path} holds no fitness of structures", remedy="Start the search again."
+            ) from error
+        if fitness.arithmetic() != about["arithmetic"]:
+            raise EnvironmentFailed(
+                f"the computer {os.uname().nodename} computes other last digits than the one that searches",
+                remedy="Search on processors of one kind with the same packages, or without --fleet; "
+                "the same command goes on from what was judged.",
+            )
+        return fitness
 
     @classmethod
     def of(
@@ -123,14 +176,18 @@ class Fitness:
             )
         names = sorted({sample.domain for sample in samples})
         fitness = cls(
-            network=network.eval(),
+            network=network.cpu().eval(),
             bona_fide_index=recipe.output.bona_fide_indexes[0],
             calibration=tuple(
-                normalised(_nchw(np.stack([regions.view(int(row), size, Jitter()) for row in batch])), size)
+                normalised(
+                    _nchw(
+                        torch.from_numpy(np.stack([regions.view(int(row), size, Jitter()) for row in batch]))
+                    ),
+                    size,
+                )
                 for batch in batches
             ),
-            images=normalised(_nchw(prepared.crops()[chosen]), size),
-            samples=samples,
+            images=normalised(_nchw(torch.from_numpy(prepared.crops()[chosen])), size),
             domains=torch.tensor([names.index(sample.domain) for sample in samples]),
             bona_fide=torch.tensor([int(sample.bona_fide) for sample in samples]),
             weight=pruning.mmd_search,
@@ -157,6 +214,16 @@ class Fitness:
             fitness += self.weight * parts["mmd"]
         return Judged(fitness, parts)
 
+    def arithmetic(self) -> str:
+        """A digest of what the widest structure computes: processors or packages that round otherwise differ.
+
+        So does another number of PyTorch's threads.
+        """
+        digest = hashlib.sha256()
+        for values in self._outputs(self.network.space.widest):
+            digest.update(values.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def noise_share(self, structures: Sequence[Genes], random: np.random.Generator) -> float:
         """Sampling noise of the weighted discrepancy as a share of the spread of the structures' own fitness.
 
@@ -180,8 +247,8 @@ class Fitness:
         return self.weight * float(np.mean(noise)) / spread_of_own if spread_of_own > 0 else math.inf
 
     def _results(self, scores: Tensor) -> dict[str, float]:
-        samples = [self.samples[place] for place in self.judged]
-        return dict(dev_results(samples, scores[list(self.judged)].numpy()))
+        bona_fide = [bool(self.bona_fide[place]) for place in self.judged]
+        return dict(dev_results(bona_fide, scores[list(self.judged)].numpy()))
 
     def _own(self, results: Mapping[str, float]) -> float:
         return results["loss"] if self.judge == "loss" else 1 - results["auc"]
@@ -204,6 +271,25 @@ class Fitness:
         return torch.softmax(logits, 1)[:, self.bona_fide_index], embedding
 
 
+def _fields(about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The fields of a fitness from its file; raises what Python does where they are not there."""
+    space = about["space"]
+    genes = [Gene(gene["name"], tuple(gene["places"]), tuple(gene["widths"])) for gene in space["genes"]]
+    space = WidthSpace(tuple(space["base"]), tuple(genes), space["multiple"])
+    network = PruningNet(about["architecture"], space, about["hidden"])
+    own = {name.removeprefix("network."): of for name, of in tensors.items() if name.startswith("network.")}
+    network.load_state_dict(own)
+    settings = {name: about["settings"][name] for name in _SETTINGS}
+    return {
+        "network": network.eval(),
+        "calibration": tuple(_nchw(tensors[f"calibration.{place}"]) for place in range(about["batches"])),
+        "images": _nchw(tensors["images"]),
+        "domains": tensors["domains"],
+        "bona_fide": tensors["bona_fide"],
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()},
+    }
+
+
 def spread(rows: Sequence[int], samples: Sequence[Sample], most: int) -> list[int]:
     """At most `most` rows, in order: as many of each domain and species, spread evenly over each."""
     groups: dict[tuple[str, str], list[int]] = {}
@@ -217,5 +303,10 @@ def spread(rows: Sequence[int], samples: Sequence[Sample], most: int) -> list[in
     )
 
 
-def _nchw(pixels: Any) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float()
+def _nchw(pixels: Tensor) -> Tensor:
+    """Pixels [n, h, w, 3] as images [n, 3, h, w]; a pixel's channels stay side by side in memory."""
+    return pixels.permute(0, 3, 1, 2).float()
+
+
+def _nhwc(images: Tensor) -> Tensor:
+    return images.permute(0, 2, 3, 1).contiguous()

@@ -7,9 +7,9 @@
                   PruningNet's training, in the fitness or in both it is Meta-MMD, in our reading: of the
                   thesis that names it (Zhang, NTU 2022, hdl 10356/158548) only the abstract is public
 
-A GPU trains where there is one; candidates are evaluated on the CPU, side by side, on the development split;
-the test split is never opened. Whatever takes long (PruningNet, search, training) is on disk as it goes. The
-PruningNet is kept, because it serves every budget and every fitness.
+A GPU trains where there is one; candidates are judged on CPUs, side by side, in this process or elsewhere, on
+the development split; the test split is never opened. Whatever takes long (PruningNet, search, training) is
+on disk as it goes. The PruningNet is kept, because it serves every budget and every fitness.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import csv
 import hashlib
 import io
 import json
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -34,7 +35,7 @@ from swapbench.workshop.prune.fitness import Fitness
 from swapbench.workshop.prune.latency_table import Latency, read_latency_table
 from swapbench.workshop.prune.magnitude import importance, inherited, kept_channels
 from swapbench.workshop.prune.pruning_net import PruningNet, shape_of
-from swapbench.workshop.prune.search import best, search
+from swapbench.workshop.prune.search import best, in_threads, search
 from swapbench.workshop.prune.widths import Budget, WidthSpace
 from swapbench.workshop.recipes.pruning_recipe import Magnitude, MetaPruning, UniformWidth
 from swapbench.workshop.recipes.recipe import TrainRecipe, label
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
     from swapbench.data.dataset import Dataset
     from swapbench.records import ModelCard
-    from swapbench.workshop.prune.search import Evaluated
+    from swapbench.workshop.prune.search import Elsewhere, Evaluated, Judges
     from swapbench.workshop.prune.widths import Channels
     from swapbench.workshop.recipes.pruning_recipe import Pruning
     from swapbench.workshop.train.setup import Execution
@@ -65,6 +66,7 @@ def prune(
     dataset: Dataset,
     out: Path,
     setup: TrainingSetup | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> ModelCard:
     """Find widths as `recipe.pruning` says, and train the network that has them.
 
@@ -76,6 +78,8 @@ def prune(
         dataset: With its splits train and dev.
         out: Folder for the card, the checkpoint and the curve, see `train`.
         setup: Seed, hardware, teachers and listeners; None takes the defaults.
+        elsewhere: Where the structures of a search are judged; None for threads of this process. It changes
+            no result.
 
     Raises:
         UserError: No widths meet the budget, or magnitude pruning has no trained network to cut; both before
@@ -94,6 +98,7 @@ def prune(
         execution=setup.execution(recipe, out),
         space=width_space(recipe, recipe.pruning),
         budget=_budget(recipe, recipe.pruning),
+        elsewhere=elsewhere,
     )
     _check_domains(task)
     start = Start()
@@ -155,6 +160,7 @@ class _Task:
     execution: Execution
     space: WidthSpace
     budget: Budget
+    elsewhere: Elsewhere | None = None
 
 
 def width_space(recipe: TrainRecipe, pruning: Pruning) -> WidthSpace:
@@ -305,6 +311,7 @@ def _searched(
 ) -> tuple[Channels, float]:
     """The widths that an evolutionary search finds, and the seconds of the search and of the PruningNet."""
     execution = task.execution
+    torch.set_num_threads(1)  # structures are judged side by side, and bits do not depend on how many
     fitness = _judging(task, pruning, generator, held_out)
     parts = [
         pruning.model_dump(mode="json"),
@@ -315,19 +322,18 @@ def _searched(
         task.budget.cost(task.space.base),
     ]
     fingerprint = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    torch.set_num_threads(1)  # candidates are evaluated side by side
-    evaluated = search(
-        task.space.within(task.budget, pruning.least),
-        fitness,
-        pruning.search,
-        seed=execution.seed,
-        state=execution.work / f"search-{fingerprint[:16]}.json",
-        fingerprint=fingerprint,
-        workers=execution.threads,
-        progress=lambda done, total: execution.progress("searching widths", done, total),
-    )
-    # as many were evaluated at once as there are threads
-    took_s = sum(candidate.seconds for candidate in evaluated) / execution.threads
+    at_once = task.elsewhere.at_once if task.elsewhere is not None else execution.threads
+    with _judges(task, fitness, fingerprint) as judges:
+        evaluated = search(
+            task.space.within(task.budget, pruning.least),
+            judges,
+            pruning.search,
+            seed=execution.seed,
+            state=execution.work / f"search-{fingerprint[:16]}.json",
+            fingerprint=fingerprint,
+            progress=lambda done, total: execution.progress("searching widths", done, total),
+        )
+    took_s = sum(candidate.seconds for candidate in evaluated) / at_once
     candidate_s, epoch_s = took_s / len(evaluated), generator.cost.epoch_s
     execution.say(
         f"a candidate took {candidate_s:.2f} s, {units.percent(candidate_s / epoch_s)} of an epoch of the "
@@ -342,6 +348,13 @@ def _searched(
         + ", ".join(f"{name} {value:.4f}" for name, value in values.items())
     )
     return task.space.channels(winner.genes), generator.cost.seconds + took_s
+
+
+def _judges(task: _Task, fitness: Fitness, fingerprint: str) -> AbstractContextManager[Judges]:
+    """Who judges the structures of a search: threads of this process, or whoever was named."""
+    if task.elsewhere is None:
+        return nullcontext(in_threads(fitness, task.execution.threads))
+    return task.elsewhere.judges(task.execution.work / f"judging-{fingerprint[:16]}", fitness.save)
 
 
 def _generator_run(task: _Task, pruning: MetaPruning, digest: str) -> TrainingRun:

@@ -74,6 +74,7 @@ class PruningNet(nn.Module):
         super().__init__()
         self.space = space
         self.architecture = dict(architecture)
+        self.hidden = hidden
         tied = {place for gene in space.genes for place in gene.places}
         layers = {layer.name: layer for layer in shape_of(architecture).layers(space.base)}
         self.kernels = nn.ModuleDict()

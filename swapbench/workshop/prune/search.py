@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -21,7 +23,7 @@ from swapbench.errors import NotValid
 from swapbench.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping
     from pathlib import Path
 
     from swapbench.workshop.prune.widths import Feasible, Genes
@@ -45,7 +47,7 @@ class Evaluated:
         cost: In the unit of the budget.
         fitness: Lower is better; infinite where it is not a finite number.
         parts: What the fitness consists of, by name.
-        seconds: Time of the evaluation, during which others may have run in other threads.
+        seconds: Time of the evaluation, during which others may have run beside it.
     """
 
     generation: int
@@ -65,67 +67,95 @@ class Judged:
     parts: Mapping[str, float]
 
 
+Judges = Callable[[Sequence["Genes"]], "Generator[tuple[Judged, float]]"]
+"""Whoever judges structures, all that are handed in, in their order: each with the seconds that it took."""
+
+
+class Elsewhere(Protocol):
+    """A place outside of this process where structures are judged."""
+
+    @property
+    def at_once(self) -> int:
+        """How many are judged at the same time."""
+
+    def judges(self, folder: Path, save: Callable[[Path], None]) -> AbstractContextManager[Judges]:
+        """Those who judge there by one fitness, which is gone after the block.
+
+        Args:
+            folder: Of the files that go there and come back, for this alone.
+            save: Writes the fitness to a file.
+        """
+
+
+def in_threads(fitness: Callable[[Genes], Judged], workers: int) -> Judges:
+    """Judging in so many threads of this process; the fitness is called from all of them at once."""
+
+    def evaluate(genes: Genes) -> tuple[Judged, float]:
+        began_s = time.monotonic()
+        return fitness(genes), time.monotonic() - began_s
+
+    def judged(structures: Sequence[Genes]) -> Generator[tuple[Judged, float]]:
+        with ThreadPoolExecutor(workers) as pool:
+            futures = [pool.submit(evaluate, genes) for genes in structures]
+            try:
+                for future in futures:
+                    yield future.result()
+            finally:
+                for future in futures:
+                    future.cancel()
+
+    return judged
+
+
 def search(
     feasible: Feasible,
-    fitness: Callable[[Genes], Judged],
+    judges: Judges,
     settings: Search,
     *,
     seed: int,
     state: Path,
     fingerprint: str = "",
-    workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Evaluated, ...]:
     """Search, or resume a search, and return every structure that was evaluated, in order; `best` picks one.
 
     Args:
         feasible: The structures within the budget.
-        fitness: Must give the same value for the same structure; it is called from `workers` threads at once.
+        judges: Must give the same structure the same fitness, whatever they judge beside or before it.
         settings: Sizes of the generations.
         seed: Of all draws.
         state: The file of evaluated structures.
         fingerprint: A digest of everything that the fitness depends on.
-        workers: Number of threads; it changes no result.
         progress: Called with the evaluations that are done and expected.
 
     Raises:
         NotValid: The state is damaged or belongs to another search, or no structure of the first generation
             has a finite fitness.
     """
-
-    def evaluate(genes: Genes) -> tuple[Judged, float]:
-        began_s = time.monotonic()
-        return fitness(genes), time.monotonic() - began_s
-
     file = _StateFile(state, fingerprint, seed, settings)
     evaluated = file.read()
     total = settings.generations * settings.population
-    with ThreadPoolExecutor(workers) as pool:
-        for generation in range(settings.generations):
-            before = [candidate for candidate in evaluated if candidate.generation < generation]
-            bred = list(breed(generation, before, feasible, settings, seed))
-            resumed = evaluated[len(before) :]
-            done = len(resumed)
-            if [(candidate.origin, candidate.genes) for candidate in resumed[: len(bred)]] != bred[:done]:
-                raise NotValid(f"{state} is damaged", remedy="Delete it to search from the start.")
-            futures = [pool.submit(evaluate, genes) for _, genes in bred[done:]]
-            try:
-                for (origin, genes), future in zip(bred[done:], futures, strict=True):
-                    judged, seconds = future.result()
+    for generation in range(settings.generations):
+        before = [candidate for candidate in evaluated if candidate.generation < generation]
+        bred = list(breed(generation, before, feasible, settings, seed))
+        resumed = evaluated[len(before) :]
+        done = len(resumed)
+        if [(candidate.origin, candidate.genes) for candidate in resumed[: len(bred)]] != bred[:done]:
+            raise NotValid(f"{state} is damaged", remedy="Delete it to search from the start.")
+        if bred[done:]:
+            with closing(judges([genes for _, genes in bred[done:]])) as values:
+                for (origin, genes), (judged, seconds) in zip(bred[done:], values, strict=True):
                     value = judged.fitness if math.isfinite(judged.fitness) else math.inf
                     cost, parts = float(feasible.cost(genes)), dict(judged.parts)
                     evaluated.append(Evaluated(generation, origin, genes, cost, value, parts, seconds))
                     file.write(evaluated)
                     if progress is not None:
                         progress(len(evaluated), total)
-            finally:
-                for future in futures:
-                    future.cancel()
-            if not any(math.isfinite(candidate.fitness) for candidate in evaluated):
-                raise NotValid(
-                    "no structure of the first generation has a finite fitness",
-                    remedy="Lower the learning_rate of the PruningNet in the recipe.",
-                )
+        if not any(math.isfinite(candidate.fitness) for candidate in evaluated):
+            raise NotValid(
+                "no structure of the first generation has a finite fitness",
+                remedy="Lower the learning_rate of the PruningNet in the recipe.",
+            )
     return tuple(evaluated)
 
 

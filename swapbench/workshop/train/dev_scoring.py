@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-    from swapbench.data.samples import Sample
     from swapbench.records import OutputMeaning, Preprocessing
 
 SCORING_BATCH = 32
@@ -62,10 +61,15 @@ def network_scores(
     return scores
 
 
-def dev_results(samples: Sequence[Sample], scores: NDArray[np.float64]) -> dict[str, float]:
-    """EER, AUC and class-balanced log loss of the bona fide scores [n] of samples; NaN is left out."""
+def dev_results(labels: Sequence[bool], scores: NDArray[np.float64]) -> dict[str, float]:
+    """EER, AUC and class-balanced log loss of bona fide scores [n]; NaN is left out.
+
+    Args:
+        labels: Whether each sample is bona fide.
+        scores: Of the samples.
+    """
     scored = np.isfinite(scores)
-    bona_fide = np.array([sample.bona_fide for sample in samples])[scored]
+    bona_fide = np.array(labels)[scored]
     scores = scores[scored]
     equal = eer_threshold(scores[bona_fide], scores[~bona_fide])
     likelihood = np.clip(np.where(bona_fide, scores, 1 - scores), 1e-7, 1.0)

@@ -212,7 +212,7 @@ class TrainingRun:
     def _dev_results(self, epoch: int, network: nn.Module) -> dict[str, float]:
         size = _at_size(self.recipe.preprocessing, self.recipe.phase(epoch).size_px)
         scores = self.scores(network, "dev", size, bfloat16=self.bfloat16)
-        return dev_results(self.dataset.samples("dev"), scores)
+        return dev_results([sample.bona_fide for sample in self.dataset.samples("dev")], scores)
 
     def _with_best(
         self, state: TrainingState, epoch: int, results: Mapping[str, float], network: nn.Module

@@ -133,7 +133,8 @@ def train(
     )
     stored = load_network(card, card_path)
     scores = run.scores(stored, "dev", recipe.preprocessing, bfloat16=False)
-    results = {**dev_results(dataset.samples("dev"), scores), "epoch": float(fitted.state.best_epoch + 1)}
+    bona_fide = [sample.bona_fide for sample in dataset.samples("dev")]
+    results = {**dev_results(bona_fide, scores), "epoch": float(fitted.state.best_epoch + 1)}
     assert card.training is not None
     card = card.replace(training=card.training.replace(dev_results=results))
     write_atomically(checkpoint.with_suffix(".curve.csv"), curve_csv(fitted.state.curve))
