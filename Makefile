@@ -42,29 +42,41 @@ test: $(VENV)/.dev    ## the whole suite, a process more than cores; files that 
 exhaustive: $(VENV)/.dev    ## what the suite claims, for every further network, seed and kill; before a release
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "exhaustive and not hardware"
 
+# An environment that is lent our package and what it needs: installing them again would take minutes. The file
+# .installed tells the tests, which `make test` may collect at the same time, that all is there.
+LENT = 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))'
+LIBRARIES = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+define lent
+	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
+	$(BIN)/python -c $(LENT) > $$($(1)/bin/python -c $(LIBRARIES))/lent.pth
+endef
+
 FROZEN := build/tflite-runtime
 
 tflite-runtime: $(VENV)/.dev    ## one file under the real tflite-runtime, in a Python environment of its own
 	test -x $(FROZEN)/bin/python || $(PYTHON) -m venv $(FROZEN)
 	$(FROZEN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check \
 		'numpy<2' 'tflite-runtime>=2.14,<3'  # as the extra of that name, and nothing of swapbench
-	$(BIN)/python -m pytest -p no:randomly tests/test_tflite_runtime.py
+	touch $(FROZEN)/.installed
+	$(BIN)/python -m pytest -p no:randomly -p no:cacheprovider tests/test_tflite_runtime.py
 
 PLUGIN := build/plugin
 
-# The environment is lent our package and what it needs: installing them again would take minutes.
 plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run for real
-	test -x $(PLUGIN)/bin/python || $(PYTHON) -m venv $(PLUGIN)
-	$(BIN)/python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))' \
-		> $$($(PLUGIN)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth
+	$(call lent,$(PLUGIN))
 	$(PLUGIN)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check --no-deps \
 		'openvino>=2026.1,<2027' tests/plugin_openvino
-	$(BIN)/python -m pytest -p no:randomly tests/test_plugin_openvino.py
+	touch $(PLUGIN)/.installed
+	$(BIN)/python -m pytest -p no:randomly -p no:cacheprovider tests/test_plugin_openvino.py
 
-executorch: $(VENV)/.dev    ## programs of ExecuTorch, whose packages take long to install, exported and run for real
-	$(INSTALL) -e ".[executorch]"
-	$(BIN)/python -m pytest -p no:randomly tests/test_executorch.py
-	$(BIN)/python -m pytest -p no:randomly tests/test_nets_export.py tests/test_nothing_leaves.py \
+EXECUTORCH := build/executorch
+
+executorch: $(VENV)/.dev    ## the extra executorch in an environment of its own; its programs exported and run for real
+	$(call lent,$(EXECUTORCH))
+	$(EXECUTORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt \
+		-e ".[executorch]"
+	$(EXECUTORCH)/bin/python -m pytest -p no:randomly -p no:cacheprovider tests/test_executorch.py
+	$(EXECUTORCH)/bin/python -m pytest -p no:randomly -p no:cacheprovider tests/test_nets_export.py tests/test_nothing_leaves.py \
 		-k executorch -m "not exhaustive"
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -11,6 +12,12 @@ import pytest
 
 # Before NumPy and PyTorch are imported: the suite runs a process per core, where a second thread only waits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell has what it starts with & ignore Ctrl-C, and nohup a hang-up. Every process that a test starts would
+# inherit that, and not hear the signals that the test sends.
+for _number, _usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) == signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 # shared machines pause at will: a slow example is no failure
 hypothesis.settings.register_profile("swapbench", deadline=None)

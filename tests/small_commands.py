@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -78,8 +77,6 @@ Process = subprocess.Popen[str]
 
 def begun(argv: list[str], folder: Path, **variables: str) -> Process:
     """A command in a process group of its own, as a terminal starts it."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's `pytest &` has it
-        signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         argv,
         cwd=folder,

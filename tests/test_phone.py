@@ -546,10 +546,10 @@ def test_a_shell_whose_client_is_gone_hangs_up_and_what_it_started_lives_on(phon
     client = subprocess.Popen(
         [phone.adb_server.program, "-s", phone.serial, "shell", script], env=phone.adb_server.environment
     )
-    until(lambda: any("sleep 77" in command for _, command in phone.processes()))
+    assert until(lambda: any("sleep 77" in command for _, command in phone.processes()))
     client.kill()
     client.wait()
-    until(lambda: phone.shell("cat /data/local/tmp/told 2>/dev/null").stdout == "hung up\n")
+    assert until(lambda: phone.shell("cat /data/local/tmp/told 2>/dev/null").stdout == "hung up\n")
     assert [command for _, command in phone.processes() if "sleep 77" in command] == ["sleep 77"]
 
 

@@ -16,9 +16,12 @@ from swapbench.runtimes.contract import parse_outputs
 if TYPE_CHECKING:
     from pathlib import Path
 
-PYTHON = REPOSITORY / "build" / "plugin" / "bin" / "python"
+ENVIRONMENT = REPOSITORY / "build" / "plugin"
+PYTHON = ENVIRONMENT / "bin" / "python"
 
-pytestmark = pytest.mark.skipif(not PYTHON.exists(), reason="has an environment of its own: make plugin")
+pytestmark = pytest.mark.skipif(
+    not (ENVIRONMENT / ".installed").exists(), reason="has an environment of its own: make plugin"
+)
 
 
 def swapbench(folder: Path, *words: str) -> str:

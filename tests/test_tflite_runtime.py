@@ -14,10 +14,11 @@ from tiny_files import small_tflite
 if TYPE_CHECKING:
     from pathlib import Path
 
-PYTHON = REPOSITORY / "build" / "tflite-runtime" / "bin" / "python"
+ENVIRONMENT = REPOSITORY / "build" / "tflite-runtime"
+PYTHON = ENVIRONMENT / "bin" / "python"
 
 pytestmark = pytest.mark.skipif(
-    not PYTHON.exists(), reason="has an environment of its own: make tflite-runtime"
+    not (ENVIRONMENT / ".installed").exists(), reason="has an environment of its own: make tflite-runtime"
 )
 
 
