@@ -93,7 +93,7 @@ _C_PHONE = Camera(
     resolution=0.9,
     shots=_C_SHOTS,
 )
-_C_OFFSET = Printer("C-offset", 2.8, False, 0.26, 0.85, 0.70, gloss=0.12, key=(0.17, 0.17, 0.18), mottle=0.02)
+_C_OFFSET = Printer("C-offset", 2.8, False, 0.26, 0.85, 0.70, gloss=0.12, key=(0.17, 0.17, 0.18), mottle=0.06)
 _C_INKJET = Printer(
     "C-inkjet",
     3.2,
@@ -106,10 +106,10 @@ _C_INKJET = Printer(
     mottle=0.03,
     streaks=0.0,
 )
-_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, key=(0.18, 0.17, 0.17), mottle=0.02)
-_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.03, -0.40, 0.10, 0.0, 0.8, 0.34)
-_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.03, -0.35, 0.06, 0.0, 0.8, 0.40)
-_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.03, -0.45, 0.10, 0.0, 0.8, 0.34)
+_C_LASER = Printer("C-laser", 3.5, False, 0.30, 0.82, 0.8, key=(0.18, 0.17, 0.17), mottle=0.06)
+_C_TABLET = Display("C-tablet", 2.08, 0.60, 2.3, (0.94, 1.0, 1.10), 0.03, -0.15, 0.10, 0.0, 0.8, 0.38)
+_C_MONITOR = Display("C-monitor", 1.92, 0.55, 2.3, (1.0, 1.0, 0.96), 0.03, -0.10, 0.06, 0.0, 0.8, 0.44)
+_C_PHONE_LCD = Display("C-phone-lcd", 2.00, 0.60, 2.2, (0.93, 1.0, 1.12), 0.03, -0.15, 0.10, 0.0, 0.8, 0.38)
 
 # Kiosk and doorway cameras in the evening: warm, noisy, smoothed.
 _D_SHOTS = Shots(
@@ -144,9 +144,9 @@ _D_POSTER = Printer(
     streaks=0.18,
     vivid=0.7,
 )
-_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.05, 0.10, 0.30, 0.60, 0.85, 0.06)
-_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.03, -0.12, 0.34, 0.70, 0.85, 0.05)
-_D_TELEVISION = Display("D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.05, 0.10, 0.30, 0.65, 0.85, 0.06)
+_D_LAPTOP = Display("D-laptop", 2.12, 0.50, 2.3, (0.97, 1.0, 1.04), 0.08, 0.14, 0.30, 0.60, 0.8, 0.06)
+_D_OLED = Display("D-phone-oled", 1.94, 0.60, 2.4, (0.97, 1.0, 1.06), 0.06, -0.05, 0.34, 0.70, 0.8, 0.05)
+_D_TELEVISION = Display("D-television", 2.3, 0.50, 2.5, (0.90, 1.0, 1.16), 0.08, 0.14, 0.30, 0.65, 0.8, 0.06)
 
 _A = Domain(
     "A",
@@ -245,14 +245,14 @@ _C = Domain(
         careful=0.0,
         bend=0.14,
         shade=0.5,
-        fidelity=(0.8, 0.95),
+        fidelity=(0.55, 0.9),
         creased=0.25,
         reflections=Reflections(0.7, (0.05, 0.3)),
         holds=Holds(0.2),
     ),
     Showings(
         careful=0.0,
-        grid=(0.0, 0.3),
+        grid=(0.3, 0.7),
         paned=0.0,
         veil=0.05,
         zoom=(0.93, 1.07),
@@ -290,7 +290,7 @@ _D = Domain(
     ),
     Showings(
         careful=0.0,
-        grid=(0.6, 1.1),
+        grid=(0.9, 1.4),
         paned=0.0,
         veil=0.05,
         zoom=(0.93, 1.07),
@@ -305,5 +305,5 @@ WORLD_2 = World(
     number=2,
     domains=(_A, _B, _C, _D),
     crowds=(Crowd(960, (4, 2, 2)), Crowd(300, (2, 1, 1)), Crowd(1000, (2, 2, 2))),
-    revision=4,
+    revision=5,
 )
