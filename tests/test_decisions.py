@@ -39,8 +39,8 @@ CARD = ModelCard(
 SYSTEM = Development(made.members(made.SMALL, made.LARGE), EER_AT_DEV).freeze(made.system())
 
 
-def passed(folder: Path, *, whole_ms: int) -> DecisionPass:
-    """Files of 2 and 6 ms, and a process of both, on a device that draws 1 W idle and 2 W busy."""
+def passed(folder: Path, *, whole_ms: int, busy_w: float = 2.0) -> DecisionPass:
+    """Files of 2 and 6 ms, and a process of both, on a device that draws 1 W idle."""
     files, models = [], []
     for member in SYSTEM.members:
         path = folder / member.file
@@ -52,7 +52,7 @@ def passed(folder: Path, *, whole_ms: int) -> DecisionPass:
     programmed = {"file-0.onnx": 2, "file-1.onnx": 6, "door.job": whole_ms}
     device = Fake({name: FakeModel(run_ns=ms * MS) for name, ms in programmed.items()})
     plan = Plan(max_rounds=3, slices_per_round=2, slice_ns=20 * MS, time_budget_s=1000)
-    setup = Setup(device, [FakeMeter(device.clock, idle_w=1, busy_w=2)], plan)
+    setup = Setup(device, [FakeMeter(device.clock, idle_w=1, busy_w=busy_w)], plan)
     job = Job(SYSTEM, files, models, [[0], [1], [2], [3]], folder / "door.job")
     found = measure_decisions(job, setup, unseen, sleep=device.clock.sleep)
     assert not job.path.exists()
@@ -65,6 +65,14 @@ def test_time_and_energy_of_a_decision_are_what_the_arithmetic_says(tmp_path: Pa
     assert found.sitting.energy_uj == pytest.approx(8000)  # 8 ms of one watt above idle
     assert not isinstance(found.power, Absent)
     assert found.power[0].meter == "fake"
+
+
+def test_a_meter_that_cannot_tell_says_how_much_a_decision_may_use(tmp_path: Path) -> None:
+    energy = passed(tmp_path, whole_ms=8, busy_w=1.0).sitting.energy_uj
+    assert isinstance(energy, Absent)
+    # a step of 1 uJ while busy and one while idle, over the 1250 decisions of 10 s
+    assert energy.absent == "fake could not tell the energy of a decision from idle: it is at most 0.00160 µJ"
+    assert energy.remedy == "Watch it for longer: --window 60"
 
 
 @pytest.mark.parametrize(("whole_ms", "doubts"), [(8, []), (10, ["computed_energy_differs"])])

@@ -36,7 +36,7 @@ from swapbench.commands.provision import kit
 from swapbench.commands.provision import sources as kit_sources
 from swapbench.devices import android
 from swapbench.errors import EnvironmentFailed
-from swapbench.records import Finding, FrozenFold, Member, Parity, Plan, Speed, Sustained, System
+from swapbench.records import Absent, Finding, FrozenFold, Member, Parity, Plan, Speed, Sustained, System
 from swapbench.report import writer
 from swapbench.systems.file import write_system
 
@@ -405,6 +405,46 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
         energy = stats.energy_per_run(one)
         assert energy.gross_uj * one.runs == pytest.approx(used_uj, rel=0.05), one.meter
         assert energy.above_idle_uj * one.runs == pytest.approx(above_idle_uj, rel=0.05), one.meter
+
+
+@pytest.mark.slow  # nine windows of six seconds
+def test_the_energy_of_a_systems_decision_is_what_the_phone_really_used(
+    phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truths: list[tuple[dict[str, float], dict[str, float]]] = []
+
+    def asking(*arguments: Any) -> Slice:
+        before = phone.truth()
+        answer = ask(*arguments)
+        truths.append((before, phone.truth()))
+        return answer
+
+    monkeypatch.setattr("swapbench.bench.energy.ask", asking)
+    monkeypatch.setattr(place, "phone_meters", PHONE_METERS)
+    data = faces()[:4]
+    files = (red_less_blue("small.onnx"), red_less_blue("large.onnx"))
+    for file in files:
+        Path(file).with_suffix(".toml").write_text(CARD)
+    members = tuple(Member(file=file) for file in files)
+    write_system(System(name="pair", members=members, frozen=(FrozenFold(threshold=0.5),)), Path("pair.toml"))
+    assert run("--system", "pair.toml", *data, "--window", "6") == 3
+    record = records()["pair.toml"]
+    (before, after) = truths[-1]  # those of the files were asked before
+    assert len(truths) == 3
+    power = record.power[0]
+    used_uj = after["energy_uj"] - before["energy_uj"]
+    above_idle_uj = used_uj - 800_000 * (after["seconds"] - before["seconds"])
+    energy = stats.energy_per_run(power)
+    decision = record.decision
+    assert decision is not None
+    assert not isinstance(decision.energy_uj, Absent)
+    assert decision.energy_uj.all.mean == pytest.approx(energy.above_idle_uj)
+    # a decision is so short that the meter's own uncertainty is above the few percent of longer ones
+    assert decision.energy_uj.all.mean * power.runs == pytest.approx(
+        above_idle_uj, abs=energy.uncertainty_uj * power.runs
+    )
+    assert decision.energy_uj.all.worst == decision.energy_uj.all.mean  # both files are always asked
+    assert decision.computed_energy_uj is not None
 
 
 def red_less_blue_tflite(name: str) -> str:

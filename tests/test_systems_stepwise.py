@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import made_systems as made
@@ -145,6 +146,7 @@ def test_measured_costs_by_hand() -> None:
     assert found.decision.time_ns.all.mean == (110 + 1200) / 2
     assert found.decision.time_ns.all.worst == 1200
     assert found.decision.computed_time_ns == 600.0
+    assert found.decision.energy_uj == measured.NO_METER
     assert found.untimed == 0
     assert found.doubts == ()  # 600 is 8.4 % below 655
 
@@ -168,6 +170,31 @@ def test_a_cost_that_is_a_tenth_off_and_a_decision_that_differs_are_doubts() -> 
         "system_decides_otherwise",
     ]
     assert "1 of 4 presentations" in found.doubts[-1].message
+    # a decision took 200 or 1500 ns, 850 on average, and 10 uJ on average
+    energy = found.decision.energy_uj
+    assert not isinstance(energy, Absent)
+    assert energy.all.mean == pytest.approx(10.0)
+    assert energy.all.worst == pytest.approx(10 * 1500 / 850)
+    assert found.decision.computed_energy_uj == 6.0
+    unmetered = replace(sitting, energy_uj=Absent(absent="the meter could not tell"))
+    computed_alone = measured.measured(result, said, unmetered, [0, 1, 2, 3], 0.95).decision.energy_uj
+    assert computed_alone == result.energy_uj
+
+
+def test_files_without_energy_make_a_system_with_the_one_that_was_metered() -> None:
+    known = made.members(made.SMALL, made.LARGE)
+    system = Development(known, EER_AT_DEV).freeze(made.system("cascade", margin=0.15))
+    said = decided_on_test(system, known)
+    whole = speed([((0, 1, 1, 0), 100), ((1, 1, 1, 1), 1100)])
+    sitting = measured.Sitting((alone(100), alone(1000)), whole, energy_uj=12.0)
+    of = Known(("a", "b"), (("run", "a"), ("run", "b")), known, sitting.prices, Absent(absent="no energy"))
+    result = computed(system, of, How(EER_AT_DEV)).decision
+    found = measured.measured(result, said, sitting, [0, 1, 2, 3], 0.95)
+    assert not isinstance(found.decision.energy_uj, Absent)
+    assert found.decision.energy_uj.all.mean == 12.0
+    assert found.decision.energy_uj.species["print"].mean == 12.0  # one print is asked about, the other not
+    assert found.decision.computed_energy_uj is None
+    assert found.doubts == ()
 
 
 def test_a_way_that_was_never_timed_is_computed_and_counted() -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from swapbench import stats
+from swapbench import stats, units
 from swapbench.bench.decision_jobs import NAME, content, runtime_of
 from swapbench.bench.energy import measure_power
 from swapbench.bench.memory import measure_memory
@@ -76,9 +76,15 @@ def measure_decisions(
         job.path.unlink(missing_ok=True)
 
 
-def _energy_uj(power: tuple[Power, ...] | Absent) -> float | None:
-    """Above idle of one decision; None where no meter resolved it."""
-    if isinstance(power, Absent) or not power:
-        return None
+def _energy_uj(power: tuple[Power, ...] | Absent) -> float | Absent:
+    """Above idle of one decision, by the first meter; absent where there is none, or it could not tell."""
+    if isinstance(power, Absent):
+        return power
     run = stats.energy_per_run(power[0])
-    return run.above_idle_uj if run.above_idle_uj > run.uncertainty_uj else None
+    if not run.resolved:
+        return Absent(
+            absent=f"{power[0].meter} could not tell the energy of a decision from idle: it is at most "
+            f"{units.energy(run.limit_uj)}",
+            remedy="Watch it for longer: --window 60",
+        )
+    return run.above_idle_uj

@@ -139,7 +139,9 @@ def _measured(
     )
     with run_folder.only_writer(known.run):
         keep(known.run, record, result.folds, say)
-    return [_comparison(record), *_untimed(decision.untimed, len(numbers))]
+    used = found.sitting.energy_uj
+    energy = [] if isinstance(used, Absent) else [f"It uses {units.energy(used)} above idle."]
+    return [_comparison(record), *energy, *_untimed(decision.untimed, len(numbers))]
 
 
 def _models(

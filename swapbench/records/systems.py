@@ -224,7 +224,9 @@ class Decision(Frozen):
         basis: "computed": from the records of its members; "measured": the system ran as a whole.
         members: in the order of the system.
         time_ns: computing time.
-        energy_uj: above idle; absent where a member has none.
+        energy_uj: above idle; absent where a member has none and no meter told it of the whole. Where one
+            did, the mean is measured, and each decision has its share by time; how far that may be off stands
+            with the meter's windows, so it has no interval.
         frames: that a decision used.
         fps: frames a second of a camera.
         latency_ns: from the first frame to the decision at that rate, waiting for frames included.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from swapbench import stats, units
-from swapbench.records import Absent, Doubt
+from swapbench.records import Absent, DecisionCost, Doubt
 from swapbench.systems.costs import Prices, decision_cost, drawn_medians, mean_interval
 
 if TYPE_CHECKING:
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from swapbench.records import Decision, Speed
+    from swapbench.records import CostSummary, Decision, Speed
     from swapbench.systems.computed import OnTest
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.intp]
 
 DRAWS = 1000
+NO_METER = Absent(absent="no meter watched the system")
 ALLOWED = 0.10
 """How far the computed cost may be from the measured one before a doubt says so."""
 
@@ -109,12 +110,12 @@ class Sitting:
     Attributes:
         members: times of each file alone
         system: decisions, timed in turn with them
-        energy_uj: above idle of a decision; None where no meter could tell
+        energy_uj: above idle of a decision, the mean; absent where no meter could tell
     """
 
     members: tuple[Speed, ...]
     system: Speed
-    energy_uj: float | None = None
+    energy_uj: float | Absent = NO_METER
 
     @property
     def prices(self) -> Prices:
@@ -157,12 +158,13 @@ def measured(
     decision = result.replace(
         basis="measured",
         time_ns=time,
+        energy_uj=_energy(result.energy_uj, time, sitting.energy_uj),
         timed=sitting.system,
         computed_time_ns=result.time_ns.all.mean,
         computed_energy_uj=computed_energy,
     )
     doubts = [*_cost_doubts("speed", "time", result.time_ns.all.mean, time.all.mean, units.duration)]
-    if computed_energy is not None and sitting.energy_uj is not None:
+    if computed_energy is not None and not isinstance(sitting.energy_uj, Absent):
         doubts += _cost_doubts("power", "energy", computed_energy, sitting.energy_uj, units.energy)
     flips = otherwise(sitting.system, numbers, said.accepted, said.asked)
     if flips:
@@ -175,6 +177,28 @@ def measured(
             )
         )
     return Measured(decision, tuple(doubts), int(found.taken[~found.timed].sum()))
+
+
+def _energy(
+    computed: DecisionCost | Absent, time: DecisionCost, metered_uj: float | Absent
+) -> DecisionCost | Absent:
+    """What decisions used above idle: as metered, else what the files' own energies make of it.
+
+    A meter sees many decisions together, so it tells their mean. Each way has its share of it by the time
+    that it takes, as if every moment of deciding used the same power.
+    """
+    if isinstance(metered_uj, Absent):
+        return metered_uj if isinstance(computed, Absent) else computed
+    uj_a_ns = metered_uj / time.all.mean
+
+    def scaled(cost: CostSummary) -> CostSummary:
+        return cost.replace(mean=uj_a_ns * cost.mean, p90=uj_a_ns * cost.p90, worst=uj_a_ns * cost.worst)
+
+    return DecisionCost(
+        all=scaled(time.all),
+        bona_fide=scaled(time.bona_fide),
+        species={name: scaled(cost) for name, cost in time.species.items()},
+    )
 
 
 def _cost_doubts(
