@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import signal
@@ -56,6 +57,15 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if all((made / path).read_bytes() == (one / path).read_bytes() for path in images):
         return made
     return simulate(folder, splits=("dev", "test"))
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each `swapbench run` of this process has two rounds: for tests of all that is around its timing."""
+    from swapbench.commands import run
+    from swapbench.records import Plan
+
+    monkeypatch.setattr(run, "Plan", functools.partial(Plan, min_rounds=2, max_rounds=2))
 
 
 @pytest.hookimpl(optionalhook=True)

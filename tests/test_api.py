@@ -17,6 +17,8 @@ from swapbench.errors import BadDataset, BadRecord, UnknownName, UserError
 from swapbench.pad.rates import apcer_by_species, eer_threshold
 from swapbench.report.tables.columns import COLUMNS
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "reports" / "example"
 

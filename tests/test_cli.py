@@ -20,6 +20,8 @@ from swapbench import catalog, cli, store
 from swapbench.cli import terminal
 from swapbench.commands.options import JudgedData
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 
 @pytest.fixture(autouse=True)
 def _working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,6 +319,12 @@ def test_the_wrong_runtime_for_a_file_is_said(tmp_path: Path, capsys: pytest.Cap
     assert "runs onnx files" in capsys.readouterr().err
 
 
+def processes_of(path: Path) -> list[str]:
+    """The workers that run this file."""
+    found = subprocess.run(["pgrep", "-f", str(path)], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
 def test_ctrl_c_ends_with_130_leaves_no_process_and_the_same_command_goes_on(tmp_path: Path) -> None:
     small_network(tmp_path / "net.onnx")
     argv = [
@@ -340,20 +348,15 @@ def test_ctrl_c_ends_with_130_leaves_no_process_and_the_same_command_goes_on(tmp
         start_new_session=True,
         env={**os.environ, "CI": "true"},
     ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("timing"):
-                break
-        time.sleep(1)
+        while not processes_of(tmp_path / "net.onnx"):
+            assert process.poll() is None
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
         assert process.returncode == 130
         assert "resumes from there" in said
         assert "Traceback" not in said
-    left = subprocess.run(
-        ["pgrep", "-f", f"{tmp_path}/net.onnx"], capture_output=True, text=True, check=False
-    )
-    assert left.stdout == ""
+    assert processes_of(tmp_path / "net.onnx") == []
     about = json.loads((tmp_path / "reports" / "long" / "run.json").read_text())
     assert about["finished"] is False
 

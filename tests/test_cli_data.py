@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 LIVE, SPOOF = (200, 0, 20), (20, 0, 200)
 """Colours of which the network "red" gives sigmoid(180 / 255) = .6695 and its complement."""
 

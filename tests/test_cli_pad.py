@@ -21,6 +21,8 @@ from swapbench.data import manifests
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 BY_HAND = """presentation,subject,label,species,split,score
 a,s1,bona_fide,,dev,0.9
 b,s2,bona_fide,,dev,0.8

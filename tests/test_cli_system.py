@@ -22,6 +22,8 @@ from swapbench.systems.file import read_system, write_system
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 EXAMPLE = Path(__file__).parents[1] / "reports" / "example"
 SMALL, OTHER = "minifasnet_v2.distill.int8.tflite", "mobilefacenet.uniform-40M.int8.tflite"
 LARGE = "resnet18_map.int8.onnx"

@@ -177,12 +177,13 @@ def test_where_one_axis_has_no_interval_an_ellipse_is_a_bar() -> None:
 
 
 def test_a_way_to_draw_intervals_is_chosen_by_name_and_told_in_the_caption() -> None:
-    ways = {how: drawn(demo(), uncertainty=how) for how in ("bars", "caps", "ellipse")}
+    few = demo()[:3]
+    ways = {how: drawn(few, uncertainty=how) for how in ("bars", "caps", "ellipse")}
     assert len({found.files["svg"] for found in ways.values()}) == 3
     assert "half axes of an ellipse" in ways["ellipse"].files["txt"].decode()
     assert "ellipse" not in ways["bars"].files["txt"].decode()
     with pytest.raises(UnknownName, match="boxes"):
-        drawn(demo(), uncertainty="boxes")
+        drawn(few, uncertainty="boxes")
 
 
 # ---- labels ----

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Write = Callable[[str, bytes], Path]
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 SMALL_MACS = 4 * 27 * 64 + 8
 REAL = PRETRAINED.parent
 CASES = REAL.parent / "cases"

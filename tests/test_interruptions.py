@@ -22,6 +22,8 @@ from swapbench.bench.run_folder import is_being_written, only_writer
 from swapbench.errors import UserError
 from swapbench.files import scratch_folder, write_atomically
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 RUN = ["run", "net.onnx", "--no-accuracy", "--budget", "1", "--window", "1", "--name", "a"]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(SOURCE), "CI": "true", "ADB": "no-adb-here"}
 

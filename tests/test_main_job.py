@@ -46,7 +46,11 @@ def files_with_times(folder: Path) -> dict[str, int]:
 
 
 def test_a_bundled_network_is_exported_measured_and_reported_and_nothing_is_done_twice(
-    folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    data: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("CI", "true")
@@ -87,12 +91,14 @@ def test_a_bundled_network_is_exported_measured_and_reported_and_nothing_is_done
     assert "<text" in (report / "pareto.svg").read_text()
 
     built = files_with_times(folder / "build") | files_with_times(data)
+    request.getfixturevalue("few_rounds")
     assert cli.main([*argv, "--name", "second"]) in {0, 3}
     assert files_with_times(folder / "build") | files_with_times(data) == built
     again = {record.id: record.accuracy for record in store.load_run(folder / "reports" / "second")}
     assert again == {record.id: record.accuracy for record in records}
 
 
+@pytest.mark.usefixtures("few_rounds")
 def test_an_exported_file_carries_what_is_needed_to_score_it_without_its_card(
     folder: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

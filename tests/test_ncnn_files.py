@@ -22,6 +22,8 @@ from swapbench.modelfile.ncnn_param import parse
 from swapbench.modelfile.parts import files_of, model_sha256
 from swapbench.store import load_run
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 MINIVISION = PRETRAINED.parent / "minivision_ncnn"
 
 

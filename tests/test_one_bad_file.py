@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 ALIAS = REPOSITORY.parent / "shared" / "cases" / "hostile" / "alias.tflite"
 CARD = {
     "network": "net",

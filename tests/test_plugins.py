@@ -22,6 +22,8 @@ from swapbench.records import Absent, Variant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 RUNTIME = """
 from dataclasses import dataclass
 from swapbench.runtimes.ort import OnnxRuntime

@@ -17,6 +17,8 @@ from swapbench.errors import EnvironmentFailed, SwapbenchError, UnknownName, Use
 from swapbench.runtimes.about import about
 from swapbench.runtimes.contract import LENDER, PythonWorker, parse_about
 
+pytestmark = pytest.mark.usefixtures("few_rounds")
+
 ANSWER = {
     "event": "about",
     "runtime": "r",
