@@ -70,13 +70,19 @@ def test_every_name_stands_whole_in_lines_of_80_columns(
     command = COMMANDS[words]
     options = {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
     assert {name for name in options if name.startswith("-")} <= shown
-    assert set(getattr(command, "commands", {})) <= shown
+    listed = {name for name, inner in getattr(command, "commands", {}).items() if not inner.hidden}
+    assert listed <= shown
 
 
 def test_every_command_has_a_panel_and_every_option_of_run_too() -> None:
-    assert all(command.rich_help_panel for command in APP.commands.values())
+    assert all(command.rich_help_panel for command in APP.commands.values() if not command.hidden)
     run = COMMANDS["run",]
     assert all(option.rich_help_panel for option in run.params if option.param_type_name == "option")
+
+
+def test_a_command_that_nobody_types_is_not_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [name for name, command in APP.commands.items() if command.hidden] == ["judge"]
+    assert "judge " not in help_of((), capsys)
 
 
 def test_commands_and_options_stand_in_their_panels(capsys: pytest.CaptureFixture[str]) -> None:

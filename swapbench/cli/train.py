@@ -178,7 +178,11 @@ def train(
     return 0
 
 
-def judge(fitness: Path, batch: Path, answer: Path) -> int:
+def judge(
+    fitness: Annotated[Path, typer.Argument(metavar="FITNESS", help="File of the fitness.")],
+    batch: Annotated[Path, typer.Argument(metavar="BATCH", help="Structures to judge.")],
+    answer: Annotated[Path, typer.Argument(metavar="ANSWER", help="File to write.")],
+) -> int:
     """Judge a batch of structures of a search; train starts this on each core, here or on a fleet."""
     from swapbench.commands import train as commands
 
