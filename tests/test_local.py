@@ -334,6 +334,16 @@ def test_chatter_without_an_answer_ends_at_the_deadline() -> None:
         conversation.close(0.0)
 
 
+def test_chatter_that_ends_before_the_deadline_is_told_and_not_a_wait_of_milliseconds() -> None:
+    once = "import time; print('warning: x', flush=True); time.sleep(60)"
+    conversation = Local().start([sys.executable, "-uc", once])
+    try:
+        with pytest.raises(WorkerFailed, match=r"no answer in 2 s, and printed: warning: x"):
+            read_answer(conversation, 2)
+    finally:
+        conversation.close(0.0)
+
+
 def test_a_program_that_never_stops_printing_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swapbench.devices.child_output.MOST_BYTES", 10_000_000)
     endless = [sys.executable, "-uc", "while True: print('x' * 100_000)"]

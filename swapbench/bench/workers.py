@@ -74,13 +74,24 @@ def read_answer(conversation: Conversation, timeout_s: float) -> str:
     Raises:
         WorkerFailed: There was none in that time, however much was printed.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline, printed = time.monotonic() + timeout_s, ""
     while True:
-        line = conversation.read_line(max(0.0, deadline - time.monotonic()))
+        try:
+            line = conversation.read_line(max(0.0, deadline - time.monotonic()))
+        except WorkerFailed as error:
+            # what is left of the time may be milliseconds: that it was silent for those says nothing
+            if printed and time.monotonic() >= deadline:
+                raise _no_answer(timeout_s, printed) from error
+            raise
         if is_answer(line):
             return line
+        printed = line
         if time.monotonic() > deadline:
-            raise WorkerFailed(f"the worker gave no answer in {timeout_s:g} s, and printed: {line[:80]}")
+            raise _no_answer(timeout_s, printed)
+
+
+def _no_answer(timeout_s: float, printed: str) -> WorkerFailed:
+    return WorkerFailed(f"the worker gave no answer in {timeout_s:g} s, and printed: {printed[:80]}")
 
 
 def is_answer(line: str) -> bool:
