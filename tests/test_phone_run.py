@@ -383,10 +383,10 @@ def test_a_second_run_sends_nothing_again(phone: Phone) -> None:
     assert "libonnxruntime.so" in sent
 
 
-@pytest.mark.slow  # three windows of eight seconds
-def test_energy_is_within_five_percent_of_what_the_phone_really_used(
+def truths_of_windows(
     phone: Phone, monkeypatch: pytest.MonkeyPatch
-) -> None:
+) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """What the phone had really used before and after each window of energy, as they are measured."""
     truths: list[tuple[dict[str, float], dict[str, float]]] = []
 
     def asking(*arguments: Any) -> Slice:
@@ -396,6 +396,14 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
         return answer
 
     monkeypatch.setattr("swapbench.bench.energy.ask", asking)
+    return truths
+
+
+@pytest.mark.slow  # three windows of eight seconds
+def test_energy_is_within_five_percent_of_what_the_phone_really_used(
+    phone: Phone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truths = truths_of_windows(phone, monkeypatch)
     monkeypatch.setattr(place, "phone_meters", PHONE_METERS)
     assert run(heavy("net.onnx"), "--window", "8") == 3
     power = {one.meter: one for one in records()["net.onnx"].power}
@@ -414,15 +422,7 @@ def test_energy_is_within_five_percent_of_what_the_phone_really_used(
 def test_the_energy_of_a_systems_decision_is_what_the_phone_really_used(
     phone: Phone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    truths: list[tuple[dict[str, float], dict[str, float]]] = []
-
-    def asking(*arguments: Any) -> Slice:
-        before = phone.truth()
-        answer = ask(*arguments)
-        truths.append((before, phone.truth()))
-        return answer
-
-    monkeypatch.setattr("swapbench.bench.energy.ask", asking)
+    truths = truths_of_windows(phone, monkeypatch)
     monkeypatch.setattr(place, "phone_meters", PHONE_METERS)
     data = faces()[:4]
     files = (red_less_blue("small.onnx"), red_less_blue("large.onnx"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import statistics
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from swapbench import stats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -88,7 +90,12 @@ def _weights(people: int, number: int) -> Floats:
 
 def _presentations(result: Evidence, study: str) -> tuple[NDArray[np.intp], NDArray[np.str_]]:
     """Number of the person, and species, of every presentation."""
-    path = evidence.KEPT / study / result.content["presentations_in"]
+    return _presentations_in(evidence.KEPT / study / result.content["presentations_in"])
+
+
+@lru_cache(maxsize=8)
+def _presentations_in(path: Path) -> tuple[NDArray[np.intp], NDArray[np.str_]]:
+    """A file of them, which all results of a study share."""
     about = json.loads(path.read_text(encoding="utf-8"))
     people = np.unique(about["subject"], return_inverse=True)[1]
     return people, np.array(about["species"])

@@ -36,6 +36,12 @@ class MatchedFold:
     unscored_by_reference: int
     unscored_by_other: int
 
+    @property
+    def unmatched(self) -> int:
+        """How many presentations one side lacks or has no score of."""
+        missing = len(self.only_in_reference) + len(self.only_in_other)
+        return missing + self.unscored_by_reference + self.unscored_by_other
+
     def right(self, artifact: int, threshold_of: int) -> Flags:
         """Which presentations an artifact decides correctly; 0 is the reference, 1 the other."""
         scores = (self.reference.score, self.other)[artifact]

@@ -250,12 +250,6 @@ def paired_counts(
         errors=np.stack([counted(wrong), counted(wrong_there)]),
         trials=counted(np.ones(len(cell), dtype=np.bool_)),
         flips=int(np.sum(wrong != wrong_there)),
-        unmatched=sum(
-            len(fold.only_in_reference)
-            + len(fold.only_in_other)
-            + fold.unscored_by_reference
-            + fold.unscored_by_other
-            for fold in folds
-        ),
+        unmatched=sum(fold.unmatched for fold in folds),
         unpaired_species=tuple(sorted(species - set(classes))),
     )

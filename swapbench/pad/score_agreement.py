@@ -80,13 +80,7 @@ def of_folds(
     if not first.size:
         return Absent(absent="no presentation has a score on both sides")
     flips = sum(int(np.sum(fold.right(0, 0) != fold.right(1, 1))) for fold in folds)
-    left_out = sum(
-        len(fold.only_in_reference)
-        + len(fold.only_in_other)
-        + fold.unscored_by_reference
-        + fold.unscored_by_other
-        for fold in folds
-    )
+    left_out = sum(fold.unmatched for fold in folds)
     return _agreement(first, second, first.size, flips if decided else NO_THRESHOLD, left_out)
 
 

@@ -108,13 +108,7 @@ def paired(first: Side, second: Side, *, confidence: float, seed: int, draws: in
         only_second_right=only_second,
         p_value=mcnemar(only_second, only_first),
         presentations=sum(len(fold.reference) for fold in folds),
-        unmatched=sum(
-            len(fold.only_in_reference)
-            + len(fold.only_in_other)
-            + fold.unscored_by_reference
-            + fold.unscored_by_other
-            for fold in folds
-        ),
+        unmatched=sum(fold.unmatched for fold in folds),
     )
 
 
