@@ -71,13 +71,13 @@ plugin: $(VENV)/.dev    ## a runtime in a package of its own, installed and run 
 
 EXECUTORCH := build/executorch
 
-executorch: $(VENV)/.dev    ## the extra executorch in an environment of its own; its programs exported and run for real
+executorch: $(VENV)/.dev    ## the extra executorch, in an environment of its own, exported to and run for real
 	$(call lent,$(EXECUTORCH))
 	$(EXECUTORCH)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt \
 		-e ".[executorch]"
 	$(EXECUTORCH)/bin/python -m pytest -p no:randomly -p no:cacheprovider tests/test_executorch.py
-	$(EXECUTORCH)/bin/python -m pytest -p no:randomly -p no:cacheprovider tests/test_nets_export.py tests/test_nothing_leaves.py \
-		-k executorch -m "not exhaustive"
+	$(EXECUTORCH)/bin/python -m pytest -p no:randomly -p no:cacheprovider \
+		tests/test_nets_export.py tests/test_nothing_leaves.py -k executorch -m "not exhaustive"
 
 check: $(VENV)/.dev    ## formatting, lint, types, import contracts
 	$(BIN)/ruff format --check .
